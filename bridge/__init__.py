@@ -1,0 +1,1 @@
+"""The web process: takes webhooks in, tells what became of them."""

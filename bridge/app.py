@@ -1,0 +1,84 @@
+"""The web process, wired. Importing this module does nothing; calling create_app() does."""
+
+from typing import Any
+
+import flask
+import orjson
+from flask import Flask
+from flask.json.provider import DefaultJSONProvider
+from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from bridge import api, log, webhooks
+from bridge.errors import RequestError, StoreUnavailable, TooLarge
+from bridge.intake import Intake
+from bridge.queue import Bell, connect_queue, open_queue
+from bridge.settings import MAX_BODY_BYTES, Settings
+from bridge.store import Store, connect
+
+logger = log.get(__name__)
+
+
+class Json(DefaultJSONProvider):
+    """JSON by orjson: an answer to a batch of 100 holds 300 URLs."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        """Return obj as JSON."""
+        return orjson.dumps(obj, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Build the web process. Raises SettingsError that names all that is missing or wrong."""
+    settings = settings or Settings.from_env()
+    log.configure(settings.log_level, process="web")
+    app = Flask(__name__)
+    app.json = Json(app)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["PUBLIC_URL"] = settings.public_url
+    if settings.proxy_hops:
+        hops = settings.proxy_hops
+        # A router ends TLS: HubSpot signed https, Flask sees http.
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
+        )
+    store = Store(connect(settings.redis_url, retries=1))
+    bell = Bell(open_queue(connect_queue(settings.redis_url)))
+    app.register_blueprint(webhooks.views(Intake(settings=settings, store=store, bell=bell)))
+    app.register_blueprint(api.views(store, settings, bell))
+    app.register_blueprint(api.health(store, settings))
+    register_errors(app)
+    for warning in settings.warnings():
+        logger.warning("settings.warning", message=warning)
+    return app
+
+
+def register_errors(app: Flask) -> None:
+    """Turn every error into one shape: {"error": "<word>", "message": "<sentence>"}."""
+
+    @app.errorhandler(RequestError)
+    def refused(error: RequestError) -> tuple[dict[str, str], int]:
+        if flask.request.path.startswith("/webhooks/"):
+            # The rule's argument is a source's name only where such a source exists.
+            logger.info("webhook.rejected", error=error.word, status_code=error.status_code)
+        return {"error": error.word, "message": str(error)}, error.status_code
+
+    @app.errorhandler(StoreUnavailable)
+    def unavailable(error: StoreUnavailable) -> flask.Response:
+        return webhooks.unavailable(error)
+
+    @app.errorhandler(413)
+    def too_large(error: HTTPException) -> tuple[dict[str, str], int]:
+        return {
+            "error": TooLarge.word,
+            "message": f"The body is over {MAX_BODY_BYTES // 1024} kB.",
+        }, TooLarge.status_code
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> tuple[dict[str, str], int]:
+        word = (error.name or "error").lower().replace(" ", "_")
+        return {"error": word, "message": error.description or ""}, error.code or 500
+
+    @app.errorhandler(Exception)
+    def unexpected(error: Exception) -> tuple[dict[str, str], int]:
+        logger.error("request.crashed", exc_info=error, rule=str(flask.request.url_rule))
+        return {"error": "internal", "message": "Something went wrong here; it is in the log."}, 500

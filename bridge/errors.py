@@ -1,0 +1,99 @@
+"""Everything that can go wrong, named by what to do next.
+
+BridgeError
+├── SettingsError           the boot stops: mend the environment or routes.toml, all of it at once
+├── RequestError            answer whoever asked; nothing is stored
+│   ├── UnknownSource           404  no such source, or it has no secret
+│   ├── BadSignature            401  forged, stale, or unsigned
+│   ├── TooLarge                413
+│   ├── UnsupportedMedia        415  neither JSON nor a form
+│   ├── BadPayload              400  can't be parsed at all
+│   ├── BadQuery                400  a filter or cursor of the API makes no sense
+│   ├── Unauthorized            401  the API without its token
+│   └── NotFound                404
+└── StoreUnavailable        503  Redis is away, read-only or nearly full: ask again later
+
+An authentic item that fits no shape or no route is no error: its sender can't mend it. It is
+kept as unreadable or unrouted, shown, and can be replayed. What a failed attempt at CallKaro
+means is no exception either: workers/callkaro.py returns it as data.
+"""
+
+from typing import ClassVar
+
+
+class BridgeError(Exception):
+    """The root of all errors of ours."""
+
+
+class SettingsError(BridgeError):
+    """The environment or the routes can't be used. The message names everything to mend."""
+
+
+class RequestError(BridgeError):
+    """A request that can't be served; the message goes to its sender and names no secret."""
+
+    status_code: ClassVar[int] = 400
+    word: ClassVar[str] = "bad_request"
+
+
+class UnknownSource(RequestError):
+    """No source of that name, or one without a secret."""
+
+    status_code = 404
+    word = "unknown_source"
+
+
+class BadSignature(RequestError):
+    """The request does not prove that its source sent it, or is stale."""
+
+    status_code = 401
+    word = "bad_signature"
+
+
+class TooLarge(RequestError):
+    """The body is over the limit."""
+
+    status_code = 413
+    word = "too_large"
+
+
+class UnsupportedMedia(RequestError):
+    """The body is neither JSON nor a form."""
+
+    status_code = 415
+    word = "unsupported_media"
+
+
+class BadPayload(RequestError):
+    """The body says it is JSON or a form and is not."""
+
+    status_code = 400
+    word = "bad_payload"
+
+
+class BadQuery(RequestError):
+    """A filter, a limit or a cursor that makes no sense."""
+
+    status_code = 400
+    word = "bad_query"
+
+
+class Unauthorized(RequestError):
+    """The API was asked without its token."""
+
+    status_code = 401
+    word = "unauthorized"
+
+
+class NotFound(RequestError):
+    """There is nothing under that address."""
+
+    status_code = 404
+    word = "not_found"
+
+
+class StoreUnavailable(BridgeError):
+    """Redis is away, read-only, or too full to take new work."""
+
+    status_code: ClassVar[int] = 503
+    word: ClassVar[str] = "store_unavailable"

@@ -1,0 +1,70 @@
+-- Store events with their deliveries, in one transaction; ring the bell if anything is due now.
+--
+-- ARGV[1]: JSON, a list of {fp, remember_s, event, status, source, subject, deliveries}, each
+--          delivery {id, route, to, wait_ms}. ARGV[2]: the routes' digest. ARGV[3..]: the events'
+--          records, JSON, in the same order (kept as they are: cjson would lose digits of long ids).
+-- Returns  {rung, answer...}: an answer is 0 for a new event, or, for a duplicate,
+--          {event, status, delivery, route, status, delivery, route, status...}.
+local items = cjson.decode(ARGV[1])
+local digest = ARGV[2]
+local us = now_us()
+local ms = math.floor(us / 1000)
+local last = tonumber(redis.call('GET', P .. 'order') or '0')
+local order = math.max(us, last + 1)
+local answers = {}
+local due_now = false
+
+local function first_answer(event)
+  local found = redis.call('HMGET', P .. 'event:' .. event, 'status', 'deliveries')
+  local answer = {event, found[1] or 'routed'}
+  for id, route in string.gmatch(found[2] or '', '(%S+) ([^\n]*)\n') do
+    answer[#answer + 1] = id
+    answer[#answer + 1] = route
+    answer[#answer + 1] = redis.call('HGET', P .. 'delivery:' .. id, 'status') or 'erased'
+  end
+  return answer
+end
+
+local function add_delivery(item, event_key, d)
+  local key = P .. 'delivery:' .. d.id
+  local due_ms = ms + d.wait_ms
+  if d.wait_ms <= 0 then due_now = true end
+  redis.call('HSET', key, 'event', item.event, 'source', item.source, 'subject', item.subject,
+    'route', d.route, 'to', d.to, 'routes', digest, 'status', 'queued', 'order', order,
+    'created_ms', ms, 'next_ms', due_ms, 'lease', 0,
+    'timeline', string.format('%.0f queued \n', ms))
+  redis.call('ZADD', P .. 'deliveries', order, d.id)
+  redis.call('ZADD', P .. 'deliveries:status:queued', order, d.id)
+  redis.call('ZADD', P .. 'deliveries:route:' .. d.route, order, d.id)
+  redis.call('ZADD', P .. 'deliveries:source:' .. item.source, order, d.id)
+  if item.subject ~= '' then
+    redis.call('ZADD', P .. 'deliveries:subject:' .. item.subject, order, d.id)
+  end
+  redis.call('ZADD', P .. 'due', due_ms, d.id)
+  order = order + 1
+end
+
+for i, item in ipairs(items) do
+  local seen = P .. 'seen:' .. item.fp
+  if redis.call('SET', seen, item.event, 'NX', 'EX', item.remember_s) then
+    local key = P .. 'event:' .. item.event
+    local ids = {}
+    redis.call('ZADD', P .. 'events', order, item.event)
+    for _, d in ipairs(item.deliveries) do
+      ids[#ids + 1] = d.id .. ' ' .. d.route .. '\n'
+      add_delivery(item, key, d)
+    end
+    if #ids == 0 then order = order + 1 end
+    redis.call('HSET', key, 'record', ARGV[i + 2], 'status', item.status,
+      'deliveries', table.concat(ids))
+    answers[i] = 0
+  else
+    answers[i] = first_answer(redis.call('GET', seen))
+  end
+end
+
+redis.call('SET', P .. 'order', string.format('%.0f', order))
+local rung = 0
+if due_now and redis.call('SET', P .. 'bell', '1', 'NX', 'PX', 1000) then rung = 1 end
+table.insert(answers, 1, rung)
+return answers

@@ -1,0 +1,27 @@
+-- Repair what dead workers left: a lease that ran out in `sending` may have rung a phone and
+-- becomes `unknown`; elsewhere the delivery is due again, under a new lease number.
+--
+-- ARGV[1]: how many at the most. ARGV[2]: the message for `unknown`.
+-- Returns {unknown, given back}.
+local now = math.floor(now_us() / 1000)
+local unknown, back = 0, 0
+local over = redis.call('ZRANGE', P .. 'leased', '-inf', '(' .. string.format('%.0f', now),
+  'BYSCORE', 'LIMIT', 0, ARGV[1])
+for _, id in ipairs(over) do
+  local key = P .. 'delivery:' .. id
+  local found = redis.call('HMGET', key, 'status', 'order')
+  redis.call('ZREM', P .. 'leased', id)
+  if found[1] == 'sending' then
+    -- The lease number stays: that attempt's late answer still settles it.
+    redis.call('HSET', key, 'status', 'unknown', 'reason', 'worker_died', 'message', ARGV[2])
+    index_status(id, found[2], 'sending', 'unknown')
+    note(key, now, 'unknown', 'worker_died')
+    unknown = unknown + 1
+  elseif found[1] == 'queued' or found[1] == 'retrying' then
+    redis.call('HINCRBY', key, 'lease', 1)
+    redis.call('HSET', key, 'next_ms', string.format('%.0f', now))
+    redis.call('ZADD', P .. 'due', now, id)
+    back = back + 1
+  end
+end
+return {unknown, back}

@@ -1,0 +1,289 @@
+"""Every environment variable this service reads. The only module that reads the environment.
+
+Each can also be given as NAME_FILE, a file that holds the value. Secrets may hold several
+values, with commas between them, for rotation. All that is missing or wrong is named at once.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from environs import EnvError, EnvValidationError, FileAwareEnv
+from marshmallow import ValidationError
+
+from bridge.errors import SettingsError
+from bridge.verify import check_secret
+from schemas.crm import kinds
+from schemas.fields import PhoneError, e164
+from schemas.hours import Window, parse_window
+from schemas.route import Routes, RoutesError, load_routes
+from schemas.source import Source
+
+MAX_BODY_BYTES = (
+    4 * 1024 * 1024
+)  # HubSpot's 100 notifications are 40 kB; a contact with history 1 MB
+HOURS = parse_window("09:00-21:00")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What this process runs with. A name that ends in _s is in seconds.
+
+    secrets and variables are by source: its webhook secrets, and its other environment
+    variables by suffix (`{"hubspot": {"ACCESS_TOKEN": …}}`). max_rate 0: no cap. calling_hours
+    is the outer limit in the callee's own zone. allow_numbers None: anyone may be called.
+    public_url None: the address is what the request says, through proxy_hops trusted proxies.
+    """
+
+    redis_url: str = field(repr=False)
+    api_tokens: tuple[str, ...] = field(repr=False)
+    callkaro_api_key: str = field(repr=False)
+    routes: Routes
+    port: int = 8000
+    public_url: str | None = None
+    proxy_hops: int = 0
+    callkaro_base_url: str = "https://api.callkaro.ai"
+    callkaro_timezone: str = "Asia/Kolkata"
+    callkaro_timeout_s: float = 15.0
+    callkaro_webhook_token: str | None = field(default=None, repr=False)
+    max_rate: float = 0
+    worker_threads: int = 64
+    default_region: str | None = "IN"
+    calling_hours: Window = HOURS
+    dry_run: bool = False
+    allow_numbers: frozenset[str] | None = field(default=None, repr=False)
+    retention_days: int = 30
+    dedupe_days: int = 30
+    log_level: str = "INFO"
+    secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Read the environment and routes.toml. Raises SettingsError that names all to mend."""
+        reader = _Reader()
+        routes = reader.routes()
+        settings: dict[str, Any] = {
+            "redis_url": reader.url("REDIS_URL", schemes=("redis", "rediss", "unix")),
+            "api_tokens": reader.secret("API_TOKEN"),
+            "callkaro_api_key": reader.required("CALLKARO_API_KEY"),
+            "routes": routes,
+            "port": reader.whole("PORT", 8000, low=1, high=65_535),
+            "public_url": reader.url("PUBLIC_URL", None),
+            "proxy_hops": reader.whole("PROXY_HOPS", 0, low=0, high=10),
+            "callkaro_base_url": reader.url("CALLKARO_BASE_URL", "https://api.callkaro.ai"),
+            "callkaro_timezone": reader.text("CALLKARO_TIMEZONE", "Asia/Kolkata", parse=_zone),
+            "callkaro_timeout_s": reader.number("CALLKARO_TIMEOUT_S", 15.0, low=1, high=20),
+            "callkaro_webhook_token": reader.text("CALLKARO_WEBHOOK_TOKEN", None),
+            "max_rate": reader.number("CALLKARO_MAX_RATE", 0.0, low=0, high=10_000),
+            "worker_threads": reader.whole("WORKER_THREADS", 64, low=1, high=512),
+            "default_region": reader.text("DEFAULT_REGION", "IN", parse=_region),
+            "calling_hours": reader.text("CALLING_HOURS", "09:00-21:00", parse=parse_window),
+            "dry_run": reader.flag("DRY_RUN"),
+            "allow_numbers": reader.text("ALLOW_NUMBERS", None, parse=_numbers),
+            "retention_days": reader.whole("RETENTION_DAYS", 30, low=1, high=3650),
+            "dedupe_days": reader.whole("DEDUPE_DAYS", 30, low=1, high=3650),
+            "log_level": reader.text("LOG_LEVEL", "INFO", parse=_log_level),
+        }
+        sources = routes.sources.values() if routes else ()
+        settings["secrets"] = {source.name: reader.source_secrets(source) for source in sources}
+        settings["variables"] = {source.name: reader.source_variables(source) for source in sources}
+        if reader.problems:
+            raise SettingsError("\n".join(f"  - {problem}" for problem in reader.problems))
+        return cls(**settings)
+
+    def warnings(self) -> list[str]:
+        """Return what is no error and yet not what its owner may think, a sentence each."""
+        found = [
+            f"source {name!r} has routes but {self.routes.sources[name].variable_prefix}"
+            "WEBHOOK_SECRET is not set: its URL answers 404"
+            for name in sorted({route.source for route in self.routes.routes})
+            if not self.secrets.get(name)
+        ]
+        if not self.routes.routes:
+            found.append("there is no [[route]]: every event will be kept as unrouted")
+        for source in self.routes.sources.values():
+            given = self.variables.get(source.name, {})
+            missing = [
+                f"{source.variable_prefix}{variable.suffix}"
+                for variable in source.kind.variables
+                if variable.secret and variable.suffix not in given
+            ]
+            routed = any(route.source == source.name for route in self.routes.routes)
+            if missing and routed and self.secrets.get(source.name):
+                found.append(
+                    f"source {source.name!r} can't fetch full records: {', '.join(missing)} not set"
+                )
+        if self.dry_run:
+            found.append("DRY_RUN is on: nobody is called")
+        if self.allow_numbers is not None:
+            found.append(
+                f"ALLOW_NUMBERS is set: only {len(self.allow_numbers)} number(s) are called"
+            )
+        return found
+
+
+class _Reader:
+    """Reads variables one by one and collects what is wrong, so that all is said at once."""
+
+    def __init__(self) -> None:
+        self.env = FileAwareEnv(strip_whitespace=True)
+        self.problems: list[str] = []
+
+    def text(
+        self, name: str, default: str | None, *, parse: Callable[[str], Any] | None = None
+    ) -> Any:
+        """Return a variable, parsed; an empty one counts as not set."""
+        try:
+            raw = (self.env.str(name, default=None) or "").strip() or default
+            return parse(raw) if parse and raw is not None else raw
+        except (EnvError, ValueError) as error:
+            self.problems.append(f"{name}: {_plain(error)}")
+            return None
+
+    def required(self, name: str) -> Any:
+        """Return a variable that must be set."""
+        before = len(self.problems)
+        value = self.text(name, None)
+        if value is None and len(self.problems) == before:
+            self.problems.append(f"{name}: is not set")
+        return value
+
+    def secret(self, name: str) -> tuple[str, ...]:
+        """Return the values of a secret that must be set."""
+        return _several(self.required(name) or "")
+
+    def url(
+        self,
+        name: str,
+        default: str | None = "",
+        *,
+        schemes: tuple[str, ...] = ("http", "https"),
+    ) -> Any:
+        """Return an address without a trailing slash; a default of "" means it must be set."""
+        raw = self.required(name) if default == "" else self.text(name, default)
+        if raw is None:
+            return None
+        parts = urlsplit(raw)
+        if parts.scheme not in schemes or not (parts.netloc or parts.scheme == "unix"):
+            self.problems.append(f"{name}: must be an address that starts with {_schemes(schemes)}")
+        return raw.rstrip("/")
+
+    def whole(self, name: str, default: int, *, low: int, high: int) -> int:
+        """Return a whole number between low and high."""
+        return int(self._between(self.env.int, name, default, low, high))
+
+    def number(self, name: str, default: float, *, low: float, high: float) -> float:
+        """Return a number between low and high."""
+        return float(self._between(self.env.float, name, default, low, high))
+
+    def flag(self, name: str) -> bool:
+        """Return a yes or no; not set or empty is no."""
+        if not self.text(name, None):
+            return False
+        try:
+            return bool(self.env.bool(name))
+        except (EnvError, ValueError):
+            self.problems.append(f"{name}: must be true or false")
+            return False
+
+    def _between(
+        self, read: Callable[..., Any], name: str, default: float, low: float, high: float
+    ) -> float:
+        if not self.text(name, None):
+            return default
+        try:
+            value = float(read(name))
+        except (EnvError, ValueError, OverflowError):
+            value = low - 1
+        if not low <= value <= high:
+            self.problems.append(f"{name}: must be a number from {low:g} to {high:g}")
+            return default
+        return value
+
+    def routes(self) -> Routes | None:
+        """Compile the routes, from ROUTES_TOML or else the file that ROUTES_FILE names."""
+        text = os.environ.get("ROUTES_TOML", "").strip()
+        file = "ROUTES_TOML" if text else os.environ.get("ROUTES_FILE", "").strip() or "routes.toml"
+        try:
+            return load_routes(
+                text or Path(file).read_text(encoding="utf-8"), file=file, kinds=kinds()
+            )
+        except RoutesError as error:
+            self.problems += error.problems
+        except (OSError, UnicodeDecodeError) as error:
+            self.problems.append(
+                f"{file}: can't be read ({type(error).__name__}): write one, point ROUTES_FILE at "
+                "it, or put its text into ROUTES_TOML"
+            )
+        return None
+
+    def source_secrets(self, source: Source) -> tuple[str, ...]:
+        """Return the webhook secrets of a source; none: it is not switched on."""
+        name = f"{source.variable_prefix}WEBHOOK_SECRET"
+        found = _several(self.text(name, None) or "")
+        for secret in found:
+            if problem := check_secret(source.auth, secret):
+                self.problems.append(f"{name}: {problem}")
+        return found
+
+    def source_variables(self, source: Source) -> dict[str, str]:
+        """Return a source's other variables, by suffix; those not set are left out."""
+        found: dict[str, str] = {}
+        for variable in source.kind.variables:
+            name = f"{source.variable_prefix}{variable.suffix}"
+            if variable.suffix.endswith("_URL"):
+                value = self.url(name, variable.default)
+            else:
+                value = self.text(name, variable.default)
+            if value is not None:
+                found[variable.suffix] = value
+        return found
+
+
+def _several(raw: str) -> tuple[str, ...]:
+    return tuple(value for value in (part.strip() for part in raw.split(",")) if value)
+
+
+def _schemes(schemes: tuple[str, ...]) -> str:
+    return " or ".join(f"{scheme}://" for scheme in schemes)
+
+
+def _plain(error: Exception) -> str:
+    """Return what is wrong, without the value: it may be a secret."""
+    if isinstance(error, EnvValidationError | ValidationError):
+        return "can't be read"
+    return str(error)
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("must be a time zone such as Asia/Kolkata") from None
+    return name
+
+
+def _region(code: str) -> str:
+    if not re.fullmatch(r"[A-Za-z]{2}", code):
+        raise ValueError("must be a country's two letters, such as IN")
+    return code.upper()
+
+
+def _numbers(raw: str) -> frozenset[str]:
+    try:
+        return frozenset(e164(number, None) for number in _several(raw))
+    except PhoneError:
+        raise ValueError("must be numbers in full, such as +919876543210, with commas") from None
+
+
+def _log_level(raw: str) -> str:
+    if raw.upper() not in LOG_LEVELS:
+        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
+    return raw.upper()

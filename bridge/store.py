@@ -1,0 +1,657 @@
+"""The store: events, deliveries, what is due, campaigns. The only module that knows our Redis keys.
+
+Truth lives here; the queue is a hint. Every change of more than one key is one script
+(bridge/scripts/*.lua), so nothing is ever half-written, and scripts take the time from Redis.
+
+    bridge:event:<id>            hash: record (JSON), status, deliveries ("<id> <route>" lines)
+    bridge:seen:<fingerprint>    the event first stored under it; outlives records (DEDUPE_DAYS)
+    bridge:events                zset: event ids by order (us, strictly rising)
+    bridge:delivery:<id>         hash: see Delivery
+    bridge:deliveries[:<by>:…]   zsets: delivery ids by order; by status, route, source, subject or
+                                 phone
+    bridge:due                   zset: when to look at a delivery next (ms)
+    bridge:leased                zset: when the lease of a claimed one is over (ms)
+    bridge:bell                  set while a drain was asked for and has not started
+    bridge:campaigns, bridge:campaign:<key>, bridge:campaign-lock:<key>, bridge:awaiting:<key>
+    bridge:token:<source>, bridge:token-lock:<source>, bridge:rate, bridge:pepper, bridge:order
+"""
+
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+
+import orjson
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from bridge.errors import StoreUnavailable
+from schemas.delivery import Change, Delivery, DeliveryRef, Reason, Status, may_come_from
+from schemas.event import Event, EventStatus
+
+log = logging.getLogger(__name__)
+
+P = "bridge:"
+FULL_AT = 0.85  # of Redis' memory limit: the intake stops here, settles still get through
+ROOM_CHECK_S = 1.0  # how old a look at Redis' memory may be
+LOCK_MS = 30_000
+DIED = (
+    "The worker stopped while this request was on its way, so CallKaro may have accepted it. "
+    "Look in CallKaro's dashboard, then settle it."
+)
+
+
+# The status diagram as move.lua reads it: {to: {from: true}}.
+MAY_COME_FROM = {to: {str(status): True for status in may_come_from(to)} for to in Status}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewDelivery:
+    """A delivery to be made of an event that is being taken in; wait_s is the route's delay."""
+
+    id: str
+    route: str
+    to: str
+    wait_s: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """What became of an event at the intake: stored now, or known already."""
+
+    event_id: str
+    status: EventStatus
+    duplicate: bool
+    deliveries: tuple[DeliveryRef, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A delivery leased to this worker, with its event; event is None if its record is gone."""
+
+    delivery: Delivery
+    event: Event | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Move:
+    """A change of a delivery's status, made only if it still stands where the mover thinks.
+
+    lease None: a person moves it. wait_s or due_at say when to look at it again; neither: it is
+    settled, or a person's to move. attempt is (number, record). needs_s is how much of the lease
+    a `sending` wants left. fields are written beside the status.
+    """
+
+    id: str
+    to: Status
+    lease: int | None = None
+    reason: Reason | None = None
+    message: str | None = None
+    fields: Mapping[str, str | int] = field(default_factory=dict)
+    wait_s: float | None = None
+    due_at: datetime | None = None
+    attempt: tuple[int, Mapping[str, Any]] | None = None
+    needs_s: float = 0
+    phone: str | None = None
+    awaits: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """A page of deliveries, newest first; next_cursor None: there is no more."""
+
+    items: tuple[Delivery, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filters:
+    """What to list; every one that is set must fit. phone is in E.164; since and until are UTC."""
+
+    status: tuple[str, ...] = ()
+    route: str | None = None
+    source: str | None = None
+    subject: str | None = None
+    phone: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Persistence:
+    """How safe Redis keeps what it took, and how full it is; used_ratio None: no limit is set."""
+
+    append_only: bool
+    fsync: str
+    policy: str
+    used_bytes: int
+    used_ratio: float | None
+
+
+def connect(url: str, *, timeout_s: float = 3.0, retries: int = 0) -> "redis.Redis":
+    """Return a client for our data: text answers, quick to give up, `retries` at once.
+
+    redis-py's own default retries with a backoff of up to 10 s, far over what a webhook's
+    sender waits. One retry at once mends a connection that a restarted Redis closed.
+    """
+    return redis.Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=min(timeout_s, 2.0),
+        retry=Retry(NoBackoff(), retries),
+        health_check_interval=0,
+    )
+
+
+class Store:
+    """Everything the bridge remembers. Every method raises StoreUnavailable when Redis is away."""
+
+    def __init__(self, client: "redis.Redis", *, max_rate: float = 0) -> None:
+        self.redis = client
+        self.max_rate = max_rate
+        common = _script("common")
+        self._accept, self._claim, self._move, self._sweep, self._keep_campaign = (
+            client.register_script(common + _script(name))
+            for name in ("accept", "claim", "move", "sweep", "campaign")
+        )
+        self._room_checked = 0.0
+        self._has_room = True
+        self._pepper: str | None = None
+
+    # --- the intake ---------------------------------------------------------------------------
+
+    def accept(
+        self, events: Sequence[tuple[Event, Sequence[NewDelivery]]], *, routes: str
+    ) -> tuple[bool, list[Accepted]]:
+        """Store events with their deliveries, all or none, before anyone is told so.
+
+        Returns whether the bell was rung by this (the caller then asks for a drain), and what
+        became of each event, in order.
+        """
+        if not events:
+            return False, []
+        self.check_room()
+        described = [_described(event, deliveries) for event, deliveries in events]
+        records = [_event_record(event) for event, _ in events]
+        with self._reached():
+            rung, *answers = self._accept(args=[orjson.dumps(described), routes, *records])
+        return bool(rung), [
+            _accepted(event, deliveries, answer)
+            for (event, deliveries), answer in zip(events, answers, strict=True)
+        ]
+
+    def check_room(self) -> None:
+        """Raise StoreUnavailable while Redis is over 85 % of its memory limit."""
+        now = time.monotonic()
+        if now - self._room_checked > ROOM_CHECK_S:
+            used = self.persistence().used_ratio
+            self._has_room = used is None or used < FULL_AT
+            self._room_checked = now
+        if not self._has_room:
+            raise StoreUnavailable("Redis is over 85 % of its memory limit")
+
+    def ring(self) -> bool:
+        """Set the bell; False if it was set already, that is, a drain has just been asked for."""
+        with self._reached():
+            return bool(self.redis.set(f"{P}bell", "1", nx=True, px=1000))
+
+    def answer_bell(self) -> None:
+        """Take the bell down. A drain does this first and claims after, so no ring is lost."""
+        with self._reached():
+            self.redis.delete(f"{P}bell")
+
+    # --- the worker ---------------------------------------------------------------------------
+
+    def claim(self, limit: int, *, lease_s: float) -> tuple[datetime, list[Claim]]:
+        """Lease up to `limit` deliveries that are due. Returns Redis' time and the claims."""
+        with self._reached():
+            now_ms, *claims = self._claim(args=[limit, int(lease_s * 1000)])
+        return _at(now_ms), [_claim(*claim) for claim in claims]
+
+    def move(self, moves: Sequence[Move]) -> list[str]:
+        """Make moves, each by compare-and-set on (lease, status).
+
+        Returns for each `ok`, `stale`, `refused <status>`, `gone`, `late` or `wait <ms>`: see
+        bridge/scripts/move.lua. Only `ok` on a move to `sending` permits the request.
+        """
+        if not moves:
+            return []
+        with self._reached():
+            written = orjson.dumps([_written(move) for move in moves])
+            return list(self._move(args=[written, self.max_rate]))
+
+    def sweep(self, limit: int = 1000) -> tuple[int, int]:
+        """Repair what dead workers left. Returns how many are `unknown`, how many due again."""
+        with self._reached():
+            unknown, back = self._sweep(args=[limit, DIED])
+        return int(unknown), int(back)
+
+    def next_due_s(self) -> float | None:
+        """Return the seconds until the next delivery is due (0 or less: now); None: none is."""
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            pipe.time()
+            pipe.zrange(f"{P}due", 0, 0, withscores=True)
+            (seconds, micros), first = pipe.execute()
+        return first[0][1] / 1000 - (seconds + micros / 1e6) if first else None
+
+    # --- campaigns ----------------------------------------------------------------------------
+
+    def campaigns_kept(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the batch_id of each of these campaigns that is there."""
+        wanted = list(dict.fromkeys(keys))
+        if not wanted:
+            return {}
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            for key in wanted:
+                pipe.hget(f"{P}campaign:{key}", "batch_id")
+            found = pipe.execute()
+        return {key: batch_id for key, batch_id in zip(wanted, found, strict=True) if batch_id}
+
+    def may_create_campaign(self, key: str) -> bool:
+        """Take the right to create this campaign, for 30 s; False: somebody is at it."""
+        with self._reached():
+            return bool(self.redis.set(f"{P}campaign-lock:{key}", "1", nx=True, px=LOCK_MS))
+
+    def give_up_campaign(self, key: str) -> None:
+        """Give the right to create this campaign back."""
+        with self._reached():
+            self.redis.delete(f"{P}campaign-lock:{key}")
+
+    def keep_campaign(self, key: str, batch_id: str, record: Mapping[str, Any]) -> str:
+        """Keep a campaign; the first stored batch_id wins and is returned. Wakes who awaits it."""
+        with self._reached():
+            return str(self._keep_campaign(args=[key, batch_id, orjson.dumps(record)]))
+
+    # --- tokens of CRMs, one for all workers ----------------------------------------------------
+
+    def token(self, source: str) -> dict[str, Any] | None:
+        """Return the access token of a source, as it was put; None: none, or it ran out."""
+        with self._reached():
+            found = self.redis.get(f"{P}token:{source}")
+        return orjson.loads(found) if found else None
+
+    def put_token(self, source: str, token: Mapping[str, Any], *, for_s: int) -> None:
+        """Keep an access token for for_s seconds."""
+        with self._reached():
+            self.redis.set(f"{P}token:{source}", orjson.dumps(token), ex=max(for_s, 1))
+
+    def drop_token(self, source: str) -> None:
+        """Forget an access token that its CRM refused."""
+        with self._reached():
+            self.redis.delete(f"{P}token:{source}")
+
+    def may_refresh_token(self, source: str) -> bool:
+        """Take the right to refresh a source's token, for 30 s; False: somebody is at it."""
+        with self._reached():
+            return bool(self.redis.set(f"{P}token-lock:{source}", "1", nx=True, px=LOCK_MS))
+
+    def done_refreshing(self, source: str) -> None:
+        """Give the right to refresh a source's token back."""
+        with self._reached():
+            self.redis.delete(f"{P}token-lock:{source}")
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def event(self, event_id: str) -> tuple[Event, EventStatus, tuple[DeliveryRef, ...]] | None:
+        """Return an event, its status and its deliveries; None if there is no such event."""
+        with self._reached():
+            found: dict[str, str] = self.redis.hgetall(f"{P}event:{event_id}")  # type: ignore[assignment]
+            if not found:
+                return None
+            listed = [line.split(" ", 1) for line in found["deliveries"].splitlines()]
+            pipe = self.redis.pipeline(transaction=False)
+            for delivery_id, _ in listed:
+                pipe.hget(f"{P}delivery:{delivery_id}", "status")
+            statuses = pipe.execute()
+        refs = tuple(
+            DeliveryRef(id=delivery_id, route=route, status=status or "erased")
+            for (delivery_id, route), status in zip(listed, statuses, strict=True)
+        )
+        return _read_event(found["record"]), EventStatus(found["status"]), refs
+
+    def delivery(self, delivery_id: str) -> Delivery | None:
+        """Return a delivery; None if there is no such delivery."""
+        with self._reached():
+            found: dict[str, str] = self.redis.hgetall(f"{P}delivery:{delivery_id}")  # type: ignore[assignment]
+        return _delivery(delivery_id, found) if found else None
+
+    def deliveries(self, filters: Filters, *, before: int | None, limit: int) -> Page:
+        """Return the newest deliveries that fit and whose order is under `before`.
+
+        Walks the smallest index that fits and looks at the records, at most 20 times `limit` of
+        them: a page may then be short and still have a next_cursor.
+        """
+        low = f"{int(filters.since.timestamp() * 1e6)}" if filters.since else "-inf"
+        high = f"{int(filters.until.timestamp() * 1e6)}" if filters.until else "+inf"
+        if before is not None and (high == "+inf" or before <= int(high)):
+            high = f"({before}"
+        items: list[Delivery] = []
+        phone = self.phone_key(filters.phone) if filters.phone else None
+        with self._reached():
+            indexes = self._smallest_indexes(filters, phone)
+            for _ in range(20):
+                batch = self._newest(indexes, high=high, low=low, limit=limit)
+                for delivery in self._records(batch):
+                    high = f"({delivery.order}"
+                    if _fits(delivery, filters, phone):
+                        items.append(delivery)
+                    if len(items) == limit:
+                        return Page(items=tuple(items), next_cursor=str(delivery.order))
+                if len(batch) < limit:
+                    return Page(items=tuple(items), next_cursor=None)
+                high = f"({batch[-1][1]}"
+        return Page(items=tuple(items), next_cursor=high.removeprefix("("))
+
+    def counts(self) -> dict[str, int]:
+        """Return how many deliveries stand in each status."""
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            for status in Status:
+                pipe.zcard(f"{P}deliveries:status:{status}")
+            return dict(zip(Status, pipe.execute(), strict=True))
+
+    def oldest_waiting_s(self) -> float | None:
+        """Return how long the oldest queued or retrying delivery has waited; None: none waits."""
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            pipe.time()
+            pipe.zrange(f"{P}deliveries:status:queued", 0, 0, withscores=True)
+            pipe.zrange(f"{P}deliveries:status:retrying", 0, 0, withscores=True)
+            (seconds, micros), *oldest = pipe.execute()
+        orders = [found[0][1] for found in oldest if found]
+        return seconds + (micros - min(orders)) / 1e6 if orders else None
+
+    def due_count(self) -> int:
+        """Return how many deliveries wait for their time."""
+        with self._reached():
+            return int(self.redis.zcard(f"{P}due"))
+
+    def campaigns(self, limit: int = 200) -> list[dict[str, Any]]:
+        """Return the newest campaigns: key, batch_id and what was kept with them."""
+        with self._reached():
+            keys = [str(key) for key in self.redis.zrange(f"{P}campaigns", 0, limit - 1, desc=True)]
+            pipe = self.redis.pipeline(transaction=False)
+            for key in keys:
+                pipe.hgetall(f"{P}campaign:{key}")
+            found = pipe.execute()
+        return [
+            {"key": key, "batch_id": kept["batch_id"], **orjson.loads(kept["record"])}
+            for key, kept in zip(keys, found, strict=True)
+            if kept
+        ]
+
+    def persistence(self) -> Persistence:
+        """Return how safe Redis keeps what it took; "unknown" where a managed one won't say."""
+        with self._reached():
+            memory = self.redis.info("memory")
+            durable = self.redis.info("persistence")
+            try:
+                fsync = str(self.redis.config_get("appendfsync").get("appendfsync", "unknown"))
+            except redis.ResponseError:
+                fsync = "unknown"
+        limit = int(memory.get("maxmemory", 0))
+        used = int(memory["used_memory"])
+        return Persistence(
+            append_only=bool(durable.get("aof_enabled")),
+            fsync=fsync,
+            policy=str(memory.get("maxmemory_policy", "unknown")),
+            used_bytes=used,
+            used_ratio=used / limit if limit else None,
+        )
+
+    def ping(self) -> None:
+        """Raise StoreUnavailable unless Redis answers and takes writes."""
+        with self._reached():
+            self.redis.set(f"{P}ping", "1", ex=60)
+
+    def phone_key(self, number: str) -> str:
+        """Return the keyed hash that a number (E.164) is listed by; it can't be turned back."""
+        if self._pepper is None:
+            with self._reached():
+                self.redis.set(f"{P}pepper", secrets.token_hex(16), nx=True)
+                self._pepper = str(self.redis.get(f"{P}pepper"))
+        keyed = hashlib.blake2b(number.encode(), key=self._pepper.encode(), digest_size=12)
+        return keyed.hexdigest()
+
+    # --- within -------------------------------------------------------------------------------
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Turn Redis' own errors into ours. They name addresses and commands, never data."""
+        try:
+            yield
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise StoreUnavailable(f"Redis does not answer ({type(error).__name__})") from error
+        except (redis.ReadOnlyError, redis.OutOfMemoryError, redis.BusyLoadingError) as error:
+            raise StoreUnavailable(f"Redis takes no writes ({type(error).__name__})") from error
+        except redis.ResponseError as error:
+            if str(error).startswith(("OOM", "READONLY", "LOADING", "MISCONF", "NOREPLICAS")):
+                raise StoreUnavailable("Redis takes no writes") from error
+            raise
+
+    def _smallest_indexes(self, filters: Filters, phone: str | None) -> list[str]:
+        """Return the index to walk: the smallest that fits; several for several statuses."""
+        choices = [
+            [f"{P}deliveries:{by}:{value}"]
+            for by, value in (
+                ("phone", phone),
+                ("subject", filters.subject),
+                ("route", filters.route),
+                ("source", filters.source),
+            )
+            if value
+        ]
+        if filters.status:
+            choices.append([f"{P}deliveries:status:{status}" for status in filters.status])
+        if len(choices) < 2:
+            return choices[0] if choices else [f"{P}deliveries"]
+        pipe = self.redis.pipeline(transaction=False)
+        for index in (index for choice in choices for index in choice):
+            pipe.zcard(index)
+        sizes = iter(pipe.execute())
+        sized = [(sum(next(sizes) for _ in choice), choice) for choice in choices]
+        return min(sized)[1]
+
+    def _newest(
+        self, indexes: list[str], *, high: str, low: str, limit: int
+    ) -> list[tuple[str, int]]:
+        """Return (id, order) of the newest in these indexes between low and high."""
+        pipe = self.redis.pipeline(transaction=False)
+        for index in indexes:
+            pipe.zrange(
+                index, high, low, desc=True, byscore=True, offset=0, num=limit, withscores=True
+            )
+        found = [(member, int(score)) for listed in pipe.execute() for member, score in listed]
+        return sorted(found, key=lambda pair: -pair[1])[:limit]
+
+    def _records(self, batch: list[tuple[str, int]]) -> Iterator[Delivery]:
+        pipe = self.redis.pipeline(transaction=False)
+        for delivery_id, _ in batch:
+            pipe.hgetall(f"{P}delivery:{delivery_id}")
+        for (delivery_id, _), found in zip(batch, pipe.execute(), strict=True):
+            if found:
+                yield _delivery(delivery_id, found)
+
+
+# --- what is written, and how it is read --------------------------------------------------------
+
+
+def _script(name: str) -> str:
+    return (files("bridge") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _described(event: Event, deliveries: Sequence[NewDelivery]) -> dict[str, Any]:
+    if event.problem:
+        status = EventStatus.UNREADABLE
+    else:
+        status = EventStatus.ROUTED if deliveries else EventStatus.UNROUTED
+    return {
+        "fp": event.fingerprint,
+        "remember_s": event.remember_s,
+        "event": event.id,
+        "status": status,
+        "source": event.source,
+        "subject": event.subject or "",
+        "deliveries": [
+            {"id": d.id, "route": d.route, "to": d.to, "wait_ms": d.wait_s * 1000}
+            for d in deliveries
+        ],
+    }
+
+
+def _accepted(event: Event, deliveries: Sequence[NewDelivery], answer: Any) -> Accepted:
+    if answer == 0:
+        return Accepted(
+            event_id=event.id,
+            status=EventStatus(_described(event, deliveries)["status"]),
+            duplicate=False,
+            deliveries=tuple(
+                DeliveryRef(id=d.id, route=d.route, status=Status.QUEUED) for d in deliveries
+            ),
+        )
+    first, status, *flat = answer
+    return Accepted(
+        event_id=first,
+        status=EventStatus(status),
+        duplicate=True,
+        deliveries=tuple(
+            DeliveryRef(id=flat[i], route=flat[i + 1], status=flat[i + 2])
+            for i in range(0, len(flat), 3)
+        ),
+    )
+
+
+def _event_record(event: Event) -> bytes:
+    """Return the event as JSON. Readers ignore what they don't know."""
+    return orjson.dumps(
+        {
+            "id": event.id,
+            "source": event.source,
+            "source_event_id": event.source_event_id,
+            "type": event.type,
+            "subject": event.subject,
+            "time": event.time,
+            "received_at": event.received_at,
+            "hydrate": event.hydrate,
+            "problem": event.problem,
+            "data": event.data,
+        },
+        option=orjson.OPT_NON_STR_KEYS,
+    )
+
+
+def _read_event(record: str) -> Event:
+    kept = orjson.loads(record)
+    return Event(
+        id=kept["id"],
+        source=kept["source"],
+        source_event_id=kept["source_event_id"],
+        fingerprint="",  # it has done its work at the intake
+        remember_s=0,
+        type=kept["type"],
+        subject=kept["subject"],
+        time=datetime.fromisoformat(kept["time"]) if kept["time"] else None,
+        received_at=datetime.fromisoformat(kept["received_at"]),
+        hydrate=kept["hydrate"],
+        problem=kept["problem"],
+        data=kept["data"],
+    )
+
+
+def _at(ms: str | int) -> datetime:
+    return datetime.fromtimestamp(int(ms) / 1000, UTC)
+
+
+def _claim(delivery_id: str, lease: int, flat: list[str], record: str) -> Claim:
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    return Claim(
+        delivery=_delivery(delivery_id, fields), event=_read_event(record) if record else None
+    )
+
+
+def _delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
+    attempts = sorted(
+        (orjson.loads(value) for name, value in kept.items() if name.startswith("attempt:")),
+        key=lambda attempt: int(attempt["number"]),
+    )
+    return Delivery(
+        id=delivery_id,
+        event_id=kept["event"],
+        source=kept["source"],
+        subject=kept["subject"] or None,
+        route=kept["route"],
+        to=kept["to"],
+        routes=kept["routes"],
+        status=Status(kept["status"]),
+        order=int(kept["order"]),
+        created_at=_at(kept["created_ms"]),
+        lease=int(kept["lease"]),
+        next_attempt_at=_at(kept["next_ms"]) if "next_ms" in kept else None,
+        reason=kept.get("reason"),
+        message=kept.get("message"),
+        spent=int(kept.get("spent", 0)),
+        first_attempt_at=_at(kept["first_ms"]) if "first_ms" in kept else None,
+        asked=int(kept.get("asked", 0)),
+        asked_since=_at(kept["asked_since_ms"]) if "asked_since_ms" in kept else None,
+        held_ms=int(kept.get("held_ms", 0)),
+        request=orjson.loads(kept["request"]) if "request" in kept else None,
+        phone=kept.get("phone"),
+        attempts=tuple(attempts),
+        call_sid=kept.get("call_sid"),
+        batch_id=kept.get("batch_id"),
+        timeline=tuple(_changes(kept.get("timeline", ""))),
+    )
+
+
+def _changes(lines: str) -> Iterator[Change]:
+    for line in lines.splitlines():
+        ms, status, reason = line.split(" ", 2)
+        yield Change(at=_at(ms), status=status, reason=reason or None)
+
+
+def _fits(delivery: Delivery, filters: Filters, phone: str | None) -> bool:
+    return (
+        (not filters.status or delivery.status in filters.status)
+        and filters.route in (None, delivery.route)
+        and filters.source in (None, delivery.source)
+        and filters.subject in (None, delivery.subject)
+        and phone in (None, delivery.phone)
+    )
+
+
+def _written(move: Move) -> dict[str, Any]:
+    written: dict[str, Any] = {
+        "id": move.id,
+        "to": move.to,
+        "from": MAY_COME_FROM[move.to],
+        "needs_ms": int(move.needs_s * 1000),
+        "set": dict(move.fields),
+    }
+    if move.lease is not None:
+        written["lease"] = move.lease
+    if move.reason:
+        written["reason"] = move.reason
+    if move.message:
+        written["message"] = move.message
+    if move.wait_s is not None:
+        written["wait_ms"] = int(move.wait_s * 1000)
+    if move.due_at is not None:
+        written["due_ms"] = int(move.due_at.timestamp() * 1000)
+    if move.attempt:
+        number, record = move.attempt
+        written["attempt"] = {"number": number, "record": orjson.dumps(record).decode()}
+    if move.phone:
+        written["phone"] = move.phone
+    if move.awaits:
+        written["awaits"] = move.awaits
+    return written

@@ -1,0 +1,97 @@
+"""POST /webhooks/<source>: what CRMs post to. HTTP in, HTTP out; the rest is intake.py."""
+
+from collections import Counter
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Request, Response, current_app, jsonify, make_response, request
+
+from bridge.errors import StoreUnavailable
+from bridge.intake import Intake
+from bridge.store import Accepted
+from schemas.event import EventStatus
+from schemas.source import Headers, Incoming
+
+RETRY_AFTER_S = 5
+# The four counts of the answer; a duplicate is one whatever became of the first.
+COUNTED = {
+    EventStatus.ROUTED: "accepted",
+    EventStatus.UNROUTED: "unrouted",
+    EventStatus.UNREADABLE: "unreadable",
+}
+
+
+def views(intake: Intake) -> Blueprint:
+    """Return the routes of this module."""
+    webhooks = Blueprint("webhooks", __name__)
+
+    @webhooks.post("/webhooks/<source>")
+    def receive(source: str) -> Response:
+        intake.find(source)  # an unknown source is refused before its body is read
+        try:
+            accepted = intake.receive(source, incoming(request, intake.settings.public_url))
+        except StoreUnavailable as error:
+            return unavailable(error, intake.find(source)[0].kind.full_status)
+        return make_response(jsonify(answer(accepted)), 202)
+
+    return webhooks
+
+
+def incoming(request: Request, public_url: str | None) -> Incoming:
+    """Return the request as its sender made it, the URL with its percent-encoding untouched."""
+    # gunicorn and werkzeug keep the line as it came; WSGI's own PATH_INFO is decoded.
+    raw = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or request.full_path
+    parts = urlsplit(raw)
+    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    base = public_url or f"{request.scheme}://{request.host}"
+    return Incoming(
+        method=request.method,
+        url=base + path,
+        headers=cast(Headers, request.headers),
+        query=request.args,
+        body=request.get_data(cache=False),
+        content_type=request.mimetype,
+    )
+
+
+def answer(accepted: list[Accepted]) -> dict[str, Any]:
+    """Return the body of the 202; the four counts add up to the items."""
+    counts = Counter("duplicates" if one.duplicate else COUNTED[one.status] for one in accepted)
+    base = base_url()
+    return {
+        **{name: counts[name] for name in ("accepted", "duplicates", "unrouted", "unreadable")},
+        "events": [
+            {
+                "id": one.event_id,
+                "status": one.status,
+                "duplicate": one.duplicate,
+                "status_url": f"{base}/api/events/{one.event_id}",
+                "deliveries": [
+                    {
+                        "id": delivery.id,
+                        "route": delivery.route,
+                        "status": delivery.status,
+                        "status_url": f"{base}/api/deliveries/{delivery.id}",
+                    }
+                    for delivery in one.deliveries
+                ],
+            }
+            for one in accepted
+        ],
+    }
+
+
+def base_url() -> str:
+    """Return the address that whoever asks can reach us under."""
+    public: str | None = current_app.config["PUBLIC_URL"]
+    return public or request.host_url.rstrip("/")
+
+
+def unavailable(error: StoreUnavailable, status: int = 503) -> Response:
+    """Return the answer for when nothing can be stored: come back in a moment."""
+    body = jsonify(
+        {"error": error.word, "message": "Nothing can be stored right now; nothing was. Try again."}
+    )
+    answered = make_response(body, status)
+    answered.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return answered

@@ -1,0 +1,1 @@
+"""The data and the pure rules on it: no I/O, no clock, no environment."""

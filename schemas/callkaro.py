@@ -1,0 +1,519 @@
+"""What CallKaro takes and answers: the gate that every request of ours passes.
+
+What a route's map yields is loaded by a schema here, and the frozen dataclass that comes out is
+dumped as the exact body. Where CallKaro's documents are silent nothing is assumed: what they don't
+describe is refused.
+https://docs.callkaro.ai/api-reference
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from marshmallow import (
+    EXCLUDE,
+    Schema,
+    ValidationError,
+    fields,
+    post_dump,
+    post_load,
+    pre_load,
+    validates_schema,
+)
+
+from schemas.fields import Phone, mask_text
+
+METADATA_ID: Final = "bridge_delivery_id"
+"""The metadata key that carries our delivery id out and comes back with the outcome."""
+
+LANGUAGES: Final = ("hi", "en", "kn", "mr", "ta", "te", "bn", "gu", "ml")
+
+# --- fields ----------------------------------------------------------------------------------
+
+
+class Text(fields.Field[str]):
+    """Text of 1 to longest characters (None: any number), not only spaces. It is not trimmed."""
+
+    def __init__(self, *, longest: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.longest = longest
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> str:
+        if not isinstance(value, str) or not _is_unicode(value):
+            raise ValidationError("must be text")
+        if not value.strip():
+            raise ValidationError("must not be empty")
+        if self.longest is not None and len(value) > self.longest:
+            raise ValidationError(f"must be 1 to {self.longest} characters long")
+        return value
+
+
+class Whole(fields.Field[int]):
+    """A whole number from least to most (None: no limit).
+
+    Digit strings are converted, because a CRM's form post has nothing but strings; true, 2.0 and
+    "2.0" are refused.
+    """
+
+    def __init__(self, least: int, most: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.least, self.most = least, most
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> int:
+        if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,9}\s*", value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValidationError("must be a whole number")
+        if self.most is None and value < self.least:
+            raise ValidationError(f"must be {self.least} or more")
+        if self.most is not None and not self.least <= value <= self.most:
+            raise ValidationError(f"must be between {self.least} and {self.most}")
+        return value
+
+
+class Gap(fields.Field["int | tuple[int, ...]"]):
+    """Minutes between redials: one whole number, or a list with one for each redial.
+
+    A list becomes a tuple; whether its length fits the redials is the schema's to judge.
+    """
+
+    _minutes = Whole(0)
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> int | tuple[int, ...]:
+        if isinstance(value, list | tuple):
+            return tuple(self._minutes._deserialize(entry, attr, data) for entry in value)
+        return self._minutes._deserialize(value, attr, data)
+
+    def _serialize(
+        self, value: int | tuple[int, ...] | None, attr: str | None, obj: Any, **kwargs: Any
+    ) -> int | list[int] | None:
+        return list(value) if isinstance(value, tuple) else value
+
+
+class Flag(fields.Field[bool]):
+    """true or false, and nothing that merely resembles them."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("must be true or false")
+        return value
+
+
+class LocalTime(fields.Field[str]):
+    """A date and time without an offset: "2025-12-31T09:30:00". See to_schedule_at()."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> str:
+        if not isinstance(value, str) or not re.fullmatch(
+            r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}", value
+        ):
+            raise ValidationError("must read YYYY-MM-DDTHH:MM:SS, without an offset")
+        try:
+            datetime.fromisoformat(value)
+        except ValueError:
+            raise ValidationError("must be a real date and time") from None
+        return value
+
+
+class ClockTime(fields.Field[str]):
+    """A time of day, "9:00" or "09:00"; CallKaro takes both, and gets what the route wrote."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> str:
+        if not isinstance(value, str) or not re.fullmatch(
+            r"([0-1]?[0-9]|2[0-3]):[0-5][0-9]", value
+        ):
+            raise ValidationError("must be a time of day, HH:MM")
+        return value
+
+
+class Language(fields.Field[str]):
+    """One of CallKaro's languages; of a CRM's locale ("en-US", "hi_IN") the language is taken."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> str:
+        subtag = re.split(r"[-_]", value.strip())[0].lower() if isinstance(value, str) else ""
+        if subtag not in LANGUAGES:
+            raise ValidationError(f"must be one of {' '.join(LANGUAGES)}")
+        return subtag
+
+
+class Metadata(fields.Field[dict[str, Any]]):
+    """A JSON object whose keys prompts read as {{metadata.key}}.
+
+    A null becomes "": every mapped key is sent, because a pre-call function can't add one, and a
+    prompt must not read out "null". A null further down stays.
+    """
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValidationError("must be an object")
+        if problem := _json_problem(value):
+            raise ValidationError(problem)
+        if any(key.startswith("_") for key in value):
+            raise ValidationError('must not have a key that starts with "_"')
+        return {key: "" if item is None else item for key, item in value.items()}
+
+
+_DEEPEST: Final = 20
+"""Levels of metadata. Prompts read one; far more would exhaust the stack of whoever dumps it."""
+
+
+def _json_problem(value: object, depth: int = 0) -> str | None:
+    """Say what keeps a value from being JSON, without naming any part of it; None: nothing does."""
+    if depth > _DEEPEST:
+        return f"must not be nested deeper than {_DEEPEST} levels"
+    match value:
+        case None | bool() | int():
+            return None
+        case str():
+            return None if _is_unicode(value) else "must be Unicode text throughout"
+        case float():
+            # Python would write NaN, which no JSON reader has to take.
+            return None if math.isfinite(value) else "must not hold NaN or infinity"
+        case list():
+            parts: list[object] = value
+        case dict():
+            if not all(isinstance(key, str) and _is_unicode(key) for key in value):
+                return "must have text for keys"
+            parts = list(value.values())
+        case _:
+            return "must hold JSON values only"
+    problems = (_json_problem(part, depth + 1) for part in parts)
+    return next((problem for problem in problems if problem), None)
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether text can be sent: JSON may bring half a surrogate pair, UTF-8 can't hold it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# --- requests --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutboundCall:
+    """Body of POST /call/outbound. What is None, and empty metadata, is not sent.
+
+    The zone of schedule_at and of the trigger times is not documented; CALLKARO_TIMEZONE holds it.
+    """
+
+    to_number: str  # E.164, "+919876543210"
+    agent_id: str
+    batch_id: str | None = None  # the campaign, if any
+    metadata: dict[str, Any] = field(default_factory=dict)
+    schedule_at: str | None = None  # YYYY-MM-DDTHH:MM:SS; None: now
+    min_trigger_time: str | None = None  # HH:MM
+    max_trigger_time: str | None = None  # HH:MM, later the same day
+    carry_over: bool | None = None  # at max_trigger_time: go on the next day
+    number_of_retries: int | None = None  # redials by CallKaro when nobody picks up
+    gap_between_retries: int | tuple[int, ...] | None = None  # minutes
+    priority: int | None = None  # -100 to 100, higher first
+    language: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CampaignV1:
+    """Body of POST /call/campaign: a campaign whose calls all use one agent."""
+
+    name: str
+    agent_id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CampaignV2:
+    """Body of POST /v2/call/campaign: a campaign whose calls each bring their own agent."""
+
+    name: str
+
+
+class RequestSchema(Schema):
+    """A request of ours. Unknown keys raise: routes.toml is written by our own people.
+
+    validate(…, partial=True) judges a route's constants alone, at boot.
+    """
+
+    @pre_load
+    def drop_empty(self, data: Any, *, partial: Any = None, **_: Any) -> Any:
+        """Take null and blank text as absent, as CRMs mean them: a lead may have no language.
+
+        A route's constants are no CRM's: there an empty one is a slip, and is told.
+        """
+        if partial or not isinstance(data, Mapping):
+            return data
+        return {
+            key: value
+            for key, value in data.items()
+            if key not in self.fields
+            or not (value is None or (isinstance(value, str) and not value.strip()))
+        }
+
+    @post_dump
+    def drop_none(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Leave out what was not given."""
+        return {key: value for key, value in data.items() if value is not None and value != {}}
+
+
+class OutboundCallSchema(RequestSchema):
+    """https://docs.callkaro.ai/api-reference/outbound-call"""
+
+    to_number = Phone(required=True)
+    agent_id = Text(required=True)  # any length: the documents' own sample has 25 characters
+    batch_id = Text()
+    metadata = Metadata()
+    schedule_at = LocalTime()
+    min_trigger_time = ClockTime()
+    max_trigger_time = ClockTime()
+    carry_over = Flag()
+    number_of_retries = Whole(0, 10)
+    gap_between_retries = Gap()
+    priority = Whole(-100, 100)
+    language = Language()
+
+    @validates_schema
+    def check_trigger_times(self, data: dict[str, Any], **_: Any) -> None:
+        """Refuse a window that crosses midnight: what it means is not documented."""
+        if "min_trigger_time" not in data or "max_trigger_time" not in data:
+            return
+        if _minutes(data["min_trigger_time"]) >= _minutes(data["max_trigger_time"]):
+            raise ValidationError("must be later than min_trigger_time", "max_trigger_time")
+
+    @validates_schema
+    def check_gaps(self, data: dict[str, Any], *, partial: Any = None, **_: Any) -> None:
+        """Refuse a list that is shorter than the redials: what it means is not documented."""
+        gaps = data.get("gap_between_retries")
+        if not isinstance(gaps, tuple):
+            return
+        if partial and "number_of_retries" not in data:  # an expression will yield it
+            return
+        if not gaps or len(gaps) != data.get("number_of_retries", 0):
+            raise ValidationError(
+                "must have exactly one entry for each of number_of_retries", "gap_between_retries"
+            )
+
+    @post_load
+    def build(self, data: dict[str, Any], **_: Any) -> OutboundCall:
+        return OutboundCall(**data)
+
+
+class CampaignV1Schema(RequestSchema):
+    """https://docs.callkaro.ai/api-reference/campaign-v1"""
+
+    name = Text(required=True, longest=200)
+    agent_id = Text(required=True)
+
+    @post_load
+    def build(self, data: dict[str, Any], **_: Any) -> CampaignV1:
+        return CampaignV1(**data)
+
+
+class CampaignV2Schema(RequestSchema):
+    """https://docs.callkaro.ai/api-reference/campaign-v2"""
+
+    name = Text(required=True, longest=200)
+
+    @post_load
+    def build(self, data: dict[str, Any], **_: Any) -> CampaignV2:
+        return CampaignV2(**data)
+
+
+CALL_FIELDS: Final = frozenset(OutboundCallSchema().fields)
+"""Every field that a route may map for a call."""
+
+CAMPAIGN_FIELDS: Final = frozenset(CampaignV1Schema().fields) | frozenset(CampaignV2Schema().fields)
+"""Every field that a route may map for a campaign, v1 or v2."""
+
+
+def _minutes(clock: str) -> int:
+    hours, _, minutes = clock.partition(":")
+    return int(hours) * 60 + int(minutes)
+
+
+# --- misses ----------------------------------------------------------------------------------
+
+# marshmallow's words -> ours.
+_WORDS: Final = {
+    "Missing data for required field.": "missing",
+    "Field may not be null.": "missing",
+    "Unknown field.": "unknown field",
+    "Invalid input type.": "must be an object",
+    "Not a valid mapping type.": "must be an object",
+    "Not a valid list.": "must be a list",
+    "Not a valid string.": "must be text",
+    "Not a valid integer.": "must be a whole number",
+    "Not a valid number.": "must be a number",
+    "Not a valid boolean.": "must be true or false",
+}
+# A key that the sender chose may be anybody's name or number; one that reads like a field may not.
+_FIELD_NAME: Final = re.compile(r"[a-z][a-z_]{0,40}")
+
+
+def describe(error: ValidationError) -> str:
+    """Put a schema's misses into one sentence: "to_number: missing; priority: must be between …".
+
+    No value of the request is in it, provided that the fields' own messages hold none, as ours
+    and marshmallow's defaults do; nor is a key that does not read like a field's name.
+    """
+    return "; ".join(_misses(error.messages, ""))
+
+
+def _misses(messages: Any, path: str) -> list[str]:
+    if isinstance(messages, Mapping):
+        return [
+            miss
+            for key, below in messages.items()
+            for miss in _misses(below, path if key == "_schema" else _join(path, key))
+        ]
+    found = messages if isinstance(messages, list) else [messages]
+    return [miss for message in found for miss in _miss(message, path)]
+
+
+def _miss(message: Any, path: str) -> list[str]:
+    if isinstance(message, Mapping | list):
+        return _misses(message, path)
+    text = _WORDS.get(str(message), str(message).removesuffix("."))
+    return [f"{path}: {text}" if path else text]
+
+
+def _join(path: str, key: object) -> str:
+    shown = isinstance(key, int) or (isinstance(key, str) and _FIELD_NAME.fullmatch(key))
+    return f"{path}{'.' if path else ''}{key if shown else '(a key)'}"
+
+
+# --- answers ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallAccepted:
+    """CallKaro took the call: a phone will ring."""
+
+    call_sid: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CampaignAccepted:
+    """CallKaro made the campaign."""
+
+    batch_id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refused:
+    """CallKaro says no, in its own words: cut to 200 characters, phone numbers masked.
+
+    Its words may still repeat other parts of the request, so they belong on the delivery and not
+    in a log line.
+    """
+
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unreadable:
+    """An answer that says neither yes nor no, so a phone may ring. why is one sentence."""
+
+    why: str
+
+
+_MESSAGE_LENGTH: Final = 200
+_YES: Final = frozenset({"done", "success"})  # the older documents have "success" for calls too
+
+
+class AnswerId(fields.Field[str]):
+    """An id in an answer, as text; a number is taken too."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> str:
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**30:
+            return str(value)
+        if not isinstance(value, str) or not _is_unicode(value):
+            raise ValidationError("must be text")
+        return value.strip()
+
+
+class AnswerSchema(Schema):
+    """What all answers have. Unknown keys are ignored: CallKaro adds them without notice."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    status = fields.String(required=True)
+    message = fields.Raw(allow_none=True, load_default="")
+
+
+class CallAnswerSchema(AnswerSchema):
+    """Answer of POST /call/outbound; call_id is the older documents' word for call_sid."""
+
+    call_sid = AnswerId(allow_none=True)
+    call_id = AnswerId(allow_none=True)
+
+
+class CampaignAnswerSchema(AnswerSchema):
+    """Answer of POST /call/campaign and /v2/call/campaign."""
+
+    batch_id = AnswerId(allow_none=True)
+
+
+def read_call_answer(body: object) -> CallAccepted | Refused | Unreadable:
+    """Read the decoded body of an answer to POST /call/outbound; its HTTP status is not judged.
+
+    Refused only if the status is "error" and no id is given, accepted only if it is "done" or
+    "success" and one is; all else is unreadable, and so an outcome that nobody knows.
+    """
+    found = _read(CallAnswerSchema(), ("call_sid", "call_id"), body)
+    return CallAccepted(call_sid=found) if isinstance(found, str) else found
+
+
+def read_campaign_answer(body: object) -> CampaignAccepted | Refused | Unreadable:
+    """Read the decoded body of an answer to a campaign's creation, as read_call_answer() does."""
+    found = _read(CampaignAnswerSchema(), ("batch_id",), body)
+    return CampaignAccepted(batch_id=found) if isinstance(found, str) else found
+
+
+def _read(schema: AnswerSchema, ids: tuple[str, ...], body: object) -> str | Refused | Unreadable:
+    """Return the id of what was accepted (the first of ids that is given), or why there is none."""
+    if not isinstance(body, dict):
+        return Unreadable(why="The answer is not a JSON object.")
+    try:
+        answer = schema.load(body)
+    except ValidationError as error:
+        return Unreadable(why=f"The answer can't be read: {describe(error)}.")
+    found: str | None = next((answer[name] for name in ids if answer.get(name)), None)
+    status = answer["status"]
+    if status == "error":
+        if found is not None:
+            return Unreadable(why="The answer has the status error and an id as well.")
+        return Refused(message=_message(answer["message"]))
+    if status not in _YES:
+        return Unreadable(why="The answer's status is neither done, success nor error.")
+    if found is None:
+        return Unreadable(why=f"The answer has no {' or '.join(ids)}.")
+    return found
+
+
+def _message(said: object) -> str:
+    if not isinstance(said, str) or not said.strip():
+        return "CallKaro gave no reason."
+    text = mask_text(" ".join(said[: 4 * _MESSAGE_LENGTH].split()))
+    return text if len(text) <= _MESSAGE_LENGTH else text[: _MESSAGE_LENGTH - 1] + "…"

@@ -1,0 +1,34 @@
+"""Any form or CRM that posts JSON or a form of its own shape.
+
+Type, id and time stand where the `[[source]]` entry in routes.toml says; the data is the body as
+it came. An object is one item, a list of objects one item each. The shared token is taken from
+the header or the URL only: a field named `token` in the body is the sender's own.
+"""
+
+from typing import Any
+
+from schemas.event import Item
+from schemas.source import Incoming, Kind, Source, Token, item_by_paths
+
+
+def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
+    """Read one item of an object, or one item of each object in a list."""
+    if not isinstance(content, list):
+        return [_item(content, request, source)]
+    if len(content) == 1:
+        return [_item(content[0], request, source)]
+    return [_item(body, request, source, index) for index, body in enumerate(content)]
+
+
+def _item(body: Any, request: Incoming, source: Source, index: int | None = None) -> Item:
+    if not isinstance(body, dict):
+        return Item(type=source.default_type, data=body, problem="The body is no JSON object.")
+    return item_by_paths(body, request, source, index=index)
+
+
+KIND = Kind(
+    name="generic",
+    title="Generic JSON or form",
+    auth=Token(),
+    parse=parse,
+)

@@ -1,0 +1,319 @@
+"""HubSpot: app subscriptions, and the workflow action "Send a webhook".
+
+A subscription request carries up to 100 notifications. They are thin: an object's id and, at
+times, the one property that changed; so records are hydrated. Order is not guaranteed, the same
+notification may come twice, `eventId` is not unique, and only `attemptNumber` differs between
+resends. A workflow posts one body, which has the shape of the CRM's object API or one that its
+author chose.
+
+https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide
+https://developers.hubspot.com/docs/api/webhooks/validating-requests
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+from marshmallow import EXCLUDE, Schema, ValidationError
+
+from schemas.crm.ids import RecordId, Word, sentence
+from schemas.event import Item
+from schemas.expression import Path
+from schemas.fields import EpochMillis
+from schemas.source import (
+    BearerLogin,
+    CrmRequest,
+    Hydration,
+    Incoming,
+    Kind,
+    Part,
+    Signature,
+    Signatures,
+    Source,
+    Variable,
+    id_text,
+    item_by_paths,
+)
+
+# --- how a request proves itself ------------------------------------------------------------
+
+# What HubSpot decodes in the URL before it signs it; nothing else (%20 and %26 stay).
+URL_DECODING: Final = (
+    ("%3A", ":"),
+    ("%2F", "/"),
+    ("%3F", "?"),
+    ("%40", "@"),
+    ("%21", "!"),
+    ("%24", "$"),
+    ("%27", "'"),
+    ("%28", "("),
+    ("%29", ")"),
+    ("%2A", "*"),
+    ("%2C", ","),
+    ("%3B", ";"),
+)
+V3: Final = Signature(
+    header="X-HubSpot-Signature-v3",
+    parts=(Part.METHOD, Part.URL, Part.BODY, Part.TIMESTAMP),
+    encoding="base64",
+    timestamp_header="X-HubSpot-Request-Timestamp",
+    timestamp_unit="ms",
+    tolerance_s=300,
+    url_decoding=URL_DECODING,
+)
+# v2 and v1 share a header, and neither has a time: a replay of theirs is a duplicate.
+V2: Final = Signature(
+    header="X-HubSpot-Signature",
+    parts=(Part.SECRET, Part.METHOD, Part.URL, Part.BODY),
+    keyed=False,
+    only_with=("X-HubSpot-Signature-Version", "v2"),
+    url_decoding=URL_DECODING,
+)
+V1: Final = Signature(
+    header="X-HubSpot-Signature",
+    parts=(Part.SECRET, Part.BODY),
+    keyed=False,
+    only_with=("X-HubSpot-Signature-Version", "v1"),
+)
+
+# --- words ----------------------------------------------------------------------------------
+
+# HubSpot's word -> ours. A word that is not here keeps HubSpot's spelling.
+HAPPENED: Final = {
+    "creation": "created",
+    "propertyChange": "updated",
+    "deletion": "deleted",
+    "merge": "merged",
+    "restore": "restored",
+    "associationChange": "association_changed",
+    "privacyDeletion": "privacy_deleted",
+}
+# `object.*` subscriptions name the object by its type id; custom objects (2-…) stay `object`.
+OBJECT_TYPES: Final = {
+    "0-1": "contact",
+    "0-2": "company",
+    "0-3": "deal",
+    "0-5": "ticket",
+    "0-48": "call",
+    "0-136": "lead",
+}
+# Our object -> its name in the CRM API's paths.
+API_OBJECTS: Final = {
+    "contact": "contacts",
+    "company": "companies",
+    "deal": "deals",
+    "ticket": "tickets",
+    "product": "products",
+    "line_item": "line_items",
+    "lead": "leads",
+    "call": "calls",
+}
+GONE: Final = frozenset({"deleted", "privacy_deleted"})  # there is no record left to fetch
+UNKNOWN_TYPE: Final = "unknown"  # the type of an item that names none
+
+_OBJECT_TYPE_ID: Final = re.compile(r"[0-9]+-[0-9]+")
+
+
+@lru_cache(maxsize=1024)
+def translate(word: str, object_type_id: str | None) -> tuple[str, str | None]:
+    """Return our event type, and what to hydrate from; None where there is nothing to fetch.
+
+    object_type_id counts for `object.*` only. Cached: an account subscribes to a few words, and
+    every notification carries one.
+    """
+    thing, dot, happened = word.partition(".")
+    happened = HAPPENED.get(happened, happened)
+    api_object = API_OBJECTS.get(thing)
+    if thing == "object" and object_type_id and _OBJECT_TYPE_ID.fullmatch(object_type_id):
+        thing = OBJECT_TYPES.get(object_type_id, thing)
+        api_object = API_OBJECTS.get(thing, object_type_id)
+    return thing + dot + happened, None if happened in GONE else api_object
+
+
+# --- notifications --------------------------------------------------------------------------
+
+
+class NotificationSchema(Schema):
+    """What we rely on in a notification. Kept lean: it reads every one that HubSpot sends."""
+
+    class Meta:
+        """HubSpot adds keys without notice."""
+
+        unknown = EXCLUDE
+
+    portal_id = RecordId(required=True, data_key="portalId")
+    subscription_id = RecordId(required=True, data_key="subscriptionId")
+    event_id = RecordId(required=True, data_key="eventId")
+    object_id = RecordId(data_key="objectId", allow_none=True)
+    time = EpochMillis(
+        required=True,
+        data_key="occurredAt",
+        error_messages={"required": "is missing", "null": "is null"},
+    )
+    # What arrives says subscriptionType; the guide's own sample says eventType.
+    subscription_type = Word(data_key="subscriptionType", allow_none=True)
+    event_type = Word(data_key="eventType", allow_none=True)
+
+
+_NOTIFICATIONS: Final = NotificationSchema(many=True)
+_NO_MESSAGES: Final[Mapping[Any, Any]] = {}
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
+    """Read a list of notifications, a bare one, or the body of a workflow.
+
+    Creations come first, then the rest by when it happened: HubSpot sends one new contact as a
+    storm of events in any order, and who reads them in turn should see it made before changed.
+    """
+    if isinstance(content, list):
+        return _notifications(content)
+    if not isinstance(content, dict):
+        return [Item(type=UNKNOWN_TYPE, data=content, problem="The body is no JSON object.")]
+    if "subscriptionType" in content or "eventType" in content:
+        return _notifications([content])
+    return [_workflow_item(content, request, source)]
+
+
+def _notifications(originals: list[Any]) -> list[Item]:
+    try:
+        loaded, messages = _NOTIFICATIONS.load(originals), _NO_MESSAGES
+    except ValidationError as error:
+        # One load for the whole list; what is wrong is told by index, and the rest stays good.
+        loaded, messages = error.valid_data, error.messages_dict
+    items = [
+        _item(known, original, messages.get(index))
+        for index, (known, original) in enumerate(zip(loaded, originals, strict=True))
+    ]
+    if len(items) > 1:
+        items.sort(key=lambda item: item.time or _NEVER)
+        items.sort(key=lambda item: not item.type.endswith(".created"))
+    return items
+
+
+def _item(known: Mapping[str, Any], original: Any, messages: Any) -> Item:
+    word = known.get("subscription_type") or known.get("event_type")
+    if messages or not word:
+        messages = messages or {"subscriptionType": ["is missing"]}
+        problem = sentence("notification", messages)
+        return Item(type=_type(word, original)[0], data=original, problem=problem)
+    event_type, api_object = _type(word, original)
+    subject = known.get("object_id") or _other_subject(original)
+    if subject is None:
+        problem = sentence("notification", {"objectId": ["is missing"]})
+        return Item(type=event_type, data=original, problem=problem)
+    return Item(
+        type=event_type,
+        data=original,
+        # eventId alone is not unique, so every stable key goes in. Not attemptNumber: it counts
+        # the resends. Not appId: some senders leave it out.
+        source_event_id=(
+            f"{known['portal_id']}-{known['subscription_id']}-{known['event_id']}"
+            f"-{subject}-{original['occurredAt']}"
+        ),
+        subject=subject,
+        time=known["time"],
+        hydrate=api_object,
+    )
+
+
+def _type(word: str | None, original: Any) -> tuple[str, str | None]:
+    if not word:
+        return UNKNOWN_TYPE, None
+    if not word.startswith("object."):
+        return translate(word, None)
+    type_id = original.get("objectTypeId")
+    return translate(word, type_id if isinstance(type_id, str) else None)
+
+
+def _other_subject(original: Mapping[str, Any]) -> str | None:
+    """Return whom a notification without objectId is about: merges and associations name ids."""
+    names = ("newObjectId", "primaryObjectId", "fromObjectId")
+    return next((found for name in names if (found := id_text(original.get(name)))), None)
+
+
+# --- workflows ------------------------------------------------------------------------------
+
+
+def _workflow_item(body: dict[str, Any], request: Incoming, source: Source) -> Item:
+    """Read what "Send a webhook" posts: an object of the CRM's API, or the author's own body.
+
+    The contact API's older shape has each property as an object with its value and its history.
+    """
+    properties = body.get("properties")
+    if isinstance(properties, dict):
+        properties = flat(properties)
+        body = {**body, "properties": properties}
+    else:
+        properties = {}
+    ids = [body.get(name) for name in ("vid", "objectId", "hs_object_id")]
+    ids.append(properties.get("hs_object_id"))
+    subject = next((found for value in ids if (found := id_text(value))), None)
+    return item_by_paths(body, request, source, subject=subject)
+
+
+def flat(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return properties with each {"value": x, …} as x."""
+    return {
+        name: found["value"] if isinstance(found, dict) and "value" in found else found
+        for name, found in properties.items()
+    }
+
+
+# --- hydration ------------------------------------------------------------------------------
+
+
+def _request(api_object: str, ids: Sequence[str], wanted: Sequence[str]) -> CrmRequest:
+    return CrmRequest(
+        method="POST",
+        path=f"/crm/v3/objects/{api_object}/batch/read",
+        json={"properties": sorted(wanted), "inputs": [{"id": id_} for id_ in ids]},
+    )
+
+
+def _records(answer: Any) -> dict[str, dict[str, Any]]:
+    """Return the records of a 200 or a 207 (some ids not found) by id.
+
+    Asked for a contact that was merged away, HubSpot is reported to answer with the one it became,
+    under that one's id. It is not taken for the one asked for: it has events of its own, and its
+    person would be rung for both.
+    https://community.hubspot.com/t5/APIs-Integrations/Question-about-using-batch-read-API/m-p/1101616
+    """
+    results = answer.get("results") if isinstance(answer, dict) else None
+    if not isinstance(results, list):
+        return {}
+    records = (record for record in results if isinstance(record, dict))
+    return {found: record for record in records if (found := id_text(record.get("id")))}
+
+
+def _merge(data: Any, record: Mapping[str, Any]) -> Any:
+    properties = record.get("properties")
+    return {**data, "properties": flat(properties) if isinstance(properties, dict) else {}}
+
+
+def _fields(paths: frozenset[Path]) -> frozenset[str]:
+    return frozenset(path[1] for path in paths if path[0] == "properties" and len(path) > 1)
+
+
+KIND = Kind(
+    name="hubspot",
+    title="HubSpot",
+    auth=Signatures(schemes=(V3, V2, V1)),
+    parse=parse,
+    hydration=Hydration(
+        batch=100,
+        login=BearerLogin(variable="ACCESS_TOKEN"),
+        api_url="API_URL",
+        request=_request,
+        records=_records,
+        merge=_merge,
+        fields=_fields,
+    ),
+    variables=(
+        Variable(suffix="ACCESS_TOKEN"),
+        Variable(suffix="API_URL", secret=False, default="https://api.hubapi.com"),
+    ),
+    default_type="workflow.triggered",
+)

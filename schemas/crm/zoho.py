@@ -1,0 +1,261 @@
+"""Zoho CRM: webhooks of workflow rules, and the notification API.
+
+A workflow rule posts a form or JSON whose field names its author picked. A notification may name
+several records in `ids`, with changed values for some or none of them; so it is fanned out over
+`ids`, and records are hydrated. Neither is signed: the token comes in a header, in the URL, or as
+the body's `token`, which is never kept.
+
+https://www.zoho.com/crm/developer/docs/api/v7/notifications/enable.html
+https://www.zoho.com/crm/developer/docs/api/v8/get-records.html
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+
+from schemas.crm.ids import RecordId, Word, sentence
+from schemas.event import Item
+from schemas.expression import Path
+from schemas.fields import EpochMillis
+from schemas.source import (
+    CrmRequest,
+    Hydration,
+    Incoming,
+    Kind,
+    RefreshLogin,
+    Source,
+    Token,
+    Variable,
+    id_text,
+    item_by_paths,
+)
+
+# Zoho's module -> our object. One that is not here keeps Zoho's spelling in small letters.
+OBJECTS: Final = {
+    "Leads": "lead",
+    "Contacts": "contact",
+    "Accounts": "account",
+    "Deals": "deal",
+    "Potentials": "deal",  # what Deals were called before v2 of the API
+    "Campaigns": "campaign",
+    "Tasks": "task",
+    "Calls": "call",
+    "Events": "event",
+    "Products": "product",
+    "Vendors": "vendor",
+    "Cases": "case",
+    "Solutions": "solution",
+    "Notes": "note",
+    "Quotes": "quote",
+    "Invoices": "invoice",
+    "Sales_Orders": "sales_order",
+    "Purchase_Orders": "purchase_order",
+    "Price_Books": "price_book",
+}
+# Channels subscribe to `create` and `edit`; what arrives says `insert` and `update`.
+HAPPENED: Final = {
+    "insert": "created",
+    "create": "created",
+    "update": "updated",
+    "edit": "updated",
+    "delete": "deleted",
+}
+# Where a workflow's author may have put the record's id.
+SUBJECTS: Final = ("id", "Id", "ID", "record_id", "Record_Id", "recordId", "entity_id")
+# A body with three of these is a notification, perhaps a broken one; an author of a workflow may
+# well pick one or two of them.
+MARKS: Final = frozenset({"channel_id", "server_time", "module", "operation", "ids"})
+NOTIFICATION: Final = "notification"
+
+
+class NotificationSchema(Schema):
+    """What we rely on in a notification."""
+
+    class Meta:
+        """Zoho adds keys without notice."""
+
+        unknown = EXCLUDE
+
+    channel_id = RecordId(required=True)
+    server_time = EpochMillis(
+        required=True, error_messages={"required": "is missing", "null": "is null"}
+    )
+    # It becomes a part of a URL.
+    module = Word(
+        required=True,
+        validate=validate.Regexp(r"[A-Za-z0-9_]+\Z", error="must be a module's API name"),
+    )
+    operation = Word(
+        required=True,
+        validate=validate.Length(min=1, error="is empty"),
+    )
+    # Unread here, so that one bad id does not cost its neighbours.
+    ids = fields.List(
+        fields.Raw(allow_none=True),
+        required=True,
+        validate=validate.Length(min=1, error="names no record"),
+        error_messages={"required": "is missing", "null": "is null", "invalid": "must be a list"},
+    )
+
+
+_NOTIFICATION: Final = NotificationSchema()
+# An id becomes one of a comma-separated list.
+_RECORD_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
+    """Read a notification, a workflow's form or object, or a list of records."""
+    if isinstance(content, dict) and len(MARKS & content.keys()) >= 3:
+        return _notified(content)
+    if not isinstance(content, list):
+        return [_workflow_item(content, request, source)]
+    if len(content) == 1:
+        return [_workflow_item(content[0], request, source)]
+    return [_workflow_item(body, request, source, index) for index, body in enumerate(content)]
+
+
+def _workflow_item(body: Any, request: Incoming, source: Source, index: int | None = None) -> Item:
+    if not isinstance(body, dict):
+        return Item(type=source.default_type, data=body, problem="The body is no JSON object.")
+    data = _without_token(body)
+    subject = next((found for key in SUBJECTS if (found := id_text(data.get(key)))), None)
+    return item_by_paths(data, request, source, subject=subject, index=index)
+
+
+def _without_token(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name != "token"}
+
+
+# --- notifications --------------------------------------------------------------------------
+
+
+def _notified(content: Mapping[str, Any]) -> list[Item]:
+    """Return one item of each record that a notification names."""
+    original = _without_token(content)
+    try:
+        known = _NOTIFICATION.load(original)
+    except ValidationError as error:
+        problem = sentence("notification", error.messages_dict)
+        return [Item(type=NOTIFICATION, data=original, problem=problem)]
+    envelope = {name: value for name, value in original.items() if name != "affected_values"}
+    values = _values_by_id(original.get("affected_values"))
+    changed = _changed_by_id(original.get("affected_fields"))
+    event_type = _type(known)
+    return [
+        _record_item(known, id_text(value), event_type, envelope, values, changed)
+        for value in known["ids"]
+    ]
+
+
+def _record_item(
+    known: Mapping[str, Any],
+    record_id: str | None,
+    event_type: str,
+    envelope: Mapping[str, Any],
+    values: Mapping[str, Mapping[str, Any]],
+    changed: Mapping[str, Any],
+) -> Item:
+    """Return the item of one record. Of its neighbours it carries nothing: they are others'."""
+    if record_id is None or not _RECORD_ID.fullmatch(record_id):
+        alone = {**envelope, "ids": [], "affected_fields": []}
+        problem = sentence("notification", {"ids": ["holds something that is no record's id"]})
+        return Item(type=event_type, data={NOTIFICATION: alone}, problem=problem)
+    own = [{record_id: changed[record_id]}] if record_id in changed else []
+    alone = {**envelope, "ids": [record_id], "affected_fields": own}
+    # Zoho gives no event id; one request may name several records, so the record's goes in.
+    stable = (known["channel_id"], known["module"], known["operation"], record_id)
+    return Item(
+        type=event_type,
+        data={**values.get(record_id, {}), NOTIFICATION: alone},
+        source_event_id="-".join((*stable, str(envelope["server_time"]))),
+        subject=record_id,
+        time=known["server_time"],
+        hydrate=None if event_type.endswith(".deleted") else known["module"],
+    )
+
+
+def _type(known: Mapping[str, Any]) -> str:
+    module, operation = known["module"], known["operation"].lower()
+    return f"{OBJECTS.get(module, module.lower())}.{HAPPENED.get(operation, operation)}"
+
+
+def _values_by_id(affected: Any) -> dict[str, dict[str, Any]]:
+    """Return the changed values of each record: [{"record_id": …, "values": {…}}]."""
+    entries = (entry for entry in _list(affected) if isinstance(entry, dict))
+    return {
+        found: entry["values"]
+        for entry in entries
+        if (found := id_text(entry.get("record_id"))) and isinstance(entry.get("values"), dict)
+    }
+
+
+def _changed_by_id(affected: Any) -> dict[str, Any]:
+    """Return the names of each record's changed fields: [{"<record id>": ["Phone"]}]."""
+    entries = (entry for entry in _list(affected) if isinstance(entry, dict))
+    return {record_id: names for entry in entries for record_id, names in entry.items()}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+# --- hydration ------------------------------------------------------------------------------
+
+
+def _request(module: str, ids: Sequence[str], wanted: Sequence[str]) -> CrmRequest:
+    return CrmRequest(
+        method="GET",
+        path=f"/crm/v8/{module}",
+        params={"ids": ",".join(ids), "fields": ",".join(sorted(wanted) or ["id"])},
+    )
+
+
+def _records(answer: Any) -> dict[str, dict[str, Any]]:
+    """Return the records by id. Zoho answers with no body at all (204) where it finds none."""
+    data = answer.get("data") if isinstance(answer, dict) else None
+    records = (record for record in _list(data) if isinstance(record, dict))
+    return {found: record for record in records if (found := id_text(record.get("id")))}
+
+
+def _merge(data: Any, record: Mapping[str, Any]) -> Any:
+    kept = {NOTIFICATION: data[NOTIFICATION]} if NOTIFICATION in data else {}
+    return {**data, **record, **kept}
+
+
+def _fields(paths: frozenset[Path]) -> frozenset[str]:
+    """Return the fields to ask for, never none: v8 is said to insist on `fields` (unconfirmed)."""
+    return frozenset(path[0] for path in paths if path[0] != NOTIFICATION) or frozenset({"id"})
+
+
+KIND = Kind(
+    name="zoho",
+    title="Zoho CRM",
+    auth=Token(body="token"),
+    parse=parse,
+    hydration=Hydration(
+        batch=100,  # unconfirmed, as is a limit of 50 fields, which routes hardly come near
+        login=RefreshLogin(
+            accounts_url="ACCOUNTS_URL",
+            path="/oauth/v2/token",
+            client_id="CLIENT_ID",
+            client_secret="CLIENT_SECRET",  # noqa: S106  (the variable's name)
+            refresh_token="REFRESH_TOKEN",  # noqa: S106
+            scheme="Zoho-oauthtoken",
+        ),
+        api_url="API_URL",
+        request=_request,
+        records=_records,
+        merge=_merge,
+        fields=_fields,
+    ),
+    variables=(
+        Variable(suffix="ACCOUNTS_URL", secret=False),  # the data centre; there is no default one
+        Variable(suffix="CLIENT_ID"),
+        Variable(suffix="CLIENT_SECRET"),
+        Variable(suffix="REFRESH_TOKEN"),
+        Variable(suffix="API_URL", secret=False),  # else the token answer's api_domain
+    ),
+    default_type="workflow.triggered",
+)

@@ -1,0 +1,93 @@
+"""An event: one thing that happened in a source. Fields are named as in CloudEvents."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+# What a glob never matches for a call: nobody is rung because a record was deleted, merged,
+# erased or made by a test, unless a route names that type.
+NEVER_BY_GLOB = frozenset({"deleted", "merged", "privacy_deleted", "test"})
+
+
+class EventStatus(StrEnum):
+    """What became of an event when its request was taken in."""
+
+    ROUTED = "routed"
+    UNROUTED = "unrouted"  # no route wants it
+    UNREADABLE = "unreadable"  # the item fits no shape its source documents
+
+
+def derive_id(*parts: str) -> str:
+    """Return the id that these parts always yield: 26 characters of a-z and 2-7.
+
+    Derived, not drawn: a resend, a second web process and a replay all arrive at the same id,
+    so none of them can add anything.
+    """
+    digest = hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16)
+    return base64.b32encode(digest.digest()).decode("ascii").rstrip("=").lower()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One item of a webhook request, as its CRM module read it; not yet an event of ours.
+
+    source_event_id is the CRM's own id, stable between resends; None where the CRM sends none:
+    equal bytes within the source's id_window are then the same event.
+    time is when it happened (aware UTC); None where the CRM does not say.
+    hydrate names the CRM object to fetch the full record from ("contacts", "Leads"), by subject;
+    None when data is all there is.
+    problem is one sentence on why the item could not be read; None for a good one.
+    """
+
+    type: str
+    data: Any
+    source_event_id: str | None = None
+    subject: str | None = None
+    time: datetime | None = None
+    hydrate: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """An item under our own id. (source, source_event_id) is unique, and so is id.
+
+    fingerprint is what a duplicate is known by: the id itself, or, without a CRM's id, the hash
+    of the item. It is remembered for remember_s seconds.
+    """
+
+    id: str
+    source: str
+    source_event_id: str
+    fingerprint: str
+    remember_s: int
+    type: str
+    subject: str | None
+    time: datetime | None
+    received_at: datetime
+    data: Any
+    hydrate: str | None = None
+    problem: str | None = None
+
+    @property
+    def happened_at(self) -> datetime:
+        """When it happened, or, where the CRM does not say, when we received it."""
+        return self.time or self.received_at
+
+    def __repr__(self) -> str:
+        # data is a person's; a traceback or a log line must not carry it.
+        return f"Event(id={self.id!r}, source={self.source!r}, type={self.type!r})"
+
+
+def is_guarded_type(event_type: str) -> bool:
+    """Say whether only a route that names this type may call because of it."""
+    return event_type.rpartition(".")[2] in NEVER_BY_GLOB
+
+
+def lookup(data: Mapping[str, Any], *keys: str) -> Any:
+    """Return the first value among keys that is there and not None, else None."""
+    return next((data[key] for key in keys if data.get(key) is not None), None)

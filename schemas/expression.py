@@ -1,0 +1,87 @@
+"""JMESPath expressions of routes.toml: compiled at boot, read in the line."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from jmespath.parser import ParsedResult
+
+Path = tuple[str, ...]
+
+
+class ExpressionError(ValueError):
+    """An expression does not compile, or could not be worked out over this data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A compiled JMESPath expression that remembers its text. https://jmespath.org"""
+
+    text: str
+    compiled: ParsedResult = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Compile text. Raises ExpressionError with what is wrong and where."""
+        try:
+            return cls(text, jmespath.compile(text))
+        except JMESPathError as error:
+            # jmespath draws the place over several lines; one line is enough for a message.
+            raise ExpressionError(" ".join(str(error).split())) from error
+
+    def search(self, data: Any) -> Any:
+        """Return what the expression yields over data; None where nothing is there.
+
+        Raises ExpressionError where a function gets a type it can't take. The cause is left
+        out: jmespath quotes the value, and that is a person's data.
+        """
+        try:
+            return self.compiled.search(data)
+        except (JMESPathError, TypeError, ValueError, ArithmeticError) as error:
+            raise ExpressionError(
+                f"`{self.text}` can't be worked out over this record ({type(error).__name__})"
+            ) from None
+
+    def holds(self, data: Any) -> bool:
+        """Say whether it is true as JMESPath means it: not false, null, or empty."""
+        value = self.search(data)
+        return value is not None and value is not False and value not in ("", [], {})
+
+    @property
+    def paths(self) -> frozenset[Path]:
+        """The paths it reads from the root, as far as they are plain names: ("properties", "x")."""
+        return frozenset(_leaves(self.compiled.parsed))
+
+
+def _leaves(node: Mapping[str, Any], base: Path = ()) -> Iterator[Path]:
+    """Yield each path in the tree that starts at the root."""
+    children = node.get("children", [])
+    match node["type"]:
+        case "field":
+            yield (*base, node["value"])
+        case (
+            "subexpression"
+            | "index_expression"
+            | "pipe"
+            | "projection"
+            | "filter_projection"
+            | "value_projection"
+        ):
+            yield from _chain(children, base)
+        case _:
+            for child in children:
+                if isinstance(child, Mapping):
+                    yield from _leaves(child, base)
+
+
+def _chain(children: list[Any], base: Path) -> Iterator[Path]:
+    """Yield the paths of steps that follow each other: each starts where the last one ended."""
+    ends = {base}
+    for child in children:
+        reached = {path for end in ends for path in _leaves(child, end)}
+        # A step that reads no field (an index, a literal, a filter) stays where it is.
+        yield from (path for path in ends if path != base and reached)
+        ends = reached or ends
+    yield from (path for path in ends if path != base)

@@ -1,0 +1,365 @@
+"""Numbers, instants and wall-clock times, read strictly, on both sides of the bridge.
+
+Everything here is pure. No message names the value that was refused: a message may end in a
+log line, and people's data never does.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import phonenumbers
+from marshmallow import ValidationError, fields
+from phonenumbers import NumberParseException, PhoneNumberFormat
+
+PhoneReason = Literal["no_number", "invalid_number"]
+
+# CallKaro's own pattern for to_number. To be used with fullmatch: $ lets a line end through, and
+# \d the digits of other scripts.
+E164: Final = re.compile(r"\+[1-9][0-9]{1,14}")
+
+# --- numbers ---------------------------------------------------------------------------------
+
+# Long enough for any number as people write it, short enough for every regex on the way.
+_LONGEST: Final = 64
+_LETTER: Final = re.compile(r"[^\W\d_]")
+_PLUS: Final = ("+", "\uff0b")  # a full-width keyboard's plus counts too
+# What people write around digits: spaces, brackets, dots, slashes, dashes of any width.
+_AROUND: Final = r"\s()\[\]./~\-\u2010-\u2015\u2212\uff0d"
+# No comma, semicolon or bar: they stand between two numbers, and choosing one would be a guess.
+_ONE_NUMBER: Final = re.compile(rf"[\s(\[]*[+\uff0b]{{0,2}}[\d{_AROUND}]+")
+
+
+class PhoneError(ValueError):
+    """A value that is no phone number we may call.
+
+    reason is the delivery's reason word; message is one sentence for people, without the value.
+    """
+
+    def __init__(self, reason: PhoneReason, message: str) -> None:
+        super().__init__(message)
+        self.reason: PhoneReason = reason
+        self.message = message
+
+
+def e164(raw: object, region: str | None) -> str:
+    """Return the number as "+919876543210", or raise; a number is never guessed.
+
+    raw is what the record holds: text as people write it, a tel: URI, or a JSON integer. region is
+    the two-letter country ("IN") that a number without a country code belongs to; None or "" means
+    that there is none. A number that starts with + keeps its country whatever the region says.
+
+    Twelve digits without a plus ("919876543210") are what a form post makes of an unescaped "+".
+    phonenumbers takes the region's own country code off only where the digits are no number of the
+    region as they stand; so under IN they are read as +91, and another country's number that lost
+    its plus is refused unless it happens to be a number of the region too.
+
+    Raises:
+        PhoneError: no_number for None and blank text; invalid_number for all else, which includes
+            letters (vanity numbers), extensions, two numbers in one value, and whatever
+            phonenumbers does not call valid.
+    """
+    text, context = _split_uri(_text(raw))
+    region = (region or "").strip().upper() or None
+    known_region = region if region in phonenumbers.SUPPORTED_REGIONS else None
+    try:
+        number = phonenumbers.parse(text + context, known_region)
+    except NumberParseException as error:
+        if _LETTER.search(text):
+            raise _invalid("it has letters in it") from None
+        if error.error_type != NumberParseException.INVALID_COUNTRY_CODE:
+            raise _invalid("it is not a phone number") from None
+        if text.lstrip("([ ").startswith(_PLUS) or context:
+            raise _invalid("its country code does not exist") from None
+        if region is None:
+            raise _invalid("it has no country code and no default region is set") from None
+        raise _invalid("it has no country code and its region is no country code") from None
+    if number.extension:
+        raise _invalid("it has an extension, which can't be dialled")
+    if _LETTER.search(text):
+        # phonenumbers dials 1-800-FLOWERS by its keys, and finds a number in a whole sentence.
+        raise _invalid("it has letters in it")
+    if not _ONE_NUMBER.fullmatch(text):
+        raise _invalid("it holds something besides one phone number")
+    if not phonenumbers.is_valid_number(number):
+        raise _invalid("no such number exists in its country")
+    found = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    if not E164.fullmatch(found):
+        raise _invalid("it has no international form")
+    return found
+
+
+def _invalid(why: str) -> PhoneError:
+    return PhoneError("invalid_number", f"The phone number can't be called: {why}.")
+
+
+def _text(raw: object) -> str:
+    """Return the value as trimmed text. Raises PhoneError if it is empty or of another type."""
+    if raw is None:
+        raise PhoneError("no_number", "There is no phone number.")
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        # The bound comes first: Python refuses to print integers of more than 4300 digits.
+        if not 0 < raw < 10**18:
+            raise _invalid("it is not a phone number")
+        return str(raw)
+    if not isinstance(raw, str):
+        # A float may have lost digits by now: 9.87654321e+09.
+        raise _invalid("it is neither text nor a whole number")
+    text = _without_marks(raw).strip()
+    if not text:
+        raise PhoneError("no_number", "There is no phone number.")
+    if len(text) > _LONGEST:
+        raise _invalid("it is too long")
+    return text
+
+
+def _without_marks(text: str) -> str:
+    """Drop the invisible marks (direction, zero width) that address books put around numbers."""
+    return "".join(char for char in text if unicodedata.category(char) != "Cf")
+
+
+def _split_uri(text: str) -> tuple[str, str]:
+    """Split "tel:98765;phone-context=+91" (RFC 3966) into the number and its context.
+
+    Text that is no tel: URI is returned as it is, with an empty context.
+    """
+    if text[:4].lower() != "tel:":
+        return text, ""
+    number, *parameters = text[4:].split(";")
+    context = ""
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.lower() == "ext":
+            raise _invalid("it has an extension, which can't be dialled")
+        # A context that is a domain makes the number local to somebody's switchboard.
+        if name.lower() != "phone-context" or context or not re.fullmatch(r"\+[0-9]+", value):
+            raise _invalid("its tel: URI has a part that can't be read")
+        context = f";phone-context={value}"
+    number = number.strip()
+    return number, "" if number.startswith(_PLUS) else context
+
+
+class Phone(fields.Field[str]):
+    """A number in strict E.164, "+919876543210"; it is checked, never mended. See e164()."""
+
+    default_error_messages = {  # noqa: RUF012  (marshmallow's own way)
+        "invalid": 'must be a phone number in E.164: "+", then 2 to 15 digits'
+    }
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> str:
+        if not isinstance(value, str) or not E164.fullmatch(value):
+            raise self.make_error("invalid")
+        return value
+
+
+# --- masks -----------------------------------------------------------------------------------
+
+_DOT: Final = "•"
+_DEEPEST: Final = 64
+_PHONEISH: Final = re.compile(
+    rf"\s*(?:tel:)?[\d+\uff0b{_AROUND}]+(?:(?:extn?\.?|x|#)\s*\d{{1,7}})?", re.IGNORECASE
+)
+_PIECES: Final = re.compile(r"([,;|\n])")
+# Longer than any number with its prefixes: Zoho's record ids have 18 and 19 digits.
+_LONG_RUN: Final = re.compile(r"\d{18}")
+# HubSpot writes instants as epoch milliseconds, and no country has 13-digit numbers from 1 on.
+_MILLIS: Final = re.compile(r"1[0-9]{12}")
+_YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12]\d|3[01])"
+_DATE: Final = re.compile(
+    rf"{_YEAR}([-/.]){_MONTH}\1{_DAY}|{_DAY}([-/.]){_MONTH}\2{_YEAR}|{_MONTH}/{_DAY}/{_YEAR}"
+)
+_IN_TEXT: Final = re.compile(r"(?<!\w)[+\uff0b]?\(?\d(?:[ \t()./\-]{0,3}\d){7,}(?!\w)")
+
+
+def mask_number(number: str) -> str:
+    """Hide a number's middle: "+919876543210" becomes "+91••••••3210".
+
+    The country code is kept where a + marks it, and at most the last four digits: the shorter the
+    number, the fewer. Separators are dropped.
+    """
+    digits = "".join(char for char in number if char.isdecimal())
+    code = ""
+    if any(plus in number for plus in _PLUS):
+        # Calling codes are prefix-free, so the first that fits is the one.
+        heads = (digits[:length] for length in (1, 2, 3) if digits)
+        codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
+        code = next((head for head in heads if int(head) in codes), "")
+    local = digits[len(code) :]
+    shown = 4 if len(local) >= 8 else 2 if len(local) >= 5 else 0
+    hidden = len(local) - shown
+    return ("+" + code if code else "") + _DOT * hidden + local[hidden:]
+
+
+def mask(value: Any) -> Any:
+    """Return a JSON value with everything masked that is a phone number by its looks.
+
+    Looks like one: 8 or more digits and only what people write around them, in a string, a whole
+    number or an object's key; commas, semicolons or bars may part several in one string. A masked
+    number is a string. Left alone: dates, date-times, epoch milliseconds, whatever has letters,
+    and digit runs of 18 and more.
+
+    Limits: a number inside a sentence is not found (see mask_text), nor one of fewer than 8 digits
+    or spelt with letters; amounts, coordinates and numeric ids of 8 digits and more are masked
+    with the rest. What lies deeper than 64 levels is replaced by "…".
+    """
+    return _mask(value, 0)
+
+
+def _mask(value: Any, depth: int) -> Any:
+    if depth > _DEEPEST:
+        return "…"
+    match value:
+        case bool():
+            return value
+        case str():
+            return _mask_string(value)
+        case int():
+            return _mask_whole(value)
+        case float() if value.is_integer():
+            # A spreadsheet's phone column arrives as 9876543210.0.
+            masked = _mask_whole(int(value))
+            return masked if isinstance(masked, str) else value
+        case list() | tuple():
+            return [_mask(item, depth + 1) for item in value]
+        case dict():
+            shown: dict[Any, Any] = {}
+            for key, item in value.items():
+                name = _mask_string(key) if isinstance(key, str) else key
+                while name in shown:  # two keys with one mask: neither may hide the other
+                    name = f"{name}'"
+                shown[name] = _mask(item, depth + 1)
+            return shown
+        case _:
+            return value
+
+
+def _mask_whole(value: int) -> int | str:
+    # The bounds come first: Python refuses to print integers of more than 4300 digits.
+    if not 10**7 <= abs(value) < 10**17:
+        return value
+    text = str(abs(value))
+    return mask_number(text) if _is_phoneish(text) else value
+
+
+def _mask_string(text: str) -> str:
+    pieces = _PIECES.split(text)
+    if not any(map(_is_phoneish, pieces)):
+        return text
+    return "".join(mask_number(piece) if _is_phoneish(piece) else piece for piece in pieces)
+
+
+def _is_phoneish(text: str) -> bool:
+    if len(text) > 4 * _LONGEST:
+        return False
+    text = _without_marks(text).strip()
+    if _DATE.fullmatch(text) or _MILLIS.fullmatch(text) or not _PHONEISH.fullmatch(text):
+        return False
+    return sum(map(str.isdecimal, text)) >= 8 and not _LONG_RUN.search(text)
+
+
+def mask_text(text: str) -> str:
+    """Mask every run of 8 or more digits in a sentence, separators or not.
+
+    For what other services write to us, such as an error message that repeats the request. Dates
+    and ids of digits alone are masked with the rest: in a sentence nothing tells them apart.
+    """
+    return _IN_TEXT.sub(lambda found: mask_number(found.group()), text)
+
+
+# --- instants --------------------------------------------------------------------------------
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class EpochMillis(fields.Field[datetime]):
+    """An instant as whole milliseconds since 1970; inside, an aware UTC datetime.
+
+    Digit strings are taken too: HubSpot's property values are strings.
+    """
+
+    default_error_messages = {  # noqa: RUF012  (marshmallow's own way)
+        "invalid": "must be epoch milliseconds",
+        "range": "must be epoch milliseconds within the years 1 to 9999",
+    }
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> datetime:
+        if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,16}", value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.make_error("invalid")
+        try:
+            return _EPOCH + timedelta(milliseconds=value)
+        except OverflowError:
+            raise self.make_error("range") from None
+
+    def _serialize(
+        self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any
+    ) -> int | None:
+        return None if value is None else (value - _EPOCH) // timedelta(milliseconds=1)
+
+
+_ISO: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
+    r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)?",
+    re.IGNORECASE,
+)
+_ISO_DATE: Final = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}")
+# 13 digits: from 2001 to 2286. Fewer are seconds, and read as milliseconds they would mean 1970,
+# so "call at once".
+_FIRST_MS, _LAST_MS = 10**12, 10**13 - 1
+
+
+def to_schedule_at(value: object, zone: str) -> str:
+    """Return a time as CallKaro's schedule_at: "2025-12-31T09:30:00", wall-clock time in zone.
+
+    value is an ISO 8601 date-time, epoch milliseconds (13 digits, as a number or a string), or a
+    datetime, such as TOML has. With an offset it is converted to zone (an IANA name); without one
+    it is taken as already in zone. Fractions of a second are dropped. An hour that clocks repeat
+    in autumn loses its "which of the two", because CallKaro's field has no offset.
+
+    Raises:
+        ValidationError: not a time, a date without a time of day, a wall-clock time that the zone
+            skips in spring, or an unknown zone.
+    """
+    try:
+        tz = ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: "America" is a directory
+        raise ValidationError("can't be converted: the time zone is unknown") from None
+    try:
+        at = _datetime(value)
+        if at.tzinfo is not None:
+            at = at.astimezone(tz).replace(tzinfo=None)
+        elif at.replace(tzinfo=tz).astimezone(UTC).astimezone(tz).replace(tzinfo=None) != at:
+            raise ValidationError("does not exist: the clocks skip this time")
+    except OverflowError:
+        raise ValidationError("is out of range") from None
+    return at.replace(microsecond=0, fold=0).isoformat()
+
+
+def _datetime(value: object) -> datetime:
+    """Return the time that a value stands for, naive or aware. Raises ValidationError."""
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, str):
+        value = value.strip()
+        if _ISO.fullmatch(value):
+            try:
+                return datetime.fromisoformat(value.upper())
+            except ValueError:
+                raise ValidationError("is not a real date and time") from None
+        if re.fullmatch(r"[0-9]{13}", value):
+            value = int(value)
+    if isinstance(value, date) or (isinstance(value, str) and _ISO_DATE.fullmatch(value)):
+        raise ValidationError("must have a time of day, not only a date")
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not _FIRST_MS <= value <= _LAST_MS:
+            raise ValidationError("must be in milliseconds (13 digits) where it is a number")
+        return _EPOCH + timedelta(milliseconds=value)
+    raise ValidationError("must be an ISO 8601 date and time or epoch milliseconds")

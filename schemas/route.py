@@ -1,0 +1,508 @@
+"""Routes: which events become which request to CallKaro. routes.toml, compiled and checked.
+
+*routes.toml proposes, the CallKaro schema disposes*: an expression may yield anything, and what
+it yields is loaded by the schema of the request when the delivery is made.
+"""
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any, Literal, get_args
+from zoneinfo import ZoneInfo
+
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
+
+from schemas.callkaro import (
+    CALL_FIELDS,
+    CAMPAIGN_FIELDS,
+    CampaignV1Schema,
+    OutboundCallSchema,
+)
+from schemas.event import is_guarded_type
+from schemas.expression import Expression, ExpressionError, Path
+from schemas.source import (
+    STANDARD_WEBHOOKS,
+    Auth,
+    Basic,
+    Kind,
+    Signature,
+    Signatures,
+    Source,
+    Token,
+)
+
+Period = Literal["day", "week", "month"]
+PERIODS: dict[str, str] = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
+
+# Guards that DESIGN.md promises and that nothing enforces yet. A route that names one stops the
+# boot, so that nobody trusts a guard that isn't there.
+GUARDS_TO_COME = ("hours", "again_after", "max_per_day", "consent", "countries", "region")
+
+
+class RoutesError(ValueError):
+    """The routes can't be used; `problems` is one sentence each, with file, entry and key."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CampaignChoice:
+    """The campaign a route's calls go into: created once by name, or another event's, by key.
+
+    period: a new campaign each day, week or month of the send, in CALLKARO_TIMEZONE; None: one
+    campaign for good. key is worked out over event.data.
+    """
+
+    name: str | None = None
+    period: Period | None = None
+    key: Expression | None = None
+
+    def full_name(self, at: datetime, zone: str) -> str:
+        """Return the campaign's name in the period that holds `at`: `HubSpot leads 2026-11`."""
+        if self.name is None:
+            raise ValueError("a campaign chosen by key has no name of its own")
+        if self.period is None:
+            return self.name
+        return f"{self.name} {at.astimezone(ZoneInfo(zone)).strftime(PERIODS[self.period])}"
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A value that routes.toml gives as it is: `{ value = 2 }`."""
+
+    value: Any
+
+    @property
+    def paths(self) -> frozenset[Path]:
+        """It reads nothing."""
+        return frozenset()
+
+    def search(self, data: Any) -> Any:
+        """Return the value, whatever the data."""
+        return self.value
+
+
+Value = Expression | Constant
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Route:
+    """One [[route]] of routes.toml.
+
+    match is worked out at intake over the notification, when over the whole (hydrated) event;
+    both may be None. delay_s is how long a delivery waits before its first look at the record;
+    max_age_s None: never too old. request and metadata: CallKaro's field -> where it comes from.
+    """
+
+    name: str
+    source: str
+    event: str
+    to: Literal["call", "campaign"]
+    match: Expression | None = None
+    when: Expression | None = None
+    fetch: tuple[str, ...] = ()
+    campaign: CampaignChoice | None = None
+    delay_s: int = 0
+    max_age_s: int | None = None
+    on_unknown: Literal["hold", "call_again"] = "hold"
+    request: Mapping[str, Value] = field(default_factory=dict)
+    metadata: Mapping[str, Value] = field(default_factory=dict)
+
+    def wants(self, source: str, event_type: str) -> bool:
+        """Say whether this route looks at events of this type from this source."""
+        if source != self.source:
+            return False
+        if event_type == self.event:
+            return True
+        # Only a route that names it calls because of a deletion, a merge or a test.
+        if self.to == "call" and is_guarded_type(event_type):
+            return False
+        return fnmatchcase(event_type, self.event)
+
+    @property
+    def paths(self) -> frozenset[Path]:
+        """All that it reads of an event's data, for hydration to ask for."""
+        reads: list[Value] = [*self.request.values(), *self.metadata.values()]
+        reads += [expression for expression in (self.when, self.match) if expression]
+        if self.campaign and self.campaign.key:
+            reads.append(self.campaign.key)
+        return frozenset(path for value in reads for path in value.paths)
+
+    @property
+    def has_constant_agent(self) -> bool:
+        """Say whether every call of this route uses one agent: its campaign can then be v1."""
+        return isinstance(self.request.get("agent_id"), Constant)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Routes:
+    """All of routes.toml. digest names this version of it."""
+
+    routes: tuple[Route, ...]
+    sources: Mapping[str, Source]
+    digest: str
+
+    def for_event(self, source: str, event_type: str) -> tuple[Route, ...]:
+        """Return the routes that look at events of this type from this source."""
+        return tuple(route for route in self.routes if route.wants(source, event_type))
+
+    def named(self, name: str) -> Route | None:
+        """Return the route of that name; None if there is none today."""
+        return next((route for route in self.routes if route.name == name), None)
+
+    def campaign_agent(self, route: Route) -> str | None:
+        """Return the agent that a route's named campaign is tied to (v1); None: it is a v2.
+
+        Routes that share a campaign's name with different agents use v2, where each call brings
+        its own.
+        """
+        if route.campaign is None:
+            return None
+        sharing = [
+            other
+            for other in self.routes
+            if other.to == "call" and other.campaign and other.campaign.name == route.campaign.name
+        ]
+        agents = {
+            str(other.request["agent_id"].search(None)) if other.has_constant_agent else None
+            for other in sharing
+        }
+        return agents.pop() if len(agents) == 1 else None
+
+
+# --- loading ----------------------------------------------------------------------------------
+
+DURATION = re.compile(r"^\s*(\d{1,9})\s*([smhd])\s*$")
+UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def duration_s(text: object) -> int:
+    """Return the seconds in `90s`, `2m`, `6h` or `3d`. Raises ValueError with what to write."""
+    found = DURATION.match(text) if isinstance(text, str) else None
+    if not found:
+        raise ValueError('must be a number and a unit, such as "90s", "2m", "6h" or "3d"')
+    return int(found[1]) * UNIT_S[found[2]]
+
+
+class Duration(fields.Field[int]):
+    """A duration in routes.toml, in seconds inside."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        try:
+            return duration_s(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
+class ExpressionField(fields.Field[Expression]):
+    """A JMESPath expression, compiled."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Expression:
+        if not isinstance(value, str) or not value.strip():
+            raise ValidationError("must be a JMESPath expression, as text")
+        try:
+            return Expression.of(value)
+        except ExpressionError as error:
+            raise ValidationError(f"is no JMESPath expression: {error}") from None
+
+
+class ValueField(fields.Field[Value]):
+    """Where a field of the request comes from: an expression, or `{ value = … }`."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Value:
+        if isinstance(value, dict):
+            if set(value) != {"value"}:
+                raise ValidationError("a constant is written { value = … }, with that key alone")
+            return Constant(value["value"])
+        if not isinstance(value, str):
+            raise ValidationError("must be a JMESPath expression, or a constant { value = … }")
+        return ExpressionField().deserialize(value)
+
+
+class CampaignChoiceSchema(Schema):
+    """`campaign = { name = …, period = … }` or `{ key = … }`."""
+
+    name = fields.String(validate=validate.Length(1, 180))  # 200 less the period's label
+    period = fields.String(validate=validate.OneOf(get_args(Period)))
+    key = ExpressionField()
+
+    @validates_schema
+    def check_one_way(self, data: dict[str, Any], **kwargs: Any) -> None:
+        """A campaign is ours by name or another event's by key, never both."""
+        if ("name" in data) == ("key" in data):
+            raise ValidationError('needs either "name" or "key"')
+        if "key" in data and "period" in data:
+            raise ValidationError('"period" goes with "name" only')
+
+    @post_load
+    def build(self, data: dict[str, Any], **kwargs: Any) -> CampaignChoice:
+        """Return the choice itself."""
+        return CampaignChoice(**data)
+
+
+class RouteSchema(Schema):
+    """One [[route]]; an unknown key is an error, since our own people write this file."""
+
+    name = fields.String(required=True, validate=validate.Length(1, 100))
+    source = fields.String(required=True)
+    event = fields.String(required=True, validate=validate.Length(1, 200))
+    to = fields.String(required=True, validate=validate.OneOf(("call", "campaign")))
+    match = ExpressionField()
+    when = ExpressionField()
+    fetch = fields.List(fields.String(validate=validate.Length(1)))
+    campaign = fields.Nested(CampaignChoiceSchema)
+    delay_s = Duration(data_key="delay")
+    max_age_s = Duration(data_key="max_age")
+    on_unknown = fields.String(validate=validate.OneOf(("hold", "call_again")))
+    request = fields.Dict(keys=fields.String(), values=fields.Raw(), required=True)
+
+    @validates_schema
+    def check_request(self, data: dict[str, Any], **kwargs: Any) -> None:
+        """Check what the request names against CallKaro's own fields, and its constants."""
+        problems = dict(_request_problems(data.get("to"), data.get("request", {})))
+        campaign = data.get("campaign")
+        if data.get("to") == "campaign" and campaign and campaign.name:
+            problems["campaign"] = (
+                'a route to = "campaign" names the campaign in request.name; '
+                "campaign = { key = … } says under which key calls find it"
+            )
+        if campaign and "batch_id" in data.get("request", {}):
+            problems["campaign"] = "request.batch_id already says which campaign it is"
+        if problems:
+            raise ValidationError(problems)
+
+    @post_load
+    def build(self, data: dict[str, Any], **kwargs: Any) -> Route:
+        """Return the route itself."""
+        mapped = dict(data.pop("request"))
+        metadata = mapped.pop("metadata", {})
+        read = ValueField().deserialize
+        return Route(
+            **{**data, "fetch": tuple(data.get("fetch", ()))},
+            request={name: read(value) for name, value in mapped.items()},  # type: ignore[misc]
+            metadata={name: read(value) for name, value in metadata.items()},
+        )
+
+
+NEEDED = {"call": ("to_number", "agent_id"), "campaign": ("name",)}
+
+
+def _request_problems(to: str | None, request: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield (key, what is wrong with it) for the [route.request] of a route."""
+    if to not in NEEDED:
+        return
+    known = CALL_FIELDS if to == "call" else CAMPAIGN_FIELDS
+    for name in NEEDED[to]:
+        if name not in request:
+            yield f"request.{name}", "is missing"
+    for name, value in request.items():
+        if name not in known:
+            yield f"request.{name}", f"CallKaro knows no such field; it knows {_listed(known)}"
+        elif name == "metadata":
+            yield from _metadata_problems(value)
+        else:
+            yield from _value_problems(f"request.{name}", value)
+    constants = {
+        name: value["value"]
+        for name, value in request.items()
+        if name in known and name != "metadata" and isinstance(value, dict) and "value" in value
+    }
+    schema = OutboundCallSchema() if to == "call" else CampaignV1Schema()
+    for name, messages in schema.validate(constants, partial=True).items():
+        yield f"request.{name}", _flat(messages)
+
+
+def _metadata_problems(metadata: Any) -> Iterator[tuple[str, str]]:
+    if not isinstance(metadata, dict):
+        yield "request.metadata", "must be a table"
+        return
+    for name, value in metadata.items():
+        if name.startswith("_"):
+            yield f"request.metadata.{name}", "CallKaro allows no key that starts with _"
+        yield from _value_problems(f"request.metadata.{name}", value)
+
+
+def _value_problems(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    try:
+        ValueField().deserialize(value)
+    except ValidationError as error:
+        yield key, _flat(error.messages)
+
+
+class SourceSchema(Schema):
+    """One [[source]]: a source of one's own, or a second account of a CRM."""
+
+    name = fields.String(
+        required=True,
+        validate=validate.Regexp(
+            r"^[a-z][a-z0-9-]{0,39}$", error="must be small letters, digits and -"
+        ),
+    )
+    kind = fields.String(load_default="generic")
+    auth = fields.String(validate=validate.OneOf(("token", "basic", "hmac", "standard")))
+    header = fields.String(validate=validate.Length(1))
+    hash = fields.String(validate=validate.OneOf(("sha1", "sha256", "sha512")))
+    encoding = fields.String(validate=validate.OneOf(("hex", "base64")))
+    prefix = fields.String()
+    event = ExpressionField()
+    id = ExpressionField()
+    time = ExpressionField()
+    id_window_s = Duration(data_key="id_window")
+
+    @validates_schema
+    def check_auth(self, data: dict[str, Any], **kwargs: Any) -> None:
+        """The keys of an hmac go with an hmac."""
+        auth = data.get("auth")
+        if auth == "hmac" and "header" not in data:
+            raise ValidationError('auth = "hmac" needs the header it stands in', "header")
+        for key in ("hash", "encoding", "prefix"):
+            if key in data and auth != "hmac":
+                raise ValidationError('goes with auth = "hmac" only', key)
+        if "header" in data and auth not in ("hmac", "token"):
+            raise ValidationError('goes with auth = "hmac" or "token" only', "header")
+
+
+def _auth(data: Mapping[str, Any], kind: Kind) -> Auth:
+    """Return how this source's requests prove themselves: its own choice, or its kind's way."""
+    match data.get("auth"):
+        case "token":
+            base = kind.auth if isinstance(kind.auth, Token) else Token()
+            return replace(base, header=data["header"]) if "header" in data else base
+        case "basic":
+            return Basic()
+        case "standard":
+            return STANDARD_WEBHOOKS
+        case "hmac":
+            keys = ("header", "hash", "encoding", "prefix")
+            return Signatures(schemes=(Signature(**{k: data[k] for k in keys if k in data}),))
+        case _:
+            return kind.auth
+
+
+def load_routes(text: str, *, file: str, kinds: Mapping[str, Kind]) -> Routes:
+    """Compile the text of routes.toml. `file` is what messages call it.
+
+    Raises RoutesError with every problem found, each with file, entry and key.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RoutesError([f"{file}: is no TOML: {error}"]) from None
+    problems = [
+        f"{file}: unknown table or key [{key}]; there are [[route]] and [[source]]"
+        for key in document.keys() - {"route", "source"}
+    ]
+    sources = {
+        kind.name: Source(name=kind.name, kind=kind, auth=kind.auth, default_type=kind.default_type)
+        for kind in kinds.values()
+    }
+    sources |= _load_sources(document.get("source", []), file, kinds, problems)
+    routes = _load_routes(document.get("route", []), file, sources, problems)
+    if problems:
+        raise RoutesError(problems)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return Routes(routes=tuple(routes), sources=sources, digest=digest)
+
+
+def _load_sources(
+    entries: Any, file: str, kinds: Mapping[str, Kind], problems: list[str]
+) -> dict[str, Source]:
+    sources: dict[str, Source] = {}
+    for where, entry in _entries(entries, "source", file, problems):
+        try:
+            data = SourceSchema().load(entry)
+        except ValidationError as error:
+            problems += [f"{where}: {key}: {text}" for key, text in _flat_items(error.messages)]
+            continue
+        kind = kinds.get(data["kind"])
+        if kind is None:
+            problems.append(f"{where}: kind: there is no {data['kind']!r}; {_listed(kinds)}")
+        elif data["name"] in sources:
+            problems.append(f"{where}: name: another [[source]] has it already")
+        else:
+            paths = {
+                key: data[key] for key in ("event", "id", "time", "id_window_s") if key in data
+            }
+            default_type = kind.default_type if data["name"] == kind.name else "form.submitted"
+            sources[data["name"]] = Source(
+                name=data["name"],
+                kind=kind,
+                auth=_auth(data, kind),
+                default_type=default_type if kind.name == "generic" else kind.default_type,
+                **paths,
+            )
+    return sources
+
+
+def _load_routes(
+    entries: Any, file: str, sources: Mapping[str, Source], problems: list[str]
+) -> list[Route]:
+    routes: list[Route] = []
+    for where, entry in _entries(entries, "route", file, problems):
+        to_come = [key for key in GUARDS_TO_COME if key in entry]
+        problems += [
+            f"{where}: {key}: this version can't enforce it yet; a route that relies on it would "
+            "be less safe than it reads, so take it out"
+            for key in to_come
+        ]
+        known = {key: value for key, value in entry.items() if key not in GUARDS_TO_COME}
+        try:
+            route = RouteSchema().load(known)
+        except ValidationError as error:
+            problems += [f"{where}: {key}: {text}" for key, text in _flat_items(error.messages)]
+            continue
+        if route.source not in sources:
+            problems.append(
+                f"{where}: source: there is no {route.source!r}; there are {_listed(sources)}"
+            )
+        if any(other.name == route.name for other in routes):
+            problems.append(f"{where}: name: another route has it already")
+        routes.append(route)
+    return routes
+
+
+def _entries(
+    entries: Any, table: str, file: str, problems: list[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (what messages call it, the entry) for each entry of an array of tables."""
+    if not isinstance(entries, list):
+        problems.append(f"{file}: {table}: write [[{table}]], with two brackets")
+        return
+    for number, entry in enumerate(entries, start=1):
+        name = entry.get("name") if isinstance(entry, dict) else None
+        where = (
+            f"{file}: {table} {name!r}" if isinstance(name, str) else f"{file}: {table} {number}"
+        )
+        if isinstance(entry, dict):
+            yield where, entry
+        else:
+            problems.append(f"{where}: must be a table")
+
+
+def _flat_items(messages: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, sentence) out of marshmallow's nested messages."""
+    if not isinstance(messages, dict):
+        yield prefix.rstrip("."), _flat(messages)
+        return
+    for key, inner in messages.items():
+        name = "" if key == "_schema" else f"{key}."
+        yield from _flat_items(inner, f"{prefix}{name}")
+
+
+def _flat(messages: Any) -> str:
+    """Return one sentence out of marshmallow's messages, of whatever shape."""
+    if isinstance(messages, dict):
+        return "; ".join(_flat(inner) for inner in messages.values())
+    if isinstance(messages, list):
+        return "; ".join(_flat(inner) for inner in messages)
+    return str(messages)
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(sorted(names))

@@ -1,0 +1,119 @@
+"""What an attempt's answer means: one pure table.
+
+    what happened                                        call       campaign
+    ------------------------------------------------------------------------
+    never sent: refused, DNS, TLS, connect time-out      AGAIN      AGAIN
+    2xx that CallKaro documents, with an id              ACCEPTED   ACCEPTED
+    2xx whose body says "status": "error"                REFUSED    REFUSED
+    429, 503                                             AGAIN      AGAIN
+    500 whose body is CallKaro's own "status": "error"   AGAIN      AGAIN
+    401, 402, 403                                        PAUSE      PAUSE
+    any other 4xx                                        REFUSED    REFUSED
+    anything else: read time-out, reset, other 5xx,      UNKNOWN    AGAIN
+      a redirect, an answer that can't be read
+
+An empty campaign rings nobody, so making one is simply tried again.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Literal
+
+import orjson
+
+from schemas.callkaro import (
+    CallAccepted,
+    CampaignAccepted,
+    Refused,
+    Unreadable,
+    read_call_answer,
+    read_campaign_answer,
+)
+
+
+class Meaning(Enum):
+    """What to do next."""
+
+    ACCEPTED = auto()
+    REFUSED = auto()
+    AGAIN = auto()  # surely not accepted
+    PAUSE = auto()  # surely not accepted, and no fault of the lead: spends no attempt
+    UNKNOWN = auto()  # may have been accepted
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What an attempt means. id is CallKaro's, of what it accepted; message is for people."""
+
+    meaning: Meaning
+    message: str
+    id: str | None = None
+
+
+NOT_ACCEPTED = frozenset({429, 503})
+ACCOUNT = {
+    401: "CallKaro does not accept the API key",
+    402: "CallKaro wants the account paid up",
+    403: "CallKaro does not accept the API key",  # what it documents for a missing or wrong key
+}
+
+
+def verdict(
+    to: Literal["call", "campaign"], *, sent: bool, status_code: int | None, body: bytes
+) -> Verdict:
+    """Return what an attempt means.
+
+    sent: the first byte of the request left. status_code None: no answer came.
+    """
+    if not sent:
+        return Verdict(meaning=Meaning.AGAIN, message="CallKaro could not be reached.")
+    if status_code is None:
+        return _doubtful(to, "The request went out and no answer came")
+    if status_code in ACCOUNT:
+        return Verdict(meaning=Meaning.PAUSE, message=f"{ACCOUNT[status_code]} ({status_code}).")
+    if status_code in NOT_ACCEPTED:
+        return Verdict(meaning=Meaning.AGAIN, message=f"CallKaro is busy ({status_code}).")
+    answer = _read(to, body)
+    if 200 <= status_code < 300:
+        return _of_success(to, answer)
+    said = answer.message if isinstance(answer, Refused) else ""
+    if status_code == 500 and isinstance(answer, Refused):
+        # An assumption, CallKaro does not document it: its own error body is its word that
+        # nothing was queued. A gateway's 500 has another body and proves nothing.
+        return Verdict(meaning=Meaning.AGAIN, message=f"CallKaro failed (500): {said}")
+    if 400 <= status_code < 500:
+        said = said or "it gave no reason"
+        return Verdict(
+            meaning=Meaning.REFUSED, message=f"CallKaro refused it ({status_code}): {said}"
+        )
+    return _doubtful(to, f"The answer was {status_code}, which does not say if it was accepted")
+
+
+def _of_success(
+    to: Literal["call", "campaign"], answer: CallAccepted | CampaignAccepted | Refused | Unreadable
+) -> Verdict:
+    match answer:
+        case CallAccepted(call_sid=found) | CampaignAccepted(batch_id=found):
+            return Verdict(meaning=Meaning.ACCEPTED, message="CallKaro accepted it.", id=found)
+        case Refused(message=said):
+            return Verdict(meaning=Meaning.REFUSED, message=f"CallKaro refused it: {said}")
+        case Unreadable(why=why):
+            return _doubtful(to, why.removesuffix("."))
+
+
+def _doubtful(to: Literal["call", "campaign"], what: str) -> Verdict:
+    if to == "campaign":
+        return Verdict(
+            meaning=Meaning.AGAIN, message=f"{what}; an empty campaign rings nobody, so: again."
+        )
+    return Verdict(meaning=Meaning.UNKNOWN, message=f"{what}; a phone may ring.")
+
+
+def _read(
+    to: Literal["call", "campaign"], body: bytes
+) -> CallAccepted | CampaignAccepted | Refused | Unreadable:
+    try:
+        decoded: Any = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return Unreadable(why="The answer is no JSON.")
+    return read_call_answer(decoded) if to == "call" else read_campaign_answer(decoded)

@@ -1,0 +1,98 @@
+"""What CallKaro sends when a call is over: `call_ended`."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from urllib.parse import urlsplit
+
+from simulator.state import Call
+
+# CallKaro wants an answer within 5 seconds.
+TIMEOUT_S = 5.0
+# Fictitious: nobody's number.
+CALLER = "918000000000"
+CONNECTED = frozenset({"CLIENT_INITIATED", "PARTICIPANT_REMOVED", "SESSION_TIMEOUT"})
+# The time has no zone; the only sample in the documentation is Indian.
+INDIA = timezone(timedelta(hours=5, minutes=30))
+
+
+class NotAllowed(ValueError):
+    """The address is not one that outcomes may be sent to: name another."""
+
+
+def call_ended(call: Call, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the body that tells how this call ended; a connected one unless overridden.
+
+    Raises:
+        ValueError: an override names a field that CallKaro does not document.
+    """
+    overrides = overrides or {}
+    reason = overrides.get("hangup_reason", "CLIENT_INITIATED")
+    connected = reason in CONNECTED
+    data: dict[str, Any] = {
+        "callSid": call.call_sid,
+        "name": "outbound-scheduled" if call.schedule_at else "outbound-api",
+        "agent": call.agent_id,
+        "versionId": "v1",
+        "from": CALLER,
+        "to": call.to_number.removeprefix("+"),
+        "recordingUrl": f"https://recordings.example/{call.call_sid}.mp3" if connected else "",
+        "call_duration": 42 if connected else 0,
+        "time": datetime.now(INDIA).strftime("%Y-%m-%d %H:%M:%S"),
+        "transcription": "Agent: Hello!\nUser: Hello, please tell me more." if connected else "",
+        "batchId": call.batch_id,
+        "hangup_reason": reason,
+        "call_metadata": call.metadata,
+        "try_count": 0,
+        "post_call": {"interested": "yes"} if connected else {},
+        "post_call_detail": (
+            {"interested": {"value": "yes", "comment": "Asked for more."}} if connected else {}
+        ),
+        "functions_called": [],
+        "disposition_reason": "",
+        "conversion_status": connected,
+        "next_call_scheduled": False,
+        "call_link": f"https://dashboard.example/calls/{call.call_sid}",
+    }
+    unknown = overrides.keys() - data.keys()
+    if unknown:
+        raise ValueError(f"not a field of call_ended: {', '.join(sorted(unknown))}")
+    return {"event": "call_ended", "data": {**data, **overrides}}
+
+
+def post(url: str, body: Mapping[str, Any], *, allowed_hosts: Collection[str] = ()) -> int:
+    """Send a body to a URL on this machine, or on an allowed host, and return the status.
+
+    Redirects are not followed: one could lead away from this machine.
+
+    Raises:
+        NotAllowed: the URL is not http, or leads elsewhere.
+        OSError, http.client.HTTPException: nobody answered there.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme != "http" or not (_is_loopback(host) or host in allowed_hosts):
+        raise NotAllowed("outcomes are sent only to http://localhost and allowed hosts")
+    connection = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT_S)
+    try:
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("POST", target, json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        response.read()
+        return response.status
+    finally:
+        connection.close()
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,167 @@
+"""The contract of every CRM module: a new one needs sample bodies here, and no test of its own.
+
+A sample is tests/payloads/<kind>/<name>.body.json (or .body.form), with the items that it should
+become in <name>.expected.json beside it.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from requests.structures import CaseInsensitiveDict
+from samples import (
+    CONTENT_TYPES,
+    NOW,
+    PAYLOADS,
+    content_of,
+    expected,
+    incoming,
+    items,
+    kind_of,
+    label,
+    samples,
+    shown,
+)
+
+from bridge.errors import BadSignature
+from bridge.verify import check_secret, sign, verify
+from schemas.crm import kinds
+from schemas.event import Item
+from schemas.source import Incoming, Kind, Signatures
+
+SECRET = "user:a-made-up-secret"
+JUNK: list[Any] = [
+    None,
+    True,
+    0,
+    1.5,
+    "",
+    "text",
+    [],
+    {},
+    [None],
+    [[]],
+    [{}],
+    ["x", 1, {}],
+    {"": None},
+]
+
+
+def has_time(sample: Path) -> bool:
+    """Say whether the strongest scheme of a sample's kind signs a time."""
+    auth = kind_of(sample).auth
+    return isinstance(auth, Signatures) and auth.schemes[0].timestamp_header is not None
+
+
+SIGNED = [path for path in samples() if isinstance(kind_of(path).auth, Signatures)]
+HYDRATING = [kind for kind in kinds().values() if kind.hydration]
+
+
+def changed(content: Any, **more: Any) -> Any:
+    """Return the body with keys set in each of its objects."""
+    if isinstance(content, list):
+        return [changed(item, **more) for item in content]
+    return {**content, **more} if isinstance(content, dict) else content
+
+
+def signed(kind: Kind, sample: Path) -> Incoming:
+    request = incoming(sample.read_bytes(), CONTENT_TYPES[sample.suffix])
+    headers = sign(kind.auth, SECRET, request, now=NOW)
+    return replace(request, headers=CaseInsensitiveDict(headers))
+
+
+@pytest.mark.parametrize("name", kinds())
+def test_every_kind_brings_a_sample(name: str) -> None:
+    brought = [path for path in samples() if path.parent.name == name]
+    assert brought, f"add tests/payloads/{name}/<event>.body.json"
+
+
+def test_every_directory_of_samples_belongs_to_a_kind() -> None:
+    assert {path.name for path in PAYLOADS.iterdir() if path.is_dir()} == set(kinds())
+
+
+@pytest.mark.parametrize("sample", samples(), ids=label)
+def test_a_sample_becomes_the_expected_items(sample: Path) -> None:
+    assert [shown(item) for item in items(kind_of(sample), content_of(sample))] == expected(sample)
+
+
+@pytest.mark.parametrize("sample", samples(), ids=label)
+def test_an_unknown_key_is_ignored(sample: Path) -> None:
+    content = changed(content_of(sample), aKeyOfNextYear={"nested": [1]})
+    assert [shown(item) for item in items(kind_of(sample), content)] == expected(sample)
+
+
+@pytest.mark.parametrize("sample", samples(), ids=label)
+def test_a_resend_has_the_same_ids(sample: Path) -> None:
+    resent = changed(content_of(sample), attemptNumber=7)
+    ids = [item.source_event_id for item in items(kind_of(sample), resent)]
+    assert ids == [item["source_event_id"] for item in expected(sample)]
+
+
+@pytest.mark.parametrize("sample", samples(), ids=label)
+def test_good_items_of_a_request_have_ids_that_differ(sample: Path) -> None:
+    ids = [item["source_event_id"] for item in expected(sample) if item["source_event_id"]]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("kind", kinds().values(), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("content", JUNK, ids=repr)
+def test_junk_becomes_items_and_never_an_exception(kind: Kind, content: Any) -> None:
+    assert all(isinstance(item, Item) for item in items(kind, content))
+
+
+@pytest.mark.parametrize("sample", samples(), ids=label)
+def test_a_signed_sample_is_accepted(sample: Path) -> None:
+    kind = kind_of(sample)
+    verify(kind.auth, ["rotated:out", SECRET], signed(kind, sample), now=NOW)
+
+
+@pytest.mark.parametrize("sample", samples(), ids=label)
+def test_an_unsigned_sample_is_refused(sample: Path) -> None:
+    kind = kind_of(sample)
+    unsigned = replace(signed(kind, sample), headers=CaseInsensitiveDict())
+    with pytest.raises(BadSignature):
+        verify(kind.auth, [SECRET], unsigned, now=NOW, content=content_of(sample))
+
+
+@pytest.mark.parametrize("sample", samples(), ids=label)
+def test_a_sample_signed_with_another_secret_is_refused(sample: Path) -> None:
+    kind = kind_of(sample)
+    with pytest.raises(BadSignature):
+        verify(kind.auth, ["user:another-secret"], signed(kind, sample), now=NOW)
+
+
+@pytest.mark.parametrize("sample", SIGNED, ids=label)
+def test_a_signed_sample_with_another_body_is_refused(sample: Path) -> None:
+    kind = kind_of(sample)
+    forged = replace(signed(kind, sample), body=sample.read_bytes() + b" ")
+    with pytest.raises(BadSignature):
+        verify(kind.auth, [SECRET], forged, now=NOW)
+
+
+@pytest.mark.parametrize("sample", [path for path in SIGNED if has_time(path)], ids=label)
+@pytest.mark.parametrize("minutes", [-6, 6])
+def test_a_stale_sample_is_refused(sample: Path, minutes: int) -> None:
+    kind = kind_of(sample)
+    with pytest.raises(BadSignature):
+        verify(kind.auth, [SECRET], signed(kind, sample), now=NOW + timedelta(minutes=minutes))
+
+
+@pytest.mark.parametrize("kind", kinds().values(), ids=lambda kind: kind.name)
+def test_an_empty_secret_is_no_secret(kind: Kind) -> None:
+    assert check_secret(kind.auth, " ")
+    with pytest.raises(BadSignature):
+        verify(kind.auth, ["", " "], incoming(b"{}"), now=NOW, content={"token": ""})
+
+
+@pytest.mark.parametrize("kind", HYDRATING, ids=lambda kind: kind.name)
+def test_what_hydrates_also_says_where_its_login_stands(kind: Kind) -> None:
+    hydration = kind.hydration
+    assert hydration is not None
+    suffixes = {variable.suffix for variable in kind.variables}
+    assert hydration.api_url in suffixes
+    assert hydration.batch > 0
+    for answer in JUNK:
+        assert hydration.records(answer) == {}

@@ -1,0 +1,241 @@
+"""HubSpot and Zoho as far as the bridge needs them."""
+
+from __future__ import annotations
+
+import phonenumbers
+import pytest
+
+from simulator.people import demo_records
+
+BATCH = "/crm/v3/objects/contacts/batch/read"
+BEARER = {"Authorization": "Bearer a-token"}
+FORM = {
+    "grant_type": "refresh_token",
+    "client_id": "c",
+    "client_secret": "s",
+    "refresh_token": "r",
+}
+
+
+def read(client, ids, properties=("phone",), path=BATCH):
+    body = {"properties": list(properties), "inputs": [{"id": i} for i in ids]}
+    return client.post(path, body, headers=BEARER)
+
+
+@pytest.fixture
+def zoho(client):
+    """Return headers with a fresh access token."""
+    token = client.call("POST", "/oauth/v2/token", data=FORM).json()["access_token"]
+    return {"Authorization": f"Zoho-oauthtoken {token}"}
+
+
+def test_hubspot_gives_the_asked_properties_and_leaves_absent_ones_out(client, state):
+    state.put_record("hubspot", "contacts", "1", {"phone": "+919876543210", "city": "Pune"})
+
+    answer = read(client, ["1"], ["phone", "mobilephone"])
+
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["status"] == "COMPLETE"
+    assert "errors" not in body
+    [result] = body["results"]
+    at = result["createdAt"]
+    assert result == {
+        "id": "1",
+        "properties": {
+            "createdate": at,
+            "hs_object_id": "1",
+            "lastmodifieddate": at,
+            "phone": "+919876543210",
+        },
+        "createdAt": at,
+        "updatedAt": at,
+        "archived": False,
+    }
+
+
+def test_hubspot_answers_207_and_names_the_ids_that_are_missing(client):
+    answer = read(client, ["101", "998", "102", "999"])
+
+    assert answer.status_code == 207
+    body = answer.json()
+    assert [result["id"] for result in body["results"]] == ["101", "102"]
+    assert body["numErrors"] == 1
+    assert body["errors"][0]["category"] == "OBJECT_NOT_FOUND"
+    assert body["errors"][0]["context"] == {"ids": ["998", "999"]}
+
+
+def test_hubspot_takes_an_objects_type_id_and_answers_a_doubled_id_once(client):
+    answer = read(client, ["101", "101"], path="/crm/v3/objects/0-1/batch/read")
+
+    assert [result["id"] for result in answer.json()["results"]] == ["101"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer "}, {"X-API-KEY": "k"}])
+def test_hubspot_wants_a_bearer_token(client, headers):
+    answer = client.post(BATCH, {"inputs": [{"id": "101"}]}, headers=headers)
+
+    assert answer.status_code == 401
+    assert answer.json()["category"] == "INVALID_AUTHENTICATION"
+
+
+def test_hubspot_takes_only_the_configured_token_when_there_is_one(client, state):
+    state.hubspot_token = "another"
+
+    assert read(client, ["101"]).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {},
+        {"inputs": []},
+        {"inputs": ["101"]},
+        {"inputs": [{"id": 101}]},
+        {"inputs": [{"id": str(i)} for i in range(101)]},
+        {"inputs": [{"id": "101"}], "properties": "phone"},
+        {"inputs": [{"id": "101"}], "idProperty": "email"},
+    ],
+    ids=lambda body: str(body)[:50],
+)
+def test_hubspot_refuses_a_batch_read_that_breaks_a_rule(client, body):
+    answer = client.post(BATCH, body, headers=BEARER)
+
+    assert answer.status_code == 400
+    assert answer.json()["status"] == "error"
+
+
+def test_hubspot_reads_a_hundred_records_at_once(client, state):
+    ids = [str(i) for i in range(100)]
+    for record_id in ids:
+        state.put_record("hubspot", "contacts", record_id, {"phone": "+919876543210"})
+
+    assert [result["id"] for result in read(client, ids).json()["results"]] == ids
+
+
+def test_a_record_can_only_be_read_once_it_is_visible(client, state, clock, zoho):
+    state.put_record("hubspot", "contacts", "1", {"phone": "x"}, visible_after_s=30)
+    state.put_record("zoho", "Leads", "2", {"Phone": "x"}, visible_after_s=30)
+
+    assert read(client, ["1"]).status_code == 207
+    assert client.get("/crm/v8/Leads?ids=2&fields=Phone", headers=zoho).status_code == 204
+    clock.now_s += 30
+    assert read(client, ["1"]).status_code == 200
+    assert client.get("/crm/v8/Leads?ids=2&fields=Phone", headers=zoho).status_code == 200
+
+
+def test_hubspot_remembers_a_call_that_is_written_back(client, state):
+    body = {"properties": {"hs_timestamp": "2026-01-01T00:00:00Z"}, "associations": []}
+
+    answer = client.post("/crm/v3/objects/calls", body, headers=BEARER)
+
+    assert answer.status_code == 201
+    [written] = state.written
+    assert (written.crm, written.object, written.id) == ("hubspot", "calls", answer.json()["id"])
+    assert written.body == body
+    wrong = client.post("/crm/v3/objects/calls", {"properties": {}}, headers=BEARER)
+    assert wrong.status_code == 400
+
+
+def test_zoho_gives_a_token_and_its_own_address(client, simulator):
+    answer = client.call("POST", "/oauth/v2/token", data=FORM).json()
+
+    assert answer.pop("access_token")
+    assert answer == {
+        "api_domain": simulator.url,
+        "token_type": "Bearer",
+        "expires_in": 3600,
+    }
+
+
+def test_zoho_denies_the_eleventh_token_within_ten_minutes(client, state, clock):
+    def refresh(**change):
+        return client.call("POST", "/oauth/v2/token", params={**FORM, **change})
+
+    assert [refresh().status_code for _ in range(10)] == [200] * 10
+    denied = refresh()
+    assert (denied.status_code, denied.json()["error"]) == (400, "Access Denied")
+    assert refresh(refresh_token="other").status_code == 200
+    clock.now_s += 600
+    assert refresh().status_code == 200
+    assert state.zoho_refreshed == 12
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"grant_type": "password"}, "unsupported_grant_type"),
+        ({"client_id": ""}, "invalid_client"),
+        ({"client_secret": ""}, "invalid_client"),
+        ({"refresh_token": ""}, "invalid_code"),
+        ({"refresh_token": "revoked"}, "invalid_code"),
+    ],
+)
+def test_zoho_gives_no_token_for_wrong_credentials(client, state, change, error):
+    state.revoked_refresh_tokens.add("revoked")
+
+    answer = client.call("POST", "/oauth/v2/token", data={**FORM, **change})
+
+    assert answer.json() == {"error": error}
+
+
+def test_zoho_gives_the_asked_fields_and_null_for_empty_ones(client, state, zoho):
+    state.put_record("zoho", "Leads", "7", {"Phone": "+919876543210", "City": "Pune"})
+
+    answer = client.get("/crm/v8/Leads?ids=7,404&fields=Phone,Mobile", headers=zoho)
+
+    assert answer.status_code == 200
+    assert answer.json()["data"] == [{"id": "7", "Phone": "+919876543210", "Mobile": None}]
+    assert answer.json()["info"]["more_records"] is False
+
+
+def test_zoho_answers_204_without_a_body_when_no_record_matches(client, zoho):
+    answer = client.get("/crm/v8/Leads?ids=1,2&fields=Phone", headers=zoho)
+
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+@pytest.mark.parametrize("kind", ["absent", "unknown", "bearer", "expired", "too old"])
+def test_zoho_refuses_a_token_that_is_not_valid(client, state, clock, zoho, kind):
+    token = zoho["Authorization"].split()[1]
+    headers = {
+        "absent": {},
+        "unknown": {"Authorization": "Zoho-oauthtoken x"},
+        "bearer": {"Authorization": f"Bearer {token}"},
+    }.get(kind, zoho)
+    if kind == "expired":
+        state.expire_zoho_tokens()
+    if kind == "too old":
+        clock.now_s += 3600
+
+    answer = client.get("/crm/v8/Leads?ids=1&fields=Phone", headers=headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "INVALID_TOKEN")
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/crm/v8/Nonsense?ids=1&fields=Phone", "INVALID_MODULE"),
+        ("/crm/v8/Leads?ids=1", "REQUIRED_PARAM_MISSING"),
+        (f"/crm/v8/Leads?fields=Phone&ids={','.join(map(str, range(101)))}", "LIMIT_EXCEEDED"),
+        (f"/crm/v8/Leads?ids=1&fields={','.join(map(str, range(51)))}", "LIMIT_EXCEEDED"),
+    ],
+    ids=["module", "fields absent", "101 ids", "51 fields"],
+)
+def test_zoho_refuses_a_question_that_breaks_a_rule(client, zoho, path, code):
+    answer = client.get(path, headers=zoho)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, code)
+
+
+def test_every_demo_number_is_valid_and_the_people_are_plainly_made_up():
+    for records in demo_records().values():
+        for fields in records.values():
+            email = fields.get("email") or fields["Email"]
+            assert email.endswith("@example.com")
+            for name in ("phone", "mobilephone", "Phone", "Mobile"):
+                if name in fields:
+                    number = phonenumbers.parse(fields[name], "IN")
+                    assert phonenumbers.is_valid_number(number), fields[name]

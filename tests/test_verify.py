@@ -1,0 +1,427 @@
+"""Published vectors, every way to be wrong, and what sign() makes verify() takes."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from requests.structures import CaseInsensitiveDict
+
+from bridge.errors import BadSignature, SettingsError
+from bridge.verify import check_secret, is_one_of, sign, verify
+from schemas.crm.hubspot import KIND, URL_DECODING, V1, V2, V3
+from schemas.source import (
+    STANDARD_WEBHOOKS,
+    Auth,
+    Basic,
+    Incoming,
+    Part,
+    Signature,
+    Signatures,
+    Token,
+)
+
+NOW = datetime(2026, 1, 1, 7, 0, tzinfo=UTC)
+HUBSPOT = KIND.auth
+URL = "https://bridge.example/webhooks/hubspot"
+SECRET = "a-made-up-secret"
+HMAC = Signatures(schemes=(Signature(header="X-Signature", prefix="sha256="),))
+CLOSE = Signatures(
+    schemes=(
+        Signature(
+            header="close-sig-hash",
+            parts=(Part.TIMESTAMP, Part.BODY),
+            secret_encoding="hex",
+            timestamp_header="close-sig-timestamp",
+        ),
+    )
+)
+
+
+def request(headers: Mapping[str, str] | None = None, body: bytes = b"{}", **more: Any) -> Incoming:
+    made: dict[str, Any] = {"method": "POST", "url": URL, "query": {}, **more}
+    return Incoming(
+        headers=CaseInsensitiveDict(headers or {}),
+        body=body,
+        content_type="application/json",
+        **made,
+    )
+
+
+def is_accepted(
+    auth: Auth, secret: str, asked: Incoming, now: datetime = NOW, content: Any = None
+) -> bool:
+    try:
+        verify(auth, [secret], asked, now=now, content=content)
+    except BadSignature:
+        return False
+    return True
+
+
+def signed(auth: Auth, secret: str, asked: Incoming) -> Incoming:
+    return replace(asked, headers=CaseInsensitiveDict(sign(auth, secret, asked, now=NOW)))
+
+
+# --- published vectors ----------------------------------------------------------------------
+
+# https://developers.hubspot.com/docs/api/webhooks/validating-requests and HubSpot's own SDKs.
+HUBSPOT_SECRET = "yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy"
+EXAMPLE = "https://www.example.com/webhook_uri"
+V1_BODY = (
+    b'[{"eventId":1,"subscriptionId":12345,"portalId":62515,"occurredAt":1564113600000,'
+    b'"subscriptionType":"contact.creation","attemptNumber":0,"objectId":123,'
+    b'"changeSource":"CRM","changeFlag":"NEW","appId":54321}]'
+)
+# https://github.com/standard-webhooks/standard-webhooks (libraries/python/tests)
+STANDARD_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+VECTORS = {
+    "hubspot v1": (
+        HUBSPOT,
+        HUBSPOT_SECRET,
+        NOW,
+        request(
+            {
+                "X-HubSpot-Signature-Version": "v1",
+                "X-HubSpot-Signature": (
+                    "232db2615f3d666fe21a8ec971ac7b5402d33b9a925784df3ca654d05f4817de"
+                ),
+            },
+            V1_BODY,
+        ),
+    ),
+    "hubspot v2": (
+        HUBSPOT,
+        HUBSPOT_SECRET,
+        NOW,
+        request(
+            {
+                "X-HubSpot-Signature-Version": "v2",
+                "X-HubSpot-Signature": (
+                    "9569219f8ba981ffa6f6f16aa0f48637d35d728c7e4d93d0d52efaa512af7900"
+                ),
+            },
+            b'{"example_field":"example_value"}',
+            url=EXAMPLE,
+        ),
+    ),
+    "hubspot v2 without a body": (
+        HUBSPOT,
+        HUBSPOT_SECRET,
+        NOW,
+        request(
+            {
+                "X-HubSpot-Signature-Version": "v2",
+                "X-HubSpot-Signature": (
+                    "eee2dddcc73c94d699f5e395f4b9d454a069a6855fbfa152e91e88823087200e"
+                ),
+            },
+            b"",
+            url=EXAMPLE,
+            method="GET",
+        ),
+    ),
+    "hubspot v3": (
+        HUBSPOT,
+        HUBSPOT_SECRET,
+        datetime.fromtimestamp(1693657560, UTC),
+        request(
+            {
+                "X-HubSpot-Signature-v3": "K36dawei4A+QBNolUOqo7s91KQDWQ5MXZ/QufNYuk/Y=",
+                "X-HubSpot-Request-Timestamp": "1693657560000",
+            },
+            b"{'example_field':'example_value'}",
+            url=EXAMPLE,
+        ),
+    ),
+    "standard webhooks": (
+        STANDARD_WEBHOOKS,
+        STANDARD_SECRET,
+        datetime.fromtimestamp(1614265330, UTC),
+        request(
+            {
+                "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                "webhook-timestamp": "1614265330",
+                "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+            },
+            b'{"test": 2432232314}',
+        ),
+    ),
+}
+vectors = pytest.mark.parametrize(
+    ("auth", "secret", "now", "asked"), VECTORS.values(), ids=VECTORS.keys()
+)
+
+
+@vectors
+def test_a_published_vector_verifies(
+    auth: Auth, secret: str, now: datetime, asked: Incoming
+) -> None:
+    verify(auth, [secret], asked, now=now)
+
+
+@vectors
+def test_no_byte_of_a_vector_can_be_changed(
+    auth: Auth, secret: str, now: datetime, asked: Incoming
+) -> None:
+    for place, byte in enumerate(asked.body):
+        for bit in (0x01, 0x20, 0x80):
+            forged = asked.body[:place] + bytes([byte ^ bit]) + asked.body[place + 1 :]
+            assert not is_accepted(auth, secret, replace(asked, body=forged), now)
+    for name, value in asked.headers.items():
+        for place, char in enumerate(value):
+            for bit in (0x01, 0x20, 0x80, 0x2000):
+                wrong = value[:place] + chr(ord(char) ^ bit) + value[place + 1 :]
+                headers = CaseInsensitiveDict({**asked.headers, name: wrong})
+                assert not is_accepted(auth, secret, replace(asked, headers=headers), now)
+    for place, char in enumerate(secret):
+        wrong = secret[:place] + chr(ord(char) ^ 1) + secret[place + 1 :]
+        assert not is_accepted(auth, wrong, asked, now)
+
+
+# --- what is signed -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("auth", "secret"),
+    [
+        (HUBSPOT, SECRET),
+        (Signatures(schemes=(V2, V1)), SECRET),
+        (Signatures(schemes=(V1,)), SECRET),
+        (STANDARD_WEBHOOKS, STANDARD_SECRET),
+        (HMAC, SECRET),
+        (CLOSE, "00ff" * 16),
+        (Token(), SECRET),
+        (Basic(), "user:pässword"),
+    ],
+    ids=repr,
+)
+def test_what_is_signed_is_accepted_and_only_with_its_secret(auth: Auth, secret: str) -> None:
+    asked = signed(auth, secret, request(body=b"\x00\xff raw"))
+    verify(auth, ["", "another:one", secret], asked, now=NOW)
+    assert not is_accepted(auth, secret[:-1] + "0", asked)
+    assert not is_accepted(auth, secret, request(body=asked.body))
+
+
+def test_a_message_id_is_new_unless_it_is_given() -> None:
+    ids = [sign(STANDARD_WEBHOOKS, STANDARD_SECRET, request(), now=NOW) for _ in range(2)]
+    assert ids[0]["webhook-id"] != ids[1]["webhook-id"]
+    given = sign(STANDARD_WEBHOOKS, STANDARD_SECRET, request(), now=NOW, message_id="m")
+    assert given["webhook-id"] == "m"
+
+
+def test_a_secret_that_can_not_sign_says_so() -> None:
+    with pytest.raises(SettingsError, match="not valid base64"):
+        sign(STANDARD_WEBHOOKS, "whsec_%%%", request(), now=NOW)
+
+
+# --- which scheme judges --------------------------------------------------------------------
+
+
+def test_where_a_v3_header_is_present_only_v3_counts() -> None:
+    older = sign(Signatures(schemes=(V2,)), SECRET, request(), now=NOW)
+    assert is_accepted(HUBSPOT, SECRET, request(older))
+    for wrong in ("", "bm8="):
+        both = {**older, "X-HubSpot-Signature-v3": wrong, "X-HubSpot-Request-Timestamp": "1"}
+        assert not is_accepted(HUBSPOT, SECRET, request(both))
+
+
+def test_a_version_that_does_not_fit_is_refused() -> None:
+    headers = sign(Signatures(schemes=(V2,)), SECRET, request(), now=NOW)
+    for version in ("v1", "v3", "", "v2,v1", "V2"):
+        asked = request({**headers, "X-HubSpot-Signature-Version": version})
+        assert not is_accepted(HUBSPOT, SECRET, asked)
+    del headers["X-HubSpot-Signature-Version"]
+    assert not is_accepted(HUBSPOT, SECRET, request(headers))
+
+
+def test_one_of_several_signatures_in_a_header_is_enough() -> None:
+    headers = sign(STANDARD_WEBHOOKS, STANDARD_SECRET, request(), now=NOW)
+    good = headers["webhook-signature"]
+    for several in (f"v1,bm8= {good}", f"{good} v1a,x", f"  {good}  v1,"):
+        asked = request({**headers, "webhook-signature": several})
+        assert is_accepted(STANDARD_WEBHOOKS, STANDARD_SECRET, asked)
+    for none in ("", " ", "v1,", "v1, v1,bm8=", good.replace("v1,", "v2,"), good[3:]):
+        asked = request({**headers, "webhook-signature": none})
+        assert not is_accepted(STANDARD_WEBHOOKS, STANDARD_SECRET, asked)
+
+
+def test_a_signed_message_id_must_be_there() -> None:
+    headers = sign(STANDARD_WEBHOOKS, STANDARD_SECRET, request(), now=NOW)
+    del headers["webhook-id"]
+    assert not is_accepted(STANDARD_WEBHOOKS, STANDARD_SECRET, request(headers))
+
+
+# --- time -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "accepted"), [(0, True), (300, True), (-300, True), (301, False), (-301, False)]
+)
+def test_a_request_is_fresh_for_five_minutes_both_ways(seconds: int, accepted: bool) -> None:
+    asked = signed(HUBSPOT, SECRET, request())
+    assert is_accepted(HUBSPOT, SECRET, asked, NOW + timedelta(seconds=seconds)) is accepted
+
+
+@pytest.mark.parametrize(
+    "text", ["", "now", "1e3", "-1", "+1", "1.0", "१२३", "0x1", "1_0", "9" * 5000, "\xff", "1\x00"]
+)
+def test_a_timestamp_is_plain_digits(text: str) -> None:
+    for auth, name in ((HUBSPOT, "X-HubSpot-Request-Timestamp"), (CLOSE, "close-sig-timestamp")):
+        asked = signed(auth, "00ff", request())
+        headers = CaseInsensitiveDict({**asked.headers, name: text})
+        assert not is_accepted(auth, "00ff", replace(asked, headers=headers))
+
+
+# --- the URL --------------------------------------------------------------------------------
+
+
+def test_the_url_counts_as_it_was_called_and_decoded_by_the_table() -> None:
+    called = "https://bridge.example/webhooks/hubspot?to=a%3ab%2Fc%20d%26e%253A%40"
+    decoded = "https://bridge.example/webhooks/hubspot?to=a:b/c%20d%26e%253A@"
+    for signed_url in (called, decoded):
+        headers = sign(HUBSPOT, SECRET, request(url=signed_url), now=NOW)
+        assert is_accepted(HUBSPOT, SECRET, request(headers, url=called))
+    for other in (decoded.replace("%20", " "), decoded.replace("%253A", "%3A"), URL):
+        headers = sign(HUBSPOT, SECRET, request(url=other), now=NOW)
+        assert not is_accepted(HUBSPOT, SECRET, request(headers, url=called))
+
+
+def test_the_table_is_hubspots() -> None:
+    assert dict(URL_DECODING) == {f"%{ord(char):02X}": char for char in ":/?@!$'()*,;"}
+    assert V3.url_decoding == V2.url_decoding == URL_DECODING
+
+
+# --- headers as they come -------------------------------------------------------------------
+
+
+def test_a_header_may_have_white_space_around_and_a_space_for_a_plus() -> None:
+    asked = next(a for name, (_, _, _, a) in VECTORS.items() if name == "hubspot v3")
+    now = datetime.fromtimestamp(1693657560, UTC)
+    good = asked.headers["X-HubSpot-Signature-v3"]
+    for text in (f" {good}\t", good.replace("+", " ")):
+        headers = CaseInsensitiveDict({**asked.headers, "X-HubSpot-Signature-v3": text})
+        assert is_accepted(HUBSPOT, HUBSPOT_SECRET, replace(asked, headers=headers), now)
+
+
+def test_hex_may_be_written_in_capitals() -> None:
+    good = sign(HMAC, SECRET, request(), now=NOW)["X-Signature"]
+    digits = good.removeprefix("sha256=")
+    assert is_accepted(HMAC, SECRET, request({"X-Signature": f"sha256={digits.upper()}"}))
+    for wrong in (digits, f"SHA256={digits}", f"sha256={digits[:-1]}", f"sha256={digits}0"):
+        assert not is_accepted(HMAC, SECRET, request({"X-Signature": wrong}))
+
+
+@pytest.mark.parametrize("odd", ["é", "₹", "\udcff", "\0", "=" * 9, "a" * 9000, "Basic é"])
+def test_odd_headers_are_refused_and_nothing_else_happens(odd: str) -> None:
+    for auth, secret in (
+        (HUBSPOT, SECRET),
+        (STANDARD_WEBHOOKS, STANDARD_SECRET),
+        (Token(body="token"), SECRET),
+        (Basic(), "a:b"),
+    ):
+        names = sign(auth, secret, request(), now=NOW)
+        for name in names:
+            asked = request({**names, name: odd}, query={"token": odd})
+            assert not is_accepted(auth, secret, asked, content={"token": odd})
+
+
+# --- tokens and passwords -------------------------------------------------------------------
+
+
+def test_a_token_is_taken_from_header_or_url_and_from_the_body_where_it_is_said() -> None:
+    assert is_accepted(Token(), SECRET, request({"x-webhook-token": f" {SECRET} "}))
+    assert is_accepted(Token(), SECRET, request(query={"token": SECRET}))
+    assert is_accepted(Token(body="key"), SECRET, request(), content={"key": SECRET})
+    elsewhere: list[Any] = [{"key": SECRET}, {"token": SECRET}, [SECRET], SECRET, None]
+    for content in elsewhere:
+        assert not is_accepted(Token(), SECRET, request(), content=content)
+    odd: list[Any] = [{"key": [SECRET]}, {"key": None}, [{"key": SECRET}], None]
+    for content in odd:
+        assert not is_accepted(Token(body="key"), SECRET, request(), content=content)
+
+
+def test_a_token_may_hold_any_letters() -> None:
+    secret = "पासवर्ड-é"
+    wire = secret.encode().decode("latin-1")  # what WSGI makes of a header's bytes
+    assert is_accepted(Token(), secret, request({"X-Webhook-Token": wire}))
+    assert is_accepted(Token(), secret, request(query={"token": secret}))
+
+
+@pytest.mark.parametrize(
+    ("header", "accepted"),
+    [
+        ("Basic " + base64.b64encode(b"user:pass").decode(), True),
+        ("bAsIc  " + base64.b64encode(b"user:pass").decode().rstrip("="), True),
+        ("Basic " + base64.b64encode(b"user:other").decode(), False),
+        ("Bearer " + base64.b64encode(b"user:pass").decode(), False),
+        ("Basic user:pass", False),
+        ("Basic", False),
+        ("", False),
+    ],
+)
+def test_a_user_and_a_password(header: str, accepted: bool) -> None:
+    assert is_accepted(Basic(), "user:pass", request({"Authorization": header})) is accepted
+
+
+def test_the_tokens_of_our_own_api() -> None:
+    assert is_one_of(" b ", ["a", "b"])
+    for given, tokens in (("c", ["a", "b"]), ("", ["", " "]), ("", []), ("é", ["e"]), ("a", [])):
+        assert not is_one_of(given, tokens)
+
+
+# --- secrets --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("auth", [HUBSPOT, STANDARD_WEBHOOKS, HMAC, Token(), Basic()], ids=repr)
+@pytest.mark.parametrize("secrets", [(), ("",), (" ", "\n")])
+def test_without_a_secret_nothing_is_accepted(auth: Auth, secrets: tuple[str, ...]) -> None:
+    asked = request({"X-Webhook-Token": "", "X-Signature": "", "Authorization": "Basic "})
+    with pytest.raises(BadSignature):
+        verify(auth, secrets, asked, now=NOW, content={"token": ""})
+
+
+@pytest.mark.parametrize(
+    ("auth", "secret", "wrong"),
+    [
+        (STANDARD_WEBHOOKS, "whsec_", "empty"),
+        (STANDARD_WEBHOOKS, "whsec_%%", "not valid base64 after whsec_"),
+        (STANDARD_WEBHOOKS, "whsec_é", "not valid base64"),
+        (CLOSE, "xyz", "not valid hex"),
+        (CLOSE, "é", "not valid hex"),
+        (Basic(), "password", "user:password"),
+        (Token(), " ", "empty"),
+        (HUBSPOT, "", "empty"),
+    ],
+)
+def test_a_secret_that_can_not_be_used_is_named_at_boot_and_matches_nothing(
+    auth: Auth, secret: str, wrong: str
+) -> None:
+    assert wrong in (check_secret(auth, secret) or "")
+    headers = {"webhook-id": "m", "webhook-timestamp": str(int(NOW.timestamp()))}
+    headers |= {"webhook-signature": "v1,", "close-sig-timestamp": headers["webhook-timestamp"]}
+    assert not is_accepted(auth, secret, request({**headers, "close-sig-hash": ""}))
+
+
+@pytest.mark.parametrize(
+    ("auth", "secret"),
+    [
+        (STANDARD_WEBHOOKS, STANDARD_SECRET),
+        (STANDARD_WEBHOOKS, STANDARD_SECRET.removeprefix("whsec_")),
+        (CLOSE, "00FF"),
+        (Basic(), "a:b:c"),
+        (Token(), "x"),
+        (HUBSPOT, "x"),
+    ],
+)
+def test_a_secret_that_can_be_used_has_no_problem(auth: Auth, secret: str) -> None:
+    assert check_secret(auth, secret) is None
+
+
+def test_no_message_names_a_secret_or_a_signature() -> None:
+    asked = signed(HUBSPOT, "another-secret", request())
+    with pytest.raises(BadSignature) as caught:
+        verify(HUBSPOT, [SECRET], asked, now=NOW)
+    assert str(caught.value) == "The signature is wrong."

@@ -1,0 +1,182 @@
+"""`python -m workers`: a stock RQ worker, and the tick that nothing of RQ's could promise.
+
+The supervisor forks the worker and starts it again when it dies. Its own loop is the tick: it
+rings when a delivery falls due, and sweeps what dead workers left. RQ's own scheduler is not
+used: killed, it was not restarted within 90 s.
+"""
+
+import contextlib
+import os
+import random
+import select
+import signal
+import sys
+import time
+from types import FrameType
+
+from rq import Worker
+
+from bridge import log
+from bridge.errors import SettingsError, StoreUnavailable
+from bridge.queue import Bell, connect_queue, open_queue
+from bridge.settings import Settings
+from bridge.store import Store, connect
+from workers import jobs
+from workers.lifeline import Lifeline, end_with_parent
+
+logger = log.get(__name__)
+
+TICK_S = 1.0  # the longest that a due delivery waits for a lost bell
+SWEEP_S = 5.0
+RESTART_LONGEST_S = 10.0
+WORKER_TTL_S = 30  # RQ blocks for this less 15 s, and does its own maintenance in between
+MAINTENANCE_S = 15
+
+
+class Supervisor:
+    """Keeps one RQ worker running, and ticks."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.lifeline = Lifeline()
+        self.worker_pid = 0
+        self.stopping = False
+        self._deaths = 0
+        self._start_after = 0.0
+        self._started_at = 0.0
+        self._woken, self._wake = os.pipe()
+
+    def run(self) -> int:
+        """Work until told to stop. Returns the exit code."""
+        os.set_blocking(self._wake, False)
+        signal.set_wakeup_fd(self._wake)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        tick = Tick(self.settings)
+        logger.info("worker.started", threads=self.settings.worker_threads)
+        while True:
+            self._look_after_worker()
+            if self.stopping and not self.worker_pid:
+                logger.info("worker.stopped")
+                return 0
+            wait_s = 0.1 if self.stopping else tick.tick()
+            self._nap(wait_s)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.stopping:
+            return
+        self.stopping = True
+        self.lifeline.cut()
+        if self.worker_pid:
+            # RQ's warm shutdown: it waits for its work-horse, which the lifeline has told.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.worker_pid, signal.SIGTERM)
+
+    def _nap(self, seconds: float) -> None:
+        """Sleep until then, or until any signal: a stop, or the end of the worker."""
+        if select.select([self._woken], [], [], seconds)[0]:
+            os.read(self._woken, 1024)
+
+    def _look_after_worker(self) -> None:
+        if self.worker_pid:
+            pid, status = os.waitpid(self.worker_pid, os.WNOHANG)
+            if not pid:
+                return
+            self.worker_pid = 0
+            if self.stopping:
+                return
+            lived_s = time.monotonic() - self._started_at
+            self._deaths = 0 if lived_s > 60 else self._deaths + 1
+            wait_s = min(0.2 * 2**self._deaths, RESTART_LONGEST_S)
+            self._start_after = time.monotonic() + wait_s
+            logger.warning(
+                "worker.died", status=os.waitstatus_to_exitcode(status), restart_in_s=wait_s
+            )
+        if not self.stopping and time.monotonic() >= self._start_after:
+            self._started_at = time.monotonic()
+            self.worker_pid = self._fork()
+
+    def _fork(self) -> int:
+        pid = os.fork()
+        if pid:
+            return pid
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            end_with_parent()
+            self.lifeline.hold()
+            work(self.settings)
+            code = 0
+        except BaseException as error:
+            logger.error("worker.crashed", exc_info=error)
+        finally:
+            os._exit(code)
+
+
+class Tick:
+    """What is done every second or so, whatever happens: ring when work is due, and sweep."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.store = Store(connect(settings.redis_url))
+        self.bell = Bell(open_queue(connect_queue(settings.redis_url)))
+        self._swept_at = -SWEEP_S
+        self._failures = 0
+
+    def tick(self) -> float:
+        """Ring and sweep if there is cause. Returns the seconds to wait before the next one."""
+        try:
+            wait_s = self._tick()
+        except StoreUnavailable as error:
+            self._failures += 1
+            if self._failures == 1:
+                logger.warning("store.away", error=str(error))
+            return min(0.2 * 2.0 ** min(self._failures, 6), 5.0) * random.uniform(0.5, 1)  # noqa: S311
+        if self._failures:
+            logger.info("store.back", failures=self._failures)
+        self._failures = 0
+        return wait_s
+
+    def _tick(self) -> float:
+        if time.monotonic() - self._swept_at >= SWEEP_S:
+            self._swept_at = time.monotonic()
+            unknown, back = self.store.sweep()
+            if unknown or back:
+                logger.warning("delivery.swept", to_unknown=unknown, given_back=back)
+        due_s = self.store.next_due_s()
+        if due_s is not None and due_s <= 0:
+            if self.store.ring():
+                self.bell.ask_for_drain()
+            return TICK_S
+        return TICK_S if due_s is None else min(max(due_s, 0.01), TICK_S)
+
+
+def work(settings: Settings) -> None:
+    """Run a stock RQ worker on our queue until it is told to stop."""
+    queue = open_queue(connect_queue(settings.redis_url, timeout_s=None))
+    worker = Worker(
+        [queue],
+        connection=queue.connection,
+        serializer=queue.serializer,
+        worker_ttl=WORKER_TTL_S,
+        maintenance_interval=MAINTENANCE_S,
+    )
+    worker.work(logging_level="WARNING", with_scheduler=False)
+
+
+def main() -> int:
+    """Read the settings and supervise; a wrong setting is one message and exit code 1."""
+    try:
+        settings = jobs.settings()
+    except SettingsError as error:
+        sys.stderr.write(f"The worker can't start; mend this and start it again:\n{error}\n")
+        return 1
+    for warning in settings.warnings():
+        logger.warning("settings.warning", message=warning)
+    return Supervisor(settings).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

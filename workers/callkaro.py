@@ -1,0 +1,36 @@
+"""The only module that talks to CallKaro. https://docs.callkaro.ai"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from schemas.verdict import Verdict, verdict
+from workers.http import Http, Reply
+
+PATHS = {"call": "/call/outbound", "v1": "/call/campaign", "v2": "/v2/call/campaign"}
+
+
+class CallKaro:
+    """CallKaro's API under one key."""
+
+    def __init__(self, http: Http, *, base_url: str, api_key: str) -> None:
+        self.http = http
+        self._base_url = base_url
+        self._headers = {"X-API-KEY": api_key}
+
+    def post(
+        self,
+        to: Literal["call", "campaign"],
+        body: Mapping[str, Any],
+        *,
+        start_by: float | None = None,
+    ) -> tuple[Reply, Verdict]:
+        """Make one request and say what its answer means. Never raises.
+
+        A campaign with an agent is a v1, one without is a v2. start_by (monotonic): past it the
+        request is not begun, and counts as never sent.
+        """
+        path = PATHS[to if to == "call" else ("v1" if "agent_id" in body else "v2")]
+        reply = self.http.request(
+            "POST", self._base_url + path, headers=self._headers, json=body, start_by=start_by
+        )
+        return reply, verdict(to, sent=reply.sent, status_code=reply.status_code, body=reply.body)

@@ -1,0 +1,206 @@
+"""The only module that talks to CRMs: fetches full records. What to ask stands in schemas/crm."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from bridge import log
+from bridge.errors import StoreUnavailable
+from bridge.settings import Settings
+from bridge.store import Store
+from schemas.source import BearerLogin, CrmRequest, Hydration, RefreshLogin, Source
+from workers.http import Http, Reply
+
+logger = log.get(__name__)
+
+TOKEN_SLACK_S = 120  # an access token is renewed this long before its CRM forgets it
+REFRESH_WAIT_S = 10  # how long to wait for the worker that is refreshing the token
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Records:
+    """The records that a CRM has, by id; an id that was asked for and is not here is not there."""
+
+    found: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unread:
+    """A CRM could not be read now. message is for people; retry_after_s is the CRM's wish."""
+
+    message: str
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """A token and where to use it."""
+
+    token: str
+    api_url: str
+
+
+class Crms:
+    """The CRMs' APIs, by source."""
+
+    def __init__(self, http: Http, store: Store, settings: Settings) -> None:
+        self._http = http
+        self._store = store
+        self._settings = settings
+
+    def fetch(
+        self, source: Source, crm_object: str, ids: Sequence[str], wanted: Sequence[str]
+    ) -> Records | Unread:
+        """Fetch records of one object by id, the wanted fields of them. Never raises."""
+        hydration = source.kind.hydration
+        if hydration is None:
+            return Unread(message=f"{source.kind.title} records can't be fetched.")
+        try:
+            return self._fetch(source, hydration, hydration.request(crm_object, ids, wanted))
+        except StoreUnavailable:
+            return Unread(message="The access token could not be looked up.")
+        except Exception as error:
+            # A CRM module that breaks on an answer costs a wait, not the drain.
+            logger.error("hydration.crashed", source=source.name, exc_info=error)
+            return Unread(message=f"{source.kind.title}'s answer broke the bridge; see the log.")
+
+    def _fetch(self, source: Source, hydration: Hydration, request: CrmRequest) -> Records | Unread:
+        access = self._access(source, hydration)
+        if isinstance(access, Unread):
+            return access
+        reply = self._ask(access, hydration.login.scheme, request)
+        if reply.status_code == 401 and isinstance(hydration.login, RefreshLogin):
+            # Revoked or run out before its time: buy one more and ask once more.
+            self._store.drop_token(source.name)
+            access = self._access(source, hydration)
+            if isinstance(access, Unread):
+                return access
+            reply = self._ask(access, hydration.login.scheme, request)
+        return self._read(source, hydration, reply)
+
+    def _ask(self, access: _Access, scheme: str, request: CrmRequest) -> Reply:
+        return self._http.request(
+            request.method,
+            access.api_url + request.path,
+            headers={"Authorization": f"{scheme} {access.token}"},
+            params=request.params,
+            json=request.json,
+        )
+
+    def _read(self, source: Source, hydration: Hydration, reply: Reply) -> Records | Unread:
+        title = source.kind.title
+        if reply.status_code is None:
+            return Unread(message=f"{title} did not answer ({reply.error}).")
+        if reply.status_code in (204, 404):  # Zoho's and others' way to say: none of them
+            return Records(found={})
+        if reply.status_code not in (200, 207):
+            return Unread(
+                message=f"{title} answered {reply.status_code} when asked for the record.",
+                retry_after_s=reply.retry_after_s,
+            )
+        try:
+            return Records(found=hydration.records(orjson.loads(reply.body)))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return Unread(message=f"{title}'s answer for the record can't be read.")
+
+    # --- tokens -------------------------------------------------------------------------------
+
+    def _access(self, source: Source, hydration: Hydration) -> _Access | Unread:
+        variables = self._settings.variables.get(source.name, {})
+        if isinstance(hydration.login, BearerLogin):
+            token = variables.get(hydration.login.variable)
+            api_url = variables.get(hydration.api_url)
+            if not token or not api_url:
+                name = source.variable_prefix + hydration.login.variable
+                return Unread(message=f"{name} is not set, so the record can't be fetched.")
+            return _Access(token, api_url)
+        missing = [
+            source.variable_prefix + suffix
+            for suffix in (
+                hydration.login.accounts_url,
+                hydration.login.client_id,
+                hydration.login.client_secret,
+                hydration.login.refresh_token,
+            )
+            if not variables.get(suffix)
+        ]
+        if missing:
+            return Unread(message=f"{', '.join(missing)} not set, so the record can't be fetched.")
+        return self._shared_token(source, hydration, hydration.login, variables)
+
+    def _shared_token(
+        self,
+        source: Source,
+        hydration: Hydration,
+        login: RefreshLogin,
+        variables: Mapping[str, str],
+    ) -> _Access | Unread:
+        """Return the token that all workers share, refreshed by one of them when it ran out.
+
+        Zoho allows 10 access tokens in 10 minutes for a refresh token, so nobody refreshes alone.
+        """
+        until = time.monotonic() + REFRESH_WAIT_S
+        while True:
+            kept = self._store.token(source.name)
+            if kept:
+                api_url = variables.get(hydration.api_url) or kept["api_url"]
+                return _Access(kept["token"], api_url.rstrip("/"))
+            if self._store.may_refresh_token(source.name):
+                try:
+                    failed = self._refresh(source, login, variables)
+                finally:
+                    self._store.done_refreshing(source.name)
+                if failed:
+                    return failed
+            elif time.monotonic() > until:
+                return Unread(message=f"{source.kind.title}'s access token is being refreshed.")
+            else:
+                time.sleep(0.1)  # another worker is at it; Redis has no event to wait on cheaply
+
+    def _refresh(
+        self, source: Source, login: RefreshLogin, variables: Mapping[str, str]
+    ) -> Unread | None:
+        """Buy an access token and keep it for all workers; None: it is there."""
+        if self._store.token(source.name):
+            return None  # it came while we took the right to refresh it
+        reply = self._http.request(
+            "POST",
+            variables[login.accounts_url] + login.path,
+            headers={},
+            data={
+                "grant_type": "refresh_token",
+                "client_id": variables[login.client_id],
+                "client_secret": variables[login.client_secret],
+                "refresh_token": variables[login.refresh_token],
+            },
+        )
+        title = source.kind.title
+        try:
+            answer = orjson.loads(reply.body) if reply.status_code else {}
+            token = answer.get("access_token")
+        except (ValueError, AttributeError):
+            token = None
+        if not token:
+            logger.warning(
+                "token.refused",
+                source=source.name,
+                status_code=reply.status_code,
+                error=reply.error,
+            )
+            return Unread(
+                message=f"{title} gave no access token; check the client, the refresh token and "
+                f"the data centre ({source.variable_prefix}{login.accounts_url}).",
+                # Ten tries in ten minutes are all that Zoho allows.
+                retry_after_s=reply.retry_after_s or 60,
+            )
+        lifetime_s = int(answer.get("expires_in") or 3600)
+        self._store.put_token(
+            source.name,
+            {"token": token, "api_url": answer.get("api_domain") or ""},
+            for_s=max(lifetime_s - TOKEN_SLACK_S, lifetime_s // 2),
+        )
+        logger.info("token.refreshed", source=source.name)
+        return None

@@ -1,0 +1,429 @@
+"""One delivery: what to send for it, and what an attempt's answer means for it.
+
+Nothing here does I/O: what goes in is the claim, the record, the settings and the time; what
+comes out is a move in the store, or a request that is ready to be sent. drain.py does it.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import orjson
+from marshmallow import ValidationError
+
+from bridge.settings import Settings
+from bridge.store import Claim, Move
+from schemas.callkaro import (
+    METADATA_ID,
+    CampaignV1Schema,
+    CampaignV2Schema,
+    OutboundCallSchema,
+    describe,
+)
+from schemas.delivery import Delivery, Reason, Status
+from schemas.expression import ExpressionError
+from schemas.fields import PhoneError, e164, to_schedule_at
+from schemas.guards import judge
+from schemas.route import Route
+from schemas.verdict import Meaning, Verdict
+from workers.backoff import Dice, is_spent, wait_s
+from workers.http import Reply
+
+ROUTE_CHECK = timedelta(minutes=1)  # how often a delivery without a route looks for one
+CAMPAIGN_CHECK = timedelta(minutes=1)  # the campaign's arrival wakes it; this is for a lost wake
+RECORD_PATIENCE = timedelta(minutes=2)  # how long a record that isn't there is asked for again
+ANSWER_CHARS = 2000  # of CallKaro's answer, kept with the attempt
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CampaignNeed:
+    """A campaign that must be there before a call goes out, known in the store by key.
+
+    body None: another event's delivery makes it, so we can only wait.
+    """
+
+    key: str
+    body: dict[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ready:
+    """A delivery with its request, past all guards."""
+
+    claim: Claim
+    route: Route
+    to: Literal["call", "campaign"]
+    body: dict[str, Any]
+    campaign: CampaignNeed | None = None
+    makes: str | None = None  # the key under which this campaign can be found by calls
+
+    @property
+    def delivery(self) -> Delivery:
+        """Return the delivery itself."""
+        return self.claim.delivery
+
+    @property
+    def number(self) -> int:
+        """Return the number of the attempt to come; the first is 1."""
+        return len(self.delivery.attempts) + 1
+
+    def in_campaign(self, batch_id: str) -> "Ready":
+        """Return the same, in a campaign that is there now."""
+        return replace(self, body={**self.body, "batch_id": batch_id}, campaign=None)
+
+
+class _Stop(Exception):
+    """Raised within prepare() where the delivery goes no further for now."""
+
+    def __init__(
+        self, to: Status, reason: Reason, message: str, due_at: datetime | None = None
+    ) -> None:
+        super().__init__(message)
+        self.to, self.reason, self.message, self.due_at = to, reason, message, due_at
+
+
+def prepare(claim: Claim, data: Any, settings: Settings, now: datetime) -> Move | Ready:
+    """Decide what a claimed delivery comes to: `when`, age, map, schema, guards, in that order.
+
+    data is the event's, hydrated. Returns a request that is ready, or the move it ends in.
+    """
+    delivery = claim.delivery
+    body: dict[str, Any] = {}
+    try:
+        route = route_of(claim, settings, now)
+        check_wanted(claim, route, data, now)
+        if route.to == "campaign":
+            body = map_campaign(route, data)
+            makes = campaign_key(route, data) or (claim.event and claim.event.subject)
+            check_dry_run(settings)
+            return Ready(claim=claim, route=route, to="campaign", body=body, makes=makes or None)
+        body = map_call(route, data, settings, delivery.id)
+        need = campaign_need(route, data, settings, now)
+        check_guards(body, settings, now)
+        check_dry_run(settings)
+        return Ready(claim=claim, route=route, to="call", body=body, campaign=need)
+    except _Stop as stop:
+        return Move(
+            id=delivery.id,
+            to=stop.to,
+            lease=delivery.lease,
+            reason=stop.reason,
+            message=stop.message,
+            due_at=stop.due_at,
+            fields={"request": orjson.dumps(body).decode()} if body else {},
+        )
+
+
+def route_of(claim: Claim, settings: Settings, now: datetime) -> Route:
+    """Return today's route of that name; a delivery whose route is gone waits for it."""
+    route = settings.routes.named(claim.delivery.route)
+    if route is None:
+        raise _Stop(
+            Status.HELD,
+            Reason.ROUTE_MISSING,
+            "There is no route of that name any more. Put it back, or cancel this delivery.",
+            now + ROUTE_CHECK,
+        )
+    return route
+
+
+def check_wanted(claim: Claim, route: Route, data: Any, now: datetime) -> None:
+    """Stop what the route does not want, or not any more."""
+    if claim.event is None:
+        raise _Stop(Status.SKIPPED, Reason.RECORD_GONE, "The event's record is no longer kept.")
+    try:
+        wanted = not route.match or route.match.holds(claim.event.data)
+        wanted = wanted and (not route.when or route.when.holds(data))
+    except ExpressionError as error:
+        raise _Stop(Status.FAILED, Reason.BAD_REQUEST, f"when: {error}.") from None
+    if not wanted:
+        raise _Stop(Status.SKIPPED, Reason.WHEN_FALSE, "The route's condition does not hold.")
+    age = now - claim.event.happened_at - timedelta(milliseconds=claim.delivery.held_ms)
+    if route.max_age_s is not None and age > timedelta(seconds=route.max_age_s):
+        raise _Stop(
+            Status.SKIPPED,
+            Reason.TOO_OLD,
+            f"It happened {_span(age)} ago, and the route calls within {_span_s(route.max_age_s)}.",
+        )
+
+
+def map_call(route: Route, data: Any, settings: Settings, delivery_id: str) -> dict[str, Any]:
+    """Return the wire body of the call that the route makes of the record."""
+    mapped = mapped_fields(route, data)
+    try:
+        mapped["to_number"] = e164(mapped.get("to_number"), settings.default_region)
+    except PhoneError as error:
+        raise _Stop(Status.SKIPPED, Reason(error.reason), error.message) from None
+    metadata = {
+        name: _search(f"metadata.{name}", value, data) for name, value in route.metadata.items()
+    }
+    mapped["metadata"] = {**metadata, METADATA_ID: delivery_id}
+    try:
+        if mapped.get("schedule_at") not in (None, ""):
+            mapped["schedule_at"] = to_schedule_at(
+                mapped["schedule_at"], settings.callkaro_timezone
+            )
+    except ValidationError as error:
+        raise _bad_request(ValidationError({"schedule_at": error.messages})) from None
+    return _wire_body(OutboundCallSchema(), mapped)
+
+
+def map_campaign(route: Route, data: Any) -> dict[str, Any]:
+    """Return the wire body of the campaign that the route makes of the record."""
+    mapped = mapped_fields(route, data)
+    if mapped.get("agent_id") in (None, ""):
+        mapped.pop("agent_id", None)
+        return _wire_body(CampaignV2Schema(), mapped)
+    return _wire_body(CampaignV1Schema(), mapped)
+
+
+def mapped_fields(route: Route, data: Any) -> dict[str, Any]:
+    """Return what the route's expressions yield, unchecked."""
+    return {name: _search(name, value, data) for name, value in route.request.items()}
+
+
+def campaign_need(
+    route: Route, data: Any, settings: Settings, now: datetime
+) -> CampaignNeed | None:
+    """Return the campaign that a call goes into; None: it goes into none, or names it itself."""
+    if route.campaign is None:
+        return None
+    if route.campaign.key is not None:
+        key = campaign_key(route, data)
+        if key is None:
+            raise _Stop(Status.FAILED, Reason.BAD_REQUEST, "campaign.key: yields nothing.")
+        return CampaignNeed(key=key, body=None)
+    name = route.campaign.full_name(now, settings.callkaro_timezone)
+    agent = settings.routes.campaign_agent(route)
+    if agent is None:
+        return CampaignNeed(key=f"v2/{name}", body={"name": name})
+    return CampaignNeed(key=f"v1/{agent}/{name}", body={"name": name, "agent_id": agent})
+
+
+def campaign_key(route: Route, data: Any) -> str | None:
+    """Return the key that calls and a campaign find each other by; None: the route has none."""
+    if route.campaign is None or route.campaign.key is None:
+        return None
+    found = _search("campaign.key", route.campaign.key, data)
+    return None if found in (None, "") else f"key/{found}"
+
+
+def check_guards(body: dict[str, Any], settings: Settings, now: datetime) -> None:
+    """Stop what a guard forbids, or forbids for now."""
+    verdict = judge(
+        number=body["to_number"],
+        schedule_at=body.get("schedule_at"),
+        zone=settings.callkaro_timezone,
+        hours=settings.calling_hours,
+        allowed=settings.allow_numbers,
+        now=now,
+    )
+    if verdict is None:
+        return
+    to = Status.HELD if verdict.until else Status.SKIPPED
+    raise _Stop(to, verdict.reason, verdict.message, verdict.until)
+
+
+def check_dry_run(settings: Settings) -> None:
+    """Stop everything, at the very end, while DRY_RUN is on."""
+    if settings.dry_run:
+        raise _Stop(
+            Status.SKIPPED, Reason.DRY_RUN, "DRY_RUN is on: this is what would have been sent."
+        )
+
+
+# --- what became of an attempt ------------------------------------------------------------------
+
+
+def begun(ready: Ready, now: datetime, *, phone: str | None, needs_s: float) -> Move:
+    """Return the move that records an attempt before its first byte leaves."""
+    delivery = ready.delivery
+    fields: dict[str, str | int] = {
+        "request": orjson.dumps(ready.body).decode(),
+        "spent": delivery.spent + 1,
+    }
+    if delivery.first_attempt_at is None:
+        fields["first_ms"] = int(now.timestamp() * 1000)
+    if "batch_id" in ready.body:
+        fields["batch_id"] = ready.body["batch_id"]
+    return Move(
+        id=delivery.id,
+        to=Status.SENDING,
+        lease=delivery.lease,
+        fields=fields,
+        attempt=(ready.number, {"number": ready.number, "at": _iso(now)}),
+        needs_s=needs_s,
+        phone=phone,
+    )
+
+
+def settled(ready: Ready, reply: Reply, verdict: Verdict, began: datetime, dice: Dice) -> Move:
+    """Return the move that an attempt's answer means for its delivery."""
+    delivery = ready.delivery
+    attempt = {
+        "number": ready.number,
+        "at": _iso(began),
+        "duration_ms": reply.duration_ms,
+        "status_code": reply.status_code,
+        "error": reply.error,
+        "answer": reply.body[: 4 * ANSWER_CHARS].decode("utf-8", "replace")[:ANSWER_CHARS],
+    }
+    common: dict[str, Any] = {
+        "id": delivery.id,
+        "lease": delivery.lease,
+        "message": verdict.message,
+        "attempt": (ready.number, attempt),
+    }
+    meaning = verdict.meaning
+    if meaning is Meaning.UNKNOWN and ready.route.on_unknown == "call_again":
+        meaning = Meaning.AGAIN
+    match meaning:
+        case Meaning.ACCEPTED:
+            name = "call_sid" if ready.to == "call" else "batch_id"
+            return Move(to=Status.DELIVERED, fields={name: verdict.id or ""}, **common)
+        case Meaning.REFUSED:
+            return Move(to=Status.FAILED, reason=Reason.REFUSED, **common)
+        case Meaning.UNKNOWN:
+            return Move(to=Status.UNKNOWN, reason=Reason.NO_ANSWER, **common)
+        case Meaning.PAUSE:
+            # It is CallKaro's account that is wrong, not the lead: the attempt is not spent.
+            wait = wait_s(ready.number, dice, retry_after_s=reply.retry_after_s)
+            fields = {"spent": delivery.spent}
+            return Move(to=Status.RETRYING, fields=fields, wait_s=wait, **common)
+        case Meaning.AGAIN:
+            if is_spent(delivery.spent + 1, delivery.first_attempt_at, began):
+                return Move(to=Status.FAILED, reason=Reason.GAVE_UP, **common)
+            wait = wait_s(delivery.spent + 1, dice, retry_after_s=reply.retry_after_s)
+            return Move(to=Status.RETRYING, wait_s=wait, **common)
+
+
+def never_sent(ready: Ready, now: datetime, *, wait: float) -> tuple[Move, Move]:
+    """Return the moves for an attempt that may be recorded and surely was not begun.
+
+    Redis went away while `sending` was being recorded. If it was, the delivery is `sending` and
+    the first move takes it back; if it was not, the second puts it back where it was.
+    """
+    delivery = ready.delivery
+    attempt = {"number": ready.number, "at": _iso(now), "error": "not_sent"}
+    unspent = {"spent": delivery.spent}
+    back = Move(
+        id=delivery.id,
+        to=Status.RETRYING,
+        lease=delivery.lease,
+        fields=unspent,
+        attempt=(ready.number, attempt),
+        wait_s=wait,
+    )
+    return back, waits(delivery, wait)
+
+
+def waits(
+    delivery: Delivery,
+    wait: float,
+    *,
+    message: str | None = None,
+    fields: dict[str, str | int] | None = None,
+) -> Move:
+    """Return the move that lets a claimed delivery wait where it stands."""
+    stays = Status.RETRYING if delivery.status is Status.RETRYING else Status.QUEUED
+    return Move(
+        id=delivery.id,
+        to=stays,
+        lease=delivery.lease,
+        message=message,
+        wait_s=wait,
+        fields=fields or {},
+    )
+
+
+def awaits_campaign(ready: Ready, key: str, now: datetime) -> Move:
+    """Return the move of a call whose campaign another event has yet to make."""
+    return Move(
+        id=ready.delivery.id,
+        to=Status.HELD,
+        lease=ready.delivery.lease,
+        reason=Reason.AWAITING_CAMPAIGN,
+        message="The campaign that it belongs to has not been made yet.",
+        due_at=now + CAMPAIGN_CHECK,
+        awaits=key,
+    )
+
+
+def record_missing(delivery: Delivery, now: datetime, dice: Dice) -> Move:
+    """Return the move of a delivery whose record is not there: again for 2 minutes, then over."""
+    since = delivery.asked_since or now
+    if now - since >= RECORD_PATIENCE:
+        return Move(
+            id=delivery.id,
+            to=Status.SKIPPED,
+            lease=delivery.lease,
+            reason=Reason.RECORD_GONE,
+            message="The CRM has no such record; it may have been deleted or merged.",
+        )
+    left = (since + RECORD_PATIENCE - now).total_seconds()
+    wait = min(wait_s(delivery.asked + 1, dice) + 1, left)
+    return waits(
+        delivery,
+        max(wait, 0.5),
+        message="The CRM does not have the record yet.",
+        fields=asked(delivery, since),
+    )
+
+
+def record_unread(
+    delivery: Delivery, why: str, now: datetime, dice: Dice, *, retry_after_s: float | None
+) -> Move:
+    """Return the move of a delivery whose CRM could not be read: again, for a day at the most."""
+    since = delivery.asked_since or now
+    if is_spent(0, since, now):
+        return Move(
+            id=delivery.id,
+            to=Status.FAILED,
+            lease=delivery.lease,
+            reason=Reason.GAVE_UP,
+            message=why,
+        )
+    wait = wait_s(delivery.asked + 1, dice, retry_after_s=retry_after_s)
+    return waits(delivery, wait, message=why, fields=asked(delivery, since))
+
+
+def asked(delivery: Delivery, since: datetime) -> dict[str, str | int]:
+    """Return the fields that count the requests for a delivery's record."""
+    return {"asked": delivery.asked + 1, "asked_since_ms": int(since.timestamp() * 1000)}
+
+
+# --- within ---------------------------------------------------------------------------------
+
+
+def _search(name: str, value: Any, data: Any) -> Any:
+    try:
+        return value.search(data)
+    except ExpressionError as error:
+        raise _Stop(Status.FAILED, Reason.BAD_REQUEST, f"{name}: {error}.") from None
+
+
+def _wire_body(schema: Any, mapped: dict[str, Any]) -> dict[str, Any]:
+    try:
+        body: dict[str, Any] = schema.dump(schema.load(mapped))
+    except ValidationError as error:
+        raise _bad_request(error) from None
+    return body
+
+
+def _bad_request(error: ValidationError) -> _Stop:
+    return _Stop(Status.FAILED, Reason.BAD_REQUEST, f"{describe(error)}.")
+
+
+def _iso(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _span(span: timedelta) -> str:
+    return _span_s(int(span.total_seconds()))
+
+
+def _span_s(seconds: int) -> str:
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size or seconds == size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

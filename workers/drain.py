@@ -1,0 +1,474 @@
+"""The drain: claims what is due in batches and delivers it with a pool of threads.
+
+One thread coordinates and is the only one that moves deliveries; the pool's threads only talk
+HTTP. So Redis is asked a few times for many deliveries, and there is one place where a request
+is permitted: `_start`, after `sending` was recorded and Redis said ok.
+
+    claim ► hydrate (pool) ► prepare ► campaign (pool) ► record "sending" ► POST (pool) ► settle
+"""
+
+import queue
+import random
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from bridge import log
+from bridge.errors import StoreUnavailable
+from bridge.settings import Settings
+from bridge.store import Claim, Move, Store
+from schemas.delivery import Reason, Status
+from schemas.source import Source
+from schemas.verdict import Meaning, Verdict
+from workers.backoff import GIVE_UP_AFTER, wait_s
+from workers.callkaro import CallKaro
+from workers.crm import Crms, Records, Unread
+from workers.delivery import (
+    Ready,
+    awaits_campaign,
+    begun,
+    never_sent,
+    prepare,
+    record_missing,
+    record_unread,
+    settled,
+    waits,
+)
+from workers.http import Reply
+
+logger = log.get(__name__)
+
+LEASE_S = 60.0
+MARGIN_S = 5.0  # of the lease that must outlast a request's longest time
+SLICE_S = 60.0  # a drain ends after this, so that a new release's worker takes over soon
+LINGER_S = 0.25  # how long it stays when nothing is due: a burst then needs no new process
+STOP_S = 25.0  # Heroku and Docker kill 30 s (or sooner) after they ask to stop
+POLL_S = 0.02
+IN_USE_S = 0.3  # when to ask again for a campaign that another worker is creating
+
+Now = Callable[[], datetime]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a drain did, for its one log line."""
+
+    claimed: int = 0
+    attempts: int = 0
+    moved: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+
+class Drain:
+    """Delivers what is due until nothing is, its time slice is over, or it is told to stop."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        callkaro: CallKaro,
+        crms: Crms,
+        *,
+        should_stop: Callable[[], bool] = lambda: False,
+        dice: Callable[[], float] = random.random,
+        slice_s: float = SLICE_S,
+    ) -> None:
+        self.store = store
+        self.settings = settings
+        self.callkaro = callkaro
+        self.crms = crms
+        self.tally = Tally()
+        self._should_stop = should_stop
+        self._dice = dice
+        self._slice_s = slice_s
+        self._needs_s = callkaro.http.longest_s + MARGIN_S
+        self._clock = timedelta(0)  # what to add to this machine's clock to have Redis'
+        self._ready: deque[Ready] = deque()
+        self._moves: list[Move] = []
+        self._awaiting: dict[str, list[Ready]] = {}  # by the campaign being created for them
+        self._creating: set[str] = set()
+        self._campaigns: dict[str, str] = {}  # key -> batch_id, of those that are kept
+        self._chores: deque[Callable[[], None]] = deque()  # what the store must be told besides
+        self._running = 0  # tasks in the pool
+        self._held = 0  # deliveries claimed and not moved on yet
+        self._done: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._no_start_before = 0.0  # monotonic: the rate cap
+        self._no_claim_before = 0.0  # monotonic: nothing was due a moment ago
+        self._store_failures = 0
+
+    def run(self) -> Tally:
+        """Drain. Returns what was done; raises StoreUnavailable if Redis is away at the start."""
+        self.store.answer_bell()
+        began = idle_since = time.monotonic()
+        told_to_stop_at: float | None = None
+        with ThreadPoolExecutor(self.settings.worker_threads, thread_name_prefix="send") as pool:
+            self._pool = pool
+            while True:
+                self._collect()
+                now = time.monotonic()
+                if told_to_stop_at is None and self._should_stop():
+                    told_to_stop_at = now
+                stopping = told_to_stop_at is not None or now - began > self._slice_s
+                self._guarded(partial(self._step, stopping))
+                if self._is_busy():
+                    idle_since = now
+                    # Redis stays away and the platform's SIGKILL is near: what is not recorded
+                    # by now becomes `unknown` by the sweep.
+                    if told_to_stop_at is not None and now - told_to_stop_at > STOP_S:
+                        break
+                elif stopping or now - idle_since > LINGER_S:
+                    break
+        logger.info(
+            "drain.done",
+            claimed=self.tally.claimed,
+            attempts=self.tally.attempts,
+            **{f"to_{status}": count for status, count in sorted(self.tally.moved.items())},
+        )
+        return self.tally
+
+    def _is_busy(self) -> bool:
+        return bool(self._running or self._moves or self._chores or self._ready or self._awaiting)
+
+    # --- one turn -----------------------------------------------------------------------------
+
+    def _collect(self) -> None:
+        """Take in what the pool has done; wait a moment for it if there is nothing else to do."""
+        self.callkaro.http.cut_overdue()
+        busy = self._ready and self._running < self.settings.worker_threads
+        timeout_s = 0.001 if busy and time.monotonic() >= self._no_start_before else POLL_S
+        try:
+            self._done.get(timeout=timeout_s)()
+            while True:
+                self._done.get_nowait()()
+        except queue.Empty:
+            return
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """Do a step; while Redis is away, back off and keep what is to be recorded."""
+        try:
+            step()
+        except StoreUnavailable as error:
+            self._store_failures += 1
+            if self._store_failures == 1:
+                logger.warning("store.away", error=str(error))
+            time.sleep(min(0.1 * 2**self._store_failures, 2.0) * (0.5 + self._dice() / 2))
+        else:
+            if self._store_failures:
+                logger.info("store.back", failures=self._store_failures)
+            self._store_failures = 0
+
+    def _step(self, stopping: bool) -> None:
+        while self._chores:
+            self._chores[0]()
+            self._chores.popleft()
+        self._flush()
+        if stopping:
+            self._give_back()
+            self._flush()
+            return
+        room = 2 * self.settings.worker_threads - self._held
+        if room > self.settings.worker_threads // 4 and time.monotonic() > self._no_claim_before:
+            self._take(self._claim(min(room, 200)))
+        self._start()
+        self._flush()
+
+    def _claim(self, limit: int) -> list[Claim]:
+        now, claims = self.store.claim(limit, lease_s=LEASE_S)
+        self._clock = now - datetime.now(UTC)
+        if not claims:
+            self._no_claim_before = time.monotonic() + POLL_S
+        self._held += len(claims)
+        self.tally.claimed += len(claims)
+        return claims
+
+    def _now(self) -> datetime:
+        return datetime.now(UTC) + self._clock
+
+    # --- hydrate, prepare ---------------------------------------------------------------------
+
+    def _take(self, claims: Iterable[Claim]) -> None:
+        """Prepare what is complete; fetch the records of what is thin, a batch in one request."""
+        thin: dict[tuple[str, str], list[Claim]] = defaultdict(list)
+        for claim in claims:
+            event = claim.event
+            source = self.settings.routes.sources.get(claim.delivery.source)
+            if event and event.hydrate and event.subject and source and source.kind.hydration:
+                thin[source.name, event.hydrate].append(claim)
+            else:
+                self._prepare(claim, event.data if event else None)
+        for (name, crm_object), group in thin.items():
+            source = self.settings.routes.sources[name]
+            for batch in _batches(group, source):
+                self._hydrate(source, crm_object, batch)
+
+    def _hydrate(self, source: Source, crm_object: str, batch: list[Claim]) -> None:
+        ids = sorted({str(claim.event.subject) for claim in batch if claim.event})
+        wanted = sorted(self._fields(source, batch))
+        self._submit(
+            partial(self.crms.fetch, source, crm_object, ids, wanted),
+            partial(self._hydrated, source, batch),
+        )
+
+    def _fields(self, source: Source, batch: list[Claim]) -> Iterator[str]:
+        """Yield the CRM fields that the routes of these deliveries read, and their `fetch`."""
+        hydration = source.kind.hydration
+        for name in {claim.delivery.route for claim in batch}:
+            route = self.settings.routes.named(name)
+            if route and hydration:
+                yield from hydration.fields(route.paths)
+                yield from route.fetch
+
+    def _hydrated(self, source: Source, batch: list[Claim], answer: Records | Unread) -> None:
+        hydration = source.kind.hydration
+        for claim in batch:
+            if claim.event is None or hydration is None:
+                continue
+            if isinstance(answer, Unread):
+                self._move(
+                    record_unread(
+                        claim.delivery,
+                        answer.message,
+                        self._now(),
+                        self._dice,
+                        retry_after_s=answer.retry_after_s,
+                    )
+                )
+            elif (record := answer.found.get(str(claim.event.subject))) is None:
+                self._move(record_missing(claim.delivery, self._now(), self._dice))
+            else:
+                self._prepare(claim, hydration.merge(claim.event.data, record))
+
+    def _prepare(self, claim: Claim, data: Any) -> None:
+        try:
+            prepared = prepare(claim, data, self.settings, self._now())
+        except Exception as error:
+            # One bad item never costs its neighbours: it is shown as failed; the log says where.
+            logger.error("delivery.crashed", delivery=claim.delivery.id, exc_info=error)
+            prepared = Move(
+                id=claim.delivery.id,
+                to=Status.FAILED,
+                lease=claim.delivery.lease,
+                reason=Reason.BAD_REQUEST,
+                message="This record broke the bridge itself; the log says where.",
+            )
+        if isinstance(prepared, Move):
+            self._move(prepared)
+        else:
+            self._line_up(prepared)
+
+    # --- campaigns ----------------------------------------------------------------------------
+
+    def _line_up(self, ready: Ready) -> None:
+        """Put a call into the line to be sent, or first have its campaign made."""
+        if ready.campaign is None:
+            self._ready.append(ready)
+        elif batch_id := self._campaigns.get(ready.campaign.key):
+            self._ready.append(ready.in_campaign(batch_id))
+        else:
+            self._awaiting.setdefault(ready.campaign.key, []).append(ready)
+
+    def _make_campaigns(self) -> None:
+        """Look up the campaigns that calls wait for; create what is not there, one worker each."""
+        unknown = [key for key in self._awaiting if key not in self._creating]
+        if not unknown:
+            return
+        for key, batch_id in self.store.campaigns_kept(unknown).items():
+            self._campaign_is(key, batch_id)
+        for key in unknown:
+            if key not in self._awaiting:
+                continue
+            need = self._awaiting[key][0].campaign
+            body = need.body if need else None
+            if body is None:
+                for ready in self._awaiting.pop(key):
+                    self._move(awaits_campaign(ready, key, self._now()))
+            elif self.store.may_create_campaign(key):
+                self._creating.add(key)
+                self._submit(
+                    partial(self.callkaro.post, "campaign", body),
+                    partial(self._campaign_answered, key, body),
+                )
+            else:
+                self._let_wait(key, IN_USE_S, "Its campaign is being created.")
+
+    def _campaign_answered(
+        self, key: str, body: dict[str, Any], answer: tuple[Reply, Verdict]
+    ) -> None:
+        reply, verdict = answer
+        logger.info(
+            "campaign.attempted",
+            meaning=verdict.meaning.name.lower(),
+            status_code=reply.status_code,
+            duration_ms=reply.duration_ms,
+            error=reply.error,
+        )
+        self._chores.append(partial(self._settle_campaign, key, body, reply, verdict))
+
+    def _settle_campaign(
+        self, key: str, body: dict[str, Any], reply: Reply, verdict: Verdict
+    ) -> None:
+        if verdict.meaning is Meaning.ACCEPTED and verdict.id:
+            kept = self._keep_campaign(key, verdict.id, body)
+            self._creating.discard(key)
+            self._campaign_is(key, kept)
+            return
+        self.store.give_up_campaign(key)
+        self._creating.discard(key)
+        if verdict.meaning is Meaning.REFUSED:
+            message = f"Its campaign could not be created. {verdict.message}"
+            for ready in self._awaiting.pop(key, []):
+                self._move(_failed(ready, Reason.REFUSED, message))
+        else:
+            wait = wait_s(3, self._dice, retry_after_s=reply.retry_after_s)
+            self._let_wait(key, wait, f"Its campaign can't be created yet. {verdict.message}")
+
+    def _keep_campaign(self, key: str, batch_id: str, body: dict[str, Any]) -> str:
+        record = {**body, "created_at": self._now().isoformat()}
+        return self.store.keep_campaign(key, batch_id, record)
+
+    def _campaign_is(self, key: str, batch_id: str) -> None:
+        self._campaigns[key] = batch_id
+        for ready in self._awaiting.pop(key, []):
+            self._ready.append(ready.in_campaign(batch_id))
+
+    def _let_wait(self, key: str, wait: float, message: str) -> None:
+        for ready in self._awaiting.pop(key, []):
+            delivery = ready.delivery
+            if self._now() - delivery.created_at > GIVE_UP_AFTER:
+                self._move(_failed(ready, Reason.GAVE_UP, message))
+            else:
+                self._move(waits(delivery, wait, message=message))
+
+    # --- send, settle -------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Record `sending` for as many as there are free threads; send those Redis said ok to."""
+        self._make_campaigns()
+        free = self.settings.worker_threads - self._running
+        if not self._ready or free <= 0 or time.monotonic() < self._no_start_before:
+            return
+        batch = [self._ready.popleft() for _ in range(min(free, len(self._ready)))]
+        start_by = time.monotonic() + MARGIN_S
+        now = self._now()
+        try:
+            answers = self.store.move(
+                [
+                    begun(ready, now, phone=self._phone(ready), needs_s=self._needs_s)
+                    for ready in batch
+                ]
+            )
+        except StoreUnavailable:
+            # Maybe recorded, surely not begun.
+            for ready in batch:
+                self._held -= 1
+                for move in never_sent(ready, now, wait=1.0):
+                    self._moves.append(move)
+            raise
+        for ready, answer in zip(batch, answers, strict=True):
+            self._started(ready, answer, now, start_by)
+
+    def _started(self, ready: Ready, answer: str, now: datetime, start_by: float) -> None:
+        if answer == "ok":
+            self.tally.attempts += 1
+            self._submit(
+                partial(self.callkaro.post, ready.to, ready.body, start_by=start_by),
+                partial(self._answered, ready, now),
+            )
+        elif answer.startswith("wait "):
+            self._no_start_before = time.monotonic() + int(answer[5:]) / 1000
+            self._ready.append(ready)
+        else:
+            # Too little is left of its lease, or it is no longer ours: the sweep or its new
+            # owner goes on with it.
+            self._held -= 1
+            logger.info("delivery.lost_lease", delivery=ready.delivery.id, answer=answer)
+
+    def _answered(self, ready: Ready, began: datetime, answer: tuple[Reply, Verdict]) -> None:
+        reply, verdict = answer
+        move = settled(ready, reply, verdict, began, self._dice)
+        logger.info(
+            "delivery.attempted",
+            delivery=ready.delivery.id,
+            route=ready.route.name,
+            status=move.to,
+            attempt=ready.number,
+            duration_ms=reply.duration_ms,
+            status_code=reply.status_code,
+            error=reply.error,
+            retry_in_s=None if move.wait_s is None else round(move.wait_s, 1),
+        )
+        if ready.makes and verdict.meaning is Meaning.ACCEPTED and verdict.id:
+            # Kept before the delivery is settled: a crash between the two then loses no campaign.
+            self._chores.append(partial(self._made, ready.makes, verdict.id, ready.body, move))
+        else:
+            self._move(move)
+
+    def _made(self, key: str, batch_id: str, body: dict[str, Any], move: Move) -> None:
+        self._keep_campaign(key, batch_id, body)
+        self._move(move)
+
+    def _phone(self, ready: Ready) -> str | None:
+        return self.store.phone_key(ready.body["to_number"]) if ready.to == "call" else None
+
+    # --- within -------------------------------------------------------------------------------
+
+    def _submit(self, task: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """Run task in the pool, and `then` with its result in the coordinating thread."""
+        self._running += 1
+
+        def finished(future: "Future[Any]") -> None:
+            self._done.put(partial(self._finished, future, then))
+
+        self._pool.submit(task).add_done_callback(finished)
+
+    def _finished(self, future: "Future[Any]", then: Callable[[Any], None]) -> None:
+        self._running -= 1
+        try:
+            then(future.result())
+        except Exception as error:
+            # The lease of what it was about runs out, and the sweep takes it from there.
+            logger.error("drain.crashed", exc_info=error)
+
+    def _move(self, move: Move) -> None:
+        self._held -= 1
+        self._moves.append(move)
+
+    def _flush(self) -> None:
+        """Make the moves that have come together; those that fail stay for the next turn."""
+        if not self._moves:
+            return
+        moves = self._moves[:500]
+        answers = self.store.move(moves)
+        del self._moves[: len(moves)]
+        for move, answer in zip(moves, answers, strict=True):
+            self.tally.moved[move.to if answer == "ok" else "lost"] += 1
+            if answer != "ok":
+                logger.info("delivery.move_lost", delivery=move.id, to=move.to, answer=answer)
+
+    def _give_back(self) -> None:
+        """Put back what is claimed and not on the wire, so that another worker has it at once."""
+        waiting = [*self._ready, *(ready for group in self._awaiting.values() for ready in group)]
+        self._ready.clear()
+        self._awaiting.clear()
+        for ready in waiting:
+            self._move(waits(ready.delivery, 0))
+
+
+def _batches(claims: list[Claim], source: Source) -> Iterator[list[Claim]]:
+    size = source.kind.hydration.batch if source.kind.hydration else 1
+    for start in range(0, len(claims), size):
+        yield claims[start : start + size]
+
+
+def _failed(ready: Ready, reason: Reason, message: str) -> Move:
+    return Move(
+        id=ready.delivery.id,
+        to=Status.FAILED,
+        lease=ready.delivery.lease,
+        reason=reason,
+        message=message,
+    )

@@ -1,0 +1,242 @@
+"""HTTP to CallKaro and the CRMs: what surely never left, what may have arrived, and until when.
+
+requests does the work. What it can't tell is added here, at the one place that knows: whether
+the first byte of a request left (endheaders, below), and a deadline for the whole of an attempt
+(requests' own time-out is for each read).
+"""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+CONNECT_S = 5.0
+IDLE_S = 3.0  # a keep-alive that the other side just closed would make an ordinary call `unknown`
+BODY_BYTES = 1024 * 1024  # of an answer; what is beyond is not read
+USER_AGENT = "callkaro-bridge"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """What came of one request. sent: its first byte left. status_code None: no answer came.
+
+    error is the kind of failure, one word, None if an answer came. body is what was read of it,
+    and may hold people's data.
+    """
+
+    sent: bool
+    duration_ms: int
+    status_code: int | None = None
+    headers: Mapping[str, str] | None = None
+    body: bytes = b""
+    error: str | None = None
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """Return the seconds that a Retry-After header asks for; None if there is none.
+
+        Its other form, a date, is not seen from CallKaro or CRMs and counts as not given.
+        """
+        raw = (self.headers or {}).get("Retry-After", "")
+        return float(raw) if raw.isascii() and raw.isdigit() and len(raw) < 8 else None
+
+
+@dataclass(slots=True)
+class _Wire:
+    """What one request has come to, by monotonic time."""
+
+    start_by: float
+    deadline: float
+    sent: bool = False
+    sock: socket.socket | None = None
+
+
+_this_thread = threading.local()  # .wire: the request that this thread is making
+
+
+class _TooLateError(OSError):
+    """The lease would not outlast the request, so it was not begun."""
+
+
+class _Marking(HTTPConnection):
+    """Marks the wire when the first byte of a request (not of a proxy's CONNECT) leaves."""
+
+    def endheaders(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        wire: _Wire = _this_thread.wire
+        if time.monotonic() > wire.start_by:
+            raise _TooLateError
+        wire.sock = self.sock
+        wire.sent = True
+        super().endheaders(*args, **kwargs)
+
+
+class _Https(_Marking, HTTPSConnection):
+    pass
+
+
+class _HttpPool(HTTPConnectionPool):
+    ConnectionCls = _Marking
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    ConnectionCls = _Https
+
+
+class _Adapter(HTTPAdapter):
+    """One connection a host, marked, and nothing retried by itself."""
+
+    def __init__(self) -> None:
+        super().__init__(pool_connections=4, pool_maxsize=1, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self._mark(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        self._mark(manager)
+        return manager
+
+    @staticmethod
+    def _mark(manager: PoolManager) -> None:
+        manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
+
+
+class _OwnHeaders(AuthBase):
+    """Leaves the request as it is. Without it, requests puts a ~/.netrc login over ours."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+class Http:
+    """Makes requests from many threads, each with a connection of its own."""
+
+    def __init__(self, *, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self._local = threading.local()
+        self._running: dict[int, _Wire] = {}  # by thread
+
+    @property
+    def longest_s(self) -> float:
+        """How long one request can take from its start: connecting, sending, being answered."""
+        return CONNECT_S + self.timeout_s
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        params: Mapping[str, str] | None = None,
+        json: Any = None,
+        data: Mapping[str, str] | None = None,
+        start_by: float | None = None,
+    ) -> Reply:
+        """Make one request, follow no redirect, and tell what came of it. Never raises.
+
+        start_by (monotonic): past it the first byte is not sent.
+        """
+        began = time.monotonic()
+        deadline = began + self.longest_s
+        wire = _Wire(start_by=deadline if start_by is None else start_by, deadline=deadline)
+        _this_thread.wire = self._running[threading.get_ident()] = wire
+        try:
+            with self._session().request(
+                method,
+                url,
+                headers={"User-Agent": USER_AGENT, **headers},
+                params=params,
+                json=json,
+                data=data,
+                timeout=(CONNECT_S, self.timeout_s),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                body = b"".join(_read(response, until=deadline))
+                return Reply(
+                    sent=True,
+                    duration_ms=_since_ms(began),
+                    status_code=response.status_code,
+                    headers=response.headers,
+                    body=body,
+                )
+        except Exception as error:  # whatever it is, what counts is whether a byte left
+            self._forget()
+            return Reply(sent=wire.sent, duration_ms=_since_ms(began), error=_cause(error))
+        finally:
+            del self._running[threading.get_ident()]
+            self._local.used = time.monotonic()
+
+    def cut_overdue(self) -> None:
+        """Close the line of each request past its deadline, whatever drips in; its thread goes on.
+
+        For whoever coordinates the threads to call now and then.
+        """
+        now = time.monotonic()
+        for wire in list(self._running.values()):
+            if now > wire.deadline and wire.sock is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    wire.sock.shutdown(socket.SHUT_RDWR)
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is not None and time.monotonic() - self._local.used < IDLE_S:
+            return session
+        self._forget()
+        session = requests.Session()
+        session.auth = _OwnHeaders()
+        session.mount("http://", _Adapter())
+        session.mount("https://", _Adapter())
+        self._local.session = session
+        return session
+
+    def _forget(self) -> None:
+        """Close this thread's connection; what went wrong on it must not meet the next request."""
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is not None:
+            session.close()
+            self._local.session = None
+
+
+def _read(response: requests.Response, *, until: float) -> Iterator[bytes]:
+    """Yield the body up to BODY_BYTES. Raises TimeoutError when it is not there in time."""
+    left = BODY_BYTES
+    while left > 0:
+        part = response.raw.read1(min(left, 65_536), decode_content=True)
+        if not part:
+            return
+        if time.monotonic() > until:
+            raise TimeoutError
+        left -= len(part)
+        yield part
+
+
+def _since_ms(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)
+
+
+def _cause(error: BaseException) -> str:
+    """Return the kind of the innermost error: ConnectionRefusedError, not ConnectionError.
+
+    Only its class: its text names addresses, and at times the URL with a token in it.
+    """
+    seen = error
+    for _ in range(10):
+        inner = next((arg for arg in seen.args if isinstance(arg, BaseException)), None)
+        inner = inner or getattr(seen, "reason", None) or seen.__cause__ or seen.__context__
+        if not isinstance(inner, BaseException):
+            break
+        seen = inner
+    return type(seen).__name__

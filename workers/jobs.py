@@ -1,0 +1,39 @@
+"""The RQ jobs, a few lines each. Their dotted paths are part of the queue: keep them."""
+
+from functools import cache
+
+from bridge import log
+from bridge.settings import Settings
+from bridge.store import Store, connect
+from workers.callkaro import CallKaro
+from workers.crm import Crms
+from workers.drain import Drain
+from workers.http import Http
+from workers.lifeline import StopWatch
+
+logger = log.get(__name__)
+
+
+@cache
+def settings() -> Settings:
+    """Return the settings, read once; the supervisor reads them before it forks."""
+    found = Settings.from_env()
+    log.configure(found.log_level, process="worker")
+    return found
+
+
+def drain() -> None:
+    """Deliver what is due."""
+    current = settings()
+    # No connection is older than this process: one that was forked would be shared.
+    store = Store(connect(current.redis_url, timeout_s=5.0), max_rate=current.max_rate)
+    http = Http(timeout_s=current.callkaro_timeout_s)
+    callkaro = CallKaro(http, base_url=current.callkaro_base_url, api_key=current.callkaro_api_key)
+    crms = Crms(Http(timeout_s=10.0), store, current)
+    with StopWatch().installed() as should_stop:
+        try:
+            Drain(store, current, callkaro, crms, should_stop=should_stop).run()
+        except Exception as error:
+            # RQ would log the error's text, and that may quote a record. Nothing is lost: the
+            # leases run out and the tick rings again.
+            logger.error("drain.crashed", exc_info=error)
