@@ -12,7 +12,7 @@ from bridge.queue import Bell
 from bridge.settings import Settings
 from bridge.store import Filters, Store
 from bridge.verify import is_one_of
-from bridge.webhooks import base_url
+from bridge.webhooks import base_url, refs
 from schemas.answers import DeliveryAnswer, DeliveryBrief, EventAnswer
 from schemas.delivery import Status
 from schemas.fields import PhoneError, e164
@@ -43,20 +43,11 @@ def views(store: Store, settings: Settings, bell: Bell) -> Blueprint:
         if found is None:
             raise NotFound("There is no event with that id; records are kept RETENTION_DAYS.")
         record, event_status, deliveries = found
-        base = base_url()
         return jsonify(
             {
                 **event_answer.dump(record),
                 "status": event_status,
-                "deliveries": [
-                    {
-                        "id": one.id,
-                        "route": one.route,
-                        "status": one.status,
-                        "status_url": f"{base}/api/deliveries/{one.id}",
-                    }
-                    for one in deliveries
-                ],
+                "deliveries": refs(deliveries, base_url()),
             }
         )
 

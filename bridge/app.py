@@ -41,7 +41,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
         )
-    store = Store(connect(settings.redis_url, retries=1))
+    # Two tries of 2 s: HubSpot gives up after 5, and its resend is better than its time-out.
+    store = Store(connect(settings.redis_url, timeout_s=2.0, retries=1))
     bell = Bell(open_queue(connect_queue(settings.redis_url)))
     app.register_blueprint(webhooks.views(Intake(settings=settings, store=store, bell=bell)))
     app.register_blueprint(api.views(store, settings, bell))
@@ -57,9 +58,6 @@ def register_errors(app: Flask) -> None:
 
     @app.errorhandler(RequestError)
     def refused(error: RequestError) -> tuple[dict[str, str], int]:
-        if flask.request.path.startswith("/webhooks/"):
-            # The rule's argument is a source's name only where such a source exists.
-            logger.info("webhook.rejected", error=error.word, status_code=error.status_code)
         return {"error": error.word, "message": str(error)}, error.status_code
 
     @app.errorhandler(StoreUnavailable)
@@ -74,9 +72,14 @@ def register_errors(app: Flask) -> None:
         }, TooLarge.status_code
 
     @app.errorhandler(HTTPException)
-    def http_error(error: HTTPException) -> tuple[dict[str, str], int]:
+    def http_error(error: HTTPException) -> flask.Response:
         word = (error.name or "error").lower().replace(" ", "_")
-        return {"error": word, "message": error.description or ""}, error.code or 500
+        answer = flask.jsonify({"error": word, "message": error.description or ""})
+        answer.status_code = error.code or 500
+        for name, value in error.get_headers():
+            if name != "Content-Type":  # such as Allow, with a 405
+                answer.headers[name] = value
+        return answer
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> tuple[dict[str, str], int]:

@@ -5,7 +5,8 @@ Truth lives here; the queue is a hint. Every change of more than one key is one 
 
     bridge:event:<id>            hash: record (JSON), status, deliveries ("<id> <route>" lines)
     bridge:seen:<fingerprint>    the event first stored under it; outlives records (DEDUPE_DAYS)
-    bridge:events                zset: event ids by order (us, strictly rising)
+    bridge:events[:<status>]     zsets: event ids by order (us, strictly rising); also those that
+                                 are unrouted or unreadable
     bridge:delivery:<id>         hash: see Delivery
     bridge:deliveries[:<by>:…]   zsets: delivery ids by order; by status, route, source, subject or
                                  phone
@@ -158,9 +159,9 @@ class Store:
         self.redis = client
         self.max_rate = max_rate
         common = _script("common")
-        self._accept, self._claim, self._move, self._sweep, self._keep_campaign = (
+        self._accept, self._claim, self._move, self._sweep, self._prune, self._keep_campaign = (
             client.register_script(common + _script(name))
-            for name in ("accept", "claim", "move", "sweep", "campaign")
+            for name in ("accept", "claim", "move", "sweep", "prune", "campaign")
         )
         self._room_checked = 0.0
         self._has_room = True
@@ -233,6 +234,11 @@ class Store:
         with self._reached():
             unknown, back = self._sweep(args=[limit, DIED])
         return int(unknown), int(back)
+
+    def prune(self, before: datetime, limit: int = 500) -> int:
+        """Forget final deliveries and fruitless events from before; returns how many."""
+        with self._reached():
+            return int(self._prune(args=[int(before.timestamp() * 1e6), limit]))
 
     def next_due_s(self) -> float | None:
         """Return the seconds until the next delivery is due (0 or less: now); None: none is."""

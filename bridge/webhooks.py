@@ -1,16 +1,21 @@
 """POST /webhooks/<source>: what CRMs post to. HTTP in, HTTP out; the rest is intake.py."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Request, Response, current_app, jsonify, make_response, request
 
-from bridge.errors import StoreUnavailable
+from bridge import log
+from bridge.errors import RequestError, StoreUnavailable
 from bridge.intake import Intake
 from bridge.store import Accepted
+from schemas.delivery import DeliveryRef
 from schemas.event import EventStatus
 from schemas.source import Headers, Incoming
+
+logger = log.get(__name__)
 
 RETRY_AFTER_S = 5
 # The four counts of the answer; a duplicate is one whatever became of the first.
@@ -27,12 +32,18 @@ def views(intake: Intake) -> Blueprint:
 
     @webhooks.post("/webhooks/<source>")
     def receive(source: str) -> Response:
-        intake.find(source)  # an unknown source is refused before its body is read
+        kind = intake.find(source)[0].kind  # an unknown source is refused before its body is read
         try:
             accepted = intake.receive(source, incoming(request, intake.settings.public_url))
         except StoreUnavailable as error:
-            return unavailable(error, intake.find(source)[0].kind.full_status)
-        return make_response(jsonify(answer(accepted)), 202)
+            logger.warning("webhook.unstored", source=source, error=str(error))
+            return unavailable(error, kind.full_status)
+        except RequestError as error:
+            logger.info("webhook.rejected", source=source, error=error.word)
+            raise
+        counts = counted(accepted)
+        logger.info("webhook.accepted", source=source, **counts)
+        return make_response(jsonify({**counts, "events": listed(accepted)}), 202)
 
     return webhooks
 
@@ -54,31 +65,38 @@ def incoming(request: Request, public_url: str | None) -> Incoming:
     )
 
 
-def answer(accepted: list[Accepted]) -> dict[str, Any]:
-    """Return the body of the 202; the four counts add up to the items."""
+def counted(accepted: list[Accepted]) -> dict[str, int]:
+    """Return the four counts of the answer; they add up to the items."""
     counts = Counter("duplicates" if one.duplicate else COUNTED[one.status] for one in accepted)
+    return {name: counts[name] for name in ("accepted", "duplicates", "unrouted", "unreadable")}
+
+
+def listed(accepted: list[Accepted]) -> list[dict[str, Any]]:
+    """Return the events of the answer, duplicates with their first ids."""
     base = base_url()
-    return {
-        **{name: counts[name] for name in ("accepted", "duplicates", "unrouted", "unreadable")},
-        "events": [
-            {
-                "id": one.event_id,
-                "status": one.status,
-                "duplicate": one.duplicate,
-                "status_url": f"{base}/api/events/{one.event_id}",
-                "deliveries": [
-                    {
-                        "id": delivery.id,
-                        "route": delivery.route,
-                        "status": delivery.status,
-                        "status_url": f"{base}/api/deliveries/{delivery.id}",
-                    }
-                    for delivery in one.deliveries
-                ],
-            }
-            for one in accepted
-        ],
-    }
+    return [
+        {
+            "id": one.event_id,
+            "status": one.status,
+            "duplicate": one.duplicate,
+            "status_url": f"{base}/api/events/{one.event_id}",
+            "deliveries": refs(one.deliveries, base),
+        }
+        for one in accepted
+    ]
+
+
+def refs(deliveries: Iterable[DeliveryRef], base: str) -> list[dict[str, str]]:
+    """Return deliveries as answers name them, each with where to ask for it."""
+    return [
+        {
+            "id": one.id,
+            "route": one.route,
+            "status": one.status,
+            "status_url": f"{base}/api/deliveries/{one.id}",
+        }
+        for one in deliveries
+    ]
 
 
 def base_url() -> str:

@@ -97,7 +97,8 @@ class Delivery:
     """A delivery as it is stored. Times are aware UTC; order is its place in time, in us.
 
     lease is the number it was last claimed under. spent counts the attempts that count against
-    the cap; asked counts the requests for its CRM record, the first of them at asked_since.
+    the cap; asked counts how often what it needs first (its CRM record, its campaign) was asked
+    for in vain, the first time at asked_since.
     held_ms is how long it was held for calling hours. request is the wire body, unmasked; phone
     is the keyed hash of the number in it.
     """

@@ -249,7 +249,14 @@ class CampaignChoiceSchema(Schema):
 class RouteSchema(Schema):
     """One [[route]]; an unknown key is an error, since our own people write this file."""
 
-    name = fields.String(required=True, validate=validate.Length(1, 100))
+    # It stands in lists of the store and in logs: one line, no space at its ends.
+    name = fields.String(
+        required=True,
+        validate=validate.Regexp(
+            r"^[^\s\x00-\x1f]([^\x00-\x1f\x7f]{0,98}[^\s\x00-\x1f])?\Z",
+            error="must be one line of 1 to 100 characters",
+        ),
+    )
     source = fields.String(required=True)
     event = fields.String(required=True, validate=validate.Length(1, 200))
     to = fields.String(required=True, validate=validate.OneOf(("call", "campaign")))

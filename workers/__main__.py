@@ -12,6 +12,7 @@ import select
 import signal
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from types import FrameType
 
 from rq import Worker
@@ -28,6 +29,7 @@ logger = log.get(__name__)
 
 TICK_S = 1.0  # the longest that a due delivery waits for a lost bell
 SWEEP_S = 5.0
+PRUNE_S = 60.0
 RESTART_LONGEST_S = 10.0
 WORKER_TTL_S = 30  # RQ blocks for this less 15 s, and does its own maintenance in between
 MAINTENANCE_S = 15
@@ -122,7 +124,9 @@ class Tick:
     def __init__(self, settings: Settings) -> None:
         self.store = Store(connect(settings.redis_url))
         self.bell = Bell(open_queue(connect_queue(settings.redis_url)))
+        self._retention = timedelta(days=settings.retention_days)
         self._swept_at = -SWEEP_S
+        self._pruned_at = -PRUNE_S
         self._failures = 0
 
     def tick(self) -> float:
@@ -145,6 +149,10 @@ class Tick:
             unknown, back = self.store.sweep()
             if unknown or back:
                 logger.warning("delivery.swept", to_unknown=unknown, given_back=back)
+        if time.monotonic() - self._pruned_at >= PRUNE_S:
+            self._pruned_at = time.monotonic()
+            if forgotten := self.store.prune(datetime.now(UTC) - self._retention):
+                logger.info("delivery.pruned", forgotten=forgotten)
         due_s = self.store.next_due_s()
         if due_s is not None and due_s <= 0:
             if self.store.ring():

@@ -117,7 +117,7 @@ def prepare(claim: Claim, data: Any, settings: Settings, now: datetime) -> Move 
 def route_of(claim: Claim, settings: Settings, now: datetime) -> Route:
     """Return today's route of that name; a delivery whose route is gone waits for it."""
     route = settings.routes.named(claim.delivery.route)
-    if route is None:
+    if route is None or route.source != claim.delivery.source:
         raise _Stop(
             Status.HELD,
             Reason.ROUTE_MISSING,

@@ -25,11 +25,12 @@ from bridge.store import Claim, Move, Store
 from schemas.delivery import Reason, Status
 from schemas.source import Source
 from schemas.verdict import Meaning, Verdict
-from workers.backoff import GIVE_UP_AFTER, wait_s
+from workers.backoff import is_spent, wait_s
 from workers.callkaro import CallKaro
 from workers.crm import Crms, Records, Unread
 from workers.delivery import (
     Ready,
+    asked,
     awaits_campaign,
     begun,
     never_sent,
@@ -293,7 +294,7 @@ class Drain:
                     partial(self._campaign_answered, key, body),
                 )
             else:
-                self._let_wait(key, IN_USE_S, "Its campaign is being created.")
+                self._let_wait(key, "Its campaign is being created.", wait=IN_USE_S)
 
     def _campaign_answered(
         self, key: str, body: dict[str, Any], answer: tuple[Reply, Verdict]
@@ -323,8 +324,13 @@ class Drain:
             for ready in self._awaiting.pop(key, []):
                 self._move(_failed(ready, Reason.REFUSED, message))
         else:
-            wait = wait_s(3, self._dice, retry_after_s=reply.retry_after_s)
-            self._let_wait(key, wait, f"Its campaign can't be created yet. {verdict.message}")
+            self._let_wait(
+                key,
+                f"Its campaign can't be created yet. {verdict.message}",
+                retry_after_s=reply.retry_after_s,
+                # An account that is refused is no fault of the leads: they wait for a person.
+                may_give_up=verdict.meaning is not Meaning.PAUSE,
+            )
 
     def _keep_campaign(self, key: str, batch_id: str, body: dict[str, Any]) -> str:
         record = {**body, "created_at": self._now().isoformat()}
@@ -335,13 +341,27 @@ class Drain:
         for ready in self._awaiting.pop(key, []):
             self._ready.append(ready.in_campaign(batch_id))
 
-    def _let_wait(self, key: str, wait: float, message: str) -> None:
+    def _let_wait(
+        self,
+        key: str,
+        message: str,
+        *,
+        wait: float | None = None,
+        retry_after_s: float | None = None,
+        may_give_up: bool = True,
+    ) -> None:
+        """Let all that wait for a campaign look again later; wait None: by backoff."""
+        now = self._now()
         for ready in self._awaiting.pop(key, []):
             delivery = ready.delivery
-            if self._now() - delivery.created_at > GIVE_UP_AFTER:
+            since = delivery.asked_since or now
+            if may_give_up and is_spent(0, since, now):
                 self._move(_failed(ready, Reason.GAVE_UP, message))
-            else:
+            elif wait is not None:
                 self._move(waits(delivery, wait, message=message))
+            else:
+                backoff = wait_s(delivery.asked + 1, self._dice, retry_after_s=retry_after_s)
+                self._move(waits(delivery, backoff, message=message, fields=asked(delivery, since)))
 
     # --- send, settle -------------------------------------------------------------------------
 

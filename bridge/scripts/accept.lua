@@ -54,7 +54,10 @@ for i, item in ipairs(items) do
       ids[#ids + 1] = d.id .. ' ' .. d.route .. '\n'
       add_delivery(item, key, d)
     end
-    if #ids == 0 then order = order + 1 end
+    if #ids == 0 then
+      redis.call('ZADD', P .. 'events:' .. item.status, order, item.event)
+      order = order + 1
+    end
     redis.call('HSET', key, 'record', ARGV[i + 2], 'status', item.status,
       'deliveries', table.concat(ids))
     answers[i] = 0

@@ -59,7 +59,10 @@ local function move(m)
     redis.call('HSET', key, 'phone', m.phone)
     redis.call('ZADD', P .. 'deliveries:phone:' .. m.phone, order, m.id)
   end
-  if m.awaits then redis.call('SADD', P .. 'awaiting:' .. m.awaits, m.id) end
+  if m.awaits then
+    redis.call('SADD', P .. 'awaiting:' .. m.awaits, m.id)
+    redis.call('EXPIRE', P .. 'awaiting:' .. m.awaits, 86400)  -- it looks again by itself, too
+  end
   local due = m.due_ms or (m.wait_ms and now + m.wait_ms)
   if due then
     local due_text = string.format('%.0f', due)

@@ -9,9 +9,17 @@ local over = redis.call('ZRANGE', P .. 'leased', '-inf', '(' .. string.format('%
   'BYSCORE', 'LIMIT', 0, ARGV[1])
 for _, id in ipairs(over) do
   local key = P .. 'delivery:' .. id
-  local found = redis.call('HMGET', key, 'status', 'order')
+  local found = redis.call('HMGET', key, 'status', 'order', 'to')
   redis.call('ZREM', P .. 'leased', id)
-  if found[1] == 'sending' then
+  if found[1] == 'sending' and found[3] == 'campaign' then
+    -- An empty campaign rings nobody, so making it is simply tried again.
+    redis.call('HINCRBY', key, 'lease', 1)
+    redis.call('HSET', key, 'status', 'retrying', 'next_ms', string.format('%.0f', now))
+    index_status(id, found[2], 'sending', 'retrying')
+    note(key, now, 'retrying', 'worker_died')
+    redis.call('ZADD', P .. 'due', now, id)
+    back = back + 1
+  elseif found[1] == 'sending' then
     -- The lease number stays: that attempt's late answer still settles it.
     redis.call('HSET', key, 'status', 'unknown', 'reason', 'worker_died', 'message', ARGV[2])
     index_status(id, found[2], 'sending', 'unknown')
