@@ -193,8 +193,8 @@ class Hydration:
 class Kind:
     """What a CRM module says of its CRM. Modules are discovered: schemas/crm/__init__.py.
 
-    parse(content, request, source) turns a parsed body into items, in the order in which they
-    should be looked at; it raises nothing for a bad item: that one carries a `problem`.
+    parse(content, request, source) turns a parsed body into items, in the body's own order; it
+    raises nothing for a bad item: that one carries a `problem`.
     full_status answers when we can't store: 503, or 429 where the CRM retries only on that.
     """
 

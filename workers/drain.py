@@ -288,13 +288,21 @@ class Drain:
                 for ready in self._awaiting.pop(key):
                     self._move(awaits_campaign(ready, key, self._now()))
             elif self.store.may_create_campaign(key):
-                self._creating.add(key)
-                self._submit(
-                    partial(self.callkaro.post, "campaign", body),
-                    partial(self._campaign_answered, key, body),
-                )
+                self._create_campaign(key, body)
             else:
                 self._let_wait(key, "Its campaign is being created.", wait=IN_USE_S)
+
+    def _create_campaign(self, key: str, body: dict[str, Any]) -> None:
+        # Between our look and our right to create it, another worker may have done it.
+        if kept := self.store.campaigns_kept([key]):
+            self.store.give_up_campaign(key)
+            self._campaign_is(key, kept[key])
+            return
+        self._creating.add(key)
+        self._submit(
+            partial(self.callkaro.post, "campaign", body),
+            partial(self._campaign_answered, key, body),
+        )
 
     def _campaign_answered(
         self, key: str, body: dict[str, Any], answer: tuple[Reply, Verdict]

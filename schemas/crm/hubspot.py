@@ -12,7 +12,6 @@ https://developers.hubspot.com/docs/api/webhooks/validating-requests
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -159,14 +158,13 @@ class NotificationSchema(Schema):
 
 _NOTIFICATIONS: Final = NotificationSchema(many=True)
 _NO_MESSAGES: Final[Mapping[Any, Any]] = {}
-_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
     """Read a list of notifications, a bare one, or the body of a workflow.
 
-    Creations come first, then the rest by when it happened: HubSpot sends one new contact as a
-    storm of events in any order, and who reads them in turn should see it made before changed.
+    They stay in HubSpot's order, which means nothing: one new contact is a storm of events with
+    its creation somewhere among them, and each is routed and hydrated by itself.
     """
     if isinstance(content, list):
         return _notifications(content)
@@ -183,14 +181,10 @@ def _notifications(originals: list[Any]) -> list[Item]:
     except ValidationError as error:
         # One load for the whole list; what is wrong is told by index, and the rest stays good.
         loaded, messages = error.valid_data, error.messages_dict
-    items = [
+    return [
         _item(known, original, messages.get(index))
         for index, (known, original) in enumerate(zip(loaded, originals, strict=True))
     ]
-    if len(items) > 1:
-        items.sort(key=lambda item: item.time or _NEVER)
-        items.sort(key=lambda item: not item.type.endswith(".created"))
-    return items
 
 
 def _item(known: Mapping[str, Any], original: Any, messages: Any) -> Item:

@@ -1,0 +1,45 @@
+-- Forget final deliveries, and events that led to nothing, from before a time. An event goes with
+-- the last of its deliveries. Campaigns stay, and so does what still waits or is unknown.
+--
+-- ARGV[1]: the time, us. ARGV[2]: how many of each kind at the most. Returns how many were forgotten.
+local before, limit = '(' .. ARGV[1], ARGV[2]
+local forgotten = 0
+
+local function forget_event(id)
+  redis.call('DEL', P .. 'event:' .. id)
+  for _, index in ipairs({'events', 'events:unrouted', 'events:unreadable'}) do
+    redis.call('ZREM', P .. index, id)
+  end
+end
+
+local function has_deliveries(event)
+  for id in string.gmatch(redis.call('HGET', P .. 'event:' .. event, 'deliveries') or '', '(%S+) [^\n]*\n') do
+    if redis.call('EXISTS', P .. 'delivery:' .. id) == 1 then return true end
+  end
+  return false
+end
+
+for _, status in ipairs({'delivered', 'skipped', 'failed', 'cancelled'}) do
+  local index = P .. 'deliveries:status:' .. status
+  for _, id in ipairs(redis.call('ZRANGE', index, '-inf', before, 'BYSCORE', 'LIMIT', 0, limit)) do
+    local key = P .. 'delivery:' .. id
+    local found = redis.call('HMGET', key, 'event', 'route', 'source', 'subject', 'phone')
+    redis.call('ZREM', index, id)
+    redis.call('ZREM', P .. 'deliveries', id)
+    for i, by in ipairs({'route', 'source', 'subject', 'phone'}) do
+      if found[i + 1] then redis.call('ZREM', P .. 'deliveries:' .. by .. ':' .. found[i + 1], id) end
+    end
+    redis.call('DEL', key)
+    if found[1] and not has_deliveries(found[1]) then forget_event(found[1]) end
+    forgotten = forgotten + 1
+  end
+end
+
+for _, status in ipairs({'unrouted', 'unreadable'}) do
+  local index = P .. 'events:' .. status
+  for _, id in ipairs(redis.call('ZRANGE', index, '-inf', before, 'BYSCORE', 'LIMIT', 0, limit)) do
+    forget_event(id)
+    forgotten = forgotten + 1
+  end
+end
+return forgotten
