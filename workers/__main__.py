@@ -12,6 +12,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 
@@ -31,6 +32,7 @@ TICK_S = 1.0  # the longest that a due delivery waits for a lost bell
 SWEEP_S = 5.0
 PRUNE_S = 60.0
 RESTART_LONGEST_S = 10.0
+STEADY_S = 60.0  # a worker that lived this long is started again at once
 WORKER_TTL_S = 30  # RQ blocks for this less 15 s, and does its own maintenance in between
 MAINTENANCE_S = 15
 
@@ -58,11 +60,12 @@ class Supervisor:
         tick = Tick(self.settings)
         logger.info("worker.started", threads=self.settings.worker_threads)
         while True:
-            self._look_after_worker()
+            wait_s = 0.1 if self.stopping else tick.tick()
+            # Without Redis an RQ worker would only die, again and again.
+            self._look_after_worker(may_start=tick.is_up)
             if self.stopping and not self.worker_pid:
                 logger.info("worker.stopped")
                 return 0
-            wait_s = 0.1 if self.stopping else tick.tick()
             self._nap(wait_s)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
@@ -80,24 +83,25 @@ class Supervisor:
         if select.select([self._woken], [], [], seconds)[0]:
             os.read(self._woken, 1024)
 
-    def _look_after_worker(self) -> None:
-        if self.worker_pid:
-            pid, status = os.waitpid(self.worker_pid, os.WNOHANG)
-            if not pid:
-                return
-            self.worker_pid = 0
-            if self.stopping:
-                return
-            lived_s = time.monotonic() - self._started_at
-            self._deaths = 0 if lived_s > 60 else self._deaths + 1
-            wait_s = min(0.2 * 2**self._deaths, RESTART_LONGEST_S)
-            self._start_after = time.monotonic() + wait_s
-            logger.warning(
-                "worker.died", status=os.waitstatus_to_exitcode(status), restart_in_s=wait_s
-            )
-        if not self.stopping and time.monotonic() >= self._start_after:
+    def _look_after_worker(self, *, may_start: bool) -> None:
+        """Notice that the worker ended, and start it again, not too often."""
+        for pid, status in _ended_children():
+            if pid == self.worker_pid:
+                self.worker_pid = 0
+                self._plan_restart(status)
+        is_wanted = not self.stopping and not self.worker_pid and may_start
+        if is_wanted and time.monotonic() >= self._start_after:
             self._started_at = time.monotonic()
             self.worker_pid = self._fork()
+
+    def _plan_restart(self, status: int) -> None:
+        if self.stopping:
+            return
+        lived_s = time.monotonic() - self._started_at
+        self._deaths = 0 if lived_s > STEADY_S else self._deaths + 1
+        wait_s = min(0.2 * 2.0**self._deaths, RESTART_LONGEST_S)
+        self._start_after = time.monotonic() + wait_s
+        logger.warning("worker.died", status=os.waitstatus_to_exitcode(status), restart_in_s=wait_s)
 
     def _fork(self) -> int:
         pid = os.fork()
@@ -128,6 +132,11 @@ class Tick:
         self._swept_at = -SWEEP_S
         self._pruned_at = -PRUNE_S
         self._failures = 0
+
+    @property
+    def is_up(self) -> bool:
+        """Say whether Redis answered the last time."""
+        return not self._failures
 
     def tick(self) -> float:
         """Ring and sweep if there is cause. Returns the seconds to wait before the next one."""
@@ -161,6 +170,19 @@ class Tick:
         return TICK_S if due_s is None else min(max(due_s, 0.01), TICK_S)
 
 
+def _ended_children() -> Iterator[tuple[int, int]]:
+    """Yield (pid, status) of each child that ended.
+
+    All of them: in a container we are process 1 and inherit the work-horses of a worker that died.
+    """
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            yield pid, status
+
+
 def work(settings: Settings) -> None:
     """Run a stock RQ worker on our queue until it is told to stop."""
     queue = open_queue(connect_queue(settings.redis_url, timeout_s=None))
@@ -183,6 +205,7 @@ def main() -> int:
         return 1
     for warning in settings.warnings():
         logger.warning("settings.warning", message=warning)
+    jobs.warm_up()
     return Supervisor(settings).run()
 
 

@@ -109,7 +109,6 @@ class Drain:
         with ThreadPoolExecutor(self.settings.worker_threads, thread_name_prefix="send") as pool:
             self._pool = pool
             while True:
-                self._collect()
                 now = time.monotonic()
                 if told_to_stop_at is None and self._should_stop():
                     told_to_stop_at = now
@@ -123,6 +122,7 @@ class Drain:
                         break
                 elif stopping or now - idle_since > LINGER_S:
                     break
+                self._collect()
         logger.info(
             "drain.done",
             claimed=self.tally.claimed,
