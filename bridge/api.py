@@ -13,7 +13,7 @@ from bridge.settings import Settings
 from bridge.store import Filters, Store
 from bridge.verify import is_one_of
 from bridge.webhooks import base_url, refs
-from schemas.answers import DeliveryAnswer, DeliveryBrief, EventAnswer
+from schemas.answers import CallKaroAnswer, DeliveryAnswer, DeliveryBrief, EventAnswer
 from schemas.delivery import Status
 from schemas.fields import PhoneError, e164
 
@@ -100,6 +100,7 @@ def overview(store: Store, settings: Settings, bell: Bell) -> dict[str, Any]:
         "queue": {"drains_queued": bell.queue.count},
         "workers": [{"name": one.name, "state": one.get_state()} for one in workers],
         "pauses": [],
+        "callkaro": CallKaroAnswer().dump(store.callkaro()),
         "routes": settings.routes.digest,
         "persistence": {
             "append_only": kept.append_only,

@@ -14,6 +14,7 @@ Truth lives here; the queue is a hint. Every change of more than one key is one 
     bridge:leased                zset: when the lease of a claimed one is over (ms)
     bridge:bell                  set while a drain was asked for and has not started
     bridge:campaigns, bridge:campaign:<key>, bridge:campaign-lock:<key>, bridge:awaiting:<key>
+    bridge:callkaro              hash: how it took the latest requests
     bridge:token:<source>, bridge:token-lock:<source>, bridge:rate, bridge:pepper, bridge:order
 """
 
@@ -248,6 +249,23 @@ class Store:
             pipe.zrange(f"{P}due", 0, 0, withscores=True)
             (seconds, micros), first = pipe.execute()
         return first[0][1] / 1000 - (seconds + micros / 1e6) if first else None
+
+    def note_callkaro(self, *, answered: bool, message: str) -> None:
+        """Remember how CallKaro took the latest request: whether it answered sensibly, and how."""
+        with self._reached():
+            key = f"{P}callkaro"
+            at = "answered_ms" if answered else "failed_ms"
+            self.redis.hset(key, mapping={"message": message, at: int(time.time() * 1000)})
+
+    def callkaro(self) -> dict[str, Any]:
+        """Return how CallKaro took the latest requests: {answered_at, failed_at, message}."""
+        with self._reached():
+            kept: dict[str, str] = self.redis.hgetall(f"{P}callkaro")  # type: ignore[assignment]
+        return {
+            "answered_at": _at(kept["answered_ms"]) if "answered_ms" in kept else None,
+            "failed_at": _at(kept["failed_ms"]) if "failed_ms" in kept else None,
+            "message": kept.get("message"),
+        }
 
     # --- campaigns ----------------------------------------------------------------------------
 

@@ -91,3 +91,11 @@ class EventAnswer(Schema):
     received_at = UtcTime()
     problem = fields.String(allow_none=True)
     data = Masked()
+
+
+class CallKaroAnswer(Schema):
+    """How CallKaro took the latest requests; null: none yet."""
+
+    answered_at = UtcTime()
+    failed_at = UtcTime()
+    message = MaskedText()

@@ -50,6 +50,7 @@ SLICE_S = 60.0  # a drain ends after this, so that a new release's worker takes 
 LINGER_S = 0.25  # how long it stays when nothing is due: a burst then needs no new process
 STOP_S = 25.0  # Heroku and Docker kill 30 s (or sooner) after they ask to stop
 POLL_S = 0.02
+TELL_S = 1.0
 IN_USE_S = 0.3  # when to ask again for a campaign that another worker is creating
 
 Now = Callable[[], datetime]
@@ -100,6 +101,8 @@ class Drain:
         self._no_start_before = 0.0  # monotonic: the rate cap
         self._no_claim_before = 0.0  # monotonic: nothing was due a moment ago
         self._store_failures = 0
+        self._heard: Verdict | None = None  # the latest of CallKaro's that is not told yet
+        self._told_at = 0.0
 
     def run(self) -> Tally:
         """Drain. Returns what was done; raises StoreUnavailable if Redis is away at the start."""
@@ -176,6 +179,20 @@ class Drain:
             self._take(self._claim(min(room, 200)))
         self._start()
         self._flush()
+        self._tell_health()
+
+    def _tell_health(self) -> None:
+        """Let the status page know how CallKaro takes our requests, once a second at the most."""
+        if self._heard is None or time.monotonic() - self._told_at < TELL_S:
+            return
+        self._told_at = time.monotonic()
+        heard, self._heard = self._heard, None
+        if heard.meaning is Meaning.REFUSED:
+            # Its words are about one lead, and stay on that delivery.
+            self.store.note_callkaro(answered=True, message="CallKaro refused a request.")
+        else:
+            answered = heard.meaning is Meaning.ACCEPTED
+            self.store.note_callkaro(answered=answered, message=heard.message)
 
     def _claim(self, limit: int) -> list[Claim]:
         now, claims = self.store.claim(limit, lease_s=LEASE_S)
@@ -417,6 +434,7 @@ class Drain:
 
     def _answered(self, ready: Ready, began: datetime, answer: tuple[Reply, Verdict]) -> None:
         reply, verdict = answer
+        self._heard = verdict
         move = settled(ready, reply, verdict, began, self._dice)
         logger.info(
             "delivery.attempted",
