@@ -2,9 +2,12 @@
 
 import logging
 import sys
+import time
 from typing import Any
 
 import structlog
+
+AGAIN_S = 300.0
 
 
 def configure(level: str = "INFO", *, process: str) -> None:
@@ -38,12 +41,32 @@ def configure(level: str = "INFO", *, process: str) -> None:
     # Each RQ job is a line or four of RQ's own; a drain says what it did itself.
     for noisy in ("rq", "rq.worker", "urllib3", "werkzeug"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+    # RQ says every few seconds that Redis is away; once in a while is enough.
+    logging.getLogger("rq.worker").filters[:] = [_NotAgain()]
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:
     """Return the logger of a module."""
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)
     return logger
+
+
+class _NotAgain(logging.Filter):
+    """Lets a line of one kind through once in AGAIN_S."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_at: dict[object, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether this line has not been said for a while."""
+        now, said_at = time.monotonic(), self._said_at.get(record.msg)
+        if said_at is not None and now - said_at < AGAIN_S:
+            return False
+        if len(self._said_at) >= 100:  # kinds, not lines; a text that varies would be no kind
+            self._said_at.clear()
+        self._said_at[record.msg] = now
+        return True
 
 
 def _named(process: str) -> structlog.typing.Processor:

@@ -5,7 +5,6 @@ values, with commas between them, for rotation. All that is missing or wrong is 
 """
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import phonenumbers
 from environs import EnvError, EnvValidationError, FileAwareEnv
 from marshmallow import ValidationError
 
@@ -22,7 +22,7 @@ from schemas.crm import kinds
 from schemas.fields import PhoneError, e164
 from schemas.hours import Window, parse_window
 from schemas.route import Routes, RoutesError, load_routes
-from schemas.source import Source
+from schemas.source import BearerLogin, RefreshLogin, Source
 
 MAX_BODY_BYTES = (
     4 * 1024 * 1024
@@ -111,9 +111,9 @@ class Settings:
         for source in self.routes.sources.values():
             given = self.variables.get(source.name, {})
             missing = [
-                f"{source.variable_prefix}{variable.suffix}"
-                for variable in source.kind.variables
-                if variable.secret and variable.suffix not in given
+                f"{source.variable_prefix}{suffix}"
+                for suffix in _login_variables(source)
+                if suffix not in given
             ]
             routed = any(route.source == source.name for route in self.routes.routes)
             if missing and routed and self.secrets.get(source.name):
@@ -143,6 +143,10 @@ class _Reader:
         try:
             raw = (self.env.str(name, default=None) or "").strip() or default
             return parse(raw) if parse and raw is not None else raw
+        except (OSError, UnicodeDecodeError):
+            # Not its text: who gives the secret itself for a path would read it in the message.
+            self.problems.append(f"{name}: the file that {name}_FILE names can't be read")
+            return None
         except (EnvError, ValueError) as error:
             self.problems.append(f"{name}: {_plain(error)}")
             return None
@@ -156,8 +160,12 @@ class _Reader:
         return value
 
     def secret(self, name: str) -> tuple[str, ...]:
-        """Return the values of a secret that must be set."""
-        return _several(self.required(name) or "")
+        """Return the values of a secret that must be set; commas alone are none."""
+        raw = self.required(name)
+        found = _several(raw or "")
+        if raw is not None and not found:
+            self.problems.append(f"{name}: is not set")
+        return found
 
     def url(
         self,
@@ -170,8 +178,7 @@ class _Reader:
         raw = self.required(name) if default == "" else self.text(name, default)
         if raw is None:
             return None
-        parts = urlsplit(raw)
-        if parts.scheme not in schemes or not (parts.netloc or parts.scheme == "unix"):
+        if not _is_address(raw, schemes):
             self.problems.append(f"{name}: must be an address that starts with {_schemes(schemes)}")
         return raw.rstrip("/")
 
@@ -251,6 +258,26 @@ def _several(raw: str) -> tuple[str, ...]:
     return tuple(value for value in (part.strip() for part in raw.split(",")) if value)
 
 
+def _login_variables(source: Source) -> tuple[str, ...]:
+    """Return the suffixes of what must be set for a source's records to be fetched."""
+    match source.kind.hydration and source.kind.hydration.login:
+        case BearerLogin(variable=variable):
+            return (variable,)
+        case RefreshLogin() as login:
+            return (login.accounts_url, login.client_id, login.client_secret, login.refresh_token)
+        case _:
+            return ()
+
+
+def _is_address(raw: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(raw)
+        _ = parts.port
+    except ValueError:  # an open bracket, a port that is no number
+        return False
+    return parts.scheme in schemes and bool(parts.netloc or parts.scheme == "unix")
+
+
 def _schemes(schemes: tuple[str, ...]) -> str:
     return " or ".join(f"{scheme}://" for scheme in schemes)
 
@@ -270,9 +297,11 @@ def _zone(name: str) -> str:
     return name
 
 
-def _region(code: str) -> str:
-    if not re.fullmatch(r"[A-Za-z]{2}", code):
-        raise ValueError("must be a country's two letters, such as IN")
+def _region(code: str) -> str | None:
+    if code.lower() == "none":  # an empty variable counts as not set, so none has a word
+        return None
+    if code.upper() not in phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError("must be a country's two letters, such as IN (GB for Britain)")
     return code.upper()
 
 

@@ -19,7 +19,6 @@ Truth lives here; the queue is a hint. Every change of more than one key is one 
 """
 
 import hashlib
-import logging
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,11 +33,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from bridge import log
 from bridge.errors import StoreUnavailable
 from schemas.delivery import Change, Delivery, DeliveryRef, Reason, Status, may_come_from
 from schemas.event import Event, EventStatus
 
-log = logging.getLogger(__name__)
+logger = log.get(__name__)
 
 P = "bridge:"
 FULL_AT = 0.85  # of Redis' memory limit: the intake stops here, settles still get through
@@ -46,7 +46,7 @@ ROOM_CHECK_S = 1.0  # how old a look at Redis' memory may be
 LOCK_MS = 30_000
 DIED = (
     "The worker stopped while this request was on its way, so CallKaro may have accepted it. "
-    "Look in CallKaro's dashboard, then settle it."
+    "CallKaro's dashboard knows."
 )
 
 
@@ -598,9 +598,14 @@ def _at(ms: str | int) -> datetime:
 
 def _claim(delivery_id: str, lease: int, flat: list[str], record: str) -> Claim:
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
-    return Claim(
-        delivery=_delivery(delivery_id, fields), event=_read_event(record) if record else None
-    )
+    delivery = _delivery(delivery_id, fields)
+    try:
+        event = _read_event(record) if record else None
+    except (ValueError, KeyError, TypeError):
+        # It was claimed along with others, and must not cost them theirs: it ends as record_gone.
+        logger.error("event.unreadable", event_id=delivery.event_id)
+        event = None
+    return Claim(delivery=delivery, event=event)
 
 
 def _delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:

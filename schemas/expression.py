@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import jmespath
 from jmespath.exceptions import JMESPathError
+from jmespath.functions import Functions
 from jmespath.parser import ParsedResult
 
 Path = tuple[str, ...]
@@ -26,10 +27,16 @@ class Expression:
     def of(cls, text: str) -> Self:
         """Compile text. Raises ExpressionError with what is wrong and where."""
         try:
-            return cls(text, jmespath.compile(text))
-        except JMESPathError as error:
+            compiled = jmespath.compile(text)
+            problem = next(_misused_functions(compiled.parsed), None)
+        except RecursionError:
+            raise ExpressionError("it is nested too deeply") from None
+        except ValueError as error:  # JMESPathError is one, and so is an index of 5000 digits
             # jmespath draws the place over several lines; one line is enough for a message.
             raise ExpressionError(" ".join(str(error).split())) from error
+        if problem:
+            raise ExpressionError(problem)
+        return cls(text, compiled)
 
     def search(self, data: Any) -> Any:
         """Return what the expression yields over data; None where nothing is there.
@@ -39,7 +46,7 @@ class Expression:
         """
         try:
             return self.compiled.search(data)
-        except (JMESPathError, TypeError, ValueError, ArithmeticError) as error:
+        except (JMESPathError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise ExpressionError(
                 f"`{self.text}` can't be worked out over this record ({type(error).__name__})"
             ) from None
@@ -53,6 +60,24 @@ class Expression:
     def paths(self) -> frozenset[Path]:
         """The paths it reads from the root, as far as they are plain names: ("properties", "x")."""
         return frozenset(_leaves(self.compiled.parsed))
+
+
+def _misused_functions(node: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the functions in the tree; jmespath sees it at each record only."""
+    children = node.get("children", [])
+    if node["type"] == "function_expression":
+        known = Functions.FUNCTION_TABLE.get(node["value"])
+        if known is None:
+            yield f"there is no function {node['value']}()"
+        else:
+            takes = known["signature"]
+            at_least = bool(takes and takes[-1].get("variadic"))
+            if len(children) < len(takes) or (len(children) > len(takes) and not at_least):
+                more = " or more" if at_least else ""
+                yield f"{node['value']}() wants {len(takes)}{more} argument(s), not {len(children)}"
+    for child in children:
+        if isinstance(child, Mapping):
+            yield from _misused_functions(child)
 
 
 def _leaves(node: Mapping[str, Any], base: Path = ()) -> Iterator[Path]:

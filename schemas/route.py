@@ -21,6 +21,7 @@ from schemas.callkaro import (
     CAMPAIGN_FIELDS,
     CampaignV1Schema,
     OutboundCallSchema,
+    Text,
 )
 from schemas.event import is_guarded_type
 from schemas.expression import Expression, ExpressionError, Path
@@ -180,6 +181,7 @@ class Routes:
 
 DURATION = re.compile(r"^\s*(\d{1,9})\s*([smhd])\s*$")
 UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+LONGEST_D = 3650  # far beyond it there is no date to show
 
 
 def duration_s(text: object) -> int:
@@ -187,7 +189,10 @@ def duration_s(text: object) -> int:
     found = DURATION.match(text) if isinstance(text, str) else None
     if not found:
         raise ValueError('must be a number and a unit, such as "90s", "2m", "6h" or "3d"')
-    return int(found[1]) * UNIT_S[found[2]]
+    seconds = int(found[1]) * UNIT_S[found[2]]
+    if seconds > LONGEST_D * UNIT_S["d"]:
+        raise ValueError(f"must be at most {LONGEST_D}d")
+    return seconds
 
 
 class Duration(fields.Field[int]):
@@ -228,7 +233,7 @@ class ValueField(fields.Field[Value]):
 class CampaignChoiceSchema(Schema):
     """`campaign = { name = …, period = … }` or `{ key = … }`."""
 
-    name = fields.String(validate=validate.Length(1, 180))  # 200 less the period's label
+    name = Text(longest=180)  # 200 less the period's label
     period = fields.String(validate=validate.OneOf(get_args(Period)))
     key = ExpressionField()
 
@@ -253,7 +258,7 @@ class RouteSchema(Schema):
     name = fields.String(
         required=True,
         validate=validate.Regexp(
-            r"^[^\s\x00-\x1f]([^\x00-\x1f\x7f]{0,98}[^\s\x00-\x1f])?\Z",
+            r"^(?!\s)[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,100}(?<!\s)\Z",
             error="must be one line of 1 to 100 characters",
         ),
     )
@@ -269,10 +274,12 @@ class RouteSchema(Schema):
     on_unknown = fields.String(validate=validate.OneOf(("hold", "call_again")))
     request = fields.Dict(keys=fields.String(), values=fields.Raw(), required=True)
 
-    @validates_schema
+    @validates_schema(skip_on_field_errors=False)  # all that is wrong is told at once
     def check_request(self, data: dict[str, Any], **kwargs: Any) -> None:
         """Check what the request names against CallKaro's own fields, and its constants."""
-        problems = dict(_request_problems(data.get("to"), data.get("request", {})))
+        problems: dict[str, str] = {}
+        if "request" in data:
+            problems = dict(_request_problems(data.get("to"), data["request"]))
         campaign = data.get("campaign")
         if data.get("to") == "campaign" and campaign and campaign.name:
             problems["campaign"] = (
@@ -330,9 +337,15 @@ def _metadata_problems(metadata: Any) -> Iterator[tuple[str, str]]:
         yield "request.metadata", "must be a table"
         return
     for name, value in metadata.items():
+        key = f"request.metadata.{name}"
         if name.startswith("_"):
-            yield f"request.metadata.{name}", "CallKaro allows no key that starts with _"
-        yield from _value_problems(f"request.metadata.{name}", value)
+            yield key, "CallKaro allows no key that starts with _"
+        elif isinstance(value, dict) and set(value) == {"value"}:
+            constant = {"metadata": {name: value["value"]}}
+            for messages in OutboundCallSchema().validate(constant, partial=True).values():
+                yield key, _flat(messages)
+        else:
+            yield from _value_problems(key, value)
 
 
 def _value_problems(key: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -348,7 +361,7 @@ class SourceSchema(Schema):
     name = fields.String(
         required=True,
         validate=validate.Regexp(
-            r"^[a-z][a-z0-9-]{0,39}$", error="must be small letters, digits and -"
+            r"^[a-z][a-z0-9-]{0,39}\Z", error="must be small letters, digits and -"
         ),
     )
     kind = fields.String(load_default="generic")
@@ -360,9 +373,12 @@ class SourceSchema(Schema):
     event = ExpressionField()
     id = ExpressionField()
     time = ExpressionField()
-    id_window_s = Duration(data_key="id_window")
+    # Redis keeps nothing for 0 seconds.
+    id_window_s = Duration(
+        data_key="id_window", validate=validate.Range(min=1, error="must be at least 1s")
+    )
 
-    @validates_schema
+    @validates_schema(skip_on_field_errors=False)
     def check_auth(self, data: dict[str, Any], **kwargs: Any) -> None:
         """The keys of an hmac go with an hmac."""
         auth = data.get("auth")
@@ -398,12 +414,15 @@ def load_routes(text: str, *, file: str, kinds: Mapping[str, Kind]) -> Routes:
     Raises RoutesError with every problem found, each with file, entry and key.
     """
     try:
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except UnicodeEncodeError:
+        raise RoutesError([f"{file}: is no TOML: it is not UTF-8 throughout"]) from None
+    except (ValueError, RecursionError) as error:  # a TOMLDecodeError, a number of 5000 digits
         raise RoutesError([f"{file}: is no TOML: {error}"]) from None
     problems = [
         f"{file}: unknown table or key [{key}]; there are [[route]] and [[source]]"
-        for key in document.keys() - {"route", "source"}
+        for key in sorted(document.keys() - {"route", "source"})
     ]
     sources = {
         kind.name: Source(name=kind.name, kind=kind, auth=kind.auth, default_type=kind.default_type)
@@ -413,7 +432,6 @@ def load_routes(text: str, *, file: str, kinds: Mapping[str, Kind]) -> Routes:
     routes = _load_routes(document.get("route", []), file, sources, problems)
     if problems:
         raise RoutesError(problems)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     return Routes(routes=tuple(routes), sources=sources, digest=digest)
 
 
@@ -451,6 +469,7 @@ def _load_routes(
     entries: Any, file: str, sources: Mapping[str, Source], problems: list[str]
 ) -> list[Route]:
     routes: list[Route] = []
+    taken: set[str] = set()
     for where, entry in _entries(entries, "route", file, problems):
         to_come = [key for key in GUARDS_TO_COME if key in entry]
         problems += [
@@ -459,18 +478,19 @@ def _load_routes(
             for key in to_come
         ]
         known = {key: value for key, value in entry.items() if key not in GUARDS_TO_COME}
+        name, source = entry.get("name"), entry.get("source")
+        if isinstance(source, str) and source not in sources:
+            problems.append(
+                f"{where}: source: there is no {source!r}; there are {_listed(sources)}"
+            )
+        if isinstance(name, str):
+            if name in taken:
+                problems.append(f"{where}: name: another route has it already")
+            taken.add(name)
         try:
-            route = RouteSchema().load(known)
+            routes.append(RouteSchema().load(known))
         except ValidationError as error:
             problems += [f"{where}: {key}: {text}" for key, text in _flat_items(error.messages)]
-            continue
-        if route.source not in sources:
-            problems.append(
-                f"{where}: source: there is no {route.source!r}; there are {_listed(sources)}"
-            )
-        if any(other.name == route.name for other in routes):
-            problems.append(f"{where}: name: another route has it already")
-        routes.append(route)
     return routes
 
 
@@ -495,7 +515,7 @@ def _entries(
 def _flat_items(messages: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield (dotted key, sentence) out of marshmallow's nested messages."""
     if not isinstance(messages, dict):
-        yield prefix.rstrip("."), _flat(messages)
+        yield prefix.rstrip(".") or '""', _flat(messages)
         return
     for key, inner in messages.items():
         name = "" if key == "_schema" else f"{key}."

@@ -43,11 +43,15 @@ class Meaning(Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What an attempt means. id is CallKaro's, of what it accepted; message is for people."""
+    """What an attempt means. id is CallKaro's, of what it accepted; message is for people.
+
+    why is the reason word of what is tried again because it surely was not accepted, else None.
+    """
 
     meaning: Meaning
     message: str
     id: str | None = None
+    why: Literal["unreachable", "busy"] | None = None
 
 
 NOT_ACCEPTED = frozenset({429, 503})
@@ -66,13 +70,17 @@ def verdict(
     sent: the first byte of the request left. status_code None: no answer came.
     """
     if not sent:
-        return Verdict(meaning=Meaning.AGAIN, message="CallKaro could not be reached.")
+        return Verdict(
+            meaning=Meaning.AGAIN, why="unreachable", message="CallKaro could not be reached."
+        )
     if status_code is None:
         return _doubtful(to, "The request went out and no answer came")
     if status_code in ACCOUNT:
         return Verdict(meaning=Meaning.PAUSE, message=f"{ACCOUNT[status_code]} ({status_code}).")
     if status_code in NOT_ACCEPTED:
-        return Verdict(meaning=Meaning.AGAIN, message=f"CallKaro is busy ({status_code}).")
+        return Verdict(
+            meaning=Meaning.AGAIN, why="busy", message=f"CallKaro is busy ({status_code})."
+        )
     answer = _read(to, body)
     if 200 <= status_code < 300:
         return _of_success(to, answer)
@@ -80,7 +88,7 @@ def verdict(
     if status_code == 500 and isinstance(answer, Refused):
         # An assumption, CallKaro does not document it: its own error body is its word that
         # nothing was queued. A gateway's 500 has another body and proves nothing.
-        return Verdict(meaning=Meaning.AGAIN, message=f"CallKaro failed (500): {said}")
+        return Verdict(meaning=Meaning.AGAIN, why="busy", message=f"CallKaro failed (500): {said}")
     if 400 <= status_code < 500:
         said = said or "it gave no reason"
         return Verdict(

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 FIRST_S = 2.0
 LONGEST_S = 900.0
-MAX_ATTEMPTS = 40  # about five hours of waiting at the longest; max_age usually ends it before
+MAX_ATTEMPTS = 40  # 4 hours of waiting on average, 8 at the most; max_age usually ends it before
 GIVE_UP_AFTER = timedelta(hours=24)
 
 Dice = Callable[[], float]  # 0 <= x < 1

@@ -21,10 +21,11 @@ from schemas.callkaro import (
     describe,
 )
 from schemas.delivery import Delivery, Reason, Status
-from schemas.expression import ExpressionError
+from schemas.expression import Expression, ExpressionError
 from schemas.fields import PhoneError, e164, to_schedule_at
 from schemas.guards import judge
 from schemas.route import Route
+from schemas.source import id_text
 from schemas.verdict import Meaning, Verdict
 from workers.backoff import Dice, is_spent, wait_s
 from workers.http import Reply
@@ -33,6 +34,9 @@ ROUTE_CHECK = timedelta(minutes=1)  # how often a delivery without a route looks
 CAMPAIGN_CHECK = timedelta(minutes=1)  # the campaign's arrival wakes it; this is for a lost wake
 RECORD_PATIENCE = timedelta(minutes=2)  # how long a record that isn't there is asked for again
 ANSWER_CHARS = 2000  # of CallKaro's answer, kept with the attempt
+# An account that is refused spends no attempt, so their number has no end. From here on the last
+# one kept is written over.
+KEPT_ATTEMPTS = 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +69,7 @@ class Ready:
     @property
     def number(self) -> int:
         """Return the number of the attempt to come; the first is 1."""
-        return len(self.delivery.attempts) + 1
+        return min(len(self.delivery.attempts) + 1, KEPT_ATTEMPTS)
 
     def in_campaign(self, batch_id: str) -> "Ready":
         """Return the same, in a campaign that is there now."""
@@ -94,9 +98,9 @@ def prepare(claim: Claim, data: Any, settings: Settings, now: datetime) -> Move 
         check_wanted(claim, route, data, now)
         if route.to == "campaign":
             body = map_campaign(route, data)
-            makes = campaign_key(route, data) or (claim.event and claim.event.subject)
+            makes = campaign_key(route, data) or _key(claim.event and claim.event.subject)
             check_dry_run(settings)
-            return Ready(claim=claim, route=route, to="campaign", body=body, makes=makes or None)
+            return Ready(claim=claim, route=route, to="campaign", body=body, makes=makes)
         body = map_call(route, data, settings, delivery.id)
         need = campaign_need(route, data, settings, now)
         check_guards(body, settings, now)
@@ -121,7 +125,7 @@ def route_of(claim: Claim, settings: Settings, now: datetime) -> Route:
         raise _Stop(
             Status.HELD,
             Reason.ROUTE_MISSING,
-            "There is no route of that name any more. Put it back, or cancel this delivery.",
+            "There is no route of that name any more. Put it back and this goes on.",
             now + ROUTE_CHECK,
         )
     return route
@@ -131,12 +135,8 @@ def check_wanted(claim: Claim, route: Route, data: Any, now: datetime) -> None:
     """Stop what the route does not want, or not any more."""
     if claim.event is None:
         raise _Stop(Status.SKIPPED, Reason.RECORD_GONE, "The event's record is no longer kept.")
-    try:
-        wanted = not route.match or route.match.holds(claim.event.data)
-        wanted = wanted and (not route.when or route.when.holds(data))
-    except ExpressionError as error:
-        raise _Stop(Status.FAILED, Reason.BAD_REQUEST, f"when: {error}.") from None
-    if not wanted:
+    matches = _holds("match", route.match, claim.event.data)
+    if not (matches and _holds("when", route.when, data)):
         raise _Stop(Status.SKIPPED, Reason.WHEN_FALSE, "The route's condition does not hold.")
     age = now - claim.event.happened_at - timedelta(milliseconds=claim.delivery.held_ms)
     if route.max_age_s is not None and age > timedelta(seconds=route.max_age_s):
@@ -159,7 +159,7 @@ def map_call(route: Route, data: Any, settings: Settings, delivery_id: str) -> d
     }
     mapped["metadata"] = {**metadata, METADATA_ID: delivery_id}
     try:
-        if mapped.get("schedule_at") not in (None, ""):
+        if not _is_blank(mapped.get("schedule_at")):
             mapped["schedule_at"] = to_schedule_at(
                 mapped["schedule_at"], settings.callkaro_timezone
             )
@@ -171,7 +171,7 @@ def map_call(route: Route, data: Any, settings: Settings, delivery_id: str) -> d
 def map_campaign(route: Route, data: Any) -> dict[str, Any]:
     """Return the wire body of the campaign that the route makes of the record."""
     mapped = mapped_fields(route, data)
-    if mapped.get("agent_id") in (None, ""):
+    if _is_blank(mapped.get("agent_id")):
         mapped.pop("agent_id", None)
         return _wire_body(CampaignV2Schema(), mapped)
     return _wire_body(CampaignV1Schema(), mapped)
@@ -191,7 +191,11 @@ def campaign_need(
     if route.campaign.key is not None:
         key = campaign_key(route, data)
         if key is None:
-            raise _Stop(Status.FAILED, Reason.BAD_REQUEST, "campaign.key: yields nothing.")
+            raise _Stop(
+                Status.FAILED,
+                Reason.BAD_REQUEST,
+                "campaign.key: yields neither text nor a number.",
+            )
         return CampaignNeed(key=key, body=None)
     name = route.campaign.full_name(now, settings.callkaro_timezone)
     agent = settings.routes.campaign_agent(route)
@@ -204,8 +208,7 @@ def campaign_key(route: Route, data: Any) -> str | None:
     """Return the key that calls and a campaign find each other by; None: the route has none."""
     if route.campaign is None or route.campaign.key is None:
         return None
-    found = _search("campaign.key", route.campaign.key, data)
-    return None if found in (None, "") else f"key/{found}"
+    return _key(_search("campaign.key", route.campaign.key, data))
 
 
 def check_guards(body: dict[str, Any], settings: Settings, now: datetime) -> None:
@@ -286,15 +289,19 @@ def settled(ready: Ready, reply: Reply, verdict: Verdict, began: datetime, dice:
         case Meaning.UNKNOWN:
             return Move(to=Status.UNKNOWN, reason=Reason.NO_ANSWER, **common)
         case Meaning.PAUSE:
-            # It is CallKaro's account that is wrong, not the lead: the attempt is not spent.
+            # It is CallKaro's account that is wrong, not the lead: the attempt is not spent, and
+            # the day after which it is given up starts anew.
             wait = wait_s(ready.number, dice, retry_after_s=reply.retry_after_s)
-            fields = {"spent": delivery.spent}
-            return Move(to=Status.RETRYING, fields=fields, wait_s=wait, **common)
+            fields = {"spent": delivery.spent, "first_ms": int(began.timestamp() * 1000)}
+            return Move(
+                to=Status.RETRYING, reason=Reason.ACCOUNT, fields=fields, wait_s=wait, **common
+            )
         case Meaning.AGAIN:
             if is_spent(delivery.spent + 1, delivery.first_attempt_at, began):
                 return Move(to=Status.FAILED, reason=Reason.GAVE_UP, **common)
             wait = wait_s(delivery.spent + 1, dice, retry_after_s=reply.retry_after_s)
-            return Move(to=Status.RETRYING, wait_s=wait, **common)
+            reason = Reason(verdict.why) if verdict.why else Reason.NO_ANSWER
+            return Move(to=Status.RETRYING, reason=reason, wait_s=wait, **common)
 
 
 def never_sent(ready: Ready, now: datetime, *, wait: float) -> tuple[Move, Move]:
@@ -402,11 +409,34 @@ def _search(name: str, value: Any, data: Any) -> Any:
         raise _Stop(Status.FAILED, Reason.BAD_REQUEST, f"{name}: {error}.") from None
 
 
+def _holds(name: str, condition: Expression | None, data: Any) -> bool:
+    try:
+        return condition is None or condition.holds(data)
+    except ExpressionError as error:
+        raise _Stop(Status.FAILED, Reason.BAD_REQUEST, f"{name}: {error}.") from None
+
+
+def _key(found: Any) -> str | None:
+    text = id_text(found)
+    return None if _is_blank(text) else f"key/{text}"
+
+
+def _is_blank(value: Any) -> bool:
+    """Say whether a CRM means "nothing" by it."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 def _wire_body(schema: Any, mapped: dict[str, Any]) -> dict[str, Any]:
     try:
         body: dict[str, Any] = schema.dump(schema.load(mapped))
+        orjson.dumps(body)
     except ValidationError as error:
         raise _bad_request(error) from None
+    except TypeError:
+        # to_number() makes a number of any length out of a record's text.
+        raise _Stop(
+            Status.FAILED, Reason.BAD_REQUEST, "A number in the request is longer than 64 bits."
+        ) from None
     return body
 
 

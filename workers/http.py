@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
@@ -44,10 +46,17 @@ class Reply:
     def retry_after_s(self) -> float | None:
         """Return the seconds that a Retry-After header asks for; None if there is none.
 
-        Its other form, a date, is not seen from CallKaro or CRMs and counts as not given.
+        It may be a number or a date (RFC 9110, 10.2.3); one that is neither counts as not given.
         """
-        raw = (self.headers or {}).get("Retry-After", "")
-        return float(raw) if raw.isascii() and raw.isdigit() and len(raw) < 8 else None
+        raw = (self.headers or {}).get("Retry-After", "").strip()
+        if raw.isascii() and raw.isdigit() and len(raw) < 8:
+            return float(raw)
+        try:
+            at = parsedate_to_datetime(raw)
+        except (ValueError, TypeError, IndexError):
+            return None
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        return max((at - datetime.now(UTC)).total_seconds(), 0.0)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,278 @@
+"""What the pages say is tried: routes load, recipes yield, the example of a CRM runs."""
+
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+import pytest
+from requests.structures import CaseInsensitiveDict
+
+from bridge.api import persistence_warnings
+from bridge.errors import BadSignature
+from bridge.settings import Settings
+from bridge.store import Persistence, Store
+from bridge.verify import check_secret, sign, verify
+from schemas.callkaro import CALL_FIELDS, LANGUAGES
+from schemas.crm import kinds
+from schemas.delivery import MOVES, Reason, Status
+from schemas.event import NEVER_BY_GLOB, EventStatus, Item
+from schemas.expression import Expression
+from schemas.route import GUARDS_TO_COME, Routes, RouteSchema, SourceSchema, load_routes
+from schemas.source import Incoming, Kind, Source
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
+ROUTES, STATUSES, ADDING, OPERATING = (
+    (DOCS / f"{name}.md").read_text("utf-8")
+    for name in ("routes", "statuses", "adding-a-crm", "operating")
+)
+NOW = datetime(2026, 1, 1, 7, 0, tzinfo=UTC)
+SECRET = "a-made-up-secret"
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """Return the fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def table(text: str, *, after: str) -> list[list[str]]:
+    """Return the cells of the rows of the first table below a heading, without its head."""
+    below = text[text.index(f"\n{after}\n") :]
+    found = re.search(r"(?:^\|.*\n)+", below, re.MULTILINE)
+    assert found, f"no table below {after!r}"
+    rows = found.group().splitlines()[2:]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+
+
+def code(cell: str) -> str:
+    """Return what a code span in a table's cell holds."""
+    found = re.fullmatch(r"(`+)(.+?)\1", cell)
+    assert found, f"{cell!r} is no code span"
+    inner = found[2].replace("\\|", "|")
+    return inner.strip() if len(found[1]) > 1 else inner
+
+
+def words(text: str) -> set[str]:
+    """Return every single word in code spans."""
+    return set(re.findall(r"`([a-z_]+)`", text))
+
+
+def route_blocks() -> Iterator[Any]:
+    for page in PAGES:
+        for number, block in enumerate(blocks(page.read_text("utf-8"), "toml"), start=1):
+            if "[[route]]" in block or "[[source]]" in block:
+                yield pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
+
+
+@pytest.mark.parametrize("block", list(route_blocks()))
+def test_every_piece_of_routes_toml_loads(block: str) -> None:
+    assert load_routes(block, file="docs", kinds=kinds()).sources
+
+
+@pytest.mark.parametrize("key", [f.data_key or name for name, f in RouteSchema().fields.items()])
+def test_every_key_of_a_route_is_explained(key: str) -> None:
+    assert f"| `{key}` |" in ROUTES
+
+
+@pytest.mark.parametrize("key", [f.data_key or name for name, f in SourceSchema().fields.items()])
+def test_every_key_of_a_source_is_explained(key: str) -> None:
+    section = ROUTES[ROUTES.index("## Sources of your own") :]
+    assert f"`{key}`" in section
+
+
+def test_the_fields_of_a_call_and_what_a_glob_leaves_out_are_named() -> None:
+    assert words(ROUTES) >= CALL_FIELDS
+    assert f"`{' '.join(LANGUAGES)}`" in ROUTES
+    assert all(f"`.{word}`" in ROUTES for word in NEVER_BY_GLOB)
+    assert words(ROUTES) >= set(GUARDS_TO_COME)
+
+
+@pytest.mark.parametrize(
+    ("expression", "record", "yields"),
+    [tuple(map(code, row[1:])) for row in table(ROUTES, after="## JMESPath recipes")],
+)
+def test_a_recipe_yields_what_the_page_says(expression: str, record: str, yields: str) -> None:
+    found = Expression.of(expression).search(json.loads(record))
+    assert (found, type(found)) == (json.loads(yields), type(json.loads(yields)))
+
+
+def test_the_campaign_and_its_calls_find_each_other() -> None:
+    [block] = [text for text in blocks(ROUTES, "toml") if 'to       = "campaign"' in text]
+    makes, calls = load_routes(block, file="docs", kinds=kinds()).routes
+    assert makes.campaign
+    assert calls.campaign
+    assert makes.campaign.key
+    assert calls.campaign.key
+    lead = {"id": "8001", "Campaign_Id": "7001"}
+    assert makes.campaign.key.search({"id": "7001"}) == calls.campaign.key.search(lead)
+
+
+@pytest.mark.parametrize("word", [*Status, *Reason])
+def test_every_status_and_reason_is_explained(word: str) -> None:
+    assert f"| `{word}` |" in STATUSES
+
+
+@pytest.mark.parametrize("word", EventStatus)
+def test_every_status_of_an_event_is_explained(word: str) -> None:
+    assert f"| `{word}` |" in STATUSES
+
+
+@pytest.mark.parametrize("row", table(STATUSES, after="## Status of a delivery"))
+def test_no_page_promises_a_move_that_does_not_exist(row: list[str]) -> None:
+    status = Status(code(row[0]))
+    assert words(row[2]) & set(Status) <= MOVES[status]
+
+
+def test_a_reason_that_the_pages_name_exists() -> None:
+    named = {code(row[0]) for row in table(STATUSES, after="## Every reason")}
+    assert named == set(Reason)
+    misses = table(ROUTES, after="## When a record does not fit")
+    assert {code(row[2]) for row in misses} <= set(Reason)
+
+
+def made_settings(routes: Routes, **more: Any) -> Settings:
+    given = {"redis_url": "redis://x", "api_tokens": ("x",), "callkaro_api_key": "x", **more}
+    return Settings(routes=routes, **given)
+
+
+class KeptBadly:
+    """A store whose Redis keeps things in a given way."""
+
+    def __init__(self, **how: Any) -> None:
+        self.how = Persistence(used_bytes=0, used_ratio=None, **how)
+
+    def persistence(self) -> Persistence:
+        return self.how
+
+
+def warnings_there_are() -> Iterator[str]:
+    [first, *_] = blocks(ROUTES, "toml")
+    routes = load_routes(first, file="docs", kinds=kinds())
+    none = load_routes("", file="docs", kinds=kinds())
+    yield from made_settings(routes, dry_run=True, allow_numbers=frozenset()).warnings()
+    yield from made_settings(routes, secrets={"hubspot": ("x",)}).warnings()
+    yield from made_settings(none).warnings()
+    for how in (
+        {"append_only": False, "fsync": "no", "policy": "noeviction"},
+        {"append_only": True, "fsync": "everysec", "policy": "allkeys-lru"},
+    ):
+        yield from persistence_warnings(cast(Store, KeptBadly(**how)))
+
+
+@pytest.mark.parametrize("warning", sorted(set(warnings_there_are())))
+def test_every_warning_is_explained(warning: str) -> None:
+    rows = [code(row[0]) for row in table(OPERATING, after="## Warnings")]
+    patterns = [".*".join(map(re.escape, row.split("…"))) for row in rows]
+    assert any(re.fullmatch(pattern, warning) for pattern in patterns)
+
+
+@pytest.fixture(scope="module")
+def leadpost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+    """The CRM module of the page, imported from a file as the real ones are."""
+    [text] = blocks(ADDING, "python")
+    file = tmp_path_factory.mktemp("crm") / "leadpost.py"
+    file.write_text(text, "utf-8")
+    spec = importlib.util.spec_from_file_location("leadpost", file)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["leadpost"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["leadpost"]
+
+
+def request_of(body: bytes) -> Incoming:
+    return Incoming(
+        method="POST",
+        url="https://bridge.example/webhooks/leadpost",
+        headers=CaseInsensitiveDict(),
+        query={},
+        body=body,
+        content_type="application/json",
+    )
+
+
+def items(kind: Kind, content: Any) -> list[Item]:
+    source = Source(name=kind.name, kind=kind, auth=kind.auth, default_type=kind.default_type)
+    return kind.parse(content, request_of(b""), source)
+
+
+def test_the_crm_of_the_page_reads_its_sample_as_the_page_says(leadpost: ModuleType) -> None:
+    body, expected = map(json.loads, blocks(ADDING, "json"))
+    found = items(leadpost.KIND, body)
+    for item, shown in zip(found, expected, strict=True):
+        time = item.time.isoformat() if item.time else None
+        assert {name: getattr(item, name) for name in shown} | {"time": time} == shown
+
+
+@pytest.mark.parametrize("junk", [None, True, 0, "text", [], {}, [None], [[]], ["x", 1, {}]])
+def test_the_crm_of_the_page_survives_junk(leadpost: ModuleType, junk: Any) -> None:
+    assert all(item.problem for item in items(leadpost.KIND, junk))
+    assert leadpost.KIND.hydration.records(junk) == {}
+
+
+def test_the_crm_of_the_page_is_signed(leadpost: ModuleType) -> None:
+    auth = leadpost.KIND.auth
+    request = request_of(blocks(ADDING, "json")[0].encode())
+    headers = CaseInsensitiveDict(sign(auth, SECRET, request, now=NOW))
+    signed = replace(request, headers=headers)
+    verify(auth, [SECRET], signed, now=NOW)
+    with pytest.raises(BadSignature):
+        verify(auth, [SECRET], replace(signed, body=b"{}"), now=NOW)
+    with pytest.raises(BadSignature):
+        verify(auth, [SECRET], signed, now=NOW + timedelta(minutes=6))
+
+
+def test_the_crm_of_the_page_fetches_what_routes_read(leadpost: ModuleType) -> None:
+    hydration = leadpost.KIND.hydration
+    assert hydration.fields(Expression.of("lead.phone || lead.mobile").paths) == {"phone", "mobile"}
+    assert hydration.request("leads", ["1", "2"], ["phone"]).params == {
+        "ids": "1,2",
+        "fields": "phone",
+    }
+    assert hydration.records({"leads": [{"id": 1, "phone": "x"}]}) == {"1": {"id": 1, "phone": "x"}}
+    text = """
+        [[route]]
+        name = "call"
+        source = "leadpost"
+        event = "lead.created"
+        to = "call"
+        request = { to_number = "lead.phone", agent_id = { value = "a" } }
+    """
+    assert load_routes(text, file="docs", kinds={"leadpost": leadpost.KIND}).routes
+
+
+def test_the_sample_secret_of_standard_webhooks_is_one() -> None:
+    [found] = re.findall(r"BILLING_WEBHOOK_SECRET=(\S+)", ROUTES)
+    [block] = [text for text in blocks(ROUTES, "toml") if '"standard"' in text]
+    auth = load_routes(block, file="docs", kinds=kinds()).sources["billing"].auth
+    assert check_secret(auth, found) is None
+
+
+def anchor(heading: str) -> str:
+    """Return the anchor that GitHub gives a heading."""
+    kept = re.sub(r"[^\w\- ]", "", heading.strip().lower())
+    return kept.replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        name, _, fragment = target.partition("#")
+        file = (page.parent / name) if name else page
+        assert file.exists(), target
+        if fragment:
+            headings = re.findall(r"^#+ (.+)$", file.read_text("utf-8"), re.MULTILINE)
+            assert fragment in map(anchor, headings), target
