@@ -48,8 +48,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(api.views(store, settings, bell))
     app.register_blueprint(api.health(store, settings))
     register_errors(app)
-    for warning in settings.warnings():
-        logger.warning("settings.warning", message=warning)
     return app
 
 

@@ -1,0 +1,84 @@
+# What a newcomer and CI type. Needs Python 3.11 or newer, pip and make; all else is installed into
+# .venv here. Paths are relative, so the directory's own path may have spaces.
+
+PY := .venv/bin/python
+export PYTHONUNBUFFERED := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help run demo test check bench requirements clean
+
+help:  ## Say what can be made
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
+		printf '  make %-14s %s\n' "$$name" "$$what"; \
+	done
+
+run: .venv/.installed  ## Start everything, send samples, then serve until Ctrl-C (PORT=8001 make run)
+	@$(PY) -m flask --app bridge demo --serve
+
+demo: .venv/.installed  ## Start everything, send samples, and end: 0 only if all went as it should
+	@$(PY) -m flask --app bridge demo
+
+test: .venv/.installed-dev  ## Run the tests
+	@$(PY) -m pytest
+
+check: .venv/.installed-dev  ## Run what CI runs: format, lint, types, import rules, tests
+	@echo 'Format …' && $(PY) -m ruff format --check .
+	@echo 'Lint …' && $(PY) -m ruff check .
+	@echo 'Types …' && $(PY) -m mypy
+	@echo 'Import rules …' && $(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
+	@echo 'Tests …' && $(MAKE) --no-print-directory test
+
+bench: .venv/.installed-dev  ## Measure intake and delivery beside a floor
+	@$(PY) -m bench
+
+requirements: .venv/.installed-dev  ## Pin anew what requirements*.in ask for
+	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
+		--upgrade requirements.in -o requirements.txt
+	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
+		--upgrade requirements-dev.in -o requirements-dev.txt
+
+clean:  ## Remove .venv and caches; .data, which holds events, stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: a later run installs only what changed.
+
+.venv/.installed: requirements.txt .venv/.made
+	@echo 'Installing what requirements.txt pins (a minute or so, only the first time) …'
+	@$(PY) -m pip install --quiet --no-input -r requirements.txt
+	@touch $@
+
+.venv/.installed-dev: requirements-dev.txt .venv/.installed
+	@echo 'Installing the tools that tests and checks need …'
+	@$(PY) -m pip install --quiet --no-input -r requirements-dev.txt
+	@touch $@
+
+# Debian's Python comes without ensurepip unless python3-venv is installed; a pip outside will do.
+.venv/.made:
+	@set -eu; \
+	if .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		&& .venv/bin/python -m pip --version >/dev/null 2>&1; then touch $@; exit 0; fi; \
+	found=; \
+	for name in $(PYTHON) python3.13 python3.12 python3.11 python3 python; do \
+		if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			found=$$name; break; \
+		fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "CallKaro Bridge needs Python 3.11 or newer, and here is" \
+			"$$(python3 --version 2>/dev/null || echo none). Install one, or name it:" \
+			"make run PYTHON=/path/to/python3.12" >&2; \
+		exit 1; \
+	fi; \
+	echo "Creating the virtual environment .venv with $$("$$found" --version) …"; \
+	if "$$found" -c 'import ensurepip, venv' 2>/dev/null; then \
+		"$$found" -m venv --clear .venv; \
+	elif "$$found" -c 'import venv' 2>/dev/null && "$$found" -m pip --version >/dev/null 2>&1; then \
+		"$$found" -m venv --clear --without-pip .venv; \
+		"$$found" -m pip --python .venv/bin/python install --quiet --no-input pip; \
+	else \
+		echo "$$("$$found" --version) has neither venv nor pip. Install them (on Debian and Ubuntu:" \
+			"apt install python3-venv) and try again." >&2; \
+		exit 1; \
+	fi; \
+	touch $@

