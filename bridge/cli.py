@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,18 +24,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.errors import BridgeError, SettingsError
-from bridge.settings import Settings
+from bridge.settings import Settings, redis_url_from_env
 from schemas.source import Incoming, Source
 
 TIMEOUT_S = 30.0
 PREVIEW = "workers.preview"  # by name, as RQ gets the drain: bridge never imports workers
-# What Settings insists on, for commands that ask neither Redis nor CallKaro nor the API.
-PLACEHOLDERS = {
-    "REDIS_URL": "redis://not-needed",
-    "API_TOKEN": "not-needed",
-    "CALLKARO_API_KEY": "not-needed",
-}
-NO_ROUTES = {"ROUTES_TOML": "# not needed"}
 
 
 class Failure(click.ClickException):
@@ -70,7 +62,9 @@ def check() -> None:
         settings = Settings.from_env()
     except SettingsError as error:
         problems.append(str(error))
-    warnings, redis_problem = _look_at_redis(settings.redis_url if settings else _redis_url())
+    warnings, redis_problem = _look_at_redis(
+        settings.redis_url if settings else redis_url_from_env()
+    )
     if redis_problem:
         problems.append(f"  - REDIS_URL: {redis_problem}")
     if settings is None or problems:
@@ -79,17 +73,6 @@ def check() -> None:
     if os.environ.get("HONCHO_PROCESS_NAME"):
         # `honcho start` runs every line of the Procfile and ends them all when one ends.
         signal.pause()
-
-
-def _redis_url() -> str | None:
-    """Return where Redis is, though other settings are wrong; None: that can't be known."""
-    names = ("REDIS_URL", "REDIS_URL_FILE")
-    given = {name: os.environ[name] for name in names if os.environ.get(name)}
-    try:
-        with environment(PLACEHOLDERS | NO_ROUTES | given):
-            return Settings.from_env().redis_url if given else None
-    except SettingsError:
-        return None
 
 
 def _look_at_redis(url: str | None) -> tuple[list[str], str | None]:
@@ -160,7 +143,7 @@ def preview(
     --record gives the record that would be fetched, as its CRM's API answers or as plain fields;
     several of them by id.
     """
-    settings = read_settings_or_stop(PLACEHOLDERS)
+    settings = read_settings(needs=frozenset({"ROUTES"}))
     found = find_source(settings, source)
     raw = body.read()
     given = CaseInsensitiveDict(_read_header(header) for header in headers)
@@ -220,7 +203,7 @@ def send(
     adds nothing where the event has an id. If a real CALLKARO_API_KEY is set over there, a phone
     may ring.
     """
-    settings = read_settings_or_stop(PLACEHOLDERS)
+    settings = read_settings(needs=frozenset({"ROUTES"}))
     found = find_source(settings, source)
     raw = body.read()
     base_url = (url or f"http://localhost:{settings.port}").rstrip("/")
@@ -289,8 +272,7 @@ def _answer_rows(answer: requests.Response) -> Iterator[tuple[str, str, str]]:
 @click.option("--url", help="Where the bridge runs. Default: PUBLIC_URL, else this machine.")
 def status(some_id: str | None, as_json: bool, url: str | None) -> None:
     """Show how a running bridge stands, or what became of an event or a delivery by its ID."""
-    without = {name: value for name, value in PLACEHOLDERS.items() if name != "API_TOKEN"}
-    settings = read_settings_or_stop(without | NO_ROUTES)
+    settings = read_settings(needs=frozenset({"API_TOKEN"}))
     api = Api(
         base_url=(url or settings.public_url or f"http://localhost:{settings.port}").rstrip("/"),
         token=settings.api_tokens[0],
@@ -461,36 +443,12 @@ def demo(serve: bool, port: int, data: Path) -> None:
 # --- shared ---------------------------------------------------------------------------------
 
 
-def read_settings(placeholders: Mapping[str, str]) -> Settings:
-    """Return the settings, with placeholders for what is not set. Raises SettingsError."""
-    given = {
-        name: value
-        for name, value in placeholders.items()
-        if name in NO_ROUTES or not (os.environ.get(name) or os.environ.get(f"{name}_FILE"))
-    }
-    with environment({**os.environ, **given}):
-        return Settings.from_env()
-
-
-def read_settings_or_stop(placeholders: Mapping[str, str]) -> Settings:
-    """Return the settings, with placeholders for what is not set. Raises Failure."""
+def read_settings(*, needs: frozenset[str]) -> Settings:
+    """Return the settings, of which a command needs these. Raises Failure."""
     try:
-        return read_settings(placeholders)
+        return Settings.from_env(needs=needs)
     except SettingsError as error:
         raise Failure(f"The settings can't be used; mend this:\n{error}") from None
-
-
-@contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Have these environment variables, and no others, for as long as it lasts."""
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def find_source(settings: Settings, name: str) -> Source:

@@ -31,6 +31,11 @@ HOURS = parse_window("09:00-21:00")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
+# What the bridge can't run without; "ROUTES" stands for ROUTES_FILE or ROUTES_TOML.
+NEEDED = frozenset({"REDIS_URL", "API_TOKEN", "CALLKARO_API_KEY", "ROUTES"})
+NO_ROUTES = Routes(routes=(), sources={}, digest="")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """What this process runs with. A name that ends in _s is in seconds.
@@ -65,12 +70,16 @@ class Settings:
     variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def from_env(cls) -> Self:
-        """Read the environment and routes.toml. Raises SettingsError that names all to mend."""
-        reader = _Reader()
-        routes = reader.routes()
+    def from_env(cls, *, needs: frozenset[str] = NEEDED) -> Self:
+        """Read the environment and routes.toml. Raises SettingsError that names all to mend.
+
+        needs: what of NEEDED whoever asks can't do without. The rest may be missing and is then
+        empty; without "ROUTES" no routes are read.
+        """
+        reader = _Reader(needs)
+        routes = reader.routes() if "ROUTES" in needs else NO_ROUTES
         settings: dict[str, Any] = {
-            "redis_url": reader.url("REDIS_URL", schemes=("redis", "rediss", "unix")),
+            "redis_url": reader.redis_url(),
             "api_tokens": reader.secret("API_TOKEN"),
             "callkaro_api_key": reader.required("CALLKARO_API_KEY"),
             "routes": routes,
@@ -129,11 +138,19 @@ class Settings:
         return found
 
 
+def redis_url_from_env() -> str | None:
+    """Return where Redis is, whatever else is wrong; None: that can't be known."""
+    reader = _Reader(frozenset())
+    url = reader.redis_url()
+    return url if url and not reader.problems else None
+
+
 class _Reader:
     """Reads variables one by one and collects what is wrong, so that all is said at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, needs: frozenset[str]) -> None:
         self.env = FileAwareEnv(strip_whitespace=True)
+        self.needs = needs
         self.problems: list[str] = []
 
     def text(
@@ -152,9 +169,11 @@ class _Reader:
             return None
 
     def required(self, name: str) -> Any:
-        """Return a variable that must be set."""
+        """Return a variable that must be set, or "" where it is not needed this time."""
         before = len(self.problems)
         value = self.text(name, None)
+        if value is None and name not in self.needs:
+            return ""
         if value is None and len(self.problems) == before:
             self.problems.append(f"{name}: is not set")
         return value
@@ -163,7 +182,7 @@ class _Reader:
         """Return the values of a secret that must be set; commas alone are none."""
         raw = self.required(name)
         found = _several(raw or "")
-        if raw is not None and not found:
+        if raw and not found:
             self.problems.append(f"{name}: is not set")
         return found
 
@@ -176,11 +195,15 @@ class _Reader:
     ) -> Any:
         """Return an address without a trailing slash; a default of "" means it must be set."""
         raw = self.required(name) if default == "" else self.text(name, default)
-        if raw is None:
-            return None
+        if not raw:
+            return raw
         if not _is_address(raw, schemes):
             self.problems.append(f"{name}: must be an address that starts with {_schemes(schemes)}")
         return raw.rstrip("/")
+
+    def redis_url(self) -> Any:
+        """Return where Redis is."""
+        return self.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
 
     def whole(self, name: str, default: int, *, low: int, high: int) -> int:
         """Return a whole number between low and high."""

@@ -12,8 +12,7 @@ from click.testing import Result
 from commandline import PLAIN, ROOT, Cli
 
 from bridge import make_app
-from bridge.cli import environment
-from bridge.demo import valkey_binary
+from bridge.children import environment, valkey_binary
 from simulator import Simulator
 
 
