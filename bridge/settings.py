@@ -4,7 +4,6 @@ Each can also be given as NAME_FILE, a file that holds the value. Secrets may ho
 values, with commas between them, for rotation. All that is missing or wrong is named at once.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +55,7 @@ class Settings:
     callkaro_base_url: str = "https://api.callkaro.ai"
     callkaro_timezone: str = "Asia/Kolkata"
     callkaro_timeout_s: float = 15.0
-    callkaro_webhook_token: str | None = field(default=None, repr=False)
+    callkaro_webhook_tokens: tuple[str, ...] = field(default=(), repr=False)
     max_rate: float = 0
     worker_threads: int = 64
     default_region: str | None = "IN"
@@ -89,7 +88,7 @@ class Settings:
             "callkaro_base_url": reader.url("CALLKARO_BASE_URL", "https://api.callkaro.ai"),
             "callkaro_timezone": reader.text("CALLKARO_TIMEZONE", "Asia/Kolkata", parse=_zone),
             "callkaro_timeout_s": reader.number("CALLKARO_TIMEOUT_S", 15.0, low=1, high=20),
-            "callkaro_webhook_token": reader.text("CALLKARO_WEBHOOK_TOKEN", None),
+            "callkaro_webhook_tokens": _several(reader.text("CALLKARO_WEBHOOK_TOKEN", None) or ""),
             "max_rate": reader.number("CALLKARO_MAX_RATE", 0.0, low=0, high=10_000),
             "worker_threads": reader.whole("WORKER_THREADS", 64, low=1, high=512),
             "default_region": reader.text("DEFAULT_REGION", "IN", parse=_region),
@@ -239,11 +238,11 @@ class _Reader:
 
     def routes(self) -> Routes | None:
         """Compile the routes, from ROUTES_TOML or else the file that ROUTES_FILE names."""
-        text = os.environ.get("ROUTES_TOML", "").strip()
-        file = "ROUTES_TOML" if text else os.environ.get("ROUTES_FILE", "").strip() or "routes.toml"
+        text = self.text("ROUTES_TOML", None)
+        file = "ROUTES_TOML" if text else self.text("ROUTES_FILE", "routes.toml") or ""
         try:
             return load_routes(
-                text or Path(file).read_text(encoding="utf-8"), file=file, kinds=kinds()
+                text or Path(file).read_text(encoding="utf-8-sig"), file=file, kinds=kinds()
             )
         except RoutesError as error:
             self.problems += error.problems

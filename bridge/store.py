@@ -631,6 +631,7 @@ def _delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
         spent=int(kept.get("spent", 0)),
         first_attempt_at=_at(kept["first_ms"]) if "first_ms" in kept else None,
         asked=int(kept.get("asked", 0)),
+        asked_for=kept.get("asked_for"),  # type: ignore[arg-type]
         asked_since=_at(kept["asked_since_ms"]) if "asked_since_ms" in kept else None,
         held_ms=int(kept.get("held_ms", 0)),
         request=orjson.loads(kept["request"]) if "request" in kept else None,

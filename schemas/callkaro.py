@@ -84,7 +84,7 @@ class Gap(fields.Field["int | tuple[int, ...]"]):
     A list becomes a tuple; whether its length fits the redials is the schema's to judge.
     """
 
-    _minutes = Whole(0)
+    _minutes = Whole(0, 525_600)  # a year; a gap that long is a slip
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -180,8 +180,11 @@ def _json_problem(value: object, depth: int = 0) -> str | None:
     if depth > _DEEPEST:
         return f"must not be nested deeper than {_DEEPEST} levels"
     match value:
-        case None | bool() | int():
+        case None | bool():
             return None
+        case int():
+            # A record's text may become a number of any length; no reader of JSON has to take it.
+            return None if abs(value) < 2**63 else "must not hold a number of more than 64 bits"
         case str():
             return None if _is_unicode(value) else "must be Unicode text throughout"
         case float():

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 
 class Status(StrEnum):
@@ -100,8 +100,8 @@ class Delivery:
     """A delivery as it is stored. Times are aware UTC; order is its place in time, in us.
 
     lease is the number it was last claimed under. spent counts the attempts that count against
-    the cap; asked counts how often what it needs first (its CRM record, its campaign) was asked
-    for in vain, the first time at asked_since.
+    the cap; asked counts how often what it needs first was asked for in vain, the
+    first time at asked_since; asked_for says what that is.
     held_ms is how long it was held for calling hours. request is the wire body, unmasked; phone
     is the keyed hash of the number in it.
     """
@@ -123,6 +123,7 @@ class Delivery:
     spent: int = 0
     first_attempt_at: datetime | None = None
     asked: int = 0
+    asked_for: Literal["record", "campaign"] | None = None
     asked_since: datetime | None = None
     held_ms: int = 0
     request: Mapping[str, Any] | None = None

@@ -364,7 +364,7 @@ class SourceSchema(Schema):
             r"^[a-z][a-z0-9-]{0,39}\Z", error="must be small letters, digits and -"
         ),
     )
-    kind = fields.String(load_default="generic")
+    kind = fields.String()  # else the kind of that name, else generic
     auth = fields.String(validate=validate.OneOf(("token", "basic", "hmac", "standard")))
     header = fields.String(validate=validate.Length(1))
     hash = fields.String(validate=validate.OneOf(("sha1", "sha256", "sha512")))
@@ -445,9 +445,10 @@ def _load_sources(
         except ValidationError as error:
             problems += [f"{where}: {key}: {text}" for key, text in _flat_items(error.messages)]
             continue
-        kind = kinds.get(data["kind"])
+        kind_name = data.get("kind", data["name"] if data["name"] in kinds else "generic")
+        kind = kinds.get(kind_name)
         if kind is None:
-            problems.append(f"{where}: kind: there is no {data['kind']!r}; {_listed(kinds)}")
+            problems.append(f"{where}: kind: there is no {kind_name!r}; {_listed(kinds)}")
         elif data["name"] in sources:
             problems.append(f"{where}: name: another [[source]] has it already")
         else:

@@ -16,13 +16,14 @@ def wait_s(failed: int, dice: Dice, *, retry_after_s: float | None = None) -> fl
 
     Full jitter over 2 s doubling to 15 min: thousands that failed together come back apart.
     retry_after_s is what the other side asked for; it is honoured, plus up to 20 %, and the
-    longer of the two counts.
+    longer of the two counts. It is cut at GIVE_UP_AFTER: as a date it may lie in the year 9999.
     """
     ceiling = min(FIRST_S * 2.0 ** min(failed - 1, 20), LONGEST_S)
     drawn = dice() * ceiling
     if retry_after_s is None:
         return drawn
-    return max(drawn, retry_after_s * (1 + 0.2 * dice()))
+    asked = min(retry_after_s, GIVE_UP_AFTER.total_seconds())
+    return max(drawn, asked * (1 + 0.2 * dice()))
 
 
 def is_spent(spent: int, since: datetime | None, now: datetime) -> bool:

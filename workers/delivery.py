@@ -297,11 +297,17 @@ def settled(ready: Ready, reply: Reply, verdict: Verdict, began: datetime, dice:
                 to=Status.RETRYING, reason=Reason.ACCOUNT, fields=fields, wait_s=wait, **common
             )
         case Meaning.AGAIN:
-            if is_spent(delivery.spent + 1, delivery.first_attempt_at, began):
+            if is_spent(delivery.spent + 1, tried_since(delivery), began):
                 return Move(to=Status.FAILED, reason=Reason.GAVE_UP, **common)
             wait = wait_s(delivery.spent + 1, dice, retry_after_s=reply.retry_after_s)
             reason = Reason(verdict.why) if verdict.why else Reason.NO_ANSWER
             return Move(to=Status.RETRYING, reason=reason, wait_s=wait, **common)
+
+
+def tried_since(delivery: Delivery) -> datetime | None:
+    """Return when the first attempt was, later by what the delivery was held: that time is free."""
+    first = delivery.first_attempt_at
+    return None if first is None else first + timedelta(milliseconds=delivery.held_ms)
 
 
 def never_sent(ready: Ready, now: datetime, *, wait: float) -> tuple[Move, Move]:
@@ -358,8 +364,8 @@ def awaits_campaign(ready: Ready, key: str, now: datetime) -> Move:
 
 def record_missing(delivery: Delivery, now: datetime, dice: Dice) -> Move:
     """Return the move of a delivery whose record is not there: again for 2 minutes, then over."""
-    since = delivery.asked_since or now
-    if now - since >= RECORD_PATIENCE:
+    vain = Vain.of(delivery, "record", now)
+    if now - vain.since >= RECORD_PATIENCE:
         return Move(
             id=delivery.id,
             to=Status.SKIPPED,
@@ -367,36 +373,61 @@ def record_missing(delivery: Delivery, now: datetime, dice: Dice) -> Move:
             reason=Reason.RECORD_GONE,
             message="The CRM has no such record; it may have been deleted or merged.",
         )
-    left = (since + RECORD_PATIENCE - now).total_seconds()
-    wait = min(wait_s(delivery.asked + 1, dice) + 1, left)
+    left = (vain.since + RECORD_PATIENCE - now).total_seconds()
+    wait = min(wait_s(vain.asked, dice) + 1, left)
     return waits(
         delivery,
         max(wait, 0.5),
         message="The CRM does not have the record yet.",
-        fields=asked(delivery, since),
+        fields=vain.fields,
     )
 
 
-def record_unread(
-    delivery: Delivery, why: str, now: datetime, dice: Dice, *, retry_after_s: float | None
+def needs_more_time(
+    delivery: Delivery,
+    what: Literal["record", "campaign"],
+    why: str,
+    now: datetime,
+    dice: Dice,
+    *,
+    retry_after_s: float | None = None,
+    may_give_up: bool = True,
 ) -> Move:
-    """Return the move of a delivery whose CRM could not be read: again, for a day at the most."""
-    since = delivery.asked_since or now
-    if is_spent(0, since, now):
-        return Move(
-            id=delivery.id,
-            to=Status.FAILED,
-            lease=delivery.lease,
-            reason=Reason.GAVE_UP,
-            message=why,
-        )
-    wait = wait_s(delivery.asked + 1, dice, retry_after_s=retry_after_s)
-    return waits(delivery, wait, message=why, fields=asked(delivery, since))
+    """Return the move of a delivery that lacks its record or campaign: again, for a day at most."""
+    vain = Vain.of(delivery, what, now)
+    if may_give_up and is_spent(0, vain.since, now):
+        return failed(delivery, Reason.GAVE_UP, why)
+    wait = wait_s(vain.asked, dice, retry_after_s=retry_after_s)
+    return waits(delivery, wait, message=why, fields=vain.fields)
 
 
-def asked(delivery: Delivery, since: datetime) -> dict[str, str | int]:
-    """Return the fields that count the requests for a delivery's record."""
-    return {"asked": delivery.asked + 1, "asked_since_ms": int(since.timestamp() * 1000)}
+def failed(delivery: Delivery, reason: Reason, message: str) -> Move:
+    """Return the move of a delivery that can't be made."""
+    return Move(
+        id=delivery.id, to=Status.FAILED, lease=delivery.lease, reason=reason, message=message
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Vain:
+    """How often one thing was asked for in vain, this time included, and since when."""
+
+    what: Literal["record", "campaign"]
+    asked: int
+    since: datetime
+
+    @classmethod
+    def of(cls, delivery: Delivery, what: Literal["record", "campaign"], now: datetime) -> "Vain":
+        """Count on; a delivery that now lacks something else starts to count anew."""
+        if delivery.asked_for != what or delivery.asked_since is None:
+            return cls(what=what, asked=1, since=now)
+        return cls(what=what, asked=delivery.asked + 1, since=delivery.asked_since)
+
+    @property
+    def fields(self) -> dict[str, str | int]:
+        """Return it as the store keeps it."""
+        since_ms = int(self.since.timestamp() * 1000)
+        return {"asked": self.asked, "asked_for": self.what, "asked_since_ms": since_ms}
 
 
 # --- within ---------------------------------------------------------------------------------

@@ -22,21 +22,20 @@ from bridge import log
 from bridge.errors import StoreUnavailable
 from bridge.settings import Settings
 from bridge.store import Claim, Move, Store
-from schemas.delivery import Reason, Status
+from schemas.delivery import Reason
 from schemas.source import Source
 from schemas.verdict import Meaning, Verdict
-from workers.backoff import is_spent, wait_s
 from workers.callkaro import CallKaro
 from workers.crm import Crms, Records, Unread
 from workers.delivery import (
     Ready,
-    asked,
     awaits_campaign,
     begun,
+    failed,
+    needs_more_time,
     never_sent,
     prepare,
     record_missing,
-    record_unread,
     settled,
     waits,
 )
@@ -247,8 +246,9 @@ class Drain:
                 continue
             if isinstance(answer, Unread):
                 self._move(
-                    record_unread(
+                    needs_more_time(
                         claim.delivery,
+                        "record",
                         answer.message,
                         self._now(),
                         self._dice,
@@ -266,12 +266,10 @@ class Drain:
         except Exception as error:
             # One bad item never costs its neighbours: it is shown as failed; the log says where.
             logger.error("delivery.crashed", delivery=claim.delivery.id, exc_info=error)
-            prepared = Move(
-                id=claim.delivery.id,
-                to=Status.FAILED,
-                lease=claim.delivery.lease,
-                reason=Reason.BAD_REQUEST,
-                message="This record broke the bridge itself; the log says where.",
+            prepared = failed(
+                claim.delivery,
+                Reason.BAD_REQUEST,
+                "This record broke the bridge itself; the log says where.",
             )
         if isinstance(prepared, Move):
             self._move(prepared)
@@ -347,7 +345,7 @@ class Drain:
         if verdict.meaning is Meaning.REFUSED:
             message = f"Its campaign could not be created. {verdict.message}"
             for ready in self._awaiting.pop(key, []):
-                self._move(_failed(ready, Reason.REFUSED, message))
+                self._move(failed(ready.delivery, Reason.REFUSED, message))
         else:
             self._let_wait(
                 key,
@@ -376,17 +374,21 @@ class Drain:
         may_give_up: bool = True,
     ) -> None:
         """Let all that wait for a campaign look again later; wait None: by backoff."""
-        now = self._now()
         for ready in self._awaiting.pop(key, []):
-            delivery = ready.delivery
-            since = delivery.asked_since or now
-            if may_give_up and is_spent(0, since, now):
-                self._move(_failed(ready, Reason.GAVE_UP, message))
-            elif wait is not None:
-                self._move(waits(delivery, wait, message=message))
-            else:
-                backoff = wait_s(delivery.asked + 1, self._dice, retry_after_s=retry_after_s)
-                self._move(waits(delivery, backoff, message=message, fields=asked(delivery, since)))
+            if wait is not None:
+                self._move(waits(ready.delivery, wait, message=message))
+                continue
+            self._move(
+                needs_more_time(
+                    ready.delivery,
+                    "campaign",
+                    message,
+                    self._now(),
+                    self._dice,
+                    retry_after_s=retry_after_s,
+                    may_give_up=may_give_up,
+                )
+            )
 
     # --- send, settle -------------------------------------------------------------------------
 
@@ -508,13 +510,3 @@ def _batches(claims: list[Claim], source: Source) -> Iterator[list[Claim]]:
     size = source.kind.hydration.batch if source.kind.hydration else 1
     for start in range(0, len(claims), size):
         yield claims[start : start + size]
-
-
-def _failed(ready: Ready, reason: Reason, message: str) -> Move:
-    return Move(
-        id=ready.delivery.id,
-        to=Status.FAILED,
-        lease=ready.delivery.lease,
-        reason=reason,
-        message=message,
-    )

@@ -1,0 +1,60 @@
+"""The status diagram, against DESIGN's own table."""
+
+import pytest
+
+from schemas.delivery import MOVES, SETTLED, Reason, Status, may_come_from
+
+# DESIGN.md, "Status of a delivery, and the only moves", as far as the service makes them itself:
+# from -> to. What a person does (any settled one -> queued) goes another way.
+TABLE = {
+    "queued": "sending held skipped failed cancelled",
+    "held": "queued skipped cancelled",
+    "sending": "delivered retrying failed unknown",
+    "retrying": "sending held skipped failed cancelled",
+    "unknown": "delivered failed",
+    "delivered": "cancelled",
+    "skipped": "",
+    "failed": "",
+    "cancelled": "",
+}
+ALL = {str(status) for status in Status}
+
+
+@pytest.mark.parametrize("start", TABLE)
+@pytest.mark.parametrize("end", TABLE)
+def test_a_delivery_moves_only_as_the_design_says(start, end):
+    allowed = (
+        end in TABLE[start].split()
+        or end == "delivered"  # proof of acceptance, in any status
+        or start == end in ("queued", "retrying")  # waiting where it stands is no move
+    )
+    assert (start in may_come_from(Status(end))) is allowed
+
+
+def test_the_table_has_every_status_and_no_other():
+    assert set(TABLE) == ALL == {str(status) for status in MOVES}
+
+
+@pytest.mark.parametrize("end", sorted(ALL - {"delivered", "failed"}))
+def test_nothing_leads_out_of_unknown_but_evidence_or_a_person(end):
+    assert "unknown" not in may_come_from(Status(end))
+
+
+@pytest.mark.parametrize("settled", sorted(SETTLED - {Status.DELIVERED}))
+def test_what_is_settled_stays_unless_acceptance_is_proved(settled):
+    ends = {end for end in Status if settled in may_come_from(end)}
+    assert ends == {Status.DELIVERED}
+
+
+def test_a_request_may_only_go_out_from_where_it_was_surely_not_accepted():
+    assert may_come_from(Status.SENDING) == {"queued", "retrying"}
+
+
+def test_unknown_can_only_follow_a_request():
+    assert may_come_from(Status.UNKNOWN) == {"sending"}
+
+
+def test_statuses_and_reasons_are_words_that_stand_in_urls():
+    words = [*map(str, Status), *map(str, Reason)]
+    assert all(word.replace("_", "").isalpha() and word.islower() for word in words)
+    assert len(set(words)) == len(words)

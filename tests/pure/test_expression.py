@@ -1,0 +1,229 @@
+"""Expressions of routes.toml: what they read, when they hold, and that errors quote no data."""
+
+import traceback
+
+import jmespath
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.expression import Expression, ExpressionError
+
+SECRET = "Asha of Bengaluru"
+
+
+@pytest.mark.parametrize(
+    ("text", "reads"),
+    [
+        ("phone", {("phone",)}),
+        ("properties.phone", {("properties", "phone")}),
+        (
+            "properties.phone || properties.mobilephone",
+            {("properties", "phone"), ("properties", "mobilephone")},
+        ),
+        ('properties."Lead Source"', {("properties", "Lead Source")}),
+        ("properties | phone", {("properties", "phone")}),
+        ("@.properties.phone", {("properties", "phone")}),
+        ("(properties).phone", {("properties", "phone")}),
+        ("!properties.opt_out", {("properties", "opt_out")}),
+        (
+            "properties.a == 'x' && properties.b != properties.c",
+            {("properties", "a"), ("properties", "b"), ("properties", "c")},
+        ),
+        ("not_null(properties.a, properties.b)", {("properties", "a"), ("properties", "b")}),
+        (
+            "join(' ', [properties.first, properties.last])",
+            {("properties", "first"), ("properties", "last")},
+        ),
+        ("properties.[first, last]", {("properties", "first"), ("properties", "last")}),
+        ("{name: properties.first, town: city}", {("properties", "first"), ("city",)}),
+        ("phones[0].number", {("phones", "number")}),
+        ("phones[0]", {("phones",)}),
+        ("phones[?primary].number", {("phones", "number"), ("phones", "number", "primary")}),
+        ("phones[].number | [0]", {("phones", "number")}),
+        ("phones[:2]", {("phones",)}),
+        ("sort_by(properties.calls, &at)[0]", {("properties", "calls")}),
+        ("`7`", set()),
+        ("'constant'", set()),
+        ("@", set()),
+    ],
+)
+def test_an_expression_knows_the_paths_it_reads(text, reads):
+    found = Expression.of(text).paths
+    assert reads <= found
+    # What comes on top is a start of a path, or what a function reads of each thing in a list.
+    starts = {path[:end] for path in reads for end in range(1, len(path))}
+    assert found - reads <= starts | {("at",)}
+
+
+@pytest.mark.parametrize(
+    ("value", "holds"),
+    [
+        (None, False),
+        (False, False),
+        ("", False),
+        ([], False),
+        ({}, False),
+        (True, True),
+        (0, True),  # JMESPath: a number is true, whatever it is
+        (0.0, True),
+        ("0", True),
+        ("false", True),
+        (" ", True),
+        ([None], True),
+        ({"": None}, True),
+    ],
+)
+def test_it_holds_as_jmespath_means_it(value, holds):
+    assert Expression.of("x").holds({"x": value}) is holds
+    assert Expression.of("x && `1` || `0`").search({"x": value}) == int(holds)
+    assert Expression.of("!x").holds({"x": value}) is not holds
+
+
+@pytest.mark.parametrize("data", [None, [], {}, "text", 7, True, [1, {"x": 2}]])
+def test_what_is_not_there_is_none_and_does_not_hold(data):
+    expression = Expression.of("a.b.c")
+    assert expression.search(data) is None
+    assert expression.holds(data) is False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "length(name, name)",
+        "contain(name, 'x')",
+        "starts_with(name)",
+        "sum()",
+        "properties[?no_such(name)]",
+        "a || {b: no_such(c)}",
+        "sort_by(a, &no_such(b))",
+    ],
+)
+def test_a_function_that_does_not_exist_or_lacks_an_argument_is_found_at_the_boot(text):
+    with pytest.raises(ExpressionError, match=r"no_such|contain|argument"):
+        Expression.of(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "   ",
+        "a ||",
+        "a[",
+        "a.",
+        "foo bar",
+        "a = b",
+        "'open",
+        '"open',
+        "{a:}",
+        "\x00",
+        "é",
+        "a[" + "9" * 5000 + "]",
+        "a." + "9" * 5000,
+        "(" * 5000 + "a" + ")" * 5000,
+        "`" + "[" * 50_000 + "`",
+    ],
+)
+def test_what_does_not_compile_is_one_line(text):
+    with pytest.raises(ExpressionError) as caught:
+        Expression.of(text)
+    assert str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "abs(name)",
+        "length(`5`)",
+        "sum(list)",
+        "join(', ', list)",
+        "to_number(name) > `1` || avg(list) > `1`",
+        "sort(list)",
+        "max_by(people, &name) && abs(name)",
+        "starts_with(list, 'x')",
+        "list[::0]",
+    ],
+)
+def test_an_error_over_a_record_names_the_expression_and_quotes_no_data(text):
+    data = {"name": SECRET, "list": [SECRET, 1, None], "people": [{"name": SECRET}]}
+    with pytest.raises(ExpressionError) as caught:
+        Expression.of(text).search(data)
+    assert text in str(caught.value)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.__cause__ is None
+
+
+def test_it_shows_its_text_and_equals_what_has_the_same():
+    expression = Expression.of("a.b")
+    assert repr(expression) == "Expression(text='a.b')"
+    assert expression == Expression.of("a.b")
+    assert expression != Expression.of("a.c")
+    assert hash(expression) == hash(Expression.of("a.b"))
+
+
+TOKENS = st.sampled_from(
+    [
+        "a",
+        "b",
+        ".",
+        "|",
+        "||",
+        "&&",
+        "!",
+        "==",
+        "!=",
+        "<",
+        "[",
+        "]",
+        "{",
+        "}",
+        "(",
+        ")",
+        ",",
+        ":",
+        "@",
+        "&",
+        "*",
+        "?",
+        "0",
+        "-1",
+        "'x'",
+        '"q"',
+        "`1`",
+        "`[`",
+        "length(",
+        "sum(",
+        "to_number(",
+        "sort_by(",
+        "no_such(",
+        "[?",
+        "[]",
+        "[*",
+        "[0]",
+        "[::2]",
+    ]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner),
+    max_leaves=8,
+)
+
+
+# A literal that is no JSON (`lead`) is taken for a string, and jmespath would rather it were not.
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+@settings(derandomize=True, max_examples=250, deadline=None)
+@given(st.lists(TOKENS, max_size=9).map(" ".join), JSON)
+def test_whatever_is_written_over_whatever_data_only_an_expression_error_comes_out(text, data):
+    try:
+        expression = Expression.of(text)
+    except ExpressionError:
+        return
+    assert all(isinstance(name, str) for path in expression.paths for name in path)
+    try:
+        found = expression.search(data)
+    except ExpressionError:
+        return
+    assert expression.holds(data) is bool(jmespath.search("!!@", found))

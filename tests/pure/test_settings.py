@@ -1,0 +1,538 @@
+"""The environment: what is read, and that all that is wrong is named at once, unquoted."""
+
+import os
+
+import pytest
+from makers import CALL, NUMBER, call_route
+
+from bridge.errors import SettingsError
+from bridge.settings import Settings, redis_url_from_env
+from schemas.hours import ALWAYS, parse_window
+
+NEEDED = {
+    "REDIS_URL": "redis://localhost:6379/0",
+    "API_TOKEN": "api-token",
+    "CALLKARO_API_KEY": "callkaro-key",
+    "ROUTES_TOML": CALL,
+}
+
+
+@pytest.fixture
+def env(monkeypatch, tmp_path):
+    """Sets variables (None: unset) in an environment that has nothing but what is needed."""
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+    def set_all(**variables: str | None) -> None:
+        for name, value in {**NEEDED, **variables}.items():
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, value)
+
+    set_all()
+    return set_all
+
+
+def wrong() -> list[str]:
+    """Return what from_env() says is wrong, a line each."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env()
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith("  - ") for line in lines)
+    return [line.removeprefix("  - ") for line in lines]
+
+
+# --- what is read ---------------------------------------------------------------------------
+
+
+def test_what_is_not_set_has_the_designed_default(env):
+    settings = Settings.from_env()
+    assert (settings.redis_url, settings.api_tokens, settings.callkaro_api_key) == (
+        "redis://localhost:6379/0",
+        ("api-token",),
+        "callkaro-key",
+    )
+    shown = {
+        name: getattr(settings, name)
+        for name in (
+            "port",
+            "public_url",
+            "proxy_hops",
+            "callkaro_base_url",
+            "callkaro_timezone",
+            "callkaro_webhook_tokens",
+            "max_rate",
+            "worker_threads",
+            "default_region",
+            "dry_run",
+            "allow_numbers",
+            "retention_days",
+            "dedupe_days",
+            "log_level",
+        )
+    }
+    assert shown == {
+        "port": 8000,
+        "public_url": None,
+        "proxy_hops": 0,
+        "callkaro_base_url": "https://api.callkaro.ai",
+        "callkaro_timezone": "Asia/Kolkata",
+        "callkaro_webhook_tokens": (),
+        "max_rate": 0,
+        "worker_threads": 64,
+        "default_region": "IN",
+        "dry_run": False,
+        "allow_numbers": None,
+        "retention_days": 30,
+        "dedupe_days": 30,
+        "log_level": "INFO",
+    }
+    assert settings.calling_hours == parse_window("09:00-21:00")
+    assert set(settings.secrets.values()) == {()}
+
+
+def test_the_defaults_of_the_dataclass_are_those_of_the_environment(env):
+    read = Settings.from_env()
+    bare = Settings(
+        redis_url=read.redis_url,
+        api_tokens=read.api_tokens,
+        callkaro_api_key=read.callkaro_api_key,
+        routes=read.routes,
+        secrets=read.secrets,
+        variables=read.variables,
+    )
+    assert bare == read
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "attribute", "value"),
+    [
+        (
+            "REDIS_URL",
+            "rediss://:pw@cache.example:6380",
+            "redis_url",
+            "rediss://:pw@cache.example:6380",
+        ),
+        ("REDIS_URL", "unix:///run/redis.sock", "redis_url", "unix:///run/redis.sock"),
+        ("API_TOKEN", "new, old", "api_tokens", ("new", "old")),
+        ("API_TOKEN", " a ,, b, ", "api_tokens", ("a", "b")),
+        ("CALLKARO_API_KEY", " key ", "callkaro_api_key", "key"),
+        ("PORT", "1", "port", 1),
+        ("PORT", "65535", "port", 65_535),
+        ("PUBLIC_URL", "https://bridge.example/", "public_url", "https://bridge.example"),
+        ("PUBLIC_URL", "http://[::1]:8000", "public_url", "http://[::1]:8000"),
+        ("PROXY_HOPS", "1", "proxy_hops", 1),
+        (
+            "CALLKARO_BASE_URL",
+            "http://localhost:9000/",
+            "callkaro_base_url",
+            "http://localhost:9000",
+        ),
+        ("CALLKARO_TIMEZONE", "UTC", "callkaro_timezone", "UTC"),
+        ("CALLKARO_TIMEOUT_S", "7.5", "callkaro_timeout_s", 7.5),
+        ("CALLKARO_MAX_RATE", "0.5", "max_rate", 0.5),
+        ("WORKER_THREADS", "8", "worker_threads", 8),
+        ("DEFAULT_REGION", "gb", "default_region", "GB"),
+        ("CALLING_HOURS", "10:00-19:00", "calling_hours", parse_window("10:00-19:00")),
+        ("CALLING_HOURS", "always", "calling_hours", ALWAYS),
+        ("DRY_RUN", "true", "dry_run", True),
+        ("DRY_RUN", "1", "dry_run", True),
+        ("DRY_RUN", "no", "dry_run", False),
+        ("DRY_RUN", "0", "dry_run", False),
+        (
+            "ALLOW_NUMBERS",
+            f"{NUMBER}, +91 98765 43211",
+            "allow_numbers",
+            frozenset({NUMBER, "+919876543211"}),
+        ),
+        ("RETENTION_DAYS", "1", "retention_days", 1),
+        ("DEDUPE_DAYS", "365", "dedupe_days", 365),
+        ("LOG_LEVEL", "debug", "log_level", "DEBUG"),
+    ],
+)
+def test_a_variable_is_read(env, name, raw, attribute, value):
+    env(**{name: raw})
+    assert getattr(Settings.from_env(), attribute) == value
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PORT",
+        "PUBLIC_URL",
+        "PROXY_HOPS",
+        "CALLKARO_BASE_URL",
+        "CALLKARO_TIMEZONE",
+        "CALLKARO_TIMEOUT_S",
+        "CALLKARO_WEBHOOK_TOKEN",
+        "CALLKARO_MAX_RATE",
+        "WORKER_THREADS",
+        "DEFAULT_REGION",
+        "CALLING_HOURS",
+        "DRY_RUN",
+        "ALLOW_NUMBERS",
+        "RETENTION_DAYS",
+        "DEDUPE_DAYS",
+        "LOG_LEVEL",
+        "GENERIC_WEBHOOK_SECRET",
+        "HUBSPOT_API_URL",
+    ],
+)
+@pytest.mark.parametrize("empty", ["", "   "])
+def test_an_empty_variable_is_one_that_is_not_set(env, name, empty):
+    bare = Settings.from_env()
+    env(**{name: empty})
+    assert Settings.from_env() == bare
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "API_TOKEN", "CALLKARO_API_KEY"])
+@pytest.mark.parametrize("empty", [None, "", "  "])
+def test_what_must_be_set_is_missed(env, name, empty):
+    env(**{name: empty})
+    assert wrong() == [f"{name}: is not set"]
+
+
+def test_a_token_of_commas_is_no_token(env):
+    env(API_TOKEN=" , ,")
+    assert wrong() == ["API_TOKEN: is not set"]
+
+
+def test_all_that_is_missing_is_named_at_once(env):
+    env(**dict.fromkeys(NEEDED))
+    found = wrong()
+    assert [line.partition(":")[0] for line in found] == [
+        "routes.toml",
+        "REDIS_URL",
+        "API_TOKEN",
+        "CALLKARO_API_KEY",
+    ]
+    assert "ROUTES_TOML" in found[0]
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "attribute", "value"),
+    [
+        ("CALLKARO_API_KEY", "from-a-file\n", "callkaro_api_key", "from-a-file"),
+        ("API_TOKEN", "new,\nold\n", "api_tokens", ("new", "old")),
+        ("REDIS_URL", "redis://elsewhere:6379\n", "redis_url", "redis://elsewhere:6379"),
+        ("PORT", "9000\n", "port", 9000),
+        ("DRY_RUN", "true\n", "dry_run", True),
+        ("CALLKARO_MAX_RATE", "2.5\n", "max_rate", 2.5),
+        ("CALLING_HOURS", "always\n", "calling_hours", ALWAYS),
+    ],
+)
+def test_a_variable_can_be_a_file(env, tmp_path, name, text, attribute, value):
+    (tmp_path / "value").write_text(text)
+    env(**{name: None, f"{name}_FILE": str(tmp_path / "value")})
+    assert getattr(Settings.from_env(), attribute) == value
+
+
+def test_a_sources_secret_can_be_a_file(env, tmp_path):
+    (tmp_path / "value").write_text("one, two\n")
+    env(GENERIC_WEBHOOK_SECRET_FILE=str(tmp_path / "value"))
+    assert Settings.from_env().secrets["generic"] == ("one", "two")
+
+
+def test_an_empty_file_is_one_that_is_not_set(env, tmp_path):
+    (tmp_path / "value").write_text("\n")
+    env(CALLKARO_API_KEY=None, CALLKARO_API_KEY_FILE=str(tmp_path / "value"))
+    assert wrong() == ["CALLKARO_API_KEY: is not set"]
+
+
+@pytest.mark.parametrize("path", ["no-such-file", ".", "file/below", "x" * 5000, "bytes"])
+def test_a_file_that_cannot_be_read_is_named_by_its_variable(env, tmp_path, path):
+    (tmp_path / "file").write_text("value")
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    env(CALLKARO_API_KEY=None, CALLKARO_API_KEY_FILE=path)
+    [problem] = wrong()
+    assert problem.startswith("CALLKARO_API_KEY: ")
+    assert "CALLKARO_API_KEY_FILE" in problem
+    assert "xxx" not in problem  # whoever gave the key itself instead of a path
+
+
+# --- what is wrong --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("REDIS_URL", "cache.sekret.example"),
+        ("REDIS_URL", "http://:sekret@localhost"),
+        ("REDIS_URL", "redis://"),
+        ("REDIS_URL", "redis://:sekret@[localhost"),
+        ("REDIS_URL", "redis://localhost:sekret"),
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "sekret"),
+        ("PORT", "80.5"),
+        ("PORT", "9" * 5000),
+        ("PUBLIC_URL", "bridge.sekret.example"),
+        ("PUBLIC_URL", "ftp://sekret"),
+        ("PUBLIC_URL", "https://"),
+        ("PUBLIC_URL", "https://[sekret"),
+        ("PROXY_HOPS", "-1"),
+        ("CALLKARO_BASE_URL", "api.sekret.ai"),
+        ("CALLKARO_TIMEZONE", "Asia/Sekret"),
+        ("CALLKARO_TIMEZONE", "Asia"),
+        ("CALLKARO_TIMEZONE", "../sekret"),
+        ("CALLKARO_TIMEOUT_S", "0"),
+        ("CALLKARO_TIMEOUT_S", "21"),
+        ("CALLKARO_TIMEOUT_S", "nan"),
+        ("CALLKARO_TIMEOUT_S", "15 s"),
+        ("CALLKARO_MAX_RATE", "-1"),
+        ("CALLKARO_MAX_RATE", "inf"),
+        ("WORKER_THREADS", "0"),
+        ("WORKER_THREADS", "many"),
+        ("DEFAULT_REGION", "India"),
+        ("DEFAULT_REGION", "91"),
+        ("DEFAULT_REGION", "UK"),  # it is GB, and no number would ever be one of UK's
+        ("CALLING_HOURS", "9-21"),
+        ("CALLING_HOURS", "21:00-09:00"),
+        ("DRY_RUN", "sekret"),
+        ("ALLOW_NUMBERS", "98765 43210"),
+        ("ALLOW_NUMBERS", f"{NUMBER}, sekret"),
+        ("RETENTION_DAYS", "0"),
+        ("RETENTION_DAYS", "30d"),
+        ("DEDUPE_DAYS", "-30"),
+        ("LOG_LEVEL", "sekret"),
+        ("HUBSPOT_API_URL", "api.sekret.com"),
+        ("ZOHO_ACCOUNTS_URL", "accounts.sekret.in"),
+    ],
+)
+def test_a_bad_value_is_named_by_its_variable_and_not_quoted(env, name, raw):
+    env(**{name: raw})
+    [problem] = wrong()
+    assert problem.startswith(f"{name}: ")
+    assert "sekret" not in problem.lower()
+    assert len(problem) < 200
+
+
+def test_all_that_is_wrong_is_named_at_once(env):
+    env(
+        REDIS_URL="nowhere",
+        API_TOKEN="",
+        PORT="x",
+        DRY_RUN="maybe",
+        CALLING_HOURS="late",
+        ALLOW_NUMBERS="me",
+        ROUTES_TOML=call_route('wehn = "a"\ndelay = "soon"'),
+    )
+    found = wrong()
+    assert {line.partition(":")[0] for line in found} == {
+        "REDIS_URL",
+        "API_TOKEN",
+        "PORT",
+        "DRY_RUN",
+        "CALLING_HOURS",
+        "ALLOW_NUMBERS",
+        "ROUTES_TOML",
+    }
+    assert len(found) == 8
+
+
+# --- routes ---------------------------------------------------------------------------------
+
+
+def test_the_routes_are_those_of_the_file_unless_their_text_is_given(env, tmp_path):
+    (tmp_path / "routes.toml").write_text(CALL.replace("call new leads", "by default"))
+    (tmp_path / "own.toml").write_text(CALL.replace("call new leads", "own file"))
+
+    def named() -> list[str]:
+        return [route.name for route in Settings.from_env().routes.routes]
+
+    env(ROUTES_TOML=None)
+    assert named() == ["by default"]
+    env(ROUTES_TOML="  ", ROUTES_FILE="")
+    assert named() == ["by default"]
+    env(ROUTES_TOML=None, ROUTES_FILE=str(tmp_path / "own.toml"))
+    assert named() == ["own file"]
+    env(ROUTES_TOML=CALL, ROUTES_FILE=str(tmp_path / "own.toml"))
+    assert named() == ["call new leads"]
+
+
+@pytest.mark.parametrize("path", ["no-such.toml", ".", "bytes.toml"])
+def test_a_routes_file_that_cannot_be_read_says_what_to_do(env, tmp_path, path):
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    env(ROUTES_TOML=None, ROUTES_FILE=path)
+    [problem] = wrong()
+    assert problem.startswith(f"{path}: can't be read")
+    assert "ROUTES_FILE" in problem
+    assert "ROUTES_TOML" in problem
+
+
+def test_mistakes_in_the_routes_are_told_under_where_they_stand(env, tmp_path):
+    env(ROUTES_TOML=call_route('wehn = "a"'))
+    assert wrong() == ["ROUTES_TOML: route 'call new leads': wehn: Unknown field."]
+    (tmp_path / "own.toml").write_text(call_route('wehn = "a"'))
+    env(ROUTES_TOML=None, ROUTES_FILE="own.toml")
+    assert wrong() == ["own.toml: route 'call new leads': wehn: Unknown field."]
+
+
+# --- sources --------------------------------------------------------------------------------
+
+PORTALS = '[[source]]\nname = "hubspot-2"\nkind = "hubspot"\n[[source]]\nname = "website"\n'
+
+
+def test_secrets_and_variables_are_by_source(env):
+    env(
+        ROUTES_TOML=PORTALS + CALL,
+        HUBSPOT_WEBHOOK_SECRET="first",
+        HUBSPOT_2_WEBHOOK_SECRET="second-new, second-old",
+        WEBSITE_WEBHOOK_SECRET="web",
+        HUBSPOT_ACCESS_TOKEN="pat-1",
+        HUBSPOT_2_ACCESS_TOKEN="pat-2",
+        HUBSPOT_2_API_URL="http://localhost:9000/",
+        ZOHO_ACCOUNTS_URL="https://accounts.zoho.in/",
+        ZOHO_CLIENT_ID="id",
+    )
+    settings = Settings.from_env()
+    assert settings.secrets == {
+        "generic": (),
+        "hubspot": ("first",),
+        "hubspot-2": ("second-new", "second-old"),
+        "website": ("web",),
+        "zoho": (),
+    }
+    assert settings.variables == {
+        "generic": {},
+        "hubspot": {"ACCESS_TOKEN": "pat-1", "API_URL": "https://api.hubapi.com"},
+        "hubspot-2": {"ACCESS_TOKEN": "pat-2", "API_URL": "http://localhost:9000"},
+        "website": {},
+        "zoho": {"ACCOUNTS_URL": "https://accounts.zoho.in", "CLIENT_ID": "id"},
+    }
+
+
+def test_a_secret_that_can_never_prove_anything_is_told_without_quoting_it(env):
+    env(
+        ROUTES_TOML='[[source]]\nname = "a"\nauth = "basic"\n'
+        '[[source]]\nname = "b-2"\nauth = "standard"\n' + CALL,
+        A_WEBHOOK_SECRET="sekret-without-user",
+        B_2_WEBHOOK_SECRET="whsec_sekret!",
+    )
+    found = wrong()
+    assert [line.partition(":")[0] for line in found] == ["A_WEBHOOK_SECRET", "B_2_WEBHOOK_SECRET"]
+    assert "sekret" not in " ".join(found)
+
+
+def test_no_secret_is_in_its_repr(env):
+    env(
+        REDIS_URL="redis://:sekret@localhost",
+        API_TOKEN="sekret",
+        CALLKARO_API_KEY="sekret",
+        CALLKARO_WEBHOOK_TOKEN="sekret",
+        GENERIC_WEBHOOK_SECRET="sekret",
+        HUBSPOT_ACCESS_TOKEN="sekret",
+        ZOHO_REFRESH_TOKEN="sekret",
+        ALLOW_NUMBERS=NUMBER,
+    )
+    shown = repr(Settings.from_env())
+    assert "sekret" not in shown
+    assert NUMBER not in shown
+    assert "worker_threads=64" in shown
+
+
+# --- warnings -------------------------------------------------------------------------------
+
+
+def test_all_in_order_is_no_warning(env):
+    env(GENERIC_WEBHOOK_SECRET="s")
+    assert Settings.from_env().warnings() == []
+
+
+def test_no_route_at_all_is_a_warning(env):
+    env(ROUTES_TOML="# none yet")
+    assert Settings.from_env().warnings() == [
+        "there is no [[route]]: every event will be kept as unrouted"
+    ]
+
+
+def test_a_routed_source_without_a_secret_is_a_warning_with_the_variables_name(env):
+    env(
+        ROUTES_TOML=PORTALS
+        + CALL.replace('"generic"', '"hubspot-2"')
+        + CALL.replace("call new leads", "other")
+    )
+    assert Settings.from_env().warnings() == [
+        "source 'generic' has routes but GENERIC_WEBHOOK_SECRET is not set: its URL answers 404",
+        "source 'hubspot-2' has routes but HUBSPOT_2_WEBHOOK_SECRET is not set: "
+        "its URL answers 404",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "given", "missing"),
+    [
+        ("hubspot", {}, "HUBSPOT_ACCESS_TOKEN"),
+        ("hubspot", {"HUBSPOT_ACCESS_TOKEN": "t"}, None),
+        ("hubspot-2", {"HUBSPOT_ACCESS_TOKEN": "t"}, "HUBSPOT_2_ACCESS_TOKEN"),
+        (
+            "zoho",
+            {},
+            "ZOHO_ACCOUNTS_URL, ZOHO_CLIENT_ID, ZOHO_CLIENT_SECRET, ZOHO_REFRESH_TOKEN",
+        ),
+        (
+            "zoho",
+            {"ZOHO_CLIENT_ID": "i", "ZOHO_CLIENT_SECRET": "s", "ZOHO_REFRESH_TOKEN": "r"},
+            "ZOHO_ACCOUNTS_URL",
+        ),
+        (
+            "zoho",
+            {
+                "ZOHO_CLIENT_ID": "i",
+                "ZOHO_CLIENT_SECRET": "s",
+                "ZOHO_REFRESH_TOKEN": "r",
+                "ZOHO_ACCOUNTS_URL": "https://accounts.zoho.in",
+            },
+            None,
+        ),
+    ],
+)
+def test_what_is_missing_to_fetch_records_is_a_warning(env, source, given, missing):
+    secret = f"{source.upper().replace('-', '_')}_WEBHOOK_SECRET"
+    env(ROUTES_TOML=PORTALS + CALL.replace('"generic"', f'"{source}"'), **{secret: "s"}, **given)
+    expected = [f"source '{source}' can't fetch full records: {missing} not set"]
+    assert Settings.from_env().warnings() == (expected if missing else [])
+
+
+def test_what_calls_nobody_is_a_warning(env):
+    env(GENERIC_WEBHOOK_SECRET="s", DRY_RUN="true", ALLOW_NUMBERS=NUMBER)
+    found = Settings.from_env().warnings()
+    assert found == [
+        "DRY_RUN is on: nobody is called",
+        "ALLOW_NUMBERS is set: only 1 number(s) are called",
+    ]
+
+
+# --- for commands that can do without ---------------------------------------------------------
+
+
+def test_what_a_command_does_not_need_may_be_missing(env):
+    env(**dict.fromkeys(NEEDED))
+    settings = Settings.from_env(needs=frozenset())
+    assert settings.routes.routes == ()
+    assert not settings.api_tokens
+    assert not settings.callkaro_api_key
+
+
+def test_what_a_command_does_not_need_is_still_told_where_it_is_wrong(env):
+    env(**dict.fromkeys(NEEDED))
+    env(REDIS_URL="nowhere", PORT="x", CALLKARO_API_KEY=None)
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(needs=frozenset({"ROUTES"}))
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
+        "  - REDIS_URL",
+        "  - PORT",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "url"), [("redis://h:1/0", "redis://h:1/0"), ("nowhere", None), (None, None)]
+)
+def test_where_redis_is_can_be_known_whatever_else_is_wrong(env, raw, url):
+    env(**{**dict.fromkeys(NEEDED), "REDIS_URL": raw, "PORT": "x"})
+    assert redis_url_from_env() == url
