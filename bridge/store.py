@@ -186,8 +186,8 @@ class Store:
         with self._reached():
             rung, *answers = self._accept(args=[orjson.dumps(described), routes, *records])
         return bool(rung), [
-            _accepted(event, deliveries, answer)
-            for (event, deliveries), answer in zip(events, answers, strict=True)
+            _accepted(event, deliveries, answer, one["status"])
+            for (event, deliveries), answer, one in zip(events, answers, described, strict=True)
         ]
 
     def check_room(self) -> None:
@@ -533,20 +533,23 @@ def _described(event: Event, deliveries: Sequence[NewDelivery]) -> dict[str, Any
     }
 
 
-def _accepted(event: Event, deliveries: Sequence[NewDelivery], answer: Any) -> Accepted:
+def _accepted(
+    event: Event, deliveries: Sequence[NewDelivery], answer: Any, status: EventStatus
+) -> Accepted:
+    """Return what accept.lua's answer says; status is what a new event was stored with."""
     if answer == 0:
         return Accepted(
             event_id=event.id,
-            status=EventStatus(_described(event, deliveries)["status"]),
+            status=status,
             duplicate=False,
             deliveries=tuple(
                 DeliveryRef(id=d.id, route=d.route, status=Status.QUEUED) for d in deliveries
             ),
         )
-    first, status, *flat = answer
+    first, first_status, *flat = answer
     return Accepted(
         event_id=first,
-        status=EventStatus(status),
+        status=EventStatus(first_status),
         duplicate=True,
         deliveries=tuple(
             DeliveryRef(id=flat[i], route=flat[i + 1], status=flat[i + 2])

@@ -102,7 +102,7 @@ def refs(deliveries: Iterable[DeliveryRef], base: str) -> list[dict[str, str]]:
 def base_url() -> str:
     """Return the address that whoever asks can reach us under."""
     public: str | None = current_app.config["PUBLIC_URL"]
-    return public or request.host_url.rstrip("/")
+    return public or f"{request.scheme}://{request.host}"
 
 
 def unavailable(error: StoreUnavailable, status: int = 503) -> Response:

@@ -478,19 +478,23 @@ class CampaignAnswerSchema(AnswerSchema):
     batch_id = AnswerId(allow_none=True)
 
 
+_CALL_ANSWER: Final = CallAnswerSchema()
+_CAMPAIGN_ANSWER: Final = CampaignAnswerSchema()
+
+
 def read_call_answer(body: object) -> CallAccepted | Refused | Unreadable:
     """Read the decoded body of an answer to POST /call/outbound; its HTTP status is not judged.
 
     Refused only if the status is "error" and no id is given, accepted only if it is "done" or
     "success" and one is; all else is unreadable, and so an outcome that nobody knows.
     """
-    found = _read(CallAnswerSchema(), ("call_sid", "call_id"), body)
+    found = _read(_CALL_ANSWER, ("call_sid", "call_id"), body)
     return CallAccepted(call_sid=found) if isinstance(found, str) else found
 
 
 def read_campaign_answer(body: object) -> CampaignAccepted | Refused | Unreadable:
     """Read the decoded body of an answer to a campaign's creation, as read_call_answer() does."""
-    found = _read(CampaignAnswerSchema(), ("batch_id",), body)
+    found = _read(_CAMPAIGN_ANSWER, ("batch_id",), body)
     return CampaignAccepted(batch_id=found) if isinstance(found, str) else found
 
 

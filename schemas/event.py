@@ -1,6 +1,5 @@
 """An event: one thing that happened in a source. Fields are named as in CloudEvents."""
 
-import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,13 +21,13 @@ class EventStatus(StrEnum):
 
 
 def derive_id(*parts: str) -> str:
-    """Return the id that these parts always yield: 26 characters of a-z and 2-7.
+    """Return the id that these parts always yield: 26 characters of 0-9 and a-f.
 
     Derived, not drawn: a resend, a second web process and a replay all arrive at the same id,
     so none of them can add anything.
     """
-    digest = hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16)
-    return base64.b32encode(digest.digest()).decode("ascii").rstrip("=").lower()
+    digest = hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=13)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

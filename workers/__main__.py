@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import FrameType
+from typing import NoReturn
 
 from rq import Worker
 
@@ -35,6 +36,7 @@ RESTART_LONGEST_S = 10.0
 STEADY_S = 60.0  # a worker that lived this long is started again at once
 WORKER_TTL_S = 30  # RQ blocks for this less 15 s, and does its own maintenance in between
 MAINTENANCE_S = 15
+STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Supervisor:
@@ -54,7 +56,7 @@ class Supervisor:
         """Work until told to stop. Returns the exit code."""
         os.set_blocking(self._wake, False)
         signal.set_wakeup_fd(self._wake)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOPS:
             signal.signal(number, self._stop)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         tick = Tick(self.settings)
@@ -91,8 +93,7 @@ class Supervisor:
                 self._plan_restart(status)
         is_wanted = not self.stopping and not self.worker_pid and may_start
         if is_wanted and time.monotonic() >= self._start_after:
-            self._started_at = time.monotonic()
-            self.worker_pid = self._fork()
+            self._start_worker()
 
     def _plan_restart(self, status: int) -> None:
         if self.stopping:
@@ -103,15 +104,23 @@ class Supervisor:
         self._start_after = time.monotonic() + wait_s
         logger.warning("worker.died", status=os.waitstatus_to_exitcode(status), restart_in_s=wait_s)
 
-    def _fork(self) -> int:
+    def _start_worker(self) -> None:
+        """Fork the worker; no stop may come before both sides of the fork are ready for it."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        self._started_at = time.monotonic()
         pid = os.fork()
-        if pid:
-            return pid
+        if not pid:
+            self._be_worker()
+        self.worker_pid = pid
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+
+    def _be_worker(self) -> NoReturn:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            for number in (*STOPS, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
             end_with_parent()
             self.lifeline.hold()
             work(self.settings)

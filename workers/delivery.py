@@ -33,6 +33,7 @@ from workers.http import Reply
 ROUTE_CHECK = timedelta(minutes=1)  # how often a delivery without a route looks for one
 CAMPAIGN_CHECK = timedelta(minutes=1)  # the campaign's arrival wakes it; this is for a lost wake
 RECORD_PATIENCE = timedelta(minutes=2)  # how long a record that isn't there is asked for again
+CALL, V1, V2 = OutboundCallSchema(), CampaignV1Schema(), CampaignV2Schema()  # made once: 70 us each
 ANSWER_CHARS = 2000  # of CallKaro's answer, kept with the attempt
 # An account that is refused spends no attempt, so their number has no end. From here on the last
 # one kept is written over.
@@ -165,7 +166,7 @@ def map_call(route: Route, data: Any, settings: Settings, delivery_id: str) -> d
             )
     except ValidationError as error:
         raise _bad_request(ValidationError({"schedule_at": error.messages})) from None
-    return _wire_body(OutboundCallSchema(), mapped)
+    return _wire_body(CALL, mapped)
 
 
 def map_campaign(route: Route, data: Any) -> dict[str, Any]:
@@ -173,8 +174,8 @@ def map_campaign(route: Route, data: Any) -> dict[str, Any]:
     mapped = mapped_fields(route, data)
     if _is_blank(mapped.get("agent_id")):
         mapped.pop("agent_id", None)
-        return _wire_body(CampaignV2Schema(), mapped)
-    return _wire_body(CampaignV1Schema(), mapped)
+        return _wire_body(V2, mapped)
+    return _wire_body(V1, mapped)
 
 
 def mapped_fields(route: Route, data: Any) -> dict[str, Any]:

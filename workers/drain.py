@@ -216,7 +216,7 @@ class Drain:
             if event and event.hydrate and event.subject and source and source.kind.hydration:
                 thin[source.name, event.hydrate].append(claim)
             else:
-                self._prepare(claim, event.data if event else None)
+                self._prepare(claim)
         for (name, crm_object), group in thin.items():
             source = self.settings.routes.sources[name]
             for batch in _batches(group, source):
@@ -258,10 +258,12 @@ class Drain:
             elif (record := answer.found.get(str(claim.event.subject))) is None:
                 self._move(record_missing(claim.delivery, self._now(), self._dice))
             else:
-                self._prepare(claim, hydration.merge(claim.event.data, record))
+                self._prepare(claim, partial(hydration.merge, claim.event.data, record))
 
-    def _prepare(self, claim: Claim, data: Any) -> None:
+    def _prepare(self, claim: Claim, whole: Callable[[], Any] | None = None) -> None:
+        """Prepare a delivery; whole makes its data whole, None: the event's own is complete."""
         try:
+            data = whole() if whole else claim.event and claim.event.data
             prepared = prepare(claim, data, self.settings, self._now())
         except Exception as error:
             # One bad item never costs its neighbours: it is shown as failed; the log says where.
@@ -422,8 +424,8 @@ class Drain:
         if answer == "ok":
             self.tally.attempts += 1
             self._submit(
-                partial(self.callkaro.post, ready.to, ready.body, start_by=start_by),
-                partial(self._answered, ready, now),
+                partial(self._attempt, ready, now, start_by),
+                partial(self._answered, ready),
             )
         elif answer.startswith("wait "):
             self._no_start_before = time.monotonic() + int(answer[5:]) / 1000
@@ -434,9 +436,8 @@ class Drain:
             self._held -= 1
             logger.info("delivery.lost_lease", delivery=ready.delivery.id, answer=answer)
 
-    def _answered(self, ready: Ready, began: datetime, answer: tuple[Reply, Verdict]) -> None:
-        reply, verdict = answer
-        self._heard = verdict
+    def _attempt(self, ready: Ready, began: datetime, start_by: float) -> tuple[Verdict, Move]:
+        reply, verdict = self.callkaro.post(ready.to, ready.body, start_by=start_by)
         move = settled(ready, reply, verdict, began, self._dice)
         logger.info(
             "delivery.attempted",
@@ -449,6 +450,11 @@ class Drain:
             error=reply.error,
             retry_in_s=None if move.wait_s is None else round(move.wait_s, 1),
         )
+        return verdict, move
+
+    def _answered(self, ready: Ready, answer: tuple[Verdict, Move]) -> None:
+        verdict, move = answer
+        self._heard = verdict
         if ready.makes and verdict.meaning is Meaning.ACCEPTED and verdict.id:
             # Kept before the delivery is settled: a crash between the two then loses no campaign.
             self._chores.append(partial(self._made, ready.makes, verdict.id, ready.body, move))

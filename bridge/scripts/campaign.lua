@@ -11,7 +11,10 @@ redis.call('DEL', P .. 'campaign-lock:' .. ARGV[1])
 local now = math.floor(now_us() / 1000)
 local waiting = redis.call('SMEMBERS', P .. 'awaiting:' .. ARGV[1])
 for _, id in ipairs(waiting) do
-  if redis.call('ZSCORE', P .. 'due', id) then redis.call('ZADD', P .. 'due', now, id) end
+  if redis.call('ZSCORE', P .. 'due', id) then
+    redis.call('ZADD', P .. 'due', now, id)
+    redis.call('HSET', P .. 'delivery:' .. id, 'next_ms', string.format('%.0f', now))
+  end
 end
 redis.call('DEL', P .. 'awaiting:' .. ARGV[1])
 return redis.call('HGET', key, 'batch_id')

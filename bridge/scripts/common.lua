@@ -16,9 +16,12 @@ end
 
 -- The timeline is a line a change: "<ms> <status> <reason>". Cut at 8 kB: a delivery that changes
 -- more often than that is in a loop, and its first changes tell more than its last ones.
+local function noted(timeline, now_ms, status, reason)
+  if #timeline > 8000 then return timeline end
+  return timeline .. string.format('%.0f %s %s\n', now_ms, status, reason or '')
+end
+
 local function note(key, now_ms, status, reason)
-  local lines = redis.call('HGET', key, 'timeline') or ''
-  if #lines > 8000 then return end
-  local line = string.format('%.0f %s %s', now_ms, status, reason or '')
-  redis.call('HSET', key, 'timeline', lines .. line .. '\n')
+  local timeline = redis.call('HGET', key, 'timeline') or ''
+  redis.call('HSET', key, 'timeline', noted(timeline, now_ms, status, reason))
 end

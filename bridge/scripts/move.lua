@@ -27,36 +27,36 @@ end
 
 local function move(m)
   local key = P .. 'delivery:' .. m.id
-  local found = redis.call('HMGET', key, 'status', 'lease', 'order', 'reason')
-  local status, order = found[1], found[3]
+  local found = redis.call('HMGET', key, 'status', 'lease', 'order', 'reason', 'timeline')
+  local status, order, reason, timeline = found[1], found[3], found[4] or nil, found[5] or ''
   if not status then return 'gone' end
-  if m.attempt then
+  if m.attempt and m.to ~= 'sending' then
     -- Evidence is never thrown away, not even that of a worker that lost its lease.
-    if m.to ~= 'sending' then
-      redis.call('HSET', key, 'attempt:' .. m.attempt.number, m.attempt.record)
-    end
+    redis.call('HSET', key, 'attempt:' .. m.attempt.number, m.attempt.record)
   end
-  if m.lease and tonumber(found[2]) ~= m.lease then
-    if m.to ~= 'delivered' then return 'stale' end
-  end
+  if m.lease and tonumber(found[2]) ~= m.lease and m.to ~= 'delivered' then return 'stale' end
   if not m.from[status] then return 'refused ' .. status end
+
+  local write = {'status', m.to}  -- one HSET for all: a command each was a third of the work
+  local function set(field, value)
+    write[#write + 1] = field
+    write[#write + 1] = value
+  end
   if m.to == 'sending' then
     local ends = tonumber(redis.call('ZSCORE', P .. 'leased', m.id) or '0')
     if ends - now < m.needs_ms then return 'late' end
     local wait = rate_wait_ms()
     if wait > 0 then return 'wait ' .. wait end
-    redis.call('HSET', key, 'attempt:' .. m.attempt.number, m.attempt.record)
+    set('attempt:' .. m.attempt.number, m.attempt.record)
   else
     redis.call('ZREM', P .. 'leased', m.id)
   end
-  redis.call('HDEL', key, 'reason', 'message', 'next_ms')
-  redis.call('HSET', key, 'status', m.to)
-  if m.reason then redis.call('HSET', key, 'reason', m.reason) end
-  if m.message then redis.call('HSET', key, 'message', m.message) end
-  for field, value in pairs(m.set or {}) do redis.call('HSET', key, field, value) end
-  if m.to == 'held' then redis.call('HSET', key, 'held_since_ms', string.format('%.0f', now)) end
+  if m.reason then set('reason', m.reason) end
+  if m.message then set('message', m.message) end
+  for field, value in pairs(m.set or {}) do set(field, value) end
+  if m.to == 'held' then set('held_since_ms', string.format('%.0f', now)) end
   if m.phone then
-    redis.call('HSET', key, 'phone', m.phone)
+    set('phone', m.phone)
     redis.call('ZADD', P .. 'deliveries:phone:' .. m.phone, order, m.id)
   end
   if m.awaits then
@@ -64,15 +64,21 @@ local function move(m)
     redis.call('EXPIRE', P .. 'awaiting:' .. m.awaits, 86400)  -- it looks again by itself, too
   end
   local due = m.due_ms or (m.wait_ms and now + m.wait_ms)
+  -- The campaign may have come since the worker looked, and then nobody would wake it.
+  if m.awaits and redis.call('EXISTS', P .. 'campaign:' .. m.awaits) == 1 then due = now end
   if due then
     local due_text = string.format('%.0f', due)
-    redis.call('HSET', key, 'next_ms', due_text)
+    set('next_ms', due_text)
     redis.call('ZADD', P .. 'due', due_text, m.id)
   else
     redis.call('ZREM', P .. 'due', m.id)
   end
+  if status ~= m.to or reason ~= m.reason then
+    set('timeline', noted(timeline, now, m.to, m.reason))
+  end
   index_status(m.id, order, status, m.to)
-  if status ~= m.to or (found[4] or nil) ~= m.reason then note(key, now, m.to, m.reason) end
+  redis.call('HDEL', key, 'reason', 'message', 'next_ms')
+  redis.call('HSET', key, unpack(write))
   return 'ok'
 end
 

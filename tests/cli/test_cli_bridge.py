@@ -136,7 +136,7 @@ def test_status_tells_the_story_of_an_event_and_of_a_delivery(
     assert overview.exit_code == 0, overview.output
     assert "delivered" in overview.stdout
     sent = cli("send", "website", SAMPLES / "website.json", "--url", url, env=SECRETS).stdout
-    event_id, delivery_id = re.findall(r"\b[a-z2-7]{26}\b", sent)
+    event_id, delivery_id = re.findall(r"\b[0-9a-f]{26}\b", sent)
     event = cli("status", event_id, "--url", url, env=SECRETS)
     assert event.exit_code == 0, event.output
     assert "form.submitted" in event.stdout

@@ -1,0 +1,115 @@
+"""The load: whole requests, made before the clock starts, over connections that stay open.
+
+One thread and epoll, nothing but send and receive: on the machine that it was written on it takes
+a third of a core at what the floor can do. How busy it was is part of every result.
+"""
+
+import gc
+import select
+import socket
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import quantiles
+
+from bench.processes import HOST, BenchError
+
+CONNECTIONS = 32
+SILENCE_S = 15.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Load:
+    """What came of one round of load. errors: answers that were not 202; busy: of one core."""
+
+    requests: int
+    wall_s: float
+    p50_ms: float
+    p99_ms: float
+    errors: int
+    busy: float
+
+    @property
+    def per_s(self) -> float:
+        """Return requests a second."""
+        return self.requests / self.wall_s
+
+
+class _Connection:
+    """One connection, with at most one request on it."""
+
+    __slots__ = ("began", "received", "sock", "wanted")
+
+    def __init__(self, port: int) -> None:
+        self.sock = socket.create_connection((HOST, port), SILENCE_S)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.began = 0.0
+        self.received = b""
+        self.wanted = 0  # bytes of the whole answer; 0: its head is not complete
+
+    def post(self, request: bytes) -> None:
+        self.received = b""
+        self.wanted = 0
+        self.began = time.perf_counter()
+        self.sock.sendall(request)
+
+    def read(self) -> bool:
+        """Take in what came. Returns whether the answer is whole."""
+        part = self.sock.recv(262_144)
+        if not part:
+            raise BenchError("The server closed a connection in the middle of an answer.")
+        self.received = self.received + part if self.received else part
+        if not self.wanted:
+            head, end, _ = self.received.partition(b"\r\n\r\n")
+            if not end:
+                return False
+            length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+            self.wanted = len(head) + 4 + int(length)
+        return len(self.received) >= self.wanted
+
+
+def run(port: int, requests: Sequence[bytes]) -> Load:
+    """Post them all, one at a time on each of 32 connections, as fast as answers come."""
+    connections = [_Connection(port) for _ in range(CONNECTIONS)]
+    try:
+        gc.disable()
+        return _run({each.sock.fileno(): each for each in connections}, requests)
+    finally:
+        gc.enable()
+        for each in connections:
+            each.sock.close()
+
+
+def _run(connections: dict[int, _Connection], requests: Sequence[bytes]) -> Load:
+    took: list[float] = []
+    statuses: Counter[bytes] = Counter()
+    left = iter(requests)
+    with select.epoll() as epoll:
+        for fd in connections:
+            epoll.register(fd, select.EPOLLIN)
+        began, cpu_began = time.perf_counter(), time.process_time()
+        for connection, first in zip(connections.values(), left, strict=False):
+            connection.post(first)
+        while len(took) < len(requests):
+            events = epoll.poll(SILENCE_S)
+            if not events:
+                raise BenchError(f"No answer for {SILENCE_S:.0f} s.")
+            for fd, _ in events:
+                connection = connections[fd]
+                if connection.read():
+                    took.append(time.perf_counter() - connection.began)
+                    statuses[connection.received[9:12]] += 1
+                    if request := next(left, None):
+                        connection.post(request)
+        wall_s = time.perf_counter() - began
+        cpu_s = time.process_time() - cpu_began
+    cuts = quantiles(took, n=100)
+    return Load(
+        requests=len(took),
+        wall_s=wall_s,
+        p50_ms=cuts[49] * 1000,
+        p99_ms=cuts[98] * 1000,
+        errors=len(took) - statuses[b"202"],
+        busy=cpu_s / wall_s,
+    )

@@ -1,0 +1,216 @@
+"""Fixtures for everybody: a real Valkey, stand-in APIs, the web process, a drain, a bridge."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from support import ALL_ROUTES, API_TOKEN, SECRETS, Bridge, Valkey, Web
+
+from bridge import log
+from bridge.app import create_app
+from bridge.settings import Settings
+from bridge.store import Store, connect
+from schemas.crm import kinds
+from schemas.hours import ALWAYS
+from schemas.route import load_routes
+from simulator import Simulator
+from workers.callkaro import CallKaro
+from workers.crm import Crms
+from workers.drain import Drain, Tally
+from workers.http import Http
+
+MakeSettings = Callable[..., Settings]
+RunDrain = Callable[..., Tally]
+StartBridge = Callable[..., Bridge]
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """The Valkey of this run, so no other data is in reach."""
+    server = Valkey(tmp_path_factory.mktemp("valkey"))
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def redis_url(valkey: Valkey) -> str:
+    """The address of an empty Redis."""
+    with redis.Redis.from_url(valkey.url) as client:
+        client.config_set("maxmemory", 0)
+        client.flushall()
+    return valkey.url
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[Store]:
+    client = connect(redis_url)
+    with client:
+        yield Store(client)
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture(autouse=True)
+def _usual_logs() -> Iterator[None]:
+    """Undo what log.configure() does to the whole process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def make_settings(redis_url: str, simulator: Simulator) -> MakeSettings:
+    """Build settings against the test's own Valkey and simulator; any field can be overridden."""
+
+    def make(routes_toml: str = ALL_ROUTES, **overrides: Any) -> Settings:
+        assert overrides.keys() <= {field.name for field in fields(Settings)}
+        usual: dict[str, Any] = {
+            "redis_url": redis_url,
+            "api_tokens": (API_TOKEN,),
+            "callkaro_api_key": "a-key",
+            "callkaro_base_url": simulator.url,
+            "callkaro_timeout_s": 10.0,
+            "worker_threads": 8,
+            "calling_hours": ALWAYS,
+            "secrets": {name: (secret,) for name, secret in SECRETS.items()},
+            "variables": {
+                "hubspot": {"ACCESS_TOKEN": "a-token", "API_URL": simulator.url},
+                "zoho": {
+                    "ACCOUNTS_URL": simulator.url,
+                    "CLIENT_ID": "a-client",
+                    "CLIENT_SECRET": "its-secret",
+                    "REFRESH_TOKEN": "a-refresh-token",
+                },
+            },
+        }
+        routes = load_routes(routes_toml, file="routes.toml", kinds=kinds())
+        return Settings(routes=routes, **{**usual, **overrides})
+
+    return make
+
+
+@pytest.fixture
+def settings(make_settings: MakeSettings) -> Settings:
+    return make_settings()
+
+
+@pytest.fixture
+def open_web() -> Callable[[Settings], Web]:
+    """Open the web process of these settings."""
+    return lambda settings: Web(create_app(settings).test_client())
+
+
+@pytest.fixture
+def web(open_web: Callable[[Settings], Web], settings: Settings) -> Web:
+    return open_web(settings)
+
+
+def is_idle(store: Store) -> bool:
+    """Tell whether nothing is due now and nothing is in a drain's hands."""
+    due_s = store.next_due_s()
+    return (due_s is None or due_s > 0) and not store.redis.zcard("bridge:leased")
+
+
+@pytest.fixture
+def run_drain() -> RunDrain:
+    """Run a drain in this process until nothing is due.
+
+    dice says how long what failed waits: 0 is not at all, 0.99 nearly as long as it may be.
+    A drain lingers a moment once it is idle; to spare that, it is told to stop then.
+    """
+    log.configure("INFO", process="test")
+
+    def run(settings: Settings, *, dice: float = 0.99, **options: Any) -> Tally:
+        client = connect(settings.redis_url)
+        store = Store(client, max_rate=settings.max_rate)
+        callkaro = CallKaro(
+            Http(timeout_s=settings.callkaro_timeout_s),
+            base_url=settings.callkaro_base_url,
+            api_key=settings.callkaro_api_key,
+        )
+        crms = Crms(Http(timeout_s=10.0), store, settings)
+        options = {"should_stop": lambda: is_idle(store), **options}
+        with client:
+            return Drain(store, settings, callkaro, crms, dice=lambda: dice, **options).run()
+
+    return run
+
+
+def variables_of(url: str) -> dict[str, str]:
+    """Return the environment that says where CallKaro and the CRMs are, and who we are there."""
+    return {
+        "CALLKARO_API_KEY": "a-key",
+        "CALLKARO_BASE_URL": url,
+        "HUBSPOT_ACCESS_TOKEN": "a-token",
+        "HUBSPOT_API_URL": url,
+        "ZOHO_ACCOUNTS_URL": url,
+        "ZOHO_CLIENT_ID": "a-client",
+        "ZOHO_CLIENT_SECRET": "its-secret",
+        "ZOHO_REFRESH_TOKEN": "a-refresh-token",
+        "ZOHO_API_URL": url,
+    }
+
+
+@pytest.fixture(scope="session")
+def shared_web(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+    """The web process of all bridges that don't ask for their own; it calls nobody itself."""
+    folder = tmp_path_factory.mktemp("web")
+    (folder / "routes.toml").write_text(ALL_ROUTES, "utf-8")
+    environment = {
+        **variables_of("http://127.0.0.1:9"),
+        "REDIS_URL": valkey.url,
+        "ROUTES_FILE": str(folder / "routes.toml"),
+    }
+    bridge = Bridge(folder, environment)
+    try:
+        yield bridge.start_web()
+    finally:
+        bridge.stop()
+
+
+@pytest.fixture
+def start_bridge(
+    request: pytest.FixtureRequest, redis_url: str, simulator: Simulator, tmp_path: Path
+) -> Iterator[StartBridge]:
+    """Start a bridge of gunicorn and `python -m workers`, with these variables."""
+    started: list[Bridge] = []
+
+    def start(
+        routes_toml: str = ALL_ROUTES, *, own_web: bool = False, **environment: str
+    ) -> Bridge:
+        assert own_web or routes_toml == ALL_ROUTES
+        folder = tmp_path / f"bridge-{len(started)}"
+        folder.mkdir()
+        (folder / "routes.toml").write_text(routes_toml, "utf-8")
+        usual = {
+            **variables_of(simulator.url),
+            "REDIS_URL": redis_url,
+            "ROUTES_FILE": str(folder / "routes.toml"),
+            "WORKER_THREADS": "8",
+        }
+        shared = None if own_web else request.getfixturevalue("shared_web")
+        bridge = Bridge(folder, {**usual, **environment}, shared=shared)
+        started.append(bridge)
+        return bridge.start()
+
+    yield start
+    simulator.state.behave_normally()
+    for bridge in started:
+        bridge.stop()
+
+
+@pytest.fixture
+def bridge(start_bridge: StartBridge) -> Bridge:
+    return start_bridge()

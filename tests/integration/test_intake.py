@@ -1,0 +1,602 @@
+"""The intake and the API through the web process: signed requests against a real Valkey."""
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from support import (
+    API_TOKEN,
+    CALL_BACK,
+    SECRETS,
+    WEBSITE,
+    Web,
+    free_port,
+    keys_of,
+    lead,
+    notification,
+    route,
+    signed,
+    zoho_notification,
+)
+
+from bridge.settings import MAX_BODY_BYTES, Settings
+from bridge.store import Store
+from simulator import Simulator
+
+OpenWeb = Callable[[Settings], Web]
+MakeSettings = Callable[..., Settings]
+COUNTED = ("accepted", "duplicates", "unrouted", "unreadable")
+
+
+def counts(answer: Any) -> tuple[int, ...]:
+    return tuple(answer.json[name] for name in COUNTED)
+
+
+# --- taken in -----------------------------------------------------------------------------------
+
+
+def test_the_counts_add_up_and_every_status_url_works(web: Web) -> None:
+    known = notification("101")
+    web.post("hubspot", known)
+    batch = [
+        notification("102"),
+        known,
+        notification("103", changeSource="IMPORT"),
+        notification("104", subscriptionType="company.creation"),
+        {"subscriptionType": "contact.creation", "portalId": 62515},
+        "no object at all",
+    ]
+
+    answer = web.post("hubspot", batch)
+
+    assert answer.status_code == 202
+    assert counts(answer) == (1, 1, 2, 2)
+    assert sum(counts(answer)) == len(answer.json["events"]) == len(batch)
+    for event in answer.json["events"]:
+        shown = web.get(urlsplit(event["status_url"]).path)
+        assert shown.status_code == 200
+        assert (shown.json["id"], shown.json["status"]) == (event["id"], event["status"])
+        assert shown.json["deliveries"] == event["deliveries"]
+        for delivery in event["deliveries"]:
+            shown = web.get(urlsplit(delivery["status_url"]).path)
+            assert shown.status_code == 200
+            assert shown.json["id"] == delivery["id"]
+            assert (shown.json["status"], shown.json["route"]) == ("queued", "call new leads")
+    assert all(
+        event["status_url"].startswith("http://localhost/") for event in answer.json["events"]
+    )
+
+
+def test_status_urls_start_with_the_public_url(
+    make_settings: MakeSettings, open_web: OpenWeb
+) -> None:
+    web = open_web(make_settings(public_url="https://bridge.example"))
+    body = json.dumps(notification()).encode()
+    headers = signed("hubspot", body, "https://bridge.example/webhooks/hubspot")
+
+    answer = web.client.post("/webhooks/hubspot", data=body, headers=headers)
+
+    assert answer.status_code == 202
+    [event] = answer.json["events"]
+    assert event["status_url"] == f"https://bridge.example/api/events/{event['id']}"
+
+
+def test_a_resend_is_a_duplicate_with_the_first_ids(web: Web, store: Store) -> None:
+    first = notification()
+    resent = {**first, "attemptNumber": 3}
+
+    before = web.post("hubspot", [first])
+    kept = keys_of(store)
+    after = web.post("hubspot", [resent])
+
+    assert (counts(before), counts(after)) == ((1, 0, 0, 0), (0, 1, 0, 0))
+    [first_event], [second_event] = before.json["events"], after.json["events"]
+    assert (first_event["duplicate"], second_event["duplicate"]) == (False, True)
+    assert second_event == {**first_event, "duplicate": True}
+    assert keys_of(store) == kept
+
+
+def test_equal_bytes_without_an_id_are_one_event(web: Web) -> None:
+    form = {"event_type": "form.submitted", "phone": "+919876543210"}
+
+    assert counts(web.post("website", form)) == (1, 0, 0, 0)
+    assert counts(web.post("website", form)) == (0, 1, 0, 0)
+    assert counts(web.post("website", {**form, "phone": "+919876543211"})) == (1, 0, 0, 0)
+
+
+def test_an_idempotency_key_tells_a_resend_from_a_new_form(web: Web) -> None:
+    body = json.dumps({"phone": "+919876543210"}).encode()
+    headers = signed("website", body, "")
+
+    def post(key: str) -> tuple[int, ...]:
+        sent = {**headers, "Idempotency-Key": key}
+        return counts(web.client.post("/webhooks/website", data=body, headers=sent))
+
+    assert post("one") == (1, 0, 0, 0)
+    assert post("one") == (0, 1, 0, 0)
+    assert post("two") == (1, 0, 0, 0)
+
+
+def test_a_zoho_form_and_a_zoho_notification_are_taken_in(web: Web) -> None:
+    form = web.client.post(
+        f"/webhooks/zoho?token={SECRETS['zoho']}",
+        data={"id": "5725767000000411001", "Phone": "+91 98765 43213"},
+    )
+    told = web.client.post(
+        "/webhooks/zoho", json=zoho_notification("5725767000000411001", "5725767000000411002")
+    )
+
+    assert (form.status_code, told.status_code) == (202, 202)
+    assert counts(form) == (1, 0, 0, 0)
+    assert counts(told) == (2, 0, 0, 0)
+    shown = web.get(f"/api/events/{told.json['events'][0]['id']}").json
+    assert shown["type"] == "lead.created"
+    assert "token" not in json.dumps(shown)
+
+
+def test_several_routes_may_want_one_event(make_settings: MakeSettings, open_web: OpenWeb) -> None:
+    routes = (
+        CALL_BACK + route("another") + route("a third", event="form.*") + route("none", event="x")
+    )
+    web = open_web(make_settings(routes))
+
+    answer = web.post("website", lead())
+
+    assert counts(answer) == (1, 0, 0, 0)
+    [event] = answer.json["events"]
+    assert [one["route"] for one in event["deliveries"]] == ["call back", "another", "a third"]
+    assert len({one["id"] for one in event["deliveries"]}) == 3
+
+
+def test_a_list_of_forms_is_an_event_each(web: Web) -> None:
+    assert counts(web.post("website", [lead(), lead(), "no form"])) == (2, 0, 0, 1)
+    assert counts(web.post("website", [])) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [
+        ("contact.*", {"contact.creation"}),
+        ("*", {"contact.creation"}),
+        ("contact.deleted", {"contact.deletion"}),
+        ("contact.merged", {"contact.merge"}),
+        ("contact.privacy_deleted", {"contact.privacyDeletion"}),
+    ],
+)
+def test_a_glob_never_calls_because_of_a_deletion(
+    make_settings: MakeSettings, open_web: OpenWeb, pattern: str, wanted: set[str]
+) -> None:
+    web = open_web(make_settings(route(source="hubspot", event=pattern)))
+    words = ["contact.creation", "contact.deletion", "contact.merge", "contact.privacyDeletion"]
+
+    called = {word for word in words if web.send("hubspot", notification(subscriptionType=word))}
+
+    assert called == wanted
+
+
+def test_a_glob_may_make_a_campaign_because_of_a_deletion(
+    make_settings: MakeSettings, open_web: OpenWeb
+) -> None:
+    campaign = {"name": '{ value = "Gone" }'}
+    routes = route(source="hubspot", event="contact.*", to="campaign", request=campaign)
+    web = open_web(make_settings(routes))
+
+    assert len(web.send("hubspot", notification(subscriptionType="contact.deletion"))) == 1
+
+
+def test_match_and_when_are_asked_at_the_intake(
+    make_settings: MakeSettings, open_web: OpenWeb
+) -> None:
+    keys = {"match": "\"city == 'Pune'\"", "when": "\"consent == 'yes'\""}
+    web = open_web(make_settings(WEBSITE + route(**keys)))
+
+    assert counts(web.post("website", lead(city="Pune", consent="yes"))) == (1, 0, 0, 0)
+    assert counts(web.post("website", lead(city="Pune", consent="no"))) == (0, 0, 1, 0)
+    assert counts(web.post("website", lead(city="Delhi", consent="yes"))) == (0, 0, 1, 0)
+
+
+def test_when_waits_for_the_record_of_a_thin_event(web: Web) -> None:
+    assert counts(web.post("hubspot", notification())) == (1, 0, 0, 0)
+
+
+def test_a_condition_that_breaks_on_the_data_is_seen_on_the_delivery(
+    make_settings: MakeSettings, open_web: OpenWeb
+) -> None:
+    web = open_web(make_settings(WEBSITE + route(when='"length(phone) > `5`"')))
+
+    assert counts(web.post("website", lead(phone=5))) == (1, 0, 0, 0)
+
+
+def test_a_delay_says_when_it_is_looked_at(make_settings: MakeSettings, open_web: OpenWeb) -> None:
+    web = open_web(make_settings(WEBSITE + route(delay='"2m"')))
+
+    [delivery] = web.send("website", lead())
+
+    shown = web.get(f"/api/deliveries/{delivery}").json
+    waits = instant(shown["next_attempt_at"]) - instant(shown["created_at"])
+    assert waits.total_seconds() == 120
+
+
+def instant(text: str) -> datetime:
+    assert text.endswith("Z")
+    return datetime.fromisoformat(text)
+
+
+# --- refused ------------------------------------------------------------------------------------
+
+
+def test_a_forged_stale_or_unsigned_request_is_refused_and_leaves_no_trace(
+    web: Web, store: Store
+) -> None:
+    body = json.dumps(notification()).encode()
+    url = "http://localhost/webhooks/hubspot"
+    now_ms = int(time.time() * 1000)
+    good = signed("hubspot", body, url)
+    forged = [
+        {"Content-Type": "application/json"},
+        signed("hubspot", body, url, secret="another-secret"),
+        signed("hubspot", body, url, at_ms=now_ms - 301_000),
+        signed("hubspot", body, url, at_ms=now_ms + 301_000),
+        signed("hubspot", body, "http://elsewhere/webhooks/hubspot"),
+        signed("hubspot", body + b" ", url),
+        {**good, "X-HubSpot-Signature-v3": ""},
+    ]
+
+    answers = [
+        web.client.post("/webhooks/hubspot", data=body, headers=headers) for headers in forged
+    ]
+    answers.append(web.post("website", lead(), secret="another-secret"))
+    answers.append(web.post("zoho", {"Phone": "+919876543210"}, secret="another-token"))
+    answers.append(web.client.post("/webhooks/zoho", json={"token": "another-token"}))
+
+    assert {answer.status_code for answer in answers} == {401}
+    assert {answer.json["error"] for answer in answers} == {"bad_signature"}
+    assert keys_of(store) == set()
+    assert web.client.post("/webhooks/hubspot", data=body, headers=good).status_code == 202
+
+
+def test_a_body_that_can_not_be_read_tells_a_stranger_nothing(web: Web) -> None:
+    assert web.post("website", b"{", secret="another-secret").status_code == 401
+    assert web.post("website", b"{").status_code == 400
+
+
+def test_an_unknown_source_and_one_without_a_secret_are_not_there(
+    make_settings: MakeSettings, open_web: OpenWeb, store: Store
+) -> None:
+    web = open_web(make_settings(secrets={"website": (SECRETS["website"],), "zoho": ()}))
+
+    answers = [
+        web.post(source, lead(), secret="a-secret") for source in ("zoho", "hubspot", "no-such")
+    ]
+
+    assert {answer.status_code for answer in answers} == {404}
+    assert len({answer.text for answer in answers}) == 1
+    assert keys_of(store) == set()
+
+
+def test_any_of_several_secrets_will_do(make_settings: MakeSettings, open_web: OpenWeb) -> None:
+    web = open_web(make_settings(secrets={"website": ("a-new-secret", SECRETS["website"])}))
+
+    assert web.post("website", lead()).status_code == 202
+    assert web.post("website", lead(), secret="a-new-secret").status_code == 202
+    assert web.post("website", lead(), secret="").status_code == 401
+
+
+def test_a_source_with_basic_auth_takes_its_user_and_password(
+    make_settings: MakeSettings, open_web: OpenWeb
+) -> None:
+    source = '[[source]]\nname = "forms"\nauth = "basic"\n\n'
+    routes = source + route(source="forms", request={"to_number": '"p"', "agent_id": '"a"'})
+    web = open_web(make_settings(routes, secrets={"forms": ("user:password",)}))
+
+    def post(login: str) -> int:
+        headers = {"Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
+        status: int = web.client.post("/webhooks/forms", json={}, headers=headers).status_code
+        return status
+
+    assert (post("user:password"), post("user:wrong")) == (202, 401)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "word"),
+    [
+        (b"{", "application/json", 400, "bad_payload"),
+        (b"", "application/json", 400, "bad_payload"),
+        (b'{"a": NaN}', "application/json", 400, "bad_payload"),
+        (b"[" * 100 + b"]" * 100, "application/json", 400, "bad_payload"),
+        (b"a,b\n1,2\n", "text/csv", 415, "unsupported_media"),
+        (b"<a/>", "application/xml", 415, "unsupported_media"),
+        (b'"' + b"x" * MAX_BODY_BYTES + b'"', "application/json", 413, "too_large"),
+    ],
+    ids=["broken", "empty", "NaN", "deep", "csv", "xml", "large"],
+)
+def test_a_body_that_can_not_be_taken_is_refused(
+    web: Web, store: Store, body: bytes, content_type: str, status: int, word: str
+) -> None:
+    answer = web.post("website", body, content_type=content_type)
+
+    assert (answer.status_code, answer.json["error"]) == (status, word)
+    assert answer.json["message"]
+    assert keys_of(store) == set()
+
+
+def test_one_broken_item_costs_its_neighbours_nothing(web: Web) -> None:
+    good = [notification("101"), notification("102")]
+    broken = {**notification("103"), "occurredAt": "yesterday"}
+
+    answer = web.post("hubspot", [good[0], broken, good[1]])
+
+    assert counts(answer) == (2, 0, 0, 1)
+    [bad] = [one for one in answer.json["events"] if one["status"] == "unreadable"]
+    assert bad["deliveries"] == []
+    shown = web.get(f"/api/events/{bad['id']}").json
+    assert "occurredAt" in shown["problem"]
+    assert shown["data"]["occurredAt"] == "yesterday"
+
+
+def test_what_no_route_wants_is_kept_and_shown(web: Web) -> None:
+    answer = web.post("website", lead(event_type="form.opened"))
+
+    assert counts(answer) == (0, 0, 1, 0)
+    [event] = answer.json["events"]
+    shown = web.get(f"/api/events/{event['id']}").json
+    assert (shown["status"], shown["type"], shown["deliveries"]) == ("unrouted", "form.opened", [])
+
+
+# --- the store away -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def away(make_settings: MakeSettings, open_web: OpenWeb) -> Web:
+    return open_web(make_settings(redis_url=f"redis://127.0.0.1:{free_port()}/0"))
+
+
+def test_without_redis_the_intake_says_to_come_back(away: Web) -> None:
+    answer = away.post("website", lead())
+
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.json["error"] == "store_unavailable"
+    assert away.post("website", lead(), secret="another-secret").status_code == 401
+
+
+def test_without_redis_the_process_lives_and_is_not_ready(away: Web) -> None:
+    assert away.client.get("/healthz").status_code == 200
+    assert away.client.get("/readyz").status_code == 503
+
+
+@pytest.mark.parametrize("path", ["status", "deliveries", "deliveries/d", "events/e"])
+def test_without_redis_the_api_says_so(away: Web, path: str) -> None:
+    assert away.get(f"/api/{path}").status_code == 503
+
+
+def test_a_full_redis_closes_the_intake_and_nothing_is_half_written(web: Web, store: Store) -> None:
+    assert web.post("website", lead()).status_code == 202
+    before = keys_of(store)
+    store.redis.config_set("maxmemory", 1)
+
+    answers = [web.post("website", lead()), web.post("hubspot", [notification()] * 3)]
+
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert keys_of(store) == before
+    store.redis.config_set("maxmemory", 0)
+
+
+def test_weak_persistence_is_a_warning_and_no_reason_to_close(web: Web, store: Store) -> None:
+    assert web.client.get("/readyz").json == {"status": "ready", "warnings": []}
+    store.redis.config_set("appendfsync", "everysec")
+    try:
+        ready = web.client.get("/readyz")
+    finally:
+        store.redis.config_set("appendfsync", "always")
+    assert ready.status_code == 200
+    assert "everysec" in ready.json["warnings"][0]
+
+
+# --- the API ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["status", "deliveries", "deliveries/d", "events/e"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Bearer "},
+        {"Authorization": "Bearer another-token"},
+        {"Authorization": f"Basic {API_TOKEN}"},
+        {"Authorization": API_TOKEN},
+    ],
+    ids=["none", "empty", "no token", "wrong", "basic", "bare"],
+)
+def test_the_api_wants_its_token(web: Web, path: str, headers: dict[str, str]) -> None:
+    answer = web.client.get(f"/api/{path}", headers=headers)
+
+    assert (answer.status_code, answer.json["error"]) == (401, "unauthorized")
+
+
+def test_what_is_not_there_is_404(web: Web) -> None:
+    for path in ("deliveries/d", "events/e", "no-such-thing"):
+        answer = web.get(f"/api/{path}")
+        assert answer.status_code == 404
+        assert answer.json["error"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "status=sent",
+        "status=queued,sent",
+        "phone=12",
+        "phone=abc",
+        "since=yesterday",
+        "until=2026-13-01",
+        "cursor=abc",
+        "cursor=-1",
+        "limit=0",
+        "limit=201",
+        "limit=many",
+        "colour=red",
+    ],
+)
+def test_a_filter_that_makes_no_sense_is_refused(web: Web, query: str) -> None:
+    answer = web.get(f"/api/deliveries?{query}")
+
+    assert (answer.status_code, answer.json["error"]) == (400, "bad_query")
+    assert answer.json["message"]
+
+
+def test_deliveries_are_filtered_and_paged(web: Web) -> None:
+    ids = [web.send("website", lead())[0] for _ in range(5)]
+    web.send("zoho", {"Phone": "+919876543210"})
+
+    def ask(query: str) -> Any:
+        answer = web.get(f"/api/deliveries?{query}")
+        assert answer.status_code == 200
+        return answer.json
+
+    first = ask("source=website&status=queued,held&limit=3")
+    second = ask(f"source=website&limit=3&cursor={first['next_cursor']}")
+    assert [one["id"] for one in first["items"] + second["items"]] == ids[::-1]
+    assert second["next_cursor"] is None
+    assert len(ask("route=call+zoho+forms")["items"]) == 1
+    assert len(ask("since=2020-01-01T00:00:00Z&until=2100-01-01T00:00:00%2B05:30")["items"]) == 6
+    assert ask("until=2020-01-01T00:00:00")["items"] == []
+    assert ask("status=delivered")["items"] == []
+
+
+def test_a_delivery_is_found_by_its_number_once_it_was_tried(
+    web: Web, settings: Settings, run_drain: Callable[..., Any]
+) -> None:
+    [mine] = web.send("website", lead("+919876543210"))
+    web.send("website", lead("+919876543211"))
+    run_drain(settings)
+
+    for number in ("%2B919876543210", "098765+43210", "9876543210"):
+        found = web.get(f"/api/deliveries?phone={number}").json["items"]
+        assert [one["id"] for one in found] == [mine]
+
+
+def test_status_tells_how_the_bridge_stands(web: Web) -> None:
+    web.send("website", lead())
+
+    shown = web.get("/api/status").json
+
+    assert shown["deliveries"]["queued"] == 1
+    assert shown["deliveries"]["delivered"] == 0
+    assert shown["waiting"] == 1
+    assert shown["queue"] == {"drains_queued": 1}
+    assert shown["oldest_waiting_s"] >= 0
+    assert shown["next_due_s"] <= 0
+    assert shown["persistence"]["append_only"] is True
+    assert shown["workers"] == []
+    assert any("no worker" in warning for warning in shown["warnings"])
+
+
+def test_one_drain_is_asked_for_however_many_webhooks_come(web: Web) -> None:
+    for _ in range(5):
+        web.post("website", [lead(), lead()])
+
+    assert web.get("/api/status").json["queue"] == {"drains_queued": 1}
+
+
+# --- people's data ------------------------------------------------------------------------------
+
+NAME, EMAIL, NUMBER = "Zebedaiah", "zeb@private.example", "9812345678"
+TOLD = (NAME, EMAIL, NUMBER, "98123", *SECRETS.values(), API_TOKEN, "a-key", "a-token")
+
+
+def test_the_api_masks_numbers(
+    web: Web, settings: Settings, simulator: Simulator, run_drain: Callable[..., Any]
+) -> None:
+    said = json.dumps({"status": "error", "message": f"+91{NUMBER} is not in service"})
+    simulator.state.behave(400, path="/call/outbound", body=said)
+    answer = web.post("website", lead(f"+91 {NUMBER[:5]} {NUMBER[5:]}", other=int(f"91{NUMBER}")))
+    [event] = answer.json["events"]
+    run_drain(settings)
+
+    shown = [
+        web.get(f"/api/events/{event['id']}").text,
+        web.get(f"/api/deliveries/{event['deliveries'][0]['id']}").text,
+        web.get("/api/deliveries").text,
+    ]
+
+    assert web.get(f"/api/deliveries/{event['deliveries'][0]['id']}").json["status"] == "failed"
+    for text in shown:
+        assert NUMBER not in text.replace(" ", "")
+    assert "••••••5678" in json.loads(shown[1])["request"]["to_number"]
+    assert len(json.loads(shown[1])["attempts"]) == 1
+
+
+def test_no_log_line_and_no_error_answer_carries_peoples_data_or_secrets(
+    capsys: pytest.CaptureFixture[str],
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    simulator: Simulator,
+    store: Store,
+    run_drain: Callable[..., Any],
+) -> None:
+    routes = (
+        CALL_BACK
+        + route("breaks", when='"length(age) > `5`"')
+        + route("hubspot", source="hubspot", event="*")
+    )
+    settings = make_settings(routes, callkaro_timeout_s=0.3, log_level="DEBUG")
+    web = open_web(settings)
+    person = {"name": NAME, "email": EMAIL, "phone": f"+91{NUMBER}", "age": 5}
+    simulator.state.put_record("hubspot", "contacts", "900", {"firstname": NAME, **person})
+    simulator.state.put_record("hubspot", "contacts", "901", {"phone": f"12{NUMBER}34"})
+    said = json.dumps({"status": "error", "message": f"{NAME} +91{NUMBER}"})
+    for behaviour in (
+        {"status": 400, "body": said},
+        {"status": 500, "body": said},
+        {"status": 500, "html": True},
+        {"cut": "after"},
+        {"body": NAME},
+        {"latency_ms": 2000},
+    ):
+        simulator.state.behave(path="/call/outbound", times=1, **behaviour)
+    answers = [
+        web.post("website", [lead(**person) for _ in range(7)]),
+        web.post("website", lead(**{**person, "phone": f"{NUMBER} or {NUMBER}"})),
+        web.post("website", lead(**person, event_type={NAME: NUMBER})),
+        web.post("website", lead(**person), secret=NAME),
+        web.post("website", json.dumps(person).encode()[:-1]),
+        web.post("website", json.dumps(person).encode(), content_type=f"text/{NAME}"),
+        web.post("hubspot", [notification("900"), notification("901"), {"objectId": NAME}]),
+        web.client.post(f"/webhooks/{NAME}?token={NUMBER}", json=person),
+        web.client.get(f"/api/deliveries?phone={NUMBER}&{NAME}={EMAIL}"),
+        web.get(f"/api/deliveries?phone=12{NUMBER}34&since={NAME}"),
+    ]
+
+    assert run_drain(settings).attempts > 5
+    logged = "".join(capsys.readouterr())
+
+    assert "delivery.attempted" in logged
+    assert "webhook.rejected" in logged
+    for secret in TOLD:
+        assert secret not in logged, secret
+    for answer in answers:
+        for secret in (NAME, EMAIL, NUMBER):
+            assert secret not in answer.text
+
+
+def test_a_crash_is_logged_without_the_text_of_its_error(
+    capsys: pytest.CaptureFixture[str], make_settings: MakeSettings, open_web: OpenWeb, store: Store
+) -> None:
+    web = open_web(make_settings())
+    [delivery] = web.send("website", lead())
+    store.redis.hset(f"bridge:delivery:{delivery}", "status", NAME)
+
+    answer = web.get(f"/api/deliveries/{delivery}")
+
+    assert (answer.status_code, answer.json["error"]) == (500, "internal")
+    logged = "".join(capsys.readouterr())
+    assert "request.crashed" in logged
+    assert "ValueError" in logged
+    assert NAME not in logged + answer.text
