@@ -13,7 +13,13 @@ from bridge.settings import Settings
 from bridge.store import Filters, Store
 from bridge.verify import is_one_of
 from bridge.webhooks import base_url, refs
-from schemas.answers import CallKaroAnswer, DeliveryAnswer, DeliveryBrief, EventAnswer
+from schemas.answers import (
+    CallKaroAnswer,
+    CampaignAnswer,
+    DeliveryAnswer,
+    DeliveryBrief,
+    EventAnswer,
+)
 from schemas.delivery import Status
 from schemas.fields import PhoneError, e164
 
@@ -25,6 +31,7 @@ def views(store: Store, settings: Settings, bell: Bell) -> Blueprint:
     """Return the routes of this module."""
     api = Blueprint("api", __name__, url_prefix="/api")
     brief, full, event_answer = DeliveryBrief(many=True), DeliveryAnswer(), EventAnswer()
+    campaign_answer = CampaignAnswer(many=True)
 
     @api.before_request
     def check_token() -> None:
@@ -63,6 +70,10 @@ def views(store: Store, settings: Settings, bell: Bell) -> Blueprint:
         if found is None:
             raise NotFound("There is no delivery with that id; records are kept RETENTION_DAYS.")
         return jsonify(full.dump(found))
+
+    @api.get("/campaigns")
+    def campaigns() -> Response:
+        return jsonify({"items": campaign_answer.dump(store.campaigns())})
 
     return api
 

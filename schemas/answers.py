@@ -99,3 +99,13 @@ class CallKaroAnswer(Schema):
     answered_at = UtcTime()
     failed_at = UtcTime()
     message = MaskedText()
+
+
+class CampaignAnswer(Schema):
+    """A campaign that the bridge made. agent_id null: a v2, where each call brings its own."""
+
+    key = fields.String()
+    name = fields.String()
+    agent_id = fields.String(allow_none=True, dump_default=None)
+    batch_id = fields.String()
+    created_at = fields.String()

@@ -224,7 +224,7 @@ class Drain:
 
     def _hydrate(self, source: Source, crm_object: str, batch: list[Claim]) -> None:
         ids = sorted({str(claim.event.subject) for claim in batch if claim.event})
-        wanted = sorted(self._fields(source, batch))
+        wanted = sorted(set(self._fields(source, batch)))
         self._submit(
             partial(self.crms.fetch, source, crm_object, ids, wanted),
             partial(self._hydrated, source, batch),

@@ -22,7 +22,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 CONNECT_S = 5.0
 IDLE_S = 3.0  # a keep-alive that the other side just closed would make an ordinary call `unknown`
-BODY_BYTES = 1024 * 1024  # of an answer; what is beyond is not read
+BODY_BYTES = 8 * 1024 * 1024  # of an answer; what is beyond is not read
 USER_AGENT = "callkaro-bridge"
 
 

@@ -370,7 +370,7 @@ def test_without_redis_the_process_lives_and_is_not_ready(away: Web) -> None:
     assert away.client.get("/readyz").status_code == 503
 
 
-@pytest.mark.parametrize("path", ["status", "deliveries", "deliveries/d", "events/e"])
+@pytest.mark.parametrize("path", ["status", "deliveries", "deliveries/d", "events/e", "campaigns"])
 def test_without_redis_the_api_says_so(away: Web, path: str) -> None:
     assert away.get(f"/api/{path}").status_code == 503
 
@@ -401,7 +401,7 @@ def test_weak_persistence_is_a_warning_and_no_reason_to_close(web: Web, store: S
 # --- the API ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["status", "deliveries", "deliveries/d", "events/e"])
+@pytest.mark.parametrize("path", ["status", "deliveries", "deliveries/d", "events/e", "campaigns"])
 @pytest.mark.parametrize(
     "headers",
     [
@@ -496,6 +496,19 @@ def test_status_tells_how_the_bridge_stands(web: Web) -> None:
     assert shown["persistence"]["append_only"] is True
     assert shown["workers"] == []
     assert any("no worker" in warning for warning in shown["warnings"])
+
+
+def test_campaigns_are_listed_newest_first(web: Web, store: Store) -> None:
+    made = {"created_at": "2026-11-23T09:00:00+00:00"}
+    store.keep_campaign("v2/Leads", "batch-1", {"name": "Leads", **made})
+    store.keep_campaign("v1/a-1/Buyers", "batch-2", {"name": "Buyers", "agent_id": "a-1", **made})
+
+    shown = web.get("/api/campaigns").json["items"]
+
+    assert shown == [
+        {"key": "v1/a-1/Buyers", "batch_id": "batch-2", "name": "Buyers", "agent_id": "a-1"} | made,
+        {"key": "v2/Leads", "batch_id": "batch-1", "name": "Leads", "agent_id": None} | made,
+    ]
 
 
 def test_one_drain_is_asked_for_however_many_webhooks_come(web: Web) -> None:
