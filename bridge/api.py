@@ -78,7 +78,7 @@ def views(store: Store, settings: Settings, bell: Bell) -> Blueprint:
     return api
 
 
-def health(store: Store, settings: Settings) -> Blueprint:
+def health(store: Store) -> Blueprint:
     """Return /healthz (this process lives) and /readyz (it can store). Neither needs a token."""
     health = Blueprint("health", __name__)
 
@@ -90,7 +90,7 @@ def health(store: Store, settings: Settings) -> Blueprint:
     def readyz() -> Response:
         store.check_room()
         store.ping()
-        return jsonify({"status": "ready", "warnings": persistence_warnings(store)})
+        return jsonify({"status": "ready", "warnings": store_warnings(store)})
 
     return health
 
@@ -100,7 +100,7 @@ def overview(store: Store, settings: Settings, bell: Bell) -> dict[str, Any]:
     kept = store.persistence()
     due_s = store.next_due_s()
     workers = Worker.all(queue=bell.queue)
-    warnings = settings.warnings() + persistence_warnings(store)
+    warnings = settings.warnings() + store_warnings(store)
     if not workers:
         warnings.append("no worker is running: nothing is being sent")
     return {
@@ -122,6 +122,20 @@ def overview(store: Store, settings: Settings, bell: Bell) -> dict[str, Any]:
         },
         "warnings": warnings,
     }
+
+
+def store_warnings(store: Store) -> list[str]:
+    """Return what the store knows that its owner should look at, a sentence each."""
+    return persistence_warnings(store) + callkaro_warnings(store)
+
+
+def callkaro_warnings(store: Store) -> list[str]:
+    """Return that CallKaro is not taking requests, if that is what it did last."""
+    heard = store.callkaro()
+    answered_at, failed_at = heard["answered_at"], heard["failed_at"]
+    if failed_at is None or (answered_at is not None and answered_at >= failed_at):
+        return []
+    return [f"CallKaro did not take the latest request: {heard['message']}"]
 
 
 def persistence_warnings(store: Store) -> list[str]:

@@ -33,7 +33,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     log.configure(settings.log_level, process="web")
     app = Flask(__name__)
     app.json = Json(app)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1  # see webhooks.read_all
     app.config["PUBLIC_URL"] = settings.public_url
     if settings.proxy_hops:
         hops = settings.proxy_hops
@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     bell = Bell(open_queue(connect_queue(settings.redis_url)))
     app.register_blueprint(webhooks.views(Intake(settings=settings, store=store, bell=bell)))
     app.register_blueprint(api.views(store, settings, bell))
-    app.register_blueprint(api.health(store, settings))
+    app.register_blueprint(api.health(store))
     register_errors(app)
     return app
 

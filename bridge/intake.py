@@ -13,7 +13,7 @@ import orjson
 
 from bridge import log
 from bridge.body import read_body
-from bridge.errors import RequestError, StoreUnavailable, UnknownSource
+from bridge.errors import RequestError, StoreUnavailable, TooLarge, UnknownSource
 from bridge.queue import Bell
 from bridge.settings import Settings
 from bridge.store import Accepted, NewDelivery, Store
@@ -24,6 +24,10 @@ from schemas.route import Route, Routes
 from schemas.source import Incoming, Source
 
 logger = log.get(__name__)
+
+# HubSpot sends 100 at the most. All of a request's items are one transaction, and Redis serves
+# nobody else while it lasts.
+MAX_ITEMS = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,8 +41,9 @@ class Intake:
     def receive(self, name: str, request: Incoming) -> list[Accepted]:
         """Verify, parse, match, store, wake. Return what became of each item, in order.
 
-        Raises UnknownSource, BadSignature, UnsupportedMedia, BadPayload or StoreUnavailable;
-        then nothing is stored.
+        Raises UnknownSource, BadSignature, UnsupportedMedia, BadPayload, TooLarge or
+        StoreUnavailable; then nothing is stored, though after a StoreUnavailable Redis may have
+        done it without being able to say so: the resend is then a duplicate.
         """
         now = datetime.now(UTC)
         source, secrets = self.find(name)
@@ -78,8 +83,8 @@ class Intake:
     ) -> list[Event]:
         """Return the request's items as events of ours."""
         items = source.kind.parse(content, request, source)
-        if not items:
-            return []
+        if len(items) > MAX_ITEMS:
+            raise TooLarge(f"The body holds more than {MAX_ITEMS} items; send them in parts.")
         dedupe_s = self.settings.dedupe_days * 86_400
         return [as_event(item, source, now, dedupe_s) for item in items]
 

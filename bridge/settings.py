@@ -102,6 +102,8 @@ class Settings:
         sources = routes.sources.values() if routes else ()
         settings["secrets"] = {source.name: reader.source_secrets(source) for source in sources}
         settings["variables"] = {source.name: reader.source_variables(source) for source in sources}
+        if settings["dedupe_days"] < settings["retention_days"]:
+            reader.problems.append("DEDUPE_DAYS: must not be less than RETENTION_DAYS")
         if reader.problems:
             raise SettingsError("\n".join(f"  - {problem}" for problem in reader.problems))
         return cls(**settings)
@@ -113,6 +115,15 @@ class Settings:
             "WEBHOOK_SECRET is not set: its URL answers 404"
             for name in sorted({route.source for route in self.routes.routes})
             if not self.secrets.get(name)
+        ]
+        found += [
+            f"route {route.name!r} has no match, so it calls for every contact of an import too; "
+            "match = \"changeSource != 'IMPORT'\" keeps them out"
+            for route in self.routes.routes
+            if self.routes.sources[route.source].kind.marks_imports
+            and route.to == "call"
+            and route.match is None
+            and route.event != self.routes.sources[route.source].kind.default_type
         ]
         if not self.routes.routes:
             found.append("there is no [[route]]: every event will be kept as unrouted")

@@ -43,7 +43,9 @@ logger = log.get(__name__)
 P = "bridge:"
 FULL_AT = 0.85  # of Redis' memory limit: the intake stops here, settles still get through
 ROOM_CHECK_S = 1.0  # how old a look at Redis' memory may be
-LOCK_MS = 30_000
+AWAY_S = 1.0  # after a time-out, how long the intake does not ask Redis again
+TOKEN_LOCK_MS = 30_000
+CAMPAIGN_LOCK_S = 60  # longer than the creation of one can take: see drain.py
 DIED = (
     "The worker stopped while this request was on its way, so CallKaro may have accepted it. "
     "CallKaro's dashboard knows."
@@ -165,6 +167,7 @@ class Store:
             for name in ("accept", "claim", "move", "sweep", "prune", "campaign")
         )
         self._room_checked = 0.0
+        self._away_until = 0.0
         self._has_room = True
         self._pepper: str | None = None
 
@@ -191,8 +194,13 @@ class Store:
         ]
 
     def check_room(self) -> None:
-        """Raise StoreUnavailable while Redis is over 85 % of its memory limit."""
+        """Raise StoreUnavailable while Redis is over 85 % of its memory limit, or hangs.
+
+        Who has just waited for Redis in vain need not be followed by a queue of others.
+        """
         now = time.monotonic()
+        if now < self._away_until:
+            raise StoreUnavailable("Redis did not answer a moment ago")
         if now - self._room_checked > ROOM_CHECK_S:
             used = self.persistence().used_ratio
             self._has_room = used is None or used < FULL_AT
@@ -282,9 +290,9 @@ class Store:
         return {key: batch_id for key, batch_id in zip(wanted, found, strict=True) if batch_id}
 
     def may_create_campaign(self, key: str) -> bool:
-        """Take the right to create this campaign, for 30 s; False: somebody is at it."""
+        """Take the right to create this campaign, for a minute; False: somebody is at it."""
         with self._reached():
-            return bool(self.redis.set(f"{P}campaign-lock:{key}", "1", nx=True, px=LOCK_MS))
+            return bool(self.redis.set(f"{P}campaign-lock:{key}", "1", nx=True, ex=CAMPAIGN_LOCK_S))
 
     def give_up_campaign(self, key: str) -> None:
         """Give the right to create this campaign back."""
@@ -317,7 +325,7 @@ class Store:
     def may_refresh_token(self, source: str) -> bool:
         """Take the right to refresh a source's token, for 30 s; False: somebody is at it."""
         with self._reached():
-            return bool(self.redis.set(f"{P}token-lock:{source}", "1", nx=True, px=LOCK_MS))
+            return bool(self.redis.set(f"{P}token-lock:{source}", "1", nx=True, px=TOKEN_LOCK_MS))
 
     def done_refreshing(self, source: str) -> None:
         """Give the right to refresh a source's token back."""
@@ -455,13 +463,15 @@ class Store:
         try:
             yield
         except (redis.ConnectionError, redis.TimeoutError) as error:
+            self._away_until = time.monotonic() + AWAY_S
             raise StoreUnavailable(f"Redis does not answer ({type(error).__name__})") from error
-        except (redis.ReadOnlyError, redis.OutOfMemoryError, redis.BusyLoadingError) as error:
-            raise StoreUnavailable(f"Redis takes no writes ({type(error).__name__})") from error
-        except redis.ResponseError as error:
-            if str(error).startswith(("OOM", "READONLY", "LOADING", "MISCONF", "NOREPLICAS")):
-                raise StoreUnavailable("Redis takes no writes") from error
-            raise
+        except redis.RedisError as error:
+            # Full, read-only, busy with another's script, failing over, a user without rights: all
+            # of them pass or are mended over there, and no loop of ours may die of one.
+            word = str(error).partition(" ")[0]
+            if word == "ERR":
+                logger.error("store.refused", exc_info=error)  # a script of ours may be wrong
+            raise StoreUnavailable(f"Redis refuses ({word})") from error
 
     def _smallest_indexes(self, filters: Filters, phone: str | None) -> list[str]:
         """Return the index to walk: the smallest that fits; several for several statuses."""

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Request, Response, current_app, jsonify, make_response, request
 
 from bridge import log
-from bridge.errors import RequestError, StoreUnavailable
+from bridge.errors import BadPayload, RequestError, StoreUnavailable, TooLarge
 from bridge.intake import Intake
+from bridge.settings import MAX_BODY_BYTES
 from bridge.store import Accepted
 from schemas.delivery import DeliveryRef
 from schemas.event import EventStatus
@@ -60,9 +61,21 @@ def incoming(request: Request, public_url: str | None) -> Incoming:
         url=base + path,
         headers=cast(Headers, request.headers),
         query=request.args,
-        body=request.get_data(cache=False),
+        body=read_all(request),
         content_type=request.mimetype,
     )
+
+
+def read_all(request: Request) -> bytes:
+    """Return the body. Raises TooLarge, or BadPayload for one that its sender broke off."""
+    try:
+        body = request.get_data(cache=False)
+    except OSError as error:  # gunicorn's, for chunks that are none
+        raise BadPayload("The body did not arrive whole.") from error
+    # werkzeug cuts a body without a Content-Length at its limit and says nothing.
+    if len(body) > MAX_BODY_BYTES:
+        raise TooLarge(f"The body is over {MAX_BODY_BYTES // 1024} kB.")
+    return body
 
 
 def counted(accepted: list[Accepted]) -> dict[str, int]:
@@ -108,7 +121,8 @@ def base_url() -> str:
 def unavailable(error: StoreUnavailable, status: int = 503) -> Response:
     """Return the answer for when nothing can be stored: come back in a moment."""
     body = jsonify(
-        {"error": error.word, "message": "Nothing can be stored right now; nothing was. Try again."}
+        # No promise that nothing was stored: Redis may have done it and not been able to say so.
+        {"error": error.word, "message": "The store does not answer. Try again in a moment."}
     )
     answered = make_response(body, status)
     answered.headers["Retry-After"] = str(RETRY_AFTER_S)

@@ -84,7 +84,7 @@ class Event:
 
 def is_guarded_type(event_type: str) -> bool:
     """Say whether only a route that names this type may call because of it."""
-    return event_type.rpartition(".")[2] in NEVER_BY_GLOB
+    return event_type.rpartition(".")[2].casefold() in NEVER_BY_GLOB
 
 
 def lookup(data: Mapping[str, Any], *keys: str) -> Any:

@@ -19,6 +19,7 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate, va
 from schemas.callkaro import (
     CALL_FIELDS,
     CAMPAIGN_FIELDS,
+    LANGUAGES,
     CampaignV1Schema,
     OutboundCallSchema,
     Text,
@@ -320,6 +321,12 @@ def _request_problems(to: str | None, request: Mapping[str, Any]) -> Iterator[tu
             yield f"request.{name}", f"CallKaro knows no such field; it knows {_listed(known)}"
         elif name == "metadata":
             yield from _metadata_problems(value)
+        elif isinstance(value, str) and _is_bare_constant(name, value):
+            yield (
+                f"request.{name}",
+                f"{value.strip()} would be read as the name of a field of the record; a constant "
+                f'is written {{ value = "{value.strip()}" }}',
+            )
         else:
             yield from _value_problems(f"request.{name}", value)
     constants = {
@@ -330,6 +337,14 @@ def _request_problems(to: str | None, request: Mapping[str, Any]) -> Iterator[tu
     schema = OutboundCallSchema() if to == "call" else CampaignV1Schema()
     for name, messages in schema.validate(constants, partial=True).items():
         yield f"request.{name}", _flat(messages)
+
+
+def _is_bare_constant(name: str, text: str) -> bool:
+    """Say whether an expression surely was meant as a constant: no record has such a field."""
+    text = text.strip()
+    if name == "language":
+        return text in LANGUAGES
+    return name in ("agent_id", "batch_id") and bool(re.fullmatch(r"[0-9a-f]{16,}", text))
 
 
 def _metadata_problems(metadata: Any) -> Iterator[tuple[str, str]]:

@@ -195,6 +195,7 @@ class Kind:
 
     parse(content, request, source) turns a parsed body into items, in the body's own order; it
     raises nothing for a bad item: that one carries a `problem`.
+    marks_imports: its notifications say whether a bulk import made the change.
     full_status answers when we can't store: 503, or 429 where the CRM retries only on that.
     """
 
@@ -205,6 +206,7 @@ class Kind:
     hydration: Hydration | None = None
     variables: tuple[Variable, ...] = ()
     default_type: str = "form.submitted"
+    marks_imports: bool = False
     full_status: Literal[429, 503] = 503
 
 

@@ -155,11 +155,30 @@ class Tick:
             self._failures += 1
             if self._failures == 1:
                 logger.warning("store.away", error=str(error))
-            return min(0.2 * 2.0 ** min(self._failures, 6), 5.0) * random.uniform(0.5, 1)  # noqa: S311
+            return self._backoff_s()
+        except Exception as error:
+            # The tick is what brings everything back; it outlives even a mistake of ours.
+            self._failures += 1
+            logger.error("tick.crashed", exc_info=error)
+            return self._backoff_s()
         if self._failures:
             logger.info("store.back", failures=self._failures)
         self._failures = 0
         return wait_s
+
+    def _prune(self) -> None:
+        """Forget what is past its retention; as much as a second allows, the rest next time."""
+        before, until = datetime.now(UTC) - self._retention, time.monotonic() + 1.0
+        forgotten = last = self.store.prune(before)
+        while last and time.monotonic() < until:
+            last = self.store.prune(before)
+            forgotten += last
+        if forgotten:
+            self._pruned_at -= PRUNE_S if last else 0
+            logger.info("delivery.pruned", forgotten=forgotten)
+
+    def _backoff_s(self) -> float:
+        return min(0.2 * 2.0 ** min(self._failures, 6), 5.0) * random.uniform(0.5, 1)  # noqa: S311
 
     def _tick(self) -> float:
         if time.monotonic() - self._swept_at >= SWEEP_S:
@@ -169,14 +188,24 @@ class Tick:
                 logger.warning("delivery.swept", to_unknown=unknown, given_back=back)
         if time.monotonic() - self._pruned_at >= PRUNE_S:
             self._pruned_at = time.monotonic()
-            if forgotten := self.store.prune(datetime.now(UTC) - self._retention):
-                logger.info("delivery.pruned", forgotten=forgotten)
+            self._prune()
         due_s = self.store.next_due_s()
         if due_s is not None and due_s <= 0:
             if self.store.ring():
                 self.bell.ask_for_drain()
             return TICK_S
         return TICK_S if due_s is None else min(max(due_s, 0.01), TICK_S)
+
+
+class PatientWorker(Worker):
+    """RQ's stock worker, but for one public hook: being asked twice to stop is no hurry.
+
+    At a second SIGTERM RQ kills its work-horse, with calls on the wire that then are `unknown`.
+    The horse knows that it is to stop, and ends within STOP_S; SIGKILL remains for who can't wait.
+    """
+
+    def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Go on stopping as the first signal asked."""
 
 
 def _ended_children() -> Iterator[tuple[int, int]]:
@@ -195,7 +224,7 @@ def _ended_children() -> Iterator[tuple[int, int]]:
 def work(settings: Settings) -> None:
     """Run a stock RQ worker on our queue until it is told to stop."""
     queue = open_queue(connect_queue(settings.redis_url, timeout_s=None))
-    worker = Worker(
+    worker = PatientWorker(
         [queue],
         connection=queue.connection,
         serializer=queue.serializer,

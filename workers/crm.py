@@ -21,18 +21,22 @@ REFRESH_WAIT_S = 10  # how long to wait for the worker that is refreshing the to
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Records:
-    """The records that a CRM has, by id; an id that was asked for and is not here is not there."""
-
-    found: Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Unread:
-    """A CRM could not be read now. message is for people; retry_after_s is the CRM's wish."""
+    """A CRM could not be read now. message is for people; retry_after_s is the CRM's wish.
+
+    is_account: it does not accept our credentials, which is no fault of the lead.
+    is_about_ids: it refused what was asked for; others, asked for alone, may be read.
+    """
 
     message: str
     retry_after_s: float | None = None
+    is_account: bool = False
+    is_about_ids: bool = False
+
+
+# What became of each id: its record, or why it can't be read now. One that is missing is one that
+# the CRM says it does not have.
+Records = Mapping[str, Mapping[str, Any] | Unread]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,40 @@ class Crms:
 
     def fetch(
         self, source: Source, crm_object: str, ids: Sequence[str], wanted: Sequence[str]
-    ) -> Records | Unread:
-        """Fetch records of one object by id, the wanted fields of them. Never raises."""
+    ) -> Records:
+        """Fetch records of one object by id, the wanted fields of them. Never raises.
+
+        One id that a CRM refuses must not cost its neighbours: a batch that is refused as a whole
+        is asked for in halves, unless its ends are refused alone too. Then it is not the ids.
+        """
+        answer = self._fetch_batch(source, crm_object, ids, wanted)
+        if not isinstance(answer, Unread):
+            return answer
+        if not answer.is_about_ids or len(ids) == 1:
+            return dict.fromkeys(ids, answer)
+        ends = [self._fetch_batch(source, crm_object, [end], wanted) for end in (ids[0], ids[-1])]
+        if all(isinstance(end, Unread) for end in ends):
+            return dict.fromkeys(ids, answer)
+        return self._fetch_halves(source, crm_object, ids, wanted)
+
+    def _fetch_halves(
+        self, source: Source, crm_object: str, ids: Sequence[str], wanted: Sequence[str]
+    ) -> Records:
+        found: dict[str, Mapping[str, Any] | Unread] = {}
+        middle = len(ids) // 2
+        for half in (ids[:middle], ids[middle:]):
+            answer = self._fetch_batch(source, crm_object, half, wanted)
+            if not isinstance(answer, Unread):
+                found |= answer
+            elif answer.is_about_ids and len(half) > 1:
+                found |= self._fetch_halves(source, crm_object, half, wanted)
+            else:
+                found |= dict.fromkeys(half, answer)
+        return found
+
+    def _fetch_batch(
+        self, source: Source, crm_object: str, ids: Sequence[str], wanted: Sequence[str]
+    ) -> Mapping[str, Mapping[str, Any]] | Unread:
         hydration = source.kind.hydration
         if hydration is None:
             return Unread(message=f"{source.kind.title} records can't be fetched.")
@@ -67,7 +103,9 @@ class Crms:
             logger.error("hydration.crashed", source=source.name, exc_info=error)
             return Unread(message=f"{source.kind.title}'s answer broke the bridge; see the log.")
 
-    def _fetch(self, source: Source, hydration: Hydration, request: CrmRequest) -> Records | Unread:
+    def _fetch(
+        self, source: Source, hydration: Hydration, request: CrmRequest
+    ) -> Mapping[str, Mapping[str, Any]] | Unread:
         access = self._access(source, hydration)
         if isinstance(access, Unread):
             return access
@@ -90,21 +128,29 @@ class Crms:
             json=request.json,
         )
 
-    def _read(self, source: Source, hydration: Hydration, reply: Reply) -> Records | Unread:
-        title = source.kind.title
-        if reply.status_code is None:
+    def _read(
+        self, source: Source, hydration: Hydration, reply: Reply
+    ) -> Mapping[str, Mapping[str, Any]] | Unread:
+        title, code = source.kind.title, reply.status_code
+        if code is None:
             return Unread(message=f"{title} did not answer ({reply.error}).")
-        if reply.status_code in (204, 404):  # Zoho's and others' way to say: none of them
-            return Records(found={})
-        if reply.status_code not in (200, 207):
+        if code == 204:  # Zoho's way to say: none of them
+            return {}
+        if code not in (200, 207):
+            # A 404 too: of a whole batch it means a wrong address, not that nobody is there.
             return Unread(
-                message=f"{title} answered {reply.status_code} when asked for the record.",
+                message=f"{title} answered {code} when asked for the record.",
                 retry_after_s=reply.retry_after_s,
+                is_account=code in (401, 403),
+                is_about_ids=code == 400,
             )
         try:
-            return Records(found=hydration.records(orjson.loads(reply.body)))
+            return hydration.records(orjson.loads(reply.body))
         except (ValueError, KeyError, TypeError, AttributeError):
-            return Unread(message=f"{title}'s answer for the record can't be read.")
+            # It may be too long for us; half of it may not.
+            return Unread(
+                message=f"{title}'s answer for the record can't be read.", is_about_ids=True
+            )
 
     # --- tokens -------------------------------------------------------------------------------
 
@@ -115,7 +161,9 @@ class Crms:
             api_url = variables.get(hydration.api_url)
             if not token or not api_url:
                 name = source.variable_prefix + hydration.login.variable
-                return Unread(message=f"{name} is not set, so the record can't be fetched.")
+                return Unread(
+                    message=f"{name} is not set, so the record can't be fetched.", is_account=True
+                )
             return _Access(token, api_url)
         missing = [
             source.variable_prefix + suffix
@@ -128,7 +176,10 @@ class Crms:
             if not variables.get(suffix)
         ]
         if missing:
-            return Unread(message=f"{', '.join(missing)} not set, so the record can't be fetched.")
+            return Unread(
+                message=f"{', '.join(missing)} not set, so the record can't be fetched.",
+                is_account=True,
+            )
         return self._shared_token(source, hydration, hydration.login, variables)
 
     def _shared_token(
@@ -195,6 +246,7 @@ class Crms:
                 f"the data centre ({source.variable_prefix}{login.accounts_url}).",
                 # Ten tries in ten minutes are all that Zoho allows.
                 retry_after_s=reply.retry_after_s or 60,
+                is_account=reply.status_code is not None and reply.status_code < 500,
             )
         lifetime_s = int(answer.get("expires_in") or 3600)
         self._store.put_token(

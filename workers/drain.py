@@ -48,9 +48,13 @@ MARGIN_S = 5.0  # of the lease that must outlast a request's longest time
 SLICE_S = 60.0  # a drain ends after this, so that a new release's worker takes over soon
 LINGER_S = 0.25  # how long it stays when nothing is due: a burst then needs no new process
 STOP_S = 25.0  # Heroku and Docker kill 30 s (or sooner) after they ask to stop
+HOLD_S = 5.0  # with a rate cap: how much of it to hold, in seconds
 POLL_S = 0.02
 TELL_S = 1.0
-IN_USE_S = 0.3  # when to ask again for a campaign that another worker is creating
+IN_USE_S = 0.3  # when to look again for a campaign that another worker is creating
+IN_USE_LONGEST_S = 20.0  # of the lease; then the call is put back
+CAMPAIGN_START_S = 20.0  # to wait for a free thread; with the request it ends before its lock does
+CRASHES = 10  # in a row, of steps; then the drain gives up
 
 Now = Callable[[], datetime]
 
@@ -87,11 +91,16 @@ class Drain:
         self._dice = dice
         self._slice_s = slice_s
         self._needs_s = callkaro.http.longest_s + MARGIN_S
+        self._most_held = 2 * settings.worker_threads
+        if settings.max_rate:
+            # More would only wait here, and lose their leases.
+            self._most_held = min(self._most_held, max(1, int(settings.max_rate * HOLD_S)))
         self._clock = timedelta(0)  # what to add to this machine's clock to have Redis'
         self._ready: deque[Ready] = deque()
         self._moves: list[Move] = []
         self._awaiting: dict[str, list[Ready]] = {}  # by the campaign being created for them
         self._creating: set[str] = set()
+        self._look_again: dict[str, tuple[float, float]] = {}  # key -> (when, since), monotonic
         self._campaigns: dict[str, str] = {}  # key -> batch_id, of those that are kept
         self._chores: deque[Callable[[], None]] = deque()  # what the store must be told besides
         self._running = 0  # tasks in the pool
@@ -100,6 +109,8 @@ class Drain:
         self._no_start_before = 0.0  # monotonic: the rate cap
         self._no_claim_before = 0.0  # monotonic: nothing was due a moment ago
         self._store_failures = 0
+        self._crashes = 0
+        self._took_some = False
         self._heard: Verdict | None = None  # the latest of CallKaro's that is not told yet
         self._told_at = 0.0
 
@@ -114,8 +125,12 @@ class Drain:
                 now = time.monotonic()
                 if told_to_stop_at is None and self._should_stop():
                     told_to_stop_at = now
-                stopping = told_to_stop_at is not None or now - began > self._slice_s
+                stopping = bool(
+                    told_to_stop_at is not None or now - began > self._slice_s or self._crashes
+                )
                 self._guarded(partial(self._step, stopping))
+                if self._crashes > CRASHES:
+                    break
                 if self._is_busy():
                     idle_since = now
                     # Redis stays away and the platform's SIGKILL is near: what is not recorded
@@ -141,8 +156,11 @@ class Drain:
     def _collect(self) -> None:
         """Take in what the pool has done; wait a moment for it if there is nothing else to do."""
         self.callkaro.http.cut_overdue()
-        busy = self._ready and self._running < self.settings.worker_threads
-        timeout_s = 0.001 if busy and time.monotonic() >= self._no_start_before else POLL_S
+        until_start_s = self._no_start_before - time.monotonic()
+        if self._took_some or (self._ready and self._running < self.settings.worker_threads):
+            timeout_s = min(max(until_start_s, 0.001), POLL_S)
+        else:
+            timeout_s = POLL_S
         try:
             self._done.get(timeout=timeout_s)()
             while True:
@@ -154,7 +172,12 @@ class Drain:
         """Do a step; while Redis is away, back off and keep what is to be recorded."""
         try:
             step()
-        except StoreUnavailable as error:
+        except Exception as error:
+            if not isinstance(error, StoreUnavailable):
+                # A mistake of ours. What is on the wire is still taken in and recorded.
+                self._crashes += 1
+                logger.error("drain.crashed", exc_info=error)
+                return
             self._store_failures += 1
             if self._store_failures == 1:
                 logger.warning("store.away", error=str(error))
@@ -163,6 +186,7 @@ class Drain:
             if self._store_failures:
                 logger.info("store.back", failures=self._store_failures)
             self._store_failures = 0
+            self._crashes = 0
 
     def _step(self, stopping: bool) -> None:
         while self._chores:
@@ -173,8 +197,9 @@ class Drain:
             self._give_back()
             self._flush()
             return
-        room = 2 * self.settings.worker_threads - self._held
-        if room > self.settings.worker_threads // 4 and time.monotonic() > self._no_claim_before:
+        room = self._most_held - self._held
+        self._took_some = False
+        if room > self._most_held // 8 and time.monotonic() > self._no_claim_before:
             self._take(self._claim(min(room, 200)))
         self._start()
         self._flush()
@@ -198,6 +223,7 @@ class Drain:
         self._clock = now - datetime.now(UTC)
         if not claims:
             self._no_claim_before = time.monotonic() + POLL_S
+        self._took_some = bool(claims)
         self._held += len(claims)
         self.tally.claimed += len(claims)
         return claims
@@ -239,23 +265,25 @@ class Drain:
                 yield from hydration.fields(route.paths)
                 yield from route.fetch
 
-    def _hydrated(self, source: Source, batch: list[Claim], answer: Records | Unread) -> None:
+    def _hydrated(self, source: Source, batch: list[Claim], answer: Records) -> None:
         hydration = source.kind.hydration
         for claim in batch:
             if claim.event is None or hydration is None:
                 continue
-            if isinstance(answer, Unread):
+            record = answer.get(str(claim.event.subject))
+            if isinstance(record, Unread):
                 self._move(
                     needs_more_time(
                         claim.delivery,
                         "record",
-                        answer.message,
+                        record.message,
                         self._now(),
                         self._dice,
-                        retry_after_s=answer.retry_after_s,
+                        retry_after_s=record.retry_after_s,
+                        may_give_up=not record.is_account,
                     )
                 )
-            elif (record := answer.found.get(str(claim.event.subject))) is None:
+            elif record is None:
                 self._move(record_missing(claim.delivery, self._now(), self._dice))
             else:
                 self._prepare(claim, partial(hydration.merge, claim.event.data, record))
@@ -291,7 +319,12 @@ class Drain:
 
     def _make_campaigns(self) -> None:
         """Look up the campaigns that calls wait for; create what is not there, one worker each."""
-        unknown = [key for key in self._awaiting if key not in self._creating]
+        now = time.monotonic()
+        unknown = [
+            key
+            for key in self._awaiting
+            if key not in self._creating and self._look_again.get(key, (0.0, 0.0))[0] <= now
+        ]
         if not unknown:
             return
         for key, batch_id in self.store.campaigns_kept(unknown).items():
@@ -307,7 +340,19 @@ class Drain:
             elif self.store.may_create_campaign(key):
                 self._create_campaign(key, body)
             else:
-                self._let_wait(key, "Its campaign is being created.", wait=IN_USE_S)
+                self._look_again_for(key, now)
+
+    def _look_again_for(self, key: str, now: float) -> None:
+        """Let those that wait for a campaign of another worker's wait here, but not for too long.
+
+        Put back at once, they would have their records fetched anew each time they look.
+        """
+        _, since = self._look_again.get(key, (0.0, now))
+        if now - since < IN_USE_LONGEST_S:
+            self._look_again[key] = (now + IN_USE_S, since)
+            return
+        del self._look_again[key]
+        self._let_wait(key, "Its campaign is being created.", wait=IN_USE_S)
 
     def _create_campaign(self, key: str, body: dict[str, Any]) -> None:
         # Between our look and our right to create it, another worker may have done it.
@@ -317,7 +362,12 @@ class Drain:
             return
         self._creating.add(key)
         self._submit(
-            partial(self.callkaro.post, "campaign", body),
+            partial(
+                self.callkaro.post,
+                "campaign",
+                body,
+                start_by=time.monotonic() + CAMPAIGN_START_S,
+            ),
             partial(self._campaign_answered, key, body),
         )
 
@@ -363,6 +413,7 @@ class Drain:
 
     def _campaign_is(self, key: str, batch_id: str) -> None:
         self._campaigns[key] = batch_id
+        self._look_again.pop(key, None)
         for ready in self._awaiting.pop(key, []):
             self._ready.append(ready.in_campaign(batch_id))
 

@@ -55,8 +55,12 @@ end
 
 for i, item in ipairs(items) do
   local seen = P .. 'seen:' .. item.fp
-  if redis.call('SET', seen, item.event, 'NX', 'EX', item.remember_s) then
-    local key = P .. 'event:' .. item.event
+  local key = P .. 'event:' .. item.event
+  -- A record may outlive its seen key: an unknown delivery is kept for a person, however long.
+  if redis.call('EXISTS', key) == 1 then
+    redis.call('SET', seen, item.event, 'EX', item.remember_s)
+    answers[i] = first_answer(item.event)
+  elseif redis.call('SET', seen, item.event, 'NX', 'EX', item.remember_s) then
     local ids = {}
     add('events', order, item.event)
     for _, d in ipairs(item.deliveries) do

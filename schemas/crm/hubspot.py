@@ -310,4 +310,5 @@ KIND = Kind(
         Variable(suffix="API_URL", secret=False, default="https://api.hubapi.com"),
     ),
     default_type="workflow.triggered",
+    marks_imports=True,  # changeSource is IMPORT
 )

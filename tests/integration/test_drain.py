@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.request import Request, urlopen
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -1075,3 +1076,164 @@ def test_a_person_may_cancel_what_waits(
 
     assert found(store, delivery).status == "cancelled"
     assert simulator.state.requests == []
+
+
+# --- what a review found ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"), [({}, "delivered"), ({"cut": "after"}, "unknown")], ids=["yes", "lost"]
+)
+def test_a_resend_after_its_seen_key_is_gone_rings_nobody_again(
+    form: Web,
+    plain: Settings,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+    answer: dict[str, Any],
+    status: str,
+) -> None:
+    body = lead()
+    if answer:
+        simulator.state.behave(path=CALLS, times=1, **answer)
+    [delivery] = form.send("website", body)
+    run_drain(plain)
+    for key in store.redis.scan_iter("bridge:seen:*"):
+        store.redis.delete(key)
+
+    resent = form.post("website", body).json
+    run_drain(plain)
+
+    assert resent["duplicates"] == 1
+    assert resent["events"][0]["deliveries"][0]["id"] == delivery
+    assert len(simulator.state.calls) == 1
+    assert counts(store) == {status: 1}
+
+
+def test_one_id_that_hubspot_refuses_costs_its_neighbours_nothing(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    settings = make_settings()
+    ids = [f"{number}" for number in range(700, 708)]
+    for place, contact in enumerate(ids):
+        fields = {"lifecyclestage": "lead", "phone": f"+91987651{place:04}"}
+        simulator.state.put_record("hubspot", "contacts", contact, fields)
+    web = open_web(settings)
+    sent = web.send("hubspot", [notification(contact) for contact in ids])
+    # The whole is refused once, and then whatever is asked of the first half.
+    simulator.state.behave(400, path=HUBSPOT_READ, times=2)
+
+    run_drain(settings)
+
+    assert len(sent) == len(ids)
+    assert counts(store) == {"delivered": len(ids)}
+
+
+def test_a_wrong_address_of_a_crm_makes_no_record_gone(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    settings = make_settings()
+    [delivery] = open_web(settings).send("hubspot", [notification("101")])
+    simulator.state.behave(404, path=HUBSPOT_READ)
+    run_drain(settings)
+    move_back(store, delivery, "asked_since_ms", 10_000)
+    make_due(store, delivery)
+
+    run_drain(settings)
+
+    kept = found(store, delivery)
+    assert (kept.status, kept.message) == (
+        "queued",
+        "HubSpot answered 404 when asked for the record.",
+    )
+
+
+def test_a_refused_crm_token_never_gives_a_lead_up(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    settings = make_settings()
+    [delivery] = open_web(settings).send("hubspot", [notification("101")])
+    simulator.state.behave(401, path=HUBSPOT_READ)
+    run_drain(settings)
+    move_back(store, delivery, "asked_since_ms", 3 * 86_400)
+    make_due(store, delivery)
+
+    run_drain(settings)
+
+    assert found(store, delivery).status == "queued"
+
+
+def test_calls_that_wait_for_anothers_campaign_fetch_their_records_once(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    settings = make_settings()
+    open_web(settings).send("hubspot", [notification("101"), notification("102")])
+    key = f"v1/{AGENT}/{campaign_name(settings)}"
+    assert store.may_create_campaign(key)  # another worker is at it
+    with ThreadPoolExecutor(1) as pool:
+        drained = pool.submit(run_drain, settings)
+        until(lambda: simulator.state.requests_to(HUBSPOT_READ))
+        batch_id = json.loads(simulator_campaign(simulator, campaign_name(settings)))["batch_id"]
+        store.keep_campaign(key, batch_id, {"name": "x"})
+        drained.result(timeout=30)
+
+    assert len(simulator.state.requests_to(HUBSPOT_READ)) == 1
+    assert counts(store) == {"delivered": 2}
+
+
+def campaign_name(settings: Settings) -> str:
+    [chosen] = {
+        one.campaign.full_name(datetime.now(UTC), settings.callkaro_timezone)
+        for one in settings.routes.routes
+        if one.source == "hubspot" and one.campaign
+    }
+    return chosen
+
+
+def simulator_campaign(simulator: Simulator, name: str) -> bytes:
+    """Make a campaign at the stand-in, as another worker would."""
+    request = Request(  # noqa: S310  (the simulator's own address)
+        simulator.url + CAMPAIGNS,
+        data=json.dumps({"name": name, "agent_id": AGENT}).encode(),
+        headers={"X-API-KEY": "another-worker", "Content-Type": "application/json"},
+    )
+    with urlopen(request, timeout=10) as answer:  # noqa: S310
+        return bytes(answer.read())
+
+
+def test_a_mistake_of_ours_in_one_step_loses_no_answer_that_was_on_the_wire(
+    form: Web, plain: Settings, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    """A Redis error of a kind nobody thought of is an outage, not the end of the drain."""
+    sent = [form.send("website", lead(f"+9198765{place:05}"))[0] for place in range(6)]
+    simulator.state.behave(path=CALLS, latency_ms=600)
+    busy = store.redis.register_script(
+        "local began = os.clock(); while os.clock() - began < 1.5 do end"
+    )
+    store.redis.config_set("busy-reply-threshold", 100)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            drained = pool.submit(run_drain, plain, should_stop=lambda: False)
+            until(lambda: len(simulator.state.calls) == 6)
+            busy()
+            drained.result(timeout=30)
+    finally:
+        store.redis.config_set("busy-reply-threshold", 5000)
+
+    assert {found(store, one).status for one in sent} == {"delivered"}

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import datetime
+from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -322,6 +323,32 @@ def test_a_body_that_can_not_be_taken_is_refused(
 
     assert (answer.status_code, answer.json["error"]) == (status, word)
     assert answer.json["message"]
+    assert keys_of(store) == set()
+
+
+def test_more_than_a_thousand_items_are_refused_whole(web: Web, store: Store) -> None:
+    answer = web.post("website", [lead() for _ in range(1001)])
+
+    assert (answer.status_code, answer.json["error"]) == (413, "too_large")
+    assert keys_of(store) == set()
+    assert web.post("website", [lead() for _ in range(1000)]).status_code == 202
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded"])
+def test_a_body_in_chunks_is_not_cut_but_refused_when_it_is_too_large(
+    web: Web, store: Store, content_type: str
+) -> None:
+    raw = b"x=" + b"y" * MAX_BODY_BYTES + b"&phone=9876543210"
+    headers = signed("website", raw, "http://localhost/webhooks/website")
+
+    answer = web.client.post(
+        "/webhooks/website",
+        input_stream=BytesIO(raw),
+        headers={**headers, "Content-Type": content_type, "Transfer-Encoding": "chunked"},
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+
+    assert (answer.status_code, answer.json["error"]) == (413, "too_large")
     assert keys_of(store) == set()
 
 
