@@ -77,6 +77,7 @@ class Settings:
         """
         reader = _Reader(needs)
         routes = reader.routes() if "ROUTES" in needs else NO_ROUTES
+        retention_days = reader.whole("RETENTION_DAYS", 30, low=1, high=3650)
         settings: dict[str, Any] = {
             "redis_url": reader.redis_url(),
             "api_tokens": reader.secret("API_TOKEN"),
@@ -95,8 +96,8 @@ class Settings:
             "calling_hours": reader.text("CALLING_HOURS", "09:00-21:00", parse=parse_window),
             "dry_run": reader.flag("DRY_RUN"),
             "allow_numbers": reader.text("ALLOW_NUMBERS", None, parse=_numbers),
-            "retention_days": reader.whole("RETENTION_DAYS", 30, low=1, high=3650),
-            "dedupe_days": reader.whole("DEDUPE_DAYS", 30, low=1, high=3650),
+            "retention_days": retention_days,
+            "dedupe_days": reader.whole("DEDUPE_DAYS", max(30, retention_days), low=1, high=3650),
             "log_level": reader.text("LOG_LEVEL", "INFO", parse=_log_level),
         }
         sources = routes.sources.values() if routes else ()

@@ -30,6 +30,8 @@ SECRETS = {
     "website": "a-website-secret",
 }
 AGENT = "6803fa770b666a64ab1694c1e"
+# RQ forks its work-horse beside a thread of its own: docs/decisions/0007-rq-forks.md.
+PYTHON_WARNINGS = "default,ignore:This process:DeprecationWarning"
 Found = TypeVar("Found")
 
 
@@ -326,7 +328,7 @@ class Bridge:
             "PATH": os.environ.get("PATH", ""),
             "HOME": str(folder),
             "PYTHONUNBUFFERED": "1",
-            "PYTHONWARNINGS": "default",
+            "PYTHONWARNINGS": PYTHON_WARNINGS,
             "PORT": str(self.port),
             "API_TOKEN": API_TOKEN,
             "CALLING_HOURS": "always",

@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from bridge.api import persistence_warnings
+from bridge.api import callkaro_warnings, persistence_warnings
 from bridge.errors import BadSignature
 from bridge.settings import Settings
 from bridge.store import Persistence, Store
@@ -153,6 +153,13 @@ class KeptBadly:
         return self.how
 
 
+class Unheard:
+    """A store that remembers that CallKaro did not take the latest request."""
+
+    def callkaro(self) -> dict[str, Any]:
+        return {"answered_at": None, "failed_at": NOW, "message": "CallKaro answered 503."}
+
+
 def warnings_there_are() -> Iterator[str]:
     [first, *_] = blocks(ROUTES, "toml")
     routes = load_routes(first, file="docs", kinds=kinds())
@@ -160,6 +167,11 @@ def warnings_there_are() -> Iterator[str]:
     yield from made_settings(routes, dry_run=True, allow_numbers=frozenset()).warnings()
     yield from made_settings(routes, secrets={"hubspot": ("x",)}).warnings()
     yield from made_settings(none).warnings()
+    unmatched = load_routes(
+        re.sub(r"^match .*\n", "", first, flags=re.MULTILINE), file="docs", kinds=kinds()
+    )
+    yield from made_settings(unmatched).warnings()
+    yield from callkaro_warnings(cast(Store, Unheard()))
     for how in (
         {"append_only": False, "fsync": "no", "policy": "noeviction"},
         {"append_only": True, "fsync": "everysec", "policy": "allkeys-lru"},

@@ -373,9 +373,21 @@ def test_mistakes_in_the_routes_are_told_under_where_they_stand(env, tmp_path):
     assert wrong() == ["own.toml: route 'call new leads': wehn: Unknown field."]
 
 
+def test_an_id_is_not_forgotten_before_its_record(env):
+    env(RETENTION_DAYS="31")
+    assert Settings.from_env().dedupe_days == 31
+    env(DEDUPE_DAYS="30")
+    assert wrong() == ["DEDUPE_DAYS: must not be less than RETENTION_DAYS"]
+
+
 # --- sources --------------------------------------------------------------------------------
 
 PORTALS = '[[source]]\nname = "hubspot-2"\nkind = "hubspot"\n[[source]]\nname = "website"\n'
+
+
+def call_of(source, match="match = \"changeSource != 'IMPORT'\""):
+    """Return a [[route]] to call that asks for another source, imports left out."""
+    return CALL.replace('"generic"', f'"{source}"\n{match}')
 
 
 def test_secrets_and_variables_are_by_source(env):
@@ -391,20 +403,23 @@ def test_secrets_and_variables_are_by_source(env):
         ZOHO_CLIENT_ID="id",
     )
     settings = Settings.from_env()
-    assert settings.secrets == {
+    secrets = {
         "generic": (),
         "hubspot": ("first",),
         "hubspot-2": ("second-new", "second-old"),
         "website": ("web",),
         "zoho": (),
     }
-    assert settings.variables == {
+    variables = {
         "generic": {},
         "hubspot": {"ACCESS_TOKEN": "pat-1", "API_URL": "https://api.hubapi.com"},
         "hubspot-2": {"ACCESS_TOKEN": "pat-2", "API_URL": "http://localhost:9000"},
         "website": {},
         "zoho": {"ACCOUNTS_URL": "https://accounts.zoho.in", "CLIENT_ID": "id"},
     }
+    # Any further kind has an entry too.
+    assert {name: settings.secrets[name] for name in secrets} == secrets
+    assert {name: settings.variables[name] for name in variables} == variables
 
 
 def test_a_secret_that_can_never_prove_anything_is_told_without_quoting_it(env):
@@ -452,16 +467,23 @@ def test_no_route_at_all_is_a_warning(env):
 
 
 def test_a_routed_source_without_a_secret_is_a_warning_with_the_variables_name(env):
-    env(
-        ROUTES_TOML=PORTALS
-        + CALL.replace('"generic"', '"hubspot-2"')
-        + CALL.replace("call new leads", "other")
-    )
+    env(ROUTES_TOML=PORTALS + call_of("hubspot-2") + CALL.replace("call new leads", "other"))
     assert Settings.from_env().warnings() == [
         "source 'generic' has routes but GENERIC_WEBHOOK_SECRET is not set: its URL answers 404",
         "source 'hubspot-2' has routes but HUBSPOT_2_WEBHOOK_SECRET is not set: "
         "its URL answers 404",
     ]
+
+
+@pytest.mark.parametrize(("source", "warned"), [("hubspot", True), ("zoho", False)])
+def test_a_route_that_calls_for_imports_too_is_a_warning(env, source, warned):
+    env(ROUTES_TOML=call_of(source, match=""))
+    told = [line for line in Settings.from_env().warnings() if "import" in line]
+    expected = [
+        "route 'call new leads' has no match, so it calls for every contact of an import too; "
+        "match = \"changeSource != 'IMPORT'\" keeps them out"
+    ]
+    assert told == (expected if warned else [])
 
 
 @pytest.mark.parametrize(
@@ -494,7 +516,7 @@ def test_a_routed_source_without_a_secret_is_a_warning_with_the_variables_name(e
 )
 def test_what_is_missing_to_fetch_records_is_a_warning(env, source, given, missing):
     secret = f"{source.upper().replace('-', '_')}_WEBHOOK_SECRET"
-    env(ROUTES_TOML=PORTALS + CALL.replace('"generic"', f'"{source}"'), **{secret: "s"}, **given)
+    env(ROUTES_TOML=PORTALS + call_of(source), **{secret: "s"}, **given)
     expected = [f"source '{source}' can't fetch full records: {missing} not set"]
     assert Settings.from_env().warnings() == (expected if missing else [])
 
