@@ -4,6 +4,7 @@
 PY := .venv/bin/python
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+PIP_FAILED = echo 'pip could not install it. Is the network there?' >&2; exit 1
 
 .PHONY: help run demo test check bench requirements clean
 
@@ -25,7 +26,7 @@ check: .venv/.installed-dev  ## Run what CI runs: format, lint, types, import ru
 	@echo 'Format …' && $(PY) -m ruff format --check .
 	@echo 'Lint …' && $(PY) -m ruff check .
 	@echo 'Types …' && $(PY) -m mypy
-	@echo 'Import rules …' && $(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
+	@echo 'Import rules …' && $(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint(["--no-logo"])'
 	@echo 'Tests …' && $(MAKE) --no-print-directory test
 
 bench: .venv/.installed-dev  ## Measure intake and delivery beside a floor
@@ -45,12 +46,12 @@ clean:  ## Remove .venv and caches; .data, which holds events, stays
 
 .venv/.installed: requirements.txt .venv/.made
 	@echo 'Installing what requirements.txt pins (a minute or so, only the first time) …'
-	@$(PY) -m pip install --quiet --no-input -r requirements.txt
+	@$(PY) -m pip install --quiet --no-input -r requirements.txt || { $(PIP_FAILED); }
 	@touch $@
 
 .venv/.installed-dev: requirements-dev.txt .venv/.installed
 	@echo 'Installing the tools that tests and checks need …'
-	@$(PY) -m pip install --quiet --no-input -r requirements-dev.txt
+	@$(PY) -m pip install --quiet --no-input -r requirements-dev.txt || { $(PIP_FAILED); }
 	@touch $@
 
 # Debian's Python comes without ensurepip unless python3-venv is installed; a pip outside will do.
@@ -75,7 +76,8 @@ clean:  ## Remove .venv and caches; .data, which holds events, stays
 		"$$found" -m venv --clear .venv; \
 	elif "$$found" -c 'import venv' 2>/dev/null && "$$found" -m pip --version >/dev/null 2>&1; then \
 		"$$found" -m venv --clear --without-pip .venv; \
-		"$$found" -m pip --python .venv/bin/python install --quiet --no-input pip; \
+		"$$found" -m pip --python .venv/bin/python install --quiet --no-input pip \
+			|| { $(PIP_FAILED); }; \
 	else \
 		echo "$$("$$found" --version) has neither venv nor pip. Install them (on Debian and Ubuntu:" \
 			"apt install python3-venv) and try again." >&2; \

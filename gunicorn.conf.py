@@ -10,7 +10,10 @@ import gunicorn.glogging
 
 bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
 # A webhook is a few ms of work and one wait for Redis: two processes, and threads for the waits.
-workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
+_WORKERS = os.environ.get("WEB_CONCURRENCY", "").strip() or "2"
+if not re.fullmatch(r"[1-9][0-9]{0,2}", _WORKERS):
+    sys.exit("WEB_CONCURRENCY must be a number from 1 to 999.")
+workers = int(_WORKERS)
 worker_class = "gthread"
 threads = 8
 timeout = 30

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import IO
 
 from bridge.cli import Failure
+from bridge.parent import end_with_parent
 
 STOP_S = 30.0  # how long a child may take to end
 GROUP_S = 5.0  # and what it left behind
@@ -68,6 +69,8 @@ class Children:
                     stderr=subprocess.STDOUT,
                     # Ctrl-C reaches a terminal's whole group; ours are to end in order instead.
                     start_new_session=True,
+                    # And if we are killed, nobody else would end them. No thread of ours runs now.
+                    preexec_fn=end_with_parent,
                 )
             except OSError as error:
                 raise Failure(f"{name} can't be started: {error.strerror}.") from None
@@ -133,8 +136,8 @@ def end_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def check_port(port: int) -> None:
-    """Raise Failure unless we can listen there."""
+def check_port(port: int, *, command: str) -> None:
+    """Raise Failure, with how to give the command another port, unless we can listen there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -144,7 +147,7 @@ def check_port(port: int) -> None:
             why = f"Port {port} is not ours to use"
         except OSError:
             why = f"Port {port} is taken by another program"
-    raise Failure(f"{why}. Choose another: PORT={port + 1 if port < 65_535 else 8000} make run")
+    raise Failure(f"{why}. Choose another: PORT={port + 1 if port < 65_535 else 8000} {command}")
 
 
 def free_port() -> int:
@@ -159,7 +162,11 @@ def free_port() -> int:
 def lock(data: Path) -> Iterator[None]:
     """Hold the data folder alone: a second run would wipe the first one's store."""
     private(data)
-    with (data / "lock").open("w") as held:
+    try:
+        held = (data / "lock").open("w")
+    except OSError as error:
+        raise cannot_write(data, error) from None
+    with held:
         take(held, data)
         yield
 
@@ -176,9 +183,20 @@ def take(held: IO[str], data: Path) -> None:
 
 
 def private(folder: Path) -> Path:
-    """Return a folder that only its owner can look into; it holds people's data."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Return a folder that only its owner can look into; it holds people's data. Raises Failure."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
     return folder
+
+
+def cannot_write(folder: Path, error: OSError) -> Failure:
+    """Return what says that a folder of ours can't be written."""
+    return Failure(
+        f"{folder} can't be written ({error.strerror}). Mend that, or name another folder: "
+        "flask --app bridge demo --data FOLDER"
+    )
 
 
 def fresh(folder: Path) -> Path:

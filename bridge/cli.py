@@ -6,6 +6,7 @@ A failure that was to be expected is one message on stderr and exit code 1; a wr
 import importlib
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import click
 import requests
@@ -206,7 +207,7 @@ def send(
     settings = read_settings(needs=frozenset({"ROUTES"}))
     found = find_source(settings, source)
     raw = body.read()
-    base_url = (url or f"http://localhost:{settings.port}").rstrip("/")
+    base_url = address_of(url or f"http://localhost:{settings.port}")
     kind = content_type or guess_content_type(body.name, raw)
     # One message, resent: only the time and so the signature are new.
     sent_id = f"msg_{os.urandom(12).hex()}"
@@ -237,6 +238,7 @@ def post_signed(
     secrets = settings.secrets.get(source.name)
     if not secrets:
         raise Failure(f"{source.variable_prefix}WEBHOOK_SECRET is not set, so it can't be signed.")
+    base_url = address_of(base_url)
     # A bridge that knows its public address checks signatures over that one.
     signed_url = settings.public_url if settings.public_url and _is_here(base_url) else base_url
     request = incoming(source, body, content_type, base_url=signed_url)
@@ -271,26 +273,35 @@ def _answer_rows(answer: requests.Response) -> Iterator[tuple[str, str, str]]:
 @click.option("--json", "as_json", is_flag=True, help="What the API answers, as it is.")
 @click.option("--url", help="Where the bridge runs. Default: PUBLIC_URL, else this machine.")
 def status(some_id: str | None, as_json: bool, url: str | None) -> None:
-    """Show how a running bridge stands, or what became of an event or a delivery by its ID."""
+    """Show how a running bridge stands, or what became of an event or a delivery by its ID.
+
+    A status_url, as the answer to a webhook has it, will do for an ID.
+    """
     settings = read_settings(needs=frozenset({"API_TOKEN"}))
     api = Api(
-        base_url=(url or settings.public_url or f"http://localhost:{settings.port}").rstrip("/"),
+        base_url=address_of(url or settings.public_url or f"http://localhost:{settings.port}"),
         token=settings.api_tokens[0],
     )
     if some_id is None:
         overview = api.get("/api/status")
         _show(overview, as_json, _show_overview)
         return
-    event = api.get(f"/api/events/{some_id}", or_none=True)
+    some_id = id_in(some_id)
+    event = api.get(f"/api/events/{quote(some_id, safe='')}", or_none=True)
     if event is not None:
         _show(event, as_json, lambda found: _show_event(found, api))
         return
-    delivery = api.get(f"/api/deliveries/{some_id}", or_none=True)
+    delivery = api.get(f"/api/deliveries/{quote(some_id, safe='')}", or_none=True)
     if delivery is None:
         raise Failure(
             f"There is no event and no delivery {some_id}; records are kept RETENTION_DAYS."
         )
     _show(delivery, as_json, _show_delivery)
+
+
+def id_in(text: str) -> str:
+    """Return the ID that somebody gave, be it as a pasted status_url."""
+    return re.split(r"[?#]", text)[0].rstrip("/").rpartition("/")[2] or text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,9 +318,13 @@ class Api:
         if answer.status_code == 404 and or_none:
             return None
         content = _json_of(answer)
+        if answer.status_code == 401:
+            raise Failure(f"API_TOKEN is not the one of the bridge at {self.base_url}.")
         if not answer.ok:
             message = content.get("message") or answer.reason
             raise Failure(f"The bridge at {self.base_url} answered {answer.status_code}: {message}")
+        if not content:
+            raise Failure(f"What answers at {self.base_url} is no bridge.")
         return content
 
 
@@ -333,11 +348,23 @@ def _show_overview(found: Mapping[str, Any]) -> None:
         "workers": ", ".join(one["state"] for one in found["workers"]) or "none",
         "Redis": f"append-only {'yes' if kept['append_only'] else 'no'}, "
         f"fsync {kept['fsync']}, {kept['policy']}",
+        "CallKaro": _callkaro(found.get("callkaro") or {}),
         "routes": found["routes"],
     }
     screen.print(_pairs(rows))
     for warning in found["warnings"]:
         screen.print(Text(f"mind: {warning}"))
+
+
+def _callkaro(found: Mapping[str, Any]) -> str:
+    """Return how CallKaro took the latest requests."""
+    answered, failed = found.get("answered_at"), found.get("failed_at")
+    told = [
+        f"answered {answered}" if answered else "",
+        f"failed {failed}" if failed else "",
+        found.get("message") or "",
+    ]
+    return "\n".join(filter(None, told)) or "not asked yet"
 
 
 def _show_event(found: Mapping[str, Any], api: Api) -> None:
@@ -422,22 +449,31 @@ def simulate(port: int) -> None:
 
 @click.command(short_help="Start everything and send samples.")
 @click.option("--serve", is_flag=True, help="Go on serving until Ctrl-C.")
-@click.option("--port", type=click.IntRange(1, 65_535), default=8000, envvar="PORT")
+@click.option("--port", type=click.IntRange(1, 65_535), help="Default: PORT, else 8000.")
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(".data"),
     help="Where the embedded Valkey and the logs are kept. Default: .data",
 )
-def demo(serve: bool, port: int, data: Path) -> None:
+def demo(serve: bool, port: int | None, data: Path) -> None:
     """Start everything, send a signed sample of each source, and show what became of them.
 
-    Without a CALLKARO_API_KEY, CallKaro and the CRMs are played by stand-ins, and what is stored
-    is made anew each time. With one, nothing is sent by itself: a real phone would ring.
+    CallKaro and the CRMs are played by stand-ins, and what is stored is made anew each time. With
+    --serve and a CALLKARO_API_KEY it is the real CallKaro: nothing is sent by itself, for a phone
+    may ring.
     """
     from bridge.demo import run
 
-    sys.exit(run(serve=serve, port=port, data=data))
+    sys.exit(run(serve=serve, port=port or _port_from_env(), data=data))
+
+
+def _port_from_env() -> int:
+    """Return PORT or its default. Raises Failure: PORT is no wrong use of the command."""
+    raw = os.environ.get("PORT", "").strip() or "8000"
+    if not re.fullmatch(r"[0-9]{1,5}", raw) or not 1 <= int(raw) <= 65_535:
+        raise Failure("PORT must be a number from 1 to 65535.")
+    return int(raw)
 
 
 # --- shared ---------------------------------------------------------------------------------
@@ -500,6 +536,22 @@ def ask(method: str, url: str, **options: Any) -> requests.Response:
                 f"No bridge answers at {where} ({type(error).__name__}). Does it run there? "
                 "--url says where to look."
             ) from None
+
+
+def address_of(url: str) -> str:
+    """Return a bridge's address as it will see it: with a scheme, without a default port.
+
+    HTTP clients leave a default port out of Host, over which some CRMs sign. Raises Failure.
+    """
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        port = parts.port
+    except ValueError:  # an open bracket, a port that is no number
+        raise Failure(f"{url} is no address; write it as http://localhost:8000") from None
+    netloc = parts.netloc
+    if port == {"http": 80, "https": 443}.get(parts.scheme):
+        netloc = netloc.removesuffix(f":{port}")
+    return urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", ""))
 
 
 def _is_here(url: str) -> bool:

@@ -1,19 +1,20 @@
 """`make run` and `make demo`: everything started as child processes, samples sent and followed.
 
-Without a CALLKARO_API_KEY, stand-ins play CallKaro and the CRMs. They forget all when they end, so
-what the bridge stores is then made anew as well: it would know campaigns that they don't. With a
-key, the store is kept and nothing is sent by itself.
+Stand-ins play CallKaro and the CRMs, unless it is to serve and has a CALLKARO_API_KEY. They forget
+all when they end, so what the bridge stores is then made anew as well: it would know campaigns that
+they don't. With the real CallKaro, the store is kept and nothing is sent by itself.
 """
 
 import base64
 import contextlib
 import json
 import os
+import re
 import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -38,9 +39,10 @@ from bridge.children import (
     stop_signals,
     valkey_binary,
 )
-from bridge.cli import Api, Failure, console, post_signed
+from bridge.cli import Api, Failure, address_of, console, incoming, post_signed
 from bridge.errors import SettingsError
 from bridge.settings import Settings
+from bridge.verify import sign
 from schemas.callkaro import METADATA_ID
 from schemas.delivery import SETTLED, Status
 from schemas.fields import mask_number
@@ -50,6 +52,7 @@ ROOT = Path(__file__).parent.parent
 START_S = 30.0  # how long a child may take until it answers
 FOLLOW = timedelta(seconds=30)  # how long a sample may take until it is settled
 POLL_S = 0.1
+OWN_LEAD = "website"  # the source that one's own lead is posted to
 RESTING = SETTLED | {Status.UNKNOWN, Status.HELD}
 
 
@@ -64,16 +67,33 @@ class Sample:
     unrouted: int = 0
 
 
+@dataclass(kw_only=True, slots=True)
+class Sent:
+    """What became of the samples: rows to show, and sentences on what was not as it should be."""
+
+    count: int = 0
+    expected_calls: int = 0
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
 def run(*, serve: bool, port: int, data: Path) -> int:
     """Do it all; return the exit code. Raises Failure."""
-    played = not (os.environ.get("CALLKARO_API_KEY") or os.environ.get("CALLKARO_API_KEY_FILE"))
+    env = dict(os.environ)
+    if not serve:
+        # What ends by itself is a rehearsal: a worker that starts would deliver what waits there.
+        env = without(env, "CALLKARO_API_KEY", "CALLKARO_BASE_URL", "REDIS_URL")
+    played = not is_set(env, "CALLKARO_API_KEY")
+    env = checked_web_concurrency(env)
     with stop_signals() as should_stop:
         try:
             with contextlib.ExitStack() as stack:
-                check_port(port)
+                # Who started it twice is told so, and not to look for another port.
                 stack.enter_context(lock(data))
+                check_port(port, command="make run" if serve else "make demo")
                 logs = fresh(data / "logs")
-                children = Children(logs=logs, env=dict(os.environ), should_stop=should_stop)
+                children = Children(logs=logs, env=env, should_stop=should_stop)
                 stack.callback(children.stop)
                 return Demo(children, port=port, data=data, played=played).run(serve=serve)
         except Stopped:
@@ -89,7 +109,7 @@ class Demo:
         self.port = port
         self.data = data
         self.played = played
-        self.url = f"http://localhost:{port}"
+        self.url = address_of(f"http://localhost:{port}")
         self.simulator: str | None = None
         self.made_up: dict[str, str] = {}  # what was not set, by its name
         self.screen = console()
@@ -103,11 +123,12 @@ class Demo:
         self._start_bridge(env, api)
         ok = True
         if self.played:
-            ok = self._send_samples(settings, api)
+            ok = self._send_samples(settings, api, serve=serve)
         else:
             self.screen.print(
-                "\nCALLKARO_API_KEY is set, so this is the real CallKaro: no sample is sent, for a "
-                "phone would ring."
+                f"\nCALLKARO_API_KEY is set, so calls go to {escape(settings.callkaro_base_url)}: "
+                "no sample is sent, for a phone may ring.",
+                soft_wrap=True,
             )
         if not serve:
             return 0 if ok else 1
@@ -120,7 +141,7 @@ class Demo:
 
     def _start_what_is_needed(self) -> dict[str, str]:
         """Start Valkey and the stand-ins where they are; return the bridge's environment."""
-        env = {**os.environ, "PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
+        env = {**self.children.env, "PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
         if self.played:
             env = self._played(env)
         if not is_set(env, "API_TOKEN"):
@@ -161,8 +182,7 @@ class Demo:
             "ZOHO_CLIENT_SECRET": "played",
             "ZOHO_REFRESH_TOKEN": "played",
         }
-        files_of_them = {f"{name}_FILE" for name in played}
-        return {name: value for name, value in env.items() if name not in files_of_them} | played
+        return without(env, *played) | played
 
     def _secrets(self, settings: Settings) -> dict[str, str]:
         """Return a made-up webhook secret for each source that has routes and none of its own."""
@@ -186,32 +206,32 @@ class Demo:
             'appendonly yes\nappendfsync always\nmaxmemory-policy noeviction\nsave ""\n',
             encoding="utf-8",
         )
+        self.children.start("valkey", valkey_binary(), str(config))
         with self._step("Valkey", f"data in {folder}"):
-            self.children.start("valkey", valkey_binary(), str(config))
             self._await("valkey", lambda: answers_redis(settings.redis_url))
 
     def _start_simulator(self, env: Mapping[str, str]) -> None:
         url = str(self.simulator)
+        self.children.start(
+            "simulator",
+            *(sys.executable, "-m", "simulator", "--port", url.rpartition(":")[2]),
+            *("--api-key", env["CALLKARO_API_KEY"]),
+        )
         with self._step("Stand-ins for CallKaro, HubSpot and Zoho", "no phone rings"):
-            self.children.start(
-                "simulator",
-                *(sys.executable, "-m", "simulator", "--port", url.rpartition(":")[2]),
-                *("--api-key", env["CALLKARO_API_KEY"]),
-            )
             self._await("simulator", lambda: answers(f"{url}/simulator/status"))
 
     def _start_bridge(self, env: Mapping[str, str], api: Api) -> None:
         config = str(ROOT / "gunicorn.conf.py")
         bind = f"127.0.0.1:{self.port}"
+        self.children.start(
+            "web",
+            *(sys.executable, "-m", "gunicorn", "-c", config, "--bind", bind),
+            "bridge.app:create_app()",
+        )
         with self._step("Web process", self.url):
-            self.children.start(
-                "web",
-                *(sys.executable, "-m", "gunicorn", "-c", config, "--bind", bind),
-                "bridge.app:create_app()",
-            )
             self._await("web", lambda: answers(f"{self.url}/readyz"))
+        self.children.start("worker", sys.executable, "-m", "workers")
         with self._step("Worker", "delivers what is due"):
-            self.children.start("worker", sys.executable, "-m", "workers")
             self._await("worker", lambda: api.get("/api/status")["workers"])
 
     def _await(self, name: str, is_true: Callable[[], object]) -> None:
@@ -226,7 +246,10 @@ class Demo:
 
     @contextlib.contextmanager
     def _step(self, what: str, detail: str) -> Iterator[None]:
-        """Show that something is being started, and that it was."""
+        """Show that something is being started, and that it was.
+
+        Start its process before: what turns meanwhile is a thread, and a fork wants none.
+        """
         began = time.monotonic()
         with self.screen.status(f"Starting: {escape(what)} …"):
             yield
@@ -235,33 +258,55 @@ class Demo:
 
     # --- samples ------------------------------------------------------------------------------
 
-    def _send_samples(self, settings: Settings, api: Api) -> bool:
-        """Send the samples, follow them, show the table; tell whether all went as it should."""
-        rows: list[tuple[str, ...]] = []
-        problems: list[str] = []
-        expected_calls = 0
+    def _send_samples(self, settings: Settings, api: Api, *, serve: bool) -> bool:
+        """Send the samples, follow them, show the table; tell whether all went as it should.
+
+        A sample that can't be sent, with routes of one's own, says nothing against the bridge.
+        """
+        sent = Sent()
         with self.screen.status("Sending a signed sample of each source …"):
             for sample in samples(datetime.now(UTC)):
-                if sample.source not in settings.routes.sources:
-                    problems.append(f"{sample.source}: routes.toml has no such [[source]]")
+                if why := why_not_sent(sample, settings):
+                    sent.skipped.append(f"{sample.source}: {why}, so no sample is sent")
                     continue
-                expected_calls += sample.routed
-                sent_at = datetime.now(UTC)
-                answer = self._post(settings, sample)
-                found = list(self._follow(answer, api))
-                problems += judge(sample, answer, found)
-                rows += self._rows(sample, found, sent_at)
-        self._show(rows)
-        calls = self._received("calls")
-        if len(calls) != expected_calls:
-            problems.append(f"CallKaro took {len(calls)} calls, not {expected_calls}")
-        for problem in problems:
-            self.screen.print(f"Not as it should be: {escape(problem)}")
-        if not problems:
-            self.screen.print(
-                f"Every sample ended as it should: {len(calls)} calls, each accepted once."
-            )
-        return not problems
+                try:
+                    self._send(sample, settings, api, sent)
+                except Failure as error:
+                    self.children.check()  # a process that ended is another matter
+                    sent.problems.append(f"{sample.source}: {error.message}")
+        if sent.rows:
+            self._show(sent.rows)
+        self._sum_up(sent, serve=serve)
+        return bool(sent.count) and not sent.problems
+
+    def _send(self, sample: Sample, settings: Settings, api: Api, sent: Sent) -> None:
+        """Send one sample and note what became of it. Raises Failure."""
+        sent.count += 1
+        sent.expected_calls += sample.routed
+        sent_at = datetime.now(UTC)
+        answer = self._post(settings, sample)
+        found = list(self._follow(answer, api))
+        sent.problems += judge(sample, answer, found)
+        sent.rows += self._rows(sample, found, sent_at)
+
+    def _sum_up(self, sent: Sent, *, serve: bool) -> None:
+        """Say which samples were not sent, what is not as it should be, or that all is."""
+        for line in sent.skipped:
+            self.screen.print(escape(line), soft_wrap=True)
+        if not sent.count:
+            self.screen.print("No sample could be sent.")
+            return
+        calls = len(self._received("calls"))
+        if calls != sent.expected_calls:
+            sent.problems.append(f"CallKaro took {calls} calls, not {sent.expected_calls}")
+        # Who serves may have routes of their own, and these samples are made for the shipped ones.
+        heading = "Other than with the shipped routes.toml" if serve else "Not as it should be"
+        for problem in sent.problems:
+            self.screen.print(f"{heading}: {escape(problem)}", soft_wrap=True)
+        if not sent.problems:
+            which = "Every sample that was sent" if sent.skipped else "Every sample"
+            what = "1 call, accepted once" if calls == 1 else f"{calls} calls, each accepted once"
+            self.screen.print(f"{which} ended as it should: {what}.")
 
     def _post(self, settings: Settings, sample: Sample) -> dict[str, Any]:
         answer = post_signed(
@@ -272,7 +317,7 @@ class Demo:
             base_url=self.url,
         )
         if answer.status_code != 202:
-            raise Failure(f"{sample.source}: the bridge answered {answer.status_code}.")
+            raise Failure(f"the bridge answered {answer.status_code}: {said(answer)}")
         content: dict[str, Any] = answer.json()
         return content
 
@@ -347,12 +392,13 @@ class Demo:
         """Say where everything is."""
         is_made_up = "API_TOKEN" in self.made_up
         shown = token if is_made_up else "$API_TOKEN"
-        curl = f"curl -H 'Authorization: Bearer {shown}' {self.url}"
+        curl = f'curl -H "Authorization: Bearer {shown}" {self.url}'
         sections = {
             "Point a CRM at": list(self._addresses(settings)),
             "API token" + (" (made up for this run; API_TOKEN sets one)" if is_made_up else ""): [
                 shown
             ],
+            "Post a lead of your own": list(self._own_lead(settings)),
             "Ask what became of an event": [f"{curl}/api/deliveries", f"{curl}/api/status"],
             "What CallKaro received": [f"{self.simulator}/simulator"] if self.simulator else [],
             "Logs": [f"{self.children.logs}/*.log"],
@@ -364,6 +410,37 @@ class Demo:
                 self.screen.print(f"\n{heading}")
             for line in lines:
                 self.screen.print(f"  {escape(line)}", soft_wrap=True)
+
+    def _own_lead(self, settings: Settings) -> Iterator[str]:
+        """Yield a command that posts a lead to the web form's source, if that is on.
+
+        None for the real CallKaro, where the number might be somebody's; none for a signature,
+        which holds for minutes only and for just that body.
+        """
+        source = settings.routes.sources.get(OWN_LEAD)
+        given = settings.secrets.get(OWN_LEAD)
+        if not (self.played and source and given) or isinstance(source.auth, Signatures):
+            return
+        name = f"{source.variable_prefix}WEBHOOK_SECRET"
+        lead = {
+            "submission_id": f"my-form-{int(time.time())}",
+            "name": "Asha Example",
+            "phone": "+91 98765 43216",
+            "message": "a lead of my own",
+        }
+        body = json.dumps(lead)
+        request = incoming(source, body.encode(), "application/json", base_url=self.url)
+        # A secret that somebody chose is not for a screen; the shell puts it in.
+        secret = given[0] if name in self.made_up else f"${name}"
+        if isinstance(source.auth, Basic):
+            proof = f'-u "{secret}"'
+        else:
+            headers = sign(source.auth, secret, request, now=datetime.now(UTC))
+            proof = " ".join(f'-H "{key}: {value}"' for key, value in headers.items())
+        yield (
+            f"curl {proof} -H \"Content-Type: application/json\" -d '{body}' "
+            f"{self.url}/webhooks/{source.name}"
+        )
 
     def _addresses(self, settings: Settings) -> Iterator[str]:
         """Yield the URL of each source that is switched on, with its secret if we made that up."""
@@ -414,6 +491,25 @@ def samples(now: datetime) -> list[Sample]:
     ]
 
 
+def why_not_sent(sample: Sample, settings: Settings) -> str | None:
+    """Return why a sample has nowhere to go; None: it has."""
+    source = settings.routes.sources.get(sample.source)
+    if source is None:
+        return "routes.toml has no such [[source]]"
+    if not any(route.source == sample.source for route in settings.routes.routes):
+        return "routes.toml has no route for it"
+    if not settings.secrets.get(sample.source):
+        return f"{source.variable_prefix}WEBHOOK_SECRET is not set"
+    return None
+
+
+def said(answer: requests.Response) -> str:
+    """Return what an answer says of itself."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return str(answer.json()["message"])
+    return str(answer.reason)
+
+
 def judge(sample: Sample, answer: Mapping[str, Any], found: Sequence[Any]) -> Iterator[str]:
     """Yield what did not go as it should with a sample, a sentence each."""
     for word, count in (("accepted", sample.routed), ("unrouted", sample.unrouted)):
@@ -453,6 +549,25 @@ def made_up_secret(auth: Auth) -> str:
 def is_set(env: Mapping[str, str], name: str) -> bool:
     """Tell whether a setting is given, itself or as a file; an empty one is not."""
     return bool(env.get(name, "").strip() or env.get(f"{name}_FILE", "").strip())
+
+
+def without(env: Mapping[str, str], *names: str) -> dict[str, str]:
+    """Return an environment that gives none of these settings, nor names a file for one."""
+    gone = {*names, *(f"{name}_FILE" for name in names)}
+    return {name: value for name, value in env.items() if name not in gone}
+
+
+def checked_web_concurrency(env: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment that gunicorn can be imported with. Raises Failure.
+
+    It reads WEB_CONCURRENCY long before our configuration, and ends with a traceback even at "".
+    """
+    given = env.get("WEB_CONCURRENCY", "").strip()
+    if not given:
+        return without(env, "WEB_CONCURRENCY")
+    if not re.fullmatch(r"[1-9][0-9]{0,2}", given):
+        raise Failure("WEB_CONCURRENCY must be a number from 1 to 999.")
+    return dict(env)
 
 
 def settings_of(env: Mapping[str, str]) -> Settings:

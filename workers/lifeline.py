@@ -5,12 +5,13 @@ other end. RQ forks a work-horse for each job; one whose RQ worker died must not
 """
 
 import contextlib
-import ctypes
 import os
 import select
 import signal
 from collections.abc import Iterator
 from types import FrameType
+
+from bridge.parent import end_with_parent as end_with_parent
 
 _read_end: int | None = None  # in a worker and its work-horses; None where there is no supervisor
 
@@ -31,16 +32,6 @@ class Lifeline:
         """In the supervisor: tell every drain to finish what is on the wire and end."""
         with contextlib.suppress(OSError):
             os.close(self._write)
-
-
-def end_with_parent() -> None:
-    """Have the kernel send this process SIGTERM when its parent dies, even by kill -9.
-
-    Linux only (prctl PR_SET_PDEATHSIG); elsewhere an RQ worker whose supervisor was killed waits
-    idle until somebody ends it.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 class StopWatch:

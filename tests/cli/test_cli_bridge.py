@@ -2,15 +2,19 @@
 
 import json
 import re
+import shlex
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 from commandline import (
     ROOT,
     SAMPLES,
@@ -21,8 +25,12 @@ from commandline import (
     start_demo,
 )
 
+from bridge.children import environment
+from bridge.cli import address_of, incoming, post_signed
 from bridge.intake import as_event
+from bridge.settings import Settings
 from bridge.store import NewDelivery, Store, connect
+from bridge.verify import verify
 from schemas.crm import kinds
 from schemas.event import Item
 from schemas.source import Source
@@ -62,7 +70,7 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
     assert demo.returncode == 1
     assert output == (
         f"Error: Port {port} is taken by another program. "
-        f"Choose another: PORT={port + 1} make run\n"
+        f"Choose another: PORT={port + 1} make demo\n"
     )
 
 
@@ -70,10 +78,16 @@ def test_with_a_real_key_nothing_is_sent(
     tmp_path: Path, free_port: int, simulator: Simulator
 ) -> None:
     env = {"CALLKARO_API_KEY": "real", "CALLKARO_BASE_URL": simulator.url}
-    with start_demo("--port", free_port, "--data", tmp_path, env=env) as demo:
-        output, _ = demo.communicate(timeout=60)
+    with start_demo("--serve", "--port", free_port, "--data", tmp_path, env=env) as demo:
+        output = read_until(demo, SERVES, "Logs")
+        demo.send_signal(signal.SIGINT)
+        output += demo.communicate(timeout=60)[0]
     assert demo.returncode == 0, output
-    assert "no sample is sent, for a phone would ring" in " ".join(output.split())
+    assert (
+        f"CALLKARO_API_KEY is set, so calls go to {simulator.url}: no sample is sent, for a phone "
+        "may ring.\n" in output
+    )
+    assert "Post a lead of your own" not in output
     assert simulator.state.requests == []
     assert (tmp_path / "valkey" / "appendonlydir").is_dir()
 
@@ -88,12 +102,92 @@ def test_stand_ins_never_take_what_waits_in_a_redis_of_ones_own(
     client = connect(redis_url)
     with client:
         Store(client).accept([(event, [delivery])], routes="")
-    with start_demo(
-        "--port", free_port, "--data", tmp_path / "data", env={"REDIS_URL": redis_url}
-    ) as demo:
+    arguments = ("--port", free_port, "--data", tmp_path / "data")
+    with start_demo("--serve", *arguments, env={"REDIS_URL": redis_url}) as demo:
         output, _ = demo.communicate(timeout=60)
     assert demo.returncode == 1
     assert "REDIS_URL holds deliveries" in output
+
+
+def test_a_demo_that_ends_never_touches_what_is_real(
+    tmp_path: Path, free_port: int, simulator: Simulator
+) -> None:
+    (tmp_path / "key").write_text("real")
+    env = {
+        "CALLKARO_API_KEY": "real",
+        "CALLKARO_API_KEY_FILE": str(tmp_path / "key"),
+        "CALLKARO_BASE_URL": simulator.url,
+        "REDIS_URL": "redis://127.0.0.1:1/0",  # nobody answers there, and nobody asks
+    }
+    with start_demo("--port", free_port, "--data", tmp_path / "data", env=env) as demo:
+        output, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 0, output
+    assert "4 calls, each accepted once" in output
+    assert simulator.state.requests == []
+    assert not (tmp_path / "data" / "valkey").exists()
+
+
+@pytest.fixture
+def own_routes(tmp_path: Path) -> Path:
+    """Routes of one's own: website's alone, which takes no lead that has no e-mail address."""
+    routes = tmp_path / "routes.toml"
+    website = (ROOT / "routes.toml").read_text().partition("# --- A web form of your own")[2]
+    routes.write_text("#" + website.replace('to_number = "phone"', 'to_number = "mobile"'))
+    return routes
+
+
+def test_routes_of_ones_own_are_served_whatever_became_of_the_samples(
+    tmp_path: Path, free_port: int, own_routes: Path
+) -> None:
+    env = {"ROUTES_FILE": str(own_routes)}
+    with start_demo("--serve", "--port", free_port, "--data", tmp_path / "d", env=env) as demo:
+        output = read_until(demo, SERVES, "Logs")
+        assert is_listening(free_port)
+        demo.send_signal(signal.SIGINT)
+        demo.communicate(timeout=60)
+    assert demo.returncode == 0, output
+    for source in ("hubspot", "zoho"):
+        assert f"{source}: routes.toml has no route for it, so no sample is sent\n" in output
+    assert "What became of the samples" in output
+    assert "Other than with the shipped routes.toml: website: 'call back' is " in output
+
+
+def test_a_demo_judges_only_what_was_sent(tmp_path: Path, free_port: int, own_routes: Path) -> None:
+    own_routes.write_text(own_routes.read_text().replace('"mobile"', '"phone"'))
+    arguments = ("--port", free_port, "--data", tmp_path / "data")
+    with start_demo(*arguments, env={"ROUTES_FILE": str(own_routes)}) as demo:
+        output, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 0, output
+    assert "Every sample that was sent ended as it should: 1 call, accepted once." in output
+
+
+def test_a_demo_that_can_send_nothing_says_so_and_fails(tmp_path: Path, free_port: int) -> None:
+    (tmp_path / "routes.toml").write_text("# none yet\n")
+    arguments = ("--port", free_port, "--data", tmp_path / "data")
+    with start_demo(*arguments, env={"ROUTES_FILE": str(tmp_path / "routes.toml")}) as demo:
+        output, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 1
+    assert "website: routes.toml has no such [[source]], so no sample is sent\n" in output
+    assert output.endswith("No sample could be sent.\n")
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("name", ["PORT", "WEB_CONCURRENCY"])
+def test_a_setting_that_is_no_number_is_one_sentence(tmp_path: Path, name: str) -> None:
+    with start_demo("--data", tmp_path / "data", env={name: "abc"}) as demo:
+        output, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 1
+    assert output.startswith(f"Error: {name} must be a number from 1 to ")
+    assert output.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path, free_port: int) -> None:
+    (tmp_path / "file").touch()
+    with start_demo("--port", free_port, "--data", tmp_path / "file" / "data") as demo:
+        output, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 1
+    assert output.startswith(f"Error: {tmp_path / 'file' / 'data'} can't be written")
+    assert output.count("\n") == 1
 
 
 @pytest.fixture(scope="module")
@@ -137,12 +231,20 @@ def test_status_tells_the_story_of_an_event_and_of_a_delivery(
     assert "delivered" in overview.stdout
     sent = cli("send", "website", SAMPLES / "website.json", "--url", url, env=SECRETS).stdout
     event_id, delivery_id = re.findall(r"\b[0-9a-f]{26}\b", sent)
+    assert "CallKaro" in overview.stdout
+    assert re.search(r"answered \d{4}-", overview.stdout)
     event = cli("status", event_id, "--url", url, env=SECRETS)
     assert event.exit_code == 0, event.output
     assert "form.submitted" in event.stdout
     assert "call back" in event.stdout
     delivery = cli("status", delivery_id, "--url", url, "--json", env=SECRETS)
     assert json.loads(delivery.stdout)["id"] == delivery_id
+    pasted = cli(
+        *("status", f"{url}/api/deliveries/{delivery_id}", "--json"),
+        *("--url", url.removeprefix("http://")),
+        env=SECRETS,
+    )
+    assert pasted.stdout == delivery.stdout
     assert "98765" not in event.output + delivery.output
 
 
@@ -150,7 +252,9 @@ def test_status_tells_the_story_of_an_event_and_of_a_delivery(
     ("arguments", "env", "says"),
     [
         (("status", "nope"), SECRETS, "There is no event and no delivery nope"),
-        (("status",), {"API_TOKEN": "wrong"}, "answered 401"),
+        (("status", "../status"), SECRETS, "There is no event and no delivery status"),
+        (("status", "a b%2F?x"), SECRETS, "There is no event and no delivery a b%2F"),
+        (("status",), {"API_TOKEN": "wrong"}, "API_TOKEN is not the one of the bridge at http://"),
         (("status",), {}, "API_TOKEN: is not set"),
         (("send", "website", SAMPLES / "website.json"), {}, "WEBSITE_WEBHOOK_SECRET is not set"),
         (
@@ -195,6 +299,101 @@ def test_a_process_that_dies_ends_the_run_and_is_named(tmp_path: Path, free_port
     assert demo.returncode == 1
     assert "Error: web ended with exit code -9. The end of its log" in output
     assert not is_listening(free_port)
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes below one, by what Linux tells."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [one for child in map(int, children) for one in (child, *descendants(child))]
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; one that only waits for its parent to notice does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of a death")
+def test_nothing_outlives_a_demo_that_is_killed(tmp_path: Path, free_port: int) -> None:
+    with start_demo("--serve", "--port", free_port, "--data", tmp_path / "data") as demo:
+        read_until(demo, SERVES, "Logs")
+        below = descendants(demo.pid)
+        assert len(below) >= 4
+        demo.kill()
+        demo.communicate(timeout=60)
+    until = time.monotonic() + 40
+    while any(map(is_alive, below)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert [pid for pid in below if is_alive(pid)] == []
+    assert not is_listening(free_port)
+
+
+def test_the_lead_of_ones_own_that_make_run_shows_is_taken_in(
+    tmp_path: Path, free_port: int
+) -> None:
+    with start_demo("--serve", "--port", free_port, "--data", tmp_path / "data") as demo:
+        output = read_until(demo, SERVES, "Logs")
+        [command] = re.findall(r"^ +(curl .*/webhooks/website)$", output, re.M)
+        words = shlex.split(command)
+        headers = dict(
+            words[at + 1].split(": ", 1) for at, word in enumerate(words) if word == "-H"
+        )
+        body = words[words.index("-d") + 1]
+        answer = requests.post(words[-1], data=body, headers=headers, timeout=30)
+        demo.send_signal(signal.SIGINT)
+        demo.communicate(timeout=60)
+    assert answer.status_code == 202
+    assert answer.json()["accepted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [
+        ("http://localhost:80", "http://localhost"),
+        ("https://b.example:443/", "https://b.example"),
+        ("http://localhost:8080", "http://localhost:8080"),
+        ("localhost:8000", "http://localhost:8000"),
+        ("http://[::1]:80", "http://[::1]"),
+    ],
+)
+def test_an_address_is_what_the_bridge_will_see(given: str, seen: str) -> None:
+    assert address_of(given) == seen
+
+
+def test_a_signature_at_a_default_port_is_over_the_host_that_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = {}
+
+    def ask(method: str, url: str, **options: Any) -> requests.Response:
+        asked.update(options, url=url)
+        return requests.Response()
+
+    monkeypatch.setattr("bridge.cli.ask", ask)
+    kind = kinds()["hubspot"]
+    source = Source(name="hubspot", kind=kind, auth=kind.auth)
+    env = {"HUBSPOT_WEBHOOK_SECRET": "hub", "ROUTES_TOML": "#"}
+    with environment(env):
+        settings = Settings.from_env(needs=frozenset({"ROUTES"}))
+    post_signed(settings, source, b"[]", "application/json", base_url="http://localhost:80")
+    assert asked["url"] == "http://localhost/webhooks/hubspot"
+    request = incoming(
+        *(source, b"[]", "application/json"),
+        base_url="http://localhost",
+        headers=asked["headers"],
+    )
+    verify(kind.auth, ["hub"], request, now=datetime.now(UTC))
+
+
+def test_an_address_that_is_none_is_one_sentence(cli: Cli) -> None:
+    result = cli("status", "--url", "http://localhost:port", env=SECRETS)
+    assert result.exit_code == 1
+    assert "http://localhost:port is no address" in result.stderr
 
 
 def test_ctrl_c_during_the_start_leaves_nothing_behind(tmp_path: Path, free_port: int) -> None:

@@ -55,6 +55,13 @@ def test_gunicorn_says_what_is_missing_once_and_ends() -> None:
     assert "Traceback" not in output
 
 
+def test_a_web_concurrency_of_none_is_one_sentence() -> None:
+    with start(*GUNICORN, env={"WEB_CONCURRENCY": "0"}) as gunicorn:
+        output, _ = gunicorn.communicate(timeout=60)
+    assert gunicorn.returncode == 1
+    assert output == "WEB_CONCURRENCY must be a number from 1 to 999.\n"
+
+
 def test_no_log_line_of_gunicorn_names_a_url(free_port: int, redis_url: str) -> None:
     env = {
         "REDIS_URL": redis_url,
@@ -96,7 +103,7 @@ def make(tmp_path: Path):
     def run(**pythons: str) -> subprocess.CompletedProcess[str]:
         folder = tmp_path / "bin"
         folder.mkdir()
-        for tool in ("make", "sh", "touch"):
+        for tool in ("make", "sh", "touch", "echo"):
             (folder / tool).symlink_to(str(shutil.which(tool)))
         for name, script in pythons.items():
             (folder / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -134,3 +141,13 @@ def test_a_python_without_venv_and_pip_is_one_sentence(make) -> None:
     result = make(python3=script)
     assert result.returncode != 0
     assert "Python 3.12.1 has neither venv nor pip." in result.stderr
+
+
+def test_a_pip_that_fails_asks_for_the_network(make, tmp_path: Path) -> None:
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\ncase "$*" in *install*) exit 1;; *) exit 0;; esac\n')
+    python.chmod(0o755)
+    result = make()
+    assert result.returncode != 0
+    assert "Is the network there?" in result.stderr
