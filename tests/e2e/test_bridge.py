@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -182,6 +183,30 @@ def test_a_worker_that_is_asked_to_stop_finishes_what_is_on_the_wire_and_gives_b
     for one in ids:
         bridge.await_status(one, "delivered")
     assert len(simulator.state.requests_to(CALLS)) == 12
+
+
+def test_being_asked_to_stop_again_and_again_cuts_no_call_off(
+    start_bridge: StartBridge, store: Store, simulator: Simulator
+) -> None:
+    """RQ takes a second SIGTERM, a second after the first, for an order to kill its work-horse."""
+    bridge = start_bridge(WORKER_THREADS="2")
+    simulator.state.behave(path=CALLS, latency_ms=3500)
+    bridge.send("website", [lead(), lead()])
+    until(lambda: len(simulator.state.calls) == 2, what="both calls are on the wire")
+    worker, rq_worker, horse = bridge.worker, bridge.rq_worker(), bridge.horse()
+    assert worker is not None
+    assert rq_worker
+    assert horse
+
+    for _ in range(3):
+        asked_at = time.monotonic()
+        for pid in (worker.pid, rq_worker, horse):
+            if runs(pid):
+                os.kill(pid, signal.SIGTERM)
+        until(lambda since=asked_at: time.monotonic() - since > 1.1, what="more than a second")
+
+    assert worker.wait(30) == 0
+    assert {status: count for status, count in store.counts().items() if count} == {"delivered": 2}
 
 
 def test_an_rq_worker_that_dies_is_started_again(bridge: Bridge, simulator: Simulator) -> None:
