@@ -15,7 +15,8 @@ import requests
 from bench import api, loop
 from bench.processes import HOST, BenchError, Child, Valkey, free_port
 from bench.setting import AGENT, THREADS, bridge_env
-from bridge.store import NewDelivery, Store, connect
+from bridge.records import NewDelivery
+from bridge.store import Store, connect
 from schemas.event import Event, derive_id
 
 PATIENCE_S = 60.0

@@ -9,8 +9,9 @@ from rq import Worker
 
 from bridge.errors import BadQuery, NotFound, Unauthorized
 from bridge.queue import Bell
+from bridge.records import Filters
 from bridge.settings import Settings
-from bridge.store import Filters, Store
+from bridge.store import Store
 from bridge.verify import is_one_of
 from bridge.webhooks import base_url, refs
 from schemas.answers import (

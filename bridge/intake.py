@@ -15,8 +15,9 @@ from bridge import log
 from bridge.body import read_body
 from bridge.errors import RequestError, StoreUnavailable, TooLarge, UnknownSource
 from bridge.queue import Bell
+from bridge.records import Accepted, NewDelivery
 from bridge.settings import Settings
-from bridge.store import Accepted, NewDelivery, Store
+from bridge.store import Store
 from bridge.verify import verify
 from schemas.event import Event, Item, derive_id
 from schemas.expression import ExpressionError

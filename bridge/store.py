@@ -23,8 +23,7 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
@@ -35,7 +34,25 @@ from redis.retry import Retry
 
 from bridge import log
 from bridge.errors import StoreUnavailable
-from schemas.delivery import Change, Delivery, DeliveryRef, Reason, Status, may_come_from
+from bridge.records import (
+    Accepted,
+    Claim,
+    Filters,
+    Move,
+    NewDelivery,
+    Page,
+    Persistence,
+    accepted,
+    at,
+    described,
+    event_record,
+    fits,
+    read_claim,
+    read_delivery,
+    read_event,
+    written,
+)
+from schemas.delivery import Delivery, DeliveryRef, Status
 from schemas.event import Event, EventStatus
 
 logger = log.get(__name__)
@@ -50,93 +67,6 @@ DIED = (
     "The worker stopped while this request was on its way, so CallKaro may have accepted it. "
     "CallKaro's dashboard knows."
 )
-
-
-# The status diagram as move.lua reads it: {to: {from: true}}.
-MAY_COME_FROM = {to: {str(status): True for status in may_come_from(to)} for to in Status}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NewDelivery:
-    """A delivery to be made of an event that is being taken in; wait_s is the route's delay."""
-
-    id: str
-    route: str
-    to: str
-    wait_s: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Accepted:
-    """What became of an event at the intake: stored now, or known already."""
-
-    event_id: str
-    status: EventStatus
-    duplicate: bool
-    deliveries: tuple[DeliveryRef, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Claim:
-    """A delivery leased to this worker, with its event; event is None if its record is gone."""
-
-    delivery: Delivery
-    event: Event | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Move:
-    """A change of a delivery's status, made only if it still stands where the mover thinks.
-
-    lease None: a person moves it. wait_s or due_at say when to look at it again; neither: it is
-    settled, or a person's to move. attempt is (number, record). needs_s is how much of the lease
-    a `sending` wants left. fields are written beside the status.
-    """
-
-    id: str
-    to: Status
-    lease: int | None = None
-    reason: Reason | None = None
-    message: str | None = None
-    fields: Mapping[str, str | int] = field(default_factory=dict)
-    wait_s: float | None = None
-    due_at: datetime | None = None
-    attempt: tuple[int, Mapping[str, Any]] | None = None
-    needs_s: float = 0
-    phone: str | None = None
-    awaits: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Page:
-    """A page of deliveries, newest first; next_cursor None: there is no more."""
-
-    items: tuple[Delivery, ...]
-    next_cursor: str | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Filters:
-    """What to list; every one that is set must fit. phone is in E.164; since and until are UTC."""
-
-    status: tuple[str, ...] = ()
-    route: str | None = None
-    source: str | None = None
-    subject: str | None = None
-    phone: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Persistence:
-    """How safe Redis keeps what it took, and how full it is; used_ratio None: no limit is set."""
-
-    append_only: bool
-    fsync: str
-    policy: str
-    used_bytes: int
-    used_ratio: float | None
 
 
 def connect(url: str, *, timeout_s: float = 3.0, retries: int = 0) -> "redis.Redis":
@@ -184,13 +114,13 @@ class Store:
         if not events:
             return False, []
         self.check_room()
-        described = [_described(event, deliveries) for event, deliveries in events]
-        records = [_event_record(event) for event, _ in events]
+        items = [described(event, deliveries) for event, deliveries in events]
+        records = [event_record(event) for event, _ in events]
         with self._reached():
-            rung, *answers = self._accept(args=[orjson.dumps(described), routes, *records])
+            rung, *answers = self._accept(args=[orjson.dumps(items), routes, *records])
         return bool(rung), [
-            _accepted(event, deliveries, answer, one["status"])
-            for (event, deliveries), answer, one in zip(events, answers, described, strict=True)
+            accepted(event, deliveries, answer, one["status"])
+            for (event, deliveries), answer, one in zip(events, answers, items, strict=True)
         ]
 
     def check_room(self) -> None:
@@ -224,7 +154,7 @@ class Store:
         """Lease up to `limit` deliveries that are due. Returns Redis' time and the claims."""
         with self._reached():
             now_ms, *claims = self._claim(args=[limit, int(lease_s * 1000)])
-        return _at(now_ms), [_claim(*claim) for claim in claims]
+        return at(now_ms), [read_claim(*claim) for claim in claims]
 
     def move(self, moves: Sequence[Move]) -> list[str]:
         """Make moves, each by compare-and-set on (lease, status).
@@ -235,8 +165,8 @@ class Store:
         if not moves:
             return []
         with self._reached():
-            written = orjson.dumps([_written(move) for move in moves])
-            return list(self._move(args=[written, self.max_rate]))
+            asked = orjson.dumps([written(move) for move in moves])
+            return list(self._move(args=[asked, self.max_rate]))
 
     def sweep(self, limit: int = 1000) -> tuple[int, int]:
         """Repair what dead workers left. Returns how many are `unknown`, how many due again."""
@@ -270,8 +200,8 @@ class Store:
         with self._reached():
             kept: dict[str, str] = self.redis.hgetall(f"{P}callkaro")  # type: ignore[assignment]
         return {
-            "answered_at": _at(kept["answered_ms"]) if "answered_ms" in kept else None,
-            "failed_at": _at(kept["failed_ms"]) if "failed_ms" in kept else None,
+            "answered_at": at(kept["answered_ms"]) if "answered_ms" in kept else None,
+            "failed_at": at(kept["failed_ms"]) if "failed_ms" in kept else None,
             "message": kept.get("message"),
         }
 
@@ -349,13 +279,13 @@ class Store:
             DeliveryRef(id=delivery_id, route=route, status=status or "erased")
             for (delivery_id, route), status in zip(listed, statuses, strict=True)
         )
-        return _read_event(found["record"]), EventStatus(found["status"]), refs
+        return read_event(found["record"]), EventStatus(found["status"]), refs
 
     def delivery(self, delivery_id: str) -> Delivery | None:
         """Return a delivery; None if there is no such delivery."""
         with self._reached():
             found: dict[str, str] = self.redis.hgetall(f"{P}delivery:{delivery_id}")  # type: ignore[assignment]
-        return _delivery(delivery_id, found) if found else None
+        return read_delivery(delivery_id, found) if found else None
 
     def deliveries(self, filters: Filters, *, before: int | None, limit: int) -> Page:
         """Return the newest deliveries that fit and whose order is under `before`.
@@ -375,7 +305,7 @@ class Store:
                 batch = self._newest(indexes, high=high, low=low, limit=limit)
                 for delivery in self._records(batch):
                     high = f"({delivery.order}"
-                    if _fits(delivery, filters, phone):
+                    if fits(delivery, filters, phone):
                         items.append(delivery)
                     if len(items) == limit:
                         return Page(items=tuple(items), next_cursor=str(delivery.order))
@@ -514,187 +444,8 @@ class Store:
             pipe.hgetall(f"{P}delivery:{delivery_id}")
         for (delivery_id, _), found in zip(batch, pipe.execute(), strict=True):
             if found:
-                yield _delivery(delivery_id, found)
-
-
-# --- what is written, and how it is read --------------------------------------------------------
+                yield read_delivery(delivery_id, found)
 
 
 def _script(name: str) -> str:
     return (files("bridge") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
-
-
-def _described(event: Event, deliveries: Sequence[NewDelivery]) -> dict[str, Any]:
-    if event.problem:
-        status = EventStatus.UNREADABLE
-    else:
-        status = EventStatus.ROUTED if deliveries else EventStatus.UNROUTED
-    return {
-        "fp": event.fingerprint,
-        "remember_s": event.remember_s,
-        "event": event.id,
-        "status": status,
-        "source": event.source,
-        "subject": event.subject or "",
-        "deliveries": [
-            {"id": d.id, "route": d.route, "to": d.to, "wait_ms": d.wait_s * 1000}
-            for d in deliveries
-        ],
-    }
-
-
-def _accepted(
-    event: Event, deliveries: Sequence[NewDelivery], answer: Any, status: EventStatus
-) -> Accepted:
-    """Return what accept.lua's answer says; status is what a new event was stored with."""
-    if answer == 0:
-        return Accepted(
-            event_id=event.id,
-            status=status,
-            duplicate=False,
-            deliveries=tuple(
-                DeliveryRef(id=d.id, route=d.route, status=Status.QUEUED) for d in deliveries
-            ),
-        )
-    first, first_status, *flat = answer
-    return Accepted(
-        event_id=first,
-        status=EventStatus(first_status),
-        duplicate=True,
-        deliveries=tuple(
-            DeliveryRef(id=flat[i], route=flat[i + 1], status=flat[i + 2])
-            for i in range(0, len(flat), 3)
-        ),
-    )
-
-
-def _event_record(event: Event) -> bytes:
-    """Return the event as JSON. Readers ignore what they don't know."""
-    return orjson.dumps(
-        {
-            "id": event.id,
-            "source": event.source,
-            "source_event_id": event.source_event_id,
-            "type": event.type,
-            "subject": event.subject,
-            "time": event.time,
-            "received_at": event.received_at,
-            "hydrate": event.hydrate,
-            "problem": event.problem,
-            "data": event.data,
-        },
-        option=orjson.OPT_NON_STR_KEYS,
-    )
-
-
-def _read_event(record: str) -> Event:
-    kept = orjson.loads(record)
-    return Event(
-        id=kept["id"],
-        source=kept["source"],
-        source_event_id=kept["source_event_id"],
-        fingerprint="",  # it has done its work at the intake
-        remember_s=0,
-        type=kept["type"],
-        subject=kept["subject"],
-        time=datetime.fromisoformat(kept["time"]) if kept["time"] else None,
-        received_at=datetime.fromisoformat(kept["received_at"]),
-        hydrate=kept["hydrate"],
-        problem=kept["problem"],
-        data=kept["data"],
-    )
-
-
-def _at(ms: str | int) -> datetime:
-    return datetime.fromtimestamp(int(ms) / 1000, UTC)
-
-
-def _claim(delivery_id: str, lease: int, flat: list[str], record: str) -> Claim:
-    fields = dict(zip(flat[::2], flat[1::2], strict=True))
-    delivery = _delivery(delivery_id, fields)
-    try:
-        event = _read_event(record) if record else None
-    except (ValueError, KeyError, TypeError):
-        # It was claimed along with others, and must not cost them theirs: it ends as record_gone.
-        logger.error("event.unreadable", event_id=delivery.event_id)
-        event = None
-    return Claim(delivery=delivery, event=event)
-
-
-def _delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
-    attempts = sorted(
-        (orjson.loads(value) for name, value in kept.items() if name.startswith("attempt:")),
-        key=lambda attempt: int(attempt["number"]),
-    )
-    return Delivery(
-        id=delivery_id,
-        event_id=kept["event"],
-        source=kept["source"],
-        subject=kept["subject"] or None,
-        route=kept["route"],
-        to=kept["to"],
-        routes=kept["routes"],
-        status=Status(kept["status"]),
-        order=int(kept["order"]),
-        created_at=_at(kept["created_ms"]),
-        lease=int(kept["lease"]),
-        next_attempt_at=_at(kept["next_ms"]) if "next_ms" in kept else None,
-        reason=kept.get("reason"),
-        message=kept.get("message"),
-        spent=int(kept.get("spent", 0)),
-        first_attempt_at=_at(kept["first_ms"]) if "first_ms" in kept else None,
-        asked=int(kept.get("asked", 0)),
-        asked_for=kept.get("asked_for"),  # type: ignore[arg-type]
-        asked_since=_at(kept["asked_since_ms"]) if "asked_since_ms" in kept else None,
-        held_ms=int(kept.get("held_ms", 0)),
-        request=orjson.loads(kept["request"]) if "request" in kept else None,
-        phone=kept.get("phone"),
-        attempts=tuple(attempts),
-        call_sid=kept.get("call_sid"),
-        batch_id=kept.get("batch_id"),
-        timeline=tuple(_changes(kept.get("timeline", ""))),
-    )
-
-
-def _changes(lines: str) -> Iterator[Change]:
-    for line in lines.splitlines():
-        ms, status, reason = line.split(" ", 2)
-        yield Change(at=_at(ms), status=status, reason=reason or None)
-
-
-def _fits(delivery: Delivery, filters: Filters, phone: str | None) -> bool:
-    return (
-        (not filters.status or delivery.status in filters.status)
-        and filters.route in (None, delivery.route)
-        and filters.source in (None, delivery.source)
-        and filters.subject in (None, delivery.subject)
-        and phone in (None, delivery.phone)
-    )
-
-
-def _written(move: Move) -> dict[str, Any]:
-    written: dict[str, Any] = {
-        "id": move.id,
-        "to": move.to,
-        "from": MAY_COME_FROM[move.to],
-        "needs_ms": int(move.needs_s * 1000),
-        "set": dict(move.fields),
-    }
-    if move.lease is not None:
-        written["lease"] = move.lease
-    if move.reason:
-        written["reason"] = move.reason
-    if move.message:
-        written["message"] = move.message
-    if move.wait_s is not None:
-        written["wait_ms"] = int(move.wait_s * 1000)
-    if move.due_at is not None:
-        written["due_ms"] = int(move.due_at.timestamp() * 1000)
-    if move.attempt:
-        number, record = move.attempt
-        written["attempt"] = {"number": number, "record": orjson.dumps(record).decode()}
-    if move.phone:
-        written["phone"] = move.phone
-    if move.awaits:
-        written["awaits"] = move.awaits
-    return written

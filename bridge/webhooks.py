@@ -10,8 +10,8 @@ from flask import Blueprint, Request, Response, current_app, jsonify, make_respo
 from bridge import log
 from bridge.errors import BadPayload, RequestError, StoreUnavailable, TooLarge
 from bridge.intake import Intake
+from bridge.records import Accepted
 from bridge.settings import MAX_BODY_BYTES
-from bridge.store import Accepted
 from schemas.delivery import DeliveryRef
 from schemas.event import EventStatus
 from schemas.source import Headers, Incoming

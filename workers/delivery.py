@@ -11,8 +11,8 @@ from typing import Any, Literal
 import orjson
 from marshmallow import ValidationError
 
+from bridge.records import Claim, Move
 from bridge.settings import Settings
-from bridge.store import Claim, Move
 from schemas.callkaro import (
     METADATA_ID,
     CampaignV1Schema,

@@ -20,8 +20,9 @@ from typing import Any
 
 from bridge import log
 from bridge.errors import StoreUnavailable
+from bridge.records import Claim, Move
 from bridge.settings import Settings
-from bridge.store import Claim, Move, Store
+from bridge.store import Store
 from schemas.delivery import Reason
 from schemas.source import Source
 from schemas.verdict import Meaning, Verdict

@@ -13,8 +13,8 @@ from typing import Any
 
 from bridge.body import read_body
 from bridge.intake import as_event, matching
+from bridge.records import Claim, Move
 from bridge.settings import Settings
-from bridge.store import Claim, Move
 from schemas.delivery import Delivery, Reason, Status
 from schemas.event import Event, derive_id
 from schemas.expression import ExpressionError

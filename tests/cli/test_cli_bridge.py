@@ -28,8 +28,9 @@ from commandline import (
 from bridge.children import environment
 from bridge.cli import address_of, incoming, post_signed
 from bridge.intake import as_event
+from bridge.records import NewDelivery
 from bridge.settings import Settings
-from bridge.store import NewDelivery, Store, connect
+from bridge.store import Store, connect
 from bridge.verify import verify
 from schemas.crm import kinds
 from schemas.event import Item

@@ -16,8 +16,9 @@ from requests.structures import CaseInsensitiveDict
 
 from bridge.api import callkaro_warnings, persistence_warnings
 from bridge.errors import BadSignature
+from bridge.records import Persistence
 from bridge.settings import Settings
-from bridge.store import Persistence, Store
+from bridge.store import Store
 from bridge.verify import check_secret, sign, verify
 from schemas.callkaro import CALL_FIELDS, LANGUAGES
 from schemas.crm import kinds

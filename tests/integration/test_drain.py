@@ -26,8 +26,9 @@ from support import (
     zoho_notification,
 )
 
+from bridge.records import Move
 from bridge.settings import Settings
-from bridge.store import Move, Store
+from bridge.store import Store
 from schemas.delivery import Delivery, Status
 from schemas.hours import parse_window
 from simulator import Simulator

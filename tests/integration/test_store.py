@@ -10,7 +10,8 @@ import pytest
 from support import end_lease, free_port, keys_of, make_due, move_back, until
 
 from bridge.errors import StoreUnavailable
-from bridge.store import Accepted, Filters, Move, NewDelivery, Store, connect
+from bridge.records import Accepted, Filters, Move, NewDelivery
+from bridge.store import Store, connect
 from schemas.delivery import MOVES, Reason, Status
 from schemas.event import Event, EventStatus
 

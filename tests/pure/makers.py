@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from bridge.records import Claim
 from bridge.settings import Settings
-from bridge.store import Claim
 from schemas.crm import kinds
 from schemas.delivery import Delivery, Status
 from schemas.event import Event

@@ -21,7 +21,7 @@ from makers import (
     settings,
 )
 
-from bridge.store import Move
+from bridge.records import Move
 from schemas.delivery import Reason, Status, may_come_from
 from schemas.hours import parse_window
 from schemas.verdict import Meaning, Verdict

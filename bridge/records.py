@@ -1,0 +1,290 @@
+"""Records: what the store takes and gives, and how each is written in Redis and read again.
+
+No key of Redis stands here: those are store.py's alone. Readers ignore what they don't know,
+so that an older release can read what a newer one wrote.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from bridge import log
+from schemas.delivery import Change, Delivery, DeliveryRef, Reason, Status, may_come_from
+from schemas.event import Event, EventStatus
+
+logger = log.get(__name__)
+
+# The status diagram as move.lua reads it: {to: {from: true}}.
+MAY_COME_FROM = {to: {str(status): True for status in may_come_from(to)} for to in Status}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewDelivery:
+    """A delivery to be made of an event that is being taken in; wait_s is the route's delay."""
+
+    id: str
+    route: str
+    to: str
+    wait_s: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """What became of an event at the intake: stored now, or known already."""
+
+    event_id: str
+    status: EventStatus
+    duplicate: bool
+    deliveries: tuple[DeliveryRef, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A delivery leased to this worker, with its event; event is None if its record is gone."""
+
+    delivery: Delivery
+    event: Event | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Move:
+    """A change of a delivery's status, made only if it still stands where the mover thinks.
+
+    lease None: a person moves it. wait_s or due_at say when to look at it again; neither: it is
+    settled, or a person's to move. attempt is (number, record). needs_s is how much of the lease
+    a `sending` wants left. fields are written beside the status.
+    """
+
+    id: str
+    to: Status
+    lease: int | None = None
+    reason: Reason | None = None
+    message: str | None = None
+    fields: Mapping[str, str | int] = field(default_factory=dict)
+    wait_s: float | None = None
+    due_at: datetime | None = None
+    attempt: tuple[int, Mapping[str, Any]] | None = None
+    needs_s: float = 0
+    phone: str | None = None
+    awaits: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """A page of deliveries, newest first; next_cursor None: there is no more."""
+
+    items: tuple[Delivery, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filters:
+    """What to list; every one that is set must fit. phone is in E.164; since and until are UTC."""
+
+    status: tuple[str, ...] = ()
+    route: str | None = None
+    source: str | None = None
+    subject: str | None = None
+    phone: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Persistence:
+    """How safe Redis keeps what it took, and how full it is; used_ratio None: no limit is set."""
+
+    append_only: bool
+    fsync: str
+    policy: str
+    used_bytes: int
+    used_ratio: float | None
+
+
+# --- how they are written, and read ---------------------------------------------------------
+
+
+def described(event: Event, deliveries: Sequence[NewDelivery]) -> dict[str, Any]:
+    """Return what accept.lua is told of an event and its deliveries."""
+    if event.problem:
+        status = EventStatus.UNREADABLE
+    else:
+        status = EventStatus.ROUTED if deliveries else EventStatus.UNROUTED
+    return {
+        "fp": event.fingerprint,
+        "remember_s": event.remember_s,
+        "event": event.id,
+        "status": status,
+        "source": event.source,
+        "subject": event.subject or "",
+        "deliveries": [
+            {"id": d.id, "route": d.route, "to": d.to, "wait_ms": d.wait_s * 1000}
+            for d in deliveries
+        ],
+    }
+
+
+def accepted(
+    event: Event, deliveries: Sequence[NewDelivery], answer: Any, status: EventStatus
+) -> Accepted:
+    """Return what accept.lua's answer says; status is what a new event was stored with."""
+    if answer == 0:
+        return Accepted(
+            event_id=event.id,
+            status=status,
+            duplicate=False,
+            deliveries=tuple(
+                DeliveryRef(id=d.id, route=d.route, status=Status.QUEUED) for d in deliveries
+            ),
+        )
+    first, first_status, *flat = answer
+    return Accepted(
+        event_id=first,
+        status=EventStatus(first_status),
+        duplicate=True,
+        deliveries=tuple(
+            DeliveryRef(id=flat[i], route=flat[i + 1], status=flat[i + 2])
+            for i in range(0, len(flat), 3)
+        ),
+    )
+
+
+def event_record(event: Event) -> bytes:
+    """Return the event as JSON. Readers ignore what they don't know."""
+    return orjson.dumps(
+        {
+            "id": event.id,
+            "source": event.source,
+            "source_event_id": event.source_event_id,
+            "type": event.type,
+            "subject": event.subject,
+            "time": event.time,
+            "received_at": event.received_at,
+            "hydrate": event.hydrate,
+            "problem": event.problem,
+            "data": event.data,
+        },
+        option=orjson.OPT_NON_STR_KEYS,
+    )
+
+
+def read_event(record: str) -> Event:
+    """Return the event that event_record() wrote."""
+    kept = orjson.loads(record)
+    return Event(
+        id=kept["id"],
+        source=kept["source"],
+        source_event_id=kept["source_event_id"],
+        fingerprint="",  # it has done its work at the intake
+        remember_s=0,
+        type=kept["type"],
+        subject=kept["subject"],
+        time=datetime.fromisoformat(kept["time"]) if kept["time"] else None,
+        received_at=datetime.fromisoformat(kept["received_at"]),
+        hydrate=kept["hydrate"],
+        problem=kept["problem"],
+        data=kept["data"],
+    )
+
+
+def at(ms: str | int) -> datetime:
+    """Return milliseconds since 1970 as an aware UTC time."""
+    return datetime.fromtimestamp(int(ms) / 1000, UTC)
+
+
+def read_claim(delivery_id: str, lease: int, flat: list[str], record: str) -> Claim:
+    """Return what claim.lua answers for one delivery."""
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    delivery = read_delivery(delivery_id, fields)
+    try:
+        event = read_event(record) if record else None
+    except (ValueError, KeyError, TypeError):
+        # It was claimed along with others, and must not cost them theirs: it ends as record_gone.
+        logger.error("event.unreadable", event_id=delivery.event_id)
+        event = None
+    return Claim(delivery=delivery, event=event)
+
+
+def read_delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
+    """Return a delivery out of the fields of its hash."""
+    attempts = sorted(
+        (orjson.loads(value) for name, value in kept.items() if name.startswith("attempt:")),
+        key=lambda attempt: int(attempt["number"]),
+    )
+    return Delivery(
+        id=delivery_id,
+        event_id=kept["event"],
+        source=kept["source"],
+        subject=kept["subject"] or None,
+        route=kept["route"],
+        to=kept["to"],
+        routes=kept["routes"],
+        status=Status(kept["status"]),
+        order=int(kept["order"]),
+        created_at=at(kept["created_ms"]),
+        lease=int(kept["lease"]),
+        next_attempt_at=at(kept["next_ms"]) if "next_ms" in kept else None,
+        reason=kept.get("reason"),
+        message=kept.get("message"),
+        spent=int(kept.get("spent", 0)),
+        first_attempt_at=at(kept["first_ms"]) if "first_ms" in kept else None,
+        asked=int(kept.get("asked", 0)),
+        asked_for=kept.get("asked_for"),  # type: ignore[arg-type]
+        asked_since=at(kept["asked_since_ms"]) if "asked_since_ms" in kept else None,
+        held_ms=int(kept.get("held_ms", 0)),
+        request=orjson.loads(kept["request"]) if "request" in kept else None,
+        phone=kept.get("phone"),
+        attempts=tuple(attempts),
+        call_sid=kept.get("call_sid"),
+        batch_id=kept.get("batch_id"),
+        timeline=tuple(_changes(kept.get("timeline", ""))),
+    )
+
+
+def _changes(lines: str) -> Iterator[Change]:
+    for line in lines.splitlines():
+        ms, status, reason = line.split(" ", 2)
+        yield Change(at=at(ms), status=status, reason=reason or None)
+
+
+def fits(delivery: Delivery, filters: Filters, phone: str | None) -> bool:
+    """Say whether a delivery passes every filter that is set; phone is the keyed hash of one."""
+    return (
+        (not filters.status or delivery.status in filters.status)
+        and filters.route in (None, delivery.route)
+        and filters.source in (None, delivery.source)
+        and filters.subject in (None, delivery.subject)
+        and phone in (None, delivery.phone)
+    )
+
+
+def written(move: Move) -> dict[str, Any]:
+    """Return a move as move.lua reads it."""
+    written: dict[str, Any] = {
+        "id": move.id,
+        "to": move.to,
+        "from": MAY_COME_FROM[move.to],
+        "needs_ms": int(move.needs_s * 1000),
+        "set": dict(move.fields),
+    }
+    if move.lease is not None:
+        written["lease"] = move.lease
+    if move.reason:
+        written["reason"] = move.reason
+    if move.message:
+        written["message"] = move.message
+    if move.wait_s is not None:
+        written["wait_ms"] = int(move.wait_s * 1000)
+    if move.due_at is not None:
+        written["due_ms"] = int(move.due_at.timestamp() * 1000)
+    if move.attempt:
+        number, record = move.attempt
+        written["attempt"] = {"number": number, "record": orjson.dumps(record).decode()}
+    if move.phone:
+        written["phone"] = move.phone
+    if move.awaits:
+        written["awaits"] = move.awaits
+    return written
