@@ -192,8 +192,8 @@ class Store:
         """Remember how CallKaro took the latest request: whether it answered sensibly, and how."""
         with self._reached():
             key = f"{P}callkaro"
-            at = "answered_ms" if answered else "failed_ms"
-            self.redis.hset(key, mapping={"message": message, at: int(time.time() * 1000)})
+            name = "answered_ms" if answered else "failed_ms"
+            self.redis.hset(key, mapping={"message": message, name: int(time.time() * 1000)})
 
     def callkaro(self) -> dict[str, Any]:
         """Return how CallKaro took the latest requests: {answered_at, failed_at, message}."""

@@ -21,11 +21,12 @@ from rq import Worker
 
 from bridge import log
 from bridge.errors import SettingsError, StoreUnavailable
+from bridge.parent import end_with_parent
 from bridge.queue import Bell, connect_queue, open_queue
 from bridge.settings import Settings
 from bridge.store import Store, connect
 from workers import jobs
-from workers.lifeline import Lifeline, end_with_parent
+from workers.lifeline import Lifeline
 
 logger = log.get(__name__)
 
@@ -222,7 +223,7 @@ def _ended_children() -> Iterator[tuple[int, int]]:
 
 
 def work(settings: Settings) -> None:
-    """Run a stock RQ worker on our queue until it is told to stop."""
+    """Run an RQ worker on our queue until it is told to stop."""
     queue = open_queue(connect_queue(settings.redis_url, timeout_s=None))
     worker = PatientWorker(
         [queue],

@@ -57,8 +57,6 @@ IN_USE_LONGEST_S = 20.0  # of the lease; then the call is put back
 CAMPAIGN_START_S = 20.0  # to wait for a free thread; with the request it ends before its lock does
 CRASHES = 10  # in a row, of steps; then the drain gives up
 
-Now = Callable[[], datetime]
-
 
 @dataclass(slots=True)
 class Tally:
@@ -362,6 +360,7 @@ class Drain:
             self._campaign_is(key, kept[key])
             return
         self._creating.add(key)
+        self._look_again.pop(key, None)
         self._submit(
             partial(
                 self.callkaro.post,

@@ -11,8 +11,6 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
-from bridge.parent import end_with_parent as end_with_parent
-
 _read_end: int | None = None  # in a worker and its work-horses; None where there is no supervisor
 
 

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from commandline import (
     start,
     start_demo,
 )
+from support import until
 
 from bridge.children import environment
 from bridge.cli import address_of, incoming, post_signed
@@ -327,10 +327,7 @@ def test_nothing_outlives_a_demo_that_is_killed(tmp_path: Path, free_port: int) 
         assert len(below) >= 4
         demo.kill()
         demo.communicate(timeout=60)
-    until = time.monotonic() + 40
-    while any(map(is_alive, below)) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert [pid for pid in below if is_alive(pid)] == []
+    until(lambda: not any(map(is_alive, below)), what="the end of its children", timeout_s=40)
     assert not is_listening(free_port)
 
 
