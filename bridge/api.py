@@ -1,15 +1,16 @@
 """/api: what became of each event and delivery. Every answer needs the API token."""
 
-import re
-from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 from rq import Worker
 
-from bridge.errors import BadQuery, NotFound, Unauthorized
+from bridge import api_operations
+from bridge.api_queries import read_event_query, read_query
+from bridge.errors import NotFound, Unauthorized
+from bridge.operations import Operations
 from bridge.queue import Bell
-from bridge.records import Filters
+from bridge.records import SeenEvent
 from bridge.settings import Settings
 from bridge.store import Store
 from bridge.verify import is_one_of
@@ -20,18 +21,17 @@ from schemas.answers import (
     DeliveryAnswer,
     DeliveryBrief,
     EventAnswer,
+    EventBrief,
+    PauseAnswer,
 )
-from schemas.delivery import Status
-from schemas.fields import PhoneError, e164
-
-LIMIT, LIMIT_MAX = 50, 200
-FILTERS = {"status", "route", "source", "subject", "phone", "since", "until", "cursor", "limit"}
+from schemas.fields import mask_text
 
 
 def views(store: Store, settings: Settings, bell: Bell) -> Blueprint:
-    """Return the routes of this module."""
+    """Return the routes of /api."""
     api = Blueprint("api", __name__, url_prefix="/api")
-    brief, full, event_answer = DeliveryBrief(many=True), DeliveryAnswer(), EventAnswer()
+    brief, full = DeliveryBrief(many=True), DeliveryAnswer()
+    event_brief, event_full = EventBrief(), EventAnswer()
     campaign_answer = CampaignAnswer(many=True)
 
     @api.before_request
@@ -45,19 +45,19 @@ def views(store: Store, settings: Settings, bell: Bell) -> Blueprint:
     def status() -> Response:
         return jsonify(overview(store, settings, bell))
 
+    @api.get("/events")
+    def events() -> Response:
+        filters, before, limit = read_event_query(request.args)
+        page = store.events(filters, before=before, limit=limit)
+        items = [shown_event(seen, event_brief) for seen in page.items]
+        return jsonify({"items": items, "next_cursor": page.next_cursor})
+
     @api.get("/events/<event_id>")
     def event(event_id: str) -> Response:
-        found = store.event(event_id)
-        if found is None:
+        seen = store.event(event_id)
+        if seen is None:
             raise NotFound("There is no event with that id; records are kept RETENTION_DAYS.")
-        record, event_status, deliveries = found
-        return jsonify(
-            {
-                **event_answer.dump(record),
-                "status": event_status,
-                "deliveries": refs(deliveries, base_url()),
-            }
-        )
+        return jsonify(shown_event(seen, event_full))
 
     @api.get("/deliveries")
     def deliveries() -> Response:
@@ -76,7 +76,17 @@ def views(store: Store, settings: Settings, bell: Bell) -> Blueprint:
     def campaigns() -> Response:
         return jsonify({"items": campaign_answer.dump(store.campaigns())})
 
+    api_operations.add(api, Operations(settings=settings, store=store, bell=bell))
     return api
+
+
+def shown_event(seen: SeenEvent, answer: EventBrief) -> dict[str, Any]:
+    """Return an event as it is answered, with its deliveries."""
+    return {
+        **answer.dump(seen.event),
+        "status": seen.status,
+        "deliveries": refs(seen.deliveries, base_url()),
+    }
 
 
 def health(store: Store) -> Blueprint:
@@ -91,7 +101,13 @@ def health(store: Store) -> Blueprint:
     def readyz() -> Response:
         store.check_room()
         store.ping()
-        return jsonify({"status": "ready", "warnings": store_warnings(store)})
+        return jsonify(
+            {
+                "status": "ready",
+                # It needs no token, so it does not say what people wrote.
+                "warnings": [*store_warnings(store), *pause_warnings(store, in_full=False)],
+            }
+        )
 
     return health
 
@@ -101,7 +117,11 @@ def overview(store: Store, settings: Settings, bell: Bell) -> dict[str, Any]:
     kept = store.persistence()
     due_s = store.next_due_s()
     workers = Worker.all(queue=bell.queue)
-    warnings = settings.warnings() + store_warnings(store)
+    warnings = [
+        *settings.warnings(),
+        *store_warnings(store),
+        *pause_warnings(store, in_full=True),
+    ]
     if not workers:
         warnings.append("no worker is running: nothing is being sent")
     return {
@@ -111,7 +131,7 @@ def overview(store: Store, settings: Settings, bell: Bell) -> dict[str, Any]:
         "next_due_s": rounded(due_s),
         "queue": {"drains_queued": bell.queue.count},
         "workers": [{"name": one.name, "state": one.get_state()} for one in workers],
-        "pauses": [],
+        "pauses": PauseAnswer(many=True).dump(store.pauses()),
         "callkaro": CallKaroAnswer().dump(store.callkaro()),
         "routes": settings.routes.digest,
         "persistence": {
@@ -127,7 +147,7 @@ def overview(store: Store, settings: Settings, bell: Bell) -> dict[str, Any]:
 
 def store_warnings(store: Store) -> list[str]:
     """Return what the store knows that its owner should look at, a sentence each."""
-    return persistence_warnings(store) + callkaro_warnings(store)
+    return store.persistence().warnings() + callkaro_warnings(store)
 
 
 def callkaro_warnings(store: Store) -> list[str]:
@@ -139,78 +159,13 @@ def callkaro_warnings(store: Store) -> list[str]:
     return [f"CallKaro did not take the latest request: {heard['message']}"]
 
 
-def persistence_warnings(store: Store) -> list[str]:
-    """Return what is weak in how Redis keeps our data, a sentence each."""
-    kept = store.persistence()
-    warnings = []
-    if not kept.append_only:
-        warnings.append("Redis keeps no append-only file: a restart loses accepted events")
-    elif kept.fsync != "always":
-        warnings.append(
-            f"Redis' appendfsync is {kept.fsync}, not always: a crash of its machine may lose or "
-            "repeat about a second"
-        )
-    if kept.policy != "noeviction":
-        warnings.append(
-            f"Redis' maxmemory-policy is {kept.policy}, not noeviction: when it is full it may "
-            "throw away accepted events"
-        )
-    return warnings
-
-
-def read_query(args: Any, region: str | None) -> tuple[Filters, int | None, int]:
-    """Return the filters, the cursor and the limit of a list. Raises BadQuery."""
-    if unknown := set(args) - FILTERS:
-        raise BadQuery(f"Unknown filter: {', '.join(sorted(unknown))}.")
-    statuses = tuple(word for part in args.getlist("status") for word in part.split(",") if word)
-    if wrong := set(statuses) - set(Status):
-        raise BadQuery(f"Unknown status: {', '.join(sorted(wrong))}.")
-    phone = args.get("phone")
-    try:
-        number = e164(phone, region) if phone else None
-    except PhoneError as error:
-        raise BadQuery("phone is no valid number; write it in full, with + as %2B.") from error
-    filters = Filters(
-        status=statuses,
-        route=args.get("route") or None,
-        source=args.get("source") or None,
-        subject=args.get("subject") or None,
-        phone=number,
-        since=read_instant(args, "since"),
-        until=read_instant(args, "until"),
-    )
-    return filters, read_cursor(args.get("cursor")), read_limit(args.get("limit"))
-
-
-def read_instant(args: Any, name: str) -> datetime | None:
-    """Return an ISO 8601 time of a filter in UTC; one without a zone is UTC; None: not given."""
-    raw = args.get(name)
-    if not raw:
-        return None
-    try:
-        # A + in a query string arrives as a space unless it was encoded.
-        parsed = datetime.fromisoformat(raw.replace(" ", "+") if "T" in raw else raw)
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise BadQuery(f"{name} must be a time such as 2026-01-31T09:30:00Z.") from error
-
-
-def read_cursor(raw: str | None) -> int | None:
-    """Return where the last page ended."""
-    if not raw:
-        return None
-    if not re.fullmatch(r"\d{1,17}", raw, re.ASCII):
-        raise BadQuery("cursor must be a next_cursor of an earlier page.")
-    return int(raw)
-
-
-def read_limit(raw: str | None) -> int:
-    """Return how long a page is."""
-    if not raw:
-        return LIMIT
-    if not re.fullmatch(r"\d{1,4}", raw, re.ASCII) or not 1 <= int(raw) <= LIMIT_MAX:
-        raise BadQuery(f"limit must be a number from 1 to {LIMIT_MAX}.")
-    return int(raw)
+def pause_warnings(store: Store, *, in_full: bool) -> list[str]:
+    """Return what is paused, a sentence each; in_full: with the message, which a person wrote."""
+    return [
+        f"paused: {pause.scope} ({pause.reason})"
+        + (f": {mask_text(pause.message)}" if in_full else "")
+        for pause in store.pauses()
+    ]
 
 
 def rounded(value: float | None) -> float | None:

@@ -45,6 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     store = Store(connect(settings.redis_url, timeout_s=2.0, retries=1))
     bell = Bell(open_queue(connect_queue(settings.redis_url)))
     app.register_blueprint(webhooks.views(Intake(settings=settings, store=store, bell=bell)))
+    app.register_blueprint(webhooks.callbacks(store, settings))
     app.register_blueprint(api.views(store, settings, bell))
     app.register_blueprint(api.health(store))
     register_errors(app)

@@ -10,6 +10,7 @@ BridgeError
 │   ├── BadPayload              400  can't be parsed at all
 │   ├── BadQuery                400  a filter or cursor of the API makes no sense
 │   ├── Unauthorized            401  the API without its token
+│   ├── Conflict                409  the delivery does not stand where that could be done to it
 │   └── NotFound                404
 └── StoreUnavailable        503  Redis is away, read-only or nearly full: ask again later
 
@@ -90,6 +91,13 @@ class NotFound(RequestError):
 
     status_code = 404
     word = "not_found"
+
+
+class Conflict(RequestError):
+    """What was asked for can't be done to it as it stands now; the message says what to do."""
+
+    status_code = 409
+    word = "conflict"
 
 
 class StoreUnavailable(BridgeError):

@@ -50,7 +50,7 @@ class Intake:
         source, secrets = self.find(name)
         content = self.authentic(source, secrets, request, now)
         events = self.events(source, request, content, now)
-        matched = [(event, self.deliveries(event)) for event in events]
+        matched = [(event, deliveries_of(event, self.settings.routes)) for event in events]
         rung, accepted = self.store.accept(matched, routes=self.settings.routes.digest)
         if rung:
             self.wake()
@@ -89,20 +89,6 @@ class Intake:
         dedupe_s = self.settings.dedupe_days * 86_400
         return [as_event(item, source, now, dedupe_s) for item in items]
 
-    def deliveries(self, event: Event) -> list[NewDelivery]:
-        """Return a delivery for each route that wants the event."""
-        if event.problem:
-            return []
-        return [
-            NewDelivery(
-                id=derive_id("delivery", event.id, route.name),
-                route=route.name,
-                to=route.to,
-                wait_s=route.delay_s,
-            )
-            for route in matching(event, self.settings.routes)
-        ]
-
     def wake(self) -> None:
         """Ask for a drain. What is stored is safe without it: the worker's tick asks again."""
         try:
@@ -136,6 +122,21 @@ def as_event(item: Item, source: Source, now: datetime, dedupe_s: int) -> Event:
         hydrate=item.hydrate,
         problem=item.problem,
     )
+
+
+def deliveries_of(event: Event, routes: Routes) -> list[NewDelivery]:
+    """Return a delivery for each route that wants the event."""
+    if event.problem:
+        return []
+    return [
+        NewDelivery(
+            id=derive_id("delivery", event.id, route.name),
+            route=route.name,
+            to=route.to,
+            wait_s=route.delay_s,
+        )
+        for route in matching(event, routes)
+    ]
 
 
 def matching(event: Event, routes: Routes) -> Iterator[Route]:

@@ -1,6 +1,6 @@
 """Records: what the store takes and gives, and how each is written in Redis and read again.
 
-No key of Redis stands here: those are store.py's alone. Readers ignore what they don't know,
+No key of Redis stands here: those are bridge/store's alone. Readers ignore what they don't know,
 so that an older release can read what a newer one wrote.
 """
 
@@ -14,6 +14,8 @@ import orjson
 from bridge import log
 from schemas.delivery import Change, Delivery, DeliveryRef, Reason, Status, may_come_from
 from schemas.event import Event, EventStatus
+from schemas.outcome import Outcome
+from schemas.outcome import read_record as read_outcome_record
 
 logger = log.get(__name__)
 
@@ -50,26 +52,67 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Claims:
+    """What a worker got when it asked for work. now is Redis' time.
+
+    wait_s: nothing can be claimed for so long (Redis was just started, or the breaker is open).
+    """
+
+    now: datetime
+    wait_s: float
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """How many deliveries an audit woke, put into an index, or took out of one."""
+
+    woken: int = 0
+    indexed: int = 0
+    forgotten: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pause:
+    """What is paused, why and since when; reason `person`, `account` or `breaker`.
+
+    until: when one request will try again (the breaker); None: until a person resumes it.
+    """
+
+    scope: str
+    reason: str
+    message: str
+    since: datetime
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Move:
     """A change of a delivery's status, made only if it still stands where the mover thinks.
 
-    lease None: a person moves it. wait_s or due_at say when to look at it again; neither: it is
+    lease None: a person moves it, and `come_from` are the statuses that person saw it in (None:
+    any that the diagram allows). wait_s or due_at say when to look at it again; neither: it is
     settled, or a person's to move. attempt is (number, record). needs_s is how much of the lease
-    a `sending` wants left. fields are written beside the status.
+    a `sending` wants left. fields are written beside the status; one that is None is removed.
+    took: whether CallKaro took the attempt well, for the breaker; None: that says nothing of it.
+    pause: why the destination is paused from now on.
     """
 
     id: str
     to: Status
     lease: int | None = None
+    come_from: frozenset[Status] | None = None
     reason: Reason | None = None
     message: str | None = None
-    fields: Mapping[str, str | int] = field(default_factory=dict)
+    fields: Mapping[str, str | int | None] = field(default_factory=dict)
     wait_s: float | None = None
     due_at: datetime | None = None
     attempt: tuple[int, Mapping[str, Any]] | None = None
     needs_s: float = 0
     phone: str | None = None
     awaits: str | None = None
+    took: bool | None = None
+    pause: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +121,34 @@ class Page:
 
     items: tuple[Delivery, ...]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeenEvent:
+    """An event as it is stored, with what became of it. order is its place in time, in us."""
+
+    event: Event
+    status: EventStatus
+    deliveries: tuple[DeliveryRef, ...]
+    order: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EventPage:
+    """A page of events, newest first; next_cursor None: there is no more."""
+
+    items: tuple[SeenEvent, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EventFilters:
+    """Which events to list; every one that is set must fit. since and until are UTC."""
+
+    status: tuple[str, ...] = ()
+    source: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +173,23 @@ class Persistence:
     policy: str
     used_bytes: int
     used_ratio: float | None
+
+    def warnings(self) -> list[str]:
+        """Return what is weak in how Redis keeps our data, a sentence each."""
+        found = []
+        if not self.append_only:
+            found.append("Redis keeps no append-only file: a restart loses accepted events")
+        elif self.fsync != "always":
+            found.append(
+                f"Redis' appendfsync is {self.fsync}, not always: a crash of its machine may lose "
+                "or repeat about a second"
+            )
+        if self.policy != "noeviction":
+            found.append(
+                f"Redis' maxmemory-policy is {self.policy}, not noeviction: when it is full it may "
+                "throw away accepted events"
+            )
+        return found
 
 
 # --- how they are written, and read ---------------------------------------------------------
@@ -238,10 +326,21 @@ def read_delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
         request=orjson.loads(kept["request"]) if "request" in kept else None,
         phone=kept.get("phone"),
         attempts=tuple(attempts),
+        outcomes=tuple(
+            sorted(_outcomes(kept), key=lambda one: (one.try_count, one.call_sid or ""))
+        ),
+        cancel_asked_at=at(kept["cancel_ms"]) if "cancel_ms" in kept else None,
+        past=tuple(kept.get("past", "").splitlines()),
         call_sid=kept.get("call_sid"),
         batch_id=kept.get("batch_id"),
         timeline=tuple(_changes(kept.get("timeline", ""))),
     )
+
+
+def _outcomes(kept: Mapping[str, str]) -> Iterator[Outcome]:
+    for name, value in kept.items():
+        if name.startswith("outcome:"):
+            yield read_outcome_record(orjson.loads(value))
 
 
 def _changes(lines: str) -> Iterator[Change]:
@@ -261,15 +360,31 @@ def fits(delivery: Delivery, filters: Filters, phone: str | None) -> bool:
     )
 
 
+def fits_event(seen: SeenEvent, filters: EventFilters) -> bool:
+    """Say whether an event passes every filter that is set."""
+    return (not filters.status or seen.status in filters.status) and filters.source in (
+        None,
+        seen.event.source,
+    )
+
+
 def written(move: Move) -> dict[str, Any]:
     """Return a move as move.lua reads it."""
     written: dict[str, Any] = {
         "id": move.id,
         "to": move.to,
-        "from": MAY_COME_FROM[move.to],
+        "from": MAY_COME_FROM[move.to]
+        if move.come_from is None
+        else {str(status): True for status in move.come_from},
         "needs_ms": int(move.needs_s * 1000),
-        "set": dict(move.fields),
+        "set": {name: value for name, value in move.fields.items() if value is not None},
     }
+    if gone := [name for name, value in move.fields.items() if value is None]:
+        written["del"] = gone
+    if move.took is not None:
+        written["took"] = move.took
+    if move.pause:
+        written["pause"] = orjson.dumps(move.pause).decode()
     if move.lease is not None:
         written["lease"] = move.lease
     if move.reason:

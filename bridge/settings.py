@@ -140,6 +140,12 @@ class Settings:
                 found.append(
                     f"source {source.name!r} can't fetch full records: {', '.join(missing)} not set"
                 )
+        calls = any(route.to == "call" for route in self.routes.routes)
+        if calls and not self.callkaro_webhook_tokens:
+            found.append(
+                "CALLKARO_WEBHOOK_TOKEN is not set: how calls end is not taken in, and what is "
+                "unknown stays so until a person resolves it"
+            )
         if self.dry_run:
             found.append("DRY_RUN is on: nobody is called")
         if self.allow_numbers is not None:

@@ -1,4 +1,7 @@
-"""POST /webhooks/<source>: what CRMs post to. HTTP in, HTTP out; the rest is intake.py."""
+"""POST /webhooks/<source>, /callbacks/callkaro/<token>: what CRMs and CallKaro post to.
+
+HTTP in, HTTP out; the rest is intake.py and the store.
+"""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,12 +11,16 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Request, Response, current_app, jsonify, make_response, request
 
 from bridge import log
-from bridge.errors import BadPayload, RequestError, StoreUnavailable, TooLarge
+from bridge.body import read_body
+from bridge.errors import BadPayload, NotFound, RequestError, StoreUnavailable, TooLarge
 from bridge.intake import Intake
 from bridge.records import Accepted
-from bridge.settings import MAX_BODY_BYTES
+from bridge.settings import MAX_BODY_BYTES, Settings
+from bridge.store import Store
+from bridge.verify import is_one_of
 from schemas.delivery import DeliveryRef
 from schemas.event import EventStatus
+from schemas.outcome import read_outcome
 from schemas.source import Headers, Incoming
 
 logger = log.get(__name__)
@@ -47,6 +54,46 @@ def views(intake: Intake) -> Blueprint:
         return make_response(jsonify({**counts, "events": listed(accepted)}), 202)
 
     return webhooks
+
+
+def callbacks(store: Store, settings: Settings) -> Blueprint:
+    """Return the route that CallKaro tells outcomes of calls to. No worker takes part in it."""
+    callbacks = Blueprint("callbacks", __name__)
+
+    # A token may hold slashes. Its URL is all that protects this, so it is in no log and no answer.
+    @callbacks.post("/callbacks/callkaro/<path:token>")
+    def call_ended(token: str) -> Response:
+        try:
+            if not is_one_of(token, settings.callkaro_webhook_tokens):
+                raise NotFound("There is nothing here.")
+            became = keep_outcome(store, settings, read_all(request))
+        except StoreUnavailable as error:
+            logger.warning("outcome.unstored", error=str(error))
+            raise
+        except RequestError as error:
+            logger.info("outcome.rejected", error=error.word)
+            raise
+        return jsonify({"status": became})
+
+    return callbacks
+
+
+def keep_outcome(store: Store, settings: Settings, body: bytes) -> str:
+    """Keep what a body says of a call, and return what became of it. Raises BadPayload."""
+    content = read_body(body, "application/json")  # whatever it calls itself
+    outcome = read_outcome(content, settings.callkaro_timezone)
+    if outcome is None:
+        logger.info("outcome.ignored")
+        return "ignored"
+    became, delivery_id = store.keep_outcome(outcome)
+    logger.info(
+        "outcome.received",
+        became=became,
+        delivery=delivery_id,
+        result=outcome.result,
+        final=outcome.is_final,
+    )
+    return became
 
 
 def incoming(request: Request, public_url: str | None) -> Incoming:

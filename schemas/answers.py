@@ -1,6 +1,7 @@
 """What the API answers, dumped from our own dataclasses. Times are ISO 8601, UTC."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from marshmallow import Schema, fields
 
@@ -30,6 +31,32 @@ class MaskedText(fields.Field[Any]):
         return None if value is None else mask_text(str(value))
 
 
+class MaskedWords(fields.Field[Any]):
+    """Any JSON value that people's sentences are in, with the phone numbers in them masked."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        return _mask_words(mask(value))
+
+
+# mask() leaves a date and time alone; in a sentence mask_text() can't tell one from a number.
+_TIME: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?)?"
+    r"(Z|[+-][0-9]{2}:?[0-9]{2})?"
+)
+
+
+def _mask_words(value: Any) -> Any:
+    match value:
+        case str():
+            return value if _TIME.fullmatch(value) else mask_text(value)
+        case list():
+            return [_mask_words(item) for item in value]
+        case dict():
+            return {key: _mask_words(item) for key, item in value.items()}
+        case _:
+            return value
+
+
 class AttemptAnswer(Schema):
     """One HTTP request for a delivery; status_code null: no answer came."""
 
@@ -47,6 +74,27 @@ class ChangeAnswer(Schema):
     at = UtcTime()
     status = fields.String()
     reason = fields.String(allow_none=True)
+
+
+class OutcomeAnswer(Schema):
+    """What CallKaro said of one dialling; final false: it will redial. The links are as they came.
+
+    result is `unrecognised` where CallKaro gave a hangup_reason that it does not document.
+    """
+
+    call_sid = fields.String(allow_none=True)
+    try_count = fields.Integer()
+    final = fields.Boolean(attribute="is_final")
+    result = fields.String()
+    hangup_reason = MaskedText()
+    ended_at = UtcTime()
+    duration_s = fields.Integer(allow_none=True)
+    conversion_status = fields.Boolean(allow_none=True)
+    disposition_reason = MaskedText()
+    post_call = MaskedWords()
+    recording_url = fields.String(allow_none=True)
+    call_link = fields.String(allow_none=True)
+    transcription = MaskedText()
 
 
 class DeliveryBrief(Schema):
@@ -73,14 +121,13 @@ class DeliveryAnswer(DeliveryBrief):
     routes = fields.String()
     request = Masked()
     attempts = fields.List(fields.Nested(AttemptAnswer))
-    outcomes: fields.Constant[list[Any]] = fields.Constant(
-        []
-    )  # CallKaro's call_ended is not taken in yet
+    cancel_asked_at = UtcTime()
+    outcomes = fields.List(fields.Nested(OutcomeAnswer))
     timeline = fields.List(fields.Nested(ChangeAnswer))
 
 
-class EventAnswer(Schema):
-    """An event that came in; data is the notification as stored, numbers masked."""
+class EventBrief(Schema):
+    """An event as lists show it."""
 
     id = fields.String()
     source = fields.String()
@@ -90,6 +137,11 @@ class EventAnswer(Schema):
     time = UtcTime()
     received_at = UtcTime()
     problem = fields.String(allow_none=True)
+
+
+class EventAnswer(EventBrief):
+    """An event that came in; data is the notification as stored, numbers masked."""
+
     data = Masked()
 
 
@@ -109,3 +161,13 @@ class CampaignAnswer(Schema):
     agent_id = fields.String(allow_none=True, dump_default=None)
     batch_id = fields.String()
     created_at = fields.String()
+
+
+class PauseAnswer(Schema):
+    """What is paused; until null: until a person resumes it."""
+
+    scope = fields.String()
+    reason = fields.String()
+    message = MaskedText()
+    since = UtcTime()
+    until = UtcTime()

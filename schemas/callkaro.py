@@ -498,6 +498,18 @@ def read_campaign_answer(body: object) -> CampaignAccepted | Refused | Unreadabl
     return CampaignAccepted(batch_id=found) if isinstance(found, str) else found
 
 
+def read_deletion_answer(body: object) -> Refused | Unreadable | None:
+    """Read the decoded body of an answer to POST /call/delete-schedule-call; None: it was done."""
+    if not isinstance(body, dict):
+        return Unreadable(why="The answer is not a JSON object.")
+    status = body.get("status")
+    if status == "error":
+        return Refused(message=_message(body.get("message")))
+    if isinstance(status, str) and status in _YES:
+        return None
+    return Unreadable(why="The answer's status is neither done, success nor error.")
+
+
 def _read(schema: AnswerSchema, ids: tuple[str, ...], body: object) -> str | Refused | Unreadable:
     """Return the id of what was accepted (the first of ids that is given), or why there is none."""
     if not isinstance(body, dict):

@@ -6,12 +6,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
+from schemas.outcome import Outcome
+
 
 class Status(StrEnum):
     """Where a delivery stands; DESIGN's words, the same in URLs, logs and pages."""
 
     QUEUED = "queued"
-    HELD = "held"  # waits for hours, a missing route, a keyed campaign
+    HELD = "held"  # waits for hours, a pause, a missing route, a keyed campaign
     SENDING = "sending"  # an attempt is recorded, its request may be on the wire
     RETRYING = "retrying"  # surely not accepted
     UNKNOWN = "unknown"  # may have been accepted
@@ -42,8 +44,12 @@ class Reason(StrEnum):
     GAVE_UP = "gave_up"
     NO_ANSWER = "no_answer"
     WORKER_DIED = "worker_died"
+    PAUSED = "paused"
+    BY_PERSON = "by_person"
+    BY_CALLKARO = "by_callkaro"
 
 
+WAITING = frozenset({Status.QUEUED, Status.HELD, Status.RETRYING})
 SETTLED = frozenset({Status.DELIVERED, Status.SKIPPED, Status.FAILED, Status.CANCELLED})
 
 # The only moves that the service makes by itself. `unknown` has no way back to `queued`: only
@@ -77,6 +83,45 @@ def may_come_from(to: Status) -> frozenset[Status]:
     return frozenset({status for status, moves in MOVES.items() if to in moves} | stays)
 
 
+# --- what a person may do besides -----------------------------------------------------------------
+
+CALLKARO = "callkaro"  # the scope of a pause of the destination
+# A retry of these calls again where a phone rang, or may have rung.
+RINGS_AGAIN = frozenset({Status.UNKNOWN, Status.DELIVERED})
+RETRIED_FROM = WAITING | SETTLED | {Status.UNKNOWN}
+
+
+def retried(status: Status, *, call_again: bool) -> Status | None:
+    """Return what a delivery becomes when a person has it tried (again); None: it can't be.
+
+    What waits is looked at now. What rang, or may have, needs call_again. What is on the wire
+    can't be tried beside itself.
+    """
+    if status in RINGS_AGAIN and not call_again:
+        return None
+    if status not in RETRIED_FROM:
+        return None
+    return Status.RETRYING if status is Status.RETRYING else Status.QUEUED
+
+
+def may_cancel(delivery: "Delivery", now_local: str) -> Literal["now", "at_callkaro"] | None:
+    """Say how a delivery can be cancelled; None: not any more.
+
+    What waits is called off here. A call that CallKaro may still hold scheduled is deleted there:
+    one with a schedule_at to come (now_local is in its zone and shape), or whose last outcome
+    says that another redial follows.
+    """
+    if delivery.status in WAITING:
+        return "now"
+    if delivery.status is not Status.DELIVERED or delivery.to != "call" or not delivery.request:
+        return None
+    is_to_come = str(delivery.request.get("schedule_at", "")) > now_local
+    # Not those of a call from before a person said "call again".
+    told = [one for one in delivery.outcomes if one.call_sid not in delivery.past]
+    redials = bool(told) and not told[-1].is_final
+    return "at_callkaro" if is_to_come or redials else None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeliveryRef:
     """What a webhook's answer says of a delivery."""
@@ -103,7 +148,9 @@ class Delivery:
     the cap; asked counts how often what it needs first was asked for in vain, the
     first time at asked_since; asked_for says what that is.
     held_ms is how long it was held for calling hours. request is the wire body, unmasked; phone
-    is the keyed hash of the number in it.
+    is the keyed hash of the number in it. outcomes are in the order of their redials.
+    cancel_asked_at: CallKaro is to delete the scheduled call. past: the call_sids from before a
+    person said "call again".
     """
 
     id: str
@@ -123,7 +170,7 @@ class Delivery:
     spent: int = 0
     first_attempt_at: datetime | None = None
     asked: int = 0
-    asked_for: Literal["record", "campaign"] | None = None
+    asked_for: Literal["record", "campaign", "cancel"] | None = None
     asked_since: datetime | None = None
     held_ms: int = 0
     request: Mapping[str, Any] | None = None
@@ -132,6 +179,9 @@ class Delivery:
     call_sid: str | None = None
     batch_id: str | None = None
     timeline: tuple[Change, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    cancel_asked_at: datetime | None = None
+    past: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Delivery(id={self.id!r}, route={self.route!r}, status={self.status!r})"

@@ -15,7 +15,7 @@
 An empty campaign rings nobody, so making one is simply tried again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from schemas.callkaro import (
     Unreadable,
     read_call_answer,
     read_campaign_answer,
+    read_deletion_answer,
 )
 
 
@@ -97,6 +98,24 @@ def verdict(
     return _doubtful(to, f"The answer was {status_code}, which does not say if it was accepted")
 
 
+def verdict_of_deletion(*, sent: bool, status_code: int | None, body: bytes) -> Verdict:
+    """Return what a request to delete a scheduled call means.
+
+    As with a campaign, doing it twice does no harm, so whatever is doubtful is tried again.
+    """
+    if sent and status_code is not None and 200 <= status_code < 300:
+        said = read_deletion_answer(_decoded(body))
+        if said is None:
+            return Verdict(meaning=Meaning.ACCEPTED, message="CallKaro dropped the scheduled call.")
+        if isinstance(said, Refused):
+            return Verdict(meaning=Meaning.REFUSED, message=f"CallKaro refused it: {said.message}")
+        return Verdict(meaning=Meaning.AGAIN, message="CallKaro's answer can't be read.")
+    found = verdict("campaign", sent=sent, status_code=status_code, body=body)
+    if found.meaning is Meaning.AGAIN and found.why is None:
+        return replace(found, message="CallKaro did not say whether it was done.")
+    return found
+
+
 def _of_success(
     to: Literal["call", "campaign"], answer: CallAccepted | CampaignAccepted | Refused | Unreadable
 ) -> Verdict:
@@ -120,8 +139,14 @@ def _doubtful(to: Literal["call", "campaign"], what: str) -> Verdict:
 def _read(
     to: Literal["call", "campaign"], body: bytes
 ) -> CallAccepted | CampaignAccepted | Refused | Unreadable:
-    try:
-        decoded: Any = orjson.loads(body)
-    except orjson.JSONDecodeError:
+    decoded = _decoded(body)
+    if decoded is None:
         return Unreadable(why="The answer is no JSON.")
     return read_call_answer(decoded) if to == "call" else read_campaign_answer(decoded)
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None

@@ -95,8 +95,9 @@ def end(process: subprocess.Popen[Any], *, by: int | None = None, wait_s: float 
 class Valkey:
     """A Valkey of the tests' own, with an append-only file, on a free loopback port."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, fsync: str = "always") -> None:
         self.folder = folder
+        self.fsync = fsync
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
@@ -104,7 +105,7 @@ class Valkey:
     def start(self) -> Self:
         """Start it, over the data that its folder has, and wait until it answers."""
         command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1"]
-        command += ["--dir", str(self.folder), "--appendonly", "yes", "--appendfsync", "always"]
+        command += ["--dir", str(self.folder), "--appendonly", "yes", "--appendfsync", self.fsync]
         command += ["--save", "", "--maxmemory-policy", "noeviction"]
         with (self.folder / "valkey.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603
@@ -285,7 +286,11 @@ class Web:
 def make_due(store: Store, *ids: str) -> None:
     """Let the time come at which a waiting delivery is looked at."""
     for delivery_id in ids:
-        assert store.redis.zadd("bridge:due", {delivery_id: 1}, xx=True, ch=True) == 1
+        moved = [
+            store.redis.zadd(waiting, {delivery_id: 1}, xx=True, ch=True)
+            for waiting in ("bridge:due", "bridge:due:retry")
+        ]
+        assert sum(moved) == 1
 
 
 def end_lease(store: Store, *ids: str) -> None:

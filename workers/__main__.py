@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, astuple
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import NoReturn
@@ -26,6 +27,9 @@ from bridge.queue import Bell, connect_queue, open_queue
 from bridge.settings import Settings
 from bridge.store import Store, connect
 from workers import jobs
+from workers.drain import LEASE_S
+from workers.invariants import broken
+from workers.journal import Journal
 from workers.lifeline import Lifeline
 
 logger = log.get(__name__)
@@ -33,6 +37,10 @@ logger = log.get(__name__)
 TICK_S = 1.0  # the longest that a due delivery waits for a lost bell
 SWEEP_S = 5.0
 PRUNE_S = 60.0
+AUDIT_S = 5.0
+AUDIT_SLICE_S = 0.05  # of the tick, for an audit: it goes on with the next one
+AWAY_LONGEST_S = 2.0  # between two looks for a Redis that is away; less than RESTART_GRACE_S
+SAID_AT_ONCE = 500
 RESTART_LONGEST_S = 10.0
 STEADY_S = 60.0  # a worker that lived this long is started again at once
 WORKER_TTL_S = 30  # RQ blocks for this less 15 s, and does its own maintenance in between
@@ -46,6 +54,7 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.lifeline = Lifeline()
+        self.journal = Journal()
         self.worker_pid = 0
         self.stopping = False
         self._deaths = 0
@@ -60,7 +69,7 @@ class Supervisor:
         for number in STOPS:
             signal.signal(number, self._stop)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        tick = Tick(self.settings)
+        tick = Tick(self.settings, self.journal)
         logger.info("worker.started", threads=self.settings.worker_threads)
         while True:
             wait_s = 0.1 if self.stopping else tick.tick()
@@ -82,9 +91,15 @@ class Supervisor:
                 os.kill(self.worker_pid, signal.SIGTERM)
 
     def _nap(self, seconds: float) -> None:
-        """Sleep until then, or until any signal: a stop, or the end of the worker."""
-        if select.select([self._woken], [], [], seconds)[0]:
-            os.read(self._woken, 1024)
+        """Sleep until then, or until any signal; take in what the worker notes meanwhile."""
+        until = time.monotonic() + seconds
+        while (left_s := until - time.monotonic()) > 0:
+            ready, _, _ = select.select([self._woken, self.journal.read_end], [], [], left_s)
+            if self.journal.read_end in ready:
+                self.journal.take_in()
+            if self._woken in ready:
+                os.read(self._woken, 1024)
+                return
 
     def _look_after_worker(self, *, may_start: bool) -> None:
         """Notice that the worker ended, and start it again, not too often."""
@@ -124,6 +139,7 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
             end_with_parent()
             self.lifeline.hold()
+            self.journal.hold()
             work(self.settings)
             code = 0
         except BaseException as error:
@@ -133,14 +149,18 @@ class Supervisor:
 
 
 class Tick:
-    """What is done every second or so, whatever happens: ring when work is due, and sweep."""
+    """What is done every second or so, whatever happens: ring when work is due, and repair."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, journal: Journal) -> None:
+        self.journal = journal
         self.store = Store(connect(settings.redis_url))
         self.bell = Bell(open_queue(connect_queue(settings.redis_url)))
         self._retention = timedelta(days=settings.retention_days)
         self._swept_at = -SWEEP_S
         self._pruned_at = -PRUNE_S
+        self._audited_at = -AUDIT_S
+        self._audit_place = (0, 0)
+        self._run_id = ""
         self._failures = 0
 
     @property
@@ -178,10 +198,36 @@ class Tick:
             self._pruned_at -= PRUNE_S if last else 0
             logger.info("delivery.pruned", forgotten=forgotten)
 
+    def _meet_redis(self) -> None:
+        """After a start of Redis, say again what was attempted shortly before: it may be lost."""
+        run_id = self.store.run_id()
+        if run_id == self._run_id:
+            return
+        is_restart, moves = bool(self._run_id), list(self.journal.moves())
+        recovered = 0
+        for start in range(0, len(moves) if is_restart else 0, SAID_AT_ONCE):
+            recovered += self.store.say_again(moves[start : start + SAID_AT_ONCE], lease_s=LEASE_S)
+        self._run_id = run_id
+        for warning in self.store.persistence().warnings():
+            logger.warning("store.weak", message=warning)
+        if is_restart:
+            logger.warning("store.restarted", said_again=len(moves), recovered=recovered)
+
+    def _audit(self) -> None:
+        """Look for deliveries that no crash of ours should leave behind, a few at a time."""
+        until = time.monotonic() + AUDIT_SLICE_S
+        while True:
+            self._audit_place, repaired = self.store.audit(self._audit_place, lease_s=LEASE_S)
+            if any(astuple(repaired)):
+                logger.warning("store.repaired", **asdict(repaired))
+            if self._audit_place == (0, 0) or time.monotonic() > until:
+                return
+
     def _backoff_s(self) -> float:
-        return min(0.2 * 2.0 ** min(self._failures, 6), 5.0) * random.uniform(0.5, 1)  # noqa: S311
+        return min(0.2 * 2.0 ** min(self._failures, 6), AWAY_LONGEST_S) * random.uniform(0.5, 1)  # noqa: S311
 
     def _tick(self) -> float:
+        self._meet_redis()
         if time.monotonic() - self._swept_at >= SWEEP_S:
             self._swept_at = time.monotonic()
             unknown, back = self.store.sweep()
@@ -190,6 +236,9 @@ class Tick:
         if time.monotonic() - self._pruned_at >= PRUNE_S:
             self._pruned_at = time.monotonic()
             self._prune()
+        if time.monotonic() - self._audited_at >= AUDIT_S:
+            self._audited_at = time.monotonic()
+            self._audit()
         due_s = self.store.next_due_s()
         if due_s is not None and due_s <= 0:
             if self.store.ring():
@@ -241,6 +290,10 @@ def main() -> int:
         settings = jobs.settings()
     except SettingsError as error:
         sys.stderr.write(f"The worker can't start; mend this and start it again:\n{error}\n")
+        return 1
+    if problems := broken(settings):
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        sys.stderr.write(f"The worker can't start; mend this and start it again:\n{listed}\n")
         return 1
     for warning in settings.warnings():
         logger.warning("settings.warning", message=warning)

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from schemas.verdict import Verdict, verdict
+from schemas.verdict import Verdict, verdict, verdict_of_deletion
 from workers.http import Http, Reply
 
 PATHS = {"call": "/call/outbound", "v1": "/call/campaign", "v2": "/v2/call/campaign"}
+DELETION = "/call/delete-schedule-call"
 
 
 class CallKaro:
@@ -34,3 +35,15 @@ class CallKaro:
             "POST", self._base_url + path, headers=self._headers, json=body, start_by=start_by
         )
         return reply, verdict(to, sent=reply.sent, status_code=reply.status_code, body=reply.body)
+
+    def delete_scheduled(self, agent_id: str, to_number: str) -> tuple[Reply, Verdict]:
+        """Have every scheduled call of that agent to that number deleted. Never raises."""
+        reply = self.http.request(
+            "POST",
+            self._base_url + DELETION,
+            headers=self._headers,
+            params={"agent_id": agent_id},
+            json={"to_number": to_number},
+        )
+        found = verdict_of_deletion(sent=reply.sent, status_code=reply.status_code, body=reply.body)
+        return reply, found

@@ -242,7 +242,7 @@ def check_dry_run(settings: Settings) -> None:
 def begun(ready: Ready, now: datetime, *, phone: str | None, needs_s: float) -> Move:
     """Return the move that records an attempt before its first byte leaves."""
     delivery = ready.delivery
-    fields: dict[str, str | int] = {
+    fields: dict[str, str | int | None] = {
         "request": orjson.dumps(ready.body).decode(),
         "spent": delivery.spent + 1,
     }
@@ -277,6 +277,8 @@ def settled(ready: Ready, reply: Reply, verdict: Verdict, began: datetime, dice:
         "lease": delivery.lease,
         "message": verdict.message,
         "attempt": (ready.number, attempt),
+        "took": took(verdict),
+        "pause": account_pause(verdict, began),
     }
     meaning = verdict.meaning
     if meaning is Meaning.UNKNOWN and ready.route.on_unknown == "call_again":
@@ -305,6 +307,54 @@ def settled(ready: Ready, reply: Reply, verdict: Verdict, began: datetime, dice:
             return Move(to=Status.RETRYING, reason=reason, wait_s=wait, **common)
 
 
+def took(verdict: Verdict) -> bool | None:
+    """Say whether CallKaro took a request well, for the breaker; a refusal is a sensible answer.
+
+    None: the account is at fault, and that has a pause of its own.
+    """
+    if verdict.meaning is Meaning.PAUSE:
+        return None
+    return verdict.meaning in (Meaning.ACCEPTED, Meaning.REFUSED)
+
+
+def account_pause(verdict: Verdict, now: datetime) -> dict[str, Any] | None:
+    """Return why CallKaro is paused from now on, lest a wrong key burn leads; None: it is not."""
+    if verdict.meaning is not Meaning.PAUSE:
+        return None
+    return {
+        "reason": "account",
+        "message": f"{verdict.message} Mend CALLKARO_API_KEY or the account, restart the worker, "
+        "then resume callkaro.",
+        "since_ms": int(now.timestamp() * 1000),
+    }
+
+
+def dropped(delivery: Delivery, reply: Reply, verdict: Verdict, now: datetime, dice: Dice) -> Move:
+    """Return the move of a delivery whose scheduled call CallKaro was asked to delete."""
+    over: dict[str, str | int | None] = {"cancel_ms": None}
+    match verdict.meaning:
+        case Meaning.ACCEPTED:
+            return Move(
+                id=delivery.id,
+                to=Status.CANCELLED,
+                lease=delivery.lease,
+                reason=Reason.BY_PERSON,
+                message="CallKaro dropped the scheduled call, as a person asked.",
+                fields=over,
+            )
+        case Meaning.REFUSED:
+            return replace(
+                waits(delivery, 0, message=f"It stays: {verdict.message}", fields=over), wait_s=None
+            )
+    vain = Vain.of(delivery, "cancel", now)
+    if is_spent(vain.asked, vain.since, now):
+        message = "It stays: CallKaro could not be asked to drop it."
+        return replace(waits(delivery, 0, message=message, fields=over), wait_s=None)
+    wait = wait_s(vain.asked, dice, retry_after_s=reply.retry_after_s)
+    message = f"CallKaro is to drop the scheduled call, but: {verdict.message}"
+    return waits(delivery, wait, message=message, fields=vain.fields)
+
+
 def tried_since(delivery: Delivery) -> datetime | None:
     """Return when the first attempt was, later by what the delivery was held: that time is free."""
     first = delivery.first_attempt_at
@@ -319,7 +369,7 @@ def never_sent(ready: Ready, now: datetime, *, wait: float) -> tuple[Move, Move]
     """
     delivery = ready.delivery
     attempt = {"number": ready.number, "at": _iso(now), "error": "not_sent"}
-    unspent = {"spent": delivery.spent}
+    unspent: dict[str, str | int | None] = {"spent": delivery.spent}
     back = Move(
         id=delivery.id,
         to=Status.RETRYING,
@@ -336,10 +386,13 @@ def waits(
     wait: float,
     *,
     message: str | None = None,
-    fields: dict[str, str | int] | None = None,
+    fields: dict[str, str | int | None] | None = None,
 ) -> Move:
-    """Return the move that lets a claimed delivery wait where it stands."""
-    stays = Status.RETRYING if delivery.status is Status.RETRYING else Status.QUEUED
+    """Return the move that lets a claimed delivery wait where it stands.
+
+    One that was held is `queued` by its claim. A `delivered` one waits for its cancellation.
+    """
+    stays = Status.QUEUED if delivery.status is Status.HELD else delivery.status
     return Move(
         id=delivery.id,
         to=stays,
@@ -413,19 +466,21 @@ def failed(delivery: Delivery, reason: Reason, message: str) -> Move:
 class Vain:
     """How often one thing was asked for in vain, this time included, and since when."""
 
-    what: Literal["record", "campaign"]
+    what: Literal["record", "campaign", "cancel"]
     asked: int
     since: datetime
 
     @classmethod
-    def of(cls, delivery: Delivery, what: Literal["record", "campaign"], now: datetime) -> "Vain":
+    def of(
+        cls, delivery: Delivery, what: Literal["record", "campaign", "cancel"], now: datetime
+    ) -> "Vain":
         """Count on; a delivery that now lacks something else starts to count anew."""
         if delivery.asked_for != what or delivery.asked_since is None:
             return cls(what=what, asked=1, since=now)
         return cls(what=what, asked=delivery.asked + 1, since=delivery.asked_since)
 
     @property
-    def fields(self) -> dict[str, str | int]:
+    def fields(self) -> dict[str, str | int | None]:
         """Return it as the store keeps it."""
         since_ms = int(self.since.timestamp() * 1000)
         return {"asked": self.asked, "asked_for": self.what, "asked_since_ms": since_ms}

@@ -5,6 +5,8 @@ HTTP. So Redis is asked a few times for many deliveries, and there is one place 
 is permitted: `_start`, after `sending` was recorded and Redis said ok.
 
     claim ► hydrate (pool) ► prepare ► campaign (pool) ► record "sending" ► POST (pool) ► settle
+
+Campaigns that calls share are campaigns.py's.
 """
 
 import queue
@@ -23,15 +25,16 @@ from bridge.errors import StoreUnavailable
 from bridge.records import Claim, Move
 from bridge.settings import Settings
 from bridge.store import Store
-from schemas.delivery import Reason
+from schemas.delivery import Delivery, Reason, Status
 from schemas.source import Source
 from schemas.verdict import Meaning, Verdict
 from workers.callkaro import CallKaro
+from workers.campaigns import Campaigns
 from workers.crm import Crms, Records, Unread
 from workers.delivery import (
     Ready,
-    awaits_campaign,
     begun,
+    dropped,
     failed,
     needs_more_time,
     never_sent,
@@ -52,9 +55,6 @@ STOP_S = 25.0  # Heroku and Docker kill 30 s (or sooner) after they ask to stop
 HOLD_S = 5.0  # with a rate cap: how much of it to hold, in seconds
 POLL_S = 0.02
 TELL_S = 1.0
-IN_USE_S = 0.3  # when to look again for a campaign that another worker is creating
-IN_USE_LONGEST_S = 20.0  # of the lease; then the call is put back
-CAMPAIGN_START_S = 20.0  # to wait for a free thread; with the request it ends before its lock does
 CRASHES = 10  # in a row, of steps; then the drain gives up
 
 
@@ -78,6 +78,7 @@ class Drain:
         crms: Crms,
         *,
         should_stop: Callable[[], bool] = lambda: False,
+        remember: Callable[[Iterable[Move]], None] = lambda moves: None,
         dice: Callable[[], float] = random.random,
         slice_s: float = SLICE_S,
     ) -> None:
@@ -87,6 +88,7 @@ class Drain:
         self.crms = crms
         self.tally = Tally()
         self._should_stop = should_stop
+        self._remember = remember
         self._dice = dice
         self._slice_s = slice_s
         self._needs_s = callkaro.http.longest_s + MARGIN_S
@@ -97,10 +99,7 @@ class Drain:
         self._clock = timedelta(0)  # what to add to this machine's clock to have Redis'
         self._ready: deque[Ready] = deque()
         self._moves: list[Move] = []
-        self._awaiting: dict[str, list[Ready]] = {}  # by the campaign being created for them
-        self._creating: set[str] = set()
-        self._look_again: dict[str, tuple[float, float]] = {}  # key -> (when, since), monotonic
-        self._campaigns: dict[str, str] = {}  # key -> batch_id, of those that are kept
+        self._campaigns = Campaigns(store, callkaro, self, dice)
         self._chores: deque[Callable[[], None]] = deque()  # what the store must be told besides
         self._running = 0  # tasks in the pool
         self._held = 0  # deliveries claimed and not moved on yet
@@ -148,7 +147,7 @@ class Drain:
         return self.tally
 
     def _is_busy(self) -> bool:
-        return bool(self._running or self._moves or self._chores or self._ready or self._awaiting)
+        return bool(self._running or self._moves or self._chores or self._ready or self._campaigns)
 
     # --- one turn -----------------------------------------------------------------------------
 
@@ -218,16 +217,17 @@ class Drain:
             self.store.note_callkaro(answered=answered, message=heard.message)
 
     def _claim(self, limit: int) -> list[Claim]:
-        now, claims = self.store.claim(limit, lease_s=LEASE_S)
-        self._clock = now - datetime.now(UTC)
-        if not claims:
-            self._no_claim_before = time.monotonic() + POLL_S
-        self._took_some = bool(claims)
-        self._held += len(claims)
-        self.tally.claimed += len(claims)
-        return claims
+        found = self.store.claim(limit, lease_s=LEASE_S)
+        self._clock = found.now - datetime.now(UTC)
+        if not found.claims:
+            self._no_claim_before = time.monotonic() + max(POLL_S, found.wait_s)
+        self._took_some = bool(found.claims)
+        self._held += len(found.claims)
+        self.tally.claimed += len(found.claims)
+        return list(found.claims)
 
-    def _now(self) -> datetime:
+    def now(self) -> datetime:
+        """Return Redis' time."""
         return datetime.now(UTC) + self._clock
 
     # --- hydrate, prepare ---------------------------------------------------------------------
@@ -236,6 +236,9 @@ class Drain:
         """Prepare what is complete; fetch the records of what is thin, a batch in one request."""
         thin: dict[tuple[str, str], list[Claim]] = defaultdict(list)
         for claim in claims:
+            if claim.delivery.status is Status.DELIVERED:
+                self._drop(claim.delivery)
+                continue
             event = claim.event
             source = self.settings.routes.sources.get(claim.delivery.source)
             if event and event.hydrate and event.subject and source and source.kind.hydration:
@@ -250,7 +253,7 @@ class Drain:
     def _hydrate(self, source: Source, crm_object: str, batch: list[Claim]) -> None:
         ids = sorted({str(claim.event.subject) for claim in batch if claim.event})
         wanted = sorted(set(self._fields(source, batch)))
-        self._submit(
+        self.submit(
             partial(self.crms.fetch, source, crm_object, ids, wanted),
             partial(self._hydrated, source, batch),
         )
@@ -271,19 +274,19 @@ class Drain:
                 continue
             record = answer.get(str(claim.event.subject))
             if isinstance(record, Unread):
-                self._move(
+                self.move(
                     needs_more_time(
                         claim.delivery,
                         "record",
                         record.message,
-                        self._now(),
+                        self.now(),
                         self._dice,
                         retry_after_s=record.retry_after_s,
                         may_give_up=not record.is_account,
                     )
                 )
             elif record is None:
-                self._move(record_missing(claim.delivery, self._now(), self._dice))
+                self.move(record_missing(claim.delivery, self.now(), self._dice))
             else:
                 self._prepare(claim, partial(hydration.merge, claim.event.data, record))
 
@@ -291,7 +294,7 @@ class Drain:
         """Prepare a delivery; whole makes its data whole, None: the event's own is complete."""
         try:
             data = whole() if whole else claim.event and claim.event.data
-            prepared = prepare(claim, data, self.settings, self._now())
+            prepared = prepare(claim, data, self.settings, self.now())
         except Exception as error:
             # One bad item never costs its neighbours: it is shown as failed; the log says where.
             logger.error("delivery.crashed", delivery=claim.delivery.id, exc_info=error)
@@ -301,166 +304,56 @@ class Drain:
                 "This record broke the bridge itself; the log says where.",
             )
         if isinstance(prepared, Move):
-            self._move(prepared)
+            self.move(prepared)
         else:
-            self._line_up(prepared)
+            self._campaigns.join(prepared)
 
-    # --- campaigns ----------------------------------------------------------------------------
+    def line_up(self, ready: Ready) -> None:
+        """Put a call into the line to be sent."""
+        self._ready.append(ready)
 
-    def _line_up(self, ready: Ready) -> None:
-        """Put a call into the line to be sent, or first have its campaign made."""
-        if ready.campaign is None:
-            self._ready.append(ready)
-        elif batch_id := self._campaigns.get(ready.campaign.key):
-            self._ready.append(ready.in_campaign(batch_id))
-        else:
-            self._awaiting.setdefault(ready.campaign.key, []).append(ready)
+    # --- cancel at CallKaro -------------------------------------------------------------------
 
-    def _make_campaigns(self) -> None:
-        """Look up the campaigns that calls wait for; create what is not there, one worker each."""
-        now = time.monotonic()
-        unknown = [
-            key
-            for key in self._awaiting
-            if key not in self._creating and self._look_again.get(key, (0.0, 0.0))[0] <= now
-        ]
-        if not unknown:
+    def _drop(self, delivery: Delivery) -> None:
+        """Have CallKaro delete a scheduled call, as a person asked, be it paused or not."""
+        wait_s = self.store.may_ask_callkaro(f"cancel:{delivery.id}", despite_pause=True)
+        if wait_s or not delivery.request:
+            self.move(waits(delivery, wait_s or 0.0, message=delivery.message))
             return
-        for key, batch_id in self.store.campaigns_kept(unknown).items():
-            self._campaign_is(key, batch_id)
-        for key in unknown:
-            if key not in self._awaiting:
-                continue
-            need = self._awaiting[key][0].campaign
-            body = need.body if need else None
-            if body is None:
-                for ready in self._awaiting.pop(key):
-                    self._move(awaits_campaign(ready, key, self._now()))
-            elif self.store.may_create_campaign(key):
-                self._create_campaign(key, body)
-            else:
-                self._look_again_for(key, now)
-
-    def _look_again_for(self, key: str, now: float) -> None:
-        """Let those that wait for a campaign of another worker's wait here, but not for too long.
-
-        Put back at once, they would have their records fetched anew each time they look.
-        """
-        _, since = self._look_again.get(key, (0.0, now))
-        if now - since < IN_USE_LONGEST_S:
-            self._look_again[key] = (now + IN_USE_S, since)
-            return
-        del self._look_again[key]
-        self._let_wait(key, "Its campaign is being created.", wait=IN_USE_S)
-
-    def _create_campaign(self, key: str, body: dict[str, Any]) -> None:
-        # Between our look and our right to create it, another worker may have done it.
-        if kept := self.store.campaigns_kept([key]):
-            self.store.give_up_campaign(key)
-            self._campaign_is(key, kept[key])
-            return
-        self._creating.add(key)
-        self._look_again.pop(key, None)
-        self._submit(
-            partial(
-                self.callkaro.post,
-                "campaign",
-                body,
-                start_by=time.monotonic() + CAMPAIGN_START_S,
-            ),
-            partial(self._campaign_answered, key, body),
+        agent, number = delivery.request["agent_id"], delivery.request["to_number"]
+        self.submit(
+            partial(self.callkaro.delete_scheduled, agent, number),
+            partial(self._dropped, delivery),
         )
 
-    def _campaign_answered(
-        self, key: str, body: dict[str, Any], answer: tuple[Reply, Verdict]
-    ) -> None:
+    def _dropped(self, delivery: Delivery, answer: tuple[Reply, Verdict]) -> None:
         reply, verdict = answer
         logger.info(
-            "campaign.attempted",
+            "delivery.dropped",
+            delivery=delivery.id,
             meaning=verdict.meaning.name.lower(),
             status_code=reply.status_code,
-            duration_ms=reply.duration_ms,
             error=reply.error,
         )
-        self._chores.append(partial(self._settle_campaign, key, body, reply, verdict))
-
-    def _settle_campaign(
-        self, key: str, body: dict[str, Any], reply: Reply, verdict: Verdict
-    ) -> None:
-        if verdict.meaning is Meaning.ACCEPTED and verdict.id:
-            kept = self._keep_campaign(key, verdict.id, body)
-            self._creating.discard(key)
-            self._campaign_is(key, kept)
-            return
-        self.store.give_up_campaign(key)
-        self._creating.discard(key)
-        if verdict.meaning is Meaning.REFUSED:
-            message = f"Its campaign could not be created. {verdict.message}"
-            for ready in self._awaiting.pop(key, []):
-                self._move(failed(ready.delivery, Reason.REFUSED, message))
-        else:
-            self._let_wait(
-                key,
-                f"Its campaign can't be created yet. {verdict.message}",
-                retry_after_s=reply.retry_after_s,
-                # An account that is refused is no fault of the leads: they wait for a person.
-                may_give_up=verdict.meaning is not Meaning.PAUSE,
-            )
-
-    def _keep_campaign(self, key: str, batch_id: str, body: dict[str, Any]) -> str:
-        record = {**body, "created_at": self._now().isoformat()}
-        return self.store.keep_campaign(key, batch_id, record)
-
-    def _campaign_is(self, key: str, batch_id: str) -> None:
-        self._campaigns[key] = batch_id
-        self._look_again.pop(key, None)
-        for ready in self._awaiting.pop(key, []):
-            self._ready.append(ready.in_campaign(batch_id))
-
-    def _let_wait(
-        self,
-        key: str,
-        message: str,
-        *,
-        wait: float | None = None,
-        retry_after_s: float | None = None,
-        may_give_up: bool = True,
-    ) -> None:
-        """Let all that wait for a campaign look again later; wait None: by backoff."""
-        for ready in self._awaiting.pop(key, []):
-            if wait is not None:
-                self._move(waits(ready.delivery, wait, message=message))
-                continue
-            self._move(
-                needs_more_time(
-                    ready.delivery,
-                    "campaign",
-                    message,
-                    self._now(),
-                    self._dice,
-                    retry_after_s=retry_after_s,
-                    may_give_up=may_give_up,
-                )
-            )
+        self.move(dropped(delivery, reply, verdict, self.now(), self._dice))
 
     # --- send, settle -------------------------------------------------------------------------
 
     def _start(self) -> None:
         """Record `sending` for as many as there are free threads; send those Redis said ok to."""
-        self._make_campaigns()
+        self._campaigns.make()
         free = self.settings.worker_threads - self._running
         if not self._ready or free <= 0 or time.monotonic() < self._no_start_before:
             return
         batch = [self._ready.popleft() for _ in range(min(free, len(self._ready)))]
         start_by = time.monotonic() + MARGIN_S
-        now = self._now()
+        now = self.now()
         try:
-            answers = self.store.move(
-                [
-                    begun(ready, now, phone=self._phone(ready), needs_s=self._needs_s)
-                    for ready in batch
-                ]
-            )
+            moves = [
+                begun(ready, now, phone=self._phone(ready), needs_s=self._needs_s)
+                for ready in batch
+            ]
+            answers = self.store.move(moves)
         except StoreUnavailable:
             # Maybe recorded, surely not begun.
             for ready in batch:
@@ -468,19 +361,23 @@ class Drain:
                 for move in never_sent(ready, now, wait=1.0):
                     self._moves.append(move)
             raise
+        self._remember(move for move, answer in zip(moves, answers, strict=True) if answer == "ok")
         for ready, answer in zip(batch, answers, strict=True):
             self._started(ready, answer, now, start_by)
 
     def _started(self, ready: Ready, answer: str, now: datetime, start_by: float) -> None:
         if answer == "ok":
             self.tally.attempts += 1
-            self._submit(
+            self.submit(
                 partial(self._attempt, ready, now, start_by),
                 partial(self._answered, ready),
             )
         elif answer.startswith("wait "):
             self._no_start_before = time.monotonic() + int(answer[5:]) / 1000
             self._ready.append(ready)
+        elif answer.startswith("paused "):
+            # A pause came, or the breaker opened, after the claim: the next claim knows of it.
+            self.move(waits(ready.delivery, int(answer[7:]) / 1000))
         else:
             # Too little is left of its lease, or it is no longer ours: the sweep or its new
             # owner goes on with it.
@@ -510,18 +407,18 @@ class Drain:
             # Kept before the delivery is settled: a crash between the two then loses no campaign.
             self._chores.append(partial(self._made, ready.makes, verdict.id, ready.body, move))
         else:
-            self._move(move)
+            self.move(move)
 
     def _made(self, key: str, batch_id: str, body: dict[str, Any], move: Move) -> None:
-        self._keep_campaign(key, batch_id, body)
-        self._move(move)
+        self._campaigns.keep(key, batch_id, body)
+        self.move(move)
 
     def _phone(self, ready: Ready) -> str | None:
         return self.store.phone_key(ready.body["to_number"]) if ready.to == "call" else None
 
     # --- within -------------------------------------------------------------------------------
 
-    def _submit(self, task: Callable[[], Any], then: Callable[[Any], None]) -> None:
+    def submit(self, task: Callable[[], Any], then: Callable[[Any], None]) -> None:
         """Run task in the pool, and `then` with its result in the coordinating thread."""
         self._running += 1
 
@@ -538,7 +435,12 @@ class Drain:
             # The lease of what it was about runs out, and the sweep takes it from there.
             logger.error("drain.crashed", exc_info=error)
 
-    def _move(self, move: Move) -> None:
+    def chore(self, chore: Callable[[], None]) -> None:
+        """Tell the store something, again and again until it took it."""
+        self._chores.append(chore)
+
+    def move(self, move: Move) -> None:
+        """Let a claimed delivery go on as `move` says."""
         self._held -= 1
         self._moves.append(move)
 
@@ -549,6 +451,8 @@ class Drain:
         moves = self._moves[:500]
         answers = self.store.move(moves)
         del self._moves[: len(moves)]
+        told = zip(moves, answers, strict=True)
+        self._remember(move for move, answer in told if answer == "ok" and move.attempt)
         for move, answer in zip(moves, answers, strict=True):
             self.tally.moved[move.to if answer == "ok" else "lost"] += 1
             if answer != "ok":
@@ -556,11 +460,10 @@ class Drain:
 
     def _give_back(self) -> None:
         """Put back what is claimed and not on the wire, so that another worker has it at once."""
-        waiting = [*self._ready, *(ready for group in self._awaiting.values() for ready in group)]
+        waiting = [*self._ready, *self._campaigns.give_back()]
         self._ready.clear()
-        self._awaiting.clear()
         for ready in waiting:
-            self._move(waits(ready.delivery, 0))
+            self.move(waits(ready.delivery, 0))
 
 
 def _batches(claims: list[Claim], source: Source) -> Iterator[list[Claim]]:

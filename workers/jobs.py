@@ -14,6 +14,7 @@ from workers.callkaro import CallKaro
 from workers.crm import Crms
 from workers.drain import Drain
 from workers.http import Http
+from workers.journal import Pen
 from workers.lifeline import StopWatch
 
 logger = log.get(__name__)
@@ -51,10 +52,13 @@ def drain() -> None:
     http = Http(timeout_s=current.callkaro_timeout_s)
     callkaro = CallKaro(http, base_url=current.callkaro_base_url, api_key=current.callkaro_api_key)
     crms = Crms(Http(timeout_s=10.0), store, current)
+    pen = Pen()
     with StopWatch().installed() as should_stop:
         try:
-            Drain(store, current, callkaro, crms, should_stop=should_stop).run()
+            Drain(store, current, callkaro, crms, should_stop=should_stop, remember=pen.write).run()
         except Exception as error:
             # RQ would log the error's text, and that may quote a record. Nothing is lost: the
             # leases run out and the tick rings again.
             logger.error("drain.crashed", exc_info=error)
+        finally:
+            pen.finish()

@@ -35,13 +35,9 @@ local function add(name, score, member)
 end
 
 local function add_delivery(item, d)
-  local key = P .. 'delivery:' .. d.id
   local due_ms = ms + d.wait_ms
   if d.wait_ms <= 0 then due_now = true end
-  redis.call('HSET', key, 'event', item.event, 'source', item.source, 'subject', item.subject,
-    'route', d.route, 'to', d.to, 'routes', digest, 'status', 'queued', 'order', order,
-    'created_ms', ms, 'next_ms', due_ms, 'lease', 0,
-    'timeline', string.format('%.0f queued \n', ms))
+  write_delivery(d, item, digest, order, ms, due_ms)
   add('deliveries', order, d.id)
   add('deliveries:status:queued', order, d.id)
   add('deliveries:route:' .. d.route, order, d.id)

@@ -2,6 +2,7 @@
 --
 -- ARGV[1]: the key. ARGV[2]: the batch_id. ARGV[3]: the campaign's record, JSON.
 -- Returns the batch_id that is kept.
+even_when_full()
 local key = P .. 'campaign:' .. ARGV[1]
 if redis.call('HSETNX', key, 'batch_id', ARGV[2]) == 1 then
   redis.call('HSET', key, 'record', ARGV[3])

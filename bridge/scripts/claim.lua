@@ -1,36 +1,109 @@
 -- Lease what is due to one worker: due -> leased, and the lease number goes up, which fences off
 -- whoever had the delivery before.
 --
--- ARGV[1]: how many at the most. ARGV[2]: the lease, ms. Returns {now_ms, claim...}, a claim being
+-- ARGV[1]: how many at the most. ARGV[2]: the lease, ms. ARGV[3]: how long nothing is claimed once
+-- Redis was started again, ms: it may have lost its last second, and the workers say first what
+-- they did in it. ARGV[4]: when to look again at what a pause holds, ms.
+-- Returns {now_ms, wait_ms, claim...}: nothing can be claimed for wait_ms; a claim is
 -- {id, lease, delivery's fields (flat), event's record}.
+even_when_full()
+local limit, lease_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
+local grace_ms, look_again_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
 local now = math.floor(now_us() / 1000)
-local ends = now + tonumber(ARGV[2])
-local claims = {string.format('%.0f', now)}
-local waiting = {queued = true, held = true, retrying = true}
 
-local due = redis.call('ZRANGE', P .. 'due', '-inf', now, 'BYSCORE', 'LIMIT', 0, ARGV[1])
-for _, id in ipairs(due) do
-  local key = P .. 'delivery:' .. id
-  local found = redis.call('HMGET', key, 'status', 'order', 'reason', 'held_since_ms', 'event')
-  local status, order = found[1], found[2]
-  redis.call('ZREM', P .. 'due', id)
-  -- Settled meanwhile, or its record is gone: nothing to do, and no longer due.
-  if status and waiting[status] then
-    if status == 'held' then
-      index_status(id, order, status, 'queued')
-      note(key, now, 'queued')
-      -- Time held for lawful hours does not make an event too old.
-      if found[3] == 'outside_hours' and found[4] then
-        redis.call('HINCRBY', key, 'held_ms', string.format('%.0f', now - tonumber(found[4])))
-      end
-      redis.call('HSET', key, 'status', 'queued')
-      redis.call('HDEL', key, 'reason', 'message', 'held_since_ms')
-    end
-    redis.call('HDEL', key, 'next_ms')
-    redis.call('ZADD', P .. 'leased', ends, id)
-    local lease = redis.call('HINCRBY', key, 'lease', 1)
-    local event = redis.call('HGET', P .. 'event:' .. found[5], 'record')
-    claims[#claims + 1] = {id, lease, redis.call('HGETALL', key), event or ''}
-  end
+local function since_restart_ms()
+  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+  local kept = redis.call('HMGET', P .. 'run', 'id', 'since_ms')
+  if kept[1] == run then return now - tonumber(kept[2]) end
+  -- A Redis that was never ours, or was emptied, has lost nothing that anyone could say again.
+  local since = kept[1] and now or 0
+  redis.call('HSET', P .. 'run', 'id', run, 'since_ms', whole(since))
+  return now - since
 end
+
+local settling = grace_ms - since_restart_ms()
+if settling > 0 then return {whole(now), settling} end
+
+local is_probe = false
+local breaker = redis.call('HMGET', BREAKER, 'open_ms', 'probe_ms')
+if breaker[1] then
+  local wait = tonumber(breaker[2]) - now
+  if wait > 0 then return {whole(now), wait} end
+  limit, is_probe = 1, true
+end
+
+-- Half from each, in turn; what one has not, the other may fill. The odd one is whose turn is older.
+local function due_ids()
+  local fresh = redis.call('ZRANGE', P .. 'due', '-inf', now, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
+  local again = redis.call('ZRANGE', P .. 'due:retry', '-inf', now, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
+  local first, second = fresh, again
+  if #fresh == 0 or (#again > 0 and tonumber(again[2]) < tonumber(fresh[2])) then
+    first, second = again, fresh
+  end
+  local ids = {}
+  for i = 1, 2 * limit, 2 do
+    if first[i] then ids[#ids + 1] = first[i] end
+    if second[i] then ids[#ids + 1] = second[i] end
+    if #ids >= limit then break end
+  end
+  ids[limit + 1] = nil
+  return ids
+end
+
+-- Time held for lawful hours does not make an event too old.
+local function count_held(key, found)
+  if found[3] == 'outside_hours' and found[4] then
+    redis.call('HINCRBY', key, 'held_ms', whole(now - tonumber(found[4])))
+  end
+  redis.call('HDEL', key, 'held_since_ms')
+end
+
+local function hold(id, key, found, scope)
+  local order, status = found[2], found[1]
+  index_status(id, order, status, 'held')
+  if found[8] ~= scope then note(key, now, 'held', 'paused') end
+  count_held(key, found)
+  redis.call('HSET', key, 'status', 'held', 'reason', 'paused', 'paused_by', scope,
+    'message', 'Paused (' .. scope .. '); it goes on when that is resumed.',
+    'next_ms', whole(now + look_again_ms))
+  -- Resuming makes it due at once; this is for a resume that was cut short.
+  set_due(id, 'held', now + look_again_ms)
+end
+
+local waiting = {queued = true, held = true, retrying = true}
+local claims = {whole(now), 0}
+
+local function claim(id)
+  local key = P .. 'delivery:' .. id
+  local found = redis.call('HMGET', key, 'status', 'order', 'reason', 'held_since_ms', 'event',
+    'source', 'route', 'paused_by', 'cancel_ms')
+  local status = found[1]
+  unset_due(id)
+  local is_cancel = status == 'delivered' and found[9]
+  -- Settled meanwhile, or its record is gone: nothing to do, and no longer due.
+  if not status or not (waiting[status] or is_cancel) then return end
+  if not is_cancel then
+    -- CallKaro may have told of its call while we had lost all memory of it.
+    if adopt(id, id, now) then return end
+    local scope = pause_of(found[6], found[7])
+    if scope then return hold(id, key, found, scope) end
+  end
+  if status == 'held' then
+    index_status(id, found[2], status, 'queued')
+    note(key, now, 'queued')
+    count_held(key, found)
+    redis.call('HSET', key, 'status', 'queued')
+    redis.call('HDEL', key, 'reason', 'message', 'paused_by')
+  end
+  redis.call('HDEL', key, 'next_ms')
+  redis.call('ZADD', P .. 'leased', whole(now + lease_ms), id)
+  local lease = redis.call('HINCRBY', key, 'lease', 1)
+  local event = redis.call('HGET', P .. 'event:' .. found[5], 'record')
+  if is_probe and not is_cancel then
+    redis.call('HSET', BREAKER, 'probe', id, 'probe_ms', whole(now + PROBE_LEASE_MS))
+  end
+  claims[#claims + 1] = {id, lease, redis.call('HGETALL', key), event or ''}
+end
+
+for _, id in ipairs(due_ids()) do claim(id) end
 return claims

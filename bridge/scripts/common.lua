@@ -1,17 +1,36 @@
 -- Put in front of every script. Scripts take the time from Redis, so that processes whose clocks
 -- differ agree on what is due and whose lease is over.
 local P = 'bridge:'
+local KEEP_ORPHANS_S = 30 * 86400
+local MOST_OUTCOMES = 50  -- of one delivery; CallKaro redials 10 times at the most
 
 local function now_us()
   local t = redis.call('TIME')
   return tonumber(t[1]) * 1000000 + tonumber(t[2])
 end
 
+local function whole(number) return string.format('%.0f', number) end
+
+-- A full Redis refuses a script whose first write needs memory, and lets one finish that has begun
+-- to write. What records, repairs or frees must get through, so it begins with this.
+local function even_when_full() redis.call('DEL', P .. 'nothing') end
+
 -- What a delivery can be listed by; `order` (its place in time, in us) is the score in all of them.
 local function index_status(id, order, from, to)
   if from == to then return end
   if from then redis.call('ZREM', P .. 'deliveries:status:' .. from, id) end
   redis.call('ZADD', P .. 'deliveries:status:' .. to, order, id)
+end
+
+-- What was never tried and what is tried again wait apart: a claim takes from both, so that a
+-- backlog of one can't hold up the other.
+local function set_due(id, status, ms)
+  redis.call('ZADD', P .. (status == 'retrying' and 'due:retry' or 'due'), whole(ms), id)
+end
+
+local function unset_due(id)
+  redis.call('ZREM', P .. 'due', id)
+  redis.call('ZREM', P .. 'due:retry', id)
 end
 
 -- The timeline is a line a change: "<ms> <status> <reason>". Cut at 8 kB: a delivery that changes
@@ -24,4 +43,127 @@ end
 local function note(key, now_ms, status, reason)
   local timeline = redis.call('HGET', key, 'timeline') or ''
   redis.call('HSET', key, 'timeline', noted(timeline, now_ms, status, reason))
+end
+
+-- Write a new delivery d = {id, route, to} of an event {event, source, subject}; what lists it is
+-- the caller's to write.
+local function write_delivery(d, item, digest, order, now_ms, due_ms)
+  redis.call('HSET', P .. 'delivery:' .. d.id, 'event', item.event, 'source', item.source,
+    'subject', item.subject, 'route', d.route, 'to', d.to, 'routes', digest, 'status', 'queued',
+    'order', order, 'created_ms', now_ms, 'next_ms', due_ms, 'lease', 0,
+    'timeline', string.format('%.0f queued \n', now_ms))
+end
+
+-- --- what CallKaro accepted, as it tells us later ------------------------------------------------
+
+-- Proof of acceptance, in any status: whatever was planned for the delivery is off.
+local function accepted(id, found, sid, message, now_ms)
+  local key = P .. 'delivery:' .. id
+  if found.status == 'delivered' then return end
+  redis.call('ZREM', P .. 'leased', id)
+  unset_due(id)
+  redis.call('HDEL', key, 'reason', 'next_ms', 'held_since_ms', 'paused_by')
+  redis.call('HSET', key, 'status', 'delivered', 'message', message)
+  if sid ~= '' then redis.call('HSETNX', key, 'call_sid', sid) end
+  index_status(id, found.order, found.status, 'delivered')
+  note(key, now_ms, 'delivered')
+end
+
+local function is_past(past, sid)
+  return string.find('\n' .. (past or '') .. '\n', '\n' .. sid .. '\n', 1, true) ~= nil
+end
+
+-- Keep an outcome with its delivery. o: {sid, try, record, cancelled, message}.
+-- Returns 'stored', 'duplicate' or 'full'.
+local function take_outcome(id, o, now_ms)
+  local key = P .. 'delivery:' .. id
+  local field = 'outcome:' .. o.sid .. ':' .. o.try
+  if redis.call('HEXISTS', key, field) == 1 then return 'duplicate' end
+  if redis.call('HINCRBY', key, 'outcomes', 1) > MOST_OUTCOMES then return 'full' end
+  if o.record ~= '' then redis.call('HSET', key, field, o.record) end
+  local got = redis.call('HMGET', key, 'status', 'order', 'past', 'call_sid')
+  if o.sid ~= '' then redis.call('SET', P .. 'call:' .. o.sid, id) end
+  -- Of a call that was made before a person said "call again": it proves nothing of the new one.
+  if is_past(got[3], o.sid) then return 'stored' end
+  local was_accepted = got[1] == 'delivered' or (got[1] == 'cancelled' and got[4])
+  if not was_accepted then
+    accepted(id, {status = got[1], order = got[2]}, o.sid, o.message, now_ms)
+    got[1] = 'delivered'
+  end
+  if o.cancelled and got[1] == 'delivered' then
+    unset_due(id)
+    redis.call('HDEL', key, 'cancel_ms', 'next_ms')
+    redis.call('HSET', key, 'status', 'cancelled', 'reason', 'by_callkaro', 'message', o.message)
+    index_status(id, got[2], 'delivered', 'cancelled')
+    note(key, now_ms, 'cancelled', 'by_callkaro')
+  end
+  return 'stored'
+end
+
+-- Give a delivery what came for it before anyone knew that it was meant. Returns whether any did.
+local function adopt(id, orphan, now_ms)
+  local key = P .. 'orphan:' .. orphan
+  if redis.call('EXISTS', key) == 0 then return false end
+  for _, kept in ipairs(redis.call('HVALS', key)) do
+    take_outcome(id, cjson.decode(kept), now_ms)
+  end
+  redis.call('DEL', key)
+  return true
+end
+
+-- --- pauses, the breaker, the rate cap -----------------------------------------------------------
+
+local BREAKER = P .. 'breaker'
+local OPENS_AFTER = 20  -- failures in a row, over all workers
+local FIRST_PROBE_MS = 5000
+local LAST_PROBE_MS = 60000
+local PROBE_LEASE_MS = 90000  -- longer than a lease: whoever probes may have died
+
+-- Return the scope of the pause that stops a delivery of this source and route; nil: none does.
+local is_any_paused  -- nil: not looked yet; once a script is enough
+local function pause_of(source, route)
+  if is_any_paused == nil then is_any_paused = redis.call('EXISTS', P .. 'pauses') == 1 end
+  if not is_any_paused then return nil end
+  local scopes = {'all', 'callkaro', 'source:' .. source, 'route:' .. route}
+  local found = redis.call('HMGET', P .. 'pauses', unpack(scopes))
+  for i, scope in ipairs(scopes) do
+    if found[i] then return scope end
+  end
+  return nil
+end
+
+-- Return how long the breaker forbids a request by `who`, ms; 0: it may go.
+local function breaker_wait_ms(who, now_ms)
+  local found = redis.call('HMGET', BREAKER, 'open_ms', 'probe_ms', 'probe')
+  if not found[1] or found[3] == who then return 0 end
+  return math.max(tonumber(found[2]) - now_ms, 1000)
+end
+
+-- Count how CallKaro took a request by `who`. Only the probe's own failure puts the next one off.
+local function callkaro_took(well, who, now_ms)
+  if redis.call('EXISTS', BREAKER) == 0 and well then return end
+  if well then redis.call('DEL', BREAKER); return end
+  local failures = redis.call('HINCRBY', BREAKER, 'failures', 1)
+  local found = redis.call('HMGET', BREAKER, 'open_ms', 'probe', 'probes')
+  local probes = tonumber(found[3] or '0')
+  if found[1] and found[2] ~= who then return end
+  if not found[1] and failures < OPENS_AFTER then return end
+  if not found[1] then redis.call('HSET', BREAKER, 'open_ms', whole(now_ms)) end
+  local wait = math.min(FIRST_PROBE_MS * 2 ^ probes, LAST_PROBE_MS)
+  redis.call('HSET', BREAKER, 'probe_ms', whole(now_ms + wait), 'probe', '', 'probes', probes + 1)
+end
+
+-- Return how long the rate cap forbids the next request, ms; 0: it may go, and has been counted.
+-- The cap holds in every second, not only on average: 5 % below it leaves room for requests that
+-- bunch up between here and there. A request may be SLACK_MS early, for that is the workers' pace.
+local SLACK_MS = 20
+local function rate_wait_ms(rate, now_ms)
+  if rate <= 0 then return 0 end
+  local gap = 1000 / (0.95 * rate)
+  local slack = math.min(SLACK_MS, gap)
+  local free_at = math.max(tonumber(redis.call('GET', P .. 'rate') or '0'), now_ms - slack)
+  if free_at > now_ms then return math.ceil(free_at - now_ms) end
+  redis.call('SET', P .. 'rate', string.format('%.3f', free_at + gap), 'PX',
+    whole(math.max(60000, 2 * gap)))
+  return 0
 end

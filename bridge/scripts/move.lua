@@ -2,62 +2,118 @@
 --
 -- ARGV[1]: JSON, a list of moves:
 --   id, to, from = {status = true}: where it may come from
---   lease: the number it was claimed under; absent: a person moves it
---   reason, message, set = {field = value}: what to write beside the status
+--   lease: the number it was claimed under; absent: a person moves it, and that fences workers off
+--   reason, message, set = {field = value}, del = {field}: what to write beside the status
 --   wait_ms or due_ms: when to look at it again; absent: it is nobody's to claim
 --   attempt = {number, record}: the attempt to write down (record: JSON)
 --   needs_ms: for `sending`: how much of the lease must be left
 --   phone: the keyed hash to list it by; awaits: the campaign key it waits for
+--   took: whether CallKaro took the request well; absent: that says nothing of CallKaro
+--   pause: JSON, why the destination is paused from now on
 -- ARGV[2]: requests/s to CallKaro over all workers; 0: no cap.
+-- ARGV[3]: '1': said again after Redis may have forgotten it; ARGV[4]: the lease it then gets, ms.
 -- Returns for each: 'ok', 'stale' (another lease), 'refused <status>', 'gone', 'late' (too little
--- of the lease is left), or 'wait <ms>' (the rate cap).
+-- of the lease is left), 'wait <ms>' (the rate cap), 'paused <ms>', or 'known' (nothing was lost).
+even_when_full()
 local moves = cjson.decode(ARGV[1])
 local rate = tonumber(ARGV[2])
+local said_again, new_lease_ms = ARGV[3] == '1', tonumber(ARGV[4])
 local now = math.floor(now_us() / 1000)
--- A rate cap that may only be met to the millisecond would be lost to the workers' own pace.
-local SLACK_MS = 20
 
-local function rate_wait_ms()
-  if rate <= 0 then return 0 end
-  local free_at = math.max(tonumber(redis.call('GET', P .. 'rate') or '0'), now - SLACK_MS)
-  if free_at > now then return math.ceil(free_at - now) end
-  redis.call('SET', P .. 'rate', string.format('%.3f', free_at + 1000 / rate), 'PX', 60000)
-  return 0
+-- Return why the request may not go out now; nil: it may.
+local function forbidden(m, found)
+  local ends = tonumber(redis.call('ZSCORE', P .. 'leased', m.id) or '0')
+  if ends - now < m.needs_ms then return 'late' end
+  if pause_of(found.source, found.route) then return 'paused 0' end
+  local wait = breaker_wait_ms(m.id, now)
+  if wait > 0 then return 'paused ' .. wait end
+  wait = rate_wait_ms(rate, now)
+  if wait > 0 then return 'wait ' .. wait end
+  return nil
+end
+
+-- Redis forgot that this attempt was begun: put it back on the wire, before anyone sends it again.
+local function begin_again(m, found)
+  local key = P .. 'delivery:' .. m.id
+  if redis.call('HEXISTS', key, 'attempt:' .. m.attempt.number) == 1 then return 'known' end
+  redis.call('HSET', key, 'lease', m.lease)
+  redis.call('ZADD', P .. 'leased', whole(now + new_lease_ms), m.id)
+  unset_due(m.id)
+  return nil
+end
+
+-- The first acceptance that was stored stays; a second one is in its attempt, and can be found.
+local function keep_call(m, found, key)
+  local sid = m.set and m.set.call_sid
+  if not sid or sid == '' then return end
+  redis.call('SET', P .. 'call:' .. sid, m.id)
+  if found.call_sid and found.call_sid ~= sid then m.set.call_sid = nil end
 end
 
 local function move(m)
   local key = P .. 'delivery:' .. m.id
-  local found = redis.call('HMGET', key, 'status', 'lease', 'order', 'reason', 'timeline')
-  local status, order, reason, timeline = found[1], found[3], found[4] or nil, found[5] or ''
-  if not status then return 'gone' end
+  local got = redis.call('HMGET', key, 'status', 'lease', 'order', 'reason', 'timeline', 'source',
+    'route', 'call_sid')
+  local found = {status = got[1], lease = got[2], order = got[3], reason = got[4] or nil,
+    timeline = got[5] or '', source = got[6], route = got[7], call_sid = got[8] or nil}
+  if not found.status then
+    if said_again and m.to == 'delivered' then
+      -- All of it was lost. If its CRM sends it again, it must not ring again.
+      local proof = {sid = m.set and m.set.call_sid or '', try = 'accepted', record = '',
+        message = m.message or ''}
+      redis.call('HSET', P .. 'orphan:' .. m.id, 'accepted', cjson.encode(proof))
+      redis.call('EXPIRE', P .. 'orphan:' .. m.id, KEEP_ORPHANS_S)
+    end
+    return 'gone'
+  end
+  if said_again then
+    if tonumber(found.lease) > m.lease then return 'stale' end
+    local is_news = found.status == 'sending' or (m.to == 'delivered' and found.status ~= 'delivered')
+    if m.to ~= 'sending' and not is_news then return 'known' end
+  end
+  if m.took ~= nil and not said_again then callkaro_took(m.took, m.id, now) end
+  if m.pause and not said_again then
+    redis.call('HSETNX', P .. 'pauses', 'callkaro', m.pause)
+    is_any_paused = true
+  end
   if m.attempt and m.to ~= 'sending' then
     -- Evidence is never thrown away, not even that of a worker that lost its lease.
     redis.call('HSET', key, 'attempt:' .. m.attempt.number, m.attempt.record)
   end
-  if m.lease and tonumber(found[2]) ~= m.lease and m.to ~= 'delivered' then return 'stale' end
-  if not m.from[status] then return 'refused ' .. status end
+  if said_again and m.to == 'sending' then
+    if not m.from[found.status] and found.status ~= 'held' then return 'refused ' .. found.status end
+    local known = begin_again(m, found)
+    if known then return known end
+  else
+    local is_stale = m.lease and tonumber(found.lease) ~= m.lease
+    if is_stale and m.to ~= 'delivered' then return 'stale' end
+    if not m.from[found.status] then return 'refused ' .. found.status end
+    if m.to == 'sending' then
+      local why = forbidden(m, found)
+      if why then return why end
+    else
+      redis.call('ZREM', P .. 'leased', m.id)
+    end
+  end
 
   local write = {'status', m.to}  -- one HSET for all: a command each was a third of the work
   local function set(field, value)
     write[#write + 1] = field
     write[#write + 1] = value
   end
-  if m.to == 'sending' then
-    local ends = tonumber(redis.call('ZSCORE', P .. 'leased', m.id) or '0')
-    if ends - now < m.needs_ms then return 'late' end
-    local wait = rate_wait_ms()
-    if wait > 0 then return 'wait ' .. wait end
-    set('attempt:' .. m.attempt.number, m.attempt.record)
-  else
-    redis.call('ZREM', P .. 'leased', m.id)
+  if not m.lease then
+    unset_due(m.id)
+    redis.call('HINCRBY', key, 'lease', 1)
   end
+  if m.to == 'sending' then set('attempt:' .. m.attempt.number, m.attempt.record) end
+  if m.to == 'delivered' then keep_call(m, found, key) end
   if m.reason then set('reason', m.reason) end
   if m.message then set('message', m.message) end
   for field, value in pairs(m.set or {}) do set(field, value) end
-  if m.to == 'held' then set('held_since_ms', string.format('%.0f', now)) end
+  if m.to == 'held' then set('held_since_ms', whole(now)) end
   if m.phone then
     set('phone', m.phone)
-    redis.call('ZADD', P .. 'deliveries:phone:' .. m.phone, order, m.id)
+    redis.call('ZADD', P .. 'deliveries:phone:' .. m.phone, found.order, m.id)
   end
   if m.awaits then
     redis.call('SADD', P .. 'awaiting:' .. m.awaits, m.id)
@@ -67,18 +123,21 @@ local function move(m)
   -- The campaign may have come since the worker looked, and then nobody would wake it.
   if m.awaits and redis.call('EXISTS', P .. 'campaign:' .. m.awaits) == 1 then due = now end
   if due then
-    local due_text = string.format('%.0f', due)
-    set('next_ms', due_text)
-    redis.call('ZADD', P .. 'due', due_text, m.id)
-  else
-    redis.call('ZREM', P .. 'due', m.id)
+    set('next_ms', whole(due))
+    set_due(m.id, m.to, due)
   end
-  if status ~= m.to or reason ~= m.reason then
-    set('timeline', noted(timeline, now, m.to, m.reason))
+  if found.status ~= m.to or found.reason ~= m.reason then
+    set('timeline', noted(found.timeline, now, m.to, m.reason))
   end
-  index_status(m.id, order, status, m.to)
-  redis.call('HDEL', key, 'reason', 'message', 'next_ms')
+  index_status(m.id, found.order, found.status, m.to)
+  redis.call('HDEL', key, 'reason', 'message', 'next_ms', 'paused_by')
+  if m.del and #m.del > 0 then redis.call('HDEL', key, unpack(m.del)) end
   redis.call('HSET', key, unpack(write))
+  if m.to == 'delivered' and m.set and m.set.call_sid then adopt(m.id, m.set.call_sid, now) end
+  -- Whoever was to probe CallKaro and came to send nothing leaves the probe to the next.
+  if not m.attempt and redis.call('HGET', BREAKER, 'probe') == m.id then
+    redis.call('HSET', BREAKER, 'probe', '', 'probe_ms', whole(now))
+  end
   return 'ok'
 end
 

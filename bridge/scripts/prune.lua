@@ -2,6 +2,7 @@
 -- the last of its deliveries. Campaigns stay, and so does what still waits or is unknown.
 --
 -- ARGV[1]: the time, us. ARGV[2]: how many of each kind at the most. Returns how many were forgotten.
+even_when_full()
 local before, limit = '(' .. ARGV[1], ARGV[2]
 local forgotten = 0
 
@@ -19,6 +20,16 @@ local function has_deliveries(event)
   return false
 end
 
+-- The calls that it can be found by: what CallKaro answered, and what it told of later.
+local function sids(key)
+  local found = {redis.call('HGET', key, 'call_sid') or nil}
+  if redis.call('HEXISTS', key, 'outcomes') == 0 then return found end
+  for _, field in ipairs(redis.call('HKEYS', key)) do
+    found[#found + 1] = string.match(field, '^outcome:(.*):[^:]*$')
+  end
+  return found
+end
+
 for _, status in ipairs({'delivered', 'skipped', 'failed', 'cancelled'}) do
   local index = P .. 'deliveries:status:' .. status
   for _, id in ipairs(redis.call('ZRANGE', index, '-inf', before, 'BYSCORE', 'LIMIT', 0, limit)) do
@@ -29,6 +40,7 @@ for _, status in ipairs({'delivered', 'skipped', 'failed', 'cancelled'}) do
     for i, by in ipairs({'route', 'source', 'subject', 'phone'}) do
       if found[i + 1] then redis.call('ZREM', P .. 'deliveries:' .. by .. ':' .. found[i + 1], id) end
     end
+    for _, sid in ipairs(sids(key)) do redis.call('DEL', P .. 'call:' .. sid) end
     redis.call('DEL', key)
     if found[1] and not has_deliveries(found[1]) then forget_event(found[1]) end
     forgotten = forgotten + 1

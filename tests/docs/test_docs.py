@@ -14,9 +14,11 @@ from typing import Any, cast
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from bridge.api import callkaro_warnings, persistence_warnings
+from bridge.api import callkaro_warnings, pause_warnings
+from bridge.app import create_app
+from bridge.cli import DOING
 from bridge.errors import BadSignature
-from bridge.records import Persistence
+from bridge.records import Pause, Persistence
 from bridge.settings import Settings
 from bridge.store import Store
 from bridge.verify import check_secret, sign, verify
@@ -121,6 +123,21 @@ def test_every_status_and_reason_is_explained(word: str) -> None:
     assert f"| `{word}` |" in STATUSES
 
 
+def test_every_request_of_the_api_and_every_command_is_explained() -> None:
+    [first, *_] = blocks(ROUTES, "toml")
+    app = create_app(made_settings(load_routes(first, file="docs", kinds=kinds())))
+    asked = {
+        f"`{method} {re.sub('<(?:path:|event_|delivery_)?', '<', rule.rule)}`"
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.rule.startswith("/api/")
+    }
+    assert len(asked) >= 15
+    assert [one for one in sorted(asked) if f"| {one} |" not in STATUSES] == []
+    done = {command.name for command in DOING} - {"send"}
+    assert {name for name in done if f"flask --app bridge {name} " not in STATUSES} == set()
+
+
 @pytest.mark.parametrize("word", EventStatus)
 def test_every_status_of_an_event_is_explained(word: str) -> None:
     assert f"| `{word}` |" in STATUSES
@@ -144,21 +161,14 @@ def made_settings(routes: Routes, **more: Any) -> Settings:
     return Settings(routes=routes, **given)
 
 
-class KeptBadly:
-    """A store whose Redis keeps things in a given way."""
-
-    def __init__(self, **how: Any) -> None:
-        self.how = Persistence(used_bytes=0, used_ratio=None, **how)
-
-    def persistence(self) -> Persistence:
-        return self.how
-
-
 class Unheard:
     """A store that remembers that CallKaro did not take the latest request."""
 
     def callkaro(self) -> dict[str, Any]:
         return {"answered_at": None, "failed_at": NOW, "message": "CallKaro answered 503."}
+
+    def pauses(self) -> list[Pause]:
+        return [Pause(scope="callkaro", reason="account", message="It answered 403.", since=NOW)]
 
 
 def warnings_there_are() -> Iterator[str]:
@@ -172,12 +182,16 @@ def warnings_there_are() -> Iterator[str]:
         re.sub(r"^match .*\n", "", first, flags=re.MULTILINE), file="docs", kinds=kinds()
     )
     yield from made_settings(unmatched).warnings()
-    yield from callkaro_warnings(cast(Store, Unheard()))
+    unheard = cast(Store, Unheard())
+    yield from callkaro_warnings(unheard)
+    for in_full in (True, False):
+        yield from pause_warnings(unheard, in_full=in_full)
     for how in (
         {"append_only": False, "fsync": "no", "policy": "noeviction"},
         {"append_only": True, "fsync": "everysec", "policy": "allkeys-lru"},
     ):
-        yield from persistence_warnings(cast(Store, KeptBadly(**how)))
+        kept: dict[str, Any] = {"used_bytes": 0, "used_ratio": None, **how}
+        yield from Persistence(**kept).warnings()
 
 
 @pytest.mark.parametrize("warning", sorted(set(warnings_there_are())))

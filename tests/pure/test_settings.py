@@ -1,6 +1,7 @@
 """The environment: what is read, and that all that is wrong is named at once, unquoted."""
 
 import os
+from functools import partial
 
 import pytest
 from makers import CALL, NUMBER, call_route
@@ -454,9 +455,21 @@ def test_no_secret_is_in_its_repr(env):
 # --- warnings -------------------------------------------------------------------------------
 
 
-def test_all_in_order_is_no_warning(env):
-    env(GENERIC_WEBHOOK_SECRET="s")
+@pytest.fixture
+def sound(env):
+    """Sets variables beside all that nobody need be warned of."""
+    return partial(env, CALLKARO_WEBHOOK_TOKEN="a-token")
+
+
+def test_all_in_order_is_no_warning(sound):
+    sound(GENERIC_WEBHOOK_SECRET="s")
     assert Settings.from_env().warnings() == []
+
+
+def test_outcomes_that_are_not_taken_in_are_a_warning(env):
+    env(GENERIC_WEBHOOK_SECRET="s")
+    [warning] = Settings.from_env().warnings()
+    assert warning.startswith("CALLKARO_WEBHOOK_TOKEN is not set")
 
 
 def test_no_route_at_all_is_a_warning(env):
@@ -466,8 +479,8 @@ def test_no_route_at_all_is_a_warning(env):
     ]
 
 
-def test_a_routed_source_without_a_secret_is_a_warning_with_the_variables_name(env):
-    env(ROUTES_TOML=PORTALS + call_of("hubspot-2") + CALL.replace("call new leads", "other"))
+def test_a_routed_source_without_a_secret_is_a_warning_with_the_variables_name(sound):
+    sound(ROUTES_TOML=PORTALS + call_of("hubspot-2") + CALL.replace("call new leads", "other"))
     assert Settings.from_env().warnings() == [
         "source 'generic' has routes but GENERIC_WEBHOOK_SECRET is not set: its URL answers 404",
         "source 'hubspot-2' has routes but HUBSPOT_2_WEBHOOK_SECRET is not set: "
@@ -514,15 +527,15 @@ def test_a_route_that_calls_for_imports_too_is_a_warning(env, source, warned):
         ),
     ],
 )
-def test_what_is_missing_to_fetch_records_is_a_warning(env, source, given, missing):
+def test_what_is_missing_to_fetch_records_is_a_warning(sound, source, given, missing):
     secret = f"{source.upper().replace('-', '_')}_WEBHOOK_SECRET"
-    env(ROUTES_TOML=PORTALS + call_of(source), **{secret: "s"}, **given)
+    sound(ROUTES_TOML=PORTALS + call_of(source), **{secret: "s"}, **given)
     expected = [f"source '{source}' can't fetch full records: {missing} not set"]
     assert Settings.from_env().warnings() == (expected if missing else [])
 
 
-def test_what_calls_nobody_is_a_warning(env):
-    env(GENERIC_WEBHOOK_SECRET="s", DRY_RUN="true", ALLOW_NUMBERS=NUMBER)
+def test_what_calls_nobody_is_a_warning(sound):
+    sound(GENERIC_WEBHOOK_SECRET="s", DRY_RUN="true", ALLOW_NUMBERS=NUMBER)
     found = Settings.from_env().warnings()
     assert found == [
         "DRY_RUN is on: nobody is called",

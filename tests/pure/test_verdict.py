@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.verdict import Meaning, Verdict, verdict
+from schemas.verdict import Meaning, Verdict, verdict, verdict_of_deletion
 
 ACCEPTED, REFUSED, AGAIN, PAUSE, UNKNOWN = (
     Meaning.ACCEPTED,
@@ -240,3 +240,45 @@ def test_a_call_that_went_out_is_called_again_only_on_callkaros_word(body, code)
         assert code in (429, 503, 500)
         if code == 500:
             assert json.loads(body)["status"] == "error"
+
+
+# --- the deletion of a scheduled call -------------------------------------------------------------
+
+DELETED = b'{"status": "success", "message": "Scheduled call deleted successfully"}'
+
+
+@pytest.mark.parametrize(
+    ("sent", "status_code", "body", "expected"),
+    [
+        (True, 200, DELETED, ACCEPTED),
+        (True, 200, b'{"status": "done"}', ACCEPTED),
+        (True, 200, NO, REFUSED),
+        (True, 200, b'{"status": ["error"]}', AGAIN),
+        (True, 404, NO, REFUSED),
+        (True, 400, HTML, REFUSED),
+        (True, 401, NO, PAUSE),
+        (True, 402, NO, PAUSE),
+        (True, 403, NO, PAUSE),
+        (True, 429, b"", AGAIN),
+        (True, 503, HTML, AGAIN),
+        (True, 500, NO, AGAIN),
+        (True, 502, HTML, AGAIN),
+        (True, 302, HTML, AGAIN),
+        (True, None, b"", AGAIN),
+        (False, None, b"", AGAIN),
+    ],
+)
+def test_a_deletion_is_tried_again_whenever_it_is_in_doubt(
+    sent: bool, status_code: int | None, body: bytes, expected: Meaning
+) -> None:
+    found = verdict_of_deletion(sent=sent, status_code=status_code, body=body)
+
+    assert found.meaning is expected
+    assert found.message
+
+
+@pytest.mark.parametrize(
+    "body", [one for one in WEIRD if b'"error"' not in one and b'"done"' not in one], ids=repr
+)
+def test_an_answer_to_a_deletion_that_can_not_be_read_is_in_doubt(body: bytes) -> None:
+    assert verdict_of_deletion(sent=True, status_code=200, body=body).meaning is AGAIN

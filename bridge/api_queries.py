@@ -1,0 +1,181 @@
+"""What the API is asked: filters, cursors and limits, in the query string or in a JSON body."""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Request
+from marshmallow import Schema, ValidationError
+from werkzeug.datastructures import MultiDict
+
+from bridge.body import read_body
+from bridge.errors import BadPayload, BadQuery
+from bridge.records import EventFilters, Filters
+from bridge.webhooks import read_all
+from schemas.bodies import DeliveriesBody, EventsBody
+from schemas.delivery import Status
+from schemas.event import EventStatus
+from schemas.fields import PhoneError, e164
+
+LIMIT, LIMIT_MAX = 50, 200
+Args = MultiDict[str, str]
+
+# --- lists --------------------------------------------------------------------------------------
+
+
+def read_query(args: Args, region: str | None) -> tuple[Filters, int | None, int]:
+    """Return the filters, the cursor and the limit of a list of deliveries. Raises BadQuery."""
+    _refuse_unknown(args, {*DeliveriesBody().fields, "limit"})
+    return (
+        read_filters(args, region),
+        read_cursor(args.get("cursor")),
+        read_limit(args.get("limit")),
+    )
+
+
+def read_event_query(args: Args) -> tuple[EventFilters, int | None, int]:
+    """Return the filters, the cursor and the limit of a list of events. Raises BadQuery."""
+    _refuse_unknown(args, {*EventsBody().fields, "limit"})
+    return read_event_filters(args), read_cursor(args.get("cursor")), read_limit(args.get("limit"))
+
+
+def read_filters(args: Args, region: str | None) -> Filters:
+    """Return which deliveries are meant; region is that of a number without a country."""
+    phone = args.get("phone")
+    try:
+        number = e164(phone, region) if phone else None
+    except PhoneError as error:
+        raise BadQuery("phone is no valid number; write it in full, with + as %2B.") from error
+    return Filters(
+        status=_statuses(args, Status),
+        route=args.get("route") or None,
+        source=args.get("source") or None,
+        subject=args.get("subject") or None,
+        phone=number,
+        since=read_instant(args, "since"),
+        until=read_instant(args, "until"),
+    )
+
+
+def read_event_filters(args: Args) -> EventFilters:
+    """Return which events are meant."""
+    return EventFilters(
+        status=_statuses(args, EventStatus),
+        source=args.get("source") or None,
+        since=read_instant(args, "since"),
+        until=read_instant(args, "until"),
+    )
+
+
+def read_instant(args: Args, name: str) -> datetime | None:
+    """Return an ISO 8601 time of a filter in UTC; one without a zone is UTC; None: not given."""
+    raw = args.get(name)
+    if not raw:
+        return None
+    try:
+        # A + in a query string arrives as a space unless it was encoded.
+        parsed = datetime.fromisoformat(raw.replace(" ", "+") if "T" in raw else raw)
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise BadQuery(f"{name} must be a time such as 2026-01-31T09:30:00Z.") from error
+
+
+def read_cursor(raw: str | None) -> int | None:
+    """Return where the last page ended."""
+    if not raw:
+        return None
+    if not re.fullmatch(r"\d{1,17}", raw, re.ASCII):
+        raise BadQuery("cursor must be a next_cursor of an earlier page.")
+    return int(raw)
+
+
+def read_limit(raw: str | None) -> int:
+    """Return how long a page is."""
+    if not raw:
+        return LIMIT
+    if not re.fullmatch(r"\d{1,4}", raw, re.ASCII) or not 1 <= int(raw) <= LIMIT_MAX:
+        raise BadQuery(f"limit must be a number from 1 to {LIMIT_MAX}.")
+    return int(raw)
+
+
+# --- bodies -------------------------------------------------------------------------------------
+
+
+def read_order(request: Request, schema: Schema) -> dict[str, Any]:
+    """Return what a person said in the body; none is an empty one. Raises BadQuery, BadPayload.
+
+    A query string is refused: one that is not read would be one that somebody relied on.
+    """
+    if request.args:
+        raise BadQuery("Say it in a JSON body, not in the query string.")
+    return _loaded(schema, _json_object(request))
+
+
+def read_bulk(request: Request, schema: Schema) -> tuple[Args, dict[str, Any]]:
+    """Return the filters of many, from the query string and the body, and what else was said.
+
+    Raises BadQuery, also where a filter is empty (a variable of a shell that was not set, most
+    likely), stands in both, or where there is none: everything is never meant by saying nothing.
+    """
+    body = _json_object(request)
+    if twice := body.keys() & request.args.keys():
+        raise BadQuery(f"Given twice, in the query string and in the body: {_listed(twice)}.")
+    said = _loaded(schema, {**body, **_from_query(request)})
+    options = {name: said.pop(name) for name in list(said) if isinstance(said[name], bool)}
+    args: Args = MultiDict(said)
+    if empty := [name for name, value in args.items(multi=True) if not value.strip(", \t\n")]:
+        raise BadQuery(f"Empty: {_listed(empty)}.")
+    if not args.keys() - {"cursor"}:
+        known = schema.fields.keys() - options.keys() - {"cursor"}
+        raise BadQuery(f"Give at least one filter: {_listed(known)}.")
+    return args, options
+
+
+def _from_query(request: Request) -> dict[str, Any]:
+    """Return the query string as a body would say it: true and false are no texts."""
+    said: dict[str, Any] = {}
+    for name, values in request.args.lists():
+        if len(values) > 1 and name != "status":
+            raise BadQuery(f"Given twice: {name}.")
+        words = {"true": True, "false": False} if name in ("dry_run", "call_again") else {}
+        said[name] = values if name == "status" else words.get(values[0], values[0])
+    return said
+
+
+def _json_object(request: Request) -> dict[str, Any]:
+    """Return the body, whatever it says it is: `curl -d` calls JSON a form."""
+    raw = read_all(request)
+    content = read_body(raw, "application/json") if raw.strip() else {}
+    if not isinstance(content, dict):
+        raise BadPayload("The body must be a JSON object.")
+    return content
+
+
+def _loaded(schema: Schema, content: Mapping[str, Any]) -> dict[str, Any]:
+    if unknown := content.keys() - {f.data_key or name for name, f in schema.fields.items()}:
+        raise BadQuery(f"Unknown: {_listed(unknown)}.")
+    try:
+        return dict(schema.load(content))
+    except ValidationError as error:
+        problems = [f"{name}: {' '.join(said)}" for name, said in error.messages_dict.items()]
+        raise BadQuery(f"{'; '.join(problems).rstrip('.')}.") from error
+
+
+# --- within -------------------------------------------------------------------------------------
+
+
+def _refuse_unknown(args: Args, known: set[str]) -> None:
+    if unknown := set(args) - known:
+        raise BadQuery(f"Unknown filter: {_listed(unknown)}.")
+
+
+def _statuses(args: Args, known: Iterable[str]) -> tuple[str, ...]:
+    statuses = tuple(word for part in args.getlist("status") for word in part.split(",") if word)
+    if wrong := set(statuses) - set(known):
+        raise BadQuery(f"Unknown status: {_listed(wrong)}.")
+    return statuses
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words))

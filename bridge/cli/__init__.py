@@ -1,0 +1,44 @@
+"""The command line, `flask --app bridge …`. Each command reads the settings when it runs.
+
+A failure that was to be expected is one message on stderr and exit code 1; a wrong use is 2.
+"""
+
+from flask import Flask
+
+from bridge.cli.checking import check
+from bridge.cli.client import Api, Failure, address_of
+from bridge.cli.looking import status
+from bridge.cli.operating import cancel, pause, replay, resolve, resume, retry
+from bridge.cli.previewing import preview
+from bridge.cli.running import demo, simulate
+from bridge.cli.screen import console
+from bridge.cli.sending import incoming, post_signed, send
+
+__all__ = [
+    "Api",
+    "Failure",
+    "address_of",
+    "carry_commands",
+    "console",
+    "incoming",
+    "post_signed",
+]
+
+LOOKING = (check, preview, status)
+DOING = (send, retry, cancel, resolve, replay, pause, resume)
+TRYING = (simulate, demo)
+
+
+def carry_commands() -> Flask:
+    """Return an app that carries the commands. It serves nothing and reads nothing."""
+    app = Flask("bridge", static_folder=None)
+    for command in (*LOOKING, *DOING, *TRYING):
+        app.cli.add_command(command)
+
+    @app.route("/", defaults={"path": ""})
+    @app.route("/<path:path>")
+    def not_here(path: str) -> tuple[dict[str, str], int]:
+        message = "This app only carries the commands. Serve with: flask --app bridge.app run"
+        return {"error": "not_found", "message": message}, 404
+
+    return app

@@ -1,0 +1,76 @@
+"""`check`: the settings, the routes and Redis."""
+
+import os
+import signal
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from bridge.cli.client import Failure
+from bridge.cli.screen import console
+from bridge.errors import SettingsError
+from bridge.settings import Settings, redis_url_from_env
+
+
+@click.command(short_help="Check the settings, the routes and Redis.")
+def check() -> None:
+    """Check the settings, the routes and Redis; say all that is wrong at once."""
+    problems: list[str] = []
+    settings = None
+    try:
+        settings = Settings.from_env()
+    except SettingsError as error:
+        problems.append(str(error))
+    warnings, redis_problem = _look_at_redis(
+        settings.redis_url if settings else redis_url_from_env()
+    )
+    if redis_problem:
+        problems.append(f"  - REDIS_URL: {redis_problem}")
+    if settings is None or problems:
+        raise Failure("The bridge can't run; mend this:\n" + "\n".join(problems))
+    _show_settings(settings, [*settings.warnings(), *warnings])
+    if os.environ.get("HONCHO_PROCESS_NAME"):
+        # `honcho start` runs every line of the Procfile and ends them all when one ends.
+        signal.pause()
+
+
+def _look_at_redis(url: str | None) -> tuple[list[str], str | None]:
+    """Return Redis' warnings and what is wrong with it; None: nothing, or it can't be asked."""
+    from bridge.errors import StoreUnavailable
+    from bridge.store import Store, connect
+
+    if url is None:
+        return [], None
+    try:
+        store = Store(connect(url))
+        store.ping()
+        store.check_room()
+        return store.persistence().warnings(), None
+    except StoreUnavailable as error:
+        return [], f"{str(error).rstrip('.')}."
+    except ValueError:  # redis-py's, about the address; its text would repeat the password
+        return [], "is no address that Redis can be reached under."
+
+
+def _show_settings(settings: Settings, warnings: list[str]) -> None:
+    table = Table("Source", "URL", "Secret", "Routes", box=None, pad_edge=False)
+    for source in settings.routes.sources.values():
+        routes = [route.name for route in settings.routes.routes if route.source == source.name]
+        is_set = bool(settings.secrets.get(source.name))
+        if not routes and not is_set:
+            continue  # a kind that nobody uses
+        base = settings.public_url or ""
+        table.add_row(
+            source.name,
+            f"{base}/webhooks/{source.name}",
+            "set" if is_set else f"{source.variable_prefix}WEBHOOK_SECRET is not set",
+            ", ".join(routes) or "-",
+        )
+    screen = console()
+    screen.print("Settings, routes and Redis are in order.\n")
+    screen.print(table)
+    if warnings:
+        screen.print("\nNo errors, but mind:")
+        for warning in warnings:
+            screen.print(Text(f"  - {warning}"))

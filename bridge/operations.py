@@ -1,0 +1,367 @@
+"""What a person has done by hand: retry, cancel, resolve, replay, pause, resume.
+
+Each is one compare-and-set in the store, on what that person saw: a worker that holds the delivery
+is fenced off by it, or the person is told that it has moved on. The API and the command line only
+pass on what is said here.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from bridge import log
+from bridge.errors import BadQuery, Conflict, NotFound, StoreUnavailable
+from bridge.intake import deliveries_of
+from bridge.queue import Bell
+from bridge.records import EventFilters, Filters, Move, NewDelivery, SeenEvent
+from bridge.settings import Settings
+from bridge.store import Store
+from schemas.delivery import CALLKARO, WAITING, Delivery, Reason, Status, may_cancel, retried
+from schemas.event import Event, EventStatus
+from schemas.source import Incoming, Source
+
+logger = log.get(__name__)
+
+MOST_AT_ONCE = 5000  # deliveries or events in one request; the caller goes on from its cursor
+PAGE = 200
+SLICE_S = 10.0  # where few of very many fit, so that the request is answered before anyone gives up
+LOCAL_TIME = "%Y-%m-%dT%H:%M:%S"  # schedule_at's
+ON_THE_WIRE = "Its request may be on the wire right now. Wait until that is settled."
+# What a retry forgets, so that the delivery starts anew. Its attempts stay.
+ANEW: dict[str, str | int | None] = dict.fromkeys(
+    ("first_ms", "asked", "asked_for", "asked_since_ms", "call_sid", "batch_id", "cancel_ms")
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bulk:
+    """What became of many: how many fit, were done, and could not be.
+
+    next_cursor: there are more; go on from here. None: that was all.
+    """
+
+    matched: int
+    done: int
+    refused: int
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replayed:
+    """What a replay made of an event: its status now and the deliveries that are new."""
+
+    event_id: str
+    status: EventStatus
+    new: tuple[NewDelivery, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Operations:
+    """Does what a person asks for."""
+
+    settings: Settings
+    store: Store
+    bell: Bell
+
+    # --- deliveries ---------------------------------------------------------------------------
+
+    def retry(self, delivery_id: str, *, call_again: bool = False) -> Delivery:
+        """Have a delivery tried, now. Returns it as it then stands.
+
+        What ended starts anew; what waits is looked at now. Raises NotFound, or Conflict where it
+        is on the wire, or rang (or may have) and call_again is not given.
+        """
+        delivery = self._delivery(delivery_id)
+        move = self._retry(delivery, call_again=call_again)
+        if move is None:
+            raise Conflict(
+                ON_THE_WIRE
+                if delivery.status is Status.SENDING
+                else f"It is {delivery.status}: a phone rang, or may have rung. To have it called "
+                'again, say {"call_again": true}.'
+            )
+        return self._made(move, "retry")
+
+    def retry_many(
+        self, filters: Filters, *, call_again: bool, dry_run: bool, before: int | None = None
+    ) -> Bulk:
+        """Retry every delivery that fits; without a status among the filters: the failed ones."""
+        filters = filters if filters.status else replace(filters, status=(Status.FAILED,))
+        matched = done = refused = 0
+        ends = time.monotonic() + SLICE_S
+        while True:
+            page = self.store.deliveries(filters, before=before, limit=PAGE)
+            moves = [self._retry(one, call_again=call_again) for one in page.items]
+            wanted = [move for move in moves if move is not None]
+            made = len(wanted) if dry_run else self.store.move(wanted).count("ok")
+            matched, done = matched + len(moves), done + made
+            refused += len(moves) - made
+            before = int(page.next_cursor) if page.next_cursor else None
+            if before is None or matched >= MOST_AT_ONCE or time.monotonic() > ends:
+                break
+        if done and not dry_run:
+            self._wake()
+        logger.info("operation.retry_many", matched=matched, done=done, dry_run=dry_run)
+        return Bulk(matched=matched, done=done, refused=refused, next_cursor=_cursor(before))
+
+    def cancel(self, delivery_id: str) -> Delivery:
+        """Call a delivery off. Returns it as it then stands.
+
+        What waits is cancelled. A call that CallKaro holds scheduled stays `delivered` until the
+        worker has had it deleted there. Raises NotFound, or Conflict where it is too late.
+        """
+        delivery = self._delivery(delivery_id)
+        now = datetime.now(UTC)
+        local = now.astimezone(ZoneInfo(self.settings.callkaro_timezone)).strftime(LOCAL_TIME)
+        how = may_cancel(delivery, local)
+        if how is None:
+            raise Conflict(_too_late(delivery))
+        if how == "now":
+            move = Move(
+                id=delivery.id,
+                to=Status.CANCELLED,
+                come_from=frozenset({delivery.status}),
+                reason=Reason.BY_PERSON,
+                message="A person called it off.",
+            )
+        else:
+            move = Move(
+                id=delivery.id,
+                to=Status.DELIVERED,
+                come_from=frozenset({Status.DELIVERED}),
+                message="CallKaro is being asked to drop the scheduled call.",
+                fields={**_unasked(), "cancel_ms": int(now.timestamp() * 1000)},
+                wait_s=0,
+            )
+        return self._made(move, "cancel")
+
+    def resolve(self, delivery_id: str, status: Status) -> Delivery:
+        """Settle an `unknown` delivery as a person found it: `delivered` or `failed`.
+
+        Raises NotFound, or Conflict where it is not `unknown`.
+        """
+        delivery = self._delivery(delivery_id)
+        if delivery.status is not Status.UNKNOWN:
+            raise Conflict(f"Only what is unknown can be resolved; this is {delivery.status}.")
+        move = Move(
+            id=delivery.id,
+            to=status,
+            come_from=frozenset({Status.UNKNOWN}),
+            reason=Reason.BY_PERSON,
+            message="A person looked, and said so.",
+        )
+        return self._made(move, "resolve")
+
+    def _delivery(self, delivery_id: str) -> Delivery:
+        found = self.store.delivery(delivery_id)
+        if found is None:
+            raise NotFound("There is no delivery with that id; records are kept RETENTION_DAYS.")
+        return found
+
+    def _retry(self, delivery: Delivery, *, call_again: bool) -> Move | None:
+        to = retried(delivery.status, call_again=call_again)
+        if to is None:
+            return None
+        fields: dict[str, str | int | None] = {}
+        if delivery.status not in WAITING:
+            told = [outcome.call_sid for outcome in delivery.outcomes]
+            sids = [sid for sid in (*delivery.past, delivery.call_sid, *told) if sid]
+            past = "\n".join(dict.fromkeys(sids)) or None
+            fields = {**ANEW, "spent": 0, "past": past}
+        return Move(
+            id=delivery.id,
+            to=to,
+            come_from=frozenset({delivery.status}),
+            reason=Reason.BY_PERSON,
+            message="A person asked for it to be tried now.",
+            fields=fields,
+            wait_s=0,
+        )
+
+    def _made(self, move: Move, what: str) -> Delivery:
+        answer = self.store.move([move])[0]
+        if answer != "ok":
+            raise Conflict(f"It has just moved on ({answer}). Look again, and decide anew.")
+        if move.wait_s is not None:
+            self._wake()
+        logger.info("operation.done", operation=what, delivery=move.id, status=move.to)
+        return self._delivery(move.id)
+
+    # --- events -------------------------------------------------------------------------------
+
+    def replay(self, event_id: str, *, dry_run: bool = False) -> Replayed:
+        """Match an event again, under today's routes: it gets the deliveries that it never had.
+
+        Raises NotFound.
+        """
+        seen = self.store.event(event_id)
+        if seen is None:
+            raise NotFound("There is no event with that id; records are kept RETENTION_DAYS.")
+        return self._replay(seen, dry_run=dry_run)
+
+    def replay_many(
+        self, filters: EventFilters, *, dry_run: bool, before: int | None = None
+    ) -> Bulk:
+        """Replay every event that fits; without a status: those unrouted or unreadable.
+
+        done counts those that got deliveries (or would); refused those that no route wants still.
+        """
+        ended = (EventStatus.UNROUTED, EventStatus.UNREADABLE)
+        filters = filters if filters.status else replace(filters, status=ended)
+        matched = done = 0
+        ends = time.monotonic() + SLICE_S
+        while True:
+            page = self.store.events(filters, before=before, limit=PAGE)
+            done += sum(self._is_replayed(seen, dry_run=dry_run) for seen in page.items)
+            matched += len(page.items)
+            before = int(page.next_cursor) if page.next_cursor else None
+            if before is None or matched >= MOST_AT_ONCE or time.monotonic() > ends:
+                break
+        logger.info("operation.replay_many", matched=matched, done=done, dry_run=dry_run)
+        return Bulk(matched=matched, done=done, refused=matched - done, next_cursor=_cursor(before))
+
+    def _is_replayed(self, seen: SeenEvent, *, dry_run: bool) -> bool:
+        """Replay one of many; one that was forgotten meanwhile does not cost the others theirs."""
+        try:
+            return bool(self._replay(seen, dry_run=dry_run).new)
+        except NotFound:
+            return False
+
+    def _replay(self, seen: SeenEvent, *, dry_run: bool) -> Replayed:
+        anew = self._read_anew(seen.event)
+        event = anew or seen.event
+        had = {one.id for one in seen.deliveries}
+        new = [one for one in deliveries_of(event, self.settings.routes) if one.id not in had]
+        if dry_run:
+            unwanted = EventStatus.UNREADABLE if event.problem else EventStatus.UNROUTED
+            status = EventStatus.ROUTED if new or seen.deliveries else unwanted
+            return Replayed(event_id=event.id, status=status, new=tuple(new))
+        answer = self.store.replay(
+            event, new, routes=self.settings.routes.digest, is_read_anew=anew is not None
+        )
+        if answer is None:
+            raise NotFound("The event has just been forgotten; records are kept RETENTION_DAYS.")
+        is_rung, status, ids = answer
+        if is_rung:  # by the store, in the same step
+            self._ask_for_drain()
+        if ids:
+            logger.info("operation.replay", event_id=event.id, status=status, new=len(ids))
+        made = tuple(one for one in new if one.id in ids)
+        return Replayed(event_id=event.id, status=status, new=made)
+
+    def _read_anew(self, event: Event) -> Event | None:
+        """Return an event as its source reads it today; None: there is nothing new in it.
+
+        What was kept of a readable event is at times no longer what came, and then it stays.
+        """
+        source = self.settings.routes.sources.get(event.source)
+        if source is None:
+            return None
+        items = source.kind.parse(event.data, _as_it_came(event, source), source)
+        if len(items) != 1 or items[0].problem:
+            return None
+        item = items[0]
+        if event.problem is None and item.data != event.data:
+            return None
+        # Part of a body alone can look like something else. The default type was not read at all.
+        is_typed = "." in event.type and event.type != source.default_type
+        if event.problem is not None and is_typed and item.type != event.type:
+            return None
+        return replace(
+            event,
+            type=item.type,
+            subject=item.subject,
+            time=item.time or event.time,
+            data=item.data,
+            hydrate=item.hydrate,
+            problem=None,
+        )
+
+    # --- pauses -------------------------------------------------------------------------------
+
+    def pause(self, scope: str, message: str = "") -> bool:
+        """Pause a scope: `all`, `callkaro`, `source:<name>` or `route:<name>`; False: it was.
+
+        Raises BadQuery for one that would stop nothing.
+        """
+        routes = self.settings.routes
+        known = {"all", CALLKARO}
+        known |= {f"source:{name}" for name in routes.sources}
+        known |= {f"route:{route.name}" for route in routes.routes}
+        if scope not in known:
+            raise BadQuery(
+                f"There is nothing to pause under that name; there are {_listed(known)}."
+            )
+        is_new = self.store.pause(
+            scope, reason="person", message=message.strip()[:500] or "Paused by a person."
+        )
+        logger.info("operation.pause", scope=scope, new=is_new)
+        return is_new
+
+    def resume(self, scope: str) -> int:
+        """End a pause; what it held is due now. Returns how many. Raises NotFound."""
+        released = self.store.resume(scope)
+        if released is None:
+            raise NotFound("Nothing is paused under that name.")
+        self._wake()
+        logger.info("operation.resume", scope=scope, released=released)
+        return released
+
+    # --- within -------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        """Ring, and ask for a drain; the worker's tick does, too."""
+        try:
+            if not self.store.ring():
+                return
+        except StoreUnavailable:
+            logger.warning("bell.lost")
+            return
+        self._ask_for_drain()
+
+    def _ask_for_drain(self) -> None:
+        try:
+            self.bell.ask_for_drain()
+        except StoreUnavailable:
+            logger.warning("bell.lost")
+
+
+def _unasked() -> dict[str, str | int | None]:
+    return dict.fromkeys(("asked", "asked_for", "asked_since_ms"))
+
+
+def _too_late(delivery: Delivery) -> str:
+    match delivery.status:
+        case Status.SENDING:
+            return ON_THE_WIRE
+        case Status.UNKNOWN:
+            return (
+                "CallKaro may have it. Find out, resolve it, and then cancel it if it is scheduled."
+            )
+        case Status.DELIVERED:
+            return "CallKaro has it and holds nothing scheduled that could still be deleted."
+        case _:
+            return f"It has ended already: it is {delivery.status}."
+
+
+def _as_it_came(event: Event, source: Source) -> Incoming:
+    """Return a request that could have brought this event; of the real one nothing else is kept."""
+    return Incoming(
+        method="POST",
+        url=f"/webhooks/{source.name}",
+        headers={},
+        query={},
+        body=orjson.dumps(event.data, option=orjson.OPT_NON_STR_KEYS),
+        content_type="application/json",
+    )
+
+
+def _listed(scopes: set[str]) -> str:
+    return ", ".join(sorted(scopes))
+
+
+def _cursor(before: int | None) -> str | None:
+    return None if before is None else str(before)

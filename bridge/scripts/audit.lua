@@ -1,0 +1,60 @@
+-- Repair what no crash of ours should leave: a delivery that waits and that nobody would wake, one
+-- that an index misses, or one that an index has and that is gone.
+--
+-- ARGV[1]: the lease for what is `sending` without one, ms. ARGV[2..]: ids.
+-- Returns {woken, indexed, forgotten}.
+even_when_full()
+local now = math.floor(now_us() / 1000)
+local woken, indexed, forgotten = 0, 0, 0
+local waiting = {queued = true, held = true, retrying = true}
+local ALL = {'queued', 'held', 'sending', 'retrying', 'unknown', 'delivered', 'skipped', 'failed', 'cancelled'}
+
+local function forget(id)
+  local known = redis.call('ZREM', P .. 'deliveries', id) + redis.call('ZREM', P .. 'due', id)
+    + redis.call('ZREM', P .. 'due:retry', id) + redis.call('ZREM', P .. 'leased', id)
+  for _, status in ipairs(ALL) do
+    known = known + redis.call('ZREM', P .. 'deliveries:status:' .. status, id)
+  end
+  if known > 0 then forgotten = forgotten + 1 end
+end
+
+local function index(id, found)
+  local added = redis.call('ZADD', P .. 'deliveries', found.order, id)
+  for _, status in ipairs(ALL) do
+    if status == found.status then
+      added = added + redis.call('ZADD', P .. 'deliveries:status:' .. status, found.order, id)
+    else
+      added = added + redis.call('ZREM', P .. 'deliveries:status:' .. status, id)
+    end
+  end
+  added = added + redis.call('ZADD', P .. 'deliveries:route:' .. found.route, found.order, id)
+  added = added + redis.call('ZADD', P .. 'deliveries:source:' .. found.source, found.order, id)
+  if added > 0 then indexed = indexed + 1 end
+end
+
+local function wake(id, status)
+  if redis.call('ZSCORE', P .. 'leased', id) then return end
+  if status == 'sending' then
+    redis.call('ZADD', P .. 'leased', whole(now + tonumber(ARGV[1])), id)
+  elseif redis.call('ZSCORE', P .. 'due', id) or redis.call('ZSCORE', P .. 'due:retry', id) then
+    return
+  else
+    set_due(id, status, now)
+    redis.call('HSET', P .. 'delivery:' .. id, 'next_ms', whole(now))
+  end
+  woken = woken + 1
+end
+
+for i = 2, #ARGV do
+  local got = redis.call('HMGET', P .. 'delivery:' .. ARGV[i], 'status', 'order', 'route', 'source',
+    'cancel_ms')
+  if not got[1] then
+    forget(ARGV[i])
+  elseif got[2] and got[3] and got[4] then
+    index(ARGV[i], {status = got[1], order = got[2], route = got[3], source = got[4]})
+    -- A delivered one waits, too, while CallKaro is yet to be told to drop it.
+    local waits = waiting[got[1]] or got[1] == 'sending' or (got[1] == 'delivered' and got[5])
+    if waits then wake(ARGV[i], got[1]) end
+  end
+end
+return {woken, indexed, forgotten}

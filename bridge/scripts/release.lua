@@ -1,0 +1,17 @@
+-- Make due what a pause holds. A page of all that is held is looked at; the caller goes on.
+--
+-- ARGV[1]: the scope that was resumed. ARGV[2]: orders above this one. ARGV[3]: how many to look at.
+-- Returns {released, the order to go on from; '' at the end}.
+local page = redis.call('ZRANGE', P .. 'deliveries:status:held', '(' .. ARGV[2], '+inf', 'BYSCORE',
+  'LIMIT', 0, ARGV[3], 'WITHSCORES')
+local now = math.floor(now_us() / 1000)
+local released = 0
+for i = 1, #page, 2 do
+  local key = P .. 'delivery:' .. page[i]
+  if redis.call('HGET', key, 'paused_by') == ARGV[1] then
+    set_due(page[i], 'held', now)
+    redis.call('HSET', key, 'next_ms', whole(now))
+    released = released + 1
+  end
+end
+return {released, #page < 2 * tonumber(ARGV[3]) and '' or page[#page]}

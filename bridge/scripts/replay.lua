@@ -1,0 +1,48 @@
+-- Give an event the deliveries that today's routes make of it and that it never had.
+--
+-- ARGV[1]: the event's id. ARGV[2]: JSON, {event, status, source, subject, deliveries}, as in
+-- accept.lua. ARGV[3]: the routes' digest. ARGV[4]: the event's record, read anew; '': it stays.
+-- Returns {} if there is no such event, else {rung, status, new delivery's id...}.
+local key = P .. 'event:' .. ARGV[1]
+local item = cjson.decode(ARGV[2])
+local found = redis.call('HMGET', key, 'status', 'deliveries')
+if not found[1] then return {} end
+local us = now_us()
+local ms = math.floor(us / 1000)
+local order = math.max(us, tonumber(redis.call('GET', P .. 'order') or '0') + 1)
+local listed, due_now, new = found[2] or '', false, {}
+
+-- Also one whose record is no longer kept: it was handled once.
+local had = {}
+for id in string.gmatch(listed, '(%S+) [^\n]*\n') do had[id] = true end
+
+for _, d in ipairs(item.deliveries) do
+  if not had[d.id] then
+    write_delivery(d, item, ARGV[3], order, ms, ms + d.wait_ms)
+    redis.call('ZADD', P .. 'deliveries', order, d.id)
+    redis.call('ZADD', P .. 'deliveries:status:queued', order, d.id)
+    redis.call('ZADD', P .. 'deliveries:route:' .. d.route, order, d.id)
+    redis.call('ZADD', P .. 'deliveries:source:' .. item.source, order, d.id)
+    if item.subject ~= '' then
+      redis.call('ZADD', P .. 'deliveries:subject:' .. item.subject, order, d.id)
+    end
+    set_due(d.id, 'queued', ms + d.wait_ms)
+    due_now = due_now or d.wait_ms <= 0
+    listed = listed .. d.id .. ' ' .. d.route .. '\n'
+    new[#new + 1] = d.id
+    order = order + 1
+  end
+end
+
+local status = listed ~= '' and 'routed' or item.status
+if status ~= found[1] then
+  local place = redis.call('ZSCORE', P .. 'events', ARGV[1]) or us
+  redis.call('ZREM', P .. 'events:' .. found[1], ARGV[1])
+  if status ~= 'routed' then redis.call('ZADD', P .. 'events:' .. status, place, ARGV[1]) end
+end
+redis.call('HSET', key, 'status', status, 'deliveries', listed)
+if ARGV[4] ~= '' then redis.call('HSET', key, 'record', ARGV[4]) end
+redis.call('SET', P .. 'order', whole(order))
+local rung = 0
+if due_now and redis.call('SET', P .. 'bell', '1', 'NX', 'PX', 1000) then rung = 1 end
+return {rung, status, unpack(new)}

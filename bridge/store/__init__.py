@@ -1,0 +1,36 @@
+"""The store: events, deliveries, what is due, campaigns. Only this package knows our Redis keys.
+
+Truth lives here; the queue is a hint. Every change of more than one key is one script
+(bridge/scripts/*.lua), so nothing is ever half-written, and scripts take the time from Redis.
+
+    bridge:event:<id>            hash: record (JSON), status, deliveries ("<id> <route>" lines)
+    bridge:seen:<fingerprint>    the event first stored under it; outlives records (DEDUPE_DAYS)
+    bridge:events[:<status>]     zsets: event ids by order (us, strictly rising); also those that
+                                 are unrouted or unreadable
+    bridge:delivery:<id>         hash: see Delivery
+    bridge:deliveries[:<by>:…]   zsets: delivery ids by order; by status, route, source, subject or
+                                 phone
+    bridge:due, bridge:due:retry zsets: when to look at a delivery next (ms); what is tried again
+                                 stands in the second
+    bridge:leased                zset: when the lease of a claimed one is over (ms)
+    bridge:bell                  set while a drain was asked for and has not started
+    bridge:campaigns, bridge:campaign:<key>, bridge:campaign-lock:<key>, bridge:awaiting:<key>
+    bridge:callkaro              hash: how it took the latest requests
+    bridge:call:<call_sid>       the delivery that it is a call of
+    bridge:orphan:<id>           hash: outcomes of a call or delivery that is not known (yet)
+    bridge:pauses                hash: scope -> why; bridge:breaker: CallKaro's circuit breaker
+    bridge:run                   hash: which start of Redis this is, and since when
+    bridge:token:<source>, bridge:token-lock:<source>, bridge:rate, bridge:pepper, bridge:order
+"""
+
+from bridge.store.base import FULL_AT, connect
+from bridge.store.pausing import Pausing
+from bridge.store.reading import Reading
+from bridge.store.taking_in import TakingIn
+from bridge.store.working import Working
+
+__all__ = ["FULL_AT", "Store", "connect"]
+
+
+class Store(TakingIn, Working, Pausing, Reading):
+    """Everything the bridge remembers. Every method raises StoreUnavailable when Redis is away."""

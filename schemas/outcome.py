@@ -1,0 +1,331 @@
+"""What CallKaro says of a call once it is over: `call_ended`, read as far as it can be read.
+
+CallKaro sends it once, documents no retry, and documents few types; so a field that is missing or
+can't be read costs only itself, and what is kept of a body is bounded whatever comes.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from dataclasses import fields as dataclass_fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import orjson
+from marshmallow import EXCLUDE, Schema, ValidationError, fields
+
+from schemas.callkaro import METADATA_ID, AnswerId, Flag
+
+EVENT: Final = "call_ended"
+
+LONGEST_ID: Final = 200
+"""Characters of a callSid or batchId; a longer one is none."""
+
+LONGEST_TEXT: Final = 500
+"""Characters that are kept of a short text."""
+
+LONGEST_URL: Final = 2000
+"""Characters of a link; of a longer one nothing is kept, for half a link leads nowhere."""
+
+LONGEST_TRANSCRIPTION: Final = 20_000
+"""Characters that are kept of a transcription: more than half an hour of talk."""
+
+LARGEST_POST_CALL: Final = 8 * 1024
+"""Bytes of JSON that are kept of the variables which an agent extracted."""
+
+_DEEPEST: Final = 20  # levels of post_call; far more would exhaust the stack of whoever dumps it
+_LONGEST_CALL_S: Final = 10**9
+_MOST_TRIES: Final = 10**6
+
+
+class Result(StrEnum):
+    """What a call came to, in words that a CRM can be told."""
+
+    CONNECTED = "connected"
+    VOICEMAIL = "voicemail"
+    NOT_REACHED = "not_reached"
+    WRONG_NUMBER = "wrong_number"
+    NOT_DIALLED = "not_dialled"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    UNRECOGNISED = "unrecognised"  # a hangup_reason that CallKaro does not document, or none
+
+
+# CallKaro's hangup_reason -> ours.
+RESULTS: Final = {
+    "CLIENT_INITIATED": Result.CONNECTED,
+    "PARTICIPANT_REMOVED": Result.CONNECTED,
+    "SESSION_TIMEOUT": Result.CONNECTED,
+    "VOICEMAIL_DETECTED": Result.VOICEMAIL,
+    "USER_REJECTED": Result.NOT_REACHED,
+    "USER_UNAVAILABLE": Result.NOT_REACHED,
+    "USER_UNRESPONSIVE": Result.NOT_REACHED,
+    "INVALID_PHONE_NUMBER": Result.WRONG_NUMBER,
+    "OUTSIDE_TRIGGER_WINDOW": Result.NOT_DIALLED,
+    "DELETED_SCH_CALL_ALL": Result.CANCELLED,
+    "DELETED_SCH_CALL_ONE": Result.CANCELLED,
+    "PRE_CALL_FN_FAILED": Result.FAILED,
+    "UNKNOWN": Result.FAILED,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How one dialling of a call ended. CallKaro may tell it twice: (call_sid, try_count) is one.
+
+    delivery_id is our own, out of the metadata; it or call_sid is set. try_count: -1 inbound, 0
+    the first, 1 and up CallKaro's redials. is_final: no further redial is coming.
+    """
+
+    call_sid: str | None
+    delivery_id: str | None
+    try_count: int = 0
+    result: Result = Result.UNRECOGNISED
+    hangup_reason: str | None = None
+    is_final: bool = True
+    duration_s: int | None = None
+    ended_at: datetime | None = None  # aware, UTC
+    conversion_status: bool | None = None
+    disposition_reason: str | None = None
+    post_call: dict[str, Any] = field(default_factory=dict)  # variables that the agent extracted
+    recording_url: str | None = None
+    call_link: str | None = None
+    transcription: str | None = None
+    batch_id: str | None = None
+
+    @property
+    def proves_cancellation(self) -> bool:
+        """Whether CallKaro deleted the scheduled call, so that it rang nobody."""
+        return self.result is Result.CANCELLED
+
+    def __repr__(self) -> str:
+        return f"Outcome(call_sid={self.call_sid!r}, try={self.try_count}, result={self.result!r})"
+
+
+# --- fields ----------------------------------------------------------------------------------
+
+
+class Id(AnswerId):
+    """CallKaro's id of something, text or a number. It is never cut: half an id is another's."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> str:
+        found = super()._deserialize(value, attr, data, **kwargs)
+        if not 1 <= len(found) <= LONGEST_ID or not found.isprintable():
+            raise ValidationError("must be an id")
+        return found
+
+
+class OurId(fields.Field[str]):
+    """The delivery's id in the metadata that we sent along with the call."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> str:
+        found = value.get(METADATA_ID) if isinstance(value, dict) else None
+        if not isinstance(found, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", found):
+            raise ValidationError("must hold our id")
+        return found
+
+
+class CutText(fields.Field[str]):
+    """Text without the space around it, cut to longest characters; blank text is none."""
+
+    def __init__(self, longest: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.longest = longest
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> str:
+        if not isinstance(value, str) or not (text := value.strip()):
+            raise ValidationError("must be text")
+        return _mended(text[: self.longest])
+
+
+class Link(fields.Field[str]):
+    """A web address. Pages show it as a link, so no other scheme passes, least of all a script."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> str:
+        text = value.strip() if isinstance(value, str) else ""
+        if len(text) > LONGEST_URL or not re.fullmatch(r"https?://[!-~]+", text, re.IGNORECASE):
+            raise ValidationError("must be a web address")
+        return text
+
+
+class Count(fields.Field[int]):
+    """A whole number from least to most; digits as text are taken, fractions are cut off."""
+
+    def __init__(self, least: int, most: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.least, self.most = least, most
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> int:
+        if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,9}(\.[0-9]{1,9})?\s*", value):
+            value = float(value)
+        if isinstance(value, float) and math.isfinite(value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValidationError("must be a number")
+        if not self.least <= value <= self.most:
+            raise ValidationError("is out of range")
+        return value
+
+
+class Variables(fields.Field[dict[str, Any]]):
+    """An object of any JSON, as many of its entries as fit into LARGEST_POST_CALL bytes."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValidationError("must be an object")
+        kept: dict[str, Any] = {}
+        room = LARGEST_POST_CALL
+        for name, item in _sound(value).items():
+            size = len(orjson.dumps({name: item}))
+            if size <= room:  # one that is too large does not cost the others
+                kept[name] = item
+                room -= size
+        return kept
+
+
+class CallEndedSchema(Schema):
+    """The `data` of call_ended. What is not kept is not read: numbers, functions called."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    call_sid = Id(data_key="callSid")
+    delivery_id = OurId(data_key="call_metadata")
+    try_count = Count(-1, _MOST_TRIES)
+    hangup_reason = CutText(LONGEST_TEXT)
+    next_call_scheduled = Flag()
+    duration_s = Count(0, _LONGEST_CALL_S, data_key="call_duration")
+    time = CutText(LONGEST_TEXT)
+    conversion_status = Flag()
+    disposition_reason = CutText(LONGEST_TEXT)
+    post_call = Variables()
+    recording_url = Link(data_key="recordingUrl")
+    call_link = Link()
+    transcription = CutText(LONGEST_TRANSCRIPTION)
+    batch_id = Id(data_key="batchId")
+
+
+_SCHEMA: Final = CallEndedSchema()
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def read_outcome(content: object, zone: str) -> Outcome | None:
+    """Return what a decoded body says of a call; None: nothing that could belong to one of ours.
+
+    zone is the IANA name of the zone that CallKaro's times are in. None is another event, no
+    object, or neither a callSid nor our id.
+    """
+    if not isinstance(content, dict) or content.get("event") != EVENT:
+        return None
+    data = content.get("data")
+    known = _readable(data) if isinstance(data, dict) else {}
+    call_sid, delivery_id = known.pop("call_sid", None), known.pop("delivery_id", None)
+    if call_sid is None and delivery_id is None:
+        return None
+    time, next_comes = known.pop("time", ""), known.pop("next_call_scheduled", False)
+    return Outcome(
+        call_sid=call_sid,
+        delivery_id=delivery_id,
+        result=RESULTS.get(known.get("hangup_reason", ""), Result.UNRECOGNISED),
+        is_final=not next_comes,
+        ended_at=_instant(time, zone),
+        **known,
+    )
+
+
+def _readable(data: dict[Any, Any]) -> dict[str, Any]:
+    """Return the fields that can be read, by our names."""
+    try:
+        loaded = _SCHEMA.load(data)
+    except ValidationError as error:
+        loaded = error.valid_data
+    return dict(loaded)
+
+
+_TIME: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+    r"(Z|[+-][0-9]{2}:?[0-9]{2})?"
+)
+
+
+def _instant(text: str, zone: str) -> datetime | None:
+    """Return "2025-12-19 16:01:07" in UTC; one without an offset, as documented, is in zone."""
+    if not _TIME.fullmatch(text):
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+        at = at if at.tzinfo else at.replace(tzinfo=ZoneInfo(zone))
+        return at.astimezone(UTC)
+    except (ZoneInfoNotFoundError, ValueError, OverflowError, OSError):
+        return None
+
+
+def _mended(text: str) -> str:
+    """Return text that UTF-8 can hold: half a surrogate pair becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _sound(value: Any, depth: int = 0) -> Any:
+    """Return a JSON value that orjson writes and reads unchanged; what it can't hold is null."""
+    if depth > _DEEPEST:
+        return None
+    match value:
+        case str():
+            return _mended(value)
+        case bool():
+            return value
+        case int() if abs(value) < 2**63:
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case list():
+            return [_sound(item, depth + 1) for item in value]
+        case dict():
+            named = ((key, item) for key, item in value.items() if isinstance(key, str))
+            return {_mended(key): _sound(item, depth + 1) for key, item in named}
+    return None
+
+
+# --- records ---------------------------------------------------------------------------------
+
+_NAMES: Final = tuple(each.name for each in dataclass_fields(Outcome))
+_RESULT_WORDS: Final = frozenset(Result)
+
+
+def as_record(outcome: Outcome) -> dict[str, Any]:
+    """Return the outcome as JSON values, as it is stored. What is None is left out."""
+    kept = {name: getattr(outcome, name) for name in _NAMES}
+    kept["result"] = str(outcome.result)
+    kept["ended_at"] = outcome.ended_at.isoformat() if outcome.ended_at else None
+    return {name: value for name, value in kept.items() if value is not None}
+
+
+def read_record(record: Mapping[str, Any]) -> Outcome:
+    """Return the outcome that as_record() wrote; what a newer release added is ignored."""
+    kept = {name: record[name] for name in _NAMES if name in record}
+    word = kept.pop("result", None)
+    ended_at = kept.pop("ended_at", None)
+    return Outcome(
+        call_sid=kept.pop("call_sid", None),
+        delivery_id=kept.pop("delivery_id", None),
+        result=Result(word) if word in _RESULT_WORDS else Result.UNRECOGNISED,
+        ended_at=datetime.fromisoformat(ended_at) if ended_at else None,
+        **kept,
+    )

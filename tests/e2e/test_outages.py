@@ -1,0 +1,200 @@
+"""Redis slow, read-only, emptied, or without its last second; CallKaro away for an hour."""
+
+import contextlib
+import itertools
+import os
+import signal
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from support import (
+    ALL_ROUTES,
+    Bridge,
+    Valkey,
+    Web,
+    free_port,
+    lead,
+    until,
+)
+
+from bridge.store import Store
+from simulator import Simulator
+
+StartBridge = Callable[..., Bridge]
+CALLS = "/call/outbound"
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[Valkey]:
+    """A Valkey of the test's own, to be ill-treated."""
+    folder = tmp_path / "own valkey"
+    folder.mkdir()
+    server = Valkey(folder)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def own_bridge(own_valkey: Valkey, start_bridge: StartBridge) -> Bridge:
+    """A bridge on a Valkey of its own."""
+    return start_bridge(ALL_ROUTES, own_web=True, REDIS_URL=own_valkey.url)
+
+
+def is_delivered(bridge: Bridge, delivery: str) -> bool:
+    with contextlib.suppress(AssertionError):
+        return bridge.status(delivery) == "delivered"
+    return False
+
+
+def test_a_redis_that_turns_read_only_takes_nothing_in_and_all_goes_on_when_it_is_writable_again(
+    own_bridge: Bridge, own_valkey: Valkey, simulator: Simulator
+) -> None:
+    [first] = own_bridge.send("website", lead())
+    own_bridge.await_status(first, "delivered")
+    with redis.Redis.from_url(own_valkey.url) as client:
+        client.execute_command("REPLICAOF", "127.0.0.1", str(free_port()))
+        refused = own_bridge.post("website", lead())
+        assert refused.status_code == 503
+        assert int(refused.headers["Retry-After"]) > 0
+        ready = own_bridge.session.get(f"{own_bridge.url}/readyz", timeout=10)
+        assert ready.status_code == 503
+        until(lambda: "store.away" in own_bridge.log("worker"), what="the worker's notice of it")
+        client.execute_command("REPLICAOF", "NO", "ONE")
+
+    second = until(lambda: _taken(own_bridge, lead()), what="the intake's return")
+    own_bridge.await_status(second, "delivered")
+    assert len(simulator.state.calls) == 2
+
+
+def _taken(bridge: Bridge, body: object) -> str | None:
+    answer = bridge.post("website", body)
+    if answer.status_code == 503:
+        return None
+    delivery: str = answer.json()["events"][0]["deliveries"][0]["id"]
+    return delivery
+
+
+def test_a_redis_that_hangs_is_answered_for_in_time_and_a_resend_adds_nothing(
+    own_bridge: Bridge, own_valkey: Valkey, simulator: Simulator
+) -> None:
+    body = lead()
+    with redis.Redis.from_url(own_valkey.url) as client:
+        client.execute_command("CLIENT", "PAUSE", "6000", "ALL")
+        began = time.monotonic()
+        answer = own_bridge.post("website", body)
+        took_s = time.monotonic() - began
+
+    assert answer.status_code == 503
+    assert took_s < 5, "HubSpot gives up after 5 s"
+    # Redis may have stored it late, without being able to say so.
+    delivery = until(lambda: _taken(own_bridge, body), what="the intake's return")
+    own_bridge.await_status(delivery, "delivered")
+    assert len(simulator.state.calls) == 1
+
+
+def test_a_redis_that_was_emptied_works_on(
+    own_bridge: Bridge, own_valkey: Valkey, simulator: Simulator
+) -> None:
+    [first] = own_bridge.send("website", lead())
+    own_bridge.await_status(first, "delivered")
+    own_valkey.stop(by=signal.SIGKILL)
+    for kept in own_valkey.folder.rglob("*.aof"):
+        kept.unlink()
+    for kept in own_valkey.folder.rglob("*.manifest"):
+        kept.unlink()
+    own_valkey.start()
+
+    second = until(lambda: _taken(own_bridge, lead()), what="the intake's return")
+
+    own_bridge.await_status(second, "delivered")
+    assert len(simulator.state.calls) == 2
+
+
+def test_a_redis_that_lost_its_last_second_is_told_what_was_sent_in_it(
+    own_bridge: Bridge, own_valkey: Valkey, simulator: Simulator
+) -> None:
+    [warm] = own_bridge.send("website", lead())
+    own_bridge.await_status(warm, "delivered")
+    file = next(own_valkey.folder.rglob("*.incr.aof"))
+    simulator.state.behave(path=CALLS, latency_ms=500, times=1)
+    delivery = own_bridge.post("website", lead()).json()["events"][0]["deliveries"][0]["id"]
+    kept = file.stat().st_size  # fsync always: the webhook is in it, and not yet its call
+    own_bridge.await_status(delivery, "delivered")
+
+    own_valkey.stop(by=signal.SIGKILL)
+    with file.open("ab") as cut:
+        cut.truncate(kept)
+    own_valkey.start()
+
+    until(lambda: is_delivered(own_bridge, delivery), what="the worker's word of it")
+    assert '"event": "store.restarted"' in own_bridge.log("worker")
+    assert len(simulator.state.calls) == 2
+    # Whatever came since is sent, and nothing twice.
+    [later] = own_bridge.send("website", lead())
+    own_bridge.await_status(later, "delivered")
+    assert len(simulator.state.calls) == 3
+
+
+# --- CallKaro away --------------------------------------------------------------------------------
+
+WAITING = int(os.environ.get("FAULTS_WAITING", "300"))  # `make faults` has 10,000 wait
+CAP = min(WAITING // 3, 400)
+
+
+def test_callkaro_away_for_an_hour_and_no_storm_when_it_returns(
+    make_settings, open_web: Callable[..., Web], store: Store, simulator: Simulator, run_drain
+) -> None:
+    settings = make_settings(max_rate=CAP, worker_threads=32)
+    web = open_web(settings)
+    ids = [one for _ in range(WAITING // 100) for one in web.send("website", leads(100))]
+    simulator.state.behave(503)
+    for _ in range(12):  # five minutes each, by moving what waits instead of waiting
+        run_drain(settings, slice_s=2.0)
+        pass_five_minutes(store)
+    asked_while_away = len(simulator.state.requests)
+    simulator.state.behave_normally()
+
+    def is_done() -> bool:
+        pass_five_minutes(store)
+        run_drain(settings, slice_s=5.0)
+        return store.counts()["delivered"] == len(ids)
+
+    until(is_done, what="the delivery of all", timeout_s=60 + WAITING / 20)
+    assert asked_while_away < 100, "the breaker keeps a dead CallKaro from being asked on and on"
+    assert len(simulator.state.calls) == len(ids) == WAITING
+    assert most_in_a_second(simulator) <= CAP
+
+
+def leads(number: int) -> list[dict[str, object]]:
+    return [lead(f"+9198765{one:05d}") for one in itertools.islice(_phones, number)]
+
+
+_phones = itertools.count(10_000)
+
+
+FIVE_MINUTES_LATER = """
+for _, waiting in ipairs({'bridge:due', 'bridge:due:retry'}) do
+  local found = redis.call('ZRANGE', waiting, 0, -1)
+  for _, id in ipairs(found) do redis.call('ZINCRBY', waiting, -300000, id) end
+end
+if redis.call('HEXISTS', 'bridge:breaker', 'probe_ms') == 1 then
+  redis.call('HINCRBY', 'bridge:breaker', 'probe_ms', -300000)
+end
+"""
+
+
+def pass_five_minutes(store: Store) -> None:
+    """Move everything that Redis keeps a time of by five minutes."""
+    store.redis.eval(FIVE_MINUTES_LATER, 0)
+
+
+def most_in_a_second(simulator: Simulator) -> int:
+    """Return the most requests that came to CallKaro within any second."""
+    times = sorted(one.at.timestamp() for one in simulator.state.requests)
+    return max(bisect_left(times, start + 1) - place for place, start in enumerate(times))

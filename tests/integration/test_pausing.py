@@ -1,0 +1,359 @@
+"""Pauses, the breaker, and turns: what must not go out for now, and what goes first."""
+
+from typing import Any
+
+import pytest
+from storing import a_delivery, accept, an_event, claim, put, status, to_sending
+from support import WEBSITE, Web, lead, make_due, route
+
+from bridge.records import Move
+from bridge.settings import Settings
+from bridge.store import Store
+from schemas.delivery import CALLKARO, Reason, Status
+from simulator import Simulator
+
+CALLS = "/call/outbound"
+BREAKER = "bridge:breaker"
+
+
+def fail(store: Store, delivery_id: str, *, took: bool = False) -> None:
+    """Have a claimed delivery's attempt end, well or not."""
+    lease = store.delivery(delivery_id).lease
+    assert store.move([to_sending(delivery_id, lease)]) == ["ok"]
+    attempt = (1, {"number": 1})
+    ended: dict[str, Any] = {"to": Status.RETRYING, "reason": Reason.BUSY, "wait_s": 900}
+    if took:
+        ended = {"to": Status.DELIVERED}
+    move = Move(id=delivery_id, lease=lease, attempt=attempt, took=took, **ended)
+    assert store.move([move]) == ["ok"]
+
+
+def open_breaker(store: Store) -> None:
+    ids = [f"f{number}" for number in range(20)]
+    put(store, *ids)
+    claim(store)
+    for one in ids:
+        assert not store.redis.hexists(BREAKER, "open_ms")
+        fail(store, one)
+    assert store.redis.hexists(BREAKER, "open_ms")
+
+
+def let_probe(store: Store) -> None:
+    """Let the time come at which CallKaro is probed."""
+    store.redis.hset(BREAKER, "probe_ms", 1)
+
+
+# --- pauses -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", ["all", "callkaro", "source:website", "route:call back"])
+def test_what_is_paused_is_held_and_goes_on_when_that_is_resumed(store: Store, scope: str) -> None:
+    store.pause(scope, reason="person", message="Wait.")
+    put(store, "d1")
+
+    assert claim(store) == {}
+
+    held = store.delivery("d1")
+    assert (held.status, held.reason) == ("held", "paused")
+    assert held.next_attempt_at is not None
+    assert scope in held.message
+    assert store.resume(scope) == 1
+    assert claim(store).keys() == {"d1"}
+    assert status(store, "d1") == "queued"
+    assert [one.status for one in store.delivery("d1").timeline] == ["queued", "held", "queued"]
+
+
+@pytest.mark.parametrize("scope", ["source:hubspot", "route:another"])
+def test_a_pause_of_something_else_holds_nothing(store: Store, scope: str) -> None:
+    store.pause(scope, reason="person", message="Wait.")
+    put(store, "d1")
+
+    assert claim(store).keys() == {"d1"}
+
+
+def test_a_pause_stops_what_is_claimed_and_not_begun(store: Store) -> None:
+    put(store, "d1")
+    lease = claim(store)["d1"]
+    store.pause("all", reason="person", message="Wait.")
+
+    assert store.move([to_sending("d1", lease)]) == ["paused 0"]
+    assert status(store, "d1") == "queued"
+
+
+def test_two_pauses_hold_until_both_are_resumed(store: Store) -> None:
+    for scope in ("all", "route:call back"):
+        store.pause(scope, reason="person", message="Wait.")
+    put(store, "d1")
+    claim(store)
+
+    store.resume("all")
+
+    assert claim(store) == {}
+    assert status(store, "d1") == "held"
+    assert store.resume("route:call back") == 1
+    assert claim(store).keys() == {"d1"}
+
+
+def test_a_pause_keeps_its_first_reason_and_only_one_can_be_ended(store: Store) -> None:
+    assert store.pause("all", reason="person", message="First.")
+    assert not store.pause("all", reason="person", message="Second.")
+
+    [pause] = store.pauses()
+
+    assert (pause.scope, pause.reason, pause.message, pause.until) == (
+        "all",
+        "person",
+        "First.",
+        None,
+    )
+    assert store.resume("all") == 0
+    assert store.resume("all") is None
+
+
+def test_resuming_goes_through_all_that_is_held(store: Store) -> None:
+    ids = [f"d{number}" for number in range(2500)]
+    for start in range(0, 2500, 500):
+        put(store, *ids[start : start + 500])
+    store.pause("all", reason="person", message="Wait.")
+    while store.counts()["queued"]:
+        claim(store, 500)
+
+    assert store.resume("all") == 2500
+    assert len(claim(store, 3000)) == 2500
+
+
+def test_a_paused_delivery_looks_again_by_itself(store: Store) -> None:
+    store.pause("all", reason="person", message="Wait.")
+    put(store, "d1")
+    claim(store)
+    store.redis.delete("bridge:pauses")  # ended, and whoever did it died before it let go
+
+    make_due(store, "d1")
+
+    assert claim(store).keys() == {"d1"}
+
+
+def test_time_held_for_lawful_hours_still_counts_when_a_pause_follows(store: Store) -> None:
+    put(store, "d1")
+    lease = claim(store)["d1"]
+    hold = Move(id="d1", to=Status.HELD, lease=lease, reason=Reason.OUTSIDE_HOURS, wait_s=3600)
+    store.move([hold])
+    began = int(store.redis.hget("bridge:delivery:d1", "held_since_ms"))
+    store.redis.hset("bridge:delivery:d1", "held_since_ms", began - 3_600_000)
+    store.pause("all", reason="person", message="Wait.")
+    make_due(store, "d1")
+
+    claim(store)
+    store.resume("all")
+    claim(store)
+
+    assert 3_600_000 <= store.delivery("d1").held_ms < 3_660_000
+
+
+@pytest.mark.parametrize("code", [401, 402, 403])
+def test_an_account_that_is_refused_pauses_callkaro_and_burns_no_lead(
+    make_settings, open_web, store: Store, simulator: Simulator, run_drain, code: int
+) -> None:
+    settings: Settings = make_settings(WEBSITE + route(), worker_threads=1)
+    web: Web = open_web(settings)
+    simulator.state.behave(code, path=CALLS, times=1)
+    ids = [web.send("website", lead())[0] for _ in range(5)]
+
+    run_drain(settings)
+
+    assert len(simulator.state.requests_to(CALLS)) == 1, "the others must not be tried"
+    found = [store.delivery(one) for one in ids]
+    [tried] = [one for one in found if one.attempts]
+    assert (tried.status, tried.reason, tried.spent) == ("retrying", "account", 0)
+    assert {one.reason for one in found if not one.attempts} == {"paused"}
+    [pause] = store.pauses()
+    assert (pause.scope, pause.reason) == (CALLKARO, "account")
+
+    store.resume(CALLKARO)
+    make_due(store, tried.id)
+    run_drain(settings)
+
+    assert [status(store, one) for one in ids] == ["delivered"] * 5
+    assert len(simulator.state.calls) == 5
+
+
+# --- the breaker --------------------------------------------------------------------------------
+
+
+def test_twenty_failures_in_a_row_stop_everything_but_a_probe(store: Store) -> None:
+    open_breaker(store)
+    put(store, "d1", "d2")
+
+    assert claim(store) == {}
+    assert status(store, "d1") == "queued", "it ends by itself, so nothing is held"
+    assert 1 < store.next_due_s() <= 5
+    let_probe(store)
+    assert len(claim(store)) == 1
+    assert claim(store) == {}, "one probes, the others wait for what it finds"
+
+
+def test_a_success_between_counts_anew(store: Store) -> None:
+    ids = [f"d{number}" for number in range(40)]
+    put(store, *ids)
+    claim(store)
+    for number, one in enumerate(ids):
+        fail(store, one, took=number % 20 == 19)
+
+    assert not store.redis.hexists(BREAKER, "open_ms")
+
+
+def test_a_probe_that_is_answered_closes_it(store: Store) -> None:
+    open_breaker(store)
+    put(store, "d1", "d2", "d3")
+    let_probe(store)
+    [probe] = claim(store)
+
+    fail(store, probe, took=True)
+
+    assert store.pauses() == []
+    assert len(claim(store)) == 2
+
+
+def test_a_probe_that_fails_puts_the_next_one_off_longer(store: Store) -> None:
+    open_breaker(store)
+    put(store, *(f"d{number}" for number in range(9)))
+    waits = []
+    for _ in range(8):
+        let_probe(store)
+        [probe] = claim(store)
+        fail(store, probe)
+        waits.append(round(store.next_due_s()))
+
+    assert waits == [10, 20, 40, 60, 60, 60, 60, 60]
+
+
+def test_answers_that_were_on_the_wire_do_not_put_the_probe_off(store: Store) -> None:
+    ids = [f"d{number}" for number in range(30)]
+    put(store, *ids)
+    leases = claim(store)
+    assert set(store.move([to_sending(one, leases[one]) for one in ids])) == {"ok"}
+    for one in ids:
+        move = Move(
+            id=one,
+            to=Status.UNKNOWN,
+            lease=leases[one],
+            reason=Reason.NO_ANSWER,
+            took=False,
+            attempt=(1, {"number": 1}),
+        )
+        assert store.move([move]) == ["ok"]
+
+    put(store, "later")
+    assert 1 < store.next_due_s() <= 5
+
+
+def test_what_was_claimed_before_it_opened_is_not_begun(store: Store) -> None:
+    put(store, "d1")
+    lease = claim(store)["d1"]
+    open_breaker(store)
+
+    [answer] = store.move([to_sending("d1", lease)])
+
+    word, wait_ms = answer.split()
+    assert word == "paused"
+    assert 1000 <= int(wait_ms) <= 5000
+
+
+def test_a_probe_that_comes_to_send_nothing_leaves_it_to_the_next(store: Store) -> None:
+    open_breaker(store)
+    put(store, "d1", "d2")
+    let_probe(store)
+    [(first, lease)] = claim(store).items()
+
+    store.move([Move(id=first, to=Status.SKIPPED, lease=lease, reason=Reason.NO_NUMBER)])
+
+    assert len(claim(store)) == 1
+
+
+def test_a_person_closes_it(store: Store) -> None:
+    open_breaker(store)
+    put(store, "d1")
+    [pause] = store.pauses()
+    assert (pause.scope, pause.reason) == (CALLKARO, "breaker")
+    assert pause.until is not None
+
+    assert store.resume(CALLKARO) == 0
+
+    assert store.pauses() == []
+    assert claim(store).keys() == {"d1"}
+
+
+def test_campaigns_are_not_asked_for_while_it_is_open_but_by_the_probe(store: Store) -> None:
+    assert store.may_ask_callkaro("campaign:a") == 0
+    open_breaker(store)
+
+    assert store.may_ask_callkaro("campaign:a") > 0
+
+    put(store, "d1")
+    let_probe(store)
+    claim(store)
+    assert store.may_ask_callkaro("campaign:a") == 0
+    store.callkaro_took("campaign:a", well=True)
+    assert store.pauses() == []
+
+
+@pytest.mark.parametrize("scope", ["all", "callkaro"])
+def test_campaigns_are_not_asked_for_while_callkaro_is_paused(store: Store, scope: str) -> None:
+    store.pause(scope, reason="person", message="Wait.")
+
+    assert store.may_ask_callkaro("campaign:a") is None
+    assert store.may_ask_callkaro("cancel:d1", despite_pause=True) == 0
+
+
+def test_campaigns_count_under_the_rate_cap(redis_url: str, store: Store) -> None:
+    store.max_rate = 0.1
+    put(store, "d1")
+    lease = claim(store)["d1"]
+
+    assert store.may_ask_callkaro("campaign:a") == 0
+
+    assert store.move([to_sending("d1", lease)])[0].startswith("wait ")
+    assert 9 < store.may_ask_callkaro("campaign:b") < 11
+
+
+# --- turns --------------------------------------------------------------------------------------
+
+
+def a_backlog_of_retries(store: Store, number: int) -> set[str]:
+    ids = [f"r{one}" for one in range(number)]
+    put(store, *ids)
+    for one, lease in claim(store, number).items():
+        store.move([to_sending(one, lease)])
+        move = Move(id=one, to=Status.RETRYING, lease=lease, wait_s=0, attempt=(1, {"number": 1}))
+        store.move([move])
+    make_due(store, *ids)
+    return set(ids)
+
+
+def test_fresh_work_does_not_wait_behind_a_backlog_of_retries(store: Store) -> None:
+    retries = a_backlog_of_retries(store, 50)
+    put(store, "fresh1", "fresh2")
+
+    claimed = list(claim(store, 10))
+
+    assert {"fresh1", "fresh2"} < set(claimed)
+    assert len(retries & set(claimed)) == 8
+
+
+def test_retries_do_not_wait_behind_a_flood_of_fresh_work(store: Store) -> None:
+    retries = a_backlog_of_retries(store, 2)
+    accept(store, *((an_event(), [a_delivery(f"n{number}")]) for number in range(50)))
+
+    claimed = list(claim(store, 10))
+
+    assert retries < set(claimed)
+    assert claimed[0] in retries, "the older one goes first"
+    assert claimed[1].startswith("n"), "and then in turn"
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_a_claim_takes_no_more_than_its_limit_of_both(store: Store, limit: int) -> None:
+    a_backlog_of_retries(store, 4)
+    put(store, "n1", "n2", "n3")
+
+    assert len(claim(store, limit)) == min(limit, 7)

@@ -1,0 +1,93 @@
+"""The journal: what a drain noted is with its supervisor, even when the drain is gone."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from bridge.records import Move
+from schemas.delivery import Status
+from workers import journal
+from workers.journal import Journal, Pen
+
+
+@pytest.fixture
+def book(monkeypatch: pytest.MonkeyPatch) -> Iterator[Journal]:
+    """A journal that this process both writes and reads."""
+    book = Journal()
+    monkeypatch.setattr(journal, "_write_end", book._write_end)
+    yield book
+    os.close(book.read_end)
+    os.close(book._write_end)
+
+
+def a_move(number: int = 1, **more: object) -> Move:
+    made = {"to": Status.DELIVERED, "lease": number, "attempt": (1, {"number": 1, "answer": "ok"})}
+    return Move(id=f"d{number}", **{**made, **more})  # type: ignore[arg-type]
+
+
+def test_moves_come_out_as_they_went_in_and_in_order(book: Journal) -> None:
+    pen = Pen()
+    pen.write([a_move(1), a_move(2)])
+    pen.write([a_move(3)])
+
+    found = list(book.moves())
+
+    assert [one["id"] for one in found] == ["d1", "d2", "d3"]
+    assert found[0]["lease"] == 1
+    assert [one["id"] for one in book.moves()] == ["d1", "d2", "d3"], "they are kept"
+
+
+def test_neither_requests_nor_long_answers_travel(book: Journal) -> None:
+    attempt = (1, {"number": 1, "answer": "x" * 5000})
+    Pen().write([a_move(fields={"request": '{"to_number": "+91…"}', "spent": 1}, attempt=attempt)])
+
+    [found] = book.moves()
+
+    assert found["set"] == {"spent": 1}
+    assert len(found["attempt"]["record"]) < 300
+
+
+def test_a_writer_never_waits_and_loses_nothing_while_the_reader_is_busy(book: Journal) -> None:
+    pen = Pen()
+    sent = [f"d{number}" for number in range(12_000)]  # more than a pipe holds
+    for start in range(0, 12_000, 500):
+        pen.write(a_move(number) for number in range(start, start + 500))
+    assert pen._unwritten
+
+    while pen._unwritten:
+        book.take_in()
+        pen.write(())
+
+    assert [one["id"] for one in book.moves()] == sent
+
+
+def test_what_is_older_than_a_minute_is_forgotten(
+    book: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(journal.time, "monotonic", lambda: now[0])
+    pen = Pen()
+    pen.write([a_move(1)])
+    book.take_in()
+    now[0] += 59
+    pen.write([a_move(2)])
+    assert len(list(book.moves())) == 2
+    now[0] += 2
+
+    assert [one["id"] for one in book.moves()] == ["d2"]
+
+
+def test_a_line_that_two_writers_tore_costs_only_itself(book: Journal) -> None:
+    os.write(book._write_end, b'{"id": "d0", "to\n')
+    Pen().write([a_move(1)])
+
+    assert [one["id"] for one in book.moves()] == ["d1"]
+
+
+def test_without_a_supervisor_nothing_is_written() -> None:
+    pen = Pen()
+    pen.write([a_move(1)])
+    pen.finish()
+
+    assert not pen._unwritten

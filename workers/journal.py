@@ -1,0 +1,100 @@
+"""What this worker attempted in the last minute, kept where a restart of Redis can't reach.
+
+A Redis that does not write each change to disk may come back without its last second, and would
+have what was sent in it sent again. A drain tells its supervisor, through a pipe, of each attempt
+begun and settled; on a new start of Redis the supervisor says it all again before anything is
+claimed. With `appendfsync always` nothing is ever missing, and nothing is changed by that.
+"""
+
+import contextlib
+import fcntl
+import os
+import select
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from bridge.records import Move, written
+
+REMEMBERED_S = 60.0
+ANSWER_CHARS = 200  # of CallKaro's answer: this is about what was sent, not about what it said
+PIPE_BYTES = 1024 * 1024
+FLUSH_S = 1.0
+
+_write_end: int | None = None  # in a worker and its work-horses; None where there is no supervisor
+
+
+class Journal:
+    """A pipe from all that work for a supervisor, and the last minute of what came through it."""
+
+    def __init__(self) -> None:
+        self.read_end, self._write_end = os.pipe()
+        os.set_blocking(self.read_end, False)
+        os.set_blocking(self._write_end, False)
+        with contextlib.suppress(OSError, AttributeError):  # the system's own size will do
+            fcntl.fcntl(self._write_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._kept: deque[tuple[float, bytes]] = deque()
+        self._part = b""
+
+    def hold(self) -> None:
+        """In the worker, after the fork: write here from here on."""
+        global _write_end
+        os.close(self.read_end)
+        _write_end = self._write_end
+
+    def take_in(self) -> None:
+        """Read what has come, and forget what is older than a minute."""
+        now = time.monotonic()
+        with contextlib.suppress(BlockingIOError):
+            while part := os.read(self.read_end, 65_536):
+                *lines, self._part = (self._part + part).split(b"\n")
+                self._kept.extend((now, line) for line in lines)
+        while self._kept and self._kept[0][0] < now - REMEMBERED_S:
+            self._kept.popleft()
+
+    def moves(self) -> Iterator[dict[str, Any]]:
+        """Yield the moves of the last minute, oldest first."""
+        self.take_in()
+        for _, line in self._kept:
+            # Two work-horses may have written at once, while one of them was ending.
+            with contextlib.suppress(orjson.JSONDecodeError):
+                yield orjson.loads(line)
+
+
+class Pen:
+    """Writes moves into the journal; it does not wait for a reader while there is work to do."""
+
+    def __init__(self) -> None:
+        self._unwritten: deque[bytes] = deque()
+
+    def write(self, moves: Iterable[Move]) -> None:
+        """Note moves; what does not fit into the pipe follows with the next ones."""
+        if _write_end is None:
+            return
+        self._unwritten.extend(orjson.dumps(_short(move)) + b"\n" for move in moves)
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            while self._unwritten:
+                self._unwritten[0] = self._unwritten[0][os.write(_write_end, self._unwritten[0]) :]
+                if not self._unwritten[0]:
+                    self._unwritten.popleft()
+
+    def finish(self) -> None:
+        """Wait a moment for the reader to take the rest."""
+        until = time.monotonic() + FLUSH_S
+        while self._unwritten and _write_end is not None and time.monotonic() < until:
+            select.select([], [_write_end], [], FLUSH_S)
+            self.write(())
+
+
+def _short(move: Move) -> Mapping[str, Any]:
+    """Return a move without what a second saying of it can do without."""
+    short = written(move)
+    short["set"].pop("request", None)
+    if move.attempt:
+        number, record = move.attempt
+        record = {**record, "answer": str(record.get("answer", ""))[:ANSWER_CHARS]}
+        short["attempt"] = {"number": number, "record": orjson.dumps(record).decode()}
+    return short
