@@ -4,7 +4,7 @@ HTTP in, HTTP out; the rest is intake.py and the store.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -100,17 +100,27 @@ def incoming(request: Request, public_url: str | None) -> Incoming:
     """Return the request as its sender made it, the URL with its percent-encoding untouched."""
     # gunicorn and werkzeug keep the line as it came; WSGI's own PATH_INFO is decoded.
     raw = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or request.full_path
-    parts = urlsplit(raw)
-    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    if raw.startswith("/"):
+        path = raw  # a bare "?" at its end is signed, too
+    else:
+        parts = urlsplit(raw)
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
     base = public_url or f"{request.scheme}://{request.host}"
     return Incoming(
         method=request.method,
         url=base + path,
         headers=cast(Headers, request.headers),
-        query=request.args,
+        query=_query(request),
         body=read_all(request),
         content_type=request.mimetype,
     )
+
+
+def _query(request: Request) -> Mapping[str, str]:
+    try:
+        return request.args
+    except UnicodeDecodeError as error:  # bytes that no URL may hold; gunicorn refuses them itself
+        raise BadPayload("The query string is not valid.") from error
 
 
 def read_all(request: Request) -> bytes:

@@ -87,6 +87,27 @@ def test_status_urls_start_with_the_public_url(
     assert event["status_url"] == f"https://bridge.example/api/events/{event['id']}"
 
 
+@pytest.mark.parametrize("end", ["?", "?a=1", "?a=%2F", ""])
+def test_a_url_is_signed_to_its_last_character(web: Web, end: str) -> None:
+    body = json.dumps(notification()).encode()
+    headers = signed("hubspot", body, f"http://localhost/webhooks/hubspot{end}")
+    called = {"REQUEST_URI": f"/webhooks/hubspot{end}", "RAW_URI": f"/webhooks/hubspot{end}"}
+
+    answer = web.client.post(
+        "/webhooks/hubspot", data=body, headers=headers, environ_overrides=called
+    )
+
+    assert answer.status_code == 202, answer.text
+
+
+def test_a_query_of_bytes_that_no_url_may_hold_is_refused(web: Web) -> None:
+    answer = web.client.post(
+        "/webhooks/zoho", json={}, environ_overrides={"QUERY_STRING": "a=\xff"}
+    )
+
+    assert (answer.status_code, answer.json["error"]) == (400, "bad_payload")
+
+
 def test_a_resend_is_a_duplicate_with_the_first_ids(web: Web, store: Store) -> None:
     first = notification()
     resent = {**first, "attemptNumber": 3}
