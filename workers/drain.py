@@ -54,6 +54,7 @@ LINGER_S = 0.25  # how long it stays when nothing is due: a burst then needs no 
 STOP_S = 25.0  # Heroku and Docker kill 30 s (or sooner) after they ask to stop
 HOLD_S = 5.0  # with a rate cap: how much of it to hold, in seconds
 POLL_S = 0.02
+LOOK_S = 1.0
 TELL_S = 1.0
 CRASHES = 10  # in a row, of steps; then the drain gives up
 
@@ -220,7 +221,8 @@ class Drain:
         found = self.store.claim(limit, lease_s=LEASE_S)
         self._clock = found.now - datetime.now(UTC)
         if not found.claims:
-            self._no_claim_before = time.monotonic() + max(POLL_S, found.wait_s)
+            # Not for the whole of its wait: an answer that was on the wire may close the breaker.
+            self._no_claim_before = time.monotonic() + min(max(POLL_S, found.wait_s), LOOK_S)
         self._took_some = bool(found.claims)
         self._held += len(found.claims)
         self.tally.claimed += len(found.claims)
@@ -237,7 +239,7 @@ class Drain:
         thin: dict[tuple[str, str], list[Claim]] = defaultdict(list)
         for claim in claims:
             if claim.delivery.status is Status.DELIVERED:
-                self._drop(claim.delivery)
+                self.chore(partial(self._drop, claim.delivery))
                 continue
             event = claim.event
             source = self.settings.routes.sources.get(claim.delivery.source)
