@@ -6,7 +6,7 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_FAILED = echo 'pip could not install it. Is the network there?' >&2; exit 1
 
-.PHONY: help run demo test check bench requirements clean
+.PHONY: help run demo test check faults fuzz bench requirements clean
 
 help:  ## Say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -28,6 +28,14 @@ check: .venv/.installed-dev  ## Run what CI runs: format, lint, types, import ru
 	@echo 'Types …' && $(PY) -m mypy
 	@echo 'Import rules …' && $(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint(["--no-logo"])'
 	@echo 'Tests …' && $(MAKE) --no-print-directory test
+
+faults: .venv/.installed-dev  ## Kill every process at random, 20 rounds, and count what was lost (SEED=7 make faults)
+	@$(PY) -m tests.faults $(if $(SEED),--seed $(SEED))
+	@FAULTS_EXAMPLES=500 FAULTS_WAITING=10000 $(PY) -m pytest -q tests/faults/test_state_machine.py \
+		tests/faults/test_crash_steps.py tests/e2e/test_outages.py
+
+fuzz: .venv/.installed-dev  ## Post 100,000 mutated requests (SEED=7 make fuzz)
+	@$(PY) -m tests.faults.fuzz $(if $(SEED),--seed $(SEED))
 
 bench: .venv/.installed-dev  ## Measure intake and delivery beside a floor
 	@$(PY) -m bench

@@ -19,7 +19,16 @@ from bridge.queue import Bell
 from bridge.records import EventFilters, Filters, Move, NewDelivery, SeenEvent
 from bridge.settings import Settings
 from bridge.store import Store
-from schemas.delivery import CALLKARO, WAITING, Delivery, Reason, Status, may_cancel, retried
+from schemas.delivery import (
+    CALLKARO,
+    WAITING,
+    Delivery,
+    Reason,
+    Status,
+    may_cancel,
+    may_have_rung,
+    retried,
+)
 from schemas.event import Event, EventStatus
 from schemas.source import Incoming, Source
 
@@ -80,7 +89,7 @@ class Operations:
             raise Conflict(
                 ON_THE_WIRE
                 if delivery.status is Status.SENDING
-                else f"It is {delivery.status}: a phone rang, or may have rung. To have it called "
+                else f"It is {delivery.status}, and a phone rang, or may have. To have it called "
                 'again, say {"call_again": true}.'
             )
         return self._made(move, "retry")
@@ -114,6 +123,8 @@ class Operations:
         worker has had it deleted there. Raises NotFound, or Conflict where it is too late.
         """
         delivery = self._delivery(delivery_id)
+        if delivery.cancel_asked_at is not None:
+            return delivery  # CallKaro is being asked already
         now = datetime.now(UTC)
         local = now.astimezone(ZoneInfo(self.settings.callkaro_timezone)).strftime(LOCAL_TIME)
         how = may_cancel(delivery, local)
@@ -162,22 +173,19 @@ class Operations:
         return found
 
     def _retry(self, delivery: Delivery, *, call_again: bool) -> Move | None:
-        to = retried(delivery.status, call_again=call_again)
+        to = retried(delivery, call_again=call_again)
         if to is None:
             return None
-        fields: dict[str, str | int | None] = {}
-        if delivery.status not in WAITING:
-            told = [outcome.call_sid for outcome in delivery.outcomes]
-            sids = [sid for sid in (*delivery.past, delivery.call_sid, *told) if sid]
-            past = "\n".join(dict.fromkeys(sids)) or None
-            fields = {**ANEW, "spent": 0, "past": past}
+        is_over = delivery.status not in WAITING
         return Move(
             id=delivery.id,
             to=to,
             come_from=frozenset({delivery.status}),
+            saw=delivery.lease if may_have_rung(delivery) else None,
+            anew=is_over,
             reason=Reason.BY_PERSON,
             message="A person asked for it to be tried now.",
-            fields=fields,
+            fields={**ANEW, "spent": 0} if is_over else {},
             wait_s=0,
         )
 

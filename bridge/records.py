@@ -4,6 +4,7 @@ No key of Redis stands here: those are bridge/store's alone. Readers ignore what
 so that an older release can read what a newer one wrote.
 """
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ from schemas.outcome import Outcome
 from schemas.outcome import read_record as read_outcome_record
 
 logger = log.get(__name__)
+
+UNREADABLE = (KeyError, ValueError, TypeError)  # what reading a broken record may raise
 
 # The status diagram as move.lua reads it: {to: {from: true}}.
 MAY_COME_FROM = {to: {str(status): True for status in may_come_from(to)} for to in Status}
@@ -55,12 +58,26 @@ class Claim:
 class Claims:
     """What a worker got when it asked for work. now is Redis' time.
 
-    wait_s: nothing can be claimed for so long (Redis was just started, or the breaker is open).
+    wait_s: nothing more can be claimed for so long (Redis was just started, or the breaker is
+    open). looked_at: how many were due; some of them may now be held by a pause instead.
     """
 
     now: datetime
     wait_s: float
+    looked_at: int
     claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Permit:
+    """Whether a request to CallKaro may be made: in wait_s seconds, if granted; else ask then.
+
+    is_paused: it is refused because of a pause, however long one waits.
+    """
+
+    is_granted: bool
+    wait_s: float = 0.0
+    is_paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +108,8 @@ class Move:
     """A change of a delivery's status, made only if it still stands where the mover thinks.
 
     lease None: a person moves it, and `come_from` are the statuses that person saw it in (None:
-    any that the diagram allows). wait_s or due_at say when to look at it again; neither: it is
+    any that the diagram allows), saw the lease that it had then (None: any). anew: it starts anew,
+    and its calls so far are past. wait_s or due_at say when to look at it again; neither: it is
     settled, or a person's to move. attempt is (number, record). needs_s is how much of the lease
     a `sending` wants left. fields are written beside the status; one that is None is removed.
     took: whether CallKaro took the attempt well, for the breaker; None: that says nothing of it.
@@ -102,6 +120,8 @@ class Move:
     to: Status
     lease: int | None = None
     come_from: frozenset[Status] | None = None
+    saw: int | None = None
+    anew: bool = False
     reason: Reason | None = None
     message: str | None = None
     fields: Mapping[str, str | int | None] = field(default_factory=dict)
@@ -283,13 +303,17 @@ def at(ms: str | int) -> datetime:
     return datetime.fromtimestamp(int(ms) / 1000, UTC)
 
 
-def read_claim(delivery_id: str, lease: int, flat: list[str], record: str) -> Claim:
-    """Return what claim.lua answers for one delivery."""
+def read_claim(delivery_id: str, lease: int, flat: list[str], record: str) -> Claim | None:
+    """Return what claim.lua answers for one delivery; None: its record can't be read."""
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
-    delivery = read_delivery(delivery_id, fields)
+    try:
+        delivery = read_delivery(delivery_id, fields)
+    except UNREADABLE as error:
+        logger.error("delivery.unreadable", delivery=delivery_id, exc_info=error)
+        return None
     try:
         event = read_event(record) if record else None
-    except (ValueError, KeyError, TypeError):
+    except UNREADABLE:
         # It was claimed along with others, and must not cost them theirs: it ends as record_gone.
         logger.error("event.unreadable", event_id=delivery.event_id)
         event = None
@@ -323,6 +347,7 @@ def read_delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
         asked_for=kept.get("asked_for"),  # type: ignore[arg-type]
         asked_since=at(kept["asked_since_ms"]) if "asked_since_ms" in kept else None,
         held_ms=int(kept.get("held_ms", 0)),
+        paused_ms=int(kept.get("paused_ms", 0)),
         request=orjson.loads(kept["request"]) if "request" in kept else None,
         phone=kept.get("phone"),
         attempts=tuple(attempts),
@@ -381,6 +406,13 @@ def written(move: Move) -> dict[str, Any]:
     }
     if gone := [name for name, value in move.fields.items() if value is None]:
         written["del"] = gone
+    if move.lease is None:
+        # A client that did not hear Redis' answer repeats it; what a person said is done once.
+        written["word"] = secrets.token_hex(8)
+    if move.saw is not None:
+        written["saw"] = move.saw
+    if move.anew:
+        written["anew"] = True
     if move.took is not None:
         written["took"] = move.took
     if move.pause:

@@ -86,22 +86,28 @@ def may_come_from(to: Status) -> frozenset[Status]:
 # --- what a person may do besides -----------------------------------------------------------------
 
 CALLKARO = "callkaro"  # the scope of a pause of the destination
-# A retry of these calls again where a phone rang, or may have rung.
+# A retry of these calls where a phone rang already, or may have rung.
 RINGS_AGAIN = frozenset({Status.UNKNOWN, Status.DELIVERED})
 RETRIED_FROM = WAITING | SETTLED | {Status.UNKNOWN}
 
 
-def retried(status: Status, *, call_again: bool) -> Status | None:
+def retried(delivery: "Delivery", *, call_again: bool) -> Status | None:
     """Return what a delivery becomes when a person has it tried (again); None: it can't be.
 
     What waits is looked at now. What rang, or may have, needs call_again. What is on the wire
     can't be tried beside itself.
     """
-    if status in RINGS_AGAIN and not call_again:
+    if delivery.status not in RETRIED_FROM or (may_have_rung(delivery) and not call_again):
         return None
-    if status not in RETRIED_FROM:
-        return None
-    return Status.RETRYING if status is Status.RETRYING else Status.QUEUED
+    return Status.RETRYING if delivery.status is Status.RETRYING else Status.QUEUED
+
+
+def may_have_rung(delivery: "Delivery") -> bool:
+    """Say whether CallKaro took it, or may have: also what was cancelled there later."""
+    if delivery.status in WAITING:
+        return False
+    told = [one for one in delivery.outcomes if one.call_sid not in delivery.past]
+    return delivery.status in RINGS_AGAIN or delivery.call_sid is not None or bool(told)
 
 
 def may_cancel(delivery: "Delivery", now_local: str) -> Literal["now", "at_callkaro"] | None:
@@ -147,8 +153,9 @@ class Delivery:
     lease is the number it was last claimed under. spent counts the attempts that count against
     the cap; asked counts how often what it needs first was asked for in vain, the
     first time at asked_since; asked_for says what that is.
-    held_ms is how long it was held for calling hours. request is the wire body, unmasked; phone
-    is the keyed hash of the number in it. outcomes are in the order of their redials.
+    held_ms is how long it was held for calling hours, paused_ms by pauses. request is the wire
+    body, unmasked; phone is the keyed hash of the number in it. outcomes are in the order of
+    their redials.
     cancel_asked_at: CallKaro is to delete the scheduled call. past: the call_sids from before a
     person said "call again".
     """
@@ -173,6 +180,7 @@ class Delivery:
     asked_for: Literal["record", "campaign", "cancel"] | None = None
     asked_since: datetime | None = None
     held_ms: int = 0
+    paused_ms: int = 0
     request: Mapping[str, Any] | None = None
     phone: str | None = None
     attempts: tuple[Mapping[str, Any], ...] = ()

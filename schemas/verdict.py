@@ -46,13 +46,20 @@ class Meaning(Enum):
 class Verdict:
     """What an attempt means. id is CallKaro's, of what it accepted; message is for people.
 
-    why is the reason word of what is tried again because it surely was not accepted, else None.
+    said is what of it are CallKaro's own words. why is the reason word of what is tried again
+    because it surely was not accepted, else None.
     """
 
     meaning: Meaning
     message: str
     id: str | None = None
     why: Literal["unreachable", "busy"] | None = None
+    said: str = ""
+
+    @property
+    def public(self) -> str:
+        """Return the message without CallKaro's own words: they may be about a person."""
+        return self.message.removesuffix(self.said).rstrip(": ") if self.said else self.message
 
 
 NOT_ACCEPTED = frozenset({429, 503})
@@ -89,11 +96,15 @@ def verdict(
     if status_code == 500 and isinstance(answer, Refused):
         # An assumption, CallKaro does not document it: its own error body is its word that
         # nothing was queued. A gateway's 500 has another body and proves nothing.
-        return Verdict(meaning=Meaning.AGAIN, why="busy", message=f"CallKaro failed (500): {said}")
+        return Verdict(
+            meaning=Meaning.AGAIN, why="busy", message=f"CallKaro failed (500): {said}", said=said
+        )
     if 400 <= status_code < 500:
         said = said or "it gave no reason"
         return Verdict(
-            meaning=Meaning.REFUSED, message=f"CallKaro refused it ({status_code}): {said}"
+            meaning=Meaning.REFUSED,
+            message=f"CallKaro refused it ({status_code}): {said}",
+            said=said,
         )
     return _doubtful(to, f"The answer was {status_code}, which does not say if it was accepted")
 
@@ -123,7 +134,9 @@ def _of_success(
         case CallAccepted(call_sid=found) | CampaignAccepted(batch_id=found):
             return Verdict(meaning=Meaning.ACCEPTED, message="CallKaro accepted it.", id=found)
         case Refused(message=said):
-            return Verdict(meaning=Meaning.REFUSED, message=f"CallKaro refused it: {said}")
+            return Verdict(
+                meaning=Meaning.REFUSED, message=f"CallKaro refused it: {said}", said=said
+            )
         case Unreadable(why=why):
             return _doubtful(to, why.removesuffix("."))
 

@@ -288,7 +288,7 @@ def make_due(store: Store, *ids: str) -> None:
     for delivery_id in ids:
         moved = [
             store.redis.zadd(waiting, {delivery_id: 1}, xx=True, ch=True)
-            for waiting in ("bridge:due", "bridge:due:retry")
+            for waiting in ("bridge:due", "bridge:due:retry", "bridge:due:cancel")
         ]
         assert sum(moved) == 1
 

@@ -184,6 +184,8 @@ class Tick:
             return self._backoff_s()
         if self._failures:
             logger.info("store.back", failures=self._failures)
+            # Drains that waited for Redis, too, have answers to record before we judge them dead.
+            self._swept_at = time.monotonic()
         self._failures = 0
         return wait_s
 

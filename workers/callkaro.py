@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from schemas.verdict import Verdict, verdict, verdict_of_deletion
-from workers.http import Http, Reply
+from workers.http import Http, Line, Reply
 
 PATHS = {"call": "/call/outbound", "v1": "/call/campaign", "v2": "/v2/call/campaign"}
 DELETION = "/call/delete-schedule-call"
@@ -23,16 +23,16 @@ class CallKaro:
         to: Literal["call", "campaign"],
         body: Mapping[str, Any],
         *,
-        start_by: float | None = None,
+        line: Line | None = None,
     ) -> tuple[Reply, Verdict]:
         """Make one request and say what its answer means. Never raises.
 
-        A campaign with an agent is a v1, one without is a v2. start_by (monotonic): past it the
-        request is not begun, and counts as never sent.
+        A campaign with an agent is a v1, one without is a v2. line says until when the
+        request may be begun; past that it counts as never sent.
         """
         path = PATHS[to if to == "call" else ("v1" if "agent_id" in body else "v2")]
         reply = self.http.request(
-            "POST", self._base_url + path, headers=self._headers, json=body, start_by=start_by
+            "POST", self._base_url + path, headers=self._headers, json=body, line=line
         )
         return reply, verdict(to, sent=reply.sent, status_code=reply.status_code, body=reply.body)
 

@@ -25,13 +25,16 @@ from workers.delivery import (
     took,
     waits,
 )
-from workers.http import Reply
+from workers.http import Line, Reply
 
 logger = log.get(__name__)
 
 IN_USE_S = 0.3  # when to look again for a campaign that another worker is creating
 IN_USE_LONGEST_S = 20.0  # of the lease; then the call is put back
 CAMPAIGN_START_S = 20.0  # to wait for a free thread; with the request it ends before its lock does
+PATIENCE_S = 10.0  # of these, to wait for its turn under the rate cap
+MOST_WAITING = 500  # calls of a drain that wait here; more are put back
+CROWDED_S = 5.0
 
 
 class Desk(Protocol):
@@ -76,8 +79,17 @@ class Campaigns:
             self._desk.line_up(ready)
         elif batch_id := self._kept.get(ready.campaign.key):
             self._desk.line_up(ready.in_campaign(batch_id))
+        elif self.waiting >= MOST_WAITING:
+            self._desk.move(
+                waits(ready.delivery, CROWDED_S, message="Its campaign is not there yet.")
+            )
         else:
             self._awaiting.setdefault(ready.campaign.key, []).append(ready)
+
+    @property
+    def waiting(self) -> int:
+        """Return how many calls wait here. They hold no place of those that can be sent."""
+        return sum(map(len, self._awaiting.values()))
 
     def give_back(self) -> list[Ready]:
         """Return the calls that wait here, and forget them."""
@@ -128,19 +140,26 @@ class Campaigns:
             self._store.give_up_campaign(key)
             self._is_there(key, kept[key])
             return
-        wait_s = self._store.may_ask_callkaro(_who(key))
-        if wait_s is None or wait_s > 0:
+        waiting = [ready.delivery.id for ready in self._awaiting[key]]
+        permit = self._store.may_ask_callkaro(
+            _who(key), on_behalf_of=waiting, patience_s=PATIENCE_S
+        )
+        if not permit.is_granted:
             self._store.give_up_campaign(key)
             # Nothing is asked of CallKaro just now: what is paused is held by the next claim.
-            self._let_wait(key, "Its campaign can't be asked for just now.", wait=wait_s or 0.0)
+            self._let_wait(key, "Its campaign can't be asked for just now.", wait=permit.wait_s)
             return
         self._creating.add(key)
         self._look_again.pop(key, None)
-        start_by = time.monotonic() + CAMPAIGN_START_S
+        line = Line(time.monotonic() + CAMPAIGN_START_S)
         self._desk.submit(
-            partial(self._callkaro.post, "campaign", body, start_by=start_by),
+            partial(self._ask_for, body, line, permit.wait_s),
             partial(self._answered, key, body),
         )
+
+    def _ask_for(self, body: dict[str, Any], line: Line, wait_s: float) -> tuple[Reply, Verdict]:
+        time.sleep(wait_s)  # its turn under the rate cap
+        return self._callkaro.post("campaign", body, line=line)
 
     def _answered(self, key: str, body: dict[str, Any], answer: tuple[Reply, Verdict]) -> None:
         reply, verdict = answer
@@ -156,11 +175,11 @@ class Campaigns:
     def _settle(self, key: str, body: dict[str, Any], reply: Reply, verdict: Verdict) -> None:
         if verdict.meaning is Meaning.ACCEPTED and verdict.id:
             kept = self.keep(key, verdict.id, body)
-            self._took(key, verdict)
+            self._took(key, reply, verdict)
             self._creating.discard(key)
             self._is_there(key, kept)
             return
-        self._took(key, verdict)
+        self._took(key, reply, verdict)
         self._store.give_up_campaign(key)
         self._creating.discard(key)
         if verdict.meaning is Meaning.REFUSED:
@@ -176,9 +195,9 @@ class Campaigns:
                 may_give_up=verdict.meaning is not Meaning.PAUSE,
             )
 
-    def _took(self, key: str, verdict: Verdict) -> None:
+    def _took(self, key: str, reply: Reply, verdict: Verdict) -> None:
         pause = account_pause(verdict, self._desk.now())
-        self._store.callkaro_took(_who(key), well=took(verdict), pause=pause)
+        self._store.callkaro_took(_who(key), well=took(verdict, reply), pause=pause)
 
     def keep(self, key: str, batch_id: str, body: dict[str, Any]) -> str:
         """Keep a campaign that CallKaro made; the first batch_id wins and is returned."""

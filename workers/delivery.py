@@ -28,7 +28,7 @@ from schemas.route import Route
 from schemas.source import id_text
 from schemas.verdict import Meaning, Verdict
 from workers.backoff import Dice, is_spent, wait_s
-from workers.http import Reply
+from workers.http import TOO_LATE, Reply
 
 ROUTE_CHECK = timedelta(minutes=1)  # how often a delivery without a route looks for one
 CAMPAIGN_CHECK = timedelta(minutes=1)  # the campaign's arrival wakes it; this is for a lost wake
@@ -277,7 +277,7 @@ def settled(ready: Ready, reply: Reply, verdict: Verdict, began: datetime, dice:
         "lease": delivery.lease,
         "message": verdict.message,
         "attempt": (ready.number, attempt),
-        "took": took(verdict),
+        "took": took(verdict, reply),
         "pause": account_pause(verdict, began),
     }
     meaning = verdict.meaning
@@ -307,12 +307,12 @@ def settled(ready: Ready, reply: Reply, verdict: Verdict, began: datetime, dice:
             return Move(to=Status.RETRYING, reason=reason, wait_s=wait, **common)
 
 
-def took(verdict: Verdict) -> bool | None:
+def took(verdict: Verdict, reply: Reply) -> bool | None:
     """Say whether CallKaro took a request well, for the breaker; a refusal is a sensible answer.
 
-    None: the account is at fault, and that has a pause of its own.
+    None: the account is at fault, and that has a pause of its own; or it was we who were too slow.
     """
-    if verdict.meaning is Meaning.PAUSE:
+    if verdict.meaning is Meaning.PAUSE or reply.error == TOO_LATE:
         return None
     return verdict.meaning in (Meaning.ACCEPTED, Meaning.REFUSED)
 
@@ -358,7 +358,8 @@ def dropped(delivery: Delivery, reply: Reply, verdict: Verdict, now: datetime, d
 def tried_since(delivery: Delivery) -> datetime | None:
     """Return when the first attempt was, later by what the delivery was held: that time is free."""
     first = delivery.first_attempt_at
-    return None if first is None else first + timedelta(milliseconds=delivery.held_ms)
+    free = timedelta(milliseconds=delivery.held_ms + delivery.paused_ms)
+    return None if first is None else first + free
 
 
 def never_sent(ready: Ready, now: datetime, *, wait: float) -> tuple[Move, Move]:
@@ -397,6 +398,7 @@ def waits(
         id=delivery.id,
         to=stays,
         lease=delivery.lease,
+        come_from=frozenset({stays}) if stays is Status.DELIVERED else None,
         message=message,
         wait_s=wait,
         fields=fields or {},

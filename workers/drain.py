@@ -15,7 +15,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -27,7 +27,7 @@ from bridge.settings import Settings
 from bridge.store import Store
 from schemas.delivery import Delivery, Reason, Status
 from schemas.source import Source
-from schemas.verdict import Meaning, Verdict
+from schemas.verdict import Meaning, Verdict, verdict
 from workers.callkaro import CallKaro
 from workers.campaigns import Campaigns
 from workers.crm import Crms, Records, Unread
@@ -43,7 +43,7 @@ from workers.delivery import (
     settled,
     waits,
 )
-from workers.http import Reply
+from workers.http import CONNECT_S, TOO_LATE, Line, Reply
 
 logger = log.get(__name__)
 
@@ -55,6 +55,7 @@ STOP_S = 25.0  # Heroku and Docker kill 30 s (or sooner) after they ask to stop
 HOLD_S = 5.0  # with a rate cap: how much of it to hold, in seconds
 POLL_S = 0.02
 LOOK_S = 1.0
+PATIENCE_S = 10.0  # of a lease, for a cancellation to wait for its turn under the rate cap
 TELL_S = 1.0
 CRASHES = 10  # in a row, of steps; then the drain gives up
 
@@ -102,6 +103,8 @@ class Drain:
         self._moves: list[Move] = []
         self._campaigns = Campaigns(store, callkaro, self, dice)
         self._chores: deque[Callable[[], None]] = deque()  # what the store must be told besides
+        self._unsent: dict[str, tuple[Line, Ready, datetime]] = {}  # by delivery
+        self._given_up: set[tuple[str, int]] = set()  # (delivery, lease) whose thread hangs still
         self._running = 0  # tasks in the pool
         self._held = 0  # deliveries claimed and not moved on yet
         self._done: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -148,13 +151,15 @@ class Drain:
         return self.tally
 
     def _is_busy(self) -> bool:
-        return bool(self._running or self._moves or self._chores or self._ready or self._campaigns)
+        at_work = self._running or self._moves or self._chores or self._ready or self._campaigns
+        return bool(at_work or self._took_some)
 
     # --- one turn -----------------------------------------------------------------------------
 
     def _collect(self) -> None:
         """Take in what the pool has done; wait a moment for it if there is nothing else to do."""
         self.callkaro.http.cut_overdue()
+        self._give_up_unsent()
         until_start_s = self._no_start_before - time.monotonic()
         if self._took_some or (self._ready and self._running < self.settings.worker_threads):
             timeout_s = min(max(until_start_s, 0.001), POLL_S)
@@ -192,12 +197,12 @@ class Drain:
             self._chores[0]()
             self._chores.popleft()
         self._flush()
+        self._took_some = False
         if stopping:
             self._give_back()
             self._flush()
             return
-        room = self._most_held - self._held
-        self._took_some = False
+        room = self._most_held - (self._held - self._campaigns.waiting)
         if room > self._most_held // 8 and time.monotonic() > self._no_claim_before:
             self._take(self._claim(min(room, 200)))
         self._start()
@@ -210,20 +215,16 @@ class Drain:
             return
         self._told_at = time.monotonic()
         heard, self._heard = self._heard, None
-        if heard.meaning is Meaning.REFUSED:
-            # Its words are about one lead, and stay on that delivery.
-            self.store.note_callkaro(answered=True, message="CallKaro refused a request.")
-        else:
-            answered = heard.meaning is Meaning.ACCEPTED
-            self.store.note_callkaro(answered=answered, message=heard.message)
+        answered = heard.meaning in (Meaning.ACCEPTED, Meaning.REFUSED)
+        self.store.note_callkaro(answered=answered, message=heard.public)
 
     def _claim(self, limit: int) -> list[Claim]:
         found = self.store.claim(limit, lease_s=LEASE_S)
         self._clock = found.now - datetime.now(UTC)
-        if not found.claims:
+        if not found.looked_at or found.wait_s:
             # Not for the whole of its wait: an answer that was on the wire may close the breaker.
             self._no_claim_before = time.monotonic() + min(max(POLL_S, found.wait_s), LOOK_S)
-        self._took_some = bool(found.claims)
+        self._took_some = bool(found.looked_at)
         self._held += len(found.claims)
         self.tally.claimed += len(found.claims)
         return list(found.claims)
@@ -318,15 +319,20 @@ class Drain:
 
     def _drop(self, delivery: Delivery) -> None:
         """Have CallKaro delete a scheduled call, as a person asked, be it paused or not."""
-        wait_s = self.store.may_ask_callkaro(f"cancel:{delivery.id}", despite_pause=True)
-        if wait_s or not delivery.request:
-            self.move(waits(delivery, wait_s or 0.0, message=delivery.message))
-            return
-        agent, number = delivery.request["agent_id"], delivery.request["to_number"]
-        self.submit(
-            partial(self.callkaro.delete_scheduled, agent, number),
-            partial(self._dropped, delivery),
+        permit = self.store.may_ask_callkaro(
+            f"cancel:{delivery.id}", despite_pause=True, patience_s=PATIENCE_S
         )
+        if not permit.is_granted:
+            self.move(waits(delivery, permit.wait_s, message=delivery.message))
+            return
+        self.submit(
+            partial(self._ask_to_drop, delivery, permit.wait_s), partial(self._dropped, delivery)
+        )
+
+    def _ask_to_drop(self, delivery: Delivery, wait_s: float) -> tuple[Reply, Verdict]:
+        time.sleep(wait_s)  # its turn under the rate cap
+        request = delivery.request or {}
+        return self.callkaro.delete_scheduled(request["agent_id"], request["to_number"])
 
     def _dropped(self, delivery: Delivery, answer: tuple[Reply, Verdict]) -> None:
         reply, verdict = answer
@@ -348,7 +354,7 @@ class Drain:
         if not self._ready or free <= 0 or time.monotonic() < self._no_start_before:
             return
         batch = [self._ready.popleft() for _ in range(min(free, len(self._ready)))]
-        start_by = time.monotonic() + MARGIN_S
+        line_by = time.monotonic() + MARGIN_S
         now = self.now()
         try:
             moves = [
@@ -365,15 +371,16 @@ class Drain:
             raise
         self._remember(move for move, answer in zip(moves, answers, strict=True) if answer == "ok")
         for ready, answer in zip(batch, answers, strict=True):
-            self._started(ready, answer, now, start_by)
+            self._started(ready, answer, now, Line(line_by))
 
-    def _started(self, ready: Ready, answer: str, now: datetime, start_by: float) -> None:
+    def _started(self, ready: Ready, answer: str, now: datetime, line: Line) -> None:
         if answer == "ok":
             self.tally.attempts += 1
             self.submit(
-                partial(self._attempt, ready, now, start_by),
-                partial(self._answered, ready),
+                partial(self.callkaro.post, ready.to, ready.body, line=line),
+                partial(self._attempted, ready, now),
             )
+            self._unsent[ready.delivery.id] = (line, ready, now)
         elif answer.startswith("wait "):
             self._no_start_before = time.monotonic() + int(answer[5:]) / 1000
             self._ready.append(ready)
@@ -386,9 +393,34 @@ class Drain:
             self._held -= 1
             logger.info("delivery.lost_lease", delivery=ready.delivery.id, answer=answer)
 
-    def _attempt(self, ready: Ready, began: datetime, start_by: float) -> tuple[Verdict, Move]:
-        reply, verdict = self.callkaro.post(ready.to, ready.body, start_by=start_by)
-        move = settled(ready, reply, verdict, began, self._dice)
+    def _give_up_unsent(self) -> None:
+        """Settle attempts that hang before their first byte: their lease must not run out on them.
+
+        A name that does not resolve can take longer than a lease; then a call that surely was not
+        made would be `unknown`. The thread stays where it hangs, and finds itself given up.
+        """
+        now = time.monotonic()
+        late = [one for one in self._unsent.values() if now > one[0].start_by + CONNECT_S]
+        for line, ready, began in late:
+            del self._unsent[ready.delivery.id]
+            if line.give_up():
+                took_ms = round((self.now() - began).total_seconds() * 1000)
+                self._given_up.add((ready.delivery.id, ready.delivery.lease))
+                reply = Reply(sent=False, duration_ms=took_ms, error=TOO_LATE)
+                meant = verdict(ready.to, sent=False, status_code=None, body=b"")
+                self._answered(ready, began, (reply, meant))
+
+    def _attempted(self, ready: Ready, began: datetime, answer: tuple[Reply, Verdict]) -> None:
+        claim = (ready.delivery.id, ready.delivery.lease)
+        self._unsent.pop(ready.delivery.id, None)
+        if claim in self._given_up:
+            self._given_up.discard(claim)  # it was settled without it
+        else:
+            self._answered(ready, began, answer)
+
+    def _answered(self, ready: Ready, began: datetime, answer: tuple[Reply, Verdict]) -> None:
+        reply, meant = answer
+        move = settled(ready, reply, meant, began, self._dice)
         logger.info(
             "delivery.attempted",
             delivery=ready.delivery.id,
@@ -400,20 +432,16 @@ class Drain:
             error=reply.error,
             retry_in_s=None if move.wait_s is None else round(move.wait_s, 1),
         )
-        return verdict, move
-
-    def _answered(self, ready: Ready, answer: tuple[Verdict, Move]) -> None:
-        verdict, move = answer
-        self._heard = verdict
-        if ready.makes and verdict.meaning is Meaning.ACCEPTED and verdict.id:
+        self._heard = meant
+        if ready.makes and meant.meaning is Meaning.ACCEPTED and meant.id:
             # Kept before the delivery is settled: a crash between the two then loses no campaign.
-            self._chores.append(partial(self._made, ready.makes, verdict.id, ready.body, move))
+            self.chore(partial(self._made, ready.makes, meant.id, ready.body, move))
         else:
             self.move(move)
 
     def _made(self, key: str, batch_id: str, body: dict[str, Any], move: Move) -> None:
-        self._campaigns.keep(key, batch_id, body)
-        self.move(move)
+        kept = self._campaigns.keep(key, batch_id, body)
+        self.move(replace(move, fields={**move.fields, "batch_id": kept}))
 
     def _phone(self, ready: Ready) -> str | None:
         return self.store.phone_key(ready.body["to_number"]) if ready.to == "call" else None

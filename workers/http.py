@@ -58,21 +58,43 @@ class Reply:
         return max((at - datetime.now(UTC)).total_seconds(), 0.0)
 
 
-@dataclass(slots=True)
-class _Wire:
-    """What one request has come to, by monotonic time."""
+class Line:
+    """What one request has come to. Past start_by (monotonic) it is not begun any more.
 
-    start_by: float
-    deadline: float
-    sent: bool = False
-    sock: socket.socket | None = None
+    Two threads may ask at once: the one that sends, and the one that coordinates and gives up a
+    request that hangs before its first byte, such as in a name that does not resolve.
+    """
+
+    def __init__(self, start_by: float) -> None:
+        self.start_by = start_by
+        self.deadline = start_by
+        self.sent = False
+        self.sock: socket.socket | None = None
+        self._is_given_up = False
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Mark that the first byte leaves now. Raises TooLateError if it must not."""
+        with self._lock:
+            if self._is_given_up or time.monotonic() > self.start_by:
+                raise TooLateError
+            self.sent = True
+
+    def give_up(self) -> bool:
+        """Keep the request from being begun; False: its first byte has left already."""
+        with self._lock:
+            self._is_given_up = not self.sent
+            return self._is_given_up
 
 
-_this_thread = threading.local()  # .wire: the request that this thread is making
+_this_thread = threading.local()  # .line: that of the request that this thread is making
 
 
-class _TooLateError(OSError):
+class TooLateError(OSError):
     """The lease would not outlast the request, so it was not begun."""
+
+
+TOO_LATE = TooLateError.__name__  # as a Reply's error
 
 
 class _Marking(HTTPConnection):
@@ -81,11 +103,9 @@ class _Marking(HTTPConnection):
     def endheaders(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is None:
             self.connect()
-        wire: _Wire = _this_thread.wire
-        if time.monotonic() > wire.start_by:
-            raise _TooLateError
-        wire.sock = self.sock
-        wire.sent = True
+        line: Line = _this_thread.line
+        line.sock = self.sock
+        line.begin()
         super().endheaders(*args, **kwargs)
 
 
@@ -128,7 +148,7 @@ class Http:
         self.timeout_s = timeout_s
         self._local = threading.local()
         self._surroundings: dict[str, dict[str, Any]] = {}  # by origin
-        self._running: dict[int, _Wire] = {}  # by thread
+        self._running: dict[int, Line] = {}  # by thread
 
     @property
     def longest_s(self) -> float:
@@ -144,16 +164,17 @@ class Http:
         params: Mapping[str, str] | None = None,
         json: Any = None,
         data: Mapping[str, str] | None = None,
-        start_by: float | None = None,
+        line: Line | None = None,
     ) -> Reply:
         """Make one request, follow no redirect, and tell what came of it. Never raises.
 
-        start_by (monotonic): past it the first byte is not sent.
+        line: until when it may be begun; None: as long as one request may take.
         """
         began = time.monotonic()
         deadline = began + self.longest_s
-        wire = _Wire(start_by=deadline if start_by is None else start_by, deadline=deadline)
-        _this_thread.wire = self._running[threading.get_ident()] = wire
+        line = line or Line(deadline)
+        line.deadline = deadline
+        _this_thread.line = self._running[threading.get_ident()] = line
         try:
             with self._session().request(
                 method,
@@ -177,7 +198,7 @@ class Http:
                 )
         except Exception as error:  # whatever it is, what counts is whether a byte left
             self._forget()
-            return Reply(sent=wire.sent, duration_ms=_since_ms(began), error=_cause(error))
+            return Reply(sent=line.sent, duration_ms=_since_ms(began), error=_cause(error))
         finally:
             del self._running[threading.get_ident()]
             self._local.used = time.monotonic()
@@ -188,10 +209,10 @@ class Http:
         For whoever coordinates the threads to call now and then.
         """
         now = time.monotonic()
-        for wire in list(self._running.values()):
-            if now > wire.deadline and wire.sock is not None:
+        for line in list(self._running.values()):
+            if now > line.deadline and line.sock is not None:
                 with contextlib.suppress(OSError, ValueError):
-                    wire.sock.shutdown(socket.SHUT_RDWR)
+                    line.sock.shutdown(socket.SHUT_RDWR)
 
     def _around(self, url: str) -> dict[str, Any]:
         """Return what the environment says of proxies and certificates for this host.

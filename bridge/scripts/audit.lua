@@ -11,7 +11,8 @@ local ALL = {'queued', 'held', 'sending', 'retrying', 'unknown', 'delivered', 's
 
 local function forget(id)
   local known = redis.call('ZREM', P .. 'deliveries', id) + redis.call('ZREM', P .. 'due', id)
-    + redis.call('ZREM', P .. 'due:retry', id) + redis.call('ZREM', P .. 'leased', id)
+    + redis.call('ZREM', P .. 'due:retry', id) + redis.call('ZREM', P .. 'due:cancel', id)
+    + redis.call('ZREM', P .. 'leased', id)
   for _, status in ipairs(ALL) do
     known = known + redis.call('ZREM', P .. 'deliveries:status:' .. status, id)
   end
@@ -36,7 +37,8 @@ local function wake(id, status)
   if redis.call('ZSCORE', P .. 'leased', id) then return end
   if status == 'sending' then
     redis.call('ZADD', P .. 'leased', whole(now + tonumber(ARGV[1])), id)
-  elseif redis.call('ZSCORE', P .. 'due', id) or redis.call('ZSCORE', P .. 'due:retry', id) then
+  elseif redis.call('ZSCORE', P .. 'due', id) or redis.call('ZSCORE', P .. 'due:retry', id)
+    or redis.call('ZSCORE', P .. 'due:cancel', id) then
     return
   else
     set_due(id, status, now)

@@ -4,8 +4,9 @@
 -- ARGV[1]: how many at the most. ARGV[2]: the lease, ms. ARGV[3]: how long nothing is claimed once
 -- Redis was started again, ms: it may have lost its last second, and the workers say first what
 -- they did in it. ARGV[4]: when to look again at what a pause holds, ms.
--- Returns {now_ms, wait_ms, claim...}: nothing can be claimed for wait_ms; a claim is
--- {id, lease, delivery's fields (flat), event's record}.
+-- Returns {now_ms, wait_ms, looked_at, claim...}: nothing (more) can be claimed for wait_ms;
+-- looked_at counts what was due, claimed or not; a claim is {id, lease, delivery's fields (flat),
+-- event's record}.
 even_when_full()
 local limit, lease_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
 local grace_ms, look_again_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -22,18 +23,14 @@ local function since_restart_ms()
 end
 
 local settling = grace_ms - since_restart_ms()
-if settling > 0 then return {whole(now), settling} end
+if settling > 0 then return {whole(now), settling, 0} end
 
-local is_probe = false
 local breaker = redis.call('HMGET', BREAKER, 'open_ms', 'probe_ms')
-if breaker[1] then
-  local wait = tonumber(breaker[2]) - now
-  if wait > 0 then return {whole(now), wait} end
-  limit, is_probe = 1, true
-end
+local is_open = breaker[1] and true
+local closed_ms = is_open and math.max(tonumber(breaker[2]) - now, 0) or 0
 
 -- Half from each, in turn; what one has not, the other may fill. The odd one is whose turn is older.
-local function due_ids()
+local function due_ids(limit)
   local fresh = redis.call('ZRANGE', P .. 'due', '-inf', now, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
   local again = redis.call('ZRANGE', P .. 'due:retry', '-inf', now, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
   local first, second = fresh, again
@@ -50,19 +47,14 @@ local function due_ids()
   return ids
 end
 
--- Time held for lawful hours does not make an event too old.
-local function count_held(key, found)
-  if found[3] == 'outside_hours' and found[4] then
-    redis.call('HINCRBY', key, 'held_ms', whole(now - tonumber(found[4])))
-  end
-  redis.call('HDEL', key, 'held_since_ms')
-end
-
 local function hold(id, key, found, scope)
   local order, status = found[2], found[1]
   index_status(id, order, status, 'held')
   if found[8] ~= scope then note(key, now, 'held', 'paused') end
-  count_held(key, found)
+  if found[3] ~= 'paused' then
+    count_held(key, found[3], found[4], now)
+    redis.call('HSET', key, 'held_since_ms', whole(now))
+  end
   redis.call('HSET', key, 'status', 'held', 'reason', 'paused', 'paused_by', scope,
     'message', 'Paused (' .. scope .. '); it goes on when that is resumed.',
     'next_ms', whole(now + look_again_ms))
@@ -71,7 +63,7 @@ local function hold(id, key, found, scope)
 end
 
 local waiting = {queued = true, held = true, retrying = true}
-local claims = {whole(now), 0}
+local claims = {whole(now), closed_ms, 0}
 
 local function claim(id)
   local key = P .. 'delivery:' .. id
@@ -79,19 +71,21 @@ local function claim(id)
     'source', 'route', 'paused_by', 'cancel_ms')
   local status = found[1]
   unset_due(id)
+  claims[3] = claims[3] + 1
   local is_cancel = status == 'delivered' and found[9]
   -- Settled meanwhile, or its record is gone: nothing to do, and no longer due.
   if not status or not (waiting[status] or is_cancel) then return end
   if not is_cancel then
     -- CallKaro may have told of its call while we had lost all memory of it.
-    if adopt(id, id, now) then return end
+    adopt(id, id, now)
+    if not waiting[redis.call('HGET', key, 'status')] then return end
     local scope = pause_of(found[6], found[7])
     if scope then return hold(id, key, found, scope) end
   end
   if status == 'held' then
     index_status(id, found[2], status, 'queued')
     note(key, now, 'queued')
-    count_held(key, found)
+    count_held(key, found[3], found[4], now)
     redis.call('HSET', key, 'status', 'queued')
     redis.call('HDEL', key, 'reason', 'message', 'paused_by')
   end
@@ -99,11 +93,20 @@ local function claim(id)
   redis.call('ZADD', P .. 'leased', whole(now + lease_ms), id)
   local lease = redis.call('HINCRBY', key, 'lease', 1)
   local event = redis.call('HGET', P .. 'event:' .. found[5], 'record')
-  if is_probe and not is_cancel then
+  if is_open and not is_cancel then
     redis.call('HSET', BREAKER, 'probe', id, 'probe_ms', whole(now + PROBE_LEASE_MS))
   end
   claims[#claims + 1] = {id, lease, redis.call('HGETALL', key), event or ''}
 end
 
-for _, id in ipairs(due_ids()) do claim(id) end
+-- What is to be called off at CallKaro waits for no breaker.
+local cancels = redis.call('ZRANGE', P .. 'due:cancel', '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
+for _, id in ipairs(cancels) do claim(id) end
+if closed_ms > 0 or #cancels >= limit then return claims end
+-- While the breaker is open, one of those that may go is the probe.
+for _, id in ipairs(due_ids(limit - #cancels)) do
+  local before = #claims
+  claim(id)
+  if is_open and #claims > before then break end
+end
 return claims

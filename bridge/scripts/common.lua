@@ -23,14 +23,27 @@ local function index_status(id, order, from, to)
 end
 
 -- What was never tried and what is tried again wait apart: a claim takes from both, so that a
--- backlog of one can't hold up the other.
+-- backlog of one can't hold up the other. A call that is to be called off at CallKaro goes first.
 local function set_due(id, status, ms)
-  redis.call('ZADD', P .. (status == 'retrying' and 'due:retry' or 'due'), whole(ms), id)
+  local set = P .. 'due'
+  if status == 'retrying' then set = P .. 'due:retry' end
+  if status == 'delivered' then set = P .. 'due:cancel' end
+  redis.call('ZADD', set, whole(ms), id)
 end
 
 local function unset_due(id)
   redis.call('ZREM', P .. 'due', id)
   redis.call('ZREM', P .. 'due:retry', id)
+  redis.call('ZREM', P .. 'due:cancel', id)
+end
+
+-- Time held for lawful hours does not make an event too old, and time paused uses up no patience.
+local COUNTED = {outside_hours = 'held_ms', paused = 'paused_ms'}
+local function count_held(key, reason, since_ms, now_ms)
+  if COUNTED[reason or ''] and since_ms then
+    redis.call('HINCRBY', key, COUNTED[reason], whole(now_ms - tonumber(since_ms)))
+  end
+  redis.call('HDEL', key, 'held_since_ms')
 end
 
 -- The timeline is a line a change: "<ms> <status> <reason>". Cut at 8 kB: a delivery that changes
@@ -70,6 +83,7 @@ local function accepted(id, found, sid, message, now_ms)
 end
 
 local function is_past(past, sid)
+  if sid == '' then return false end
   return string.find('\n' .. (past or '') .. '\n', '\n' .. sid .. '\n', 1, true) ~= nil
 end
 
@@ -100,15 +114,33 @@ local function take_outcome(id, o, now_ms)
   return 'stored'
 end
 
--- Give a delivery what came for it before anyone knew that it was meant. Returns whether any did.
+-- Nobody knows whether this delivery, which Redis had lost, was called: a person decides.
+local function doubt(id, message, now_ms)
+  local key = P .. 'delivery:' .. id
+  local got = redis.call('HMGET', key, 'status', 'order')
+  if got[1] ~= 'queued' and got[1] ~= 'held' and got[1] ~= 'retrying' then return end
+  unset_due(id)
+  redis.call('HDEL', key, 'next_ms', 'held_since_ms', 'paused_by')
+  redis.call('HSET', key, 'status', 'unknown', 'reason', 'worker_died', 'message', message)
+  index_status(id, got[2], got[1], 'unknown')
+  note(key, now_ms, 'unknown', 'worker_died')
+end
+
+-- Give a delivery what came for it before anyone knew that it was meant.
 local function adopt(id, orphan, now_ms)
   local key = P .. 'orphan:' .. orphan
-  if redis.call('EXISTS', key) == 0 then return false end
+  if redis.call('EXISTS', key) == 0 then return end
   for _, kept in ipairs(redis.call('HVALS', key)) do
-    take_outcome(id, cjson.decode(kept), now_ms)
+    local o = cjson.decode(kept)
+    if o.doubt then doubt(id, o.message, now_ms) else take_outcome(id, o, now_ms) end
   end
   redis.call('DEL', key)
-  return true
+end
+
+local function keep_orphan(orphan, field, o)
+  local key = P .. 'orphan:' .. orphan
+  redis.call('HSET', key, field, cjson.encode(o))
+  redis.call('EXPIRE', key, KEEP_ORPHANS_S)
 end
 
 -- --- pauses, the breaker, the rate cap -----------------------------------------------------------
@@ -154,16 +186,18 @@ local function callkaro_took(well, who, now_ms)
 end
 
 -- Return how long the rate cap forbids the next request, ms; 0: it may go, and has been counted.
+-- reserve_ms: a request that may wait so long takes its place in the line, and is counted now.
 -- The cap holds in every second, not only on average: 5 % below it leaves room for requests that
 -- bunch up between here and there. A request may be SLACK_MS early, for that is the workers' pace.
 local SLACK_MS = 20
-local function rate_wait_ms(rate, now_ms)
+local function rate_wait_ms(rate, now_ms, reserve_ms)
   if rate <= 0 then return 0 end
   local gap = 1000 / (0.95 * rate)
   local slack = math.min(SLACK_MS, gap)
   local free_at = math.max(tonumber(redis.call('GET', P .. 'rate') or '0'), now_ms - slack)
-  if free_at > now_ms then return math.ceil(free_at - now_ms) end
+  local wait = math.max(math.ceil(free_at - now_ms), 0)
+  if wait > (reserve_ms or 0) then return wait end
   redis.call('SET', P .. 'rate', string.format('%.3f', free_at + gap), 'PX',
-    whole(math.max(60000, 2 * gap)))
-  return 0
+    whole(math.max(60000, free_at - now_ms + 2 * gap)))
+  return reserve_ms and wait or 0
 end

@@ -3,6 +3,8 @@
 -- ARGV[1]: JSON, a list of moves:
 --   id, to, from = {status = true}: where it may come from
 --   lease: the number it was claimed under; absent: a person moves it, and that fences workers off
+--   saw: the number that person saw; word: names what they said, so that it is done once only
+--   anew: it starts anew, and what is known of its calls is past
 --   reason, message, set = {field = value}, del = {field}: what to write beside the status
 --   wait_ms or due_ms: when to look at it again; absent: it is nobody's to claim
 --   attempt = {number, record}: the attempt to write down (record: JSON)
@@ -35,7 +37,9 @@ end
 -- Redis forgot that this attempt was begun: put it back on the wire, before anyone sends it again.
 local function begin_again(m, found)
   local key = P .. 'delivery:' .. m.id
-  if redis.call('HEXISTS', key, 'attempt:' .. m.attempt.number) == 1 then return 'known' end
+  -- An answer that came before us has left its evidence; only the lease tells what was forgotten.
+  local is_there = redis.call('HEXISTS', key, 'attempt:' .. m.attempt.number) == 1
+  if tonumber(found.lease) == m.lease and is_there then return 'known' end
   redis.call('HSET', key, 'lease', m.lease)
   redis.call('ZADD', P .. 'leased', whole(now + new_lease_ms), m.id)
   unset_due(m.id)
@@ -47,28 +51,63 @@ local function keep_call(m, found, key)
   local sid = m.set and m.set.call_sid
   if not sid or sid == '' then return end
   redis.call('SET', P .. 'call:' .. sid, m.id)
-  if found.call_sid and found.call_sid ~= sid then m.set.call_sid = nil end
+  if found.call_sid and found.call_sid ~= sid then
+    m.set.call_sid = nil
+    m.set.past = (found.past or '') .. sid .. '\n'
+  end
+end
+
+-- Return the call_sids that are known of the delivery, a line each.
+local function known_calls(key, found)
+  local sids = found.past or ''
+  if found.call_sid then sids = sids .. found.call_sid .. '\n' end
+  for _, field in ipairs(redis.call('HKEYS', key)) do
+    local sid = string.match(field, '^outcome:(.+):[^:]*$')
+    if sid and not is_past(sids, sid) then sids = sids .. sid .. '\n' end
+  end
+  return sids
+end
+
+-- Keep what is known of a delivery that Redis lost: if its CRM sends it again, it must not ring.
+local function remember_lost(m)
+  if not m.attempt then return end
+  if m.to == 'delivered' then
+    keep_orphan(m.id, 'accepted', {sid = m.set and m.set.call_sid or '', try = 'accepted',
+      record = '', message = m.message or ''})
+  elseif said_again and (m.to == 'sending' or m.to == 'unknown') then
+    keep_orphan(m.id, 'doubt', {doubt = true,
+      message = 'Redis lost this delivery while its request was on the way; a phone may have rung.'})
+  elseif said_again then
+    redis.call('HDEL', P .. 'orphan:' .. m.id, 'doubt')
+  end
+end
+
+-- Return what an attempt's late answer does to a delivery that its worker lost; nil: as it says.
+local function too_late(m, found)
+  local sid = m.set and m.set.call_sid or ''
+  if is_past(found.past, sid) then return 'stale' end
+  if found.status == 'cancelled' and found.call_sid then return 'stale' end
+  return nil
 end
 
 local function move(m)
   local key = P .. 'delivery:' .. m.id
   local got = redis.call('HMGET', key, 'status', 'lease', 'order', 'reason', 'timeline', 'source',
-    'route', 'call_sid')
+    'route', 'call_sid', 'past', 'held_since_ms', 'word')
   local found = {status = got[1], lease = got[2], order = got[3], reason = got[4] or nil,
-    timeline = got[5] or '', source = got[6], route = got[7], call_sid = got[8] or nil}
+    timeline = got[5] or '', source = got[6], route = got[7], call_sid = got[8] or nil,
+    past = got[9] or nil, held_since_ms = got[10] or nil, word = got[11] or nil}
   if not found.status then
-    if said_again and m.to == 'delivered' then
-      -- All of it was lost. If its CRM sends it again, it must not ring again.
-      local proof = {sid = m.set and m.set.call_sid or '', try = 'accepted', record = '',
-        message = m.message or ''}
-      redis.call('HSET', P .. 'orphan:' .. m.id, 'accepted', cjson.encode(proof))
-      redis.call('EXPIRE', P .. 'orphan:' .. m.id, KEEP_ORPHANS_S)
-    end
+    remember_lost(m)
     return 'gone'
   end
+  -- A client that did not hear our answer says it once more.
+  if m.word and found.word == m.word then return 'ok' end
+  if m.saw and tonumber(found.lease) ~= m.saw then return 'stale' end
+  local is_proof = m.to == 'delivered' and m.attempt
   if said_again then
     if tonumber(found.lease) > m.lease then return 'stale' end
-    local is_news = found.status == 'sending' or (m.to == 'delivered' and found.status ~= 'delivered')
+    local is_news = found.status == 'sending' or (is_proof and found.status ~= 'delivered')
     if m.to ~= 'sending' and not is_news then return 'known' end
   end
   if m.took ~= nil and not said_again then callkaro_took(m.took, m.id, now) end
@@ -86,7 +125,15 @@ local function move(m)
     if known then return known end
   else
     local is_stale = m.lease and tonumber(found.lease) ~= m.lease
-    if is_stale and m.to ~= 'delivered' then return 'stale' end
+    if is_stale and not is_proof then return 'stale' end
+    local late = is_proof and too_late(m, found)
+    if late then return late end
+    if found.status == 'unknown' and found.reason == 'worker_died' and m.attempt
+      and m.to == 'retrying' then
+      -- It surely was not accepted, and that settles it; but nothing leads from unknown to a retry.
+      m.to, m.wait_ms, m.from = 'failed', nil, {unknown = true}
+      m.message = (m.message or '') .. ' That was known too late to try it again by itself.'
+    end
     if not m.from[found.status] then return 'refused ' .. found.status end
     if m.to == 'sending' then
       local why = forbidden(m, found)
@@ -101,10 +148,11 @@ local function move(m)
     write[#write + 1] = field
     write[#write + 1] = value
   end
-  if not m.lease then
-    unset_due(m.id)
-    redis.call('HINCRBY', key, 'lease', 1)
-  end
+  if not m.lease then redis.call('HINCRBY', key, 'lease', 1) end
+  if not m.lease or m.to == 'delivered' then unset_due(m.id) end
+  if found.status == 'held' then count_held(key, found.reason, found.held_since_ms, now) end
+  if m.word then set('word', m.word) end
+  if m.anew then set('past', known_calls(key, found)) end
   if m.to == 'sending' then set('attempt:' .. m.attempt.number, m.attempt.record) end
   if m.to == 'delivered' then keep_call(m, found, key) end
   if m.reason then set('reason', m.reason) end

@@ -22,7 +22,9 @@ end
 
 -- The calls that it can be found by: what CallKaro answered, and what it told of later.
 local function sids(key)
-  local found = {redis.call('HGET', key, 'call_sid') or nil}
+  local kept = redis.call('HMGET', key, 'call_sid', 'past')
+  local found = {kept[1] or nil}
+  for sid in string.gmatch(kept[2] or '', '[^\n]+') do found[#found + 1] = sid end
   if redis.call('HEXISTS', key, 'outcomes') == 0 then return found end
   for _, field in ipairs(redis.call('HKEYS', key)) do
     found[#found + 1] = string.match(field, '^outcome:(.*):[^:]*$')

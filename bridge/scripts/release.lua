@@ -2,6 +2,7 @@
 --
 -- ARGV[1]: the scope that was resumed. ARGV[2]: orders above this one. ARGV[3]: how many to look at.
 -- Returns {released, the order to go on from; '' at the end}.
+even_when_full()
 local page = redis.call('ZRANGE', P .. 'deliveries:status:held', '(' .. ARGV[2], '+inf', 'BYSCORE',
   'LIMIT', 0, ARGV[3], 'WITHSCORES')
 local now = math.floor(now_us() / 1000)

@@ -8,6 +8,7 @@ import orjson
 
 from bridge import log
 from bridge.records import (
+    UNREADABLE,
     EventFilters,
     EventPage,
     Filters,
@@ -24,7 +25,6 @@ from schemas.event import EventStatus
 
 logger = log.get(__name__)
 
-UNREADABLE = (KeyError, ValueError, TypeError)  # what reading a broken record may raise
 LOOKED_AT = 20  # pages of an index, at the most, for one page of what fits
 
 
@@ -111,7 +111,8 @@ class Reading(Base):
     def due_count(self) -> int:
         """Return how many deliveries wait for their time."""
         with self._reached():
-            return int(self.redis.zcard(f"{P}due")) + int(self.redis.zcard(f"{P}due:retry"))
+            waiting = ("due", "due:retry", "due:cancel")
+            return sum(int(self.redis.zcard(f"{P}{name}")) for name in waiting)
 
     def campaigns(self, limit: int = 200) -> list[dict[str, Any]]:
         """Return the newest campaigns: key, batch_id and what was kept with them."""

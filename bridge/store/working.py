@@ -7,8 +7,9 @@ from typing import Any
 
 import orjson
 
-from bridge.records import Claims, Move, Repaired, at, read_claim, written
+from bridge.records import Claims, Move, Permit, Repaired, at, read_claim, written
 from bridge.store.base import Base, P
+from schemas.delivery import Reason, Status
 
 TOKEN_LOCK_MS = 30_000
 CAMPAIGN_LOCK_S = 60  # longer than the creation of one can take: see drain.py
@@ -28,17 +29,22 @@ class Working(Base):
 
     def claim(self, limit: int, *, lease_s: float) -> Claims:
         """Lease up to `limit` deliveries that are due, fresh ones and retries in turn."""
-        now_ms, wait_ms, *found = self._run(
+        now_ms, wait_ms, looked_at, *found = self._run(
             "claim",
             limit,
             int(lease_s * 1000),
             int(RESTART_GRACE_S * 1000),
             int(PAUSE_CHECK_S * 1000),
         )
+        claims = [read_claim(*claim) for claim in found]
+        broken = [one for one, claim in zip(found, claims, strict=True) if claim is None]
+        # Claimed along with others, it must not cost them theirs, nor come back again and again.
+        self.move([_unreadable(delivery_id, lease) for delivery_id, lease, *_ in broken])
         return Claims(
             now=at(now_ms),
             wait_s=wait_ms / 1000,
-            claims=tuple(read_claim(*claim) for claim in found),
+            looked_at=looked_at,
+            claims=tuple(claim for claim in claims if claim is not None),
         )
 
     def move(self, moves: Sequence[Move]) -> list[str]:
@@ -95,13 +101,14 @@ class Working(Base):
             pipe.time()
             pipe.zrange(f"{P}due", 0, 0, withscores=True)
             pipe.zrange(f"{P}due:retry", 0, 0, withscores=True)
+            pipe.zrange(f"{P}due:cancel", 0, 0, withscores=True)
             pipe.hmget(f"{P}breaker", "open_ms", "probe_ms")
-            (seconds, micros), *firsts, (is_open, probe_ms) = pipe.execute()
+            (seconds, micros), *firsts, cancels, (is_open, probe_ms) = pipe.execute()
         due = [first[0][1] for first in firsts if first]
-        if not due:
-            return None
-        first_ms = max(min(due), float(probe_ms)) if is_open else min(due)
-        return float(first_ms / 1000 - (seconds + micros / 1e6))
+        if due and is_open:
+            due = [max(min(due), float(probe_ms))]
+        due += [first[1] for first in cancels]  # these wait for no breaker
+        return float(min(due) / 1000 - (seconds + micros / 1e6)) if due else None
 
     def note_callkaro(self, *, answered: bool, message: str) -> None:
         """Remember how CallKaro took the latest request: whether it answered sensibly, and how."""
@@ -120,16 +127,30 @@ class Working(Base):
             "message": kept.get("message"),
         }
 
-    def may_ask_callkaro(self, who: str, *, despite_pause: bool = False) -> float | None:
+    def may_ask_callkaro(
+        self,
+        who: str,
+        *,
+        on_behalf_of: Iterable[str] = (),
+        despite_pause: bool = False,
+        patience_s: float = 0.0,
+    ) -> Permit:
         """Permit a request to CallKaro that is no delivery's own; who: a word for what it is about.
 
-        Returns 0: it may go, and the rate cap has counted it; else the seconds to wait; None: a
-        pause forbids it.
+        on_behalf_of: the deliveries that need it. patience_s: how long it may wait for its turn
+        under the rate cap, which is kept for it.
         """
-        answer, *wait_ms = self._run("permit", who, self.max_rate, "1" if despite_pause else "")
+        answer, *wait_ms = self._run(
+            "permit",
+            who,
+            self.max_rate,
+            "1" if despite_pause else "",
+            int(patience_s * 1000),
+            *on_behalf_of,
+        )
         if answer == "paused":
-            return None
-        return float(wait_ms[0]) / 1000 if wait_ms else 0.0
+            return Permit(is_granted=False, is_paused=True)
+        return Permit(is_granted=answer == "ok", wait_s=float(wait_ms[0]) / 1000)
 
     def callkaro_took(
         self, who: str, *, well: bool | None, pause: Mapping[str, Any] | None = None
@@ -154,8 +175,7 @@ class Working(Base):
 
     def may_create_campaign(self, key: str) -> bool:
         """Take the right to create this campaign, for a minute; False: somebody is at it."""
-        with self._reached():
-            return bool(self.redis.set(f"{P}campaign-lock:{key}", "1", nx=True, ex=CAMPAIGN_LOCK_S))
+        return bool(self._run("lock", f"campaign-lock:{key}", CAMPAIGN_LOCK_S * 1000))
 
     def give_up_campaign(self, key: str) -> None:
         """Give the right to create this campaign back."""
@@ -193,3 +213,13 @@ class Working(Base):
         """Give the right to refresh a source's token back."""
         with self._reached():
             self.redis.delete(f"{P}token-lock:{source}")
+
+
+def _unreadable(delivery_id: str, lease: int) -> Move:
+    return Move(
+        id=delivery_id,
+        to=Status.FAILED,
+        lease=lease,
+        reason=Reason.BAD_REQUEST,
+        message="Its record can't be read by this version; the log says why.",
+    )

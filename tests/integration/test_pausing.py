@@ -284,15 +284,19 @@ def test_a_person_closes_it(store: Store) -> None:
 
 
 def test_campaigns_are_not_asked_for_while_it_is_open_but_by_the_probe(store: Store) -> None:
-    assert store.may_ask_callkaro("campaign:a") == 0
+    assert store.may_ask_callkaro("campaign:a").is_granted
     open_breaker(store)
 
-    assert store.may_ask_callkaro("campaign:a") > 0
+    refused = store.may_ask_callkaro("campaign:a")
+    assert (refused.is_granted, refused.is_paused) == (False, False)
+    assert refused.wait_s > 0
 
     put(store, "d1")
     let_probe(store)
     claim(store)
-    assert store.may_ask_callkaro("campaign:a") == 0
+    assert not store.may_ask_callkaro("campaign:b", on_behalf_of=["d2", "d3"]).is_granted
+    assert store.may_ask_callkaro("campaign:a", on_behalf_of=["d0", "d1"]).is_granted
+    assert not store.may_ask_callkaro("campaign:b", on_behalf_of=["d1"]).is_granted
     store.callkaro_took("campaign:a", well=True)
     assert store.pauses() == []
 
@@ -301,8 +305,8 @@ def test_campaigns_are_not_asked_for_while_it_is_open_but_by_the_probe(store: St
 def test_campaigns_are_not_asked_for_while_callkaro_is_paused(store: Store, scope: str) -> None:
     store.pause(scope, reason="person", message="Wait.")
 
-    assert store.may_ask_callkaro("campaign:a") is None
-    assert store.may_ask_callkaro("cancel:d1", despite_pause=True) == 0
+    assert store.may_ask_callkaro("campaign:a").is_paused
+    assert store.may_ask_callkaro("cancel:d1", despite_pause=True).is_granted
 
 
 def test_campaigns_count_under_the_rate_cap(redis_url: str, store: Store) -> None:
@@ -310,10 +314,17 @@ def test_campaigns_count_under_the_rate_cap(redis_url: str, store: Store) -> Non
     put(store, "d1")
     lease = claim(store)["d1"]
 
-    assert store.may_ask_callkaro("campaign:a") == 0
+    assert store.may_ask_callkaro("campaign:a").is_granted
 
     assert store.move([to_sending("d1", lease)])[0].startswith("wait ")
-    assert 9 < store.may_ask_callkaro("campaign:b") < 11
+    refused = store.may_ask_callkaro("campaign:b", patience_s=5)
+    assert not refused.is_granted
+    assert 9 < refused.wait_s < 11
+    granted = store.may_ask_callkaro("campaign:b", patience_s=15)
+    assert granted.is_granted
+    assert 9 < granted.wait_s < 11
+    later = store.may_ask_callkaro("campaign:c", patience_s=15)
+    assert 19 < later.wait_s < 22, "the turn was kept for the one before"
 
 
 # --- turns --------------------------------------------------------------------------------------

@@ -1,0 +1,236 @@
+"""What is done to the bridge: processes killed -9 or stalled, answers that go wrong."""
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import redis
+from faults.load import Crms
+from faults.power import PowerCut
+from support import Bridge, Valkey, children, end, runs, until
+
+from bridge.store import Store
+from simulator import State
+
+CALLS, CAMPAIGNS = "/call/outbound", "/call/campaign"
+HUBSPOT, ZOHO = "/crm/v3/objects/contacts/batch/read", "/crm/v8/Leads"
+TIMEOUT_S = 2  # CALLKARO_TIMEOUT_S of the bridge under test
+
+# Surely not accepted, perhaps accepted, accepted and not said so; and the CRMs' own troubles.
+MISBEHAVIOURS: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    (CALLS, {"status": 503}),
+    (CALLS, {"status": 429, "retry_after": "1"}),
+    (CALLS, {"status": 500}),
+    (CALLS, {"status": 500, "html": True}),
+    (CALLS, {"status": 502}),
+    (CALLS, {"status": 504, "accept": True}),
+    (CALLS, {"cut": "before"}),
+    (CALLS, {"cut": "after"}),
+    (CALLS, {"latency_ms": 1000}),
+    (CALLS, {"latency_ms": (TIMEOUT_S + 1) * 1000}),
+    (CALLS, {"drip_s": 0.5}),
+    (CALLS, {"body": "{", "accept": True}),
+    (CAMPAIGNS, {"status": 503}),
+    (CAMPAIGNS, {"cut": "after"}),
+    (HUBSPOT, {"status": 503}),
+    (HUBSPOT, {"status": 429, "retry_after": "1"}),
+    (HUBSPOT, {"cut": "before"}),
+    (ZOHO, {"status": 500}),
+    (ZOHO, {"latency_ms": 500}),
+)
+OUTAGE = 25  # requests: enough for the breaker, whose first probe then meets an API that is well
+LATENCIES_MS = (20, 60, 150)
+
+
+@dataclass(kw_only=True)
+class Misbehaviour:
+    """Has the APIs go wrong, in every way there is before any of them comes again."""
+
+    state: State
+    dice: random.Random
+    deck: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+
+    def go_on(self, *, with_outage: bool) -> None:
+        """Have some of the next requests go wrong in other ways than the last ones."""
+        self.state.behave_normally()
+        self.state.latency_ms = self.dice.choice(LATENCIES_MS)
+        for _ in range(4):
+            self.deck = self.deck or self.dice.sample(MISBEHAVIOURS, len(MISBEHAVIOURS))
+            path, how = self.deck.pop()
+            self.state.behave(path=path, times=self.dice.randint(1, 4), **how)
+        if with_outage:
+            self.state.behave(503, path=CALLS, times=OUTAGE)
+
+    def end(self) -> None:
+        """Have them behave from now on, and at once."""
+        self.state.behave_normally()
+        self.state.latency_ms = 0
+
+
+def within(condition: Callable[[], object], seconds: float) -> bool:
+    """Tell whether a condition comes true in time; that it does not is no failure here."""
+    with contextlib.suppress(AssertionError):
+        until(condition, timeout_s=seconds)
+        return True
+    return False
+
+
+@dataclass(kw_only=True)
+class Harm:
+    """Does harm to processes that were started here, and starts again what nobody else would.
+
+    power: each death of Valkey is that of its machine; None: of its process alone.
+    """
+
+    valkey: Valkey
+    web: Bridge
+    workers: tuple[Bridge, ...]
+    crms: Crms
+    state: State
+    store: Store
+    dice: random.Random
+    power: PowerCut | None = None
+    done: Counter[str] = field(default_factory=Counter)
+    left: dict[int, str] = field(default_factory=dict)  # pid -> when it started, of orphans
+
+    def do(self, kind: str) -> str:
+        """Do harm of one kind and say which: with no such process at hand it is the supervisor."""
+        harms: dict[str, Callable[[], bool]] = {
+            "web master": self._kill_web_master,
+            "web child": self._kill_web_child,
+            "supervisor": self._kill_supervisor,
+            "rq worker": lambda: self._kill(self._find(Bridge.rq_worker)),
+            "horse": lambda: self._kill(self._find_busy_horse()),
+            "stalled horse": self._stall_horse,
+            "valkey": self._kill_valkey,
+        }
+        if not harms[kind]():
+            kind = "supervisor"
+            self._kill_supervisor()
+        self.done[kind] += 1
+        return kind
+
+    def _kill_web_master(self) -> bool:
+        process = self.web.web
+        assert process is not None
+        orphans = self._orphans_of(process.pid)
+        self.web.session.close()
+        end(process, by=signal.SIGKILL)
+        # They notice that they are orphans, and leave the port to who comes after them.
+        until(lambda: not any(map(runs, orphans)), what="the end of orphaned web processes")
+        self.web.start_web()
+        return True
+
+    def _kill_web_child(self) -> bool:
+        assert self.web.web is not None
+        found = children(self.web.web.pid)
+        if not found:
+            return False
+        _kill(self.dice.choice(found))
+        return True
+
+    def _kill_supervisor(self) -> bool:
+        worker = self.dice.choice(self.workers)
+        assert worker.worker is not None
+        self._orphans_of(worker.worker.pid)
+        end(worker.worker, by=signal.SIGKILL)
+        self._let_pass()
+        worker.start_worker()
+        return True
+
+    def _kill(self, pid: int | None) -> bool:
+        if pid is None:
+            return False
+        self._orphans_of(pid)
+        _kill(pid)
+        return True
+
+    def _stall_horse(self) -> bool:
+        """Stop a drain for so long that its leases run out, and then let it go on."""
+        pid = self._find_busy_horse()
+        if pid is None:
+            return False
+        try:
+            os.kill(pid, signal.SIGSTOP)
+            end_all_leases(self.store)
+            self.store.sweep()
+            self._let_pass()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        return True
+
+    def _kill_valkey(self) -> bool:
+        killed_at = time.monotonic()
+        self.valkey.stop(by=signal.SIGKILL)
+        if self.power:
+            self.power.cut(killed_at)
+        self._let_fail()
+        self.valkey.start()
+        return True
+
+    def _find(self, find: Callable[[Bridge], int | None]) -> int | None:
+        """Return a process of this kind, of one worker or another; None: there is none now."""
+        workers = self.dice.sample(self.workers, len(self.workers))
+        found: list[int] = []
+
+        def look() -> bool:
+            found.extend(pid for worker in workers if (pid := find(worker)))
+            return bool(found)
+
+        return found[0] if within(look, 5.0) else None
+
+    def _find_busy_horse(self) -> int | None:
+        """Return a work-horse, if possible while CallKaro has accepted what it has not answered."""
+        within(lambda: self.state.totals()["in_flight"] > 1, 2.0)
+        return self._find(Bridge.horse)
+
+    def _let_pass(self) -> None:
+        """Let some webhooks come in meanwhile."""
+        wanted = len(self.crms.acknowledged) + self.dice.randint(0, 20)
+        within(lambda: len(self.crms.acknowledged) >= wanted, 2.0)
+
+    def _let_fail(self) -> None:
+        """Let some webhooks fail meanwhile."""
+        wanted = self.crms.failures.total() + self.dice.randint(0, 12)
+        within(lambda: self.crms.failures.total() >= wanted, 3.0)
+
+    def _orphans_of(self, pid: int) -> list[int]:
+        """Remember who is about to lose its parent, so that nobody stays behind."""
+        orphans = [one for child in children(pid) for one in (child, *children(child))]
+        self.left.update((orphan, started) for orphan in orphans if (started := _started(orphan)))
+        return orphans
+
+    def end_orphans(self) -> None:
+        """Kill who has lost its parent and is still there; nobody should be."""
+        for pid, started in self.left.items():
+            if _started(pid) == started and runs(pid):
+                _kill(pid)
+
+
+def end_all_leases(store: Store) -> int:
+    """Let every lease run out, as a minute after their workers' death; return how many."""
+    with contextlib.suppress(redis.RedisError):
+        leased = [str(one) for one in store.redis.zrange("bridge:leased", 0, -1)]
+        return sum(store.redis.zadd("bridge:leased", {one: 1}, xx=True, ch=True) for one in leased)
+    return 0
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _started(pid: int) -> str | None:
+    """Return when a process started, which tells it from a later one of the same number."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[19]
+    except OSError:
+        return None
