@@ -24,6 +24,7 @@ from schemas.answers import (
     EventBrief,
     PauseAnswer,
 )
+from schemas.delivery import Status
 from schemas.fields import mask_text
 
 
@@ -122,10 +123,16 @@ def overview(store: Store, settings: Settings, bell: Bell) -> dict[str, Any]:
         *store_warnings(store),
         *pause_warnings(store, in_full=True),
     ]
+    counts = store.counts()
+    if counts[Status.UNKNOWN]:
+        warnings.append(
+            f"{counts[Status.UNKNOWN]} unknown: a phone may have rung; find out and resolve each"
+        )
     if not workers:
         warnings.append("no worker is running: nothing is being sent")
     return {
-        "deliveries": store.counts(),
+        "deliveries": counts,
+        "events": store.event_counts(),
         "oldest_waiting_s": rounded(store.oldest_waiting_s()),
         "waiting": store.due_count(),
         "next_due_s": rounded(due_s),

@@ -174,7 +174,7 @@ def _statuses(args: Args, known: Iterable[str]) -> tuple[str, ...]:
     statuses = tuple(word for part in args.getlist("status") for word in part.split(",") if word)
     if wrong := set(statuses) - set(known):
         raise BadQuery(f"Unknown status: {_listed(wrong)}.")
-    return statuses
+    return tuple(dict.fromkeys(statuses))  # one that is named twice is listed once
 
 
 def _listed(words: Iterable[str]) -> str:

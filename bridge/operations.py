@@ -90,7 +90,7 @@ class Operations:
                 ON_THE_WIRE
                 if delivery.status is Status.SENDING
                 else f"It is {delivery.status}, and a phone rang, or may have. To have it called "
-                'again, say {"call_again": true}.'
+                'again, say so: {"call_again": true}, or --call-again on the command line.'
             )
         return self._made(move, "retry")
 

@@ -24,6 +24,7 @@ from bridge import log
 from bridge.errors import SettingsError, StoreUnavailable
 from bridge.parent import end_with_parent
 from bridge.queue import Bell, connect_queue, open_queue
+from bridge.records import Pause
 from bridge.settings import Settings
 from bridge.store import Store, connect
 from workers import jobs
@@ -161,6 +162,7 @@ class Tick:
         self._audited_at = -AUDIT_S
         self._audit_place = (0, 0)
         self._run_id = ""
+        self._paused: dict[str, Pause] = {}  # as far as it was told
         self._failures = 0
 
     @property
@@ -215,6 +217,16 @@ class Tick:
         if is_restart:
             logger.warning("store.restarted", said_again=len(moves), recovered=recovered)
 
+    def _tell_pauses(self) -> None:
+        """Log each pause as it begins and ends, once: the bridge pauses CallKaro by itself, too."""
+        now = {f"{one.scope} {one.reason}": one for one in self.store.pauses()}
+        for name in now.keys() - self._paused.keys():
+            logger.warning("pause.began", scope=now[name].scope, reason=now[name].reason)
+        for name in self._paused.keys() - now.keys():
+            gone = self._paused[name]
+            logger.info("pause.ended", scope=gone.scope, reason=gone.reason)
+        self._paused = now
+
     def _audit(self) -> None:
         """Look for deliveries that no crash of ours should leave behind, a few at a time."""
         until = time.monotonic() + AUDIT_SLICE_S
@@ -241,6 +253,7 @@ class Tick:
         if time.monotonic() - self._audited_at >= AUDIT_S:
             self._audited_at = time.monotonic()
             self._audit()
+        self._tell_pauses()
         due_s = self.store.next_due_s()
         if due_s is not None and due_s <= 0:
             if self.store.ring():

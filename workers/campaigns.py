@@ -52,6 +52,9 @@ class Desk(Protocol):
     def line_up(self, ready: Ready) -> None:
         """Put a call into the line to be sent."""
 
+    def hear(self, verdict: Verdict) -> None:
+        """Note how CallKaro took a request, for the status page."""
+
     def now(self) -> datetime:
         """Return Redis' time."""
 
@@ -163,6 +166,7 @@ class Campaigns:
 
     def _answered(self, key: str, body: dict[str, Any], answer: tuple[Reply, Verdict]) -> None:
         reply, verdict = answer
+        self._desk.hear(verdict)
         logger.info(
             "campaign.attempted",
             meaning=verdict.meaning.name.lower(),

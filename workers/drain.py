@@ -20,6 +20,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import orjson
+
 from bridge import log
 from bridge.errors import StoreUnavailable
 from bridge.records import Claim, Move
@@ -307,9 +309,17 @@ class Drain:
                 "This record broke the bridge itself; the log says where.",
             )
         if isinstance(prepared, Move):
-            self.move(prepared)
+            self.move(self._findable(prepared))
         else:
             self._campaigns.join(prepared)
+
+    def _findable(self, move: Move) -> Move:
+        """Let a delivery that goes no further be found by its number, where it came to have one."""
+        number = orjson.loads(str(move.fields.get("request") or "{}")).get("to_number")
+        try:
+            return replace(move, phone=self.store.phone_key(number)) if number else move
+        except StoreUnavailable:
+            return move  # its neighbours in the batch matter more
 
     def line_up(self, ready: Ready) -> None:
         """Put a call into the line to be sent."""
@@ -421,7 +431,9 @@ class Drain:
     def _answered(self, ready: Ready, began: datetime, answer: tuple[Reply, Verdict]) -> None:
         reply, meant = answer
         move = settled(ready, reply, meant, began, self._dice)
-        logger.info(
+        # An unknown one waits for a person, so it is no everyday line.
+        log_it = logger.warning if move.to is Status.UNKNOWN else logger.info
+        log_it(
             "delivery.attempted",
             delivery=ready.delivery.id,
             route=ready.route.name,
@@ -432,7 +444,7 @@ class Drain:
             error=reply.error,
             retry_in_s=None if move.wait_s is None else round(move.wait_s, 1),
         )
-        self._heard = meant
+        self.hear(meant)
         if ready.makes and meant.meaning is Meaning.ACCEPTED and meant.id:
             # Kept before the delivery is settled: a crash between the two then loses no campaign.
             self.chore(partial(self._made, ready.makes, meant.id, ready.body, move))
@@ -464,6 +476,10 @@ class Drain:
         except Exception as error:
             # The lease of what it was about runs out, and the sweep takes it from there.
             logger.error("drain.crashed", exc_info=error)
+
+    def hear(self, verdict: Verdict) -> None:
+        """Note how CallKaro took a request, for the status page."""
+        self._heard = verdict
 
     def chore(self, chore: Callable[[], None]) -> None:
         """Tell the store something, again and again until it took it."""

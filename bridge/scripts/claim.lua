@@ -47,6 +47,15 @@ local function due_ids(limit)
   return ids
 end
 
+local why = {}  -- scope -> what is said of its pause
+local function why_paused(scope)
+  if not why[scope] then
+    local ok, pause = pcall(cjson.decode, redis.call('HGET', P .. 'pauses', scope) or '{}')
+    why[scope] = 'Paused (' .. scope .. '): ' .. (ok and pause.message or '')
+  end
+  return why[scope]
+end
+
 local function hold(id, key, found, scope)
   local order, status = found[2], found[1]
   index_status(id, order, status, 'held')
@@ -56,7 +65,7 @@ local function hold(id, key, found, scope)
     redis.call('HSET', key, 'held_since_ms', whole(now))
   end
   redis.call('HSET', key, 'status', 'held', 'reason', 'paused', 'paused_by', scope,
-    'message', 'Paused (' .. scope .. '); it goes on when that is resumed.',
+    'message', why_paused(scope),
     'next_ms', whole(now + look_again_ms))
   -- Resuming makes it due at once; this is for a resume that was cut short.
   set_due(id, 'held', now + look_again_ms)

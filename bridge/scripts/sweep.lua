@@ -22,6 +22,7 @@ for _, id in ipairs(over) do
   if found[1] == 'sending' and found[3] == 'campaign' then
     -- An empty campaign rings nobody, so making it is simply tried again.
     redis.call('HSET', key, 'status', 'retrying', 'reason', 'worker_died')
+    redis.call('HDEL', key, 'message')
     index_status(id, found[2], 'sending', 'retrying')
     note(key, now, 'retrying', 'worker_died')
     give_back(id, 'retrying')

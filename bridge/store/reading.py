@@ -108,6 +108,15 @@ class Reading(Base):
         orders = [found[0][1] for found in oldest if found]
         return seconds + (micros - min(orders)) / 1e6 if orders else None
 
+    def event_counts(self) -> dict[str, int]:
+        """Return how many events led to nothing, by status."""
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            fruitless = (EventStatus.UNROUTED, EventStatus.UNREADABLE)
+            for status in fruitless:
+                pipe.zcard(f"{P}events:{status}")
+            return dict(zip(fruitless, pipe.execute(), strict=True))
+
     def due_count(self) -> int:
         """Return how many deliveries wait for their time."""
         with self._reached():

@@ -12,7 +12,7 @@ from bridge.store.base import Base, P
 from schemas.delivery import Reason, Status
 
 TOKEN_LOCK_MS = 30_000
-CAMPAIGN_LOCK_S = 60  # longer than the creation of one can take: see drain.py
+CAMPAIGN_LOCK_S = 60  # longer than the creation of one can take: see workers/campaigns.py
 # After a restart of Redis nothing is claimed for so long: workers say again what they did just
 # before, and each looks for Redis more often than that.
 RESTART_GRACE_S = 5.0

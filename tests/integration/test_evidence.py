@@ -3,11 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 from storing import a_delivery, accept, an_event, claim, put, status, to_sending
 from support import end_lease, make_due
 
-from bridge.records import Move
+from bridge.records import Move, written
 from bridge.store import Store
 from schemas.delivery import Reason, Status
 from schemas.outcome import read_outcome
@@ -36,11 +37,11 @@ def deliver(store: Store, delivery_id: str = "d1", sid: str = "CA1") -> None:
     assert settle(store, delivery_id, lease, Status.DELIVERED, fields={"call_sid": sid}) == "ok"
 
 
-def again(store: Store, delivery_id: str = "d1", past: str = "CA1") -> None:
+def again(store: Store, delivery_id: str = "d1") -> None:
     """Have a person say "call again"."""
-    fields: dict[str, Any] = {"call_sid": None, "past": past}
     rang = frozenset({Status.DELIVERED, Status.UNKNOWN})
-    move = Move(id=delivery_id, to=Status.QUEUED, come_from=rang, fields=fields, wait_s=0)
+    anew: dict[str, Any] = {"anew": True, "fields": {"call_sid": None}}
+    move = Move(id=delivery_id, to=Status.QUEUED, come_from=rang, wait_s=0, **anew)
     assert store.move([move]) == ["ok"]
 
 
@@ -228,7 +229,7 @@ def test_an_outcome_nobody_knew_of_calls_it_off(store: Store) -> None:
     lease = claim(store)["d1"]
     store.move([to_sending("d1", lease)])
     settle(store, "d1", lease, Status.UNKNOWN)
-    again(store, past="")
+    again(store)
 
     store.keep_outcome(told("d1", "CA1"))
 
@@ -260,7 +261,7 @@ def test_the_first_call_that_was_stored_stays_and_a_late_one_can_be_found(store:
     store.move([to_sending("d1", lease)])
     end_lease(store, "d1")
     store.sweep()
-    again(store, past="")
+    again(store)
     second = claim(store)["d1"]
     move = Move(id="d1", to=Status.SENDING, lease=second, attempt=(2, {"number": 2}))
     assert store.move([move]) == ["ok"]
@@ -307,3 +308,164 @@ def test_a_cancellation_at_callkaro_is_claimed_like_any_work(store: Store) -> No
     assert store.move([over]) == ["ok"]
     assert status(store, "d1") == "cancelled"
     assert store.delivery("d1").cancel_asked_at is None
+
+
+# --- what a review found --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at", ["retrying", "unknown", "queued"])
+def test_an_outcome_with_our_id_alone_proves_it_too(store: Store, at: str) -> None:
+    put(store, "d1")
+    lease = claim(store)["d1"]
+    if at == "queued":
+        store.move([Move(id="d1", to=Status.QUEUED, lease=lease, wait_s=0)])
+    else:
+        store.move([to_sending("d1", lease)])
+        settle(store, "d1", lease, Status(at), wait_s=0 if at == "retrying" else None)
+
+    assert store.keep_outcome(told("d1", "")) == ("stored", "d1")
+
+    assert status(store, "d1") == "delivered"
+    assert claim(store) == {}
+
+
+def test_an_orphan_without_a_call_sid_proves_it_too(store: Store) -> None:
+    store.keep_outcome(told("d1", ""))
+    put(store, "d1")
+
+    assert claim(store) == {}
+    assert status(store, "d1") == "delivered"
+
+
+def test_what_a_person_says_is_done_once_however_often_redis_hears_it(store: Store) -> None:
+    deliver(store)
+    rang = frozenset({Status.DELIVERED})
+    move = Move(id="d1", to=Status.QUEUED, come_from=rang, anew=True, wait_s=0)
+    said = orjson.dumps([written(move)])  # once written, a client may send it again
+    assert store._run("move", said, 0, "", 0) == ["ok"]
+    second = claim(store)["d1"]
+    begun = Move(id="d1", to=Status.SENDING, lease=second, attempt=(2, {"number": 2}))
+    assert store.move([begun]) == ["ok"]
+    done = Move(
+        id="d1",
+        to=Status.DELIVERED,
+        lease=second,
+        attempt=(2, {"number": 2}),
+        fields={"call_sid": "CA2"},
+    )
+    assert store.move([done]) == ["ok"]
+
+    assert store._run("move", said, 0, "", 0) == ["ok"], "it was done"
+
+    assert status(store, "d1") == "delivered"
+    assert claim(store) == {}, "and a phone does not ring for it a second time"
+
+
+def test_two_people_who_saw_the_same_call_have_it_called_again_once(store: Store) -> None:
+    deliver(store)
+    seen = store.delivery("d1").lease
+    rang = frozenset({Status.DELIVERED})
+    again = {"to": Status.QUEUED, "come_from": rang, "saw": seen, "anew": True, "wait_s": 0}
+    assert store.move([Move(id="d1", **again)]) == ["ok"]
+    second = claim(store)["d1"]
+    store.move([Move(id="d1", to=Status.SENDING, lease=second, attempt=(2, {"number": 2}))])
+    settle(store, "d1", second, Status.DELIVERED, fields={"call_sid": "CA2"})
+
+    assert store.move([Move(id="d1", **again)]) == ["stale"]
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_late_word_on_a_cancellation_does_not_undo_a_call_again(
+    store: Store, keeps: bool
+) -> None:
+    deliver(store)
+    rang = frozenset({Status.DELIVERED})
+    ask = Move(id="d1", to=Status.DELIVERED, come_from=rang, fields={"cancel_ms": 1}, wait_s=0)
+    assert store.move([ask]) == ["ok"]
+    lease = claim(store)["d1"]
+    again(store)
+
+    late = {"wait_s": 2.0} if keeps else {"fields": {"cancel_ms": None}}
+    stays = Move(id="d1", to=Status.DELIVERED, lease=lease, come_from=rang, **late)
+
+    assert store.move([stays]) == ["stale"]
+    assert claim(store).keys() == {"d1"}
+
+
+def test_a_settle_that_is_said_twice_does_not_undo_a_call_again(store: Store) -> None:
+    deliver(store)
+    lease = store.delivery("d1").lease
+    again(store)
+
+    assert settle(store, "d1", lease, Status.DELIVERED, fields={"call_sid": "CA1"}) == "stale"
+    assert claim(store).keys() == {"d1"}
+
+
+def test_what_callkaro_dropped_stays_cancelled_whatever_is_said_late(store: Store) -> None:
+    deliver(store)
+    lease = store.delivery("d1").lease
+    store.keep_outcome(told("d1", hangup_reason="DELETED_SCH_CALL_ONE"))
+    done = Move(
+        id="d1",
+        to=Status.DELIVERED,
+        lease=lease,
+        attempt=(1, {"number": 1}),
+        fields={"call_sid": "CA1"},
+    )
+
+    assert store.move([done]) == ["stale"]
+    store.say_again([orjson.loads(orjson.dumps(written(done)))], lease_s=60)
+    assert status(store, "d1") == "cancelled"
+
+
+def test_a_sure_failure_that_came_too_late_settles_what_was_in_doubt(store: Store) -> None:
+    put(store, "d1")
+    lease = claim(store)["d1"]
+    store.move([to_sending("d1", lease)])
+    end_lease(store, "d1")
+    store.sweep()
+
+    assert settle(store, "d1", lease, Status.RETRYING, reason=Reason.BUSY, wait_s=5) == "ok"
+
+    kept = store.delivery("d1")
+    assert (kept.status, kept.reason) == ("failed", "busy")
+    assert claim(store) == {}
+    assert store.next_due_s() is None
+
+
+def test_an_acceptance_of_what_redis_lost_is_kept_for_its_resend(store: Store) -> None:
+    put(store, "d1")
+    lease = claim(store)["d1"]
+    store.move([to_sending("d1", lease)])
+    store.redis.flushall()
+    assert settle(store, "d1", lease, Status.DELIVERED, fields={"call_sid": "CA1"}) == "gone"
+
+    put(store, "d1")
+
+    assert claim(store) == {}
+    assert status(store, "d1") == "delivered"
+
+
+def test_calls_of_before_are_found_and_forgotten_with_their_delivery(store: Store) -> None:
+    deliver(store)
+    again(store)
+    second = claim(store)["d1"]
+    store.move([Move(id="d1", to=Status.SENDING, lease=second, attempt=(2, {"number": 2}))])
+    settle(store, "d1", second, Status.DELIVERED, fields={"call_sid": "CA2"})
+    assert store.delivery("d1").past == ("CA1",)
+
+    store.prune(datetime.now(UTC) + timedelta(minutes=1))
+
+    assert list(store.redis.scan_iter("bridge:call:*")) == []
+
+
+def test_a_second_acceptance_can_be_found_and_is_forgotten_too(store: Store) -> None:
+    deliver(store, sid="CA1")
+    lease = store.delivery("d1").lease
+    settle(store, "d1", lease, Status.DELIVERED, fields={"call_sid": "CA9"})
+    assert store.keep_outcome(told(None, "CA9")) == ("stored", "d1")
+    assert store.delivery("d1").call_sid == "CA1"
+
+    store.prune(datetime.now(UTC) + timedelta(minutes=1))
+
+    assert list(store.redis.scan_iter("bridge:call:*")) == []

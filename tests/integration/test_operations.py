@@ -24,6 +24,7 @@ from bridge.records import Move
 from bridge.settings import Settings
 from bridge.store import Store
 from schemas.delivery import Status
+from schemas.outcome import read_outcome
 from simulator import Simulator
 
 OpenWeb = Callable[[Settings], Web]
@@ -822,3 +823,36 @@ def test_a_filter_that_events_do_not_have_is_refused(web: Web, query: str) -> No
     answer = web.get(f"/api/events?{query}")
 
     assert (answer.status_code, answer.json["error"]) == (400, "bad_query")
+
+
+def test_a_call_that_was_cancelled_after_callkaro_took_it_needs_call_again(
+    web: Web, store: Store, settings: Settings, run_drain: RunDrain, simulator: Simulator
+) -> None:
+    [delivery] = web.send("website", lead())
+    run_drain(settings)
+    data = {
+        "callSid": store.delivery(delivery).call_sid,
+        "hangup_reason": "DELETED_SCH_CALL_ALL",
+    }
+    outcome = read_outcome({"event": "call_ended", "data": data}, "Asia/Kolkata")
+    store.keep_outcome(outcome)
+    assert status(web, delivery) == ("cancelled", "by_callkaro")
+
+    assert refused(web, f"/deliveries/{delivery}/retry") == (409, "conflict")
+    bulk = done(web, "/deliveries/retry", {"status": "cancelled"})
+    assert (bulk["retried"], bulk["refused"]) == (0, 1)
+
+    done(web, f"/deliveries/{delivery}/retry", {"call_again": True})
+    run_drain(settings)
+    assert len(simulator.state.calls) == 2
+
+
+def test_a_status_that_is_named_twice_is_listed_once(
+    web: Web, settings: Settings, run_drain: RunDrain
+) -> None:
+    web.send("website", lead("no number"))
+    run_drain(settings)
+
+    listed = web.get("/api/deliveries?status=skipped,skipped&status=skipped").json["items"]
+
+    assert len(listed) == 1

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from storing import a_delivery, accept, an_event, claim, put, status, to_sending
-from support import WEBSITE, Web, lead, make_due, route
+from support import WEBSITE, Web, lead, make_due, move_back, route
 
 from bridge.records import Move
 from bridge.settings import Settings
@@ -368,3 +368,95 @@ def test_a_claim_takes_no_more_than_its_limit_of_both(store: Store, limit: int) 
     put(store, "n1", "n2", "n3")
 
     assert len(claim(store, limit)) == min(limit, 7)
+
+
+# --- what a review found --------------------------------------------------------------------------
+
+
+def test_a_person_who_retries_what_waits_for_hours_does_not_make_it_too_old(store: Store) -> None:
+    put(store, "d1")
+    lease = claim(store)["d1"]
+    hold = Move(id="d1", to=Status.HELD, lease=lease, reason=Reason.OUTSIDE_HOURS, wait_s=3600)
+    store.move([hold])
+    move_back(store, "d1", "held_since_ms", 7200)
+
+    retry = Move(id="d1", to=Status.QUEUED, come_from=frozenset({Status.HELD}), wait_s=0)
+    assert store.move([retry]) == ["ok"]
+
+    assert 7_200_000 <= store.delivery("d1").held_ms < 7_260_000
+    assert claim(store).keys() == {"d1"}
+    assert 7_200_000 <= store.delivery("d1").held_ms < 7_260_000, "counted once"
+
+
+def test_paused_time_is_counted_apart(store: Store) -> None:
+    store.pause("all", reason="person", message="Wait.")
+    put(store, "d1")
+    claim(store)
+    move_back(store, "d1", "held_since_ms", 90_000)
+    make_due(store, "d1")
+    claim(store)  # it looks again, and is held on
+    store.resume("all")
+
+    claim(store)
+
+    kept = store.delivery("d1")
+    assert 90_000_000 <= kept.paused_ms < 90_060_000
+    assert kept.held_ms == 0
+
+
+def test_a_probe_is_found_behind_a_backlog_that_is_paused(store: Store) -> None:
+    put(store, *(f"p{number}" for number in range(120)))
+    store.pause("route:another", reason="person", message="Wait.")
+    for number in range(120):
+        store.redis.hset(f"bridge:delivery:p{number}", "route", "another")
+    open_breaker_at_once(store)
+    put(store, "d1")
+    let_probe(store)
+
+    assert claim(store, 200).keys() == {"d1"}
+    assert store.counts()["held"] == 120
+
+
+def open_breaker_at_once(store: Store) -> None:
+    """Open the breaker without having anything tried."""
+    store.redis.hset(BREAKER, mapping={"failures": 20, "open_ms": 1, "probe_ms": 1, "probe": ""})
+
+
+def test_what_is_to_be_called_off_goes_first_and_waits_for_no_breaker(store: Store) -> None:
+    put(store, "old")
+    fail(store, next(iter(claim(store))), took=True)
+    put(store, *(f"d{number}" for number in range(30)))
+    ask = Move(
+        id="old",
+        to=Status.DELIVERED,
+        come_from=frozenset({Status.DELIVERED}),
+        fields={"cancel_ms": 1},
+        wait_s=0,
+    )
+    assert store.move([ask]) == ["ok"]
+    assert next(iter(claim(store, 3))) == "old"
+    assert store.move([ask]) == ["ok"]
+    store.redis.hset(BREAKER, mapping={"failures": 20, "open_ms": 1, "probe_ms": 9e15, "probe": ""})
+
+    assert store.next_due_s() <= 0
+    assert claim(store, 3).keys() == {"old"}
+
+
+def test_a_claim_says_how_much_it_looked_at(store: Store) -> None:
+    store.pause("all", reason="person", message="Wait.")
+    put(store, "d1", "d2")
+
+    found = store.claim(10, lease_s=60)
+
+    assert (found.claims, found.looked_at) == ((), 2)
+    assert store.claim(10, lease_s=60).looked_at == 0
+
+
+def test_the_pauses_own_words_stand_on_what_it_holds(store: Store) -> None:
+    store.pause("callkaro", reason="account", message="CallKaro does not accept the API key (403).")
+    put(store, "d1")
+    claim(store)
+
+    assert store.delivery("d1").message == (
+        "Paused (callkaro): CallKaro does not accept the API key (403)."
+    )

@@ -160,6 +160,44 @@ def test_what_redis_forgot_of_an_attempt_is_said_again(store: Store, end: str) -
     assert claim(store) == {}, "so it is not sent a second time"
 
 
+def test_a_drain_that_records_its_answer_before_it_was_said_again_does_no_harm(
+    store: Store,
+) -> None:
+    put(store, "d1")
+    lease = claim(store)["d1"]
+    moves = [an_attempt(lease), an_attempt(lease, Status.UNKNOWN, reason=Reason.NO_ANSWER)]
+    assert store.move(moves[:1]) == ["ok"]
+    forget_the_attempt(store)
+    assert store.move(moves[1:]) == ["stale"], "Redis knows nothing of that lease"
+
+    store.say_again(as_noted(*moves), lease_s=60)
+
+    assert status(store, "d1") == "unknown"
+    assert claim(store) == {}
+
+
+@pytest.mark.parametrize(
+    ("end", "becomes"),
+    [(None, "unknown"), ("unknown", "unknown"), ("delivered", "delivered"), ("failed", "queued")],
+)
+def test_a_lost_delivery_that_was_on_the_wire_is_in_doubt_when_it_comes_again(
+    store: Store, end: str | None, becomes: str
+) -> None:
+    put(store, "d1")
+    lease = claim(store)["d1"]
+    moves = [an_attempt(lease)]
+    if end:
+        moves.append(an_attempt(lease, Status(end), **ENDS[end]))
+    store.move(moves)
+    store.redis.flushall()
+
+    store.say_again(as_noted(*moves), lease_s=60)
+    put(store, "d1")
+
+    assert bool(claim(store)) == (becomes == "queued")
+    assert status(store, "d1") == becomes
+
+
 def test_an_attempt_that_is_still_on_the_wire_is_put_back_there(store: Store) -> None:
     put(store, "d1")
     lease = claim(store)["d1"]

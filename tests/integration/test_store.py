@@ -791,6 +791,30 @@ def test_a_full_redis_takes_nothing_in_and_lets_everything_else_through(store: S
     }
 
 
+def test_a_full_redis_still_lets_a_campaign_be_made_and_a_pause_be_ended(store: Store) -> None:
+    store.pause("all", reason="person", message="Wait.")
+    put(store, "d1")
+    claim(store)
+    store.redis.config_set("maxmemory", 1)
+
+    assert store.may_create_campaign("key")
+    assert store.may_ask_callkaro("cancel:d1", despite_pause=True).is_granted
+    assert store.resume("all") == 1
+
+
+def test_a_record_that_can_not_be_read_costs_no_other_its_claim(store: Store) -> None:
+    put(store, "d1", "bad", "d2")
+    store.redis.hset("bridge:delivery:bad", "routes_since", "never")
+    store.redis.hset("bridge:delivery:bad", "created_ms", "what?")
+
+    assert claim(store).keys() == {"d1", "d2"}
+
+    assert store.redis.hget("bridge:delivery:bad", "status") == "failed"
+    assert claim(store) == {}
+    page = store.deliveries(Filters(), before=None, limit=10)
+    assert {one.id for one in page.items} == {"d1", "d2"}, "nor its page the others"
+
+
 def test_persistence_is_told_as_it_is(store: Store) -> None:
     kept = store.persistence()
 

@@ -1,8 +1,11 @@
 """The status diagram, against DESIGN's own table."""
 
+import re
+from importlib.resources import files
+
 import pytest
 
-from schemas.delivery import MOVES, SETTLED, Reason, Status, may_come_from
+from schemas.delivery import MOVES, SETTLED, WAITING, Reason, Status, may_come_from
 
 # DESIGN.md, "Status of a delivery, and the only moves", as far as the service makes them itself:
 # from -> to. What a person does (any settled one -> queued) goes another way.
@@ -58,3 +61,19 @@ def test_statuses_and_reasons_are_words_that_stand_in_urls():
     words = [*map(str, Status), *map(str, Reason)]
     assert all(word.replace("_", "").isalpha() and word.islower() for word in words)
     assert len(set(words)) == len(words)
+
+
+def test_the_scripts_know_every_status_and_no_other() -> None:
+    scripts = {one.name: one.read_text("utf-8") for one in (files("bridge") / "scripts").iterdir()}
+    listed = re.search(r"local ALL = \{(.*?)\}", scripts["audit.lua"], re.DOTALL)
+    assert set(re.findall(r"'(\w+)'", listed[1])) == ALL
+    for name in ("audit.lua", "claim.lua"):
+        waiting = re.search(r"local waiting = \{(.*?)\}", scripts[name])
+        assert set(re.findall(r"(\w+) = true", waiting[1])) == {str(one) for one in WAITING}
+    written = {
+        word
+        for text in scripts.values()
+        for word in re.findall(r"'status', '(\w+)'", text)
+        if word not in ("lease", "order", "deliveries", "route")
+    }
+    assert written <= ALL
