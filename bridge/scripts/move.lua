@@ -47,7 +47,7 @@ local function begin_again(m, found)
 end
 
 -- The first acceptance that was stored stays; a second one is in its attempt, and can be found.
-local function keep_call(m, found, key)
+local function keep_call(m, found)
   local sid = m.set and m.set.call_sid
   if not sid or sid == '' then return end
   redis.call('SET', P .. 'call:' .. sid, m.id)
@@ -90,13 +90,106 @@ local function too_late(m, found)
   return nil
 end
 
+local FIELDS = {'status', 'lease', 'order', 'reason', 'timeline', 'source', 'route', 'call_sid', 'past',
+  'held_since_ms', 'word'}
+local function read(key)
+  local found = {}
+  for i, value in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do
+    if value then found[FIELDS[i]] = value end
+  end
+  return found
+end
+
+-- A move that is said again after a restart of Redis: nil if it brings news, else what to answer.
+local function is_known(m, found)
+  if tonumber(found.lease) > m.lease then return 'stale' end
+  if m.to == 'sending' then
+    if not m.from[found.status] and found.status ~= 'held' then return 'refused ' .. found.status end
+    return begin_again(m, found)
+  end
+  if found.status == 'sending' or (m.is_proof and found.status ~= 'delivered') then return nil end
+  return 'known'
+end
+
+-- What every attempt brings, wherever its delivery stands by now.
+local function take_evidence(m, key)
+  if not said_again then
+    if m.took ~= nil then callkaro_took(m.took, m.id, now) end
+    if m.pause then
+      redis.call('HSETNX', P .. 'pauses', 'callkaro', m.pause)
+      is_any_paused = true
+    end
+  end
+  -- Evidence is never thrown away, not even that of a worker that lost its lease.
+  if m.attempt and m.to ~= 'sending' then
+    redis.call('HSET', key, 'attempt:' .. m.attempt.number, m.attempt.record)
+  end
+end
+
+-- Return why the delivery does not go there; nil: it does.
+local function refusal(m, found)
+  local is_stale = m.lease and tonumber(found.lease) ~= m.lease
+  if is_stale and not m.is_proof then return 'stale' end
+  if m.is_proof then
+    local late = too_late(m, found)
+    if late then return late end
+  end
+  if found.status == 'unknown' and found.reason == 'worker_died' and m.attempt and m.to == 'retrying' then
+    -- It surely was not accepted, and that settles it; but nothing leads from unknown to a retry.
+    m.to, m.wait_ms, m.from = 'failed', nil, {unknown = true}
+    m.message = (m.message or '') .. ' That was known too late to try it again by itself.'
+  end
+  if not m.from[found.status] then return 'refused ' .. found.status end
+  if m.to == 'sending' then return forbidden(m, found) end
+  redis.call('ZREM', P .. 'leased', m.id)
+  return nil
+end
+
+local function due_ms(m)
+  -- The campaign may have come since the worker looked, and then nobody would wake it.
+  if m.awaits and redis.call('EXISTS', P .. 'campaign:' .. m.awaits) == 1 then return now end
+  return m.due_ms or (m.wait_ms and now + m.wait_ms)
+end
+
+local function write(m, key, found)
+  local fields = {'status', m.to}  -- one HSET for all: a command each was a third of the work
+  local function set(field, value)
+    fields[#fields + 1] = field
+    fields[#fields + 1] = value
+  end
+  if m.to == 'sending' then set('attempt:' .. m.attempt.number, m.attempt.record) end
+  if m.to == 'held' then set('held_since_ms', whole(now)) end
+  if m.reason then set('reason', m.reason) end
+  if m.message then set('message', m.message) end
+  if m.word then set('word', m.word) end
+  if m.anew then set('past', known_calls(key, found)) end
+  if m.phone then set('phone', m.phone) end
+  for field, value in pairs(m.set or {}) do set(field, value) end
+  local due = due_ms(m)
+  if due then
+    set('next_ms', whole(due))
+    set_due(m.id, m.to, due)
+  end
+  if found.status ~= m.to or found.reason ~= m.reason then
+    set('timeline', noted(found.timeline or '', now, m.to, m.reason))
+  end
+  redis.call('HDEL', key, 'reason', 'message', 'next_ms', 'paused_by')
+  if m.del and #m.del > 0 then redis.call('HDEL', key, unpack(m.del)) end
+  redis.call('HSET', key, unpack(fields))
+end
+
+local function list(m, found)
+  index_status(m.id, found.order, found.status, m.to)
+  if m.phone then redis.call('ZADD', P .. 'deliveries:phone:' .. m.phone, found.order, m.id) end
+  if m.awaits then
+    redis.call('SADD', P .. 'awaiting:' .. m.awaits, m.id)
+    redis.call('EXPIRE', P .. 'awaiting:' .. m.awaits, 86400)  -- it looks again by itself, too
+  end
+end
+
 local function move(m)
   local key = P .. 'delivery:' .. m.id
-  local got = redis.call('HMGET', key, 'status', 'lease', 'order', 'reason', 'timeline', 'source',
-    'route', 'call_sid', 'past', 'held_since_ms', 'word')
-  local found = {status = got[1], lease = got[2], order = got[3], reason = got[4] or nil,
-    timeline = got[5] or '', source = got[6], route = got[7], call_sid = got[8] or nil,
-    past = got[9] or nil, held_since_ms = got[10] or nil, word = got[11] or nil}
+  local found = read(key)
   if not found.status then
     remember_lost(m)
     return 'gone'
@@ -104,83 +197,21 @@ local function move(m)
   -- A client that did not hear our answer says it once more.
   if m.word and found.word == m.word then return 'ok' end
   if m.saw and tonumber(found.lease) ~= m.saw then return 'stale' end
-  local is_proof = m.to == 'delivered' and m.attempt
+  m.is_proof = m.to == 'delivered' and m.attempt
   if said_again then
-    if tonumber(found.lease) > m.lease then return 'stale' end
-    local is_news = found.status == 'sending' or (is_proof and found.status ~= 'delivered')
-    if m.to ~= 'sending' and not is_news then return 'known' end
-  end
-  if m.took ~= nil and not said_again then callkaro_took(m.took, m.id, now) end
-  if m.pause and not said_again then
-    redis.call('HSETNX', P .. 'pauses', 'callkaro', m.pause)
-    is_any_paused = true
-  end
-  if m.attempt and m.to ~= 'sending' then
-    -- Evidence is never thrown away, not even that of a worker that lost its lease.
-    redis.call('HSET', key, 'attempt:' .. m.attempt.number, m.attempt.record)
-  end
-  if said_again and m.to == 'sending' then
-    if not m.from[found.status] and found.status ~= 'held' then return 'refused ' .. found.status end
-    local known = begin_again(m, found)
+    local known = is_known(m, found)
     if known then return known end
-  else
-    local is_stale = m.lease and tonumber(found.lease) ~= m.lease
-    if is_stale and not is_proof then return 'stale' end
-    local late = is_proof and too_late(m, found)
-    if late then return late end
-    if found.status == 'unknown' and found.reason == 'worker_died' and m.attempt
-      and m.to == 'retrying' then
-      -- It surely was not accepted, and that settles it; but nothing leads from unknown to a retry.
-      m.to, m.wait_ms, m.from = 'failed', nil, {unknown = true}
-      m.message = (m.message or '') .. ' That was known too late to try it again by itself.'
-    end
-    if not m.from[found.status] then return 'refused ' .. found.status end
-    if m.to == 'sending' then
-      local why = forbidden(m, found)
-      if why then return why end
-    else
-      redis.call('ZREM', P .. 'leased', m.id)
-    end
   end
+  take_evidence(m, key)
+  local why = not (said_again and m.to == 'sending') and refusal(m, found)
+  if why then return why end
 
-  local write = {'status', m.to}  -- one HSET for all: a command each was a third of the work
-  local function set(field, value)
-    write[#write + 1] = field
-    write[#write + 1] = value
-  end
   if not m.lease then redis.call('HINCRBY', key, 'lease', 1) end
   if not m.lease or m.to == 'delivered' then unset_due(m.id) end
   if found.status == 'held' then count_held(key, found.reason, found.held_since_ms, now) end
-  if m.word then set('word', m.word) end
-  if m.anew then set('past', known_calls(key, found)) end
-  if m.to == 'sending' then set('attempt:' .. m.attempt.number, m.attempt.record) end
-  if m.to == 'delivered' then keep_call(m, found, key) end
-  if m.reason then set('reason', m.reason) end
-  if m.message then set('message', m.message) end
-  for field, value in pairs(m.set or {}) do set(field, value) end
-  if m.to == 'held' then set('held_since_ms', whole(now)) end
-  if m.phone then
-    set('phone', m.phone)
-    redis.call('ZADD', P .. 'deliveries:phone:' .. m.phone, found.order, m.id)
-  end
-  if m.awaits then
-    redis.call('SADD', P .. 'awaiting:' .. m.awaits, m.id)
-    redis.call('EXPIRE', P .. 'awaiting:' .. m.awaits, 86400)  -- it looks again by itself, too
-  end
-  local due = m.due_ms or (m.wait_ms and now + m.wait_ms)
-  -- The campaign may have come since the worker looked, and then nobody would wake it.
-  if m.awaits and redis.call('EXISTS', P .. 'campaign:' .. m.awaits) == 1 then due = now end
-  if due then
-    set('next_ms', whole(due))
-    set_due(m.id, m.to, due)
-  end
-  if found.status ~= m.to or found.reason ~= m.reason then
-    set('timeline', noted(found.timeline, now, m.to, m.reason))
-  end
-  index_status(m.id, found.order, found.status, m.to)
-  redis.call('HDEL', key, 'reason', 'message', 'next_ms', 'paused_by')
-  if m.del and #m.del > 0 then redis.call('HDEL', key, unpack(m.del)) end
-  redis.call('HSET', key, unpack(write))
+  if m.to == 'delivered' then keep_call(m, found) end
+  write(m, key, found)
+  list(m, found)
   if m.to == 'delivered' and m.set and m.set.call_sid then adopt(m.id, m.set.call_sid, now) end
   -- Whoever was to probe CallKaro and came to send nothing leaves the probe to the next.
   if not m.attempt and redis.call('HGET', BREAKER, 'probe') == m.id then
