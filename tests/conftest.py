@@ -153,6 +153,7 @@ def variables_of(url: str) -> dict[str, str]:
     return {
         "CALLKARO_API_KEY": "a-key",
         "CALLKARO_BASE_URL": url,
+        "CALLKARO_WEBHOOK_TOKEN": "a-callback-token",
         "HUBSPOT_ACCESS_TOKEN": "a-token",
         "HUBSPOT_API_URL": url,
         "ZOHO_ACCOUNTS_URL": url,

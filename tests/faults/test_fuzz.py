@@ -28,15 +28,15 @@ def answered(world: World, note: str, *statuses: int) -> int:
     )
 
 
-def test_two_thousand_mutated_requests_do_no_harm(world: World) -> None:
-    assert run(world, seed=SEED, numbers=range(2000)) == []
-    assert world.answers.total() == 2000
-    assert answered(world, "signed", 202) > 300
-    assert answered(world, "signed", 400, 415) > 150
-    assert answered(world, "forge", 401) > 150
-    assert answered(world, "mangle method", 405) > 50
-    assert answered(world, "api", 200) > 30
-    assert answered(world, "callback", 200, 400, 404, 415) > 100
+def test_a_thousand_mutated_requests_do_no_harm(world: World) -> None:
+    assert run(world, seed=SEED, numbers=range(1000)) == []
+    assert world.answers.total() == 1000
+    assert answered(world, "signed", 202) > 150
+    assert answered(world, "signed", 400, 415) > 75
+    assert answered(world, "forge", 401) > 75
+    assert answered(world, "mangle method", 405) > 25
+    assert answered(world, "api", 200) > 15
+    assert answered(world, "callback", 200, 400, 404, 415) > 50
 
 
 def test_a_case_depends_on_its_number_alone(world: World) -> None:

@@ -34,7 +34,7 @@ from schemas.delivery import (
 )
 from schemas.outcome import read_outcome
 
-EXAMPLES = int(os.environ.get("FAULTS_EXAMPLES", "25"))  # `make faults` tries more
+EXAMPLES = int(os.environ.get("FAULTS_EXAMPLES", "10"))  # `make faults` tries more
 IDS = ("d1", "d2", "d3")
 # What a worker may find, and whether CallKaro may have accepted it then.
 ENDS = {
