@@ -92,7 +92,7 @@ class Operations:
                 else f"It is {delivery.status}, and a phone rang, or may have. To have it called "
                 'again, say so: {"call_again": true}, or --call-again on the command line.'
             )
-        return self._made(move, "retry")
+        return self._made(move, "call again" if move.saw is not None else "retry")
 
     def retry_many(
         self, filters: Filters, *, call_again: bool, dry_run: bool, before: int | None = None
@@ -113,7 +113,13 @@ class Operations:
                 break
         if done and not dry_run:
             self._wake()
-        logger.info("operation.retry_many", matched=matched, done=done, dry_run=dry_run)
+        logger.info(
+            "operation.retry_many",
+            matched=matched,
+            done=done,
+            dry_run=dry_run,
+            call_again=call_again,
+        )
         return Bulk(matched=matched, done=done, refused=refused, next_cursor=_cursor(before))
 
     def cancel(self, delivery_id: str) -> Delivery:
@@ -223,7 +229,7 @@ class Operations:
         ends = time.monotonic() + SLICE_S
         while True:
             page = self.store.events(filters, before=before, limit=PAGE)
-            done += sum(self._is_replayed(seen, dry_run=dry_run) for seen in page.items)
+            done += sum(self._replayed_one(seen, dry_run=dry_run) for seen in page.items)
             matched += len(page.items)
             before = int(page.next_cursor) if page.next_cursor else None
             if before is None or matched >= MOST_AT_ONCE or time.monotonic() > ends:
@@ -231,7 +237,7 @@ class Operations:
         logger.info("operation.replay_many", matched=matched, done=done, dry_run=dry_run)
         return Bulk(matched=matched, done=done, refused=matched - done, next_cursor=_cursor(before))
 
-    def _is_replayed(self, seen: SeenEvent, *, dry_run: bool) -> bool:
+    def _replayed_one(self, seen: SeenEvent, *, dry_run: bool) -> bool:
         """Replay one of many; one that was forgotten meanwhile does not cost the others theirs."""
         try:
             return bool(self._replay(seen, dry_run=dry_run).new)
