@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import redis
-from support import ALL_ROUTES, API_TOKEN, SECRETS, Bridge, Valkey, Web
+from support import ALL_ROUTES, API_TOKEN, SECRETS, Bridge, Valkey, Web, variables_of
 
 from bridge import log
 from bridge.app import create_app
@@ -146,22 +146,6 @@ def run_drain() -> RunDrain:
             return Drain(store, settings, callkaro, crms, dice=lambda: dice, **options).run()
 
     return run
-
-
-def variables_of(url: str) -> dict[str, str]:
-    """Return the environment that says where CallKaro and the CRMs are, and who we are there."""
-    return {
-        "CALLKARO_API_KEY": "a-key",
-        "CALLKARO_BASE_URL": url,
-        "CALLKARO_WEBHOOK_TOKEN": "a-callback-token",
-        "HUBSPOT_ACCESS_TOKEN": "a-token",
-        "HUBSPOT_API_URL": url,
-        "ZOHO_ACCOUNTS_URL": url,
-        "ZOHO_CLIENT_ID": "a-client",
-        "ZOHO_CLIENT_SECRET": "its-secret",
-        "ZOHO_REFRESH_TOKEN": "a-refresh-token",
-        "ZOHO_API_URL": url,
-    }
 
 
 @pytest.fixture(scope="session")

@@ -316,6 +316,22 @@ def keys_of(store: Store) -> set[str]:
 # --- a bridge that runs ---------------------------------------------------------------------------
 
 
+def variables_of(url: str) -> dict[str, str]:
+    """Return the environment that says where CallKaro and the CRMs are, and who we are there."""
+    return {
+        "CALLKARO_API_KEY": "a-key",
+        "CALLKARO_BASE_URL": url,
+        "CALLKARO_WEBHOOK_TOKEN": "a-callback-token",
+        "HUBSPOT_ACCESS_TOKEN": "a-token",
+        "HUBSPOT_API_URL": url,
+        "ZOHO_ACCOUNTS_URL": url,
+        "ZOHO_CLIENT_ID": "a-client",
+        "ZOHO_CLIENT_SECRET": "its-secret",
+        "ZOHO_REFRESH_TOKEN": "a-refresh-token",
+        "ZOHO_API_URL": url,
+    }
+
+
 class Bridge:
     """A running bridge: gunicorn and `python -m workers`, as the Procfile starts them.
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import pytest
 import redis
-from conftest import variables_of
 from support import (
     ALL_ROUTES,
     Bridge,
@@ -20,6 +19,7 @@ from support import (
     free_port,
     lead,
     until,
+    variables_of,
 )
 
 from bridge.store import Store
