@@ -33,14 +33,14 @@ local closed_ms = is_open and math.max(tonumber(breaker[2]) - now, 0) or 0
 local function due_ids(limit)
   local fresh = redis.call('ZRANGE', P .. 'due', '-inf', now, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
   local again = redis.call('ZRANGE', P .. 'due:retry', '-inf', now, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
-  local first, second = fresh, again
+  local first, second, of_first, of_second = fresh, again, 'due', 'due:retry'
   if #fresh == 0 or (#again > 0 and tonumber(again[2]) < tonumber(fresh[2])) then
-    first, second = again, fresh
+    first, second, of_first, of_second = again, fresh, 'due:retry', 'due'
   end
   local ids = {}
   for i = 1, 2 * limit, 2 do
-    if first[i] then ids[#ids + 1] = first[i] end
-    if second[i] then ids[#ids + 1] = second[i] end
+    if first[i] then ids[#ids + 1] = {first[i], of_first} end
+    if second[i] then ids[#ids + 1] = {second[i], of_second} end
     if #ids >= limit then break end
   end
   ids[limit + 1] = nil
@@ -74,20 +74,19 @@ end
 local waiting = {queued = true, held = true, retrying = true}
 local claims = {whole(now), closed_ms, 0}
 
-local function claim(id)
+local function claim(id, from)
   local key = P .. 'delivery:' .. id
   local found = redis.call('HMGET', key, 'status', 'order', 'reason', 'held_since_ms', 'event',
     'source', 'route', 'paused_by', 'cancel_ms')
   local status = found[1]
-  unset_due(id)
+  redis.call('ZREM', P .. from, id)
   claims[3] = claims[3] + 1
   local is_cancel = status == 'delivered' and found[9]
   -- Settled meanwhile, or its record is gone: nothing to do, and no longer due.
   if not status or not (waiting[status] or is_cancel) then return end
   if not is_cancel then
     -- CallKaro may have told of its call while we had lost all memory of it.
-    adopt(id, id, now)
-    if not waiting[redis.call('HGET', key, 'status')] then return end
+    if adopt(id, id, now) and not waiting[redis.call('HGET', key, 'status')] then return end
     local scope = pause_of(found[6], found[7])
     if scope then return hold(id, key, found, scope) end
   end
@@ -110,12 +109,12 @@ end
 
 -- What is to be called off at CallKaro waits for no breaker.
 local cancels = redis.call('ZRANGE', P .. 'due:cancel', '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
-for _, id in ipairs(cancels) do claim(id) end
+for _, id in ipairs(cancels) do claim(id, 'due:cancel') end
 if closed_ms > 0 or #cancels >= limit then return claims end
 -- While the breaker is open, one of those that may go is the probe.
-for _, id in ipairs(due_ids(limit - #cancels)) do
+for _, due in ipairs(due_ids(limit - #cancels)) do
   local before = #claims
-  claim(id)
+  claim(due[1], due[2])
   if is_open and #claims > before then break end
 end
 return claims

@@ -126,15 +126,16 @@ local function doubt(id, message, now_ms)
   note(key, now_ms, 'unknown', 'worker_died')
 end
 
--- Give a delivery what came for it before anyone knew that it was meant.
+-- Give a delivery what came for it before anyone knew that it was meant. Returns whether any did.
 local function adopt(id, orphan, now_ms)
   local key = P .. 'orphan:' .. orphan
-  if redis.call('EXISTS', key) == 0 then return end
+  if redis.call('EXISTS', key) == 0 then return false end
   for _, kept in ipairs(redis.call('HVALS', key)) do
     local o = cjson.decode(kept)
     if o.doubt then doubt(id, o.message, now_ms) else take_outcome(id, o, now_ms) end
   end
   redis.call('DEL', key)
+  return true
 end
 
 local function keep_orphan(orphan, field, o)
@@ -164,8 +165,15 @@ local function pause_of(source, route)
   return nil
 end
 
+local has_breaker  -- nil: not looked yet; anything in it, be it open or only counting
+local function is_breaker_kept()
+  if has_breaker == nil then has_breaker = redis.call('EXISTS', BREAKER) == 1 end
+  return has_breaker
+end
+
 -- Return how long the breaker forbids a request by `who`, ms; 0: it may go.
 local function breaker_wait_ms(who, now_ms)
+  if not is_breaker_kept() then return 0 end
   local found = redis.call('HMGET', BREAKER, 'open_ms', 'probe_ms', 'probe')
   if not found[1] or found[3] == who then return 0 end
   return math.max(tonumber(found[2]) - now_ms, 1000)
@@ -173,8 +181,12 @@ end
 
 -- Count how CallKaro took a request by `who`. Only the probe's own failure puts the next one off.
 local function callkaro_took(well, who, now_ms)
-  if redis.call('EXISTS', BREAKER) == 0 and well then return end
-  if well then redis.call('DEL', BREAKER); return end
+  if well then
+    if is_breaker_kept() then redis.call('DEL', BREAKER) end
+    has_breaker = false
+    return
+  end
+  has_breaker = true
   local failures = redis.call('HINCRBY', BREAKER, 'failures', 1)
   local found = redis.call('HMGET', BREAKER, 'open_ms', 'probe', 'probes')
   local probes = tonumber(found[3] or '0')

@@ -207,14 +207,15 @@ local function move(m)
   if why then return why end
 
   if not m.lease then redis.call('HINCRBY', key, 'lease', 1) end
-  if not m.lease or m.to == 'delivered' then unset_due(m.id) end
+  -- What a worker holds stands in no due set; only a person, or proof, comes to what waits.
+  if not m.lease or (m.is_proof and found.status ~= 'sending') then unset_due(m.id) end
   if found.status == 'held' then count_held(key, found.reason, found.held_since_ms, now) end
   if m.to == 'delivered' then keep_call(m, found) end
   write(m, key, found)
   list(m, found)
   if m.to == 'delivered' and m.set and m.set.call_sid then adopt(m.id, m.set.call_sid, now) end
   -- Whoever was to probe CallKaro and came to send nothing leaves the probe to the next.
-  if not m.attempt and redis.call('HGET', BREAKER, 'probe') == m.id then
+  if not m.attempt and is_breaker_kept() and redis.call('HGET', BREAKER, 'probe') == m.id then
     redis.call('HSET', BREAKER, 'probe', '', 'probe_ms', whole(now))
   end
   return 'ok'

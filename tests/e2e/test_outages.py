@@ -99,7 +99,7 @@ def test_a_redis_that_hangs_is_answered_for_in_time_and_a_resend_adds_nothing(
     before = len(own.simulator.state.calls)
     body = lead()
     with redis.Redis.from_url(own.valkey.url) as client:
-        client.execute_command("CLIENT", "PAUSE", "6000", "ALL")
+        client.execute_command("CLIENT", "PAUSE", "5000", "ALL")
         began = time.monotonic()
         answer = own.bridge.post("website", body)
         took_s = time.monotonic() - began
