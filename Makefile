@@ -20,7 +20,7 @@ demo: .venv/.installed  ## Start everything, send samples, and end: 0 only if al
 	@$(PY) -m flask --app bridge demo
 
 test: .venv/.installed-dev  ## Run the tests
-	@$(PY) -m pytest
+	@$(PY) -m pytest --ignore=tests/faults
 
 check: .venv/.installed-dev  ## Run what CI runs: format, lint, types, import rules, tests
 	@echo 'Format …' && $(PY) -m ruff format --check .
@@ -28,6 +28,7 @@ check: .venv/.installed-dev  ## Run what CI runs: format, lint, types, import ru
 	@echo 'Types …' && $(PY) -m mypy
 	@echo 'Import rules …' && $(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint(["--no-logo"])'
 	@echo 'Tests …' && $(MAKE) --no-print-directory test
+	@echo 'Faults and fuzz, in short …' && $(PY) -m pytest tests/faults
 
 faults: .venv/.installed-dev  ## Kill every process at random, 20 rounds, and count what was lost (SEED=7 make faults)
 	@$(PY) -m tests.faults $(if $(SEED),--seed $(SEED))
