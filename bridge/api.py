@@ -128,6 +128,9 @@ def overview(store: Store, settings: Settings, bell: Bell) -> dict[str, Any]:
         warnings.append(
             f"{counts[Status.UNKNOWN]} unknown: a phone may have rung; find out and resolve each"
         )
+    bulk = store.bulk_count()
+    if bulk:
+        warnings.append(f"{bulk} held as bulk, until a person releases or cancels them")
     if not workers:
         warnings.append("no worker is running: nothing is being sent")
     return {
@@ -135,6 +138,8 @@ def overview(store: Store, settings: Settings, bell: Bell) -> dict[str, Any]:
         "events": store.event_counts(),
         "oldest_waiting_s": rounded(store.oldest_waiting_s()),
         "waiting": store.due_count(),
+        "bulk": bulk,
+        "suppressions": store.suppression_count(),
         "next_due_s": rounded(due_s),
         "queue": {"drains_queued": bell.queue.count},
         "workers": [{"name": one.name, "state": one.get_state()} for one in workers],

@@ -12,9 +12,10 @@ from werkzeug.datastructures import MultiDict
 from bridge.body import read_body
 from bridge.errors import BadPayload, BadQuery
 from bridge.records import EventFilters, Filters
+from bridge.store import Store
 from bridge.webhooks import read_all
 from schemas.bodies import DeliveriesBody, EventsBody
-from schemas.delivery import Status
+from schemas.delivery import Reason, Status
 from schemas.event import EventStatus
 from schemas.fields import PhoneError, e164
 
@@ -43,19 +44,38 @@ def read_event_query(args: Args) -> tuple[EventFilters, int | None, int]:
 def read_filters(args: Args, region: str | None) -> Filters:
     """Return which deliveries are meant; region is that of a number without a country."""
     phone = args.get("phone")
-    try:
-        number = e164(phone, region) if phone else None
-    except PhoneError as error:
-        raise BadQuery("phone is no valid number; write it in full, with + as %2B.") from error
     return Filters(
         status=_statuses(args, Status),
+        reason=_reason(args.get("reason")),
         route=args.get("route") or None,
         source=args.get("source") or None,
         subject=args.get("subject") or None,
-        phone=number,
+        phone=read_phone(phone, region) if phone else None,
         since=read_instant(args, "since"),
         until=read_instant(args, "until"),
     )
+
+
+def read_phone(text: str, region: str | None) -> str:
+    """Return a number in E.164; region is that of one without a country. Raises BadQuery."""
+    try:
+        # A + in a query string arrives as a space unless it was encoded.
+        return e164(f"+{text.strip()}" if text.startswith(" ") else text, region)
+    except PhoneError as error:
+        raise BadQuery("phone is no valid number; write it in full, with + as %2B.") from error
+
+
+def read_key(text: str, region: str | None, store: Store) -> str:
+    """Return the keyed hash of a number, or the one that a list has shown. Raises BadQuery."""
+    if re.fullmatch(r"[0-9a-f]{24}", text):
+        return text
+    return store.phone_key(read_phone(text, region))
+
+
+def read_page(args: Args) -> tuple[int | None, int]:
+    """Return the cursor and the limit of a list without filters. Raises BadQuery."""
+    _refuse_unknown(args, {"cursor", "limit"})
+    return read_cursor(args.get("cursor")), read_limit(args.get("limit"))
 
 
 def read_event_filters(args: Args) -> EventFilters:
@@ -122,7 +142,7 @@ def read_bulk(request: Request, schema: Schema) -> tuple[Args, dict[str, Any]]:
     if twice := body.keys() & request.args.keys():
         raise BadQuery(f"Given twice, in the query string and in the body: {_listed(twice)}.")
     said = _loaded(schema, {**body, **_from_query(request)})
-    options = {name: said.pop(name) for name in list(said) if isinstance(said[name], bool)}
+    options = {name: said.pop(name) for name in list(said) if isinstance(said[name], bool | int)}
     args: Args = MultiDict(said)
     if empty := [name for name, value in args.items(multi=True) if not value.strip(", \t\n")]:
         raise BadQuery(f"Empty: {_listed(empty)}.")
@@ -175,6 +195,12 @@ def _statuses(args: Args, known: Iterable[str]) -> tuple[str, ...]:
     if wrong := set(statuses) - set(known):
         raise BadQuery(f"Unknown status: {_listed(wrong)}.")
     return tuple(dict.fromkeys(statuses))  # one that is named twice is listed once
+
+
+def _reason(word: str | None) -> str | None:
+    if word and word not in set(Reason):
+        raise BadQuery(f"Unknown reason: {word}.")
+    return word or None
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ import orjson
 from bridge import log
 from bridge.body import read_body
 from bridge.errors import RequestError, StoreUnavailable, TooLarge, UnknownSource
+from bridge.people import wish_of
 from bridge.queue import Bell
 from bridge.records import Accepted, NewDelivery
 from bridge.settings import Settings
@@ -51,7 +52,10 @@ class Intake:
         content = self.authentic(source, secrets, request, now)
         events = self.events(source, request, content, now)
         matched = [(event, deliveries_of(event, self.settings.routes)) for event in events]
-        rung, accepted = self.store.accept(matched, routes=self.settings.routes.digest)
+        wishes = {event.id: wish_of(event, source, self.store) for event in events}
+        rung, accepted = self.store.accept(
+            matched, routes=self.settings.routes.digest, wishes=wishes
+        )
         if rung:
             self.wake()
         return accepted
@@ -134,9 +138,19 @@ def deliveries_of(event: Event, routes: Routes) -> list[NewDelivery]:
             route=route.name,
             to=route.to,
             wait_s=route.delay_s,
+            bulk=_bulk(event, route, routes),
+            flood=route.flood,
         )
         for route in matching(event, routes)
     ]
+
+
+def _bulk(event: Event, route: Route, routes: Routes) -> str | None:
+    """Return why a call waits until a person releases it: its CRM says that an import made it."""
+    is_import = routes.sources[event.source].kind.is_import
+    if route.to != "call" or is_import is None or not is_import(event.data):
+        return None
+    return "The CRM marks it as part of an import. Release or cancel them."
 
 
 def matching(event: Event, routes: Routes) -> Iterator[Route]:

@@ -5,9 +5,13 @@ is fenced off by it, or the person is told that it has moved on. The API and the
 pass on what is said here.
 """
 
+import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -15,6 +19,7 @@ import orjson
 from bridge import log
 from bridge.errors import BadQuery, Conflict, NotFound, StoreUnavailable
 from bridge.intake import deliveries_of
+from bridge.people import called_off, dropping
 from bridge.queue import Bell
 from bridge.records import EventFilters, Filters, Move, NewDelivery, SeenEvent
 from bridge.settings import Settings
@@ -29,7 +34,7 @@ from schemas.delivery import (
     may_have_rung,
     retried,
 )
-from schemas.event import Event, EventStatus
+from schemas.event import CALL_ME, Event, EventStatus, derive_id
 from schemas.source import Incoming, Source
 
 logger = log.get(__name__)
@@ -99,28 +104,64 @@ class Operations:
     ) -> Bulk:
         """Retry every delivery that fits; without a status among the filters: the failed ones."""
         filters = filters if filters.status else replace(filters, status=(Status.FAILED,))
+        move = partial(self._retry, call_again=call_again)
+        done = self._move_many(filters, move, dry_run=dry_run, before=before)
+        _log_many("retry", done, dry_run=dry_run, call_again=call_again)
+        return done
+
+    def release_many(
+        self,
+        filters: Filters,
+        *,
+        dry_run: bool,
+        most: int | None = None,
+        before: int | None = None,
+    ) -> Bulk:
+        """Let go what is held as bulk and fits, the newest first; most: so many; None: all."""
+        filters = replace(filters, status=(Status.HELD,), reason=Reason.BULK)
+        done = self._move_many(filters, _released, dry_run=dry_run, before=before, most=most)
+        _log_many("release", done, dry_run=dry_run)
+        return done
+
+    def cancel_many(self, filters: Filters, *, dry_run: bool, before: int | None = None) -> Bulk:
+        """Call off every delivery that fits; without a status among the filters: what waits."""
+        waiting = tuple(sorted(WAITING))
+        filters = filters if filters.status else replace(filters, status=waiting)
+        done = self._move_many(filters, self._cancel, dry_run=dry_run, before=before)
+        _log_many("cancel", done, dry_run=dry_run)
+        return done
+
+    def _move_many(
+        self,
+        filters: Filters,
+        move_of: Callable[[Delivery], Move | None],
+        *,
+        dry_run: bool,
+        before: int | None,
+        most: int | None = None,
+    ) -> Bulk:
+        """Move every delivery that fits as move_of says; None of it: that can't be done to it.
+
+        The caller goes on from next_cursor, but for where `most` has been reached.
+        """
         matched = done = refused = 0
         ends = time.monotonic() + SLICE_S
         while True:
-            page = self.store.deliveries(filters, before=before, limit=PAGE)
-            moves = [self._retry(one, call_again=call_again) for one in page.items]
+            limit = PAGE if most is None else min(PAGE, most - done)
+            page = self.store.deliveries(filters, before=before, limit=limit)
+            moves = [move_of(one) for one in page.items]
             wanted = [move for move in moves if move is not None]
             made = len(wanted) if dry_run else self.store.move(wanted).count("ok")
             matched, done = matched + len(moves), done + made
             refused += len(moves) - made
             before = int(page.next_cursor) if page.next_cursor else None
-            if before is None or matched >= MOST_AT_ONCE or time.monotonic() > ends:
+            is_enough = most is not None and done >= most
+            if before is None or is_enough or matched >= MOST_AT_ONCE or time.monotonic() > ends:
                 break
         if done and not dry_run:
-            self._wake()
-        logger.info(
-            "operation.retry_many",
-            matched=matched,
-            done=done,
-            dry_run=dry_run,
-            call_again=call_again,
-        )
-        return Bulk(matched=matched, done=done, refused=refused, next_cursor=_cursor(before))
+            self.wake()
+        cursor = None if is_enough else _cursor(before)
+        return Bulk(matched=matched, done=done, refused=refused, next_cursor=cursor)
 
     def cancel(self, delivery_id: str) -> Delivery:
         """Call a delivery off. Returns it as it then stands.
@@ -131,29 +172,22 @@ class Operations:
         delivery = self._delivery(delivery_id)
         if delivery.cancel_asked_at is not None:
             return delivery  # CallKaro is being asked already
+        move = self._cancel(delivery)
+        if move is None:
+            raise Conflict(_too_late(delivery))
+        return self._made(move, "cancel")
+
+    def _cancel(self, delivery: Delivery) -> Move | None:
+        """Return the move that calls a delivery off; None: it is too late for that."""
         now = datetime.now(UTC)
         local = now.astimezone(ZoneInfo(self.settings.callkaro_timezone)).strftime(LOCAL_TIME)
-        how = may_cancel(delivery, local)
-        if how is None:
-            raise Conflict(_too_late(delivery))
-        if how == "now":
-            move = Move(
-                id=delivery.id,
-                to=Status.CANCELLED,
-                come_from=frozenset({delivery.status}),
-                reason=Reason.BY_PERSON,
-                message="A person called it off.",
-            )
-        else:
-            move = Move(
-                id=delivery.id,
-                to=Status.DELIVERED,
-                come_from=frozenset({Status.DELIVERED}),
-                message="CallKaro is being asked to drop the scheduled call.",
-                fields={**_unasked(), "cancel_ms": int(now.timestamp() * 1000)},
-                wait_s=0,
-            )
-        return self._made(move, "cancel")
+        match may_cancel(delivery, local):
+            case None:
+                return None
+            case "now":
+                return called_off(delivery, Reason.BY_PERSON, "A person called it off.")
+            case "at_callkaro":
+                return None if delivery.cancel_asked_at else dropping(delivery, Reason.BY_PERSON)
 
     def resolve(self, delivery_id: str, status: Status) -> Delivery:
         """Settle an `unknown` delivery as a person found it: `delivered` or `failed`.
@@ -190,8 +224,14 @@ class Operations:
             saw=delivery.lease if may_have_rung(delivery) else None,
             anew=is_over,
             reason=Reason.BY_PERSON,
-            message="A person asked for it to be tried now.",
-            fields={**ANEW, "spent": 0} if is_over else {},
+            message="A person asked for it to be called again."
+            if call_again
+            else "A person asked for it to be tried now.",
+            fields={
+                **({**ANEW, "spent": 0, "call_again": None} if is_over else {}),
+                # It overrides again_after and the cap of its number, and stays on record.
+                **({"call_again": 1} if call_again else {}),
+            },
             wait_s=0,
         )
 
@@ -200,7 +240,7 @@ class Operations:
         if answer != "ok":
             raise Conflict(f"It has just moved on ({answer}). Look again, and decide anew.")
         if move.wait_s is not None:
-            self._wake()
+            self.wake()
         logger.info("operation.done", operation=what, delivery=move.id, status=move.to)
         return self._delivery(move.id)
 
@@ -234,8 +274,11 @@ class Operations:
             before = int(page.next_cursor) if page.next_cursor else None
             if before is None or matched >= MOST_AT_ONCE or time.monotonic() > ends:
                 break
-        logger.info("operation.replay_many", matched=matched, done=done, dry_run=dry_run)
-        return Bulk(matched=matched, done=done, refused=matched - done, next_cursor=_cursor(before))
+        replayed = Bulk(
+            matched=matched, done=done, refused=matched - done, next_cursor=_cursor(before)
+        )
+        _log_many("replay", replayed, dry_run=dry_run)
+        return replayed
 
     def _replayed_one(self, seen: SeenEvent, *, dry_run: bool) -> bool:
         """Replay one of many; one that was forgotten meanwhile does not cost the others theirs."""
@@ -320,13 +363,45 @@ class Operations:
         released = self.store.resume(scope)
         if released is None:
             raise NotFound("Nothing is paused under that name.")
-        self._wake()
+        self.wake()
         logger.info("operation.resume", scope=scope, released=released)
         return released
 
+    # --- a test call --------------------------------------------------------------------------
+
+    def call_me(self, route_name: str, number: str, record: Any) -> Delivery:
+        """Make one test call by a route to a number (E.164) that a person named.
+
+        It is an event of its own, with record in the place of the CRM's. Neither the route's
+        match, when and consent nor again_after are asked; the other guards are. Raises NotFound.
+        """
+        route = self.settings.routes.named(route_name)
+        if route is None or route.to != "call":
+            raise NotFound("There is no route of that name that calls.")
+        now, event_id = datetime.now(UTC), secrets.token_hex(13)
+        event = Event(
+            id=event_id,
+            source=route.source,
+            source_event_id=f"call-me-{event_id}",
+            fingerprint=event_id,
+            remember_s=self.settings.dedupe_days * 86_400,
+            type=CALL_ME,
+            subject=None,
+            time=now,
+            received_at=now,
+            data={"to_number": number, "record": record},
+        )
+        delivery_id = derive_id("delivery", event_id, route.name)
+        made = NewDelivery(id=delivery_id, route=route.name, to="call", wait_s=0)
+        is_rung, _ = self.store.accept([(event, [made])], routes=self.settings.routes.digest)
+        if is_rung:
+            self._ask_for_drain()
+        logger.info("operation.call_me", delivery=delivery_id)
+        return self._delivery(delivery_id)
+
     # --- within -------------------------------------------------------------------------------
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """Ring, and ask for a drain; the worker's tick does, too."""
         try:
             if not self.store.ring():
@@ -343,8 +418,19 @@ class Operations:
             logger.warning("bell.lost")
 
 
-def _unasked() -> dict[str, str | int | None]:
-    return dict.fromkeys(("asked", "asked_for", "asked_since_ms"))
+def _released(delivery: Delivery) -> Move:
+    return Move(
+        id=delivery.id,
+        to=Status.QUEUED,
+        come_from=frozenset({Status.HELD}),
+        reason=Reason.BY_PERSON,
+        message="A person released it.",
+        wait_s=0,
+    )
+
+
+def _log_many(what: str, done: Bulk, **said: bool) -> None:
+    logger.info("operation.many", operation=what, matched=done.matched, done=done.done, **said)
 
 
 def _too_late(delivery: Delivery) -> str:

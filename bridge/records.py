@@ -6,9 +6,9 @@ so that an older release can read what a newer one wrote.
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -17,9 +17,11 @@ from schemas.delivery import Change, Delivery, DeliveryRef, Reason, Status, may_
 from schemas.event import Event, EventStatus
 from schemas.outcome import Outcome
 from schemas.outcome import read_record as read_outcome_record
+from schemas.route import Flood
 
 logger = log.get(__name__)
 
+ERASED = "The person in it was erased."
 UNREADABLE = (KeyError, ValueError, TypeError)  # what reading a broken record may raise
 
 # The status diagram as move.lua reads it: {to: {from: true}}.
@@ -28,12 +30,103 @@ MAY_COME_FROM = {to: {str(status): True for status in may_come_from(to)} for to 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewDelivery:
-    """A delivery to be made of an event that is being taken in; wait_s is the route's delay."""
+    """A delivery to be made of an event that is being taken in; wait_s is the route's delay.
+
+    bulk says why it is held until a person releases it; None: it is not, unless more than
+    flood.over were made for its route within flood.within_s.
+    """
 
     id: str
     route: str
     to: str
     wait_s: int
+    bulk: str | None = None
+    flood: Flood | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Errand:
+    """What is to be done for an event or a person besides deliveries; doing it twice does no harm.
+
+    what: `opt_out` and `erase` name an event, `call_off` and `erase` a keyed hash of a number (and
+    `erase` the number itself, until it is done). state is where one that takes long has got to.
+    """
+
+    id: str
+    what: Literal["opt_out", "call_off", "erase"]
+    event_id: str | None = None
+    key: str | None = None
+    number: str | None = None
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suppression:
+    """Who is not to be called, known by the keyed hash of a number or of a CRM's record.
+
+    number None: it is a record's, or the person was erased. reason: by_person, by_crm, by_callkaro
+    or erased. source: whose event it was; None: no CRM's. person is the keyed hash of the record
+    whose opt-out it was; it goes with the number's.
+    """
+
+    key: str
+    reason: str
+    since: datetime
+    message: str = ""
+    number: str | None = None
+    source: str | None = None
+    person: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """What an event wants besides deliveries: an errand; and its person is suppressed at once."""
+
+    errand: Errand
+    person: Suppression | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SuppressionPage:
+    """A page of suppressions, newest first; next_cursor None: there is no more."""
+
+    items: tuple[Suppression, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Guard:
+    """What a call asks of its number's history in the very step that permits it.
+
+    phone is the keyed hash of the number, person that of the CRM's record. again_s 0: it may be
+    called again at any time; number_cap and day_cap 0: no cap. day is that of the call, in
+    CALLKARO_TIMEZONE, and rings_at its time.
+    """
+
+    phone: str
+    person: str | None
+    again_s: int
+    number_cap: int
+    day_cap: int
+    day: str
+    rings_at: datetime
+
+    def as_record(self) -> dict[str, Any]:
+        """Return it as move.lua reads it."""
+        at_ms = int(self.rings_at.timestamp() * 1000)
+        # Left out, not null: Lua takes JSON's null for true.
+        person = {"person": self.person} if self.person else {}
+        return {
+            "phone": self.phone,
+            **person,
+            "again_ms": self.again_s * 1000,
+            "number_cap": self.number_cap,
+            "day_cap": self.day_cap,
+            "day": self.day,
+            "at_ms": at_ms,
+            # Two days: the caps of a day outlive it in every zone.
+            "keep_until_ms": at_ms + max(self.again_s, 2 * 86_400) * 1000,
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,7 +206,9 @@ class Move:
     settled, or a person's to move. attempt is (number, record). needs_s is how much of the lease
     a `sending` wants left. fields are written beside the status; one that is None is removed.
     took: whether CallKaro took the attempt well, for the breaker; None: that says nothing of it.
-    pause: why the destination is paused from now on.
+    pause: why the destination is paused from now on. guard: what the history must permit.
+    keeps_number: it is tried again although a phone may have rung. spread_s: it is looked at so
+    much later than due_at, which is what people are told.
     """
 
     id: str
@@ -133,6 +228,9 @@ class Move:
     awaits: str | None = None
     took: bool | None = None
     pause: Mapping[str, Any] | None = None
+    guard: Guard | None = None
+    keeps_number: bool = False
+    spread_s: float = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,6 +274,7 @@ class Filters:
     """What to list; every one that is set must fit. phone is in E.164; since and until are UTC."""
 
     status: tuple[str, ...] = ()
+    reason: str | None = None
     route: str | None = None
     source: str | None = None
     subject: str | None = None
@@ -215,7 +314,9 @@ class Persistence:
 # --- how they are written, and read ---------------------------------------------------------
 
 
-def described(event: Event, deliveries: Sequence[NewDelivery]) -> dict[str, Any]:
+def described(
+    event: Event, deliveries: Sequence[NewDelivery], wish: Wish | None = None
+) -> dict[str, Any]:
     """Return what accept.lua is told of an event and its deliveries."""
     if event.problem:
         status = EventStatus.UNREADABLE
@@ -228,27 +329,55 @@ def described(event: Event, deliveries: Sequence[NewDelivery]) -> dict[str, Any]
         "status": status,
         "source": event.source,
         "subject": event.subject or "",
-        "deliveries": [
-            {"id": d.id, "route": d.route, "to": d.to, "wait_ms": d.wait_s * 1000}
-            for d in deliveries
-        ],
+        "deliveries": [_new(delivery) for delivery in deliveries],
+        **(_wished(wish) if wish else {}),
     }
+
+
+def _wished(wish: Wish) -> dict[str, Any]:
+    wished: dict[str, Any] = {
+        "errand": {"id": wish.errand.id, "record": errand_record(wish.errand)}
+    }
+    if wish.person:
+        wished["person"] = {"key": wish.person.key, "record": suppression_record(wish.person)}
+    return wished
+
+
+def _new(delivery: NewDelivery) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "id": delivery.id,
+        "route": delivery.route,
+        "to": delivery.to,
+        "wait_ms": delivery.wait_s * 1000,
+    }
+    if delivery.bulk:
+        described["bulk"] = delivery.bulk
+    if flood := delivery.flood:
+        described["flood"] = {
+            "over": flood.over,
+            "within_ms": flood.within_s * 1000,
+            "message": f"More than {flood.over} matched the route within {flood.within_s} s. "
+            "Release or cancel them.",
+        }
+    return described
 
 
 def accepted(
     event: Event, deliveries: Sequence[NewDelivery], answer: Any, status: EventStatus
 ) -> Accepted:
     """Return what accept.lua's answer says; status is what a new event was stored with."""
-    if answer == 0:
+    first, *rest = answer
+    if not first:
         return Accepted(
             event_id=event.id,
             status=status,
             duplicate=False,
             deliveries=tuple(
-                DeliveryRef(id=d.id, route=d.route, status=Status.QUEUED) for d in deliveries
+                DeliveryRef(id=d.id, route=d.route, status=status)
+                for d, status in zip(deliveries, rest, strict=True)
             ),
         )
-    first, first_status, *flat = answer
+    first_status, *flat = rest
     return Accepted(
         event_id=first,
         status=EventStatus(first_status),
@@ -295,6 +424,65 @@ def read_event(record: str) -> Event:
         hydrate=kept["hydrate"],
         problem=kept["problem"],
         data=kept["data"],
+    )
+
+
+def erased(event: Event) -> Event:
+    """Return an event without its person: nothing can be made of it any more."""
+    return replace(event, source_event_id="", subject=None, hydrate=None, data=None, problem=ERASED)
+
+
+def errand_record(errand: Errand) -> str:
+    """Return an errand as JSON."""
+    return orjson.dumps(
+        {
+            "what": errand.what,
+            "event_id": errand.event_id,
+            "key": errand.key,
+            "number": errand.number,
+            "state": errand.state,
+        }
+    ).decode()
+
+
+def read_errand(errand_id: str, record: str) -> Errand:
+    """Return the errand that errand_record() wrote."""
+    kept = orjson.loads(record)
+    return Errand(
+        id=errand_id,
+        what=kept["what"],
+        event_id=kept.get("event_id"),
+        key=kept.get("key"),
+        number=kept.get("number"),
+        state=kept.get("state") or {},
+    )
+
+
+def suppression_record(suppression: Suppression) -> str:
+    """Return a suppression as JSON."""
+    return orjson.dumps(
+        {
+            "reason": suppression.reason,
+            "since": suppression.since,
+            "message": suppression.message,
+            "number": suppression.number,
+            "source": suppression.source,
+            "person": suppression.person,
+        }
+    ).decode()
+
+
+def read_suppression(key: str, record: str) -> Suppression:
+    """Return the suppression that suppression_record() wrote."""
+    kept = orjson.loads(record)
+    return Suppression(
+        key=key,
+        reason=kept["reason"],
+        since=datetime.fromisoformat(kept["since"]),
+        message=kept.get("message", ""),
+        number=kept.get("number"),
+        source=kept.get("source"),
+        person=kept.get("person"),
     )
 
 
@@ -356,6 +544,10 @@ def read_delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
         ),
         cancel_asked_at=at(kept["cancel_ms"]) if "cancel_ms" in kept else None,
         past=tuple(kept.get("past", "").splitlines()),
+        call_again="call_again" in kept,
+        cancel_reason=kept.get("cancel_reason"),
+        consent=orjson.loads(kept["consent"]) if "consent" in kept else None,
+        erased_at=at(kept["erased_ms"]) if "erased_ms" in kept else None,
         call_sid=kept.get("call_sid"),
         batch_id=kept.get("batch_id"),
         timeline=tuple(_changes(kept.get("timeline", ""))),
@@ -378,6 +570,7 @@ def fits(delivery: Delivery, filters: Filters, phone: str | None) -> bool:
     """Say whether a delivery passes every filter that is set; phone is the keyed hash of one."""
     return (
         (not filters.status or delivery.status in filters.status)
+        and filters.reason in (None, delivery.reason)
         and filters.route in (None, delivery.route)
         and filters.source in (None, delivery.source)
         and filters.subject in (None, delivery.subject)
@@ -434,4 +627,10 @@ def written(move: Move) -> dict[str, Any]:
         written["phone"] = move.phone
     if move.awaits:
         written["awaits"] = move.awaits
+    if move.guard:
+        written["guard"] = move.guard.as_record()
+    if move.keeps_number:
+        written["keeps_number"] = True
+    if move.spread_s:
+        written["spread_ms"] = int(move.spread_s * 1000)
     return written

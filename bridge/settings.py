@@ -4,7 +4,7 @@ Each can also be given as NAME_FILE, a file that holds the value. Secrets may ho
 values, with commas between them, for rotation. All that is missing or wrong is named at once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -18,9 +18,11 @@ from marshmallow import ValidationError
 from bridge.errors import SettingsError
 from bridge.verify import check_secret
 from schemas.crm import kinds
+from schemas.expression import Expression, ExpressionError
 from schemas.fields import PhoneError, e164
 from schemas.hours import Window, parse_window
-from schemas.route import Routes, RoutesError, load_routes
+from schemas.route import Routes
+from schemas.routes_toml import RoutesError, load_routes
 from schemas.source import BearerLogin, RefreshLogin, Source
 
 MAX_BODY_BYTES = (
@@ -41,7 +43,9 @@ class Settings:
 
     secrets and variables are by source: its webhook secrets, and its other environment
     variables by suffix (`{"hubspot": {"ACCESS_TOKEN": …}}`). max_rate 0: no cap. calling_hours
-    is the outer limit in the callee's own zone. allow_numbers None: anyone may be called.
+    is the outer limit in the callee's own zone. max_per_number: calls a day to one number over all
+    routes; 0: no cap. suppress_when tells, over an outcome, that its number is not to be called
+    again. allow_numbers None: anyone may be called.
     public_url None: the address is what the request says, through proxy_hops trusted proxies.
     """
 
@@ -60,6 +64,8 @@ class Settings:
     worker_threads: int = 64
     default_region: str | None = "IN"
     calling_hours: Window = HOURS
+    max_per_number: int = 0
+    suppress_when: Expression | None = None
     dry_run: bool = False
     allow_numbers: frozenset[str] | None = field(default=None, repr=False)
     retention_days: int = 30
@@ -94,6 +100,8 @@ class Settings:
             "worker_threads": reader.whole("WORKER_THREADS", 64, low=1, high=512),
             "default_region": reader.text("DEFAULT_REGION", "IN", parse=_region),
             "calling_hours": reader.text("CALLING_HOURS", "09:00-21:00", parse=parse_window),
+            "max_per_number": reader.whole("MAX_PER_NUMBER_PER_DAY", 0, low=0, high=1000),
+            "suppress_when": reader.text("SUPPRESS_WHEN", None, parse=_expression),
             "dry_run": reader.flag("DRY_RUN"),
             "allow_numbers": reader.text("ALLOW_NUMBERS", None, parse=_numbers),
             "retention_days": retention_days,
@@ -103,6 +111,10 @@ class Settings:
         sources = routes.sources.values() if routes else ()
         settings["secrets"] = {source.name: reader.source_secrets(source) for source in sources}
         settings["variables"] = {source.name: reader.source_variables(source) for source in sources}
+        if routes:
+            if settings["default_region"] is None and not reader.has_told_of("DEFAULT_REGION"):
+                reader.problems += _countryless(routes)
+            reader.problems += _hourless(routes, settings["calling_hours"])
         if settings["dedupe_days"] < settings["retention_days"]:
             reader.problems.append("DEDUPE_DAYS: must not be less than RETENTION_DAYS")
         if reader.problems:
@@ -116,15 +128,6 @@ class Settings:
             "WEBHOOK_SECRET is not set: its URL answers 404"
             for name in sorted({route.source for route in self.routes.routes})
             if not self.secrets.get(name)
-        ]
-        found += [
-            f"route {route.name!r} has no match, so it calls for every contact of an import too; "
-            "match = \"changeSource != 'IMPORT'\" keeps them out"
-            for route in self.routes.routes
-            if self.routes.sources[route.source].kind.marks_imports
-            and route.to == "call"
-            and route.match is None
-            and route.event != self.routes.sources[route.source].kind.default_type
         ]
         if not self.routes.routes:
             found.append("there is no [[route]]: every event will be kept as unrouted")
@@ -184,6 +187,10 @@ class _Reader:
         except (EnvError, ValueError) as error:
             self.problems.append(f"{name}: {_plain(error)}")
             return None
+
+    def has_told_of(self, name: str) -> bool:
+        """Say whether a variable was found to be wrong."""
+        return any(problem.startswith(f"{name}: ") for problem in self.problems)
 
     def required(self, name: str) -> Any:
         """Return a variable that must be set, or "" where it is not needed this time."""
@@ -259,8 +266,12 @@ class _Reader:
         text = self.text("ROUTES_TOML", None)
         file = "ROUTES_TOML" if text else self.text("ROUTES_FILE", "routes.toml") or ""
         try:
+            beside = Path(file).parent if not text else Path()
             return load_routes(
-                text or Path(file).read_text(encoding="utf-8-sig"), file=file, kinds=kinds()
+                text or Path(file).read_text(encoding="utf-8-sig"),
+                file=file,
+                kinds=kinds(),
+                read=lambda name: (beside / name).read_text(encoding="utf-8-sig"),
             )
         except RoutesError as error:
             self.problems += error.problems
@@ -292,6 +303,30 @@ class _Reader:
             if value is not None:
                 found[variable.suffix] = value
         return found
+
+
+def _countryless(routes: Routes) -> Iterator[str]:
+    """Yield the routes that could call nobody for want of a country, a sentence each."""
+    for route in routes.routes:
+        if route.to == "call" and route.countries is None:
+            yield (
+                f"route {route.name!r}: countries: DEFAULT_REGION is none, so the route must name "
+                'the countries that it calls, such as ["IN"], or "any"'
+            )
+
+
+def _hourless(routes: Routes, outer: Window | None) -> Iterator[str]:
+    """Yield the routes whose hours are never open; outer None: it could not be read."""
+    for route in routes.routes:
+        hours = route.hours
+        if hours is None or outer is None or outer.always or hours.timezone is not None:
+            continue
+        window = hours.hours.window
+        if max(window.start_min, outer.start_min) >= min(window.end_min, outer.end_min):
+            yield (
+                f"route {route.name!r}: hours: {window} has nothing in common with CALLING_HOURS "
+                f"({outer})"
+            )
 
 
 def _several(raw: str) -> tuple[str, ...]:
@@ -343,6 +378,13 @@ def _region(code: str) -> str | None:
     if code.upper() not in phonenumbers.SUPPORTED_REGIONS:
         raise ValueError("must be a country's two letters, such as IN (GB for Britain)")
     return code.upper()
+
+
+def _expression(text: str) -> Expression:
+    try:
+        return Expression.of(text)
+    except ExpressionError as error:
+        raise ValueError(f"is no JMESPath expression: {error}") from None
 
 
 def _numbers(raw: str) -> frozenset[str]:

@@ -14,13 +14,14 @@ from bridge import log
 from bridge.body import read_body
 from bridge.errors import BadPayload, NotFound, RequestError, StoreUnavailable, TooLarge
 from bridge.intake import Intake
+from bridge.people import People
 from bridge.records import Accepted
 from bridge.settings import MAX_BODY_BYTES, Settings
 from bridge.store import Store
 from bridge.verify import is_one_of
 from schemas.delivery import DeliveryRef
 from schemas.event import EventStatus
-from schemas.outcome import read_outcome
+from schemas.outcome import Outcome, asks_to_stop, number_of, read_outcome
 from schemas.source import Headers, Incoming
 
 logger = log.get(__name__)
@@ -85,6 +86,8 @@ def keep_outcome(store: Store, settings: Settings, body: bytes) -> str:
     if outcome is None:
         logger.info("outcome.ignored")
         return "ignored"
+    if asks_to_stop(outcome, settings.suppress_when):
+        suppress_called(store, outcome, number_of(content, outcome))
     became, delivery_id = store.keep_outcome(outcome)
     logger.info(
         "outcome.received",
@@ -94,6 +97,18 @@ def keep_outcome(store: Store, settings: Settings, body: bytes) -> str:
         final=outcome.is_final,
     )
     return became
+
+
+def suppress_called(store: Store, outcome: Outcome, said: str | None) -> None:
+    """Have the number of a call not called again: our own word for it, else what CallKaro said."""
+    delivery = store.delivery(outcome.delivery_id) if outcome.delivery_id else None
+    request_body = delivery.request if delivery else None
+    number = request_body.get("to_number", said) if request_body else said
+    if number is None:
+        logger.warning("outcome.without_number", delivery=outcome.delivery_id)
+        return
+    message = str(outcome.hangup_reason or outcome.result)
+    People(store=store).suppress(number, reason="by_callkaro", message=message)
 
 
 def incoming(request: Request, public_url: str | None) -> Incoming:

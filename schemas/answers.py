@@ -122,6 +122,9 @@ class DeliveryAnswer(DeliveryBrief):
     request = Masked()
     attempts = fields.List(fields.Nested(AttemptAnswer))
     cancel_asked_at = UtcTime()
+    call_again = fields.Boolean()
+    consent = MaskedWords()
+    erased_at = UtcTime()
     outcomes = fields.List(fields.Nested(OutcomeAnswer))
     timeline = fields.List(fields.Nested(ChangeAnswer))
 
@@ -161,6 +164,36 @@ class CampaignAnswer(Schema):
     agent_id = fields.String(allow_none=True, dump_default=None)
     batch_id = fields.String()
     created_at = fields.String()
+
+
+class SuppressionAnswer(Schema):
+    """Who is not to be called. phone null: a CRM's record, or a person who was erased.
+
+    id is the keyed hash that it is known by; it takes the place of the phone in a DELETE.
+    """
+
+    id = fields.String(attribute="key")
+    phone = Masked(attribute="number")
+    reason = fields.String()
+    message = MaskedText()
+    source = fields.String(allow_none=True)
+    since = UtcTime()
+
+
+class CalledOffAnswer(Schema):
+    """What became of what was planned: cancelled here, to be dropped by CallKaro, on the wire."""
+
+    cancelled = fields.Integer()
+    dropping = fields.Integer()
+    on_the_wire = fields.Integer()
+
+
+class ErasedAnswer(Schema):
+    """How far an erasure got; done false: a worker goes on with it."""
+
+    deliveries = fields.Integer()
+    events = fields.Integer()
+    done = fields.Boolean(attribute="is_done")
 
 
 class PauseAnswer(Schema):

@@ -5,6 +5,10 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from schemas.delivery import Reason
+
+MOST_NUMBERS = 1000  # in one request
+
 
 class Yes(fields.Field[bool]):
     """true or false and nothing else: "false" as text must not mean yes."""
@@ -59,6 +63,33 @@ class PauseBody(Schema):
     message = fields.String(load_default="", validate=validate.Length(max=500))
 
 
+class SuppressBody(Schema):
+    """message: why, for whoever finds the number suppressed."""
+
+    message = fields.String(load_default="", validate=validate.Length(max=500))
+
+
+class SuppressManyBody(SuppressBody):
+    """Numbers in full, or as their region writes them."""
+
+    numbers = fields.List(
+        fields.String(), required=True, validate=validate.Length(min=1, max=MOST_NUMBERS)
+    )
+
+
+class EraseBody(Schema):
+    """Whose number it is."""
+
+    phone = fields.String(required=True)
+
+
+class CallMeBody(Schema):
+    """record: what stands in the place of the CRM's record."""
+
+    to_number = fields.String(required=True)
+    record = fields.Dict(keys=fields.String(), load_default=dict)
+
+
 class EventsBody(Schema):
     """The filters of the list of events."""
 
@@ -72,6 +103,7 @@ class EventsBody(Schema):
 class DeliveriesBody(EventsBody):
     """The filters of the list of deliveries."""
 
+    reason = fields.String(validate=validate.OneOf([str(reason) for reason in Reason]))
     route = fields.String()
     subject = fields.String()
     phone = fields.String()
@@ -84,4 +116,23 @@ class ReplayManyBody(EventsBody, ReplayBody):
 class RetryManyBody(DeliveriesBody, RetryBody):
     """Which deliveries to retry."""
 
+    dry_run = Yes(load_default=False)
+
+
+class CancelManyBody(DeliveriesBody):
+    """Which deliveries to cancel."""
+
+    dry_run = Yes(load_default=False)
+
+
+class ReleaseManyBody(Schema):
+    """Which of the deliveries that are held as bulk to release; limit: so many of them."""
+
+    route = fields.String()
+    source = fields.String()
+    subject = fields.String()
+    since = fields.String()
+    until = fields.String()
+    cursor = fields.String()
+    limit = fields.Integer(strict=True, validate=validate.Range(min=1))
     dry_run = Yes(load_default=False)

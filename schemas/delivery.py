@@ -13,7 +13,7 @@ class Status(StrEnum):
     """Where a delivery stands; DESIGN's words, the same in URLs, logs and pages."""
 
     QUEUED = "queued"
-    HELD = "held"  # waits for hours, a pause, a missing route, a keyed campaign
+    HELD = "held"  # waits for hours, a pause, a bulk release, a missing route, a keyed campaign
     SENDING = "sending"  # an attempt is recorded, its request may be on the wire
     RETRYING = "retrying"  # surely not accepted
     UNKNOWN = "unknown"  # may have been accepted
@@ -28,8 +28,15 @@ class Reason(StrEnum):
 
     NO_NUMBER = "no_number"
     INVALID_NUMBER = "invalid_number"
+    COUNTRY = "country"
     OUTSIDE_HOURS = "outside_hours"
+    CALLED_RECENTLY = "called_recently"
+    DAY_CAP = "day_cap"
+    SUPPRESSED = "suppressed"
+    NO_CONSENT = "no_consent"
     TOO_OLD = "too_old"
+    OWN_CHANGE = "own_change"
+    BULK = "bulk"
     DRY_RUN = "dry_run"
     NOT_ALLOWED = "not_allowed"
     WHEN_FALSE = "when_false"
@@ -83,7 +90,7 @@ def may_come_from(to: Status) -> frozenset[Status]:
     return frozenset({status for status, moves in MOVES.items() if to in moves} | stays)
 
 
-# --- what a person may do besides -----------------------------------------------------------------
+# --- what may be done besides -----------------------------------------------------------------
 
 CALLKARO = "callkaro"  # the scope of a pause of the destination
 # A retry of these calls where a phone rang already, or may have rung.
@@ -99,6 +106,8 @@ def retried(delivery: "Delivery", *, call_again: bool) -> Status | None:
     """
     if delivery.status not in RETRIED_FROM or (may_have_rung(delivery) and not call_again):
         return None
+    if delivery.erased_at:
+        return None  # there is nobody left to call
     return Status.RETRYING if delivery.status is Status.RETRYING else Status.QUEUED
 
 
@@ -106,8 +115,8 @@ def may_have_rung(delivery: "Delivery") -> bool:
     """Say whether CallKaro took it, or may have: also what was cancelled there later."""
     if delivery.status in WAITING:
         return False
-    told = [one for one in delivery.outcomes if one.call_sid not in delivery.past]
-    return delivery.status in RINGS_AGAIN or delivery.call_sid is not None or bool(told)
+    is_told = bool(told_of(delivery))
+    return delivery.status in RINGS_AGAIN or delivery.call_sid is not None or is_told
 
 
 def may_cancel(delivery: "Delivery", now_local: str) -> Literal["now", "at_callkaro"] | None:
@@ -122,10 +131,24 @@ def may_cancel(delivery: "Delivery", now_local: str) -> Literal["now", "at_callk
     if delivery.status is not Status.DELIVERED or delivery.to != "call" or not delivery.request:
         return None
     is_to_come = str(delivery.request.get("schedule_at", "")) > now_local
-    # Not those of a call from before a person said "call again".
-    told = [one for one in delivery.outcomes if one.call_sid not in delivery.past]
+    told = told_of(delivery)
     redials = bool(told) and not told[-1].is_final
     return "at_callkaro" if is_to_come or redials else None
+
+
+def may_redial(delivery: "Delivery") -> bool:
+    """Say whether CallKaro may ring again by itself for a call that it accepted."""
+    if delivery.status is not Status.DELIVERED or delivery.to != "call" or not delivery.request:
+        return False
+    told = told_of(delivery)
+    if told:
+        return not told[-1].is_final
+    return bool(delivery.request.get("schedule_at") or delivery.request.get("number_of_retries"))
+
+
+def told_of(delivery: "Delivery") -> list[Outcome]:
+    """Return the outcomes, but for those of a call from before a person said "call again"."""
+    return [one for one in delivery.outcomes if one.call_sid not in delivery.past]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,11 +176,13 @@ class Delivery:
     lease is the number it was last claimed under. spent counts the attempts that count against
     the cap; asked counts how often what it needs first was asked for in vain, the
     first time at asked_since; asked_for says what that is.
-    held_ms is how long it was held for calling hours, paused_ms by pauses. request is the wire
-    body, unmasked; phone is the keyed hash of the number in it. outcomes are in the order of
-    their redials.
-    cancel_asked_at: CallKaro is to delete the scheduled call. past: the call_sids from before a
-    person said "call again".
+    held_ms is how long it was held for calling hours or as bulk, paused_ms by pauses. request is
+    the wire body, unmasked; phone is the keyed hash of the number in it. outcomes are in the order
+    of their redials.
+    cancel_asked_at: CallKaro is to delete the scheduled call, for cancel_reason.
+    past: the call_sids from before a person said "call again", and call_again that one did.
+    consent is the proof of it: what the route's expression read, and when. erased_at: the person in
+    it was erased.
     """
 
     id: str
@@ -190,6 +215,10 @@ class Delivery:
     outcomes: tuple[Outcome, ...] = ()
     cancel_asked_at: datetime | None = None
     past: tuple[str, ...] = ()
+    call_again: bool = False
+    cancel_reason: str | None = None
+    consent: Mapping[str, Any] | None = None
+    erased_at: datetime | None = None
 
     def __repr__(self) -> str:
         return f"Delivery(id={self.id!r}, route={self.route!r}, status={self.status!r})"

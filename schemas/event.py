@@ -11,6 +11,9 @@ from typing import Any
 # erased or made by a test, unless a route names that type.
 NEVER_BY_GLOB = frozenset({"deleted", "merged", "privacy_deleted", "test"})
 
+CALL_ME = "call_me.test"
+"""The type of the event that a person's test call is: {"to_number": …, "record": {…}}."""
+
 
 class EventStatus(StrEnum):
     """What became of an event when its request was taken in."""

@@ -15,7 +15,7 @@ import phonenumbers
 from marshmallow import ValidationError, fields
 from phonenumbers import NumberParseException, PhoneNumberFormat
 
-PhoneReason = Literal["no_number", "invalid_number"]
+PhoneReason = Literal["no_number", "invalid_number", "country"]
 
 # CallKaro's own pattern for to_number. To be used with fullmatch: $ lets a line end through, and
 # \d the digits of other scripts.

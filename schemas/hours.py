@@ -1,23 +1,30 @@
 """Calling hours: when a phone may ring, by the clock on the wall where it rings.
 
 Pure: the instant is always an argument. A number may belong to several zones (a Russian mobile
-to sixteen); then a call is lawful only while the window is open in every one of them.
+to sixteen); then a call is lawful only while the hours are open in every one of them. Several rules
+may hold at once, the outer limit and a route's own; a call is lawful while all of them are open.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache, lru_cache
+from itertools import pairwise
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import phonenumbers
 from phonenumbers import NumberParseException
 from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_number
 
 _DAY_MIN: Final = 24 * 60
-_HORIZON: Final = timedelta(days=8)
-"""How far next_opening looks: a week, and a day for a clock change."""
+_DAY: Final = timedelta(days=1)
+_HORIZON: Final = timedelta(days=35)
+"""How far next_opening looks: holidays and days of the week may close whole weeks."""
+
+_REACH: Final = timedelta(hours=24)
+"""How far open_span looks to each side."""
 
 _PROBE: Final = timedelta(hours=6)
 """How far apart a zone's offset is probed. Clock changes lie days apart at the least."""
@@ -86,50 +93,323 @@ def zones_of(number: str) -> frozenset[str]:
     return frozenset(time_zones_for_number(parsed)) - {UNKNOWN_TIMEZONE}
 
 
-def open_at(window: Window, zones: Iterable[str], at: datetime) -> bool:
-    """Tell whether the window is open in every zone at that instant (aware).
+ALL_DAYS: Final = frozenset(range(7))
+_DAY_NAMES: Final = (
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+)
 
-    No zone at all, or a zone that is unknown, is closed: where it is not known what time it is for
-    people, their phone stays silent.
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hours:
+    """The part of the week in which phones may ring: a window, on some days, but not on holidays.
+
+    days are numbers, 0 for Monday; holidays are dates of the wall's calendar. A window "always"
+    with days or holidays means the whole of each such day.
+
+    Raises:
+        ValueError: no day, no such day, or a holiday that has a time.
+    """
+
+    window: Window
+    days: frozenset[int] = ALL_DAYS
+    holidays: frozenset[date] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not self.days or not self.days <= ALL_DAYS:
+            raise ValueError("The days must be numbers from 0 to 6, and at least one.")
+        # A datetime is a date to isinstance, but never equal to one: the holiday would be open.
+        if any(type(holiday) is not date for holiday in self.holidays):
+            raise ValueError("The holidays must be dates without a time.")
+
+    def __str__(self) -> str:
+        if self.always:
+            return "always"
+        parts = ["all day" if self.window.always else str(self.window)]
+        if self.days != ALL_DAYS:
+            parts.append(_days_text(self.days))
+        if self.holidays:
+            parts.append("not on holidays")
+        return ", ".join(parts)
+
+    @property
+    def always(self) -> bool:
+        """Whether no clock is consulted, not even a zone that is unknown."""
+        return self.window.always and self.days == ALL_DAYS and not self.holidays
+
+    def has(self, local: datetime) -> bool:
+        """Tell whether a time on the wall's clock lies in the hours."""
+        minute = local.hour * 60 + local.minute
+        return (
+            self.window.start_min <= minute < self.window.end_min
+            and local.weekday() in self.days
+            and local.date() not in self.holidays
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """Hours, and the zones (IANA names) in each of which they must be open, by its own clock."""
+
+    hours: Hours
+    zones: frozenset[str]
+
+
+def _days_text(days: frozenset[int]) -> str:
+    """Write days as parse_days reads them: "mon-wed,fri"; two in a row are two words."""
+    pieces = []
+    for first in sorted(day for day in days if (day - 1) % 7 not in days):
+        length = next(n for n in range(1, 8) if (first + n) % 7 not in days)
+        names = [_DAY_NAMES[(first + n) % 7][:3] for n in range(length)]
+        pieces += [f"{names[0]}-{names[-1]}"] if length > 2 else names
+    return ",".join(pieces)
+
+
+def parse_days(value: object) -> frozenset[int]:
+    """Read "mon-sat", "mon,wed,fri", "sat-mon" (across the week's end), or a list of such texts.
+
+    Days are named by three letters or in full, capital or small. Returns numbers, 0 for Monday.
+
+    Raises:
+        ValueError: with a sentence that quotes the text; it comes from routes.toml.
+    """
+    texts = list(value) if isinstance(value, list | tuple) else [value]
+    if not texts:
+        raise ValueError("[] are no days: name at least one.")
+    days: set[int] = set()
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(f'{text!r} are no days: write text such as "mon-sat".')
+        for piece in text.split(","):
+            days |= _parse_piece(piece, text)
+    return frozenset(days)
+
+
+def _parse_piece(piece: str, text: str) -> set[int]:
+    """Return the days of "mon" or "mon-sat", a piece of text. Raises ValueError."""
+    first, dash, last = (word.strip().lower() for word in piece.partition("-"))
+    start, end = _day(first), _day(last if dash else first)
+    if start is None or end is None:
+        raise ValueError(f'{text!r} are no days: write "mon-sat" or "mon,wed,fri".')
+    return {(start + n) % 7 for n in range((end - start) % 7 + 1)}
+
+
+def _day(word: str) -> int | None:
+    names = [(name, name[:3]) for name in _DAY_NAMES]
+    return next((number for number, known in enumerate(names) if word in known), None)
+
+
+def parse_holidays(value: object) -> frozenset[date]:
+    """Read a file's text, one date (2026-11-08) a line, or a list of dates or such texts.
+
+    In text, "#" starts a comment and a line may be blank.
+
+    Raises:
+        ValueError: with a sentence that names the line or the entry that is wrong, by its number;
+            it is not quoted, for a wrong file may hold people's data.
+    """
+    if isinstance(value, str):
+        # Windows' editors put a byte order mark first.
+        lines = enumerate(value.removeprefix("\ufeff").splitlines(), start=1)
+        texts = ((number, line.partition("#")[0].strip()) for number, line in lines)
+        return frozenset(_holiday(text, f"Line {number}") for number, text in texts if text)
+    if isinstance(value, list | tuple):
+        entries = enumerate(value, start=1)
+        return frozenset(_holiday(entry, f"Entry {number}") for number, entry in entries)
+    raise ValueError("Holidays must be a list of dates, or text with a date a line.")
+
+
+def _holiday(value: object, where: str) -> date:
+    """Return the date that a line or an entry stands for. Raises ValueError."""
+    if type(value) is date:  # not a datetime, which TOML has too: its time would be lost
+        return value
+    text = value.strip() if isinstance(value, str) else ""
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError(f"{where} of the holidays is not a date: write it as 2026-11-08.")
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{where} of the holidays is a date that does not exist.") from None
+
+
+_NO_PLACE: Final = frozenset({"Factory", "localtime"})
+"""What the data has besides zones: a stand-in for none, and whatever the machine is set to."""
+
+_LONGEST_NAME: Final = 64
+
+
+def read_zone(text: object) -> str | None:
+    """Return the IANA name of a zone as people and CRMs write it; None if there is no such zone.
+
+    The case does not count, and blanks stand for underscores: "america/new york". HubSpot writes
+    "asia_slash_kolkata" and "america_slash_port_hyphen_au_hyphen_prince" (unconfirmed: seen in
+    public connectors' lists of hs_timezone, not in HubSpot's documentation).
+    """
+    if not isinstance(text, str) or len(text) > _LONGEST_NAME:
+        return None
+    name = "_".join(text.lower().split())
+    # No zone's own name has these words between underscores.
+    name = name.replace("_slash_", "/").replace("_hyphen_", "-")
+    return _zone_names().get(name)
+
+
+@cache
+def _zone_names() -> dict[str, str]:
+    """Return every zone's name by its spelling in small letters. Reads the zone data once."""
+    return {name.lower(): name for name in available_timezones() - _NO_PLACE}
+
+
+def open_at(rules: Sequence[Rule], at: datetime) -> bool:
+    """Tell whether every rule is open, in each of its zones, at that instant (aware).
+
+    A rule with no zone at all, or with one that is unknown, is closed: where it is not known what
+    time it is for people, their phone stays silent. No rule at all forbids nothing.
 
     Raises:
         ValueError: at is naive.
     """
     _require_aware(at)
-    if window.always:
-        return True
-    known = _load(zones)
-    if not known:
-        return False
     try:
-        return all(_is_open(window, at.astimezone(zone)) for zone in known)
+        return all(_is_open(rule, at) for rule in rules)
     except OverflowError:  # a zone's year 0 or 10000
         return False
 
 
-def next_opening(window: Window, zones: Iterable[str], at: datetime) -> datetime | None:
-    """Return the first instant from at on (aware) that is open in every zone, as UTC.
+def _is_open(rule: Rule, at: datetime) -> bool:
+    if rule.hours.always:
+        return True
+    known = _load(rule.zones)
+    return bool(known) and all(rule.hours.has(at.astimezone(zone)) for zone in known or ())
 
-    None if there is none within 8 days: the zones have no open hour in common, or one is unknown,
-    or there is none.
+
+Span = tuple[datetime, datetime]
+"""From an instant up to, not including, another; both UTC."""
+
+
+def next_opening(rules: Sequence[Rule], at: datetime) -> datetime | None:
+    """Return the first instant from at on (aware) that is open in all rules and zones, as UTC.
+
+    None if there is none within 35 days: the rules have no open hour in common, or a zone is
+    unknown, or there is none.
 
     Raises:
         ValueError: at is naive.
     """
     _require_aware(at)
-    if window.always:
-        return at.astimezone(UTC)
-    known = _load(zones)
+    try:
+        since = at.astimezone(UTC)
+        if all(rule.hours.always for rule in rules):
+            return since
+        first = next(_common_spans(rules, since, since + _HORIZON), None)
+    except OverflowError:  # the years 0 and 10000
+        return None
+    return first[0] if first else None
+
+
+def open_span(rules: Sequence[Rule], at: datetime) -> Span | None:
+    """Return the whole open span that holds at (aware): UTC, the end not in it.
+
+    It is looked at no further than 24 h to each side. Days that meet at midnight (00:00-24:00) are
+    one span. None if at is closed. If every rule is always open: 24 h to each side.
+
+    Raises:
+        ValueError: at is naive.
+    """
+    _require_aware(at)
+    try:
+        middle = at.astimezone(UTC)
+        for opens, closes in _joined(_common_spans(rules, middle - _REACH, middle + _REACH)):
+            if opens <= middle < closes:
+                return opens, closes
+            if middle < opens:
+                return None
+    except OverflowError:  # the years 0 and 10000
+        return None
+    return None
+
+
+def trigger_times(span: Span, at: datetime, zone: str) -> tuple[str, str] | None:
+    """Return CallKaro's min_trigger_time and max_trigger_time for a call at that instant (aware).
+
+    ("10:00", "19:00"): the part of the span that lies on at's day, by the clock of zone (an IANA
+    name), inwards to whole minutes. What comes from before midnight starts at 00:00, what goes on
+    past it ends at 23:59. CallKaro redials by itself between the two, so no minute from the first
+    up to, not including, the second may lie outside the span on that day. An hour that clocks
+    repeat counts as both of its turns: what one of them forbids is cut off.
+
+    None if nothing of at least a minute is left, if at's own time of day is cut off or outside the
+    span, or if the zone is unknown: then no redial is known to be lawful.
+
+    Raises:
+        ValueError: at is naive.
+    """
+    _require_aware(at)
+    known = _load([zone])
     if not known:
         return None
     try:
-        since = at.astimezone(UTC)
-        common = [(since, since + _HORIZON)]
-        for zone in known:
-            common = list(_intersect(common, _open_spans(window, zone, since)))
-    except OverflowError:  # the year 10000
+        local = at.astimezone(known[0]).replace(tzinfo=None, fold=0)
+        times = _lawful_times(span, local, known[0])
+    except OverflowError:  # the years 0 and 10000
         return None
-    return common[0][0] if common else None
+    if times is None:
+        return None
+    midnight = datetime.combine(local.date(), time())
+    first_min = -((midnight - times[0]) // timedelta(minutes=1))
+    # There is no 24:00 for CallKaro.
+    last_min = min((times[1] - midnight) // timedelta(minutes=1), _DAY_MIN - 1)
+    if first_min >= last_min:
+        return None
+    return _clock(first_min), _clock(last_min)
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
+def _lawful_times(span: Span, local: datetime, zone: ZoneInfo) -> Span | None:
+    """Return the wall-clock times (naive) around local, on its day, that are in the span only.
+
+    None if local is not one of them.
+    """
+    midnight = datetime.combine(local.date(), time())
+    inside, outside = _split_day(span, midnight, zone)
+    first = max((end for _, end in outside if end <= local), default=midnight)
+    last = min((start for start, _ in outside if local < start), default=midnight + _DAY)
+    if any(start <= local < end for start, end in outside):
+        return None
+    # Times that clocks skip are neither in nor out; the ends are such as exist.
+    whole = [(max(first, start), min(last, end)) for start, end in inside]
+    whole = [(start, end) for start, end in whole if start < end]
+    if not whole:
+        return None
+    return min(start for start, _ in whole), max(end for _, end in whole)
+
+
+def _split_day(span: Span, midnight: datetime, zone: ZoneInfo) -> tuple[list[Span], list[Span]]:
+    """Return what of the day from midnight lies inside the span and what outside, by the wall.
+
+    All but the span is naive. Where clocks go back, the same times may lie in both.
+    """
+    inside: list[Span] = []
+    outside: list[Span] = []
+    around = midnight.replace(tzinfo=UTC)
+    # A zone's day begins within a day of the UTC one, and lasts a day and a clock change at most.
+    for first, last, offset in _stretches(zone, around - _DAY, around + 2 * _DAY):
+        # The day's part of the stretch, before the span, in it, and after it.
+        begins = max(first, around - offset)
+        ends = max(begins, min(last, around - offset + _DAY))
+        cuts = [begins, *(min(max(edge, begins), ends) for edge in span), ends]
+        for (start, end), pieces in zip(pairwise(cuts), (outside, inside, outside), strict=True):
+            if start < end:
+                shifted = [(edge + offset).replace(tzinfo=None) for edge in (start, end)]
+                pieces.append((shifted[0], shifted[1]))
+    return inside, outside
 
 
 def _require_aware(at: datetime) -> None:
@@ -140,40 +420,72 @@ def _require_aware(at: datetime) -> None:
 def _load(zones: Iterable[str]) -> list[ZoneInfo] | None:
     """Return the zones, or None if one of them is unknown."""
     try:
-        return [ZoneInfo(name) for name in sorted(set(zones))]
+        return [_zone(name) for name in sorted(set(zones))]
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: "America" is a directory
         return None
 
 
-def _is_open(window: Window, local: datetime) -> bool:
-    return window.start_min <= local.hour * 60 + local.minute < window.end_min
+@lru_cache(maxsize=1024)
+def _zone(name: str) -> ZoneInfo:
+    # zoneinfo itself keeps eight. A failure is not kept: it may be a want of file handles.
+    return ZoneInfo(name)
 
 
-Span = tuple[datetime, datetime]
-"""From an instant up to, not including, another; both UTC."""
+def _common_spans(rules: Sequence[Rule], since: datetime, until: datetime) -> Iterator[Span]:
+    """Yield, in order, the spans in which all rules are open. Neighbours may touch."""
+    common: Iterator[Span] = iter([(since, until)])
+    for rule in rules:
+        if rule.hours.always:
+            continue
+        known = _load(rule.zones)
+        if not known:
+            return
+        for zone in known:
+            # Lazily: most questions are settled by the first day of thirty-five.
+            common = _intersect(common, _open_spans(rule.hours, zone, since, until))
+    yield from common
 
 
-def _open_spans(window: Window, zone: ZoneInfo, since: datetime) -> Iterator[Span]:
-    """Yield, in order, the spans in which the window is open in one zone, from since to 8 days on.
+def _joined(spans: Iterable[Span]) -> Iterator[Span]:
+    """Yield ordered spans with those that touch made one."""
+    current: Span | None = None
+    for opens, closes in spans:
+        if current and opens == current[1]:
+            current = current[0], closes
+            continue
+        if current:
+            yield current
+        current = opens, closes
+    if current:
+        yield current
+
+
+def _open_spans(hours: Hours, zone: ZoneInfo, since: datetime, until: datetime) -> Iterator[Span]:
+    """Yield, in order, the spans between two instants in which the hours are open in one zone.
 
     Between two clock changes a zone is a fixed offset, so each stretch is plain arithmetic, and
     hours that clocks skip or repeat need no special case.
     """
-    for first, last, offset in _stretches(zone, since, since + _HORIZON):
+    for first, last, offset in _stretches(zone, since, until):
         # Shifted by the offset, the UTC calendar reads as the wall's.
-        midnight = datetime.combine((first + offset).date(), time(), tzinfo=UTC) - offset
+        day = (first + offset).date()
+        midnight = datetime.combine(day, time(), tzinfo=UTC) - offset
         while midnight < last:
-            opens = max(first, midnight + timedelta(minutes=window.start_min))
-            closes = min(last, midnight + timedelta(minutes=window.end_min))
-            if opens < closes:
+            opens = max(first, midnight + timedelta(minutes=hours.window.start_min))
+            closes = min(last, midnight + timedelta(minutes=hours.window.end_min))
+            if opens < closes and day.weekday() in hours.days and day not in hours.holidays:
                 yield opens, closes
-            midnight += timedelta(days=1)
+            midnight += _DAY
+            day += _DAY
 
 
 def _stretches(
     zone: ZoneInfo, since: datetime, until: datetime
 ) -> Iterator[tuple[datetime, datetime, timedelta]]:
-    """Cut since to until at the zone's clock changes. Yield from, to, and the offset from UTC."""
+    """Cut since to until at the zone's clock changes. Yield from, to, and the offset from UTC.
+
+    About a day at a time, so that who wants the first opening need not wait for the last day.
+    """
     first, at, offset = since, since, _offset(zone, since)
     while at < until:
         step = min(at + _PROBE, until)
@@ -181,8 +493,12 @@ def _stretches(
             change = _change(zone, at, step)
             yield first, change, offset
             first, offset = change, _offset(zone, change)
+        elif step - first >= _DAY:
+            yield first, step, offset
+            first = step
         at = step
-    yield first, until, offset
+    if first < until:
+        yield first, until, offset
 
 
 def _change(zone: ZoneInfo, before: datetime, after: datetime) -> datetime:

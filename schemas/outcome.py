@@ -18,8 +18,12 @@ import orjson
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from schemas.callkaro import METADATA_ID, AnswerId, Flag
+from schemas.expression import Expression, ExpressionError
+from schemas.fields import PhoneError, e164
 
 EVENT: Final = "call_ended"
+
+INBOUND: Final = -1  # the try_count of a call that a person made
 
 LONGEST_ID: Final = 200
 """Characters of a callSid or batchId; a longer one is none."""
@@ -248,6 +252,38 @@ def read_outcome(content: object, zone: str) -> Outcome | None:
         ended_at=_instant(time, zone),
         **known,
     )
+
+
+def asks_to_stop(outcome: Outcome, suppress_when: Expression | None) -> bool:
+    """Say whether a number is not to be called again because of how a call ended.
+
+    suppress_when is looked at over the outcome as it is kept (`post_call`, `disposition_reason`,
+    `result`…). One that can't be worked out is no wish to stop: an agent that extracts no such
+    variable would have everybody suppressed.
+    """
+    if outcome.result is Result.WRONG_NUMBER:
+        return True
+    try:
+        return suppress_when is not None and suppress_when.search(as_record(outcome)) is True
+    except ExpressionError:
+        return False
+
+
+def number_of(content: object, outcome: Outcome) -> str | None:
+    """Return the person's number (E.164) in a decoded body; None: there is none that is valid.
+
+    CallKaro writes digits without a plus. Of an inbound call it is the one that called.
+    """
+    data = content.get("data") if isinstance(content, dict) else None
+    key = "from" if outcome.try_count == INBOUND else "to"
+    said = data.get(key) if isinstance(data, dict) else None
+    if isinstance(said, int) and 0 < said < 10**18:  # Python refuses to print endless ones
+        said = str(said)
+    digits = re.sub(r"[^0-9]", "", said) if isinstance(said, str) else ""
+    try:
+        return e164(f"+{digits}", None)
+    except PhoneError:
+        return None
 
 
 def _readable(data: dict[Any, Any]) -> dict[str, Any]:

@@ -195,7 +195,11 @@ class Kind:
 
     parse(content, request, source) turns a parsed body into items, in the body's own order; it
     raises nothing for a bad item: that one carries a `problem`.
-    marks_imports: its notifications say whether a bulk import made the change.
+    is_import(data) says whether a notification is of a bulk import; None: they don't say.
+    is_own_change(event_type, data) says whether what we wrote back caused it; None: they don't say.
+    opt_out tells, over an event's data, that its person is not to be called; None: it has no word
+    for that. erased_by are the types of the events that want a person erased. region yields the
+    country of a record's number where that is written without one.
     full_status answers when we can't store: 503, or 429 where the CRM retries only on that.
     """
 
@@ -206,7 +210,11 @@ class Kind:
     hydration: Hydration | None = None
     variables: tuple[Variable, ...] = ()
     default_type: str = "form.submitted"
-    marks_imports: bool = False
+    is_import: Callable[[Any], bool] | None = None
+    is_own_change: Callable[[str, Any], bool] | None = None
+    opt_out: Expression | None = None
+    erased_by: frozenset[str] = frozenset()
+    region: Expression | None = None
     full_status: Literal[429, 503] = 503
 
 
@@ -214,7 +222,8 @@ class Kind:
 class Source:
     """A kind under a name of its own: its URL, its secret, where type, id and time stand.
 
-    event, id and time are read from the body (JMESPath); None: the kind's own way.
+    event, id and time are read from the body (JMESPath); None: the kind's own way. opt_out tells
+    over an event's data that its person is not to be called.
     id_window_s is how long equal bytes without an id of their own are the same event.
     """
 
@@ -226,6 +235,7 @@ class Source:
     time: Expression | None = None
     default_type: str = "form.submitted"
     id_window_s: int = 86_400
+    opt_out: Expression | None = None
 
     @property
     def variable_prefix(self) -> str:

@@ -16,7 +16,7 @@ from bridge.settings import Settings
 from bridge.store import Store, connect
 from schemas.crm import kinds
 from schemas.hours import ALWAYS
-from schemas.route import load_routes
+from schemas.routes_toml import load_routes
 from simulator import Simulator
 from workers.callkaro import CallKaro
 from workers.crm import Crms

@@ -17,7 +17,6 @@ from schemas.verdict import Meaning, Verdict
 from workers.backoff import Dice
 from workers.callkaro import CallKaro
 from workers.delivery import (
-    Ready,
     account_pause,
     awaits_campaign,
     failed,
@@ -26,6 +25,7 @@ from workers.delivery import (
     waits,
 )
 from workers.http import Line, Reply
+from workers.preparing import Ready
 
 logger = log.get(__name__)
 

@@ -1,7 +1,7 @@
-"""One delivery: what to send for it, and what an attempt's answer means for it.
+"""One delivery: what an attempt's answer means for it, as a move in the store.
 
-Nothing here does I/O: what goes in is the claim, the record, the settings and the time; what
-comes out is a move in the store, or a request that is ready to be sent. drain.py does it.
+Nothing here does I/O: what goes in is the delivery, the answer and the time; drain.py makes the
+moves. What is sent for a delivery is preparing.py's.
 """
 
 from dataclasses import dataclass, replace
@@ -9,238 +9,25 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import orjson
-from marshmallow import ValidationError
 
-from bridge.records import Claim, Move
-from bridge.settings import Settings
-from schemas.callkaro import (
-    METADATA_ID,
-    CampaignV1Schema,
-    CampaignV2Schema,
-    OutboundCallSchema,
-    describe,
-)
+from bridge.records import Guard, Move
 from schemas.delivery import Delivery, Reason, Status
-from schemas.expression import Expression, ExpressionError
-from schemas.fields import PhoneError, e164, to_schedule_at
-from schemas.guards import judge
-from schemas.route import Route
-from schemas.source import id_text
+from schemas.guards import span
 from schemas.verdict import Meaning, Verdict
 from workers.backoff import Dice, is_spent, wait_s
 from workers.http import TOO_LATE, Reply
+from workers.preparing import Ready
 
-ROUTE_CHECK = timedelta(minutes=1)  # how often a delivery without a route looks for one
 CAMPAIGN_CHECK = timedelta(minutes=1)  # the campaign's arrival wakes it; this is for a lost wake
 RECORD_PATIENCE = timedelta(minutes=2)  # how long a record that isn't there is asked for again
-CALL, V1, V2 = OutboundCallSchema(), CampaignV1Schema(), CampaignV2Schema()  # made once: 70 us each
 ANSWER_CHARS = 2000  # of CallKaro's answer, kept with the attempt
-# An account that is refused spends no attempt, so their number has no end. From here on the last
-# one kept is written over.
-KEPT_ATTEMPTS = 60
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CampaignNeed:
-    """A campaign that must be there before a call goes out, known in the store by key.
+def begun(ready: Ready, now: datetime, *, guard: Guard | None, needs_s: float) -> Move:
+    """Return the move that records an attempt before its first byte leaves.
 
-    body None: another event's delivery makes it, so we can only wait.
+    guard is what the history of the number must permit in that very step; None: it is no call.
     """
-
-    key: str
-    body: dict[str, Any] | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ready:
-    """A delivery with its request, past all guards."""
-
-    claim: Claim
-    route: Route
-    to: Literal["call", "campaign"]
-    body: dict[str, Any]
-    campaign: CampaignNeed | None = None
-    makes: str | None = None  # the key under which this campaign can be found by calls
-
-    @property
-    def delivery(self) -> Delivery:
-        """Return the delivery itself."""
-        return self.claim.delivery
-
-    @property
-    def number(self) -> int:
-        """Return the number of the attempt to come; the first is 1."""
-        return min(len(self.delivery.attempts) + 1, KEPT_ATTEMPTS)
-
-    def in_campaign(self, batch_id: str) -> "Ready":
-        """Return the same, in a campaign that is there now."""
-        return replace(self, body={**self.body, "batch_id": batch_id}, campaign=None)
-
-
-class _Stop(Exception):
-    """Raised within prepare() where the delivery goes no further for now."""
-
-    def __init__(
-        self, to: Status, reason: Reason, message: str, due_at: datetime | None = None
-    ) -> None:
-        super().__init__(message)
-        self.to, self.reason, self.message, self.due_at = to, reason, message, due_at
-
-
-def prepare(claim: Claim, data: Any, settings: Settings, now: datetime) -> Move | Ready:
-    """Decide what a claimed delivery comes to: `when`, age, map, schema, guards, in that order.
-
-    data is the event's, hydrated. Returns a request that is ready, or the move it ends in.
-    """
-    delivery = claim.delivery
-    body: dict[str, Any] = {}
-    try:
-        route = route_of(claim, settings, now)
-        check_wanted(claim, route, data, now)
-        if route.to == "campaign":
-            body = map_campaign(route, data)
-            makes = campaign_key(route, data) or _key(claim.event and claim.event.subject)
-            check_dry_run(settings)
-            return Ready(claim=claim, route=route, to="campaign", body=body, makes=makes)
-        body = map_call(route, data, settings, delivery.id)
-        need = campaign_need(route, data, settings, now)
-        check_guards(body, settings, now)
-        check_dry_run(settings)
-        return Ready(claim=claim, route=route, to="call", body=body, campaign=need)
-    except _Stop as stop:
-        return Move(
-            id=delivery.id,
-            to=stop.to,
-            lease=delivery.lease,
-            reason=stop.reason,
-            message=stop.message,
-            due_at=stop.due_at,
-            fields={"request": orjson.dumps(body).decode()} if body else {},
-        )
-
-
-def route_of(claim: Claim, settings: Settings, now: datetime) -> Route:
-    """Return today's route of that name; a delivery whose route is gone waits for it."""
-    route = settings.routes.named(claim.delivery.route)
-    if route is None or route.source != claim.delivery.source:
-        raise _Stop(
-            Status.HELD,
-            Reason.ROUTE_MISSING,
-            "There is no route of that name any more. Put it back and this goes on.",
-            now + ROUTE_CHECK,
-        )
-    return route
-
-
-def check_wanted(claim: Claim, route: Route, data: Any, now: datetime) -> None:
-    """Stop what the route does not want, or not any more."""
-    if claim.event is None:
-        raise _Stop(Status.SKIPPED, Reason.RECORD_GONE, "The event's record is no longer kept.")
-    matches = _holds("match", route.match, claim.event.data)
-    if not (matches and _holds("when", route.when, data)):
-        raise _Stop(Status.SKIPPED, Reason.WHEN_FALSE, "The route's condition does not hold.")
-    age = now - claim.event.happened_at - timedelta(milliseconds=claim.delivery.held_ms)
-    if route.max_age_s is not None and age > timedelta(seconds=route.max_age_s):
-        raise _Stop(
-            Status.SKIPPED,
-            Reason.TOO_OLD,
-            f"It happened {_span(age)} ago, and the route calls within {_span_s(route.max_age_s)}.",
-        )
-
-
-def map_call(route: Route, data: Any, settings: Settings, delivery_id: str) -> dict[str, Any]:
-    """Return the wire body of the call that the route makes of the record."""
-    mapped = mapped_fields(route, data)
-    try:
-        mapped["to_number"] = e164(mapped.get("to_number"), settings.default_region)
-    except PhoneError as error:
-        raise _Stop(Status.SKIPPED, Reason(error.reason), error.message) from None
-    metadata = {
-        name: _search(f"metadata.{name}", value, data) for name, value in route.metadata.items()
-    }
-    mapped["metadata"] = {**metadata, METADATA_ID: delivery_id}
-    try:
-        if not _is_blank(mapped.get("schedule_at")):
-            mapped["schedule_at"] = to_schedule_at(
-                mapped["schedule_at"], settings.callkaro_timezone
-            )
-    except ValidationError as error:
-        raise _bad_request(ValidationError({"schedule_at": error.messages})) from None
-    return _wire_body(CALL, mapped)
-
-
-def map_campaign(route: Route, data: Any) -> dict[str, Any]:
-    """Return the wire body of the campaign that the route makes of the record."""
-    mapped = mapped_fields(route, data)
-    if _is_blank(mapped.get("agent_id")):
-        mapped.pop("agent_id", None)
-        return _wire_body(V2, mapped)
-    return _wire_body(V1, mapped)
-
-
-def mapped_fields(route: Route, data: Any) -> dict[str, Any]:
-    """Return what the route's expressions yield, unchecked."""
-    return {name: _search(name, value, data) for name, value in route.request.items()}
-
-
-def campaign_need(
-    route: Route, data: Any, settings: Settings, now: datetime
-) -> CampaignNeed | None:
-    """Return the campaign that a call goes into; None: it goes into none, or names it itself."""
-    if route.campaign is None:
-        return None
-    if route.campaign.key is not None:
-        key = campaign_key(route, data)
-        if key is None:
-            raise _Stop(
-                Status.FAILED,
-                Reason.BAD_REQUEST,
-                "campaign.key: yields neither text nor a number.",
-            )
-        return CampaignNeed(key=key, body=None)
-    name = route.campaign.full_name(now, settings.callkaro_timezone)
-    agent = settings.routes.campaign_agent(route)
-    if agent is None:
-        return CampaignNeed(key=f"v2/{name}", body={"name": name})
-    return CampaignNeed(key=f"v1/{agent}/{name}", body={"name": name, "agent_id": agent})
-
-
-def campaign_key(route: Route, data: Any) -> str | None:
-    """Return the key that calls and a campaign find each other by; None: the route has none."""
-    if route.campaign is None or route.campaign.key is None:
-        return None
-    return _key(_search("campaign.key", route.campaign.key, data))
-
-
-def check_guards(body: dict[str, Any], settings: Settings, now: datetime) -> None:
-    """Stop what a guard forbids, or forbids for now."""
-    verdict = judge(
-        number=body["to_number"],
-        schedule_at=body.get("schedule_at"),
-        zone=settings.callkaro_timezone,
-        hours=settings.calling_hours,
-        allowed=settings.allow_numbers,
-        now=now,
-    )
-    if verdict is None:
-        return
-    to = Status.HELD if verdict.until else Status.SKIPPED
-    raise _Stop(to, verdict.reason, verdict.message, verdict.until)
-
-
-def check_dry_run(settings: Settings) -> None:
-    """Stop everything, at the very end, while DRY_RUN is on."""
-    if settings.dry_run:
-        raise _Stop(
-            Status.SKIPPED, Reason.DRY_RUN, "DRY_RUN is on: this is what would have been sent."
-        )
-
-
-# --- what became of an attempt ------------------------------------------------------------------
-
-
-def begun(ready: Ready, now: datetime, *, phone: str | None, needs_s: float) -> Move:
-    """Return the move that records an attempt before its first byte leaves."""
     delivery = ready.delivery
     fields: dict[str, str | int | None] = {
         "request": orjson.dumps(ready.body).decode(),
@@ -248,6 +35,8 @@ def begun(ready: Ready, now: datetime, *, phone: str | None, needs_s: float) -> 
     }
     if delivery.first_attempt_at is None:
         fields["first_ms"] = int(now.timestamp() * 1000)
+    if ready.consent:
+        fields["consent"] = orjson.dumps({**ready.consent, "at": _iso(now)}).decode()
     if "batch_id" in ready.body:
         fields["batch_id"] = ready.body["batch_id"]
     return Move(
@@ -257,7 +46,52 @@ def begun(ready: Ready, now: datetime, *, phone: str | None, needs_s: float) -> 
         fields=fields,
         attempt=(ready.number, {"number": ready.number, "at": _iso(now)}),
         needs_s=needs_s,
-        phone=phone,
+        phone=guard.phone if guard else None,
+        guard=guard,
+    )
+
+
+def dry(ready: Ready, guard: Guard | None) -> Move:
+    """Return the move of what would have been sent, had DRY_RUN not been on."""
+    return Move(
+        id=ready.delivery.id,
+        to=Status.SKIPPED,
+        lease=ready.delivery.lease,
+        reason=Reason.DRY_RUN,
+        message="DRY_RUN is on: this is what would have been sent.",
+        fields={"request": orjson.dumps(ready.body).decode()},
+        phone=guard.phone if guard else None,
+        guard=guard,
+    )
+
+
+def forbidden(move: Move, answer: str) -> Move:
+    """Return what becomes of a call whose guard the store answered with `no <reason> …`.
+
+    The loser of two for one number is skipped at once: it is the other one that calls.
+    """
+    guard = move.guard
+    assert guard is not None  # noqa: S101  (no other move is answered so)
+    _, word, what = f"{answer} ".split(" ", 2)
+    reason = Reason(word)
+    match reason:
+        case Reason.SUPPRESSED:
+            message = "The number, or the record, is suppressed."
+        case Reason.CALLED_RECENTLY:
+            again = span(timedelta(seconds=guard.again_s))
+            message = f"The route called this number already, and does so once in {again}."
+        case _ if what.strip() == "route":
+            message = f"The route has made its {guard.day_cap} calls of the day."
+        case _:
+            message = f"The number was called {guard.number_cap} times that day."
+    return Move(
+        id=move.id,
+        to=Status.SKIPPED,
+        lease=move.lease,
+        reason=reason,
+        message=message,
+        fields={"request": move.fields["request"]},
+        phone=guard.phone,
     )
 
 
@@ -283,6 +117,7 @@ def settled(ready: Ready, reply: Reply, verdict: Verdict, began: datetime, dice:
     meaning = verdict.meaning
     if meaning is Meaning.UNKNOWN and ready.route.on_unknown == "call_again":
         meaning = Meaning.AGAIN
+        common["keeps_number"] = True
     match meaning:
         case Meaning.ACCEPTED:
             name = "call_sid" if ready.to == "call" else "batch_id"
@@ -331,15 +166,15 @@ def account_pause(verdict: Verdict, now: datetime) -> dict[str, Any] | None:
 
 def dropped(delivery: Delivery, reply: Reply, verdict: Verdict, now: datetime, dice: Dice) -> Move:
     """Return the move of a delivery whose scheduled call CallKaro was asked to delete."""
-    over: dict[str, str | int | None] = {"cancel_ms": None}
+    over: dict[str, str | int | None] = {"cancel_ms": None, "cancel_reason": None}
     match verdict.meaning:
         case Meaning.ACCEPTED:
             return Move(
                 id=delivery.id,
                 to=Status.CANCELLED,
                 lease=delivery.lease,
-                reason=Reason.BY_PERSON,
-                message="CallKaro dropped the scheduled call, as a person asked.",
+                reason=Reason(delivery.cancel_reason or Reason.BY_PERSON),
+                message="CallKaro dropped what it still held of the call, as it was asked to.",
                 fields=over,
             )
         case Meaning.REFUSED:
@@ -491,58 +326,5 @@ class Vain:
 # --- within ---------------------------------------------------------------------------------
 
 
-def _search(name: str, value: Any, data: Any) -> Any:
-    try:
-        return value.search(data)
-    except ExpressionError as error:
-        raise _Stop(Status.FAILED, Reason.BAD_REQUEST, f"{name}: {error}.") from None
-
-
-def _holds(name: str, condition: Expression | None, data: Any) -> bool:
-    try:
-        return condition is None or condition.holds(data)
-    except ExpressionError as error:
-        raise _Stop(Status.FAILED, Reason.BAD_REQUEST, f"{name}: {error}.") from None
-
-
-def _key(found: Any) -> str | None:
-    text = id_text(found)
-    return None if _is_blank(text) else f"key/{text}"
-
-
-def _is_blank(value: Any) -> bool:
-    """Say whether a CRM means "nothing" by it."""
-    return value is None or (isinstance(value, str) and not value.strip())
-
-
-def _wire_body(schema: Any, mapped: dict[str, Any]) -> dict[str, Any]:
-    try:
-        body: dict[str, Any] = schema.dump(schema.load(mapped))
-        orjson.dumps(body)
-    except ValidationError as error:
-        raise _bad_request(error) from None
-    except TypeError:
-        # to_number() makes a number of any length out of a record's text.
-        raise _Stop(
-            Status.FAILED, Reason.BAD_REQUEST, "A number in the request is longer than 64 bits."
-        ) from None
-    return body
-
-
-def _bad_request(error: ValidationError) -> _Stop:
-    return _Stop(Status.FAILED, Reason.BAD_REQUEST, f"{describe(error)}.")
-
-
 def _iso(at: datetime) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _span(span: timedelta) -> str:
-    return _span_s(int(span.total_seconds()))
-
-
-def _span_s(seconds: int) -> str:
-    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * size or seconds == size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"

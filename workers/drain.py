@@ -19,33 +19,38 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 
 from bridge import log
 from bridge.errors import StoreUnavailable
-from bridge.records import Claim, Move
+from bridge.people import person_key
+from bridge.records import Claim, Guard, Move
 from bridge.settings import Settings
 from bridge.store import Store
 from schemas.delivery import Delivery, Reason, Status
+from schemas.event import CALL_ME
 from schemas.source import Source
 from schemas.verdict import Meaning, Verdict, verdict
 from workers.callkaro import CallKaro
 from workers.campaigns import Campaigns
 from workers.crm import Crms, Records, Unread
 from workers.delivery import (
-    Ready,
     begun,
     dropped,
+    dry,
     failed,
+    forbidden,
     needs_more_time,
     never_sent,
-    prepare,
     record_missing,
     settled,
     waits,
 )
+from workers.errands import Errands
 from workers.http import CONNECT_S, TOO_LATE, Line, Reply
+from workers.preparing import Ready, prepare, screen
 
 logger = log.get(__name__)
 
@@ -104,6 +109,7 @@ class Drain:
         self._ready: deque[Ready] = deque()
         self._moves: list[Move] = []
         self._campaigns = Campaigns(store, callkaro, self, dice)
+        self._errands = Errands(store, settings, crms, self)
         self._chores: deque[Callable[[], None]] = deque()  # what the store must be told besides
         self._unsent: dict[str, tuple[Line, Ready, datetime]] = {}  # by delivery
         self._given_up: set[tuple[str, int]] = set()  # (delivery, lease) whose thread hangs still
@@ -204,6 +210,7 @@ class Drain:
             self._give_back()
             self._flush()
             return
+        self._errands.take()
         room = self._most_held - (self._held - self._campaigns.waiting)
         if room > self._most_held // 8 and time.monotonic() > self._no_claim_before:
             self._take(self._claim(min(room, 200)))
@@ -247,6 +254,9 @@ class Drain:
             event = claim.event
             source = self.settings.routes.sources.get(claim.delivery.source)
             if event and event.hydrate and event.subject and source and source.kind.hydration:
+                if move := screen(claim, self.settings, self.now()):
+                    self.move(move)
+                    continue
                 thin[source.name, event.hydrate].append(claim)
             else:
                 self._prepare(claim)
@@ -269,7 +279,7 @@ class Drain:
         for name in {claim.delivery.route for claim in batch}:
             route = self.settings.routes.named(name)
             if route and hydration:
-                yield from hydration.fields(route.paths)
+                yield from hydration.fields(route.paths_with(source))
                 yield from route.fetch
 
     def _hydrated(self, source: Source, batch: list[Claim], answer: Records) -> None:
@@ -310,6 +320,8 @@ class Drain:
             )
         if isinstance(prepared, Move):
             self.move(self._findable(prepared))
+        elif self.settings.dry_run:
+            self.chore(partial(self._run_dry, prepared))
         else:
             self._campaigns.join(prepared)
 
@@ -320,6 +332,10 @@ class Drain:
             return replace(move, phone=self.store.phone_key(number)) if number else move
         except StoreUnavailable:
             return move  # its neighbours in the batch matter more
+
+    def _run_dry(self, ready: Ready) -> None:
+        """Do all but the send; what the number's history forbids is told here, too."""
+        self.move(dry(ready, self._guard(ready)))
 
     def line_up(self, ready: Ready) -> None:
         """Put a call into the line to be sent."""
@@ -368,7 +384,7 @@ class Drain:
         now = self.now()
         try:
             moves = [
-                begun(ready, now, phone=self._phone(ready), needs_s=self._needs_s)
+                begun(ready, now, guard=self._guard(ready), needs_s=self._needs_s)
                 for ready in batch
             ]
             answers = self.store.move(moves)
@@ -380,8 +396,11 @@ class Drain:
                     self._moves.append(move)
             raise
         self._remember(move for move, answer in zip(moves, answers, strict=True) if answer == "ok")
-        for ready, answer in zip(batch, answers, strict=True):
-            self._started(ready, answer, now, Line(line_by))
+        for ready, move, answer in zip(batch, moves, answers, strict=True):
+            if answer.startswith("no "):
+                self.move(forbidden(move, answer))
+            else:
+                self._started(ready, answer, now, Line(line_by))
 
     def _started(self, ready: Ready, answer: str, now: datetime, line: Line) -> None:
         if answer == "ok":
@@ -455,8 +474,22 @@ class Drain:
         kept = self._campaigns.keep(key, batch_id, body)
         self.move(replace(move, fields={**move.fields, "batch_id": kept}))
 
-    def _phone(self, ready: Ready) -> str | None:
-        return self.store.phone_key(ready.body["to_number"]) if ready.to == "call" else None
+    def _guard(self, ready: Ready) -> Guard | None:
+        """Return what a call asks of its number's history; None: a campaign rings nobody."""
+        if ready.to != "call":
+            return None
+        route, event = ready.route, ready.claim.event
+        is_asked_for = event is not None and event.type == CALL_ME
+        zone = ZoneInfo(self.settings.callkaro_timezone)
+        return Guard(
+            phone=self.store.phone_key(ready.body["to_number"]),
+            person=person_key(event, self.store) if event else None,
+            again_s=0 if is_asked_for else route.again_after_s,
+            number_cap=0 if is_asked_for else self.settings.max_per_number,
+            day_cap=route.max_per_day,
+            day=ready.rings_at.astimezone(zone).date().isoformat(),
+            rings_at=ready.rings_at,
+        )
 
     # --- within -------------------------------------------------------------------------------
 
@@ -497,6 +530,9 @@ class Drain:
         moves = self._moves[:500]
         answers = self.store.move(moves)
         del self._moves[: len(moves)]
+        # DRY_RUN asks a number's history, too.
+        no = [(move, answer) for move, answer in zip(moves, answers, strict=True) if move.guard]
+        self._moves += [forbidden(move, answer) for move, answer in no if answer[:3] == "no "]
         told = zip(moves, answers, strict=True)
         self._remember(move for move, answer in told if answer == "ok" and move.attempt)
         for move, answer in zip(moves, answers, strict=True):

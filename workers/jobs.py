@@ -8,8 +8,8 @@ import phonenumbers
 from bridge import log
 from bridge.settings import Settings
 from bridge.store import Store, connect
-from schemas.fields import e164
-from schemas.hours import open_at, zones_of
+from schemas.hours import Hours, Rule, open_at, zones_of
+from schemas.numbers import choose_number
 from workers.callkaro import CallKaro
 from workers.crm import Crms
 from workers.drain import Drain
@@ -37,7 +37,9 @@ def warm_up() -> None:
     region = current.default_region or "IN"
     example = phonenumbers.example_number_for_type(region, phonenumbers.PhoneNumberType.MOBILE)
     if example is not None:
-        open_at(current.calling_hours, zones_of(e164(_digits(example), None)), datetime.now(UTC))
+        zones = zones_of(choose_number(_digits(example), region=None, countries=None))
+        rule = Rule(hours=Hours(window=current.calling_hours), zones=zones)
+        open_at([rule], datetime.now(UTC))
 
 
 def _digits(number: phonenumbers.PhoneNumber) -> str:

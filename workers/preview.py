@@ -1,82 +1,35 @@
 """What a webhook request would become, without Redis, network or secrets: `preview`.
 
 The very code of the intake and the worker decides: the CRM module's parse(), as_event(),
-matching() and prepare(). Here is only what it takes to show that. Imported by the command line by
-name, since bridge never imports workers.
+deliveries_of(), screen() and prepare(). Here is only what it takes to show that. Imported by the
+command line by name, since bridge never imports workers.
 """
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from bridge.body import read_body
-from bridge.intake import as_event, matching
-from bridge.records import Claim, Move
+from bridge.intake import as_event, deliveries_of
+from bridge.people import wanted_by
+from bridge.records import Claim, Move, NewDelivery
 from bridge.settings import Settings
 from schemas.delivery import Delivery, Reason, Status
-from schemas.event import Event, derive_id
+from schemas.event import Event
 from schemas.expression import ExpressionError
 from schemas.route import Route
 from schemas.source import CrmRequest, Hydration, Incoming, Source
 from workers.callkaro import PATHS
-from workers.delivery import CampaignNeed, Ready, prepare
+from workers.preparing import CampaignNeed, Case, Ready, case_of, prepare, screen
+from workers.preview_guards import guards_of
+from workers.preview_text import Outcome, Preview, Request, Ruling, Seen
 
 SENT = "would be sent"
 FETCHED = "fetches the record first"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
-    """One HTTP request that would be made; note says when, if not always."""
-
-    method: str
-    path: str
-    body: Any = None
-    note: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """What one route makes of one event."""
-
-    route: str
-    verdict: str  # SENT, FETCHED, or the status that its delivery would have
-    requests: tuple[Request, ...] = ()
-    reason: str | None = None
-    message: str | None = None
-    until: datetime | None = None  # of what is held
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Seen:
-    """One event, and what becomes of it; no outcomes: why_none says why, a sentence a route."""
-
-    event: Event
-    outcomes: tuple[Outcome, ...] = ()
-    why_none: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Preview:
-    """What a whole request becomes."""
-
-    events: tuple[Seen, ...] = field(default_factory=tuple)
-
-    def as_json(self) -> list[dict[str, Any]]:
-        """Return it as JSON can hold it."""
-        return [_event_json(seen) for seen in self.events]
-
-    def text(self) -> str:
-        """Return it for people."""
-        if not self.events:
-            return "No event: the body holds no item."
-        total = len(self.events)
-        return "\n\n".join(
-            "\n".join(_event_lines(seen, number, total))
-            for number, seen in enumerate(self.events, start=1)
-        )
+WOULD_BE = "what it would have been"
 
 
 def look(
@@ -95,43 +48,86 @@ def look(
         for item in source.kind.parse(content, request, source)
     ]
     return Preview(
-        events=tuple(_see(settings, source, event, now=now, record=record) for event in events)
+        at=now,
+        events=tuple(_see(settings, source, event, now=now, record=record) for event in events),
     )
 
 
 def _see(settings: Settings, source: Source, event: Event, *, now: datetime, record: Any) -> Seen:
     if event.problem:
         return Seen(event=event, why_none=(event.problem,))
-    routes = list(matching(event, settings.routes))
-    if not routes:
-        return Seen(event=event, why_none=tuple(_why_none(event, settings)))
-    return Seen(
-        event=event,
-        outcomes=tuple(
-            _outcome(settings, source, event, route, now=now, record=record) for route in routes
-        ),
+    wants = wanted_by(event, source)
+    made = deliveries_of(event, settings.routes)
+    if not made:
+        return Seen(event=event, why_none=tuple(_why_none(event, settings)), wants=wants)
+    looks = [_Look(settings=settings, source=source, event=event, new=new, now=now) for new in made]
+    is_off = wants is not None and event.subject is not None  # its record is suppressed, then
+    outcomes = tuple(look.outcome(record, is_off=is_off) for look in looks)
+    return Seen(event=event, outcomes=outcomes, wants=wants)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Look:
+    """A delivery that the intake would make of an event, and the time to look at it."""
+
+    settings: Settings
+    source: Source
+    event: Event
+    new: NewDelivery
+    now: datetime
+
+    def outcome(self, record: Any, *, is_off: bool) -> Outcome:
+        """Return what becomes of it; is_off: the event itself suppresses its person."""
+        data, is_whole = self.event.data, True
+        hydration = self.source.kind.hydration
+        if hydration and self.event.hydrate and self.event.subject:
+            found = None if record is None else _record_of(hydration, record, self.event.subject)
+            is_whole = found is not None
+            data = data if found is None else hydration.merge(data, found)
+        claim = Claim(delivery=_delivery(self.event, self.new, self.settings), event=self.event)
+        case = case_of(claim, data, self.settings, self.now)
+        assert case is not None  # noqa: S101  (its route has just been matched)
+        if hydration is None or is_whole:
+            outcome = _told(prepare(claim, data, self.settings, self.now), case.route)
+        else:
+            outcome = _fetch(case, hydration)
+            if move := screen(claim, self.settings, self.now):
+                would = tuple(replace(one, note=WOULD_BE) for one in outcome.requests)
+                outcome = replace(_told(move, case.route), requests=would)
+            elif record is not None:
+                outcome = _gone(case)
+        guards = guards_of(claim, self.new, case, is_whole=is_whole, is_off=is_off)
+        return _stopped(replace(outcome, guards=guards))
+
+
+def _stopped(outcome: Outcome) -> Outcome:
+    """Return an outcome as the guards have it that prepare() does not ask: before it, and after."""
+    no = next((one for one in outcome.guards if one.verdict == "no"), None)
+    if no and no.reason == Reason.BULK:
+        return _ended(outcome, Status.HELD, no, note="once it is released")
+    if no and outcome.verdict == SENT:
+        return _ended(outcome, Status.SKIPPED, no, note=WOULD_BE)
+    return outcome
+
+
+def _ended(outcome: Outcome, status: Status, no: Ruling, *, note: str) -> Outcome:
+    return replace(
+        outcome,
+        verdict=status,
+        reason=no.reason,
+        message=no.message,
+        until=None,
+        requests=tuple(replace(one, note=one.note or note) for one in outcome.requests),
     )
 
 
-def _outcome(
-    settings: Settings, source: Source, event: Event, route: Route, *, now: datetime, record: Any
-) -> Outcome:
-    hydration = source.kind.hydration
-    data = event.data
-    if hydration and event.hydrate and event.subject:
-        if record is None:
-            return _fetch(settings, source, hydration, event, route)
-        found = _record_of(hydration, record, event.subject)
-        if found is None:
-            return Outcome(
-                route=route.name,
-                verdict=Status.SKIPPED,
-                reason=Reason.RECORD_GONE,
-                message=f"--record has no record {event.subject}.",
-            )
-        data = hydration.merge(data, found)
-    claim = Claim(delivery=_delivery(event, route, settings, now), event=event)
-    return _told(prepare(claim, data, settings, now), route)
+def _gone(case: Case) -> Outcome:
+    return Outcome(
+        route=case.route.name,
+        verdict=Status.SKIPPED,
+        reason=Reason.RECORD_GONE,
+        message=f"--record has no record {case.event.subject}.",
+    )
 
 
 def _told(prepared: Move | Ready, route: Route) -> Outcome:
@@ -142,8 +138,8 @@ def _told(prepared: Move | Ready, route: Route) -> Outcome:
     request = Request(
         method="POST",
         path=PATHS["call"],
-        body=json.loads(body) if isinstance(body, str) else None,
-        note="what it would have been",
+        body=orjson.loads(body) if isinstance(body, str) else None,
+        note=WOULD_BE,
     )
     return Outcome(
         route=route.name,
@@ -184,32 +180,31 @@ def _batch_id(campaign: CampaignNeed) -> str:
     return f"<of the campaign {campaign.body['name']!r}>"
 
 
-def _delivery(event: Event, route: Route, settings: Settings, now: datetime) -> Delivery:
+def _delivery(event: Event, new: NewDelivery, settings: Settings) -> Delivery:
     """Return the delivery that the intake would make of an event for a route."""
     return Delivery(
-        id=derive_id("delivery", event.id, route.name),
+        id=new.id,
         event_id=event.id,
         source=event.source,
         subject=event.subject,
-        route=route.name,
-        to=route.to,
+        route=new.route,
+        to="call" if new.to == "call" else "campaign",
         routes=settings.routes.digest,
         status=Status.QUEUED,
         order=0,
-        created_at=now,
+        created_at=event.received_at,
     )
 
 
 # --- thin events ----------------------------------------------------------------------------
 
 
-def _fetch(
-    settings: Settings, source: Source, hydration: Hydration, event: Event, route: Route
-) -> Outcome:
+def _fetch(case: Case, hydration: Hydration) -> Outcome:
     """Return the request for the record that an event lacks."""
-    wanted = sorted({*hydration.fields(route.paths), *route.fetch})
-    ask = hydration.request(str(event.hydrate), [str(event.subject)], wanted)
-    variables = settings.variables.get(source.name, {})
+    route, source = case.route, case.source
+    wanted = sorted({*hydration.fields(route.paths_with(source)), *route.fetch})
+    ask = hydration.request(str(case.event.hydrate), [str(case.event.subject)], wanted)
+    variables = case.settings.variables.get(source.name, {})
     base_url = variables.get(hydration.api_url) or f"<{source.variable_prefix}{hydration.api_url}>"
     when = f", then judges when: {route.when.text}" if route.when else ""
     return Outcome(
@@ -273,65 +268,3 @@ def _why_not(event: Event, route: Route) -> str:
     except ExpressionError as error:
         return f"{error}."
     return f"its when does not hold: {route.when.text if route.when else ''}"
-
-
-# --- shown ----------------------------------------------------------------------------------
-
-
-def _event_json(seen: Seen) -> dict[str, Any]:
-    event = seen.event
-    status = "unreadable" if event.problem else "routed" if seen.outcomes else "unrouted"
-    return {
-        "id": event.id,
-        "source_event_id": event.source_event_id,
-        "type": event.type,
-        "subject": event.subject,
-        "time": event.time.isoformat() if event.time else None,
-        "status": status,
-        "why_none": list(seen.why_none),
-        "deliveries": [
-            {
-                "route": one.route,
-                "verdict": one.verdict,
-                "reason": one.reason,
-                "message": one.message,
-                "until": one.until.isoformat() if one.until else None,
-                "requests": [
-                    {"method": ask.method, "path": ask.path, "body": ask.body, "note": ask.note}
-                    for ask in one.requests
-                ],
-            }
-            for one in seen.outcomes
-        ],
-    }
-
-
-def _event_lines(seen: Seen, number: int, total: int) -> Iterator[str]:
-    event = seen.event
-    subject = f", subject {event.subject}" if event.subject else ""
-    time = f", {event.time.isoformat(timespec='seconds')}" if event.time else ""
-    yield f"Event {number} of {total}: {event.type}{subject}{time}"
-    yield f"  id {event.id} ({event.source}: {event.source_event_id})"
-    if event.problem:
-        yield f"  unreadable: {event.problem}"
-        return
-    if not seen.outcomes:
-        yield "  unrouted, so nobody is called:"
-        yield from (f"    {why}" for why in seen.why_none)
-    for one in seen.outcomes:
-        yield from _outcome_lines(one)
-
-
-def _outcome_lines(one: Outcome) -> Iterator[str]:
-    reason = f" ({one.reason})" if one.reason else ""
-    until = f" until {one.until.isoformat(timespec='minutes')}" if one.until else ""
-    yield f"  route {one.route!r}: {one.verdict}{reason}{until}"
-    if one.message:
-        yield f"    {one.message}"
-    if one.reason == Reason.TOO_OLD:
-        yield "    --at TIME looks at it as of then."
-    for ask in one.requests:
-        yield f"    {ask.method} {ask.path}{f'   ({ask.note})' if ask.note else ''}"
-        if ask.body is not None:
-            body = json.dumps(ask.body, indent=2, ensure_ascii=False)
-            yield from (f"      {line}" for line in body.splitlines())

@@ -5,10 +5,12 @@ A failure that was to be expected is one message on stderr and exit code 1; a wr
 
 from flask import Flask
 
+from bridge.cli.calling import call_me
 from bridge.cli.checking import check
 from bridge.cli.client import Api, Failure, address_of
 from bridge.cli.looking import status
-from bridge.cli.operating import cancel, pause, replay, resolve, resume, retry
+from bridge.cli.operating import cancel, pause, release, replay, resolve, resume, retry
+from bridge.cli.people import erase, suppress
 from bridge.cli.previewing import preview
 from bridge.cli.running import demo, simulate
 from bridge.cli.screen import console
@@ -25,8 +27,11 @@ __all__ = [
 ]
 
 LOOKING = (check, preview, status)
-DOING = (send, retry, cancel, resolve, replay, pause, resume)
-TRYING = (simulate, demo)
+DOING = (
+    *(send, retry, cancel, release, resolve, replay, pause, resume),
+    *(suppress, erase),
+)
+TRYING = (call_me, simulate, demo)
 
 
 def carry_commands() -> Flask:

@@ -34,6 +34,9 @@ def preview(
 ) -> None:
     """Show what BODY, posted by SOURCE, would become, and why. Nothing is sent or fetched.
 
+    Every guard's verdict is shown; what hangs on history (who is suppressed, who was called
+    lately) is known at the send alone.
+
     BODY is a file, or - for stdin. The signature is not checked. A thin event carries only an id:
     --record gives the record that would be fetched, as its CRM's API answers or as plain fields;
     several of them by id.

@@ -35,6 +35,8 @@ def show_overview(found: Mapping[str, Any]) -> None:
     rows = {
         "oldest waiting": _seconds(found["oldest_waiting_s"]),
         "next due": _seconds(found["next_due_s"]),
+        "held as bulk": found.get("bulk"),
+        "suppressed": found.get("suppressions"),
         "workers": ", ".join(one["state"] for one in found["workers"]) or "none",
         "Redis": f"append-only {'yes' if kept['append_only'] else 'no'}, "
         f"fsync {kept['fsync']}, {kept['policy']}",
@@ -88,6 +90,10 @@ def show_delivery(found: Mapping[str, Any]) -> None:
         "next attempt": found["next_attempt_at"],
         "call": found["call_sid"],
         "campaign": found["batch_id"],
+        "consent": json.dumps(found["consent"], ensure_ascii=False)
+        if found.get("consent")
+        else None,
+        "erased": found.get("erased_at"),
         "request": json.dumps(found["request"], ensure_ascii=False) if found["request"] else None,
     }
     screen.print(_pairs(rows))

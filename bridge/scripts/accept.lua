@@ -1,10 +1,12 @@
 -- Store events with their deliveries, in one transaction; ring the bell if anything is due now.
 --
--- ARGV[1]: JSON, a list of {fp, remember_s, event, status, source, subject, deliveries}, each
---          delivery {id, route, to, wait_ms}. ARGV[2]: the routes' digest. ARGV[3..]: the events'
+-- ARGV[1]: JSON, a list of {fp, remember_s, event, status, source, subject, deliveries, errand}, each
+--          delivery {id, route, to, wait_ms, bulk, flood}: see write_delivery(). errand: what the
+--          event wants done besides, {id, record}; person: who is not to be called from this step on,
+--          {key, record}. ARGV[2]: the routes' digest. ARGV[3..]: the events'
 --          records, JSON, in the same order (kept as they are: cjson would lose digits of long ids).
--- Returns  {rung, answer...}: an answer is 0 for a new event, or, for a duplicate,
---          {event, status, delivery, route, status, delivery, route, status...}.
+-- Returns  {rung, answer...}: an answer is {'', delivery's status...} for a new event, or, for a
+--          duplicate, {event, status, delivery, route, status, delivery, route, status...}.
 local items = cjson.decode(ARGV[1])
 local digest = ARGV[2]
 local us = now_us()
@@ -35,18 +37,12 @@ local function add(name, score, member)
 end
 
 local function add_delivery(item, d)
-  local due_ms = ms + d.wait_ms
-  if d.wait_ms <= 0 then due_now = true end
-  write_delivery(d, item, digest, order, ms, due_ms)
-  add('deliveries', order, d.id)
-  add('deliveries:status:queued', order, d.id)
-  add('deliveries:route:' .. d.route, order, d.id)
-  add('deliveries:source:' .. item.source, order, d.id)
-  if item.subject ~= '' then
-    redis.call('ZADD', P .. 'deliveries:subject:' .. item.subject, order, d.id)
-  end
-  add('due', due_ms, d.id)
+  local status = write_delivery(d, item, digest, order, ms, function(name, score)
+    add(name, score, d.id)
+  end)
+  if status == 'queued' and d.wait_ms <= 0 then due_now = true end
   order = order + 1
+  return status
 end
 
 for i, item in ipairs(items) do
@@ -57,11 +53,11 @@ for i, item in ipairs(items) do
     redis.call('SET', seen, item.event, 'EX', item.remember_s)
     answers[i] = first_answer(item.event)
   elseif redis.call('SET', seen, item.event, 'NX', 'EX', item.remember_s) then
-    local ids = {}
+    local ids, answer = {}, {''}
     add('events', order, item.event)
     for _, d in ipairs(item.deliveries) do
       ids[#ids + 1] = d.id .. ' ' .. d.route .. '\n'
-      add_delivery(item, d)
+      answer[#answer + 1] = add_delivery(item, d)
     end
     if #ids == 0 then
       redis.call('ZADD', P .. 'events:' .. item.status, order, item.event)
@@ -69,7 +65,15 @@ for i, item in ipairs(items) do
     end
     redis.call('HSET', key, 'record', ARGV[i + 2], 'status', item.status,
       'deliveries', table.concat(ids))
-    answers[i] = 0
+    if item.person then
+      redis.call('HSETNX', P .. 'suppressed', item.person.key, item.person.record)
+      redis.call('ZADD', P .. 'suppressions', 'NX', us, item.person.key)
+    end
+    if item.errand then
+      put_errand(item.errand.id, item.errand.record, ms)
+      due_now = true
+    end
+    answers[i] = answer
   else
     answers[i] = first_answer(redis.call('GET', seen))
   end

@@ -12,7 +12,7 @@ local ALL = {'queued', 'held', 'sending', 'retrying', 'unknown', 'delivered', 's
 local function forget(id)
   local known = redis.call('ZREM', P .. 'deliveries', id) + redis.call('ZREM', P .. 'due', id)
     + redis.call('ZREM', P .. 'due:retry', id) + redis.call('ZREM', P .. 'due:cancel', id)
-    + redis.call('ZREM', P .. 'leased', id)
+    + redis.call('ZREM', P .. 'leased', id) + redis.call('ZREM', P .. 'bulk', id)
   for _, status in ipairs(ALL) do
     known = known + redis.call('ZREM', P .. 'deliveries:status:' .. status, id)
   end
@@ -49,14 +49,18 @@ end
 
 for i = 2, #ARGV do
   local got = redis.call('HMGET', P .. 'delivery:' .. ARGV[i], 'status', 'order', 'route', 'source',
-    'cancel_ms')
+    'cancel_ms', 'reason')
   if not got[1] then
     forget(ARGV[i])
   elseif got[2] and got[3] and got[4] then
     index(ARGV[i], {status = got[1], order = got[2], route = got[3], source = got[4]})
     -- A delivered one waits, too, while CallKaro is yet to be told to drop it.
     local waits = waiting[got[1]] or got[1] == 'sending' or (got[1] == 'delivered' and got[5])
-    if waits then wake(ARGV[i], got[1]) end
+    if got[1] == 'held' and got[6] == 'bulk' then
+      redis.call('ZADD', P .. 'bulk', got[2], ARGV[i])  -- it waits for a person, not for a time
+    elseif waits then
+      wake(ARGV[i], got[1])
+    end
   end
 end
 return {woken, indexed, forgotten}

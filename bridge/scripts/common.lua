@@ -19,6 +19,7 @@ local function even_when_full() redis.call('DEL', P .. 'nothing') end
 local function index_status(id, order, from, to)
   if from == to then return end
   if from then redis.call('ZREM', P .. 'deliveries:status:' .. from, id) end
+  if from == 'held' then redis.call('ZREM', P .. 'bulk', id) end
   redis.call('ZADD', P .. 'deliveries:status:' .. to, order, id)
 end
 
@@ -37,8 +38,9 @@ local function unset_due(id)
   redis.call('ZREM', P .. 'due:cancel', id)
 end
 
--- Time held for lawful hours does not make an event too old, and time paused uses up no patience.
-local COUNTED = {outside_hours = 'held_ms', paused = 'paused_ms'}
+-- Time held for lawful hours, or until a person released it, does not make an event too old; and
+-- time paused uses up no patience.
+local COUNTED = {outside_hours = 'held_ms', bulk = 'held_ms', paused = 'paused_ms'}
 local function count_held(key, reason, since_ms, now_ms)
   if COUNTED[reason or ''] and since_ms then
     redis.call('HINCRBY', key, COUNTED[reason], whole(now_ms - tonumber(since_ms)))
@@ -58,13 +60,135 @@ local function note(key, now_ms, status, reason)
   redis.call('HSET', key, 'timeline', noted(timeline, now_ms, status, reason))
 end
 
--- Write a new delivery d = {id, route, to} of an event {event, source, subject}; what lists it is
--- the caller's to write.
-local function write_delivery(d, item, digest, order, now_ms, due_ms)
-  redis.call('HSET', P .. 'delivery:' .. d.id, 'event', item.event, 'source', item.source,
-    'subject', item.subject, 'route', d.route, 'to', d.to, 'routes', digest, 'status', 'queued',
-    'order', order, 'created_ms', now_ms, 'next_ms', due_ms, 'lease', 0,
-    'timeline', string.format('%.0f queued \n', now_ms))
+-- How many deliveries each route got of late, those of this script included.
+local matches = {}
+
+-- Return why a new delivery waits for a person; nil: it goes its way.
+local function why_bulk(d, now_ms)
+  if d.flood then
+    local seen = matches[d.route]
+    if not seen then
+      local since = (now_ms - d.flood.within_ms) * 1000
+      seen = redis.call('ZCOUNT', P .. 'deliveries:route:' .. d.route, whole(since), '+inf')
+    end
+    matches[d.route] = seen + 1
+    if seen >= d.flood.over then return d.flood.message end
+  end
+  return d.bulk
+end
+
+-- Write a new delivery d = {id, route, to, wait_ms, bulk, flood} of an event {event, source,
+-- subject}. Writing down what lists it is the caller's: by is called with each (key, score).
+-- Returns its status.
+local function write_delivery(d, item, digest, order, now_ms, by)
+  local bulk = why_bulk(d, now_ms)
+  local status = bulk and 'held' or 'queued'
+  local fields = {'event', item.event, 'source', item.source, 'subject', item.subject, 'route', d.route,
+    'to', d.to, 'routes', digest, 'status', status, 'order', order, 'created_ms', now_ms, 'lease', 0}
+  local timeline = noted('', now_ms, 'queued')
+  local more = {'next_ms', now_ms + d.wait_ms, 'timeline', timeline}
+  if bulk then
+    more = {'reason', 'bulk', 'message', bulk, 'held_since_ms', whole(now_ms),
+      'timeline', noted(timeline, now_ms, 'held', 'bulk')}
+  end
+  for _, one in ipairs(more) do fields[#fields + 1] = one end
+  redis.call('HSET', P .. 'delivery:' .. d.id, unpack(fields))
+  by('deliveries', order)
+  by('deliveries:status:' .. status, order)
+  by('deliveries:route:' .. d.route, order)
+  by('deliveries:source:' .. item.source, order)
+  if item.subject ~= '' then by('deliveries:subject:' .. item.subject, order) end
+  if bulk then by('bulk', order) else by('due', now_ms + d.wait_ms) end
+  return status
+end
+
+-- --- what a number was called for ----------------------------------------------------------------
+
+-- bridge:number:<phone> has a field for each call, "<rings_ms> <keep_until_ms> <day> <route>", and
+-- bridge:calls:<day>:<route> is the set of a route's calls of a day. rings = {phone, call, value,
+-- keep_until_ms, cap, at_ms}: value and cap where there is a rule that asks for them.
+local KEEP_DAY_S = 4 * 86400
+
+local function take_number(rings, now_ms)
+  if rings.value then
+    local key = P .. 'number:' .. rings.phone
+    redis.call('HSET', key, rings.call, rings.value)
+    local keep_ms = rings.keep_until_ms - now_ms
+    if redis.call('PTTL', key) < keep_ms then redis.call('PEXPIRE', key, whole(keep_ms)) end
+  end
+  if rings.cap then
+    redis.call('SADD', P .. 'calls:' .. rings.cap, rings.call)
+    redis.call('EXPIRE', P .. 'calls:' .. rings.cap,
+      math.max(KEEP_DAY_S, math.ceil((rings.at_ms - now_ms) / 1000) + KEEP_DAY_S))
+  end
+end
+
+local function give_back_number(rings)
+  if rings.value then redis.call('HDEL', P .. 'number:' .. rings.phone, rings.call) end
+  if rings.cap then redis.call('SREM', P .. 'calls:' .. rings.cap, rings.call) end
+end
+
+-- What a delivery took when it was last sent; nil: nothing.
+local function rings_of(key)
+  local kept = redis.call('HGET', key, 'rings')
+  return kept and cjson.decode(kept) or nil
+end
+
+-- A call that CallKaro dropped before its time rang nobody.
+local function give_back_dropped(key, now_ms)
+  local rings = rings_of(key)
+  if rings and rings.at_ms > now_ms then give_back_number(rings) end
+end
+
+local is_any_suppressed  -- nil: not looked yet; once a script is enough
+local function is_suppressed(who)
+  if is_any_suppressed == nil then
+    is_any_suppressed = redis.call('EXISTS', P .. 'suppressed') == 1
+  end
+  return is_any_suppressed and redis.call('HEXISTS', P .. 'suppressed', who) == 1
+end
+
+-- --- errands: what is done for an event or a person besides deliveries ---------------------------
+
+local function put_errand(id, record, due_ms)
+  redis.call('HSET', P .. 'errands', id, record)
+  redis.call('ZADD', P .. 'due:errand', whole(due_ms), id)
+end
+
+-- --- erasing a person ----------------------------------------------------------------------------
+
+local TOLD = {'call_sid', 'delivery_id', 'try_count', 'result', 'hangup_reason', 'is_final', 'duration_s',
+  'ended_at', 'batch_id'}
+local TRIED = {'number', 'at', 'duration_ms', 'status_code', 'error'}
+
+local function only(record, names)
+  local found, kept = cjson.decode(record), {}
+  for _, name in ipairs(names) do
+    if found[name] ~= nil and found[name] ~= cjson.null then kept[name] = found[name] end
+  end
+  return cjson.encode(kept)
+end
+
+-- Take everything personal out of a delivery. While CallKaro is yet to be told to drop its call,
+-- what it takes to say so stays.
+local function scrub(id, now_ms)
+  local key = P .. 'delivery:' .. id
+  local got = redis.call('HMGET', key, 'subject', 'phone', 'cancel_ms', 'request')
+  if got[1] and got[1] ~= '' then redis.call('ZREM', P .. 'deliveries:subject:' .. got[1], id) end
+  if got[2] then redis.call('ZREM', P .. 'deliveries:phone:' .. got[2], id) end
+  for _, field in ipairs(redis.call('HKEYS', key)) do
+    if string.match(field, '^attempt:') then
+      redis.call('HSET', key, field, only(redis.call('HGET', key, field), TRIED))
+    elseif string.match(field, '^outcome:') then
+      redis.call('HSET', key, field, only(redis.call('HGET', key, field), TOLD))
+    end
+  end
+  redis.call('HDEL', key, 'phone', 'consent', 'rings', 'request')
+  if got[3] and got[4] then
+    redis.call('HSET', key, 'request', only(got[4], {'agent_id', 'to_number'}))
+  end
+  redis.call('HSET', key, 'subject', '', 'message', 'The person in it was erased.')
+  redis.call('HSETNX', key, 'erased_ms', whole(now_ms))
 end
 
 -- --- what CallKaro accepted, as it tells us later ------------------------------------------------
@@ -80,6 +204,9 @@ local function accepted(id, found, sid, message, now_ms)
   if sid ~= '' then redis.call('HSETNX', key, 'call_sid', sid) end
   index_status(id, found.order, found.status, 'delivered')
   note(key, now_ms, 'delivered')
+  -- It was given back if the call seemed not to have been accepted.
+  local rings = rings_of(key)
+  if rings then take_number(rings, now_ms) end
 end
 
 local function is_past(past, sid)
@@ -95,10 +222,13 @@ local function take_outcome(id, o, now_ms)
   if redis.call('HEXISTS', key, field) == 1 then return 'duplicate' end
   if redis.call('HINCRBY', key, 'outcomes', 1) > MOST_OUTCOMES then return 'full' end
   if o.record ~= '' then redis.call('HSET', key, field, o.record) end
-  local got = redis.call('HMGET', key, 'status', 'order', 'past', 'call_sid')
+  local got = redis.call('HMGET', key, 'status', 'order', 'past', 'call_sid', 'erased_ms')
   if o.sid ~= '' then redis.call('SET', P .. 'call:' .. o.sid, id) end
   -- Of a call that was made before a person said "call again": it proves nothing of the new one.
-  if is_past(got[3], o.sid) then return 'stored' end
+  if is_past(got[3], o.sid) then
+    if got[5] then scrub(id, now_ms) end
+    return 'stored'
+  end
   local was_accepted = got[1] == 'delivered' or (got[1] == 'cancelled' and got[4])
   if not was_accepted then
     accepted(id, {status = got[1], order = got[2]}, o.sid, o.message, now_ms)
@@ -110,7 +240,9 @@ local function take_outcome(id, o, now_ms)
     redis.call('HSET', key, 'status', 'cancelled', 'reason', 'by_callkaro', 'message', o.message)
     index_status(id, got[2], 'delivered', 'cancelled')
     note(key, now_ms, 'cancelled', 'by_callkaro')
+    give_back_dropped(key, now_ms)
   end
+  if got[5] then scrub(id, now_ms) end
   return 'stored'
 end
 

@@ -10,17 +10,67 @@
 --   attempt = {number, record}: the attempt to write down (record: JSON)
 --   needs_ms: for `sending`: how much of the lease must be left
 --   phone: the keyed hash to list it by; awaits: the campaign key it waits for
+--   guard = {phone, person, again_ms, number_cap, day_cap, day, at_ms, keep_until_ms}: what is asked of
+--     the number's history: see guarded(). To `sending`, the number is taken
+--   keeps_number: although it is tried again, a phone may have rung
+--   spread_ms: it is looked at so much later than next_attempt_at says
 --   took: whether CallKaro took the request well; absent: that says nothing of CallKaro
 --   pause: JSON, why the destination is paused from now on
 -- ARGV[2]: requests/s to CallKaro over all workers; 0: no cap.
 -- ARGV[3]: '1': said again after Redis may have forgotten it; ARGV[4]: the lease it then gets, ms.
 -- Returns for each: 'ok', 'stale' (another lease), 'refused <status>', 'gone', 'late' (too little
--- of the lease is left), 'wait <ms>' (the rate cap), 'paused <ms>', or 'known' (nothing was lost).
+-- of the lease is left), 'wait <ms>' (the rate cap), 'paused <ms>', 'no <reason> ...' (see
+-- guarded()), or 'known' (nothing was lost).
 even_when_full()
 local moves = cjson.decode(ARGV[1])
 local rate = tonumber(ARGV[2])
 local said_again, new_lease_ms = ARGV[3] == '1', tonumber(ARGV[4])
 local now = math.floor(now_us() / 1000)
+
+-- Return what the history of the person or the number forbids; nil: nothing. 'no suppressed',
+-- 'no called_recently <when, ms>', 'no day_cap number', 'no day_cap route'.
+-- One that can't be read forbids. A person who said "call again" overrides what guards the number,
+-- but neither a suppression nor the route's own cap, which guards money.
+local function guarded(m, found)
+  local g = m.guard
+  if not g then return nil end
+  if is_suppressed(g.phone) or (g.person and is_suppressed(g.person)) then return 'no suppressed' end
+  if (g.again_ms > 0 or g.number_cap > 0) and not found.call_again then
+    local calls, of_day, last = redis.call('HGETALL', P .. 'number:' .. g.phone), 0, nil
+    for i = 1, #calls, 2 do
+      local at, keep, day, route = string.match(calls[i + 1], '^(%d+) (%d+) (%S+) (.*)$')
+      if not at then return 'no called_recently 0' end
+      local is_own = string.sub(calls[i], 1, #m.id + 1) == m.id .. ':'
+      if tonumber(keep) <= now then
+        redis.call('HDEL', P .. 'number:' .. g.phone, calls[i])
+      elseif not is_own then
+        if day == g.day then of_day = of_day + 1 end
+        local apart = math.abs(g.at_ms - tonumber(at))
+        if route == found.route and apart < g.again_ms then last = math.max(last or 0, tonumber(at)) end
+      end
+    end
+    if last then return 'no called_recently ' .. whole(last) end
+    if g.number_cap > 0 and of_day >= g.number_cap then return 'no day_cap number' end
+  end
+  if g.day_cap > 0 then
+    local cap = P .. 'calls:' .. g.day .. ':' .. found.route
+    if redis.call('SCARD', cap) >= g.day_cap then return 'no day_cap route' end
+  end
+  return nil
+end
+
+-- Return what a delivery takes of its number's history as it is sent; nil: no rule asks for that.
+local function taken(m, found)
+  local g = m.guard
+  if not g or (g.again_ms <= 0 and g.number_cap <= 0 and g.day_cap <= 0) then return nil end
+  local rings = {phone = g.phone, call = m.id .. ':' .. m.attempt.number, at_ms = g.at_ms,
+    keep_until_ms = g.keep_until_ms}
+  if g.again_ms > 0 or g.number_cap > 0 then
+    rings.value = whole(g.at_ms) .. ' ' .. whole(g.keep_until_ms) .. ' ' .. g.day .. ' ' .. found.route
+  end
+  if g.day_cap > 0 then rings.cap = g.day .. ':' .. found.route end
+  return rings
+end
 
 -- Return why the request may not go out now; nil: it may.
 local function forbidden(m, found)
@@ -29,6 +79,8 @@ local function forbidden(m, found)
   if pause_of(found.source, found.route) then return 'paused 0' end
   local wait = breaker_wait_ms(m.id, now)
   if wait > 0 then return 'paused ' .. wait end
+  local no = guarded(m, found)
+  if no then return no end
   wait = rate_wait_ms(rate, now)
   if wait > 0 then return 'wait ' .. wait end
   return nil
@@ -91,7 +143,7 @@ local function too_late(m, found)
 end
 
 local FIELDS = {'status', 'lease', 'order', 'reason', 'timeline', 'source', 'route', 'call_sid', 'past',
-  'held_since_ms', 'word'}
+  'held_since_ms', 'word', 'call_again', 'rings', 'erased_ms'}
 local function read(key)
   local found = {}
   for i, value in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do
@@ -141,6 +193,8 @@ local function refusal(m, found)
   end
   if not m.from[found.status] then return 'refused ' .. found.status end
   if m.to == 'sending' then return forbidden(m, found) end
+  local no = guarded(m, found)
+  if no then return no end
   redis.call('ZREM', P .. 'leased', m.id)
   return nil
 end
@@ -168,7 +222,7 @@ local function write(m, key, found)
   local due = due_ms(m)
   if due then
     set('next_ms', whole(due))
-    set_due(m.id, m.to, due)
+    set_due(m.id, m.to, due + (m.spread_ms or 0))
   end
   if found.status ~= m.to or found.reason ~= m.reason then
     set('timeline', noted(found.timeline or '', now, m.to, m.reason))
@@ -176,6 +230,30 @@ local function write(m, key, found)
   redis.call('HDEL', key, 'reason', 'message', 'next_ms', 'paused_by')
   if m.del and #m.del > 0 then redis.call('HDEL', key, unpack(m.del)) end
   redis.call('HSET', key, unpack(fields))
+end
+
+-- Take the number with the request, and give it back where that surely was not accepted.
+local function hold_number(m, key, found)
+  if m.to == 'sending' then
+    local rings = taken(m, found)
+    if rings then
+      redis.call('HSET', key, 'rings', cjson.encode(rings))
+      take_number(rings, now)
+    elseif found.rings then
+      redis.call('HDEL', key, 'rings')
+    end
+    return
+  end
+  if not found.rings then return end
+  local rings = cjson.decode(found.rings)
+  if m.to == 'delivered' and found.status ~= 'sending' then
+    take_number(rings, now)
+  elseif m.to == 'cancelled' and found.status == 'delivered' then
+    give_back_dropped(key, now)
+  elseif (found.status == 'sending' or found.status == 'unknown') and not m.keeps_number
+    and (m.to == 'retrying' or m.to == 'failed') then
+    give_back_number(rings)
+  end
 end
 
 local function list(m, found)
@@ -212,12 +290,14 @@ local function move(m)
   if found.status == 'held' then count_held(key, found.reason, found.held_since_ms, now) end
   if m.to == 'delivered' then keep_call(m, found) end
   write(m, key, found)
+  hold_number(m, key, found)
   list(m, found)
   if m.to == 'delivered' and m.set and m.set.call_sid then adopt(m.id, m.set.call_sid, now) end
   -- Whoever was to probe CallKaro and came to send nothing leaves the probe to the next.
   if not m.attempt and is_breaker_kept() and redis.call('HGET', BREAKER, 'probe') == m.id then
     redis.call('HSET', BREAKER, 'probe', '', 'probe_ms', whole(now))
   end
+  if found.erased_ms then scrub(m.id, now) end
   return 'ok'
 end
 

@@ -18,16 +18,10 @@ for id in string.gmatch(listed, '(%S+) [^\n]*\n') do had[id] = true end
 
 for _, d in ipairs(item.deliveries) do
   if not had[d.id] then
-    write_delivery(d, item, ARGV[3], order, ms, ms + d.wait_ms)
-    redis.call('ZADD', P .. 'deliveries', order, d.id)
-    redis.call('ZADD', P .. 'deliveries:status:queued', order, d.id)
-    redis.call('ZADD', P .. 'deliveries:route:' .. d.route, order, d.id)
-    redis.call('ZADD', P .. 'deliveries:source:' .. item.source, order, d.id)
-    if item.subject ~= '' then
-      redis.call('ZADD', P .. 'deliveries:subject:' .. item.subject, order, d.id)
-    end
-    set_due(d.id, 'queued', ms + d.wait_ms)
-    due_now = due_now or d.wait_ms <= 0
+    local status = write_delivery(d, item, ARGV[3], order, ms, function(name, score)
+      redis.call('ZADD', P .. name, score, d.id)
+    end)
+    due_now = due_now or (status == 'queued' and d.wait_ms <= 0)
     listed = listed .. d.id .. ' ' .. d.route .. '\n'
     new[#new + 1] = d.id
     order = order + 1

@@ -18,6 +18,12 @@ Truth lives here; the queue is a hint. Every change of more than one key is one 
     bridge:callkaro              hash: how it took the latest requests
     bridge:call:<call_sid>       the delivery that it is a call of
     bridge:orphan:<id>           hash: outcomes of a call or delivery that is not known (yet)
+    bridge:bulk                  zset: deliveries that wait for a person's release, by order
+    bridge:suppressed            hash: keyed hash of a number or a CRM's record -> why it is not to
+                                 be called; bridge:suppressions: zset of them by time (us)
+    bridge:number:<phone>        hash: what a number was called for; bridge:calls:<day>:<route>: set
+                                 of a route's calls of a day
+    bridge:errands, bridge:due:errand  hash, zset: what is done besides deliveries, and when (ms)
     bridge:pauses                hash: scope -> why; bridge:breaker: CallKaro's circuit breaker
     bridge:run                   hash: which start of Redis this is, and since when
     bridge:token:<source>, bridge:token-lock:<source>, bridge:rate, bridge:pepper, bridge:order
@@ -26,11 +32,12 @@ Truth lives here; the queue is a hint. Every change of more than one key is one 
 from bridge.store.base import FULL_AT, connect
 from bridge.store.pausing import Pausing
 from bridge.store.reading import Reading
+from bridge.store.suppressing import Suppressing
 from bridge.store.taking_in import TakingIn
 from bridge.store.working import Working
 
 __all__ = ["FULL_AT", "Store", "connect"]
 
 
-class Store(TakingIn, Working, Pausing, Reading):
+class Store(TakingIn, Working, Suppressing, Pausing, Reading):
     """Everything the bridge remembers. Every method raises StoreUnavailable when Redis is away."""

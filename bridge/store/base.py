@@ -103,11 +103,20 @@ class Base:
 
     def phone_key(self, number: str) -> str:
         """Return the keyed hash that a number (E.164) is listed by; it can't be turned back."""
+        return self._keyed(number)
+
+    def person_key(self, source: str, thing: str, subject: str) -> str:
+        """Return the keyed hash that a CRM's record (a `contact`, a `lead`) is suppressed by."""
+        return self._keyed(f"{source}\0{thing}\0{subject}")
+
+    def _keyed(self, text: str) -> str:
         if self._pepper is None:
             with self._reached():
                 self.redis.set(f"{P}pepper", secrets.token_hex(16), nx=True)
                 self._pepper = str(self.redis.get(f"{P}pepper"))
-        keyed = hashlib.blake2b(number.encode(), key=self._pepper.encode(), digest_size=12)
+        keyed = hashlib.blake2b(
+            text.encode("utf-8", "replace"), key=self._pepper.encode(), digest_size=12
+        )
         return keyed.hexdigest()
 
     def _run(self, script: str, *args: Any) -> Any:

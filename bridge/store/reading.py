@@ -20,7 +20,7 @@ from bridge.records import (
     read_event,
 )
 from bridge.store.base import Base, P
-from schemas.delivery import Delivery, DeliveryRef, Status
+from schemas.delivery import Delivery, DeliveryRef, Reason, Status
 from schemas.event import EventStatus
 
 logger = log.get(__name__)
@@ -141,7 +141,8 @@ class Reading(Base):
 
     def _smallest_indexes(self, filters: Filters, phone: str | None) -> list[str]:
         """Return the index to walk: the smallest that fits; several for several statuses."""
-        choices = [
+        choices = [[f"{P}bulk"]] if filters.reason == Reason.BULK else []
+        choices += [
             [f"{P}deliveries:{by}:{value}"]
             for by, value in (
                 ("phone", phone),

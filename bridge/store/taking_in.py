@@ -1,12 +1,13 @@
 """Taking in: events with their deliveries, replays of them, and outcomes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 
 from bridge.records import (
     Accepted,
     NewDelivery,
+    Wish,
     accepted,
     described,
     event_record,
@@ -20,9 +21,15 @@ class TakingIn(Base):
     """What the web process writes."""
 
     def accept(
-        self, events: Sequence[tuple[Event, Sequence[NewDelivery]]], *, routes: str
+        self,
+        events: Sequence[tuple[Event, Sequence[NewDelivery]]],
+        *,
+        routes: str,
+        wishes: Mapping[str, Wish | None] | None = None,
     ) -> tuple[bool, list[Accepted]]:
         """Store events with their deliveries, all or none, before anyone is told so.
+
+        wishes: what events want besides, by event id.
 
         Returns whether the bell was rung by this (the caller then asks for a drain), and what
         became of each event, in order.
@@ -30,7 +37,8 @@ class TakingIn(Base):
         if not events:
             return False, []
         self.check_room()
-        items = [described(event, deliveries) for event, deliveries in events]
+        wanted = wishes or {}
+        items = [described(event, deliveries, wanted.get(event.id)) for event, deliveries in events]
         records = [event_record(event) for event, _ in events]
         rung, *answers = self._run("accept", orjson.dumps(items), routes, *records)
         return bool(rung), [

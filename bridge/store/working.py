@@ -50,9 +50,9 @@ class Working(Base):
     def move(self, moves: Sequence[Move]) -> list[str]:
         """Make moves, each by compare-and-set on (lease, status).
 
-        Returns for each `ok`, `stale`, `refused <status>`, `gone`, `late`, `wait <ms>` or
-        `paused <ms>`: see bridge/scripts/move.lua. Only `ok` on a move to `sending` permits the
-        request.
+        Returns for each `ok`, `stale`, `refused <status>`, `gone`, `late`, `wait <ms>`,
+        `paused <ms>` or `no <reason> …`: see bridge/scripts/move.lua. Only `ok` on a move to
+        `sending` permits the request.
         """
         if not moves:
             return []
@@ -102,12 +102,13 @@ class Working(Base):
             pipe.zrange(f"{P}due", 0, 0, withscores=True)
             pipe.zrange(f"{P}due:retry", 0, 0, withscores=True)
             pipe.zrange(f"{P}due:cancel", 0, 0, withscores=True)
+            pipe.zrange(f"{P}due:errand", 0, 0, withscores=True)
             pipe.hmget(f"{P}breaker", "open_ms", "probe_ms")
-            (seconds, micros), *firsts, cancels, (is_open, probe_ms) = pipe.execute()
+            (seconds, micros), *firsts, cancels, errands, (is_open, probe_ms) = pipe.execute()
         due = [first[0][1] for first in firsts if first]
         if due and is_open:
             due = [max(min(due), float(probe_ms))]
-        due += [first[1] for first in cancels]  # these wait for no breaker
+        due += [first[1] for first in (*cancels, *errands)]  # these wait for no breaker
         return float(min(due) / 1000 - (seconds + micros / 1e6)) if due else None
 
     def note_callkaro(self, *, answered: bool, message: str) -> None:

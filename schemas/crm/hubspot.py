@@ -19,7 +19,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError
 
 from schemas.crm.ids import RecordId, Word, sentence
 from schemas.event import Item
-from schemas.expression import Path
+from schemas.expression import Expression, Path
 from schemas.fields import EpochMillis
 from schemas.source import (
     BearerLogin,
@@ -291,6 +291,32 @@ def _fields(paths: frozenset[Path]) -> frozenset[str]:
     return frozenset(path[1] for path in paths if path[0] == "properties" and len(path) > 1)
 
 
+# --- what is no lead --------------------------------------------------------------------------
+
+# What our own writing back can cause. A contact that the account's own app creates is a lead.
+WRITTEN_BACK: Final = ("call", "note")
+
+
+def is_import(data: Any) -> bool:
+    """Say whether a bulk import made the change that a notification is about."""
+    return isinstance(data, dict) and data.get("changeSource") == "IMPORT"
+
+
+def is_own_change(event_type: str, data: Any) -> bool:
+    """Say whether the app that the notification was sent to made the change itself.
+
+    sourceId names the app where an integration or the API made it; that it does so as the bare id
+    or as "appId:<id>" is unconfirmed, so both are taken.
+    """
+    thing, _, happened = event_type.partition(".")
+    if happened != "updated" and thing not in WRITTEN_BACK:
+        return False
+    if not isinstance(data, dict) or data.get("changeSource") not in ("INTEGRATION", "API"):
+        return False
+    app_id = id_text(data.get("appId"))
+    return app_id is not None and id_text(data.get("sourceId")) in (app_id, f"appId:{app_id}")
+
+
 KIND = Kind(
     name="hubspot",
     title="HubSpot",
@@ -310,5 +336,9 @@ KIND = Kind(
         Variable(suffix="API_URL", secret=False, default="https://api.hubapi.com"),
     ),
     default_type="workflow.triggered",
-    marks_imports=True,  # changeSource is IMPORT
+    is_import=is_import,
+    is_own_change=is_own_change,
+    erased_by=frozenset({"contact.privacy_deleted"}),
+    # Two letters, filled by HubSpot from the country or the address; unconfirmed.
+    region=Expression.of("properties.hs_country_region_code"),
 )

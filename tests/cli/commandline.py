@@ -11,6 +11,8 @@ from pathlib import Path
 
 from click.testing import Result
 
+from bridge.settings import Settings
+
 ROOT = Path(__file__).parent.parent.parent
 SAMPLES = ROOT / "bridge" / "samples"
 PLAIN = {
@@ -21,6 +23,9 @@ PLAIN = {
 }
 
 Cli = Callable[..., Result]
+Serve = Callable[[Settings], str]
+Run = Callable[..., Result]
+Fails = Callable[..., tuple[int, str]]
 
 
 def start(*command: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:

@@ -1,81 +1,28 @@
 """`retry`, `cancel`, `resolve`, `replay`, `pause`, `resume` against a bridge that serves."""
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from click.testing import Result
-from commandline import Cli
+from commandline import Cli, Run, Serve
 from support import API_TOKEN, CALL_BACK, WEBSITE, Web, lead, route
-from werkzeug.serving import make_server
 
 from bridge import operations
-from bridge.app import create_app
 from bridge.settings import Settings
 from bridge.store import Store
 from simulator import Simulator
 
 MakeSettings = Callable[..., Settings]
 RunDrain = Callable[..., Any]
-Serve = Callable[[Settings], str]
-Run = Callable[..., Result]
 
 CALL = "/call/outbound"
 
 
 @pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Serve the web process of these settings, and return its address."""
-    with ExitStack() as stack:
-
-        def serve(settings: Settings) -> str:
-            server = make_server("127.0.0.1", 0, create_app(settings), threaded=True)
-            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-            thread.start()
-            stack.callback(server.server_close)
-            stack.callback(thread.join)
-            stack.callback(server.shutdown)
-            return f"http://127.0.0.1:{server.server_port}"
-
-        yield serve
-
-
-@pytest.fixture
 def settings(make_settings: MakeSettings) -> Settings:
     return make_settings(CALL_BACK)
-
-
-@pytest.fixture
-def url(serve: Serve, settings: Settings) -> str:
-    return serve(settings)
-
-
-@pytest.fixture
-def run(cli: Cli, url: str) -> Run:
-    """Run a command against the bridge that serves; it must end well."""
-
-    def run(*arguments: object) -> Result:
-        result = cli(*arguments, "--url", url, env={"API_TOKEN": API_TOKEN})
-        assert result.exit_code == 0, result.output
-        return result
-
-    return run
-
-
-@pytest.fixture
-def fails(cli: Cli, url: str) -> Callable[..., tuple[int, str]]:
-    """Run a command that must fail; return its exit code and what it says."""
-
-    def run(*arguments: object) -> tuple[int, str]:
-        result = cli(*arguments, "--url", url, env={"API_TOKEN": API_TOKEN})
-        assert result.exit_code != 0, result.output
-        assert "Traceback" not in result.output
-        return result.exit_code, result.stderr
-
-    return run
 
 
 def status(web: Web, delivery: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from commandline import SAMPLES, Cli
+from support import AGENT
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 HUBSPOT = SAMPLES / "hubspot.json"
@@ -32,7 +33,7 @@ def seen(cli: Cli, *arguments: object, **env: str) -> list[dict[str, object]]:
 
 
 def test_a_thin_event_names_the_record_that_would_be_fetched(cli: Cli) -> None:
-    [delivery] = seen(cli, "hubspot", HUBSPOT)[0]["deliveries"]
+    [delivery] = seen(cli, "hubspot", HUBSPOT, "--at", HAPPENED)[0]["deliveries"]
     assert delivery["verdict"] == "fetches the record first"
     [request] = delivery["requests"]
     assert request["path"] == "https://api.hubapi.com/crm/v3/objects/contacts/batch/read"
@@ -80,6 +81,73 @@ def test_a_guard_is_told_and_what_it_holds_is_shown(cli: Cli, record) -> None:
     assert delivery["requests"][0]["body"]["to_number"] == "+919876543210"
 
 
+def test_every_guard_has_a_line_and_the_time_stands_above(cli: Cli, record) -> None:
+    routes = f"""
+[[route]]
+name = "call new leads"
+source = "hubspot"
+event = "contact.created"
+to = "call"
+when = "properties.lifecyclestage == 'lead'"
+consent = "properties.agreed == 'yes'"
+again_after = "24h"
+max_per_day = 500
+flood = {{ over = 100, within = "5m" }}
+[route.request]
+to_number = "properties.phone"
+agent_id = {{ value = "{AGENT}" }}
+"""
+    night = "2025-11-24T22:30:00+05:30"
+    result = cli(
+        *("preview", "hubspot", HUBSPOT, "--record", record(ASHA), "--at", night),
+        env={"ROUTES_TOML": routes, "ALLOW_NUMBERS": "+919812345678"},
+    )
+    assert result.exit_code == 0, result.output
+    first, _, rest = result.stdout.partition("  route 'call new leads': ")
+    assert first.startswith("Event 1 of 3: contact.created, subject 101, ")
+    assert first.splitlines()[0].endswith(", as of 2025-11-24T17:00:00+00:00")
+    assert rest.partition("\n\n")[0].splitlines() == [
+        "skipped (no_consent)",
+        "    The record has no consent to being called.",
+        "    flood          at the intake: more than 100 within 300 s are held as bulk",
+        "    when           yes",
+        "    own change     yes",
+        "    max_age        yes: not set",
+        "    opt_out        yes: not set",
+        "    consent        no: The record has no consent to being called.",
+        "    number         yes",
+        "    ALLOW_NUMBERS  no: ALLOW_NUMBERS is set and has not this number.",
+        "    hours          no: Held for the calling hours (09:00-21:00). "
+        "until 2025-11-25T03:30+00:00",
+        "    suppressed     at the send",
+        "    called_recently at the send: once in 1 d for a number",
+        "    day_cap        at the send: 500 a day by the route",
+    ]
+
+
+def test_guards_are_told_to_programs_as_well(cli: Cli, record) -> None:
+    night = "2025-11-24T22:30:00+05:30"
+    [event, *_] = seen(cli, "hubspot", HUBSPOT, "--record", record(ASHA), "--at", night)
+    assert event["at"] == "2025-11-24T17:00:00+00:00"
+    guards = {guard["guard"]: guard for guard in event["deliveries"][0]["guards"]}
+    assert [guards["hours"], guards["suppressed"]] == [
+        {
+            "guard": "hours",
+            "verdict": "no",
+            "reason": "outside_hours",
+            "message": "Held for the calling hours (09:00-21:00).",
+            "until": "2025-11-25T03:30:00+00:00",
+        },
+        {
+            "guard": "suppressed",
+            "verdict": "at the send",
+            "reason": None,
+            "message": None,
+            "until": None,
+        },
+    ]
+
+
 def test_an_event_that_no_route_wants_says_why(cli: Cli) -> None:
     event = seen(cli, "hubspot", HUBSPOT)[2]
     assert event["status"] == "unrouted"
@@ -97,9 +165,10 @@ def test_a_match_that_does_not_hold_is_quoted(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_an_old_event_is_too_old_and_the_way_to_see_more_is_told(cli: Cli, record) -> None:
-    result = cli("preview", "hubspot", HUBSPOT, "--record", record(ASHA))
-    assert "skipped (too_old)" in result.stdout
-    assert "--at TIME" in result.stdout
+    for given in (("--record", record(ASHA)), ()):  # and no record is fetched for it
+        result = cli("preview", "hubspot", HUBSPOT, *given)
+        assert "skipped (too_old)" in result.stdout
+        assert "--at TIME" in result.stdout
 
 
 def test_a_form_is_read_as_one(cli: Cli) -> None:

@@ -165,3 +165,21 @@ def test_what_hydrates_also_says_where_its_login_stands(kind: Kind) -> None:
     assert hydration.batch > 0
     for answer in JUNK:
         assert hydration.records(answer) == {}
+
+
+@pytest.mark.parametrize("kind", kinds().values(), ids=lambda kind: kind.name)
+def test_what_judges_events_judges_any_body_and_never_raises(kind: Kind) -> None:
+    of_kind = [path for path in samples() if kind_of(path) is kind]
+    known = [item.data for path in of_kind for item in items(kind, content_of(path))]
+    for data in [*JUNK, *known]:
+        if kind.opt_out:
+            said = kind.opt_out.search(data)
+            assert said is None or isinstance(said, bool)
+        if kind.region:
+            said = kind.region.search(data)
+            assert said is None or isinstance(said, str)
+        if kind.is_import:
+            assert isinstance(kind.is_import(data), bool)
+        if kind.is_own_change:
+            for event_type in ("", "contact.updated", "call.created"):
+                assert isinstance(kind.is_own_change(event_type, data), bool)

@@ -2,9 +2,10 @@
 
 from typing import Any, cast
 
+import pytest
 from samples import incoming, items, source_of
 
-from schemas.crm.hubspot import KIND, translate
+from schemas.crm.hubspot import KIND, is_import, is_own_change, translate
 from schemas.source import CrmRequest, Hydration
 
 HYDRATION = cast(Hydration, KIND.hydration)
@@ -120,3 +121,83 @@ def test_a_merged_event_has_flat_properties_and_its_own_keys() -> None:
 def test_only_properties_are_asked_for() -> None:
     paths = frozenset({("properties", "phone"), ("properties",), ("objectId",), ("a", "b")})
     assert HYDRATION.fields(paths | {("properties", "x", "y")}) == {"phone", "x"}
+
+
+# --- what is no lead --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (notification(changeSource="IMPORT"), True),
+        (notification(changeSource="CRM_UI"), False),
+        (notification(changeSource="INTEGRATION"), False),
+        (notification(changeSource="import"), False),
+        (notification(changeSource=None), False),
+        (notification(changeSource=["IMPORT"]), False),
+        (notification(), False),
+        ({"properties": {"changeSource": "IMPORT"}}, False),
+        ([notification(changeSource="IMPORT")], False),
+        ("IMPORT", False),
+        (None, False),
+    ],
+)
+def test_what_a_bulk_import_made(data: Any, expected: bool) -> None:
+    assert is_import(data) is expected
+
+
+def own(**more: Any) -> dict[str, Any]:
+    """Return a notification of a change that the app it was sent to made itself."""
+    return notification(
+        **{"appId": 4242, "changeSource": "INTEGRATION", "sourceId": "4242", **more}
+    )
+
+
+@pytest.mark.parametrize(
+    ("event_type", "data", "expected"),
+    [
+        ("contact.updated", own(), True),
+        ("contact.updated", own(sourceId=4242, appId="4242"), True),
+        ("contact.updated", own(sourceId="appId:4242"), True),
+        ("contact.updated", own(changeSource="API"), True),
+        ("deal.updated", own(), True),
+        # What is written back at the end of a call, in whatever way it appears.
+        ("call.created", own(), True),
+        ("note.created", own(), True),
+        ("note.deleted", own(), True),
+        # Another app's changes, a person's, an import's.
+        ("contact.updated", own(sourceId="4243"), False),
+        ("contact.updated", own(sourceId="appId:42"), False),
+        ("contact.updated", own(sourceId="userId:4242"), False),
+        ("contact.updated", own(changeSource="CRM_UI"), False),
+        ("contact.updated", own(changeSource="IMPORT"), False),
+        ("call.created", own(sourceId="4243"), False),
+        # A contact that the account's own app made is a lead; what befell one is no write-back.
+        ("contact.created", own(), False),
+        ("contact.deleted", own(), False),
+        ("contact.privacy_deleted", own(), False),
+        ("contact.merged", own(), False),
+        # Nothing equals nothing.
+        ("contact.updated", own(appId=None, sourceId=None), False),
+        ("contact.updated", own(appId="", sourceId=""), False),
+        ("contact.updated", own(appId=None, sourceId="appId:None"), False),
+        ("contact.updated", own(appId=["4242"], sourceId=["4242"]), False),
+        ("contact.updated", own(sourceId=None), False),
+        ("contact.updated", notification(), False),
+        ("contact.updated", None, False),
+        ("contact.updated", [own()], False),
+        ("", own(), False),
+        ("updated", own(), False),
+    ],
+)
+def test_what_the_app_itself_changed(event_type: str, data: Any, expected: bool) -> None:
+    assert is_own_change(event_type, data) is expected
+
+
+def test_the_kind_knows_its_imports_its_own_changes_and_who_wants_to_be_erased() -> None:
+    assert (KIND.is_import, KIND.is_own_change) == (is_import, is_own_change)
+    assert KIND.erased_by == {translate("contact.privacyDeletion", None)[0]}
+    assert KIND.region
+    found = KIND.region.search({"properties": {"hs_country_region_code": "IN", "country": "India"}})
+    assert found == "IN"
+    assert KIND.region.search(notification()) is None

@@ -16,7 +16,7 @@ from requests.structures import CaseInsensitiveDict
 
 from bridge.api import callkaro_warnings, pause_warnings
 from bridge.app import create_app
-from bridge.cli import DOING
+from bridge.cli import DOING, TRYING
 from bridge.errors import BadSignature
 from bridge.records import Pause, Persistence
 from bridge.settings import Settings
@@ -27,7 +27,8 @@ from schemas.crm import kinds
 from schemas.delivery import MOVES, Reason, Status
 from schemas.event import NEVER_BY_GLOB, EventStatus, Item
 from schemas.expression import Expression
-from schemas.route import GUARDS_TO_COME, Routes, RouteSchema, SourceSchema, load_routes
+from schemas.route import Routes
+from schemas.routes_toml import FloodSchema, HoursSchema, RouteSchema, SourceSchema, load_routes
 from schemas.source import Incoming, Kind, Source
 
 ROOT = Path(__file__).parent.parent.parent
@@ -39,6 +40,7 @@ ROUTES, STATUSES, ADDING, OPERATING = (
 )
 NOW = datetime(2026, 1, 1, 7, 0, tzinfo=UTC)
 SECRET = "a-made-up-secret"
+HEARD = ("received", "ignored", "rejected", "unstored")  # what is logged of every outcome
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -80,9 +82,35 @@ def test_every_piece_of_routes_toml_loads(block: str) -> None:
     assert load_routes(block, file="docs", kinds=kinds()).sources
 
 
+def test_the_sample_loads_as_it_is_and_with_all_that_is_commented_out() -> None:
+    text = (ROOT / "routes.toml").read_text("utf-8")
+    whole = re.sub(r"^# (?=\[\[source\]\]|[a-z_]+ +=)", "", text, flags=re.MULTILINE)
+    assert whole.count("\n#") < text.count("\n#")
+    as_it_is, with_all = (
+        load_routes(one, file="routes.toml", kinds=kinds()) for one in (text, whole)
+    )
+    assert [route.name for route in as_it_is.routes] == [route.name for route in with_all.routes]
+    assert all(route.again_after_s and route.flood for route in as_it_is.routes)
+    assert with_all.routes[0].hours
+    assert with_all.routes[0].consent
+    assert with_all.sources["hubspot"].opt_out
+
+
 @pytest.mark.parametrize("key", [f.data_key or name for name, f in RouteSchema().fields.items()])
 def test_every_key_of_a_route_is_explained(key: str) -> None:
     assert f"| `{key}` |" in ROUTES
+
+
+@pytest.mark.parametrize("key", [f.data_key or name for name, f in HoursSchema().fields.items()])
+def test_every_key_of_hours_is_explained(key: str) -> None:
+    assert any(key in words(row[0]) for row in table(ROUTES, after="### hours"))
+
+
+def test_every_key_of_a_flood_is_explained() -> None:
+    [row] = [row for row in table(ROUTES, after="## Keys of a route") if row[0] == "`flood`"]
+    assert all(
+        f"{field.data_key or name} = " in row[2] for name, field in FloodSchema().fields.items()
+    )
 
 
 @pytest.mark.parametrize("key", [f.data_key or name for name, f in SourceSchema().fields.items()])
@@ -95,7 +123,6 @@ def test_the_fields_of_a_call_and_what_a_glob_leaves_out_are_named() -> None:
     assert words(ROUTES) >= CALL_FIELDS
     assert f"`{' '.join(LANGUAGES)}`" in ROUTES
     assert all(f"`.{word}`" in ROUTES for word in NEVER_BY_GLOB)
-    assert words(ROUTES) >= set(GUARDS_TO_COME)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +132,41 @@ def test_the_fields_of_a_call_and_what_a_glob_leaves_out_are_named() -> None:
 def test_a_recipe_yields_what_the_page_says(expression: str, record: str, yields: str) -> None:
     found = Expression.of(expression).search(json.loads(record))
     assert (found, type(found)) == (json.loads(yields), type(json.loads(yields)))
+
+
+def opt_outs() -> Iterator[Any]:
+    for page in PAGES:
+        for number, block in enumerate(blocks(page.read_text("utf-8"), "toml"), start=1):
+            for source in load_routes(block, file="docs", kinds=kinds()).sources.values():
+                if source.opt_out and source.opt_out != source.kind.opt_out:
+                    where = f"{page.relative_to(ROOT)}-{number}-{source.name}"
+                    yield pytest.param(source, id=where)
+
+
+# Per kind: a notification and a record that say so, and those that don't.
+SAYS_NO: dict[str, list[Any]] = {
+    "hubspot": [
+        {"propertyName": "do_not_call", "propertyValue": "true"},
+        {"properties": {"do_not_call": "true"}},
+    ],
+    "zoho": [{"Do_Not_Call": True}, {"Do_Not_Call": "true"}],
+}
+SAYS_NOTHING: dict[str, list[Any]] = {
+    "hubspot": [
+        {},
+        {"propertyName": "city", "propertyValue": "true"},
+        {"properties": {"do_not_call": "false"}},
+        {"properties": {"do_not_call": None}},
+    ],
+    "zoho": [{}, {"Do_Not_Call": False}, {"Do_Not_Call": None}, {"Do_Not_Call": "false"}],
+}
+
+
+@pytest.mark.parametrize("source", list(opt_outs()))
+def test_an_opt_out_of_the_pages_hears_a_no_and_nothing_else(source: Source) -> None:
+    assert source.opt_out
+    assert all(source.opt_out.search(data) is True for data in SAYS_NO[source.kind.name])
+    assert all(source.opt_out.search(data) is False for data in SAYS_NOTHING[source.kind.name])
 
 
 def test_the_campaign_and_its_calls_find_each_other() -> None:
@@ -134,7 +196,7 @@ def test_every_request_of_the_api_and_every_command_is_explained() -> None:
     }
     assert len(asked) >= 15
     assert [one for one in sorted(asked) if f"| {one} |" not in STATUSES] == []
-    done = {command.name for command in DOING} - {"send"}
+    done = {command.name for command in (*DOING, *TRYING)} - {"send", "simulate", "demo"}
     assert {name for name in done if f"flask --app bridge {name} " not in STATUSES} == set()
 
 
@@ -178,10 +240,6 @@ def warnings_there_are() -> Iterator[str]:
     yield from made_settings(routes, dry_run=True, allow_numbers=frozenset()).warnings()
     yield from made_settings(routes, secrets={"hubspot": ("x",)}).warnings()
     yield from made_settings(none).warnings()
-    unmatched = load_routes(
-        re.sub(r"^match .*\n", "", first, flags=re.MULTILINE), file="docs", kinds=kinds()
-    )
-    yield from made_settings(unmatched).warnings()
     unheard = cast(Store, Unheard())
     yield from callkaro_warnings(unheard)
     for in_full in (True, False):
@@ -199,6 +257,22 @@ def test_every_warning_is_explained(warning: str) -> None:
     rows = [code(row[0]) for row in table(OPERATING, after="## Warnings")]
     patterns = [".*".join(map(re.escape, row.split("…"))) for row in rows]
     assert any(re.fullmatch(pattern, warning) for pattern in patterns)
+
+
+def lines_about_people() -> Iterator[str]:
+    """Yield the log lines that tell of people's wishes, as the code writes them."""
+    for name in ("bridge/people.py", "workers/errands.py", "bridge/webhooks.py"):
+        text = (ROOT / name).read_text("utf-8")
+        yield from re.findall(r'logger\.\w+\(\s*"((?!webhook)[a-z_]+\.[a-z_]+)"', text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    sorted(set(lines_about_people()) - {f"outcome.{it}" for it in HEARD}),
+)
+def test_every_log_line_about_people_is_explained(line: str) -> None:
+    told = table(OPERATING, after="## Log lines about people")
+    assert any(f"`{line}`" in row[0] for row in told)
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ from bridge.settings import MAX_BODY_BYTES, Settings  # noqa: E402
 from bridge.verify import check_secret, sign  # noqa: E402
 from schemas.callkaro import METADATA_ID  # noqa: E402
 from schemas.crm import kinds  # noqa: E402
-from schemas.route import load_routes  # noqa: E402
+from schemas.routes_toml import load_routes  # noqa: E402
 from schemas.source import Auth, Incoming, Signatures, Source, Token  # noqa: E402
 
 PAYLOADS = ROOT / "tests" / "payloads"

@@ -127,7 +127,8 @@ def test_a_hundred_hubspot_notifications_are_hydrated_in_one_request(
 
     [read] = simulator.state.requests_to(HUBSPOT_READ)
     assert len(read.body["inputs"]) == 100
-    assert set(read.body["properties"]) == {"lifecyclestage", "mobilephone", "phone"}
+    asked = {"lifecyclestage", "mobilephone", "phone", "hs_country_region_code"}
+    assert set(read.body["properties"]) == asked
     assert counts(store) == {"delivered": 100}
     assert len({call.to_number for call in simulator.state.calls}) == 100
     [campaign] = simulator.state.campaigns
@@ -752,9 +753,14 @@ SCHEDULED = {
         ({}, {"phone": " "}, {}, "skipped", "no_number"),
         ({}, {"phone": "12345"}, {}, "skipped", "invalid_number"),
         ({}, {"phone": "9876543210"}, {"default_region": None}, "skipped", "invalid_number"),
-        ({}, {"phone": ["+919876543210"]}, {}, "skipped", "invalid_number"),
-        ({"max_age": '"1h"'}, {"submitted_at": TWO_HOURS_AGO}, {}, "skipped", "too_old"),
-        ({"max_age": '"3h"'}, {"submitted_at": TWO_HOURS_AGO}, {}, "delivered", None),
+        ({}, {"phone": {"number": "+919876543210"}}, {}, "skipped", "invalid_number"),
+        ({}, {"phone": "+16502530000"}, {}, "skipped", "country"),
+        pytest.param(
+            {"max_age": '"1h"'}, {"submitted_at": TWO_HOURS_AGO}, {}, "skipped", "too_old", id="1h"
+        ),
+        pytest.param(
+            {"max_age": '"3h"'}, {"submitted_at": TWO_HOURS_AGO}, {}, "delivered", None, id="3h"
+        ),
         ({}, {}, {"allow_numbers": frozenset({"+919876543211"})}, "skipped", "not_allowed"),
         ({}, {}, {"allow_numbers": frozenset({"+919876543210"})}, "delivered", None),
         ({}, {}, {"dry_run": True}, "skipped", "dry_run"),

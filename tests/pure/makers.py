@@ -10,7 +10,8 @@ from schemas.crm import kinds
 from schemas.delivery import Delivery, Status
 from schemas.event import Event
 from schemas.hours import ALWAYS
-from schemas.route import Routes, RoutesError, load_routes
+from schemas.route import Routes
+from schemas.routes_toml import RoutesError, load_routes
 
 NOW = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)  # 11:30 in Asia/Kolkata, a Friday
 NUMBER = "+919876543210"  # the number of CallKaro's own samples

@@ -21,30 +21,38 @@ from makers import (
     settings,
 )
 
-from bridge.records import Move
+from bridge.records import Guard, Move
 from schemas.delivery import Reason, Status, may_come_from
 from schemas.hours import parse_window
 from schemas.verdict import Meaning, Verdict
 from workers.backoff import GIVE_UP_AFTER, MAX_ATTEMPTS
 from workers.delivery import (
     ANSWER_CHARS,
-    KEPT_ATTEMPTS,
-    CampaignNeed,
-    Ready,
     awaits_campaign,
     begun,
+    dry,
+    forbidden,
     needs_more_time,
     never_sent,
-    prepare,
     record_missing,
     settled,
     waits,
 )
 from workers.http import Reply
+from workers.preparing import KEPT_ATTEMPTS, CampaignNeed, Ready, prepare
 
 LEAD = {"phone": "098765 43210", "name": "Asha", "city": None}
 DAY = parse_window("09:00-21:00")
 NIGHT = datetime(2026, 11, 19, 21, 30, tzinfo=UTC)  # 3 am in India
+ASKS = Guard(
+    phone="hash",
+    person=None,
+    again_s=86_400,
+    number_cap=3,
+    day_cap=500,
+    day="2026-11-20",
+    rings_at=NOW,
+)
 
 
 def run(routes: str = CALL, data: Any = None, *, now: datetime = NOW, claimed=None, **more: Any):
@@ -362,7 +370,9 @@ def test_an_expression_that_breaks_on_the_record_fails_and_names_its_place(
         ({"phone": " "}, Reason.NO_NUMBER),
         ({"phone": "12345"}, Reason.INVALID_NUMBER),
         ({"phone": "call Asha"}, Reason.INVALID_NUMBER),
-        ({"phone": ["+919876543210"]}, Reason.INVALID_NUMBER),
+        ({"phone": {"number": "+919876543210"}}, Reason.INVALID_NUMBER),
+        ({"phone": []}, Reason.NO_NUMBER),
+        ({"phone": [None, "", "12345"]}, Reason.INVALID_NUMBER),
         ({"phone": "9876543210, 9876543211"}, Reason.INVALID_NUMBER),
     ],
 )
@@ -504,20 +514,58 @@ def test_a_schedule_at_at_night_is_skipped_and_one_by_day_passes_at_night():
     )
 
 
+# --- DRY_RUN, and what the number's history forbids -----------------------------------------
+
+
 @pytest.mark.parametrize(
-    "routes", [CALL, campaign_route().replace("make campaigns", "call new leads")]
+    ("routes", "guard"),
+    [
+        (CALL, ASKS),
+        # A campaign rings nobody, so there is no number to ask about.
+        (campaign_route().replace("make campaigns", "call new leads"), None),
+    ],
 )
-def test_a_dry_run_shows_what_would_have_been_sent(routes):
-    data = {**LEAD, "title": "Diwali"}
-    found = stopped(routes, data, dry_run=True)
-    assert (found.to, found.reason) == (Status.SKIPPED, Reason.DRY_RUN)
-    assert orjson.loads(found.fields["request"]) == ready(routes, data).body
+def test_a_dry_run_shows_what_would_have_been_sent(routes, guard):
+    made = ready(routes, {**LEAD, "title": "Diwali"}, dry_run=True)
+    found = dry(made, guard)
+    assert (found.to, found.reason, found.lease) == (Status.SKIPPED, Reason.DRY_RUN, 3)
+    assert found.message == "DRY_RUN is on: this is what would have been sent."
+    assert orjson.loads(str(found.fields["request"])) == made.body
+    # The history is asked all the same: who is suppressed is told as that.
+    assert (found.guard, found.phone) == (guard, guard and "hash")
+    assert found.attempt is None
 
 
 def test_a_dry_run_says_no_to_what_would_not_be_sent_anyway():
     assert stopped(data={}, dry_run=True).reason is Reason.NO_NUMBER
     night = stopped(now=NIGHT, calling_hours=DAY, dry_run=True)
     assert night.reason is Reason.OUTSIDE_HOURS
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "told"),
+    [
+        ("no suppressed", Reason.SUPPRESSED, "The number, or the record, is suppressed."),
+        (
+            "no called_recently 1795154400000",
+            Reason.CALLED_RECENTLY,
+            "The route called this number already, and does so once in 1 d.",
+        ),
+        ("no day_cap route", Reason.DAY_CAP, "The route has made its 500 calls of the day."),
+        ("no day_cap number", Reason.DAY_CAP, "The number was called 3 times that day."),
+    ],
+)
+@pytest.mark.parametrize("is_dry", [False, True])
+def test_what_the_history_forbids_is_skipped_with_its_reason(answer, reason, told, is_dry):
+    found = ready()
+    asked = dry(found, ASKS) if is_dry else begun(found, NOW, guard=ASKS, needs_s=30)
+    move = forbidden(asked, answer)
+    assert (move.to, move.reason, move.message) == (Status.SKIPPED, reason, told)
+    assert (move.id, move.lease, move.phone) == ("d1", 3, "hash")
+    assert (move.guard, move.attempt, move.wait_s, move.due_at) == (None, None, None, None)
+    # What would have been sent is kept; that it was begun is not.
+    assert list(move.fields) == ["request"]
+    assert orjson.loads(str(move.fields["request"])) == found.body
 
 
 JSON = st.recursive(
@@ -578,8 +626,9 @@ def settle(
 
 def test_an_attempt_is_recorded_before_it_is_made():
     found = ready(call_route('campaign = { name = "Leads" }')).in_campaign("b-1")
-    move = begun(found, NOW, phone="hash", needs_s=30)
+    move = begun(found, NOW, guard=ASKS, needs_s=30)
     assert (move.to, move.lease, move.needs_s, move.phone) == (Status.SENDING, 3, 30, "hash")
+    assert move.guard == ASKS
     assert orjson.loads(move.fields["request"]) == found.body
     assert {**move.fields, "request": ""} == {
         "request": "",
@@ -594,7 +643,8 @@ def test_a_later_attempt_counts_on():
     found = attempt(
         spent=2, first_attempt_at=NOW - timedelta(hours=1), attempts=({}, {}, {}), status="retrying"
     )
-    move = begun(found, NOW, phone=None, needs_s=30)
+    move = begun(found, NOW, guard=None, needs_s=30)
+    assert (move.phone, move.guard) == (None, None)
     assert move.fields["spent"] == 3
     assert "first_ms" not in move.fields
     assert move.attempt is not None
@@ -720,6 +770,9 @@ def test_a_route_may_say_that_a_double_ring_does_no_harm():
     found = attempt(call_route('on_unknown = "call_again"'))
     again = settle(Meaning.UNKNOWN, found)
     assert (again.to, again.reason) == (Status.RETRYING, Reason.NO_ANSWER)
+    # A phone may have rung: the number stays claimed.
+    assert again.keeps_number
+    assert not settle(Meaning.AGAIN, found).keeps_number
     spent = replace(found, claim=replace(found.claim, delivery=delivery(spent=MAX_ATTEMPTS)))
     move = settle(Meaning.UNKNOWN, spent)
     assert (move.to, move.reason) == (Status.FAILED, Reason.GAVE_UP)

@@ -1,6 +1,6 @@
 """routes.toml: what loads, what each mistake is told as, which events a route wants."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -10,10 +10,12 @@ from makers import AGENT, CALL, FILE, call_route, campaign_route, load, problems
 
 from schemas.crm import kinds
 from schemas.expression import Expression
-from schemas.route import Constant, RoutesError, duration_s, load_routes
+from schemas.hours import Hours, parse_window
+from schemas.route import Constant, Flood, RouteHours
+from schemas.routes_toml import RoutesError, duration_s, load_routes
 from schemas.source import STANDARD_WEBHOOKS, Basic, Signature, Signatures, Token
 
-# DESIGN.md's sample, but for the guards that are still to come.
+# DESIGN.md's sample.
 DESIGNED = """
 [[route]]
 name     = "call new leads"
@@ -25,6 +27,10 @@ to       = "call"                                   # or "campaign"
 campaign = { name = "HubSpot leads", period = "month" }
 max_age  = "6h"
 delay    = "2m"
+max_per_day = 500
+hours    = { days = "mon-sat", from = "10:00", to = "19:00", timezone = "Asia/Kolkata" }
+again_after = "24h"
+consent  = "properties.call_consent == 'yes'"
 
 [route.request]
 to_number = "properties.phone || properties.mobilephone"
@@ -59,6 +65,12 @@ def test_the_designed_sample_loads_with_all_that_it_says():
         "contact.created",
         "call",
     )
+    assert (route.max_per_day, route.again_after_s) == (500, 86_400)
+    assert route.hours == RouteHours(
+        hours=Hours(window=parse_window("10:00-19:00"), days=frozenset(range(6))),
+        timezone="Asia/Kolkata",
+    )
+    assert route.consent == Expression.of("properties.call_consent == 'yes'")
     assert (route.delay_s, route.max_age_s, route.on_unknown, route.fetch) == (
         120,
         6 * 3600,
@@ -86,6 +98,7 @@ def test_the_designed_sample_loads_with_all_that_it_says():
         "city",
         "lifecyclestage",
         "country",
+        "call_consent",
     }
     website = routes.sources["website"]
     assert website.kind is kinds()["generic"]
@@ -115,6 +128,8 @@ def test_what_a_route_leaves_out_has_a_default():
         (),
         {},
     )
+    assert (route.hours, route.consent, route.countries, route.region, route.flood) == (None,) * 5
+    assert (route.again_after_s, route.max_per_day) == (0, 0)
 
 
 def test_every_key_of_a_route_is_taken():
@@ -396,21 +411,260 @@ def test_a_route_to_a_campaign_loads(route):
     assert load(route).routes[0].to == "campaign"
 
 
+# --- the guards -----------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
-    "line",
+    ("keys", "attribute", "value"),
     [
-        'hours = { days = "mon-sat", from = "10:00", to = "19:00", timezone = "Asia/Kolkata" }',
-        'again_after = "24h"',
-        "max_per_day = 500",
-        "consent = \"properties.call_consent == 'yes'\"",
-        'countries = ["IN"]',
-        'region = "IN"',
+        ('again_after = "24h"', "again_after_s", 86_400),
+        ('again_after = "0s"', "again_after_s", 0),
+        ("max_per_day = 1", "max_per_day", 1),
+        ("max_per_day = 500", "max_per_day", 500),
+        ("consent = \"a == 'yes'\"", "consent", Expression.of("a == 'yes'")),
+        ('countries = ["IN"]', "countries", frozenset({"IN"})),
+        ('countries = ["IN", "AE", "IN"]', "countries", frozenset({"IN", "AE"})),
+        ('countries = "any"', "countries", "any"),
+        ('region = "AE"', "region", Constant("AE")),
+        ('region = "country"', "region", Expression.of("country")),
+        ("region = \"a.b || 'AE'\"", "region", Expression.of("a.b || 'AE'")),
+        ('flood = { over = 100, within = "5m" }', "flood", Flood(over=100, within_s=300)),
+        ('flood = { over = 1, within = "1d" }', "flood", Flood(over=1, within_s=86_400)),
     ],
 )
-def test_a_guard_that_is_not_built_yet_stops_the_boot(line):
-    key = line.partition(" ")[0]
-    [problem] = problems(call_route(line))
-    assert problem.startswith(f"{ROUTE}{key}: this version can't enforce it yet")
+def test_a_guard_of_a_route_is_read(keys, attribute, value):
+    assert getattr(load(call_route(keys)).routes[0], attribute) == value
+
+
+@pytest.mark.parametrize(
+    ("keys", "shown", "zone"),
+    [
+        ("", "all day", None),
+        ('from = "10:00"', "10:00-24:00", None),
+        ('to = "19:00"', "00:00-19:00", None),
+        ('from = "9:30", to = "24:00"', "09:30-24:00", None),
+        ('days = "mon-sat"', "all day, mon-sat", None),
+        ('days = ["Monday", "wed"]', "all day, mon,wed", None),
+        ('days = "sat-mon"', "all day, sat-mon", None),
+        ('days = "mon-sun"', "all day", None),
+        ('timezone = "Asia/Kolkata"', "all day", "Asia/Kolkata"),
+        ('timezone = "asia/kolkata"', "all day", "Asia/Kolkata"),
+        ('timezone = "UTC"', "all day", "UTC"),
+        ('timezone = "properties.hs_timezone"', "all day", Expression.of("properties.hs_timezone")),
+        ("timezone = \"tz || 'Asia/Dubai'\"", "all day", Expression.of("tz || 'Asia/Dubai'")),
+        ('holidays = ["2027-01-26"]', "all day, not on holidays", None),
+        ("holidays = [2027-01-26]", "all day, not on holidays", None),
+        ("holidays = []", "all day", None),
+    ],
+)
+def test_the_hours_of_a_route_are_read(keys, shown, zone):
+    hours = load(call_route(f"hours = {{ {keys} }}")).routes[0].hours
+    assert hours is not None
+    # Whole days are no "always": that would not look at the clock, nor at a zone.
+    assert not hours.hours.always
+    assert str(hours.hours).replace("00:00-24:00", "all day") == shown
+    assert hours.timezone == zone
+
+
+def read_file(name: str) -> str:
+    """Stand in for the files beside routes.toml."""
+    files = {
+        "holidays.txt": "\ufeff# Republic Day\n2027-01-26\n\n2027-08-15  # Independence Day\n",
+        "wrong.txt": "2027-01-26\nAsha, +91 98765 43210\n",
+        "empty.txt": "",
+    }
+    if name == "bytes.txt":
+        return b"\xff".decode()
+    if name not in files:
+        raise FileNotFoundError(name)
+    return files[name]
+
+
+def load_beside(keys: str) -> RouteHours:
+    text = call_route(f"hours = {{ {keys} }}")
+    hours = load_routes(text, file=FILE, kinds=kinds(), read=read_file).routes[0].hours
+    assert hours is not None
+    return hours
+
+
+def problems_beside(keys: str) -> list[str]:
+    with pytest.raises(RoutesError) as caught:
+        load_routes(call_route(keys), file=FILE, kinds=kinds(), read=read_file)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("keys", "days"),
+    [
+        ('holidays = "holidays.txt"', {date(2027, 1, 26), date(2027, 8, 15)}),
+        ('holidays = "empty.txt"', set()),
+        ('holidays = ["2027-01-26", 2027-08-15]', {date(2027, 1, 26), date(2027, 8, 15)}),
+    ],
+)
+def test_holidays_are_a_list_or_a_file(keys, days):
+    assert load_beside(keys).hours.holidays == days
+
+
+@pytest.mark.parametrize("name", ["no-such.txt", "bytes.txt", ""])
+def test_a_holidays_file_that_cannot_be_read_stops_the_boot(name):
+    assert problems_beside(f'hours = {{ holidays = "{name}" }}') == [
+        f"{ROUTE}hours.holidays: the file '{name}' can't be read; it may also be a list of dates"
+    ]
+
+
+def test_a_holidays_file_with_other_lines_is_told_by_line_and_not_quoted():
+    assert problems_beside('hours = { holidays = "wrong.txt" }') == [
+        f"{ROUTE}hours.holidays: Line 2 of the holidays is not a date: write it as 2026-11-08."
+    ]
+
+
+def test_a_holidays_file_that_cannot_be_read_hides_no_other_mistake():
+    found = problems_beside('wehn = "a"\nhours = { from = "late", holidays = "no-such.txt" }')
+    assert {problem.removeprefix(ROUTE).partition(":")[0] for problem in found} == {
+        "hours.holidays",
+        "hours.from",
+        "wehn",
+    }
+
+
+def test_where_there_are_no_files_holidays_are_a_list():
+    assert problems(call_route('hours = { holidays = "holidays.txt" }')) == [
+        f"{ROUTE}hours.holidays: the file 'holidays.txt' can't be read; "
+        "it may also be a list of dates"
+    ]
+
+
+DURATION = 'must be a number and a unit, such as "90s", "2m", "6h" or "3d"'
+EXPRESSION = "must be a JMESPath expression, as text"
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ("hours = 5", "hours: Invalid input type."),
+        ('hours = "10:00-19:00"', "hours: Invalid input type."),
+        ('hours = { day = "mon" }', "hours.day: Unknown field."),
+        ('hours = { days = "" }', "hours.days: '' are no days: write "),
+        ('hours = { days = "mon-xyz" }', "hours.days: 'mon-xyz' are no days: write "),
+        ("hours = { days = [] }", "hours.days: [] are no days: name at least one."),
+        ("hours = { days = 5 }", "hours.days: 5 are no days: write text "),
+        ('hours = { days = ["mon", 5] }', "hours.days: 5 are no days: write text "),
+        (
+            'hours = { from = "19:00", to = "10:00" }',
+            "hours.to: '19:00-10:00' is not a window: it must end after it starts, the same day.",
+        ),
+        ('hours = { from = "10:00", to = "10:00" }', "hours.to: '10:00-10:00' is not a window"),
+        ('hours = { from = "always" }', "hours.from: 'always' is no time of day: "),
+        ('hours = { from = "9" }', "hours.from: '9' is no time of day: "),
+        ('hours = { to = "25:00" }', "hours.to: '25:00' is no time of day: "),
+        ("hours = { from = 9 }", "hours.from: Not a valid string."),
+        ("hours = { to = 19:00:00 }", "hours.to: Not a valid string."),
+        ('hours = { timezone = "" }', "hours.timezone: "),
+        ("hours = { timezone = 5.5 }", "hours.timezone: Not a valid string."),
+        (
+            'hours = { timezone = "Asia/Kolkatta" }',
+            "hours.timezone: 'Asia/Kolkatta' is neither a time zone nor a JMESPath expression",
+        ),
+        ('hours = { timezone = "a ||" }', "hours.timezone: 'a ||' is neither a time zone nor "),
+        ("hours = { holidays = 5 }", "hours.holidays: Holidays must be a list of dates, or text"),
+        (
+            'hours = { holidays = ["2027-01-26", "26 January"] }',
+            "hours.holidays: Entry 2 of the holidays is not a date: write it as 2026-11-08.",
+        ),
+        (
+            'hours = { holidays = ["2027-02-29"] }',
+            "hours.holidays: Entry 1 of the holidays is a date that does not exist.",
+        ),
+        (
+            "hours = { holidays = [2027-01-26T00:00:00] }",
+            "hours.holidays: Entry 1 of the holidays is not a date",
+        ),
+        ('again_after = "1 day"', f"again_after: {DURATION}"),
+        ("again_after = 24", f"again_after: {DURATION}"),
+        ('again_after = "4000d"', "again_after: must be at most 3650d"),
+        ("max_per_day = 0", "max_per_day: Must be greater than or equal to 1."),
+        ("max_per_day = -1", "max_per_day: Must be greater than or equal to 1."),
+        ('max_per_day = "500"', "max_per_day: Not a valid integer."),
+        ("max_per_day = 1.5", "max_per_day: Not a valid integer."),
+        ("max_per_day = true", "max_per_day: Not a valid integer."),
+        ('consent = ""', f"consent: {EXPRESSION}"),
+        ("consent = true", f"consent: {EXPRESSION}"),
+        ('consent = "a =="', "consent: is no JMESPath expression: "),
+        ("countries = []", 'countries: must be a list such as ["IN", "AE"], or "any"'),
+        ('countries = "IN"', 'countries: must be a list such as ["IN", "AE"], or "any"'),
+        ('countries = "all"', 'countries: must be a list such as ["IN", "AE"], or "any"'),
+        ("countries = {}", 'countries: must be a list such as ["IN", "AE"], or "any"'),
+        ('countries = ["in"]', "countries: 'in' is no country's two letters (GB for Britain)"),
+        ('countries = ["IN", "UK"]', "countries: 'UK' is no country's two letters (GB for "),
+        ('countries = ["any"]', "countries: 'any' is no country's two letters"),
+        ('countries = [["IN"]]', "countries: ['IN'] is no country's two letters"),
+        ("countries = [{}]", "countries: {} is no country's two letters"),
+        ('region = ""', f"region: {EXPRESSION}"),
+        ("region = 91", f"region: {EXPRESSION}"),
+        ('region = ["IN"]', f"region: {EXPRESSION}"),
+        ('region = { value = "IN" }', f"region: {EXPRESSION}"),
+        ('region = "UK"', "region: 'UK' is no country's two letters (GB for Britain)"),
+        ('region = "a ||"', "region: is no JMESPath expression: "),
+        ("flood = 100", "flood: Invalid input type."),
+        ("flood = { over = 100 }", "flood.within: Missing data for required field."),
+        ('flood = { within = "5m" }', "flood.over: Missing data for required field."),
+        ('flood = { over = 0, within = "5m" }', "flood.over: Must be greater than or equal to 1."),
+        ('flood = { over = "9", within = "5m" }', "flood.over: Not a valid integer."),
+        ("flood = { over = 1, within = 5 }", f"flood.within: {DURATION}"),
+        ('flood = { over = 1, within = "0s" }', "flood.within: must be from 1s to 1d"),
+        ('flood = { over = 1, within = "2d" }', "flood.within: must be from 1s to 1d"),
+        ('flood = { over = 1, within = "5m", x = 1 }', "flood.x: Unknown field."),
+    ],
+)
+def test_a_mistake_in_a_guard_is_one_sentence_with_file_entry_and_key(keys, told):
+    [problem] = problems(call_route(keys))
+    assert problem.startswith(ROUTE + told)
+    assert "\n" not in problem
+
+
+def test_all_that_is_wrong_with_the_hours_is_told():
+    found = problems(
+        call_route('hours = { from = "late", days = "mo", holidays = ["x"], timezone = "a/" }')
+    )
+    assert {problem.removeprefix(ROUTE).partition(":")[0] for problem in found} == {
+        "hours.from",
+        "hours.days",
+        "hours.holidays",
+        "hours.timezone",
+    }
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "hours = {}",
+        'again_after = "24h"',
+        "max_per_day = 500",
+        'consent = "a"',
+        'countries = ["IN"]',
+        'region = "IN"',
+        'flood = { over = 100, within = "5m" }',
+    ],
+)
+def test_a_route_to_a_campaign_can_not_seem_to_guard_its_calls(keys):
+    key = keys.partition(" ")[0]
+    assert problems(campaign_route(keys)) == [
+        f"{FILE}: route 'make campaigns': {key}: goes with to = \"call\" only"
+    ]
+
+
+def test_a_route_to_a_campaign_may_look_at_its_event():
+    keys = 'when = "a"\nmatch = "b"\nmax_age = "1h"\ndelay = "1m"'
+    assert load(campaign_route(keys)).routes[0].max_age_s == 3600
+
+
+def test_all_that_guards_read_is_fetched():
+    routes = load(
+        '[[source]]\nname = "generic"\nopt_out = "p.dnd"\n'
+        + call_route('hours = { timezone = "p.tz" }\nconsent = "p.agreed"\nregion = "p.country"')
+    )
+    paths = routes.routes[0].paths_with(routes.sources["generic"])
+    assert {("p", "tz"), ("p", "agreed"), ("p", "country"), ("p", "dnd"), ("phone",)} <= paths
 
 
 def test_an_unknown_source_is_told_with_those_there_are():
@@ -447,7 +701,7 @@ def test_all_mistakes_are_named_at_once():
         event = "x"
         to = "call"
         wehn = "a"
-        again_after = "1h"
+        again_after = "later"
         delay = "soon"
         campaign = { name = "a", key = "b" }
         [route.request]
@@ -739,6 +993,25 @@ def test_the_source_of_a_kind_may_be_described_anew():
     assert source.default_type == kinds()["generic"].default_type
 
 
+@pytest.mark.parametrize(
+    ("lines", "name", "opt_out"),
+    [
+        ('name = "website"', "website", None),
+        ('name = "website"\nopt_out = "dnd"', "website", Expression.of("dnd")),
+        ('name = "hubspot"\nopt_out = "dnd"', "hubspot", Expression.of("dnd")),
+        ("", "hubspot", None),
+        # What a kind brings along stays until its entry says otherwise.
+        ("", "gohighlevel", kinds()["gohighlevel"].opt_out),
+        ('name = "gohighlevel"', "gohighlevel", kinds()["gohighlevel"].opt_out),
+        ('name = "ghl"\nkind = "gohighlevel"', "ghl", kinds()["gohighlevel"].opt_out),
+        ('name = "gohighlevel"\nopt_out = "dnd"', "gohighlevel", Expression.of("dnd")),
+    ],
+)
+def test_a_source_opts_out_as_its_entry_says_or_as_its_kind_does(lines, name, opt_out):
+    text = f"[[source]]\n{lines}" if lines else ""
+    assert load(text).sources[name].opt_out == opt_out
+
+
 def test_a_form_of_ones_own_submits_forms():
     source = load('[[source]]\nname = "website"').sources["website"]
     assert (source.default_type, source.id_window_s) == ("form.submitted", 86_400)
@@ -796,6 +1069,9 @@ def test_a_route_finds_a_source_of_ones_own():
         ('name = "a"\nevent = "b["', "event: is no JMESPath expression: "),
         ('name = "a"\nid = 7', "id: must be a JMESPath expression, as text"),
         ('name = "a"\ntime = ""', "time: must be a JMESPath expression, as text"),
+        ('name = "a"\nopt_out = "b["', "opt_out: is no JMESPath expression: "),
+        ('name = "a"\nopt_out = true', "opt_out: must be a JMESPath expression, as text"),
+        ('name = "a"\nopt_out = ""', "opt_out: must be a JMESPath expression, as text"),
         ('name = "a"\nid_window = "1 day"', "id_window: must be a number and a unit"),
         ('name = "a"\nid_window = "0s"', "id_window: "),
         ('name = "a"\nsecret = "s"', "secret: Unknown field."),
@@ -881,7 +1157,19 @@ WORDS = [
     "time",
     "id_window",
     "hours",
+    "days",
+    "from",
+    "timezone",
+    "holidays",
+    "again_after",
+    "max_per_day",
     "consent",
+    "countries",
+    "region",
+    "flood",
+    "over",
+    "within",
+    "opt_out",
     "value",
     "key",
     "period",
@@ -908,7 +1196,19 @@ SOUND = st.fixed_dictionaries(
         "to": st.sampled_from(["call", "campaign"]),
         "request": st.dictionaries(st.sampled_from(WORDS), THINGS, max_size=6) | THINGS,
     },
-    optional={"campaign": THINGS, "fetch": THINGS, "delay": THINGS, "match": THINGS},
+    optional={
+        "campaign": THINGS,
+        "fetch": THINGS,
+        "delay": THINGS,
+        "match": THINGS,
+        "countries": THINGS,
+        "region": THINGS,
+        "flood": THINGS,
+        "hours": THINGS
+        | st.dictionaries(
+            st.sampled_from(["days", "from", "to", "timezone", "holidays"]), THINGS, max_size=5
+        ),
+    },
 )
 DOCUMENTS = st.fixed_dictionaries(
     {},

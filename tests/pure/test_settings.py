@@ -1,13 +1,15 @@
 """The environment: what is read, and that all that is wrong is named at once, unquoted."""
 
 import os
+from datetime import date
 from functools import partial
 
 import pytest
-from makers import CALL, NUMBER, call_route
+from makers import CALL, NUMBER, call_route, campaign_route
 
 from bridge.errors import SettingsError
 from bridge.settings import Settings, redis_url_from_env
+from schemas.expression import Expression
 from schemas.hours import ALWAYS, parse_window
 
 NEEDED = {
@@ -67,6 +69,8 @@ def test_what_is_not_set_has_the_designed_default(env):
             "max_rate",
             "worker_threads",
             "default_region",
+            "max_per_number",
+            "suppress_when",
             "dry_run",
             "allow_numbers",
             "retention_days",
@@ -84,6 +88,8 @@ def test_what_is_not_set_has_the_designed_default(env):
         "max_rate": 0,
         "worker_threads": 64,
         "default_region": "IN",
+        "max_per_number": 0,
+        "suppress_when": None,
         "dry_run": False,
         "allow_numbers": None,
         "retention_days": 30,
@@ -138,6 +144,15 @@ def test_the_defaults_of_the_dataclass_are_those_of_the_environment(env):
         ("DEFAULT_REGION", "gb", "default_region", "GB"),
         ("CALLING_HOURS", "10:00-19:00", "calling_hours", parse_window("10:00-19:00")),
         ("CALLING_HOURS", "always", "calling_hours", ALWAYS),
+        ("MAX_PER_NUMBER_PER_DAY", "0", "max_per_number", 0),
+        ("MAX_PER_NUMBER_PER_DAY", " 3 ", "max_per_number", 3),
+        ("MAX_PER_NUMBER_PER_DAY", "1000", "max_per_number", 1000),
+        (
+            "SUPPRESS_WHEN",
+            "post_call.do_not_call == 'yes'",
+            "suppress_when",
+            Expression.of("post_call.do_not_call == 'yes'"),
+        ),
         ("DRY_RUN", "true", "dry_run", True),
         ("DRY_RUN", "1", "dry_run", True),
         ("DRY_RUN", "no", "dry_run", False),
@@ -172,6 +187,8 @@ def test_a_variable_is_read(env, name, raw, attribute, value):
         "WORKER_THREADS",
         "DEFAULT_REGION",
         "CALLING_HOURS",
+        "MAX_PER_NUMBER_PER_DAY",
+        "SUPPRESS_WHEN",
         "DRY_RUN",
         "ALLOW_NUMBERS",
         "RETENTION_DAYS",
@@ -294,6 +311,13 @@ def test_a_file_that_cannot_be_read_is_named_by_its_variable(env, tmp_path, path
         ("DEFAULT_REGION", "UK"),  # it is GB, and no number would ever be one of UK's
         ("CALLING_HOURS", "9-21"),
         ("CALLING_HOURS", "21:00-09:00"),
+        ("MAX_PER_NUMBER_PER_DAY", "-1"),
+        ("MAX_PER_NUMBER_PER_DAY", "1001"),
+        ("MAX_PER_NUMBER_PER_DAY", "1.5 a day"),
+        ("MAX_PER_NUMBER_PER_DAY", "sekret"),
+        ("SUPPRESS_WHEN", "post_call.do_not_call =="),
+        ("SUPPRESS_WHEN", "no_such_function(post_call)"),
+        ("SUPPRESS_WHEN", "contains(post_call)"),
         ("DRY_RUN", "sekret"),
         ("ALLOW_NUMBERS", "98765 43210"),
         ("ALLOW_NUMBERS", f"{NUMBER}, sekret"),
@@ -306,7 +330,7 @@ def test_a_file_that_cannot_be_read_is_named_by_its_variable(env, tmp_path, path
     ],
 )
 def test_a_bad_value_is_named_by_its_variable_and_not_quoted(env, name, raw):
-    env(**{name: raw})
+    env(**{"ROUTES_TOML": call_route(), name: raw})
     [problem] = wrong()
     assert problem.startswith(f"{name}: ")
     assert "sekret" not in problem.lower()
@@ -372,6 +396,117 @@ def test_mistakes_in_the_routes_are_told_under_where_they_stand(env, tmp_path):
     (tmp_path / "own.toml").write_text(call_route('wehn = "a"'))
     env(ROUTES_TOML=None, ROUTES_FILE="own.toml")
     assert wrong() == ["own.toml: route 'call new leads': wehn: Unknown field."]
+
+
+# --- routes that could call nobody ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hours", "outer", "common"),
+    [
+        ('from = "10:00", to = "19:00"', "09:00-21:00", True),
+        ('from = "20:59"', "09:00-21:00", True),
+        ('to = "9:01"', "09:00-21:00", True),
+        ('days = "sun"', "09:00-21:00", True),
+        ('from = "21:00", to = "23:00"', "always", True),
+        ('from = "21:00", to = "23:00"', "09:00-21:00", False),
+        ('from = "23:00"', "09:00-21:00", False),
+        ('to = "9:00"', "09:00-21:00", False),
+        ('from = "10:00", to = "12:00", days = "mon"', "12:00-18:00", False),
+        # By another clock they may well have something in common.
+        ('from = "21:00", to = "23:00", timezone = "Asia/Dubai"', "09:00-21:00", True),
+        ('from = "21:00", to = "23:00", timezone = "tz"', "09:00-21:00", True),
+    ],
+)
+def test_hours_that_are_never_open_within_the_outer_limit_stop_the_boot(env, hours, outer, common):
+    env(ROUTES_TOML=call_route(f"hours = {{ {hours} }}"), CALLING_HOURS=outer)
+    if common:
+        assert Settings.from_env().routes.routes
+        return
+    [problem] = wrong()
+    assert problem.startswith("route 'call new leads': hours: ")
+    assert problem.endswith(f" has nothing in common with CALLING_HOURS ({outer})")
+
+
+def test_the_hours_of_the_route_are_quoted_where_they_have_nothing_in_common(env):
+    env(ROUTES_TOML=call_route('hours = { from = "21:00", to = "23:00" }'))
+    assert wrong() == [
+        "route 'call new leads': hours: 21:00-23:00 has nothing in common with CALLING_HOURS "
+        "(09:00-21:00)"
+    ]
+
+
+def test_an_outer_limit_that_can_not_be_read_is_the_only_thing_told_of_the_hours(env):
+    env(ROUTES_TOML=call_route('hours = { from = "21:00" }'), CALLING_HOURS="late")
+    [problem] = wrong()
+    assert problem.startswith("CALLING_HOURS: ")
+
+
+@pytest.mark.parametrize("word", ["none", "None", "NONE"])
+@pytest.mark.parametrize(
+    ("keys", "boots"),
+    [
+        ("", False),
+        ('region = "IN"', False),
+        ('countries = ["IN"]', True),
+        ('countries = "any"', True),
+    ],
+)
+def test_without_a_default_region_each_route_names_its_countries(env, word, keys, boots):
+    env(DEFAULT_REGION=word, ROUTES_TOML=call_route(keys))
+    if boots:
+        assert Settings.from_env().default_region is None
+        return
+    assert wrong() == [
+        "route 'call new leads': countries: DEFAULT_REGION is none, so the route must name the "
+        'countries that it calls, such as ["IN"], or "any"'
+    ]
+
+
+def test_a_route_to_a_campaign_needs_no_countries(env):
+    env(DEFAULT_REGION="none", ROUTES_TOML=campaign_route())
+    assert Settings.from_env().default_region is None
+
+
+def test_every_route_that_could_call_nobody_is_named(env):
+    late = call_route('hours = { from = "22:00" }')
+    env(ROUTES_TOML=late + late.replace("call new leads", "other"), DEFAULT_REGION="none")
+    assert {tuple(line.split(": ")[:2]) for line in wrong()} == {
+        (f"route '{name}'", key)
+        for name in ("call new leads", "other")
+        for key in ("countries", "hours")
+    }
+
+
+@pytest.mark.parametrize("path", ["routes.toml", "sub/routes.toml"])
+def test_a_holidays_file_stands_beside_the_routes(env, tmp_path, path):
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).write_text(call_route('hours = { holidays = "holidays.txt" }'))
+    (tmp_path / path).with_name("holidays.txt").write_text("2027-01-26\n", encoding="utf-8-sig")
+    env(ROUTES_TOML=None, ROUTES_FILE=path)
+    [route] = Settings.from_env().routes.routes
+    assert route.hours is not None
+    assert route.hours.hours.holidays == {date(2027, 1, 26)}
+
+
+def test_a_holidays_file_of_routes_that_are_a_variable_stands_where_the_process_runs(env, tmp_path):
+    (tmp_path / "holidays.txt").write_text("2027-01-26\n")
+    env(ROUTES_TOML=call_route('hours = { holidays = "holidays.txt" }'))
+    [route] = Settings.from_env().routes.routes
+    assert route.hours is not None
+    assert route.hours.hours.holidays == {date(2027, 1, 26)}
+
+
+@pytest.mark.parametrize("name", ["no-such.txt", ".", "bytes.txt", "x" * 5000, "a\\u0000b"])
+def test_a_holidays_file_that_can_not_be_read_stops_the_boot(env, tmp_path, name):
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe")
+    env(ROUTES_TOML=call_route(f'hours = {{ holidays = "{name}" }}'))
+    [problem] = wrong()
+    assert problem.startswith("ROUTES_TOML: route 'call new leads': hours.holidays: the file ")
+    assert problem.endswith("can't be read; it may also be a list of dates")
+
+
+# --- what is kept how long --------------------------------------------------------------------
 
 
 def test_an_id_is_not_forgotten_before_its_record(env):
@@ -488,15 +623,9 @@ def test_a_routed_source_without_a_secret_is_a_warning_with_the_variables_name(s
     ]
 
 
-@pytest.mark.parametrize(("source", "warned"), [("hubspot", True), ("zoho", False)])
-def test_a_route_that_calls_for_imports_too_is_a_warning(env, source, warned):
-    env(ROUTES_TOML=call_of(source, match=""))
-    told = [line for line in Settings.from_env().warnings() if "import" in line]
-    expected = [
-        "route 'call new leads' has no match, so it calls for every contact of an import too; "
-        "match = \"changeSource != 'IMPORT'\" keeps them out"
-    ]
-    assert told == (expected if warned else [])
+def test_a_route_that_sees_imports_is_no_warning_for_they_wait_for_a_person(sound):
+    sound(ROUTES_TOML=call_of("hubspot", match=""), HUBSPOT_WEBHOOK_SECRET="s")
+    assert not [line for line in Settings.from_env().warnings() if "import" in line]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from schemas.answers import DeliveryAnswer, OutcomeAnswer
 from schemas.callkaro import METADATA_ID
 from schemas.delivery import Delivery, Status
+from schemas.expression import Expression
 from schemas.outcome import (
+    INBOUND,
     LARGEST_POST_CALL,
     LONGEST_TEXT,
     LONGEST_TRANSCRIPTION,
@@ -22,6 +24,8 @@ from schemas.outcome import (
     Outcome,
     Result,
     as_record,
+    asks_to_stop,
+    number_of,
     read_outcome,
     read_record,
 )
@@ -433,6 +437,106 @@ def check_shown(outcome: Outcome) -> None:
     """Check that an outcome can be answered with."""
     shown = OutcomeAnswer().dump(outcome)
     assert orjson.loads(orjson.dumps(shown)) == shown
+
+
+# --- what it means for the number ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("suppress_when", "more", "stops"),
+    [
+        (None, {}, False),
+        (None, {"post_call": {"do_not_call": "yes"}}, False),
+        ("post_call.do_not_call == 'yes'", {"post_call": {"do_not_call": "yes"}}, True),
+        ("post_call.do_not_call == 'yes'", {"post_call": {"do_not_call": "no"}}, False),
+        ("post_call.do_not_call == 'yes'", {"post_call": {}}, False),
+        ("post_call.do_not_call == 'yes'", {"post_call": None}, False),
+        ("post_call.do_not_call", {"post_call": {"do_not_call": True}}, True),
+        ("disposition_reason == 'asked for a visit'", {}, True),
+        ("result == 'not_reached'", {"hangup_reason": "USER_REJECTED"}, True),
+        ("result == 'not_reached'", {}, False),
+        ("hangup_reason == 'USER_REJECTED'", {"hangup_reason": "USER_REJECTED"}, True),
+        ("conversion_status == `false`", {"conversion_status": False}, True),
+        ("try_count > `0`", {}, True),
+        # Only true stops: an agent that always says something would have everybody suppressed.
+        ("post_call.do_not_call", {"post_call": {"do_not_call": "yes"}}, False),
+        ("post_call.do_not_call", {"post_call": {"do_not_call": "false"}}, False),
+        ("post_call.do_not_call", {"post_call": {"do_not_call": 1}}, False),
+        ("post_call", {"post_call": {"do_not_call": True}}, False),
+        # What can't be worked out stops nobody.
+        ("contains(post_call.said, 'stop')", {"post_call": {}}, False),
+        ("contains(post_call.said, 'stop')", {"post_call": {"said": 7}}, False),
+        ("contains(post_call.said, 'stop')", {"post_call": {"said": "please stop"}}, True),
+    ],
+)
+def test_who_asks_to_stop_is_told_by_the_setting(suppress_when, more, stops):
+    expression = suppress_when and Expression.of(suppress_when)
+    assert asks_to_stop(read(**more), expression) is stops
+
+
+@pytest.mark.parametrize("suppress_when", [None, "`false`", "abs(result) > `0`"])
+def test_a_number_that_does_not_exist_is_not_called_again_whatever_the_setting(suppress_when):
+    expression = suppress_when and Expression.of(suppress_when)
+    assert asks_to_stop(read(hangup_reason="INVALID_PHONE_NUMBER"), expression)
+
+
+@pytest.mark.parametrize("reason", sorted(set(RESULTS) - {"INVALID_PHONE_NUMBER"}))
+def test_no_other_end_of_a_call_stops_by_itself(reason):
+    assert not asks_to_stop(read(hangup_reason=reason), None)
+
+
+def number_in(content: Any, **more: Any) -> str | None:
+    return number_of(content, replace(LEAST, **more))
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("919876543210", "+919876543210"),
+        ("+919876543210", "+919876543210"),
+        ("+91 98765-43210", "+919876543210"),
+        (919876543210, "+919876543210"),
+        ("12025550123", "+12025550123"),
+        # Nothing is guessed: without its country it is no number.
+        ("9876543210", None),
+        ("09876543210", None),
+        ("00919876543210", None),
+        ("91987654321", None),
+        ("", None),
+        ("asha", None),
+        ("9" * 500, None),
+        pytest.param(10**5000, None, id="endless"),
+        (-919876543210, None),
+        (919876543210.0, None),
+        (True, None),
+        (None, None),
+        (["919876543210"], None),
+        ({"number": "919876543210"}, None),
+    ],
+)
+def test_the_persons_number_is_read_where_it_is_surely_one(written, number):
+    assert number_in({"data": {"to": written, "from": "918000000000"}}) == number
+
+
+@pytest.mark.parametrize(
+    ("try_count", "number"),
+    [
+        (0, "+919876543210"),
+        (3, "+919876543210"),
+        (INBOUND, "+918045670000"),  # of an inbound call, who called
+    ],
+)
+def test_the_person_is_who_was_called_or_who_called(try_count, number):
+    data = {"to": "919876543210", "from": "918045670000"}
+    assert number_in({"event": "call_ended", "data": data}, try_count=try_count) == number
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, [], "text", 7, {}, {"data": None}, {"data": []}, {"data": "to"}, {"data": [1]}],
+)
+def test_a_body_of_another_shape_has_no_number(content):
+    assert number_in(content) is None
 
 
 # --- records ---------------------------------------------------------------------------------

@@ -1,0 +1,344 @@
+"""People who are not to be called: suppressing a number, and erasing a person.
+
+A suppression holds from the step that stores it: each call is checked against it in the very step
+that permits its request. What was planned is called off after that, by an errand that outlives us.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from bridge import log
+from bridge.errors import NotFound
+from bridge.records import Errand, Move, SeenEvent, Suppression, Wish
+from bridge.store import Store
+from schemas.delivery import WAITING, Delivery, Reason, Status, may_redial
+from schemas.erasing import mentions
+from schemas.event import Event
+from schemas.expression import ExpressionError
+from schemas.source import Source
+
+logger = log.get(__name__)
+
+REDIALS = timedelta(days=14)  # after that, CallKaro's redials of a call are over
+AGAIN_S = 60.0  # when to look again at calls that are on the wire right now
+CRASHED_S = 15.0  # who calls off does it at once; should they die over it, a worker does it then
+SLICE_S = 5.0  # of a search through all events; then others have their turn
+UNASKED: dict[str, str | int | None] = dict.fromkeys(("asked", "asked_for", "asked_since_ms"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CalledOff:
+    """What became of what was planned: cancelled, to be dropped by CallKaro, on the wire still."""
+
+    cancelled: int = 0
+    dropping: int = 0
+    on_the_wire: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suppressed:
+    """A suppression that is kept, whether it is new, and what became of what was planned."""
+
+    suppression: Suppression
+    is_new: bool
+    called_off: CalledOff
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Erased:
+    """How many deliveries and events an erasure went through so far; is_done: there is no more."""
+
+    deliveries: int
+    events: int
+    is_done: bool
+
+
+def wanted_by(event: Event, source: Source) -> Literal["erase", "opt_out"] | None:
+    """Return what an event wants done to its person, whatever the routes; None: nothing.
+
+    An opt_out that can't be worked out over a notification is no opt-out: the full record is asked
+    again before each call, and there it counts as one.
+    """
+    if event.problem:
+        return None
+    if event.type in source.kind.erased_by:
+        return "erase"
+    try:
+        is_opt_out = source.opt_out is not None and source.opt_out.search(event.data) is True
+    except ExpressionError:
+        return None
+    return "opt_out" if is_opt_out else None
+
+
+def wish_of(event: Event, source: Source, store: Store) -> Wish | None:
+    """Return what an event wants besides deliveries: that its person is not called, or is erased.
+
+    Its person is suppressed in the very step that takes it in; the errand does the rest.
+    """
+    what = wanted_by(event, source)
+    if what is None:
+        return None
+    errand = Errand(id=f"{what}:{event.id}", what=what, event_id=event.id)
+    reason = "erased" if what == "erase" else "by_crm"
+    return Wish(errand=errand, person=_person(event, store, reason))
+
+
+def person_key(event: Event, store: Store) -> str | None:
+    """Return the keyed hash of the CRM's record that an event is about; None: it names none."""
+    if event.subject is None:
+        return None
+    return store.person_key(event.source, _thing(event), event.subject)
+
+
+def _person(event: Event, store: Store, reason: str) -> Suppression | None:
+    key = person_key(event, store)
+    if key is None:
+        return None
+    return Suppression(
+        key=key, reason=reason, since=event.received_at, source=event.source, message=event.type
+    )
+
+
+def _thing(event: Event) -> str:
+    return event.type.partition(".")[0]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class People:
+    """Keeps who is not to be called, and forgets who is to be forgotten."""
+
+    store: Store
+
+    # --- suppressing --------------------------------------------------------------------------
+
+    def suppress(
+        self,
+        number: str,
+        *,
+        reason: str = "by_person",
+        message: str = "",
+        source: str | None = None,
+        person: str | None = None,
+    ) -> Suppressed:
+        """Have a number (E.164) not called from now on, and call off what was planned."""
+        suppression = Suppression(
+            key=self.store.phone_key(number),
+            reason=reason,
+            since=datetime.now(UTC),
+            message=message,
+            number=number,
+            source=source,
+            person=person,
+        )
+        return self._suppress(suppression)
+
+    def suppress_key(self, key: str, *, reason: str, message: str = "") -> Suppressed:
+        """Do the same for a number of which only the keyed hash is known."""
+        return self._suppress(
+            Suppression(key=key, reason=reason, since=datetime.now(UTC), message=message)
+        )
+
+    def _suppress(self, suppression: Suppression, *, replaces: bool = False) -> Suppressed:
+        errand = _calling_off(suppression.key)
+        is_new, kept = self.store.suppress(
+            suppression, replaces=replaces, errand=errand, errand_in_s=CRASHED_S
+        )
+        off = self.call_off(suppression.key)
+        if not off.on_the_wire:
+            self.store.end_errand(errand.id)
+        logger.info(
+            "number.suppressed",
+            reason=suppression.reason,
+            new=is_new,
+            cancelled=off.cancelled,
+            dropping=off.dropping,
+        )
+        return Suppressed(suppression=kept, is_new=is_new, called_off=off)
+
+    def unsuppress(self, key: str) -> None:
+        """Let a number be called again, or a CRM's record, by its keyed hash. Raises NotFound."""
+        kept = self.store.suppression(key)
+        if kept is None or not self.store.unsuppress(key):
+            raise NotFound("That is not suppressed.")
+        if kept.person:
+            self.store.unsuppress(kept.person)
+        logger.info("number.unsuppressed", was=kept.reason)
+
+    def call_off(self, key: str) -> CalledOff:
+        """Call off what is planned for a number, by its keyed hash, if it is suppressed (still)."""
+        if self.store.suppression(key) is None:
+            return CalledOff()
+        return self.call_off_all(self.store.ids_by_phone(key))
+
+    def call_off_all(self, ids: Iterable[str]) -> CalledOff:
+        """Cancel what waits; have CallKaro drop what it may still dial."""
+        moves, on_the_wire = [], 0
+        for delivery_id in ids:
+            delivery = self.store.delivery(delivery_id)
+            if delivery is None:
+                continue
+            on_the_wire += delivery.status is Status.SENDING
+            if move := _off(delivery, datetime.now(UTC)):
+                moves.append(move)
+        answers = self.store.move(moves)
+        made = [move.to for move, answer in zip(moves, answers, strict=True) if answer == "ok"]
+        # What moved on under our hands is looked at again, like what is on the wire.
+        on_the_wire += len(moves) - len(made)
+        dropping = made.count(Status.DELIVERED)
+        return CalledOff(cancelled=len(made) - dropping, dropping=dropping, on_the_wire=on_the_wire)
+
+    def ids_of_record(self, event: Event) -> list[str]:
+        """Return the deliveries of the CRM's record that an event is about."""
+        return self._ids_of(event.source, _thing(event), event.subject) if event.subject else []
+
+    # --- erasing ------------------------------------------------------------------------------
+
+    def erase(self, number: str) -> Erased:
+        """Erase the person of a number (E.164). What a slice of time is too short for goes on.
+
+        The suppression stays, as a keyed hash: it is what keeps them from being called.
+        """
+        key = self.store.phone_key(number)
+        self._suppress(
+            Suppression(key=key, reason="erased", since=datetime.now(UTC)), replaces=True
+        )
+        errand = Errand(id=f"erase:{key}", what="erase", key=key, number=number)
+        self.store.put_errand(errand, in_s=CRASHED_S + SLICE_S)
+        return self.pursue(errand)
+
+    def pursue(self, errand: Errand) -> Erased:
+        """Go on with an erasure for a slice of time, and keep where it got to."""
+        if errand.number is None and errand.event_id is not None:
+            errand = self._of_record(errand)
+        ids = [*self.store.ids_by_phone(errand.key)] if errand.number and errand.key else []
+        records = {tuple(one) for one in errand.state.get("records", [])}
+        records |= set(filter(None, map(self._record_of, ids)))
+        ids += [one for record in records for one in self._ids_of(*record)]
+        state = {**errand.state, "records": sorted(records)}
+        state["deliveries"] = state.get("deliveries", 0) + self._erase(ids)
+        errand = replace(errand, state=state)
+        return self._search(errand, records)
+
+    def _of_record(self, errand: Errand) -> Errand:
+        """Begin the erasure that a CRM's event wants: suppress the numbers of its record."""
+        seen = self.store.event(str(errand.event_id))
+        event = seen.event if seen else None
+        if event is None or event.subject is None or "records" in errand.state:
+            return errand
+        record = (event.source, _thing(event), event.subject)
+        for delivery_id in self._ids_of(*record):
+            delivery = self.store.delivery(delivery_id)
+            if delivery and delivery.phone:
+                suppression = Suppression(
+                    key=delivery.phone, reason="erased", since=datetime.now(UTC)
+                )
+                self._suppress(suppression, replaces=True)
+        return replace(errand, state={"records": [record]})
+
+    def _search(self, errand: Errand, records: set[tuple[str, str, str]]) -> Erased:
+        """Look through all events for what mentions the person, from where it got to."""
+        place: int | None = errand.state.get("place", 0)
+        state = dict(errand.state)
+        ends = time.monotonic() + SLICE_S
+        while place is not None and time.monotonic() < ends:
+            place, page = self.store.scan_events(place)
+            found = [seen for seen in page if _is_about(seen, records, errand.number)]
+            state["deliveries"] += self._erase(
+                [one.id for seen in found for one in seen.deliveries]
+            )
+            self.store.erase_events(found)
+            state["events"] = state.get("events", 0) + len(found)
+        state["place"] = place
+        done = Erased(
+            deliveries=state["deliveries"], events=state.get("events", 0), is_done=place is None
+        )
+        if place is not None:
+            self.store.put_errand(replace(errand, state=state))
+            return done
+        if errand.key:
+            self.store.forget_number(errand.key)
+        self.store.end_errand(errand.id)
+        logger.info("person.erased", deliveries=done.deliveries, events=done.events)
+        return done
+
+    def _erase(self, ids: list[str]) -> int:
+        """Call off and erase deliveries; returns how many were not erased before."""
+        found = [one for one in map(self.store.delivery, dict.fromkeys(ids)) if one is not None]
+        new = [one.id for one in found if one.erased_at is None]
+        self.call_off_all(new)
+        self.store.erase_deliveries(new)
+        return len(new)
+
+    def _record_of(self, delivery_id: str) -> tuple[str, str, str] | None:
+        """Return the CRM's record that a delivery is about: its source, object and id."""
+        delivery = self.store.delivery(delivery_id)
+        seen = self.store.event(delivery.event_id) if delivery and delivery.subject else None
+        if seen is None or seen.event.subject is None:
+            return None
+        return (seen.event.source, _thing(seen.event), seen.event.subject)
+
+    def _ids_of(self, source: str, thing: str, subject: str) -> list[str]:
+        """Return the deliveries of a CRM's record."""
+        record = (source, thing, subject)
+        return [one for one in self.store.ids_by_subject(subject) if self._record_of(one) == record]
+
+
+def _calling_off(key: str) -> Errand:
+    return Errand(id=f"call_off:{key}", what="call_off", key=key)
+
+
+def called_off(delivery: Delivery, reason: Reason, message: str) -> Move:
+    """Return the move that cancels what waits."""
+    return Move(
+        id=delivery.id,
+        to=Status.CANCELLED,
+        come_from=frozenset({delivery.status}),
+        reason=reason,
+        message=message,
+    )
+
+
+def dropping(delivery: Delivery, reason: Reason) -> Move:
+    """Return the move that has CallKaro asked to drop what it still holds of a call."""
+    return Move(
+        id=delivery.id,
+        to=Status.DELIVERED,
+        come_from=frozenset({Status.DELIVERED}),
+        message="CallKaro is being asked to drop the scheduled call.",
+        fields={
+            **UNASKED,
+            "cancel_ms": int(datetime.now(UTC).timestamp() * 1000),
+            "cancel_reason": reason,
+        },
+        wait_s=0,
+    )
+
+
+def _off(delivery: Delivery, now: datetime) -> Move | None:
+    """Return the move that calls a delivery off; None: there is nothing (more) to call off."""
+    if delivery.status in WAITING:
+        message = "The number, or the record, was suppressed."
+        return called_off(delivery, Reason.SUPPRESSED, message)
+    if delivery.cancel_asked_at or not may_redial(delivery):
+        return None
+    if now - delivery.created_at > REDIALS and not _is_to_come(delivery, now):
+        return None
+    return dropping(delivery, Reason.SUPPRESSED)
+
+
+def _is_to_come(delivery: Delivery, now: datetime) -> bool:
+    """Say whether a call is scheduled for a day that may be to come, in whatever zone."""
+    at = str((delivery.request or {}).get("schedule_at", ""))
+    return at > (now - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _is_about(seen: SeenEvent, records: set[tuple[str, str, str]], number: str | None) -> bool:
+    event = seen.event
+    if event.data is None:
+        return False
+    if event.subject and (event.source, _thing(event), event.subject) in records:
+        return True
+    return number is not None and mentions(event.data, number)

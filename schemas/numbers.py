@@ -1,0 +1,186 @@
+"""The number guard: which of a record's numbers may be called, if any.
+
+Pure. No message holds a digit of the number that was refused: a message may end in a log line.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+
+import phonenumbers
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberType, shortnumberinfo
+
+from schemas.fields import PhoneError, e164
+
+_REFUSED: Final = {
+    PhoneNumberType.PREMIUM_RATE: "it is a premium-rate number",
+    PhoneNumberType.SHARED_COST: "it is a shared-cost number",
+    PhoneNumberType.PAGER: "it is a pager",
+    PhoneNumberType.VOICEMAIL: "it is a voicemail access number",
+}
+_EMERGENCY: Final = "it is an emergency number"
+_SHORT: Final = "it is a short number, as services have"
+
+_EVERYWHERE: Final = frozenset({"112", "911"})
+"""Mobile phones and networks connect these to an emergency service in any country."""
+
+_CANDIDATES: Final = 50
+_STEPS: Final = 1000
+"""How many items are looked at on the way to the candidates: lists may hold empty lists."""
+
+_LONGEST_SHORT: Final = 6
+_DIGITS: Final = re.compile(r"\s*(\+|00|)([\d\s()./\-]{1,24})")
+
+
+def choose_number(raw: Any, *, region: str | None, countries: frozenset[str] | None) -> str:
+    """Return the first of a record's numbers that may be called, in E.164 ("+919876543210").
+
+    raw is one value as e164() takes it, or a list of candidates, best first: lists in it are
+    flattened, and no more than the first 50 are looked at. region is the country (two capital
+    letters) that a number without a country code belongs to; None: there is none. countries are
+    those that may be called; None: any. A number counts for the country that phonenumbers finds it
+    in: Jersey (JE) is not GB, and all of +1 800 is US.
+
+    Raises:
+        PhoneError: none may be called. no_number if every candidate is blank or there is none; else
+            the reason of the first that is not blank: invalid_number, which includes premium-rate,
+            shared-cost, pager, voicemail, short and emergency numbers, or country.
+    """
+    refusal = PhoneError("no_number", "There is no phone number.")
+    for candidate in candidates_of(raw):
+        try:
+            return _check(candidate, region, countries)
+        except PhoneError as error:
+            if refusal.reason == "no_number":
+                refusal = error
+    raise refusal
+
+
+def country_of(number: str) -> str | None:
+    """Return the country of a number in E.164, by two capital letters.
+
+    None for what belongs to no country (+800 and its like) and for what is no number.
+    """
+    parsed = _parse(number)
+    return _region(parsed) if parsed else None
+
+
+def candidates_of(raw: Any) -> Iterator[Any]:
+    """Yield the values in a list of lists, in order, and no more than are to be looked at."""
+    return islice(_leaves(raw), _CANDIDATES)
+
+
+def _leaves(raw: Any) -> Iterator[Any]:
+    # Without recursion: a record may nest lists deeper than Python's stack.
+    open_lists = [iter([raw])]
+    for _ in range(_STEPS):
+        item = next(open_lists[-1], _END)
+        if item is _END:
+            open_lists.pop()
+            if not open_lists:
+                return
+        elif isinstance(item, list | tuple):
+            open_lists.append(iter(item))
+        else:
+            yield item
+
+
+_END: Final = object()
+
+
+def _check(raw: Any, region: str | None, countries: frozenset[str] | None) -> str:
+    """Return one candidate in E.164. Raises PhoneError where it may not be called."""
+    try:
+        number = e164(raw, region)
+    except PhoneError as error:
+        kind = _short_kind(raw, region) if error.reason == "invalid_number" else None
+        raise _invalid(kind) if kind else error from None
+    parsed = _parse(number)
+    # What is dialled is the text, so the text is what must be valid, not what it was read from.
+    if parsed is None or not phonenumbers.is_valid_number(parsed):
+        raise _invalid("no such number exists in its country")
+    why = _REFUSED.get(phonenumbers.number_type(parsed)) or _short_kind(number, None)
+    if why:
+        raise _invalid(why)
+    country = _region(parsed)
+    if countries is not None and country not in countries:
+        raise _foreign(country)
+    return number
+
+
+def _invalid(why: str) -> PhoneError:
+    return PhoneError("invalid_number", f"The phone number can't be called: {why}.")
+
+
+def _foreign(country: str | None) -> PhoneError:
+    if country is None:
+        message = "The number belongs to no country, and the route calls only some countries."
+    else:
+        message = f"The number's country ({country}) is not one that the route calls."
+    return PhoneError("country", message)
+
+
+def _parse(number: str) -> PhoneNumber | None:
+    try:
+        return phonenumbers.parse(number, None)
+    except NumberParseException:
+        return None
+
+
+def _region(number: PhoneNumber) -> str | None:
+    region = phonenumbers.region_code_for_number(number)
+    # 001 is phonenumbers' word for the whole world.
+    return None if region == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY else region
+
+
+def _short_kind(raw: Any, region: str | None) -> str | None:
+    """Tell in words if a value is an emergency or another short number; None: it is neither.
+
+    With or without its country's code in front: whether "+91 112" reaches an emergency service is
+    not worth trying out.
+    """
+    readings = _short_readings(raw, region)
+    if any(_is_emergency(digits, place) for digits, place in readings):
+        return _EMERGENCY
+    if any(_is_short(digits, place) for digits, place in readings):
+        return _SHORT
+    return None
+
+
+def _short_readings(raw: Any, region: str | None) -> list[tuple[str, str | None]]:
+    """Return the ways to read a value as a short number: its digits, and the country they mean."""
+    # The bound comes first: Python refuses to print integers of more than 4300 digits.
+    text = str(raw) if isinstance(raw, int) and 0 < raw < 10**9 else raw
+    found = _DIGITS.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        return []
+    prefix, digits = found[1], phonenumbers.normalize_digits_only(found[2])
+    home = (region or "").strip().upper() or None
+    readings: list[tuple[str, str | None]] = [(prefix.strip("+") + digits, home), (digits, home)]
+    for length in (1, 2, 3):
+        places = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(digits[:length] or 0), ())
+        # Without a plus only the region's own code is one: 1800 is not Northern America's 800.
+        readings += [(digits[length:], place) for place in places if prefix or place == home]
+    return [(short, place) for short, place in readings if 0 < len(short) <= _LONGEST_SHORT]
+
+
+def _is_emergency(digits: str, region: str | None) -> bool:
+    if digits in _EVERYWHERE:
+        return True
+    return region is not None and shortnumberinfo.is_emergency_number(digits, region)
+
+
+def _is_short(digits: str, region: str | None) -> bool:
+    """Tell if digits are as long as a region's short numbers are, whether in use or not."""
+    if region not in shortnumberinfo.SUPPORTED_SHORT_REGIONS:
+        return False
+    national = int(digits)
+    zeros = len(digits) - len(str(national))
+    number = PhoneNumber(
+        country_code=phonenumbers.country_code_for_region(region),
+        national_number=national,
+        italian_leading_zero=zeros > 0,
+        number_of_leading_zeros=zeros or None,
+    )
+    return shortnumberinfo.is_possible_short_number_for_region(number, region)

@@ -1,0 +1,552 @@
+"""routes.toml, compiled and checked: what is wrong is told at once, with file, entry and key."""
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, get_args
+
+import phonenumbers
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
+
+from schemas.callkaro import (
+    CALL_FIELDS,
+    CAMPAIGN_FIELDS,
+    LANGUAGES,
+    CampaignV1Schema,
+    OutboundCallSchema,
+    Text,
+)
+from schemas.expression import Expression, ExpressionError
+from schemas.hours import Hours, parse_days, parse_holidays, parse_window, read_zone
+from schemas.route import CampaignChoice, Constant, Flood, Period, Route, RouteHours, Routes, Value
+from schemas.source import (
+    STANDARD_WEBHOOKS,
+    Auth,
+    Basic,
+    Kind,
+    Signature,
+    Signatures,
+    Source,
+    Token,
+)
+
+Read = Callable[[str], str]  # the text of a file that stands beside routes.toml; raises OSError
+
+
+class RoutesError(ValueError):
+    """The routes can't be used; `problems` is one sentence each, with file, entry and key."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+DURATION = re.compile(r"^\s*(\d{1,9})\s*([smhd])\s*$")
+UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+LONGEST_D = 3650  # far beyond it there is no date to show
+
+
+def duration_s(text: object) -> int:
+    """Return the seconds in `90s`, `2m`, `6h` or `3d`. Raises ValueError with what to write."""
+    found = DURATION.match(text) if isinstance(text, str) else None
+    if not found:
+        raise ValueError('must be a number and a unit, such as "90s", "2m", "6h" or "3d"')
+    seconds = int(found[1]) * UNIT_S[found[2]]
+    if seconds > LONGEST_D * UNIT_S["d"]:
+        raise ValueError(f"must be at most {LONGEST_D}d")
+    return seconds
+
+
+class Duration(fields.Field[int]):
+    """A duration in routes.toml, in seconds inside."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        try:
+            return duration_s(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from None
+
+
+class ExpressionField(fields.Field[Expression]):
+    """A JMESPath expression, compiled."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Expression:
+        if not isinstance(value, str) or not value.strip():
+            raise ValidationError("must be a JMESPath expression, as text")
+        try:
+            return Expression.of(value)
+        except ExpressionError as error:
+            raise ValidationError(f"is no JMESPath expression: {error}") from None
+
+
+class ValueField(fields.Field[Value]):
+    """Where a field of the request comes from: an expression, or `{ value = … }`."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Value:
+        if isinstance(value, dict):
+            if set(value) != {"value"}:
+                raise ValidationError("a constant is written { value = … }, with that key alone")
+            return Constant(value["value"])
+        if not isinstance(value, str):
+            raise ValidationError("must be a JMESPath expression, or a constant { value = … }")
+        return ExpressionField().deserialize(value)
+
+
+class RegionField(fields.Field[Value]):
+    """Where the country of a number comes from: two capital letters, or an expression."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Value:
+        if isinstance(value, str) and value in phonenumbers.SUPPORTED_REGIONS:
+            return Constant(value)
+        if isinstance(value, str) and re.fullmatch(r"[A-Z]{2}", value.strip()):
+            # It would be read as the name of a field, which no record has.
+            raise ValidationError(f"{value!r} is no country's two letters (GB for Britain)")
+        found: Value = ExpressionField().deserialize(value)
+        return found
+
+
+class CountriesField(fields.Field["frozenset[str] | str"]):
+    """The countries that a route calls: a list of two letters each, or "any"."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Any, **kwargs: Any
+    ) -> frozenset[str] | str:
+        if value == "any":
+            return "any"
+        if not isinstance(value, list) or not value:
+            raise ValidationError('must be a list such as ["IN", "AE"], or "any"')
+        known = phonenumbers.SUPPORTED_REGIONS
+        if wrong := [one for one in value if not isinstance(one, str) or one not in known]:
+            raise ValidationError(f"{wrong[0]!r} is no country's two letters (GB for Britain)")
+        return frozenset(value)
+
+
+class HoursSchema(Schema):
+    """`hours = { days, from, to, timezone, holidays }`; each may be left out."""
+
+    days = fields.Raw()
+    opens = fields.String(data_key="from")
+    closes = fields.String(data_key="to")
+    timezone = fields.String(validate=validate.Length(1))
+    holidays = fields.Raw()  # a file's name has become its text by now
+
+    @post_load
+    def build(self, data: dict[str, Any], **kwargs: Any) -> RouteHours:
+        """Return the hours themselves."""
+        problems: dict[str, str] = {}
+
+        def tried(key: str, parse: Callable[[Any], Any], value: Any) -> Any:
+            try:
+                return parse(value)
+            except ValueError as error:
+                problems[key] = str(error)
+
+        opens = tried("from", _time_of_day, data.get("opens", "00:00"))
+        closes = tried("to", _time_of_day, data.get("closes", "24:00"))
+        parts = {}
+        if not problems:
+            parts["window"] = tried("to", parse_window, f"{opens}-{closes}")
+        if "days" in data:
+            parts["days"] = tried("days", parse_days, data["days"])
+        if "holidays" in data:
+            parts["holidays"] = tried("holidays", parse_holidays, data["holidays"])
+        zone = tried("timezone", _zone_or_expression, data.get("timezone"))
+        if problems:
+            raise ValidationError({key: [text] for key, text in problems.items()})
+        return RouteHours(hours=Hours(**parts), timezone=zone)
+
+
+def _time_of_day(text: str) -> str:
+    if not re.fullmatch(r"([01]?[0-9]|2[0-3]):[0-5][0-9]|24:00", text):
+        raise ValueError(f'{text!r} is no time of day: write "09:30"')
+    return text
+
+
+def _zone_or_expression(text: str | None) -> str | Expression | None:
+    """Return an IANA zone, else the expression that yields one. "Asia/Kolkata" is no JMESPath."""
+    if text is None:
+        return None
+    if zone := read_zone(text):
+        return zone
+    try:
+        return Expression.of(text)
+    except ExpressionError:
+        raise ValueError(f"{text!r} is neither a time zone nor a JMESPath expression") from None
+
+
+class FloodSchema(Schema):
+    """`flood = { over = 100, within = "5m" }`."""
+
+    over = fields.Integer(required=True, strict=True, validate=validate.Range(min=1))
+    within_s = Duration(
+        required=True,
+        data_key="within",
+        validate=validate.Range(min=1, max=86_400, error="must be from 1s to 1d"),
+    )
+
+    @post_load
+    def build(self, data: dict[str, Any], **kwargs: Any) -> Flood:
+        """Return the limit itself."""
+        return Flood(**data)
+
+
+class CampaignChoiceSchema(Schema):
+    """`campaign = { name = …, period = … }` or `{ key = … }`."""
+
+    name = Text(longest=180)  # 200 less the period's label
+    period = fields.String(validate=validate.OneOf(get_args(Period)))
+    key = ExpressionField()
+
+    @validates_schema
+    def check_one_way(self, data: dict[str, Any], **kwargs: Any) -> None:
+        """A campaign is ours by name or another event's by key, never both."""
+        if ("name" in data) == ("key" in data):
+            raise ValidationError('needs either "name" or "key"')
+        if "key" in data and "period" in data:
+            raise ValidationError('"period" goes with "name" only')
+
+    @post_load
+    def build(self, data: dict[str, Any], **kwargs: Any) -> CampaignChoice:
+        """Return the choice itself."""
+        return CampaignChoice(**data)
+
+
+class RouteSchema(Schema):
+    """One [[route]]; an unknown key is an error, since our own people write this file."""
+
+    # It stands in lists of the store and in logs: one line, no space at its ends.
+    name = fields.String(
+        required=True,
+        validate=validate.Regexp(
+            r"^(?!\s)[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,100}(?<!\s)\Z",
+            error="must be one line of 1 to 100 characters",
+        ),
+    )
+    source = fields.String(required=True)
+    event = fields.String(required=True, validate=validate.Length(1, 200))
+    to = fields.String(required=True, validate=validate.OneOf(("call", "campaign")))
+    match = ExpressionField()
+    when = ExpressionField()
+    fetch = fields.List(fields.String(validate=validate.Length(1)))
+    campaign = fields.Nested(CampaignChoiceSchema)
+    delay_s = Duration(data_key="delay")
+    max_age_s = Duration(data_key="max_age")
+    on_unknown = fields.String(validate=validate.OneOf(("hold", "call_again")))
+    hours = fields.Nested(HoursSchema)
+    again_after_s = Duration(data_key="again_after")
+    max_per_day = fields.Integer(strict=True, validate=validate.Range(min=1))
+    consent = ExpressionField()
+    countries = CountriesField()
+    region = RegionField()
+    flood = fields.Nested(FloodSchema)
+    request = fields.Dict(keys=fields.String(), values=fields.Raw(), required=True)
+
+    @validates_schema(skip_on_field_errors=False)  # all that is wrong is told at once
+    def check_request(self, data: dict[str, Any], **kwargs: Any) -> None:
+        """Check what the request names against CallKaro's own fields, and its constants."""
+        problems: dict[str, str] = {}
+        if "request" in data:
+            problems = dict(_request_problems(data.get("to"), data["request"]))
+        campaign = data.get("campaign")
+        if data.get("to") == "campaign" and campaign and campaign.name:
+            problems["campaign"] = (
+                'a route to = "campaign" names the campaign in request.name; '
+                "campaign = { key = … } says under which key calls find it"
+            )
+        if data.get("to") == "campaign":
+            # A campaign rings nobody; a guard there would only look as if it guarded the calls.
+            told = 'goes with to = "call" only'
+            problems |= {key.removesuffix("_s"): told for key in GUARDS if key in data}
+        if campaign and "batch_id" in data.get("request", {}):
+            problems["campaign"] = "request.batch_id already says which campaign it is"
+        if problems:
+            raise ValidationError(problems)
+
+    @post_load
+    def build(self, data: dict[str, Any], **kwargs: Any) -> Route:
+        """Return the route itself."""
+        mapped = dict(data.pop("request"))
+        metadata = mapped.pop("metadata", {})
+        read = ValueField().deserialize
+        return Route(
+            **{**data, "fetch": tuple(data.get("fetch", ()))},
+            request={name: read(value) for name, value in mapped.items()},  # type: ignore[misc]
+            metadata={name: read(value) for name, value in metadata.items()},
+        )
+
+
+GUARDS = ("hours", "again_after_s", "max_per_day", "consent", "countries", "region", "flood")
+NEEDED = {"call": ("to_number", "agent_id"), "campaign": ("name",)}
+
+
+def _request_problems(to: str | None, request: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield (key, what is wrong with it) for the [route.request] of a route."""
+    if to not in NEEDED:
+        return
+    known = CALL_FIELDS if to == "call" else CAMPAIGN_FIELDS
+    for name in NEEDED[to]:
+        if name not in request:
+            yield f"request.{name}", "is missing"
+    for name, value in request.items():
+        if name not in known:
+            yield f"request.{name}", f"CallKaro knows no such field; it knows {_listed(known)}"
+        elif name == "metadata":
+            yield from _metadata_problems(value)
+        elif isinstance(value, str) and _is_bare_constant(name, value):
+            yield (
+                f"request.{name}",
+                f"{value.strip()} would be read as the name of a field of the record; a constant "
+                f'is written {{ value = "{value.strip()}" }}',
+            )
+        else:
+            yield from _value_problems(f"request.{name}", value)
+    constants = {
+        name: value["value"]
+        for name, value in request.items()
+        if name in known and name != "metadata" and isinstance(value, dict) and "value" in value
+    }
+    schema = OutboundCallSchema() if to == "call" else CampaignV1Schema()
+    for name, messages in schema.validate(constants, partial=True).items():
+        yield f"request.{name}", _flat(messages)
+
+
+def _is_bare_constant(name: str, text: str) -> bool:
+    """Say whether an expression surely was meant as a constant: no record has such a field."""
+    text = text.strip()
+    if name == "language":
+        return text in LANGUAGES
+    return name in ("agent_id", "batch_id") and bool(re.fullmatch(r"[0-9a-f]{16,}", text))
+
+
+def _metadata_problems(metadata: Any) -> Iterator[tuple[str, str]]:
+    if not isinstance(metadata, dict):
+        yield "request.metadata", "must be a table"
+        return
+    for name, value in metadata.items():
+        key = f"request.metadata.{name}"
+        if name.startswith("_"):
+            yield key, "CallKaro allows no key that starts with _"
+        elif isinstance(value, dict) and set(value) == {"value"}:
+            constant = {"metadata": {name: value["value"]}}
+            for messages in OutboundCallSchema().validate(constant, partial=True).values():
+                yield key, _flat(messages)
+        else:
+            yield from _value_problems(key, value)
+
+
+def _value_problems(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    try:
+        ValueField().deserialize(value)
+    except ValidationError as error:
+        yield key, _flat(error.messages)
+
+
+class SourceSchema(Schema):
+    """One [[source]]: a source of one's own, or a second account of a CRM."""
+
+    name = fields.String(
+        required=True,
+        validate=validate.Regexp(
+            r"^[a-z][a-z0-9-]{0,39}\Z", error="must be small letters, digits and -"
+        ),
+    )
+    kind = fields.String()  # else the kind of that name, else generic
+    auth = fields.String(validate=validate.OneOf(("token", "basic", "hmac", "standard")))
+    header = fields.String(validate=validate.Length(1))
+    hash = fields.String(validate=validate.OneOf(("sha1", "sha256", "sha512")))
+    encoding = fields.String(validate=validate.OneOf(("hex", "base64")))
+    prefix = fields.String()
+    event = ExpressionField()
+    id = ExpressionField()
+    time = ExpressionField()
+    opt_out = ExpressionField()
+    # Redis keeps nothing for 0 seconds.
+    id_window_s = Duration(
+        data_key="id_window", validate=validate.Range(min=1, error="must be at least 1s")
+    )
+
+    @validates_schema(skip_on_field_errors=False)
+    def check_auth(self, data: dict[str, Any], **kwargs: Any) -> None:
+        """The keys of an hmac go with an hmac."""
+        auth = data.get("auth")
+        if auth == "hmac" and "header" not in data:
+            raise ValidationError('auth = "hmac" needs the header it stands in', "header")
+        for key in ("hash", "encoding", "prefix"):
+            if key in data and auth != "hmac":
+                raise ValidationError('goes with auth = "hmac" only', key)
+        if "header" in data and auth not in ("hmac", "token"):
+            raise ValidationError('goes with auth = "hmac" or "token" only', "header")
+
+
+def _auth(data: Mapping[str, Any], kind: Kind) -> Auth:
+    """Return how this source's requests prove themselves: its own choice, or its kind's way."""
+    match data.get("auth"):
+        case "token":
+            base = kind.auth if isinstance(kind.auth, Token) else Token()
+            return replace(base, header=data["header"]) if "header" in data else base
+        case "basic":
+            return Basic()
+        case "standard":
+            return STANDARD_WEBHOOKS
+        case "hmac":
+            keys = ("header", "hash", "encoding", "prefix")
+            return Signatures(schemes=(Signature(**{k: data[k] for k in keys if k in data}),))
+        case _:
+            return kind.auth
+
+
+def load_routes(
+    text: str, *, file: str, kinds: Mapping[str, Kind], read: Read | None = None
+) -> Routes:
+    """Compile the text of routes.toml. `file` is what messages call it.
+
+    read gives the text of a holidays file; None: there are no files beside it.
+
+    Raises RoutesError with every problem found, each with file, entry and key.
+    """
+    try:
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        document = tomllib.loads(text)
+    except UnicodeEncodeError:
+        raise RoutesError([f"{file}: is no TOML: it is not UTF-8 throughout"]) from None
+    except (ValueError, RecursionError) as error:  # a TOMLDecodeError, a number of 5000 digits
+        raise RoutesError([f"{file}: is no TOML: {error}"]) from None
+    problems = [
+        f"{file}: unknown table or key [{key}]; there are [[route]] and [[source]]"
+        for key in sorted(document.keys() - {"route", "source"})
+    ]
+    sources = {
+        kind.name: Source(
+            name=kind.name,
+            kind=kind,
+            auth=kind.auth,
+            default_type=kind.default_type,
+            opt_out=kind.opt_out,
+        )
+        for kind in kinds.values()
+    }
+    sources |= _load_sources(document.get("source", []), file, kinds, problems)
+    routes = _load_routes(document.get("route", []), file, sources, problems, read)
+    if problems:
+        raise RoutesError(problems)
+    return Routes(routes=tuple(routes), sources=sources, digest=digest)
+
+
+def _load_sources(
+    entries: Any, file: str, kinds: Mapping[str, Kind], problems: list[str]
+) -> dict[str, Source]:
+    sources: dict[str, Source] = {}
+    for where, entry in _entries(entries, "source", file, problems):
+        try:
+            data = SourceSchema().load(entry)
+        except ValidationError as error:
+            problems += [f"{where}: {key}: {text}" for key, text in _flat_items(error.messages)]
+            continue
+        kind_name = data.get("kind", data["name"] if data["name"] in kinds else "generic")
+        kind = kinds.get(kind_name)
+        if kind is None:
+            problems.append(f"{where}: kind: there is no {kind_name!r}; {_listed(kinds)}")
+        elif data["name"] in sources:
+            problems.append(f"{where}: name: another [[source]] has it already")
+        else:
+            paths = {
+                key: data[key] for key in ("event", "id", "time", "id_window_s") if key in data
+            }
+            default_type = kind.default_type if data["name"] == kind.name else "form.submitted"
+            sources[data["name"]] = Source(
+                name=data["name"],
+                kind=kind,
+                auth=_auth(data, kind),
+                opt_out=data.get("opt_out", kind.opt_out),
+                default_type=default_type if kind.name == "generic" else kind.default_type,
+                **paths,
+            )
+    return sources
+
+
+def _load_routes(
+    entries: Any,
+    file: str,
+    sources: Mapping[str, Source],
+    problems: list[str],
+    read: Read | None,
+) -> list[Route]:
+    routes: list[Route] = []
+    taken: set[str] = set()
+    for where, entry in _entries(entries, "route", file, problems):
+        name, source = entry.get("name"), entry.get("source")
+        if isinstance(source, str) and source not in sources:
+            problems.append(
+                f"{where}: source: there is no {source!r}; there are {_listed(sources)}"
+            )
+        if isinstance(name, str):
+            if name in taken:
+                problems.append(f"{where}: name: another route has it already")
+            taken.add(name)
+        try:
+            routes.append(RouteSchema().load(_with_holidays(entry, read, where, problems)))
+        except ValidationError as error:
+            problems += [f"{where}: {key}: {text}" for key, text in _flat_items(error.messages)]
+    return routes
+
+
+def _with_holidays(
+    entry: dict[str, Any], read: Read | None, where: str, problems: list[str]
+) -> dict[str, Any]:
+    """Return a route's entry with the text of its holidays file in the place of its name."""
+    hours = entry.get("hours")
+    name = hours.get("holidays") if isinstance(hours, dict) else None
+    if not isinstance(hours, dict) or not isinstance(name, str):
+        return entry
+    try:
+        if read is None:
+            raise OSError
+        holidays: Any = read(name)
+    except (OSError, ValueError):  # a UnicodeDecodeError is one, and so is a null byte in a name
+        problem = f"the file {name!r} can't be read; it may also be a list of dates"
+        problems.append(f"{where}: hours.holidays: {problem}")
+        holidays = []  # so that what else is wrong is told, too
+    return {**entry, "hours": {**hours, "holidays": holidays}}
+
+
+def _entries(
+    entries: Any, table: str, file: str, problems: list[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (what messages call it, the entry) for each entry of an array of tables."""
+    if not isinstance(entries, list):
+        problems.append(f"{file}: {table}: write [[{table}]], with two brackets")
+        return
+    for number, entry in enumerate(entries, start=1):
+        name = entry.get("name") if isinstance(entry, dict) else None
+        where = (
+            f"{file}: {table} {name!r}" if isinstance(name, str) else f"{file}: {table} {number}"
+        )
+        if isinstance(entry, dict):
+            yield where, entry
+        else:
+            problems.append(f"{where}: must be a table")
+
+
+def _flat_items(messages: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, sentence) out of marshmallow's nested messages."""
+    if not isinstance(messages, dict):
+        yield prefix.rstrip(".") or '""', _flat(messages)
+        return
+    for key, inner in messages.items():
+        name = "" if key == "_schema" else f"{key}."
+        yield from _flat_items(inner, f"{prefix}{name}")
+
+
+def _flat(messages: Any) -> str:
+    """Return one sentence out of marshmallow's messages, of whatever shape."""
+    if isinstance(messages, dict):
+        return "; ".join(_flat(inner) for inner in messages.values())
+    if isinstance(messages, list):
+        return "; ".join(_flat(inner) for inner in messages)
+    return str(messages)
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(sorted(names))

@@ -1,0 +1,72 @@
+"""Which numbers a file holds, however it was written; a line that is passed over rings somebody."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.cli.number_list import read_numbers
+
+A, B = "+919876543210", "+919812345678"
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers", "without"),
+    [
+        ("", [], []),
+        ("\n\n", [], []),
+        (f"{A}\n{B}\n", [(1, A), (2, B)], []),
+        (f"{A}\r\n\r\n{B}", [(1, A), (3, B)], []),
+        (f"{A}\r{B}\r", [(1, A), (2, B)], []),
+        (f"phone\n{A}\n", [(2, A)], []),
+        (f"name,PHONE\nx,{A}\n", [(2, A)], []),
+        (f"Name;Mobile;City\nx;{A};y\n", [(2, A)], []),
+        (f"name\tNumber\nx\t{A}\n", [(2, A)], []),
+        (f"name|phone_number\nx|{A}\n", [(2, A)], []),
+        (f"sep=;\nname;phone\nx;{A}\n", [(3, A)], []),
+        (f'"name","phone"\n"Rao, X","{A}"\n', [(2, A)], []),
+        (f"Number,Phone\n1,{A}\n2,{B}\n", [(2, A), (3, B)], []),
+        (f"Phone,Mobile\n{A},{B}\n,{B}\n{A},\n", [(2, A), (2, B), (3, B), (4, A)], []),
+        ("name,phone\nx,\ny,12\n", [(3, "12")], [2]),
+        (f"name,phone\nx\ny,{A}\n", [(3, A)], [2]),
+        (f"7,x,{A}\n8,y,{B}\n", [(1, A), (2, B)], []),
+        (f"day,who\n2026-01-31,{A}\n31.01.2026,{B}\n", [(2, A), (3, B)], []),
+        (f"id,contact no\n12,{A}\n13,nonsense\n", [(2, A), (3, "nonsense")], []),
+        (f"{A},call; never\n", [(1, A)], []),
+        (f"{A};call, never\n", [(1, A)], []),
+        ('phone\n\'+919876543210\n="+919812345678"\n', [(2, A), (3, B)], []),
+        (f'phone,note\n{A},"two\nlines"\n{B},x\n', [(2, A), (4, B)], []),
+        (f'phone,note\n{A},"a quote that\n{B},is not closed\n', [(2, A), (3, B)], []),
+        # A stray quote that another one closes: what it took in may be numbers.
+        (f'phone,note\n{A},"x\n{B},y"\n{A},z\n', [(2, A), (4, A)], [3]),
+        ("phone\n9.19877E+11\n", [(2, "9.19877E+11")], []),
+    ],
+)
+def test_a_file_is_read(text: str, numbers: list[tuple[int, str]], without: list[int]) -> None:
+    assert read_numbers(text.encode()) == (numbers, without)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+def test_a_file_is_read_in_the_encodings_of_spreadsheets(encoding: str) -> None:
+    text = f"name;phone\nRené;{A}\n"
+    raw = text.encode(encoding)
+    raw = b"\xff\xfe" + raw if encoding == "utf-16-le" else raw
+    assert read_numbers(raw) == ([(2, A)], [])
+
+
+@given(
+    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n")), max_size=8),
+    st.sampled_from(",;\t|"),
+)
+def test_no_line_is_passed_over(cells: list[str], delimiter: str) -> None:
+    """Each line that has something in it gives numbers, or is named; but for one header."""
+    lines = [f"x{delimiter}phone", *(f"x{delimiter}{cell}" for cell in cells)]
+    numbers, without = read_numbers("\n".join(lines).encode())
+    told = {line for line, _ in numbers} | set(without)
+    assert told <= set(range(1, len(lines) + 1))
+    if not any('"' in cell for cell in cells):
+        assert told == set(range(2, len(lines) + 1))
+
+
+@given(st.binary(max_size=300))
+def test_no_file_is_too_odd(raw: bytes) -> None:
+    read_numbers(raw)

@@ -1,0 +1,207 @@
+"""What erasing a person has to find: their number, however a record writes it, and no other's."""
+
+from typing import Any
+
+import phonenumbers
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from phonenumbers import PhoneNumberFormat
+
+from schemas.erasing import mentions
+from schemas.fields import PhoneError, e164
+
+IN = "+919876543210"
+GB = "+442079460958"
+US = "+12025550123"
+IT = "+390612345678"  # its zero is part of it
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [
+        (IN, "+919876543210"),
+        (IN, "919876543210"),
+        (IN, "9876543210"),
+        (IN, "09876543210"),
+        (IN, "00919876543210"),
+        (IN, "+91 98765 43210"),
+        (IN, "+91-98765-43210"),
+        (IN, "(+91) 98765-43210"),
+        (IN, "+91 (0) 98765 43210"),
+        (IN, "98765 43210"),
+        (IN, "98765.43210"),
+        (IN, "98765 - 43210"),
+        (IN, "9 8 7 6 5 4 3 2 1 0"),
+        (IN, "98765\t43210"),
+        (IN, "98765\u00a043210"),  # a blank that does not break
+        (IN, "98765\u201343210"),  # an en dash
+        (IN, "\u202a+91 98765 43210\u202c"),  # marks of an address book
+        (IN, "98765\u200b43210"),
+        (IN, "\uff19\uff18\uff17\uff16\uff15\uff14\uff13\uff12\uff11\uff10"),  # full width
+        (IN, "\u096f\u096e\u096d\u096c\u096b\u096a\u0969\u0968\u0967\u0966"),  # Devanagari
+        (IN, "tel:+91-98765-43210"),
+        (IN, "https://wa.me/919876543210?text=Hello"),
+        (IN, "Call Asha on 98765 43210, after six."),
+        (IN, "98765 43210 ext. 5"),
+        (IN, "9876543210@example.com"),
+        (IN, "9876543211, 9876543210"),
+        (IN, "9876543211/9876543210"),
+        (IN, "98765 43211 / 98765 43210"),
+        (IN, "98765 43211 - 98765 43210"),
+        (IN, "9876543211  9876543210"),
+        (IN, "98765 43211\n98765 43210"),
+        (IN, "On 2026-11-20, 09:30: 98765 43210 asked to be called."),
+        (GB, "020 7946 0958"),
+        (GB, "+44 (0)20 7946 0958"),
+        (GB, "0044 20 7946 0958"),
+        (GB, "(020) 7946-0958"),
+        (US, "(202) 555-0123"),
+        (US, "1-202-555-0123"),
+        (US, "202.555.0123"),
+        (IT, "06 1234 5678"),
+        (IT, "+39 06 1234 5678"),
+        (IT, "0039061234-5678"),
+    ],
+)
+def test_a_number_is_found_however_it_is_written(number, written):
+    assert mentions(written, number)
+    assert mentions({"phone": written}, number)
+
+
+@pytest.mark.parametrize("value", [9876543210, 919876543210, 9876543210.0, 919876543210.0])
+def test_a_number_is_found_as_a_number(value):
+    assert mentions(value, IN)
+    assert mentions({"phones": [None, value]}, IN)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [IN],
+        [[[IN]]],
+        {"a": {"b": [{"c": IN}]}},
+        {IN: "Asha"},
+        {"a": {"9876543210": True}},
+        {"properties": {"mobilephone": {"value": "98765 43210"}}},
+        [{"x": 1}, "nothing", 9876543210],
+    ],
+)
+def test_a_number_is_found_wherever_it_stands(data):
+    assert mentions(data, IN)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        # Others that share digits with it.
+        "9876543211",
+        "+919876543211",
+        "98765432100",
+        "198765432109",
+        "19876543210",  # of another country
+        "+1 987 654 3210",
+        "+92 98765 43210",
+        "987654321",
+        "8765 43210",
+        "91 91 98765 43210",
+        "9876543210987654321",
+        # Other things of digits.
+        "98765",
+        "2026-11-20T09:30:00Z",
+        "98.76, 54.32, 10",
+        "98765, 43210",
+        "98765:43210",
+        "98765 and 43210",
+        "98765\n43210",
+        "a9b8c7d6e5f4g3h2i1j0",
+        "",
+        "Asha",
+        # Numbers, and what is none.
+        9876543211,
+        98765432100,
+        9876543210.5,
+        0.9876543210,
+        0,
+        -1,
+        10**30,
+        1e300,
+        float("inf"),
+        float("nan"),
+        True,
+        False,
+        None,
+        [],
+        {},
+        {"a": [None, {"b": "98765 43211"}]},
+        ["98765", "43210"],
+    ],
+)
+def test_another_number_is_not_found(data):
+    assert not mentions(data, IN)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        ("+912026112010", "2026-11-20 10:30:00"),
+        ("+912026112010", "From 2026-11-20 10:30 to 2026-11-20 10:45"),
+        ("+912026112010", "2026-11-20T10:30:00Z"),
+        ("+911795154400", "1795154400000"),  # an epoch in ms
+    ],
+)
+def test_a_date_that_shares_digits_is_not_found(number, text):
+    assert not mentions(text, number)
+
+
+def test_a_number_beside_a_date_is_found():
+    assert mentions("2026-11-20 10:30 020 2611 2010", "+912026112010")
+
+
+def test_what_is_nested_without_end_is_no_crash():
+    data: Any = IN
+    for _ in range(100_000):
+        data = [data]
+    assert mentions(data, IN) in (True, False)
+
+
+SAMPLES = [IN, GB, US, IT, "+971501234567", "+9779841234567", "+4915112345678", "+37060123456"]
+
+
+@settings(derandomize=True, max_examples=100, deadline=None)
+@given(
+    number=st.sampled_from(SAMPLES),
+    shape=st.sampled_from(
+        [
+            PhoneNumberFormat.E164,
+            PhoneNumberFormat.INTERNATIONAL,
+            PhoneNumberFormat.NATIONAL,
+            PhoneNumberFormat.RFC3966,
+        ]
+    ),
+    before=st.sampled_from(["", "Asha: ", "call (", "\n", "a,"]),
+    after=st.sampled_from(["", ".", " please", ")", "\n", "; tomorrow"]),
+)
+def test_every_way_that_phonenumbers_writes_a_number_is_found(number, shape, before, after):
+    text = phonenumbers.format_number(phonenumbers.parse(number, None), shape)
+    assert mentions(f"{before}{text}{after}", number)
+
+
+@settings(derandomize=True, max_examples=400, deadline=None)
+@given(
+    number=st.sampled_from([IN, GB, US]),
+    gaps=st.lists(st.sampled_from(["", "", "", " ", "-", ".", "\u00a0", " (", ") "]), min_size=12),
+    code=st.sampled_from(["+", "00", "", None]),
+)
+def test_whatever_could_be_called_can_be_erased(number, gaps, code):
+    parsed = phonenumbers.parse(number, None)
+    national = str(parsed.national_number)
+    digits = national if code is None else f"{parsed.country_code}{national}"
+    spaced = "".join(digit + gap for digit, gap in zip(digits, gaps, strict=False))
+    text = (code or "") + spaced + digits[len(gaps) :]
+    region = phonenumbers.region_code_for_number(parsed)
+    try:
+        called = e164(text, region)
+    except PhoneError:
+        return
+    assert mentions({"phone": text}, called)
