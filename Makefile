@@ -20,7 +20,7 @@ demo: .venv/.installed  ## Start everything, send samples, and end: 0 only if al
 	@$(PY) -m flask --app bridge demo
 
 test: .venv/.installed-dev  ## Run the tests
-	@$(PY) -m pytest --ignore=tests/faults
+	@$(PY) -m pytest --ignore=tests/faults -n auto --maxprocesses 4 --dist worksteal
 
 check: .venv/.installed-dev  ## Run what CI runs: format, lint, types, import rules, tests
 	@echo 'Format …' && $(PY) -m ruff format --check .
