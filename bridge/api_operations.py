@@ -131,21 +131,22 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
         known = len(said["numbers"]) - len(refused) - new
         return jsonify({"suppressed": new, "known": known, "refused": refused})
 
-    @api.get("/suppressions/<phone>")
+    # People write numbers with a slash, too.
+    @api.get("/suppressions/<path:phone>")
     def suppression(phone: str) -> Response:
         found = store.suppression(read_key(phone, region, store))
         if found is None:
             raise NotFound("That is not suppressed.")
         return jsonify(answer.dump(found))
 
-    @api.put("/suppressions/<phone>")
+    @api.put("/suppressions/<path:phone>")
     def suppress(phone: str) -> Response:
         said = read_order(request, SuppressBody())
         done = people.suppress(read_phone(phone, region), **said)
         operations.wake()
         return jsonify({**answer.dump(done.suppression), **off_answer.dump(done.called_off)})
 
-    @api.delete("/suppressions/<phone>")
+    @api.delete("/suppressions/<path:phone>")
     def unsuppress(phone: str) -> Response:
         read_order(request, NoBody())
         key = read_key(phone, region, store)

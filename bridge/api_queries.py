@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flask import Request
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema, ValidationError, fields
 from werkzeug.datastructures import MultiDict
 
 from bridge.body import read_body
@@ -147,7 +147,12 @@ def read_bulk(request: Request, schema: Schema) -> tuple[Args, dict[str, Any]]:
     if empty := [name for name, value in args.items(multi=True) if not value.strip(", \t\n")]:
         raise BadQuery(f"Empty: {_listed(empty)}.")
     if not args.keys() - {"cursor"}:
-        known = schema.fields.keys() - options.keys() - {"cursor"}
+        known = {
+            name
+            for name, field in schema.fields.items()
+            if not isinstance(field, fields.Boolean | fields.Integer)
+        }
+        known -= {"cursor"}
         raise BadQuery(f"Give at least one filter: {_listed(known)}.")
     return args, options
 

@@ -19,7 +19,7 @@ import orjson
 from bridge import log
 from bridge.errors import BadQuery, Conflict, NotFound, StoreUnavailable
 from bridge.intake import deliveries_of
-from bridge.people import called_off, dropping
+from bridge.people import People, called_off, dropping, wish_of
 from bridge.queue import Bell
 from bridge.records import EventFilters, Filters, Move, NewDelivery, SeenEvent
 from bridge.settings import Settings
@@ -42,6 +42,7 @@ logger = log.get(__name__)
 MOST_AT_ONCE = 5000  # deliveries or events in one request; the caller goes on from its cursor
 PAGE = 200
 SLICE_S = 10.0  # where few of very many fit, so that the request is answered before anyone gives up
+WISH_IN_S = 5.0  # by then the event's record is what it reads now
 LOCAL_TIME = "%Y-%m-%dT%H:%M:%S"  # schedule_at's
 ON_THE_WIRE = "Its request may be on the wire right now. Wait until that is settled."
 # What a retry forgets, so that the delivery starts anew. Its attempts stay.
@@ -204,7 +205,10 @@ class Operations:
             reason=Reason.BY_PERSON,
             message="A person looked, and said so.",
         )
-        return self._made(move, "resolve")
+        self._made(move, "resolve")
+        if status is Status.DELIVERED:
+            People(store=self.store).call_off_accepted(delivery.id)
+        return self._delivery(delivery.id)
 
     def _delivery(self, delivery_id: str) -> Delivery:
         found = self.store.delivery(delivery_id)
@@ -296,6 +300,8 @@ class Operations:
             unwanted = EventStatus.UNREADABLE if event.problem else EventStatus.UNROUTED
             status = EventStatus.ROUTED if new or seen.deliveries else unwanted
             return Replayed(event_id=event.id, status=status, new=tuple(new))
+        if seen.event.problem and not event.problem:
+            self._wish(event)
         answer = self.store.replay(
             event, new, routes=self.settings.routes.digest, is_read_anew=anew is not None
         )
@@ -308,6 +314,19 @@ class Operations:
             logger.info("operation.replay", event_id=event.id, status=status, new=len(ids))
         made = tuple(one for one in new if one.id in ids)
         return Replayed(event_id=event.id, status=status, new=made)
+
+    def _wish(self, event: Event) -> None:
+        """Do what an event wants besides deliveries, now that it can be read.
+
+        Not at every replay: what a person has allowed again since would be undone.
+        """
+        source = self.settings.routes.sources[event.source]
+        wish = wish_of(event, source, self.store)
+        if wish is None:
+            return
+        if wish.person:
+            self.store.suppress(wish.person)
+        self.store.put_errand(wish.errand, in_s=WISH_IN_S)
 
     def _read_anew(self, event: Event) -> Event | None:
         """Return an event as its source reads it today; None: there is nothing new in it.
@@ -331,6 +350,7 @@ class Operations:
             event,
             type=item.type,
             subject=item.subject,
+            thing=item.thing,
             time=item.time or event.time,
             data=item.data,
             hydrate=item.hydrate,

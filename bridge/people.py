@@ -26,6 +26,7 @@ REDIALS = timedelta(days=14)  # after that, CallKaro's redials of a call are ove
 AGAIN_S = 60.0  # when to look again at calls that are on the wire right now
 CRASHED_S = 15.0  # who calls off does it at once; should they die over it, a worker does it then
 SLICE_S = 5.0  # of a search through all events; then others have their turn
+Record = tuple[str, str, str]  # of a CRM: its source, object and id
 UNASKED: dict[str, str | int | None] = dict.fromkeys(("asked", "asked_for", "asked_since_ms"))
 
 
@@ -88,9 +89,7 @@ def wish_of(event: Event, source: Source, store: Store) -> Wish | None:
 
 def person_key(event: Event, store: Store) -> str | None:
     """Return the keyed hash of the CRM's record that an event is about; None: it names none."""
-    if event.subject is None:
-        return None
-    return store.person_key(event.source, _thing(event), event.subject)
+    return store.person_key(*event.record) if event.record else None
 
 
 def _person(event: Event, store: Store, reason: str) -> Suppression | None:
@@ -100,10 +99,6 @@ def _person(event: Event, store: Store, reason: str) -> Suppression | None:
     return Suppression(
         key=key, reason=reason, since=event.received_at, source=event.source, message=event.type
     )
-
-
-def _thing(event: Event) -> str:
-    return event.type.partition(".")[0]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,6 +168,12 @@ class People:
             return CalledOff()
         return self.call_off_all(self.store.ids_by_phone(key))
 
+    def call_off_accepted(self, delivery_id: str) -> None:
+        """Have CallKaro drop what it turns out to hold of a call to a number that is suppressed."""
+        delivery = self.store.delivery(delivery_id)
+        if delivery and delivery.phone and self.store.suppression(delivery.phone):
+            self.call_off_all([delivery_id])
+
     def call_off_all(self, ids: Iterable[str]) -> CalledOff:
         """Cancel what waits; have CallKaro drop what it may still dial."""
         moves, on_the_wire = [], 0
@@ -192,7 +193,7 @@ class People:
 
     def ids_of_record(self, event: Event) -> list[str]:
         """Return the deliveries of the CRM's record that an event is about."""
-        return self._ids_of(event.source, _thing(event), event.subject) if event.subject else []
+        return self._ids_of(event.record) if event.record else []
 
     # --- erasing ------------------------------------------------------------------------------
 
@@ -216,7 +217,7 @@ class People:
         ids = [*self.store.ids_by_phone(errand.key)] if errand.number and errand.key else []
         records = {tuple(one) for one in errand.state.get("records", [])}
         records |= set(filter(None, map(self._record_of, ids)))
-        ids += [one for record in records for one in self._ids_of(*record)]
+        ids += [one for record in records for one in self._ids_of(record)]
         state = {**errand.state, "records": sorted(records)}
         state["deliveries"] = state.get("deliveries", 0) + self._erase(ids)
         errand = replace(errand, state=state)
@@ -226,19 +227,18 @@ class People:
         """Begin the erasure that a CRM's event wants: suppress the numbers of its record."""
         seen = self.store.event(str(errand.event_id))
         event = seen.event if seen else None
-        if event is None or event.subject is None or "records" in errand.state:
+        if event is None or event.record is None or "records" in errand.state:
             return errand
-        record = (event.source, _thing(event), event.subject)
-        for delivery_id in self._ids_of(*record):
+        for delivery_id in self._ids_of(event.record):
             delivery = self.store.delivery(delivery_id)
             if delivery and delivery.phone:
                 suppression = Suppression(
                     key=delivery.phone, reason="erased", since=datetime.now(UTC)
                 )
                 self._suppress(suppression, replaces=True)
-        return replace(errand, state={"records": [record]})
+        return replace(errand, state={"records": [event.record]})
 
-    def _search(self, errand: Errand, records: set[tuple[str, str, str]]) -> Erased:
+    def _search(self, errand: Errand, records: set[Record]) -> Erased:
         """Look through all events for what mentions the person, from where it got to."""
         place: int | None = errand.state.get("place", 0)
         state = dict(errand.state)
@@ -272,18 +272,16 @@ class People:
         self.store.erase_deliveries(new)
         return len(new)
 
-    def _record_of(self, delivery_id: str) -> tuple[str, str, str] | None:
+    def _record_of(self, delivery_id: str) -> Record | None:
         """Return the CRM's record that a delivery is about: its source, object and id."""
         delivery = self.store.delivery(delivery_id)
         seen = self.store.event(delivery.event_id) if delivery and delivery.subject else None
-        if seen is None or seen.event.subject is None:
-            return None
-        return (seen.event.source, _thing(seen.event), seen.event.subject)
+        return seen.event.record if seen else None
 
-    def _ids_of(self, source: str, thing: str, subject: str) -> list[str]:
+    def _ids_of(self, record: Record) -> list[str]:
         """Return the deliveries of a CRM's record."""
-        record = (source, thing, subject)
-        return [one for one in self.store.ids_by_subject(subject) if self._record_of(one) == record]
+        found = self.store.ids_by_subject(record[2])
+        return [one for one in found if self._record_of(one) == record]
 
 
 def _calling_off(key: str) -> Errand:
@@ -335,10 +333,10 @@ def _is_to_come(delivery: Delivery, now: datetime) -> bool:
     return at > (now - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _is_about(seen: SeenEvent, records: set[tuple[str, str, str]], number: str | None) -> bool:
+def _is_about(seen: SeenEvent, records: set[Record], number: str | None) -> bool:
     event = seen.event
     if event.data is None:
         return False
-    if event.subject and (event.source, _thing(event), event.subject) in records:
+    if event.record in records:
         return True
     return number is not None and mentions(event.data, number)

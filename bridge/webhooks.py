@@ -89,6 +89,8 @@ def keep_outcome(store: Store, settings: Settings, body: bytes) -> str:
     if asks_to_stop(outcome, settings.suppress_when):
         suppress_called(store, outcome, number_of(content, outcome))
     became, delivery_id = store.keep_outcome(outcome)
+    if delivery_id and not outcome.is_final:
+        People(store=store).call_off_accepted(delivery_id)
     logger.info(
         "outcome.received",
         became=became,

@@ -43,12 +43,14 @@ class Item:
     hydrate names the CRM object to fetch the full record from ("contacts", "Leads"), by subject;
     None when data is all there is.
     problem is one sentence on why the item could not be read; None for a good one.
+    thing is what subject is the id of ("contact"); None: what the type begins with.
     """
 
     type: str
     data: Any
     source_event_id: str | None = None
     subject: str | None = None
+    thing: str | None = None
     time: datetime | None = None
     hydrate: str | None = None
     problem: str | None = None
@@ -74,6 +76,14 @@ class Event:
     data: Any
     hydrate: str | None = None
     problem: str | None = None
+    thing: str | None = None
+
+    @property
+    def record(self) -> tuple[str, str, str] | None:
+        """The CRM's record that it is about: its source, object and id; None: it names none."""
+        if self.subject is None:
+            return None
+        return self.source, self.thing or self.type.partition(".")[0], self.subject
 
     @property
     def happened_at(self) -> datetime:

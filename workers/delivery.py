@@ -77,6 +77,8 @@ def forbidden(move: Move, answer: str) -> Move:
     match reason:
         case Reason.SUPPRESSED:
             message = "The number, or the record, is suppressed."
+        case Reason.CALLED_RECENTLY if what.strip() == "0":
+            message = "When the number was called before can't be read."
         case Reason.CALLED_RECENTLY:
             again = span(timedelta(seconds=guard.again_s))
             message = f"The route called this number already, and does so once in {again}."

@@ -1,6 +1,7 @@
 """Suppressing: who is not to be called, erasing a person, and the errands that come of it."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from bridge.records import (
@@ -131,12 +132,8 @@ class Suppressing(Reading):
         """Take everything personal out of events; that they came, and when, stays."""
         if not events:
             return
-        with self._reached():
-            pipe = self.redis.pipeline(transaction=False)
-            for seen in events:
-                record = event_record(erased(seen.event))
-                pipe.hset(f"{P}event:{seen.event.id}", "record", record)
-            pipe.execute()
+        pairs = [(seen.event.id, event_record(erased(seen.event))) for seen in events]
+        self._run("erase_event", *chain.from_iterable(pairs))
 
     def forget_number(self, key: str) -> None:
         """Forget what a number was called for; it is suppressed, so nothing hangs on it."""

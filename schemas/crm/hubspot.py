@@ -12,6 +12,7 @@ https://developers.hubspot.com/docs/api/webhooks/validating-requests
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -245,7 +246,15 @@ def _workflow_item(body: dict[str, Any], request: Incoming, source: Source) -> I
     ids = [body.get(name) for name in ("vid", "objectId", "hs_object_id")]
     ids.append(properties.get("hs_object_id"))
     subject = next((found for value in ids if (found := id_text(value))), None)
-    return item_by_paths(body, request, source, subject=subject)
+    return replace(item_by_paths(body, request, source, subject=subject), thing=_thing(body))
+
+
+def _thing(body: Mapping[str, Any]) -> str | None:
+    """Return what a workflow's body is about, where it says so; only contacts have a `vid`."""
+    named = OBJECT_TYPES.get(str(body.get("objectTypeId") or ""))
+    if named is None and str(body.get("objectType") or "").lower() in API_OBJECTS:
+        named = str(body["objectType"]).lower()
+    return named or ("contact" if "vid" in body else None)
 
 
 def flat(properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -339,6 +348,6 @@ KIND = Kind(
     is_import=is_import,
     is_own_change=is_own_change,
     erased_by=frozenset({"contact.privacy_deleted"}),
-    # Two letters, filled by HubSpot from the country or the address; unconfirmed.
+    # Two letters, as public integrations list it; not in HubSpot's own documentation.
     region=Expression.of("properties.hs_country_region_code"),
 )

@@ -87,6 +87,24 @@ def test_a_workflow_body_without_a_vid_is_known_by_its_object_id() -> None:
         assert item.subject == "8"
 
 
+@pytest.mark.parametrize(
+    ("body", "thing"),
+    [
+        ({"vid": 7}, "contact"),
+        ({"objectId": 7, "objectTypeId": "0-1"}, "contact"),
+        ({"objectId": 7, "objectType": "DEAL"}, "deal"),
+        ({"objectId": 7, "objectType": ["DEAL"]}, None),
+        ({"objectId": 7}, None),
+    ],
+    ids=str,
+)
+def test_what_a_workflow_body_is_about_is_told_where_it_says_so(
+    body: dict[str, object], thing: str | None
+) -> None:
+    [item] = items(KIND, body)
+    assert (item.thing, item.subject) == (thing, "7")
+
+
 def test_a_workflow_of_a_source_with_paths_is_read_by_them() -> None:
     body = {"what": "demo.wanted", "key": 5, "at": "2026-01-01T12:30:00+05:30"}
     source = source_of(KIND, event="what", id="key", time="at")
