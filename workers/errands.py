@@ -16,8 +16,8 @@ from bridge.settings import Settings
 from bridge.store import Store
 from schemas.event import Event
 from schemas.source import Source
+from workers.case import numbers_of
 from workers.crm import Crms, Unread
-from workers.preparing import numbers_of
 
 logger = log.get(__name__)
 

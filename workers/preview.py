@@ -23,7 +23,9 @@ from schemas.expression import ExpressionError
 from schemas.route import Route
 from schemas.source import CrmRequest, Hydration, Incoming, Source
 from workers.callkaro import PATHS
-from workers.preparing import CampaignNeed, Case, Ready, case_of, prepare, screen
+from workers.case import Case
+from workers.mapping import CampaignNeed
+from workers.preparing import Ready, case_of, prepare, screen
 from workers.preview_guards import guards_of
 from workers.preview_text import Outcome, Preview, Request, Ruling, Seen
 

@@ -7,7 +7,8 @@ from typing import Final
 from bridge.records import Claim, NewDelivery
 from schemas.delivery import Reason
 from schemas.guards import No, span
-from workers.preparing import CALLABLE, WANTED, Case, judged, screen
+from workers.case import CALLABLE, WANTED, Case, judged
+from workers.preparing import screen
 from workers.preview_text import Ruling
 
 NOT_SET: Final = "not set"

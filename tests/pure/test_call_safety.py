@@ -12,8 +12,9 @@ from bridge.records import Claim, Move
 from schemas.delivery import Reason
 from schemas.event import CALL_ME, derive_id
 from schemas.hours import ALWAYS, parse_window
+from workers.case import numbers_of
 from workers.delivery import begun
-from workers.preparing import SPREAD_S, Ready, case_of, numbers_of, prepare, screen
+from workers.preparing import SPREAD_S, Ready, case_of, prepare, screen
 
 DAY = parse_window("09:00-21:00")
 DUBAI = "+971501234567"

@@ -39,7 +39,8 @@ from workers.delivery import (
     waits,
 )
 from workers.http import Reply
-from workers.preparing import KEPT_ATTEMPTS, CampaignNeed, Ready, prepare
+from workers.mapping import CampaignNeed
+from workers.preparing import KEPT_ATTEMPTS, Ready, prepare
 
 LEAD = {"phone": "098765 43210", "name": "Asha", "city": None}
 DAY = parse_window("09:00-21:00")
