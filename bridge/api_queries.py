@@ -15,6 +15,7 @@ from bridge.records import EventFilters, Filters
 from bridge.store import Store
 from bridge.webhooks import read_all
 from schemas.bodies import DeliveriesBody, EventsBody
+from schemas.callkaro import describe
 from schemas.delivery import Reason, Status
 from schemas.event import EventStatus
 from schemas.fields import PhoneError, e164
@@ -62,7 +63,9 @@ def read_phone(text: str, region: str | None) -> str:
         # A + in a query string arrives as a space unless it was encoded.
         return e164(f"+{text.strip()}" if text.startswith(" ") else text, region)
     except PhoneError as error:
-        raise BadQuery("phone is no valid number; write it in full, with + as %2B.") from error
+        raise BadQuery(
+            "That is no valid number. Write it in full, such as +919876543210; in a URL, + is %2B."
+        ) from error
 
 
 def read_key(text: str, region: str | None, store: Store) -> str:
@@ -183,8 +186,7 @@ def _loaded(schema: Schema, content: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return dict(schema.load(content))
     except ValidationError as error:
-        problems = [f"{name}: {' '.join(said)}" for name, said in error.messages_dict.items()]
-        raise BadQuery(f"{'; '.join(problems).rstrip('.')}.") from error
+        raise BadQuery(f"{describe(error).rstrip('.')}.") from error
 
 
 # --- within -------------------------------------------------------------------------------------

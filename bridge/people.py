@@ -12,12 +12,13 @@ from typing import Literal
 
 from bridge import log
 from bridge.errors import NotFound
-from bridge.records import Errand, Move, SeenEvent, Suppression, Wish
+from bridge.records import Errand, Move, SeenEvent, Suppression, Wish, erased
 from bridge.store import Store
 from schemas.delivery import WAITING, Delivery, Reason, Status, may_redial
-from schemas.erasing import mentions
+from schemas.erasing import mentions, without
 from schemas.event import Event
 from schemas.expression import ExpressionError
+from schemas.outcome import Outcome
 from schemas.source import Source
 
 logger = log.get(__name__)
@@ -25,6 +26,7 @@ logger = log.get(__name__)
 REDIALS = timedelta(days=14)  # after that, CallKaro's redials of a call are over
 AGAIN_S = 60.0  # when to look again at calls that are on the wire right now
 CRASHED_S = 15.0  # who calls off does it at once; should they die over it, a worker does it then
+SETTLED_S = 5.0  # when to look again at what is on the wire while a person is erased
 SLICE_S = 5.0  # of a search through all events; then others have their turn
 Record = tuple[str, str, str]  # of a CRM: its source, object and id
 UNASKED: dict[str, str | int | None] = dict.fromkeys(("asked", "asked_for", "asked_since_ms"))
@@ -32,11 +34,19 @@ UNASKED: dict[str, str | int | None] = dict.fromkeys(("asked", "asked_for", "ask
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CalledOff:
-    """What became of what was planned: cancelled, to be dropped by CallKaro, on the wire still."""
+    """What became of what was planned: cancelled, to be dropped by CallKaro, or pending.
+
+    pending are the ids of what is on the wire, or moved on under our hands: look at them again.
+    """
 
     cancelled: int = 0
     dropping: int = 0
-    on_the_wire: int = 0
+    pending: tuple[str, ...] = ()
+
+    @property
+    def on_the_wire(self) -> int:
+        """Return how many may be ringing a phone right now."""
+        return len(self.pending)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,7 +126,7 @@ class People:
         reason: str = "by_person",
         message: str = "",
         source: str | None = None,
-        person: str | None = None,
+        persons: tuple[str, ...] = (),
     ) -> Suppressed:
         """Have a number (E.164) not called from now on, and call off what was planned."""
         suppression = Suppression(
@@ -126,15 +136,23 @@ class People:
             message=message,
             number=number,
             source=source,
-            person=person,
+            persons=persons,
         )
         return self._suppress(suppression)
 
-    def suppress_key(self, key: str, *, reason: str, message: str = "") -> Suppressed:
-        """Do the same for a number of which only the keyed hash is known."""
-        return self._suppress(
-            Suppression(key=key, reason=reason, since=datetime.now(UTC), message=message)
-        )
+    def suppress_called(self, outcome: Outcome, said: str | None) -> None:
+        """Suppress the number of a call: as we had it dialled, else as CallKaro said it."""
+        delivery_id = outcome.delivery_id or self.store.id_of_call(outcome.call_sid)
+        delivery = self.store.delivery(delivery_id) if delivery_id else None
+        # A call from before a person said "call again" may have been to another number.
+        is_past = delivery is not None and outcome.call_sid in delivery.past
+        request = delivery.request if delivery and not is_past else None
+        number = request.get("to_number", said) if request else said
+        if number is None:
+            logger.warning("outcome.without_number", delivery=outcome.delivery_id)
+            return
+        message = str(outcome.hangup_reason or outcome.result)
+        self.suppress(number, reason="by_callkaro", message=message)
 
     def _suppress(self, suppression: Suppression, *, replaces: bool = False) -> Suppressed:
         errand = _calling_off(suppression.key)
@@ -142,7 +160,7 @@ class People:
             suppression, replaces=replaces, errand=errand, errand_in_s=CRASHED_S
         )
         off = self.call_off(suppression.key)
-        if not off.on_the_wire:
+        if not off.pending:
             self.store.end_errand(errand.id)
         logger.info(
             "number.suppressed",
@@ -158,8 +176,8 @@ class People:
         kept = self.store.suppression(key)
         if kept is None or not self.store.unsuppress(key):
             raise NotFound("That is not suppressed.")
-        if kept.person:
-            self.store.unsuppress(kept.person)
+        for person in kept.persons:
+            self.store.unsuppress(person)
         logger.info("number.unsuppressed", was=kept.reason)
 
     def call_off(self, key: str) -> CalledOff:
@@ -176,20 +194,17 @@ class People:
 
     def call_off_all(self, ids: Iterable[str]) -> CalledOff:
         """Cancel what waits; have CallKaro drop what it may still dial."""
-        moves, on_the_wire = [], 0
-        for delivery_id in ids:
-            delivery = self.store.delivery(delivery_id)
-            if delivery is None:
-                continue
-            on_the_wire += delivery.status is Status.SENDING
+        moves, pending = [], []
+        for delivery in filter(None, map(self.store.delivery, ids)):
+            if delivery.status is Status.SENDING:
+                pending.append(delivery.id)
             if move := _off(delivery, datetime.now(UTC)):
                 moves.append(move)
         answers = self.store.move(moves)
         made = [move.to for move, answer in zip(moves, answers, strict=True) if answer == "ok"]
-        # What moved on under our hands is looked at again, like what is on the wire.
-        on_the_wire += len(moves) - len(made)
+        pending += [move.id for move, answer in zip(moves, answers, strict=True) if answer != "ok"]
         dropping = made.count(Status.DELIVERED)
-        return CalledOff(cancelled=len(made) - dropping, dropping=dropping, on_the_wire=on_the_wire)
+        return CalledOff(cancelled=len(made) - dropping, dropping=dropping, pending=tuple(pending))
 
     def ids_of_record(self, event: Event) -> list[str]:
         """Return the deliveries of the CRM's record that an event is about."""
@@ -203,9 +218,7 @@ class People:
         The suppression stays, as a keyed hash: it is what keeps them from being called.
         """
         key = self.store.phone_key(number)
-        self._suppress(
-            Suppression(key=key, reason="erased", since=datetime.now(UTC)), replaces=True
-        )
+        self._suppress(_erased(key), replaces=True)
         errand = Errand(id=f"erase:{key}", what="erase", key=key, number=number)
         self.store.put_errand(errand, in_s=CRASHED_S + SLICE_S)
         return self.pursue(errand)
@@ -218,9 +231,8 @@ class People:
         records = {tuple(one) for one in errand.state.get("records", [])}
         records |= set(filter(None, map(self._record_of, ids)))
         ids += [one for record in records for one in self._ids_of(record)]
-        state = {**errand.state, "records": sorted(records)}
-        state["deliveries"] = state.get("deliveries", 0) + self._erase(ids)
-        errand = replace(errand, state=state)
+        errand = replace(errand, state={**errand.state, "records": sorted(records)})
+        errand = self._erase(errand, [*ids, *errand.state.get("pending", [])])
         return self._search(errand, records)
 
     def _of_record(self, errand: Errand) -> Errand:
@@ -229,34 +241,33 @@ class People:
         event = seen.event if seen else None
         if event is None or event.record is None or "records" in errand.state:
             return errand
+        key = self.store.person_key(*event.record)
+        for suppression in self.store.suppressions_with(key):
+            self._suppress(_erased(suppression.key), replaces=True)
         for delivery_id in self._ids_of(event.record):
             delivery = self.store.delivery(delivery_id)
             if delivery and delivery.phone:
-                suppression = Suppression(
-                    key=delivery.phone, reason="erased", since=datetime.now(UTC)
-                )
-                self._suppress(suppression, replaces=True)
+                self._suppress(_erased(delivery.phone), replaces=True)
         return replace(errand, state={"records": [event.record]})
 
     def _search(self, errand: Errand, records: set[Record]) -> Erased:
         """Look through all events for what mentions the person, from where it got to."""
         place: int | None = errand.state.get("place", 0)
-        state = dict(errand.state)
         ends = time.monotonic() + SLICE_S
         while place is not None and time.monotonic() < ends:
             place, page = self.store.scan_events(place)
             found = [seen for seen in page if _is_about(seen, records, errand.number)]
-            state["deliveries"] += self._erase(
-                [one.id for seen in found for one in seen.deliveries]
-            )
-            self.store.erase_events(found)
-            state["events"] = state.get("events", 0) + len(found)
-        state["place"] = place
+            for seen in found:
+                errand = self._erase_event(errand, seen, records)
+            events = errand.state.get("events", 0) + len(found)
+            errand = replace(errand, state={**errand.state, "events": events, "place": place})
+        state = errand.state
+        is_done = place is None and not state["pending"]
         done = Erased(
-            deliveries=state["deliveries"], events=state.get("events", 0), is_done=place is None
+            deliveries=state["deliveries"], events=state.get("events", 0), is_done=is_done
         )
-        if place is not None:
-            self.store.put_errand(replace(errand, state=state))
+        if not is_done:
+            self.store.put_errand(errand, in_s=0 if place is not None else SETTLED_S)
             return done
         if errand.key:
             self.store.forget_number(errand.key)
@@ -264,13 +275,38 @@ class People:
         logger.info("person.erased", deliveries=done.deliveries, events=done.events)
         return done
 
-    def _erase(self, ids: list[str]) -> int:
-        """Call off and erase deliveries; returns how many were not erased before."""
-        found = [one for one in map(self.store.delivery, dict.fromkeys(ids)) if one is not None]
+    def _erase_event(self, errand: Errand, seen: SeenEvent, records: set[Record]) -> Errand:
+        """Erase an event and its deliveries; one that calls someone else only loses the number."""
+        ids = [one.id for one in seen.deliveries]
+        found = list(filter(None, map(self.store.delivery, ids)))
+        is_theirs = seen.event.record in records or not any(
+            one.phone and one.phone != errand.key and one.erased_at is None for one in found
+        )
+        if not is_theirs:
+            event = replace(seen.event, data=without(seen.event.data, str(errand.number)))
+            self.store.rewrite_events([event])
+            return errand
+        errand = self._erase(errand, ids)
+        self.store.rewrite_events([erased(seen.event)])
+        return errand
+
+    def _erase(self, errand: Errand, ids: Iterable[str]) -> Errand:
+        """Call off and erase deliveries, and count those that were not erased before.
+
+        What is on the wire is pending: what it takes to have CallKaro drop it must stay until then.
+        """
+        found = filter(None, map(self.store.delivery, dict.fromkeys(ids)))
         new = [one.id for one in found if one.erased_at is None]
-        self.call_off_all(new)
-        self.store.erase_deliveries(new)
-        return len(new)
+        pending = self.call_off_all(new).pending
+        settled = [one for one in new if one not in pending]
+        self.store.erase_deliveries(settled)
+        known = set(errand.state.get("pending", [])) - set(settled)
+        state = {
+            **errand.state,
+            "deliveries": errand.state.get("deliveries", 0) + len(settled),
+            "pending": sorted(known | set(pending)),
+        }
+        return replace(errand, state=state)
 
     def _record_of(self, delivery_id: str) -> Record | None:
         """Return the CRM's record that a delivery is about: its source, object and id."""
@@ -282,6 +318,10 @@ class People:
         """Return the deliveries of a CRM's record."""
         found = self.store.ids_by_subject(record[2])
         return [one for one in found if self._record_of(one) == record]
+
+
+def _erased(key: str) -> Suppression:
+    return Suppression(key=key, reason="erased", since=datetime.now(UTC))
 
 
 def _calling_off(key: str) -> Errand:

@@ -65,8 +65,8 @@ class Suppression:
     """Who is not to be called, known by the keyed hash of a number or of a CRM's record.
 
     number None: it is a record's, or the person was erased. reason: by_person, by_crm, by_callkaro
-    or erased. source: whose event it was; None: no CRM's. person is the keyed hash of the record
-    whose opt-out it was; it goes with the number's.
+    or erased. source: whose event it was; None: no CRM's. persons are the keyed hashes of the
+    records whose opt-outs it was; theirs go with the number's.
     """
 
     key: str
@@ -75,7 +75,7 @@ class Suppression:
     message: str = ""
     number: str | None = None
     source: str | None = None
-    person: str | None = None
+    persons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,16 +100,18 @@ class Guard:
 
     phone is the keyed hash of the number, person that of the CRM's record. again_s 0: it may be
     called again at any time; number_cap and day_cap 0: no cap. day is that of the call, in
-    CALLKARO_TIMEZONE, and rings_at its time.
+    CALLKARO_TIMEZONE, and rings_at its time. closes_at: the hours end then, so it must be sent
+    before; None: it is sent for a later time.
     """
 
     phone: str
     person: str | None
-    again_s: int
-    number_cap: int
-    day_cap: int
-    day: str
     rings_at: datetime
+    again_s: int = 0
+    number_cap: int = 0
+    day_cap: int = 0
+    day: str = ""
+    closes_at: datetime | None = None
 
     def as_record(self) -> dict[str, Any]:
         """Return it as move.lua reads it."""
@@ -124,6 +126,7 @@ class Guard:
             "day_cap": self.day_cap,
             "day": self.day,
             "at_ms": at_ms,
+            **({"closes_ms": int(self.closes_at.timestamp() * 1000)} if self.closes_at else {}),
             # Two days: the caps of a day outlive it in every zone.
             "keep_until_ms": at_ms + max(self.again_s, 2 * 86_400) * 1000,
         }
@@ -469,7 +472,7 @@ def suppression_record(suppression: Suppression) -> str:
             "message": suppression.message,
             "number": suppression.number,
             "source": suppression.source,
-            "person": suppression.person,
+            "persons": suppression.persons,
         }
     ).decode()
 
@@ -484,7 +487,7 @@ def read_suppression(key: str, record: str) -> Suppression:
         message=kept.get("message", ""),
         number=kept.get("number"),
         source=kept.get("source"),
-        person=kept.get("person"),
+        persons=tuple(kept.get("persons") or ()),
     )
 
 

@@ -29,6 +29,7 @@ MAX_BODY_BYTES = (
     4 * 1024 * 1024
 )  # HubSpot's 100 notifications are 40 kB; a contact with history 1 MB
 HOURS = parse_window("09:00-21:00")
+CALLKARO_URL = "https://api.callkaro.ai"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -56,7 +57,7 @@ class Settings:
     port: int = 8000
     public_url: str | None = None
     proxy_hops: int = 0
-    callkaro_base_url: str = "https://api.callkaro.ai"
+    callkaro_base_url: str = CALLKARO_URL
     callkaro_timezone: str = "Asia/Kolkata"
     callkaro_timeout_s: float = 15.0
     callkaro_webhook_tokens: tuple[str, ...] = field(default=(), repr=False)
@@ -92,7 +93,7 @@ class Settings:
             "port": reader.whole("PORT", 8000, low=1, high=65_535),
             "public_url": reader.url("PUBLIC_URL", None),
             "proxy_hops": reader.whole("PROXY_HOPS", 0, low=0, high=10),
-            "callkaro_base_url": reader.url("CALLKARO_BASE_URL", "https://api.callkaro.ai"),
+            "callkaro_base_url": reader.url("CALLKARO_BASE_URL", CALLKARO_URL),
             "callkaro_timezone": reader.text("CALLKARO_TIMEZONE", "Asia/Kolkata", parse=_zone),
             "callkaro_timeout_s": reader.number("CALLKARO_TIMEOUT_S", 15.0, low=1, high=20),
             "callkaro_webhook_tokens": _several(reader.text("CALLKARO_WEBHOOK_TOKEN", None) or ""),
@@ -138,7 +139,9 @@ class Settings:
                 for suffix in _login_variables(source)
                 if suffix not in given
             ]
-            routed = any(route.source == source.name for route in self.routes.routes)
+            routed = source.opt_out is not None or any(
+                route.source == source.name for route in self.routes.routes
+            )
             if missing and routed and self.secrets.get(source.name):
                 found.append(
                     f"source {source.name!r} can't fetch full records: {', '.join(missing)} not set"
@@ -149,6 +152,13 @@ class Settings:
                 "CALLKARO_WEBHOOK_TOKEN is not set: how calls end is not taken in, and what is "
                 "unknown stays so until a person resolves it"
             )
+        if self.suppress_when and not self.callkaro_webhook_tokens:
+            found.append(
+                "SUPPRESS_WHEN is set but CALLKARO_WEBHOOK_TOKEN is not: nobody's no is heard"
+            )
+        if self.calling_hours.always and self.callkaro_base_url == CALLKARO_URL:
+            found.append("CALLING_HOURS is always: phones may ring at night")
+        found += self._numberless()
         if self.dry_run:
             found.append("DRY_RUN is on: nobody is called")
         if self.allow_numbers is not None:
@@ -156,6 +166,20 @@ class Settings:
                 f"ALLOW_NUMBERS is set: only {len(self.allow_numbers)} number(s) are called"
             )
         return found
+
+    def _numberless(self) -> Iterator[str]:
+        """Yield the sources whose opt-outs reach no number, a sentence each."""
+        called = {
+            self.routes.sources[one.source].kind.name
+            for one in self.routes.routes
+            if one.to == "call"
+        }
+        for source in self.routes.sources.values():
+            if source.opt_out and not source.kind.phones and source.kind.name not in called:
+                yield (
+                    f"source {source.name!r} has an opt_out, and no route that calls tells where "
+                    "its records keep their numbers: an opt-out reaches none of them"
+                )
 
 
 def redis_url_from_env() -> str | None:

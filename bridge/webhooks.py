@@ -21,7 +21,7 @@ from bridge.store import Store
 from bridge.verify import is_one_of
 from schemas.delivery import DeliveryRef
 from schemas.event import EventStatus
-from schemas.outcome import Outcome, asks_to_stop, number_of, read_outcome
+from schemas.outcome import asks_to_stop, number_of, read_outcome
 from schemas.source import Headers, Incoming
 
 logger = log.get(__name__)
@@ -87,7 +87,7 @@ def keep_outcome(store: Store, settings: Settings, body: bytes) -> str:
         logger.info("outcome.ignored")
         return "ignored"
     if asks_to_stop(outcome, settings.suppress_when):
-        suppress_called(store, outcome, number_of(content, outcome))
+        People(store=store).suppress_called(outcome, number_of(content, outcome))
     became, delivery_id = store.keep_outcome(outcome)
     if delivery_id and not outcome.is_final:
         People(store=store).call_off_accepted(delivery_id)
@@ -99,18 +99,6 @@ def keep_outcome(store: Store, settings: Settings, body: bytes) -> str:
         final=outcome.is_final,
     )
     return became
-
-
-def suppress_called(store: Store, outcome: Outcome, said: str | None) -> None:
-    """Have the number of a call not called again: our own word for it, else what CallKaro said."""
-    delivery = store.delivery(outcome.delivery_id) if outcome.delivery_id else None
-    request_body = delivery.request if delivery else None
-    number = request_body.get("to_number", said) if request_body else said
-    if number is None:
-        logger.warning("outcome.without_number", delivery=outcome.delivery_id)
-        return
-    message = str(outcome.hangup_reason or outcome.result)
-    People(store=store).suppress(number, reason="by_callkaro", message=message)
 
 
 def incoming(request: Request, public_url: str | None) -> Incoming:

@@ -1,18 +1,22 @@
 """Whether a piece of data mentions a number: what erasing a person has to find."""
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 import phonenumbers
 
 # Blanks, dashes and invisible marks of any width, as people and address books write them.
 _BETWEEN: Final = (
-    r" \t\u00a0\u00ad\u2000-\u2015\u202a-\u202f\u2060-\u2069\u2212\u3000\ufeff\uff0d()\[\]./~\-"
+    r" \t\u00a0\u00b7\u00ad\u2000-\u2015\u202a-\u202f"
+    r"\u2060-\u2069\u2212\u3000\ufeff\uff0d()\[\]./~_\-"
 )
-_RUN: Final = re.compile(rf"\d(?:[{_BETWEEN}]{{0,3}}\d){{5,}}")
-_TWO: Final = re.compile(r"/|\s[-\u2010-\u2015]\s|\s\s+")  # what may also stand between two numbers
+_RUN: Final = re.compile(rf"[+\uff0b]?\d(?:[{_BETWEEN}]{{0,3}}\d){{5,}}")
+_SHORTEST: Final = 8  # digits of a number with its country code
+_LONGEST: Final = 20  # digits: a number with its country code, and zeros as dialled
 _STAMP: Final = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}")
 _DEEPEST: Final = 64
+ERASED: Final = "[erased]"
 
 
 def mentions(data: Any, number: str) -> bool:
@@ -20,10 +24,35 @@ def mentions(data: Any, number: str) -> bool:
 
     With or without its country code, with blanks and dashes, within a sentence, or as an integer.
     """
+    return _mentions(data, _ways(number), 0)
+
+
+def without(data: Any, number: str) -> Any:
+    """Return a JSON value in which each text and integer that mentions a number is ERASED."""
+    return _without(data, _ways(number), 0)
+
+
+def _without(value: Any, ways: re.Pattern[str], depth: int) -> Any:
+    if not _mentions(value, ways, depth):
+        return value
+    match value:
+        case list():
+            return [_without(item, ways, depth + 1) for item in value]
+        case dict():
+            return {
+                _without(key, ways, depth + 1): _without(item, ways, depth + 1)
+                for key, item in value.items()
+            }
+    return ERASED
+
+
+def _ways(number: str) -> re.Pattern[str]:
+    """Return how the digits of a number (E.164) may read.
+
+    Zeros as dialled from within its country, also behind the country code: +44 (0)20 …
+    """
     parsed = phonenumbers.parse(number, None)
-    # Zeros as dialled from within its country, also behind the country code: +44 (0)20 …
-    ways = re.compile(rf"0*(?:{parsed.country_code}0*)?{parsed.national_number}")
-    return _mentions(data, ways, 0)
+    return re.compile(rf"0*(?:{parsed.country_code}0*)?{parsed.national_number}")
 
 
 def _mentions(value: Any, ways: re.Pattern[str], depth: int) -> bool:
@@ -38,11 +67,31 @@ def _mentions(value: Any, ways: re.Pattern[str], depth: int) -> bool:
             return ways.fullmatch(str(int(abs(value)))) is not None
         case str():
             runs = (found.group() for found in _RUN.finditer(_STAMP.sub(",", value)))
-            pieces = (piece for run in runs for piece in (run, *_TWO.split(run)))
-            return any(ways.fullmatch(phonenumbers.normalize_digits_only(one)) for one in pieces)
+            return any(ways.fullmatch(digits) for run in runs for digits in _pieces(run))
         case list():
             return any(_mentions(item, ways, depth + 1) for item in value)
         case dict():
             parts = (*value.keys(), *value.values())
             return any(_mentions(part, ways, depth + 1) for part in parts)
     return False
+
+
+def _pieces(run: str) -> Iterator[str]:
+    """Yield the digits of a run, of each part of it that starts and ends between others.
+
+    A house number, a PIN code or a second number may stand beside the one that is looked for.
+    """
+    groups = [phonenumbers.normalize_digits_only(one) for one in re.findall(r"\d+", run)]
+    before = 0
+    for start, first in enumerate(groups):
+        # Behind a + comes a country's code, and without it that would be another number.
+        is_within = run[0] in "+\uff0b" and 0 < before < _SHORTEST
+        before += len(first)
+        if is_within:
+            continue
+        digits = ""
+        for group in groups[start:]:
+            digits += group
+            if len(digits) > _LONGEST:
+                break
+            yield digits

@@ -121,11 +121,13 @@ def judge_hours(rules: Sequence[Rule], *, now: datetime, planned: datetime | Non
         )
     until = next_opening(rules, now)
     if until is None:
-        return No(
-            reason=Reason.OUTSIDE_HOURS,
-            message=f"No time in the weeks to come is within the calling hours ({hours}) wherever "
-            "the phone may be, or where it is can't be told.",
+        zones = " and ".join(
+            f"{rule.hours} in {', '.join(sorted(rule.zones)) or 'a zone that is not known'}"
+            for rule in rules
+            if not rule.hours.always
         )
+        message = f"No time in the weeks to come is within all calling hours: {zones}."
+        return No(reason=Reason.OUTSIDE_HOURS, message=message)
     return held_until(until, rules, f"Held for the calling hours ({hours}).")
 
 

@@ -199,7 +199,8 @@ class Kind:
     is_own_change(event_type, data) says whether what we wrote back caused it; None: they don't say.
     opt_out tells, over an event's data, that its person is not to be called; None: it has no word
     for that. erased_by are the types of the events that want a person erased. region yields the
-    country of a record's number where that is written without one.
+    country of a record's number where that is written without one. phones yields the numbers that
+    the CRM usually keeps of a record, for an opt-out that no route's to_number covers.
     full_status answers when we can't store: 503, or 429 where the CRM retries only on that.
     """
 
@@ -215,6 +216,7 @@ class Kind:
     opt_out: Expression | None = None
     erased_by: frozenset[str] = frozenset()
     region: Expression | None = None
+    phones: Expression | None = None
     full_status: Literal[429, 503] = 503
 
 

@@ -32,7 +32,7 @@ from schemas.guards import (
 )
 from schemas.hours import Hours, Rule, read_zone, zones_of
 from schemas.numbers import candidates_of, choose_number
-from schemas.route import Route
+from schemas.route import Route, Value
 from schemas.source import Source
 
 ROUTE_CHECK = timedelta(minutes=1)  # how often a delivery without a route looks for one
@@ -84,7 +84,7 @@ class Case:
     @property
     def region(self) -> str | None:
         """Return the country of a number that is written without one; None: there is none."""
-        return region_of(self.route, self.source, self.data, self.settings)
+        return region_of(self.route.region, self.source, self.data, self.settings)
 
     @property
     def countries(self) -> frozenset[str] | None:
@@ -161,14 +161,14 @@ def open_case(claim: Claim, data: Any, settings: Settings, now: datetime) -> Cas
     )
 
 
-def region_of(route: Route, source: Source, data: Any, settings: Settings) -> str | None:
+def region_of(region: Value | None, source: Source, data: Any, settings: Settings) -> str | None:
     """Return the country of a record's number that is written without one; None: there is none.
 
-    The route's own word counts, then what the CRM keeps of the record, then DEFAULT_REGION.
-    Raises Stop.
+    The route's own word (region) counts, then what the CRM keeps of the record, then
+    DEFAULT_REGION. Raises Stop.
     """
-    if route.region:
-        found = search("region", route.region, data)
+    if region:
+        found = search("region", region, data)
         if not is_blank(found):
             # Not a text, or no country: then a number without a country code can't be read.
             return found if isinstance(found, str) else "?"
@@ -179,15 +179,28 @@ def region_of(route: Route, source: Source, data: Any, settings: Settings) -> st
     return settings.default_region
 
 
+def routes_like(source: Source, settings: Settings) -> list[Route]:
+    """Return the routes that call records such as this source's, by whatever source they come."""
+    sources = settings.routes.sources
+    return [
+        route
+        for route in settings.routes.routes
+        if route.to == "call" and sources[route.source].kind is source.kind
+    ]
+
+
 def numbers_of(source: Source, data: Any, settings: Settings) -> frozenset[str]:
-    """Return every number (E.164) of a record that some route of its source might call."""
+    """Return the numbers (E.164) of a record: the CRM's usual ones, and what routes would call."""
     found: set[str] = set()
-    for route in settings.routes.routes:
-        if route.source != source.name or route.to != "call":
-            continue
+    ways: list[tuple[Value, Value | None]] = [
+        (one.request["to_number"], one.region) for one in routes_like(source, settings)
+    ]
+    if source.kind.phones:
+        ways.append((source.kind.phones, None))
+    for numbers, own_region in ways:
         try:
-            region = region_of(route, source, data, settings)
-            raw = search("to_number", route.request["to_number"], data)
+            region = region_of(own_region, source, data, settings)
+            raw = search("to_number", numbers, data)
         except Stop:
             continue
         for candidate in candidates_of(raw):

@@ -92,7 +92,8 @@ def forbidden(move: Move, answer: str) -> Move:
         lease=move.lease,
         reason=reason,
         message=message,
-        fields={"request": move.fields["request"]},
+        # Of who is not to be called, who may have been erased, nothing is kept that was read.
+        fields={} if reason is Reason.SUPPRESSED else {"request": move.fields["request"]},
         phone=guard.phone,
     )
 

@@ -319,19 +319,27 @@ class Drain:
                 "This record broke the bridge itself; the log says where.",
             )
         if isinstance(prepared, Move):
-            self.move(self._findable(prepared))
+            self.move(self._findable(claim, prepared))
         elif self.settings.dry_run:
             self.chore(partial(self._run_dry, prepared))
         else:
             self._campaigns.join(prepared)
 
-    def _findable(self, move: Move) -> Move:
-        """Let a delivery that goes no further be found by its number, where it came to have one."""
+    def _findable(self, claim: Claim, move: Move) -> Move:
+        """Let a delivery that goes no further be found by its number, where it came to have one.
+
+        One that would wait for its hours does not wait if the number is suppressed.
+        """
         number = orjson.loads(str(move.fields.get("request") or "{}")).get("to_number")
+        if not number:
+            return move
         try:
-            return replace(move, phone=self.store.phone_key(number)) if number else move
+            phone = self.store.phone_key(number)
+            person = person_key(claim.event, self.store) if claim.event else None
         except StoreUnavailable:
             return move  # its neighbours in the batch matter more
+        guard = Guard(phone=phone, person=person, rings_at=self.now())
+        return replace(move, phone=phone, guard=guard if move.to is Status.HELD else None)
 
     def _run_dry(self, ready: Ready) -> None:
         """Do all but the send; what the number's history forbids is told here, too."""
@@ -489,6 +497,7 @@ class Drain:
             day_cap=route.max_per_day,
             day=ready.rings_at.astimezone(zone).date().isoformat(),
             rings_at=ready.rings_at,
+            closes_at=ready.closes_at,
         )
 
     # --- within -------------------------------------------------------------------------------
@@ -536,6 +545,8 @@ class Drain:
         told = zip(moves, answers, strict=True)
         self._remember(move for move, answer in told if answer == "ok" and move.attempt)
         for move, answer in zip(moves, answers, strict=True):
+            if answer[:3] == "no ":
+                continue  # it is moved elsewhere, in the next turn
             self.tally.moved[move.to if answer == "ok" else "lost"] += 1
             if answer != "ok":
                 logger.info("delivery.move_lost", delivery=move.id, to=move.to, answer=answer)

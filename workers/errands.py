@@ -16,7 +16,7 @@ from bridge.settings import Settings
 from bridge.store import Store
 from schemas.event import Event
 from schemas.source import Source
-from workers.case import numbers_of
+from workers.case import numbers_of, routes_like
 from workers.crm import Crms, Unread
 
 logger = log.get(__name__)
@@ -91,9 +91,17 @@ class Errands:
             self._store.put_errand(errand, in_s=max(AGAIN_S, record.retry_after_s or 0))
             return
         key = person_key(seen.event, self._store)
-        for number in numbers_of(source, record, self._settings):
+        persons = (key,) if key else ()
+        numbers = numbers_of(source, record, self._settings)
+        if not numbers:
+            logger.warning("opt_out.without_number", source=source.name, event_id=seen.event.id)
+        for number in numbers:
             self._people.suppress(
-                number, reason="by_crm", message=seen.event.type, source=source.name, person=key
+                number,
+                reason="by_crm",
+                message=seen.event.type,
+                source=source.name,
+                persons=persons,
             )
         off = self._people.call_off_all(self._people.ids_of_record(seen.event))
         if off.on_the_wire:
@@ -106,8 +114,10 @@ class Errands:
         hydration = source.kind.hydration
         if hydration is None or event.hydrate is None or event.subject is None:
             return event.data
-        routes = [one for one in self._settings.routes.routes if one.source == source.name]
-        fields = {name for route in routes for name in hydration.fields(route.paths_with(source))}
+        paths = [route.paths_with(source) for route in routes_like(source, self._settings)]
+        if source.kind.phones:
+            paths.append(source.kind.phones.paths)
+        fields = {name for some in paths for name in hydration.fields(some)}
         found = self._crms.fetch(source, event.hydrate, [event.subject], sorted(fields))
         record = found.get(event.subject)
         if record is None or isinstance(record, Unread):

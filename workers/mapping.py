@@ -112,6 +112,14 @@ def redial_times(case: Case, body: Mapping[str, Any]) -> dict[str, Any]:
     return {"min_trigger_time": opens, "max_trigger_time": closes, "carry_over": carries_over}
 
 
+def closes_at(case: Case) -> datetime | None:
+    """Return when the hours end that a call for now is made in; None: it is planned for later."""
+    if case.planned and case.planned > case.now:
+        return None
+    open_ = open_span(case.rules, case.now)
+    return open_[1] if open_ else case.now
+
+
 def _times_of_day(rules: Sequence[Rule], at: datetime, zone: str) -> tuple[str, str] | None:
     open_ = open_span(rules, at)
     return trigger_times(open_, at, zone) if open_ else None

@@ -21,6 +21,7 @@ from workers.mapping import (
     CampaignNeed,
     campaign_key,
     campaign_need,
+    closes_at,
     map_call,
     map_campaign,
     own_key,
@@ -38,8 +39,9 @@ KEPT_ATTEMPTS = 60
 class Ready:
     """A delivery with its request, past all guards but those of the number's history.
 
-    rings_at is when the phone is to ring. consent is what the route's consent read, as proof;
-    None: it asks for none.
+    rings_at is when the phone is to ring. closes_at: the hours end then, so it must be sent before;
+    None: it is for a later time, which was judged. consent is what the route's consent read, as
+    proof; None: it asks for none.
     """
 
     claim: Claim
@@ -47,6 +49,7 @@ class Ready:
     to: Literal["call", "campaign"]
     body: dict[str, Any]
     rings_at: datetime
+    closes_at: datetime | None = None
     campaign: CampaignNeed | None = None
     makes: str | None = None  # the key under which this campaign can be found by calls
     consent: Mapping[str, Any] | None = None
@@ -112,13 +115,16 @@ def _prepare_call(claim: Claim, case: Case) -> Ready:
         ask(REACHED, case)
         body |= redial_times(case, body)
     except Stop as stop:
-        raise Stop(stop.no, body) from None
+        # A person's test call is for now: hours later it would surprise them.
+        no = replace(stop.no, until=None) if case.is_call_me else stop.no
+        raise Stop(no, body) from None
     return Ready(
         claim=claim,
         route=case.route,
         to="call",
         body=body,
         rings_at=max(case.now, case.planned or case.now),
+        closes_at=closes_at(case),
         campaign=need,
         consent=None if case.is_call_me else proof_of_consent(case.route, case.data),
     )

@@ -44,7 +44,7 @@ def _judged(claim: Claim, case: Case, *, is_whole: bool) -> Iterator[Ruling]:
     asked = (*WANTED, *CALLABLE) if case.route.to == "call" else WANTED
     for name, guard in asked:
         if not _is_set(name, case):
-            yield Ruling(guard=name, verdict="yes", message=NOT_SET)
+            yield Ruling(guard=name, verdict="ok", message=NOT_SET)
         elif not is_whole and name not in OVER_NOTIFICATION:
             yield _over_notification(name, claim, case)
         elif name in OF_NUMBER and not has_number:
@@ -62,13 +62,13 @@ def _over_notification(name: str, claim: Claim, case: Case) -> Ruling:
         if move and move.reason in (Reason.BAD_REQUEST, Reason.WHEN_FALSE):
             return Ruling(guard=name, verdict="no", reason=move.reason, message=move.message)
         if case.route.when is None:
-            return Ruling(guard=name, verdict="yes")
+            return Ruling(guard=name, verdict="ok")
     return Ruling(guard=name, verdict="not judged", message="needs the record")
 
 
 def _ruling(name: str, no: No | None) -> Ruling:
     if no is None:
-        return Ruling(guard=name, verdict="yes")
+        return Ruling(guard=name, verdict="ok")
     return Ruling(guard=name, verdict="no", reason=no.reason, message=no.message, until=no.until)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from schemas.delivery import Reason
 from schemas.event import Event
 
-Word = Literal["yes", "no", "at the intake", "at the send", "not judged"]
+Word = Literal["ok", "no", "at the intake", "at the send", "not judged"]
 WIDTH = 14  # of the column of guards
 
 
@@ -167,7 +167,7 @@ def _outcome_lines(one: Outcome) -> Iterator[str]:
     if one.message:
         yield f"    {one.message}"
     if one.reason == Reason.TOO_OLD:
-        yield "    --at TIME looks at it as of then."
+        yield "    --at TIME looks at it as of then; the event's own time stays."
     for ruling in one.guards:
         message = f": {ruling.message}" if ruling.message else ""
         yield f"    {ruling.guard:<{WIDTH}} {ruling.verdict}{message}{_until(ruling.until)}"

@@ -82,4 +82,6 @@ def _why_not(found: Mapping[str, Any]) -> str:
             f"It is still {found['status']}.{message} Does a worker run? Look again: "
             f"flask --app bridge status {found['id']}"
         )
+    if found["status"] == "held":
+        message += f" Then it rings. To call it off: flask --app bridge cancel {found['id']}"
     return f"It is {found['status']}{reason}{until}.{message}"

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 DELIMITERS: Final = ",;\t|"
 LOOKED_AT: Final = 200  # lines, to find out how a file is written
-# Best first. Whoever has several of the first is not to be called on any of them.
+# Of a header without all but its letters; best first. Whoever has several of the first is not to be
+# called on any of them.
 NAMED: Final = (
-    frozenset({"phone", "mobile", "phonenumber", "mobilenumber", "mobilephone", "telephone"}),
-    frozenset({"number"}),
+    re.compile(r".*(phone|mobile|cell|whatsapp|contactn).*|tel|ph|phno|msisdn"),
+    re.compile(r".*number"),
 )
 _NUMBER: Final = re.compile(r"[+\uff0b]?[\d\s().\[\]/\-]{7,30}")
 _RUN: Final = re.compile(r"\d[\d\s()./\-]{5,}\d")
@@ -24,8 +25,11 @@ Row = tuple[int, list[str]]  # the number of the line that it begins in; the fir
 def read_numbers(raw: bytes) -> tuple[list[tuple[int, str]], list[int]]:
     """Return the numbers of a file, each with its line's number, and the lines that hold none.
 
-    They stand in the columns named phone or mobile, else number (any case); without such a name:
-    in the first column whose values look like numbers. Empty lines don't count.
+    They stand in the columns that a header names as phone, mobile, … (any case), else number;
+    without such a name: in the only column whose values look like numbers. Empty lines don't count.
+
+    Raises:
+        ValueError: several columns look so, and no name says which; with a sentence.
     """
     lines = list(io.StringIO(_decoded(raw), newline=""))
     skipped = 0
@@ -40,6 +44,12 @@ def read_numbers(raw: bytes) -> tuple[list[tuple[int, str]], list[int]]:
         rows = rows[1:]
     else:
         columns = _by_looks(rows)
+        if len(columns) > 1:
+            places = ", ".join(str(column + 1) for column in columns)
+            raise ValueError(
+                f"Columns {places} all look like numbers. Name the one of phone numbers: write "
+                '"phone" above it.'
+            )
         title = _cell(rows[0][1], columns[0]) if rows else ""
         if title and not any(map(str.isdecimal, title)):
             rows = rows[1:]  # a header with a name of its own
@@ -94,19 +104,24 @@ def _named(rows: list[Row]) -> list[int]:
     """Return the columns that the first row names; none: it is no header."""
     header = [re.sub(r"[^a-z]", "", cell.casefold()) for cell in rows[0][1]] if rows else []
     for names in NAMED:
-        if found := [column for column, name in enumerate(header) if name in names]:
-            return found
+        found = [column for column, name in enumerate(header) if names.fullmatch(name)]
+        # Of "Phone" and "Phone type", the one that holds numbers.
+        held = [column for column in found if _holds_numbers(rows[1:], column)]
+        if found:
+            return held or found[:1]
     return []
 
 
 def _by_looks(rows: list[Row]) -> list[int]:
-    """Return the first column half of whose values look like numbers; else the first one."""
-    looked_at = [row for _, row in rows[:LOOKED_AT]]
-    for column in range(max(map(len, looked_at), default=0)):
-        cells = [cell for row in looked_at[1:] or looked_at if (cell := _cell(row, column))]
-        if cells and 2 * sum(map(_is_number, cells)) >= len(cells):
-            return [column]
-    return [0]
+    """Return the columns half of whose values look like numbers; else the first one."""
+    width = max((len(row) for _, row in rows[:LOOKED_AT]), default=0)
+    values = rows[1:] or rows
+    return [one for one in range(width) if _holds_numbers(values, one)] or [0]
+
+
+def _holds_numbers(rows: list[Row], column: int) -> bool:
+    cells = [cell for _, row in rows[:LOOKED_AT] if (cell := _cell(row, column))]
+    return bool(cells) and 2 * sum(map(_is_number, cells)) >= len(cells)
 
 
 def _cell(row: Sequence[str], column: int) -> str:

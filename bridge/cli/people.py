@@ -85,7 +85,10 @@ def _show_suppressed(found: Mapping[str, Any]) -> None:
 
 def _import(api: Api, raw: bytes, said: Mapping[str, str], *, as_json: bool) -> None:
     """Suppress the numbers of a file, and fail if there was one that could not be read."""
-    numbers, without = read_numbers(raw)
+    try:
+        numbers, without = read_numbers(raw)
+    except ValueError as error:
+        raise Failure(str(error)) from None
     if not numbers:
         raise Failure("There is no number in that file.")
     done = {"suppressed": 0, "known": 0}

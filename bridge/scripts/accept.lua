@@ -66,8 +66,7 @@ for i, item in ipairs(items) do
     redis.call('HSET', key, 'record', ARGV[i + 2], 'status', item.status,
       'deliveries', table.concat(ids))
     if item.person then
-      redis.call('HSETNX', P .. 'suppressed', item.person.key, item.person.record)
-      redis.call('ZADD', P .. 'suppressions', 'NX', us, item.person.key)
+      keep_suppressed(item.person.key, item.person.record)
     end
     if item.errand then
       put_errand(item.errand.id, item.errand.record, ms)

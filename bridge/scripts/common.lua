@@ -110,10 +110,10 @@ end
 local KEEP_DAY_S = 4 * 86400
 
 local function take_number(rings, now_ms)
-  if rings.value then
+  local keep_ms = rings.keep_until_ms - now_ms
+  if rings.value and keep_ms > 0 then
     local key = P .. 'number:' .. rings.phone
     redis.call('HSET', key, rings.call, rings.value)
-    local keep_ms = rings.keep_until_ms - now_ms
     if redis.call('PTTL', key) < keep_ms then redis.call('PEXPIRE', key, whole(keep_ms)) end
   end
   if rings.cap then
@@ -146,6 +146,36 @@ local function is_suppressed(who)
     is_any_suppressed = redis.call('EXISTS', P .. 'suppressed') == 1
   end
   return is_any_suppressed and redis.call('HEXISTS', P .. 'suppressed', who) == 1
+end
+
+-- Return the record with the persons of another one added: both name CRM records that go with them.
+local function with_persons(record, other)
+  local kept, added = cjson.decode(record), cjson.decode(other).persons
+  if type(added) ~= 'table' or #added == 0 then return record end
+  local persons = type(kept.persons) == 'table' and kept.persons or {}
+  local known = {}
+  for _, person in ipairs(persons) do known[person] = true end
+  for _, person in ipairs(added) do
+    if not known[person] and #persons < 100 then persons[#persons + 1] = person end
+  end
+  kept.persons = persons
+  return cjson.encode(kept)
+end
+
+-- Keep a suppression. The first one stays, with the records of the later ones, unless it replaces.
+local function keep_suppressed(who, record, replaces)
+  local kept = redis.call('HGET', P .. 'suppressed', who)
+  if kept then
+    record = replaces and with_persons(record, kept) or with_persons(kept, record)
+    redis.call('HSET', P .. 'suppressed', who, record)
+    return 0
+  end
+  redis.call('HSET', P .. 'suppressed', who, record)
+  -- Each has a place of its own in the list: pages part between places.
+  local newest = redis.call('ZRANGE', P .. 'suppressions', 0, 0, 'REV', 'WITHSCORES')
+  local place = math.max(now_us(), (tonumber(newest[2]) or 0) + 1)
+  redis.call('ZADD', P .. 'suppressions', whole(place), who)
+  return 1
 end
 
 -- --- errands: what is done for an event or a person besides deliveries ---------------------------
@@ -214,13 +244,14 @@ local function is_past(past, sid)
   return string.find('\n' .. (past or '') .. '\n', '\n' .. sid .. '\n', 1, true) ~= nil
 end
 
--- Keep an outcome with its delivery. o: {sid, try, record, cancelled, message}.
+-- Keep an outcome with its delivery. o: {sid, try, record, cancelled, not_dialled, message}.
 -- Returns 'stored', 'duplicate' or 'full'.
 local function take_outcome(id, o, now_ms)
   local key = P .. 'delivery:' .. id
   local field = 'outcome:' .. o.sid .. ':' .. o.try
   if redis.call('HEXISTS', key, field) == 1 then return 'duplicate' end
-  if redis.call('HINCRBY', key, 'outcomes', 1) > MOST_OUTCOMES then return 'full' end
+  local told = redis.call('HINCRBY', key, 'outcomes', 1)
+  if told > MOST_OUTCOMES then return 'full' end
   if o.record ~= '' then redis.call('HSET', key, field, o.record) end
   local got = redis.call('HMGET', key, 'status', 'order', 'past', 'call_sid', 'erased_ms')
   if o.sid ~= '' then redis.call('SET', P .. 'call:' .. o.sid, id) end
@@ -233,6 +264,10 @@ local function take_outcome(id, o, now_ms)
   if not was_accepted then
     accepted(id, {status = got[1], order = got[2]}, o.sid, o.message, now_ms)
     got[1] = 'delivered'
+  end
+  if o.not_dialled and told == 1 then
+    local rings = rings_of(key)
+    if rings then give_back_number(rings) end  -- it never rang
   end
   if o.cancelled and got[1] == 'delivered' then
     unset_due(id)

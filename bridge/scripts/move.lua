@@ -10,8 +10,8 @@
 --   attempt = {number, record}: the attempt to write down (record: JSON)
 --   needs_ms: for `sending`: how much of the lease must be left
 --   phone: the keyed hash to list it by; awaits: the campaign key it waits for
---   guard = {phone, person, again_ms, number_cap, day_cap, day, at_ms, keep_until_ms}: what is asked of
---     the number's history: see guarded(). To `sending`, the number is taken
+--   guard = {phone, person, again_ms, number_cap, day_cap, day, at_ms, closes_ms, keep_until_ms}: what
+--     is asked of the number's history: see guarded(). To `sending`, the number is taken
 --   keeps_number: although it is tried again, a phone may have rung
 --   spread_ms: it is looked at so much later than next_attempt_at says
 --   took: whether CallKaro took the request well; absent: that says nothing of CallKaro
@@ -43,10 +43,11 @@ local function guarded(m, found)
       local is_own = string.sub(calls[i], 1, #m.id + 1) == m.id .. ':'
       if tonumber(keep) <= now then
         redis.call('HDEL', P .. 'number:' .. g.phone, calls[i])
-      elseif not is_own then
+      else
+        -- One of its own that surely was not accepted has been given back.
         if day == g.day then of_day = of_day + 1 end
         local apart = math.abs(g.at_ms - tonumber(at))
-        if route == found.route and apart < g.again_ms then last = math.max(last or 0, tonumber(at)) end
+        if not is_own and route == found.route and apart < g.again_ms then last = math.max(last or 0, tonumber(at)) end
       end
     end
     if last then return 'no called_recently ' .. whole(last) end
@@ -79,6 +80,8 @@ local function forbidden(m, found)
   if pause_of(found.source, found.route) then return 'paused 0' end
   local wait = breaker_wait_ms(m.id, now)
   if wait > 0 then return 'paused ' .. wait end
+  -- The hours ended while it waited for its campaign or its turn: then it is looked at anew.
+  if m.guard and m.guard.closes_ms and now >= m.guard.closes_ms then return 'paused 0' end
   local no = guarded(m, found)
   if no then return no end
   wait = rate_wait_ms(rate, now)
@@ -142,7 +145,7 @@ local function too_late(m, found)
   return nil
 end
 
-local FIELDS = {'status', 'lease', 'order', 'reason', 'timeline', 'source', 'route', 'call_sid', 'past',
+local FIELDS = {'phone', 'status', 'lease', 'order', 'reason', 'timeline', 'source', 'route', 'call_sid', 'past',
   'held_since_ms', 'word', 'call_again', 'rings', 'erased_ms'}
 local function read(key)
   local found = {}
@@ -258,7 +261,13 @@ end
 
 local function list(m, found)
   index_status(m.id, found.order, found.status, m.to)
-  if m.phone then redis.call('ZADD', P .. 'deliveries:phone:' .. m.phone, found.order, m.id) end
+  if m.phone then
+    -- The record's number was corrected: what is done to the old one must not reach this.
+    if found.phone and found.phone ~= m.phone then
+      redis.call('ZREM', P .. 'deliveries:phone:' .. found.phone, m.id)
+    end
+    redis.call('ZADD', P .. 'deliveries:phone:' .. m.phone, found.order, m.id)
+  end
   if m.awaits then
     redis.call('SADD', P .. 'awaiting:' .. m.awaits, m.id)
     redis.call('EXPIRE', P .. 'awaiting:' .. m.awaits, 86400)  -- it looks again by itself, too

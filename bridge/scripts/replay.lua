@@ -5,8 +5,10 @@
 -- Returns {} if there is no such event, else {rung, status, new delivery's id...}.
 local key = P .. 'event:' .. ARGV[1]
 local item = cjson.decode(ARGV[2])
-local found = redis.call('HMGET', key, 'status', 'deliveries')
+local found = redis.call('HMGET', key, 'status', 'deliveries', 'record')
 if not found[1] then return {} end
+-- Its person was erased while it was read: what was read must not come back.
+if ARGV[4] ~= '' and cjson.decode(found[3]).data == cjson.null then return {} end
 local us = now_us()
 local ms = math.floor(us / 1000)
 local order = math.max(us, tonumber(redis.call('GET', P .. 'order') or '0') + 1)

@@ -5,9 +5,7 @@
 -- of the one there is. ARGV[4]: an errand's id, '' for none; ARGV[5]: its record; ARGV[6]: in how many
 -- ms it is due. Returns {is new, the record that is kept}.
 even_when_full()
-local is_new = redis.call('HSETNX', P .. 'suppressed', ARGV[1], ARGV[2])
-if ARGV[3] == '1' then redis.call('HSET', P .. 'suppressed', ARGV[1], ARGV[2]) end
-redis.call('ZADD', P .. 'suppressions', 'NX', whole(now_us()), ARGV[1])
+local is_new = keep_suppressed(ARGV[1], ARGV[2], ARGV[3] == '1')
 if ARGV[4] ~= '' then
   put_errand(ARGV[4], ARGV[5], math.floor(now_us() / 1000) + tonumber(ARGV[6]))
 end

@@ -10,7 +10,6 @@ from bridge.records import (
     SeenEvent,
     Suppression,
     SuppressionPage,
-    erased,
     errand_record,
     event_record,
     read_errand,
@@ -19,6 +18,7 @@ from bridge.records import (
 )
 from bridge.store.base import P
 from bridge.store.reading import Reading
+from schemas.event import Event
 
 ERRAND_LEASE_S = 120.0
 SCANNED = 200  # events in a page
@@ -81,6 +81,13 @@ class Suppressing(Reading):
             return []
         return [str(one) if one else None for one in self.redis.hmget(f"{P}suppressed", keys)]
 
+    def suppressions_with(self, person: str) -> Iterator[Suppression]:
+        """Yield the suppressions of numbers that go with a record's, by its keyed hash."""
+        with self._reached():
+            for key, record in self.redis.hscan_iter(f"{P}suppressed", count=1000):
+                if person in str(record):
+                    yield read_suppression(str(key), str(record))
+
     def suppression_count(self) -> int:
         """Return how many are suppressed."""
         with self._reached():
@@ -119,21 +126,16 @@ class Suppressing(Reading):
 
     # --- erasing ----------------------------------------------------------------------------------
 
-    def erase_deliveries(self, ids: Iterable[str]) -> int:
-        """Take everything personal out of deliveries.
-
-        Returns how many have a request on its way; what comes of that is taken out as it comes.
-        """
+    def erase_deliveries(self, ids: Iterable[str]) -> None:
+        """Take everything personal out of deliveries, and out of what comes of them later."""
         wanted = list(ids)
-        pages = [wanted[start : start + 100] for start in range(0, len(wanted), 100)]
-        return sum(int(self._run("erase", *page)) for page in pages)
+        for start in range(0, len(wanted), 100):
+            self._run("erase", *wanted[start : start + 100])
 
-    def erase_events(self, events: Sequence[SeenEvent]) -> None:
-        """Take everything personal out of events; that they came, and when, stays."""
-        if not events:
-            return
-        pairs = [(seen.event.id, event_record(erased(seen.event))) for seen in events]
-        self._run("erase_event", *chain.from_iterable(pairs))
+    def rewrite_events(self, events: Sequence[Event]) -> None:
+        """Keep events as they are now, without what is personal; one that is forgotten stays so."""
+        pairs = [(event.id, event_record(event)) for event in events]
+        self._run("rewrite_event", *chain.from_iterable(pairs))
 
     def forget_number(self, key: str) -> None:
         """Forget what a number was called for; it is suppressed, so nothing hangs on it."""

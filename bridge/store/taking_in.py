@@ -14,7 +14,7 @@ from bridge.records import (
 )
 from bridge.store.base import Base, P
 from schemas.event import Event, EventStatus
-from schemas.outcome import Outcome, as_record
+from schemas.outcome import Outcome, Result, as_record
 
 
 class TakingIn(Base):
@@ -78,6 +78,7 @@ class TakingIn(Base):
             "try": str(outcome.try_count),
             "record": orjson.dumps(as_record(outcome)).decode(),
             "cancelled": outcome.proves_cancellation,
+            "not_dialled": outcome.is_final and outcome.result is Result.NOT_DIALLED,
             "message": "CallKaro dropped the scheduled call."
             if outcome.proves_cancellation
             else "CallKaro told how the call ended, so it had accepted it.",

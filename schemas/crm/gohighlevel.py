@@ -142,6 +142,7 @@ KIND = Kind(
     parse=parse,
     default_type=UNKNOWN_TYPE,
     opt_out=OPT_OUT,
+    phones=Expression.of("phone"),
     # "We do not retry webhooks that return 5xx": six retries, ten minutes apart, after a 429 only.
     full_status=429,
 )

@@ -347,6 +347,7 @@ KIND = Kind(
     default_type="workflow.triggered",
     is_import=is_import,
     is_own_change=is_own_change,
+    phones=Expression.of("[properties.phone, properties.mobilephone]"),
     erased_by=frozenset({"contact.privacy_deleted"}),
     # Two letters, as public integrations list it; not in HubSpot's own documentation.
     region=Expression.of("properties.hs_country_region_code"),

@@ -99,7 +99,7 @@ def closed_now() -> Window:
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        ({"calling_hours": closed_now()}, "It is held (outside_hours) until 20"),
+        ({"calling_hours": closed_now()}, "It is skipped (outside_hours). Held for"),
         ({"dry_run": True}, "It is skipped (dry_run). DRY_RUN is on"),
         ({"allow_numbers": frozenset({"+919812345678"})}, "It is skipped (not_allowed)."),
         ({"default_region": "US"}, "It is skipped (country)."),
@@ -157,7 +157,7 @@ def test_without_a_worker_patience_ends(
         ((ME,), "[[route]]", 1, "The settings can't be used"),
         ((ME, "--route", "nope"), ONE, 1, "There is no route of that name that calls."),
         ((ME, "--route", "campaigns"), ONE, 1, "There is no route of that name that calls."),
-        (("12",), ONE, 1, "phone is no valid number"),
+        (("12",), ONE, 1, "That is no valid number"),
         ((ME, "--record", "README.md"), ONE, 2, "the file is no JSON object"),
         ((ME, "--record", "bridge/samples/hubspot.json"), ONE, 2, "the file is no JSON object"),
     ],

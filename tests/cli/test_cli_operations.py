@@ -248,7 +248,7 @@ def test_status_shows_the_outcomes_of_a_delivery(
         (("cancel", "/"), 2, "'/' is no ID."),
         (("retry", "--route", "", "--yes"), 1, "Empty: route"),
         (("retry", "--status", "sent", "--yes"), 1, "Unknown status: sent"),
-        (("retry", "--phone", "12", "--yes"), 1, "phone is no valid number"),
+        (("retry", "--phone", "12", "--yes"), 1, "That is no valid number"),
         (("replay", "--since", "yesterday", "--yes"), 1, "since must be a time"),
         (("retry", "."), 2, "'.' is no ID."),
         (("retry", "nope"), 1, "There is no delivery with that id"),

@@ -45,6 +45,28 @@ def test_a_file_is_read(text: str, numbers: list[tuple[int, str]], without: list
     assert read_numbers(text.encode()) == (numbers, without)
 
 
+@pytest.mark.parametrize(
+    ("header", "numbers"),
+    [
+        ("Lead ID,Mobile No", ["9812345678"]),
+        ("Lead ID,Contact Number", ["9812345678"]),
+        ("Account Number,WhatsApp", ["9812345678"]),
+        ("Phone,Phone (alternate)", ["7000000001", "9812345678"]),
+        ("Phone type,Cell", ["9812345678"]),
+    ],
+)
+def test_the_columns_of_phones_are_known_by_their_names(header: str, numbers: list[str]) -> None:
+    first = "home" if "type" in header else "7000000001"
+    found, without = read_numbers(f"{header}\n{first},9812345678\n".encode())
+    assert [number for _, number in found] == numbers
+    assert without == []
+
+
+def test_two_columns_of_numbers_without_a_name_are_not_guessed_at() -> None:
+    with pytest.raises(ValueError, match="Columns 1, 2 all look like numbers"):
+        read_numbers(b"Lead,Person\n7000000001,9812345678\n7000000002,9812345679\n")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
 def test_a_file_is_read_in_the_encodings_of_spreadsheets(encoding: str) -> None:
     text = f"name;phone\nRené;{A}\n"

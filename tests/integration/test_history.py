@@ -1,5 +1,6 @@
 """What a number was called for: again_after, the caps, and how two events give one call."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,8 +9,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from storing import claim, to_sending
 from support import AGENT, API_TOKEN, WEBSITE, Web, lead, make_due, route
 
+from bridge.records import Guard
 from bridge.settings import Settings
 from bridge.store import Store
 from schemas.delivery import Delivery
@@ -380,3 +383,83 @@ def test_what_is_kept_of_a_number_has_an_end(
     day = 86_400
     assert 89 * day < ttl_s["number"] <= 90 * day
     assert 3 * day < ttl_s["calls"] <= 6 * day
+
+
+def test_what_calls_again_by_itself_keeps_to_the_cap_of_its_number(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    routes = WEBSITE + route(on_unknown='"call_again"')
+    settings = make_settings(routes, max_per_number=1)
+    simulator.state.behave(path=CALL, times=1, status=502)
+    [one] = open_web(settings).send("website", lead(phone=ONE))
+    run_drain(settings)
+    assert of(store, one).status == "retrying"
+
+    make_due(store, one)
+    run_drain(settings)
+
+    assert ended(store, one) == {("skipped", "day_cap"): 1}
+    assert len(simulator.state.requests_to(CALL)) == 1
+
+
+def test_a_call_that_callkaro_did_not_dial_leaves_the_number_free(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    settings = make_settings(AGAIN, callkaro_webhook_tokens=("a-token",))
+    web = open_web(settings)
+    [one] = web.send("website", lead(phone=ONE))
+    run_drain(settings)
+    data = {"callSid": of(store, one).call_sid, "hangup_reason": "OUTSIDE_TRIGGER_WINDOW"}
+    told = {"event": "call_ended", "data": data}
+    assert web.client.post("/callbacks/callkaro/a-token", json=told).status_code == 200
+
+    [two] = web.send("website", lead(phone=ONE))
+    run_drain(settings)
+
+    assert ended(store, two) == {("delivered", None): 1}
+
+
+def test_what_a_number_was_called_for_long_ago_is_not_remembered_anew(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    settings = make_settings(AGAIN)
+    web = open_web(settings)
+    simulator.state.behave(path=CALL, times=1, status=502)
+    [one] = web.send("website", lead(phone=ONE))
+    run_drain(settings)
+    rings = json.loads(store.redis.hget(f"bridge:delivery:{one}", "rings"))
+    past = {**rings, "keep_until_ms": 1, "at_ms": 1}
+    store.redis.hset(f"bridge:delivery:{one}", "rings", json.dumps(past))
+    store.redis.delete(f"bridge:number:{store.phone_key(ONE)}")  # its time was over
+
+    order(web, f"/api/deliveries/{one}/resolve", {"as": "delivered"})
+
+    assert not store.redis.exists(f"bridge:number:{store.phone_key(ONE)}")
+
+
+@pytest.mark.parametrize(("closes_in_s", "answer"), [(-1, "paused 0"), (60, "ok"), (None, "ok")])
+def test_hours_that_end_while_a_call_waits_its_turn_are_asked_in_the_step_that_sends_it(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    closes_in_s: int | None,
+    answer: str,
+) -> None:
+    [one] = open_web(make_settings(AGAIN)).send("website", lead(phone=ONE))
+    lease, now = claim(store)[one], datetime.now(UTC)
+    closes_at = now + timedelta(seconds=closes_in_s) if closes_in_s else None
+    guard = Guard(phone=store.phone_key(ONE), person=None, rings_at=now, closes_at=closes_at)
+
+    assert store.move([to_sending(one, lease, guard=guard)]) == [answer]

@@ -186,6 +186,7 @@ def test_many_are_suppressed_at_once_and_what_is_no_number_is_told_by_its_place(
     assert (done["suppressed"], done["known"]) == (1, 2)
     assert [one["place"] for one in done["refused"]] == [2, 4]
     ask(web, "POST", "/api/suppressions", {"numbers": []}, status=400)
+    ask(web, "POST", "/api/suppressions", {"numbers": [1]}, status=400)
     ask(web, "POST", "/api/suppressions", {"numbers": ["1"] * 1001}, status=400)
     ask(web, "PUT", "/api/suppressions/12", status=400)
 
@@ -265,6 +266,52 @@ def test_what_is_on_the_wire_is_dropped_once_it_is_delivered(
     [asked] = simulator.state.requests_to(DELETION)
     assert asked.body["to_number"] == ONE
     assert stands(store, one) == ("cancelled", "suppressed")
+
+
+def test_the_redial_of_a_call_that_was_to_be_the_last_is_dropped(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    stop = Expression.of("post_call.stop == 'yes'")
+    settings = make_settings(PLANNED, callkaro_webhook_tokens=(TOKEN,), suppress_when=stop)
+    web = open_web(settings)
+    [one] = web.send("website", lead(phone=ONE))
+    run_drain(settings)
+
+    call = {"callSid": of(store, one).call_sid, "hangup_reason": "CLIENT_INITIATED"}
+    tell(web, **call, post_call={"stop": "yes"}, next_call_scheduled=True)  # and no metadata
+    run_drain(settings)
+
+    assert store.suppression(store.phone_key(ONE))
+    assert stands(store, one) == ("cancelled", "suppressed")
+    assert len(simulator.state.requests_to(DELETION)) == 1
+
+
+def test_what_is_told_of_a_call_to_a_number_that_was_corrected_is_about_that_number(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    settings = make_settings(HUBSPOT, callkaro_webhook_tokens=(TOKEN,))
+    web = open_web(settings)
+    simulator.state.put_record("hubspot", "contacts", "7", {"phone": ONE})
+    [one] = web.send("hubspot", [notification("7")])
+    run_drain(settings)
+    first = of(store, one).call_sid
+    simulator.state.put_record("hubspot", "contacts", "7", {"phone": OTHER})
+    ask(web, "POST", f"/api/deliveries/{one}/retry", {"call_again": True})
+    run_drain(settings)
+
+    tell(web, callSid=first, to=ONE[1:], hangup_reason="INVALID_PHONE_NUMBER")
+
+    assert store.suppression(store.phone_key(ONE))
+    assert store.suppression(store.phone_key(OTHER)) is None
+    assert store.ids_by_phone(store.phone_key(ONE)) == [], "it is listed by its number of now"
 
 
 def test_what_was_unknown_is_dropped_once_callkaro_tells_that_it_has_it(
@@ -459,6 +506,61 @@ def test_an_opt_out_that_could_not_be_read_counts_once_it_is_replayed(
     assert kept.reason == "by_crm"
 
 
+@pytest.mark.parametrize("routes", ["", WEBSITE + route()], ids=["none", "of another source"])
+def test_an_opt_out_reaches_the_number_whatever_the_routes(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    run_drain: RunDrain,
+    routes: str,
+) -> None:
+    settings = make_settings(routes, secrets={"gohighlevel": ("a-token",)})
+    body = {"type": "ContactDndUpdate", "id": "c1", "phone": ONE, "dnd": True}
+    answer = open_web(settings).client.post("/webhooks/gohighlevel?token=a-token", json=body)
+    assert answer.status_code == 202
+
+    do_errands(store, lambda: run_drain(settings))
+
+    kept = store.suppression(store.phone_key(ONE))
+    assert kept is not None
+    assert (kept.reason, kept.number) == ("by_crm", ONE)
+
+
+def test_a_number_that_may_be_called_again_frees_the_records_that_went_with_it(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    settings = make_settings(OPT_OUT + HUBSPOT)
+    web = open_web(settings)
+    simulator.state.put_record("hubspot", "contacts", "101", {"phone": ONE})
+    ask(web, "PUT", f"/api/suppressions/{ONE}")
+    web.post("hubspot", [changed("101")])
+    do_errands(store, lambda: run_drain(settings))
+    assert store.suppression_count() == 2
+
+    ask(web, "DELETE", f"/api/suppressions/{ONE}")
+
+    assert store.suppression_count() == 0
+
+
+def test_what_one_request_suppressed_is_listed_page_by_page(
+    make_settings: MakeSettings, open_web: OpenWeb
+) -> None:
+    web = open_web(make_settings(OPT_OUT + HUBSPOT))
+    web.post("hubspot", [changed(str(contact)) for contact in range(25)])
+
+    found, cursor = [], ""
+    while cursor is not None:
+        page = ask(web, "GET", f"/api/suppressions?limit=10{cursor and f'&cursor={cursor}'}")
+        found += [one["id"] for one in page["items"]]
+        cursor = page["next_cursor"]
+
+    assert len(set(found)) == len(found) == 25
+
+
 def test_an_opt_out_waits_for_a_crm_that_can_not_be_read(
     make_settings: MakeSettings,
     open_web: OpenWeb,
@@ -468,7 +570,7 @@ def test_an_opt_out_waits_for_a_crm_that_can_not_be_read(
 ) -> None:
     settings = make_settings(OPT_OUT + HUBSPOT)
     simulator.state.put_record("hubspot", "contacts", "101", {"phone": ONE})
-    simulator.state.behave(path="/crm", times=1, status=503)
+    simulator.state.behave(path="/crm", times=2, status=503)  # the delivery's, and the errand's
     open_web(settings).post("hubspot", [changed("101", propertyName="stop")])
     run_drain(settings)
     assert store.suppression(store.phone_key(ONE)) is None
@@ -589,6 +691,109 @@ def test_what_comes_later_of_an_erased_person_is_erased_too(
 
     assert NAME not in everything(store)
     assert of(store, ids["unknown"]).status == "delivered"
+
+
+def test_what_is_on_the_wire_while_its_person_is_erased_is_dropped_and_erased_after(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    settings = make_settings(PLANNED)
+    web = open_web(settings)
+    tomorrow = f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%dT%H:%M:%S}"
+    [one] = web.send("website", lead(phone=ONE, at=tomorrow, name=NAME))
+    lease = claim(store)[one]
+    body = json.dumps({"to_number": ONE, "agent_id": AGENT, "schedule_at": tomorrow})
+    sent = to_sending(one, lease, phone=store.phone_key(ONE), fields={"request": body})
+    assert store.move([sent]) == ["ok"]
+
+    answer = ask(web, "POST", "/api/erasures", {"phone": ONE}, status=202)
+    fields = {"call_sid": "c9"}
+    accepted = Move(
+        id=one, to=Status.DELIVERED, lease=lease, attempt=(1, {"number": 1}), fields=fields
+    )
+    assert store.move([accepted]) == ["ok"]
+    for _ in range(2):
+        do_errands(store, lambda: run_drain(settings))
+        run_drain(settings)
+
+    assert answer["done"] is False
+    assert len(simulator.state.requests_to(DELETION)) == 1
+    assert stands(store, one) == ("cancelled", "suppressed")
+    kept = everything(store)
+    assert ONE[3:] not in kept
+    assert NAME not in kept
+
+
+def test_what_calls_someone_else_loses_the_number_and_nothing_more(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    settings = make_settings(WEBSITE + route())
+    web = open_web(settings)
+    simulator.state.behave(path=CALL, times=1, status=429)
+    [one] = web.send("website", lead(phone=OTHER, rep=f"Nia, {ONE}", name=NAME))
+    run_drain(settings)
+
+    assert ask(web, "POST", "/api/erasures", {"phone": ONE})["done"]
+    make_due(store, one)
+    run_drain(settings)
+
+    assert stands(store, one) == ("delivered", None)
+    kept = everything(store)
+    assert ONE[3:] not in kept
+    assert NAME in kept
+
+
+def test_the_numbers_of_an_opt_out_are_not_readable_once_its_contact_is_erased(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    settings = make_settings(OPT_OUT + HUBSPOT)
+    web = open_web(settings)
+    person = {"phone": ONE, "mobilephone": OTHER, "firstname": NAME}
+    simulator.state.put_record("hubspot", "contacts", "4711007", person)
+    web.post("hubspot", [changed("4711007")])
+    do_errands(store, lambda: run_drain(settings))
+    assert store.suppression(store.phone_key(OTHER))
+
+    web.post("hubspot", [notification("4711007", subscriptionType="contact.privacyDeletion")])
+    do_errands(store, lambda: run_drain(settings))
+
+    kept = everything(store)
+    assert ONE[3:] not in kept
+    assert OTHER[3:] not in kept
+    assert store.suppression(store.phone_key(OTHER))
+
+
+def test_nothing_is_kept_of_a_record_that_is_read_after_its_person_was_erased(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    settings = make_settings(HUBSPOT.replace("[route.request]", 'delay = "1h"\n[route.request]'))
+    web = open_web(settings)
+    simulator.state.put_record("hubspot", "contacts", "7", {"phone": ONE, "firstname": NAME})
+    [one] = web.send("hubspot", [notification("7")])
+    ask(web, "POST", "/api/erasures", {"phone": ONE})
+
+    make_due(store, one)
+    run_drain(settings)
+
+    assert stands(store, one) == ("skipped", "suppressed")
+    kept = everything(store)
+    assert ONE[3:] not in kept
+    assert NAME not in kept
 
 
 def test_hubspots_privacy_deletion_erases_the_contact(

@@ -77,14 +77,14 @@ def said(outcome: Outcome) -> dict[str, str]:
 
 
 USUAL = {
-    "when": "yes not set",
-    "own change": "yes not set",
-    "max_age": "yes not set",
-    "opt_out": "yes not set",
-    "consent": "yes not set",
-    "number": "yes",
-    "ALLOW_NUMBERS": "yes not set",
-    "hours": "yes not set",
+    "when": "ok not set",
+    "own change": "ok not set",
+    "max_age": "ok not set",
+    "opt_out": "ok not set",
+    "consent": "ok not set",
+    "number": "ok",
+    "ALLOW_NUMBERS": "ok not set",
+    "hours": "ok not set",
     "suppressed": "at the send",
 }
 ALL_SET = {"calling_hours": DAY, "allow_numbers": frozenset({NUMBER})}
@@ -93,7 +93,7 @@ when = "stage == 'lead'"
 max_age = "1h"
 consent = "agreed"
 """
-ALL_YES = USUAL | dict.fromkeys(("when", "max_age", "consent", "ALLOW_NUMBERS", "hours"), "yes")
+ALL_YES = USUAL | dict.fromkeys(("when", "max_age", "consent", "ALLOW_NUMBERS", "hours"), "ok")
 
 
 def test_what_is_not_set_is_told_as_that() -> None:
@@ -194,14 +194,14 @@ def test_a_campaign_is_asked_only_whether_it_is_wanted() -> None:
 # --- thin events --------------------------------------------------------------------------------
 
 THIN = {
-    "when": "yes not set",
-    "own change": "yes",
-    "max_age": "yes not set",
-    "opt_out": "yes not set",
-    "consent": "yes not set",
+    "when": "ok not set",
+    "own change": "ok",
+    "max_age": "ok not set",
+    "opt_out": "ok not set",
+    "consent": "ok not set",
     "number": "not judged needs the record",
-    "ALLOW_NUMBERS": "yes not set",
-    "hours": "yes not set",
+    "ALLOW_NUMBERS": "ok not set",
+    "hours": "ok not set",
     "suppressed": "at the send",
 }
 
@@ -216,7 +216,7 @@ THIN = {
             {"when": "not judged needs the record", "consent": "not judged needs the record"},
             "fetches the record first",
         ),
-        ("match = \"changeSource == 'CRM_UI'\"", {}, {"when": "yes"}, "fetches the record first"),
+        ("match = \"changeSource == 'CRM_UI'\"", {}, {"when": "ok"}, "fetches the record first"),
         ('match = "sum(objectId) == `1`"', {}, {"when": "no bad_request"}, "failed"),
         (
             'max_age = "1h"',
@@ -311,7 +311,7 @@ def test_an_event_that_suppresses_its_person_calls_nobody() -> None:
 
 def test_an_opt_out_is_judged_over_the_record_too() -> None:
     routes = CONTACTS % "" + STOP % "properties.stop == 'true'"
-    for stop, word in (("true", "no suppressed"), ("false", "yes")):
+    for stop, word in (("true", "no suppressed"), ("false", "ok")):
         record = {"phone": NUMBER, "stop": stop}
         seen, outcome = one([CREATED], routes, source="hubspot", record=record)
         assert (seen.wants, said(outcome)["opt_out"]) == (None, word)
