@@ -1,4 +1,4 @@
-"""What a person has done by hand: retry, cancel, resolve, replay, pause, resume.
+"""What a person has done by hand: retry, cancel, release, resolve, replay, pause, resume, call-me.
 
 Each is one compare-and-set in the store, on what that person saw: a worker that holds the delivery
 is fenced off by it, or the person is told that it has moved on. The API and the command line only
@@ -393,7 +393,8 @@ class Operations:
         """Make one test call by a route to a number (E.164) that a person named.
 
         It is an event of its own, with record in the place of the CRM's. Neither the route's
-        match, when and consent nor again_after are asked; the other guards are. Raises NotFound.
+        match, when and consent are asked nor again_after and the cap of the number; the other
+        guards are. Raises NotFound.
         """
         route = self.settings.routes.named(route_name)
         if route is None or route.to != "call":

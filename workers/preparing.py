@@ -80,7 +80,7 @@ def screen(claim: Claim, settings: Settings, now: datetime) -> Move | None:
 
 
 def prepare(claim: Claim, data: Any, settings: Settings, now: datetime) -> Move | Ready:
-    """Decide what a claimed delivery comes to: `when`, age, guards, map, schema.
+    """Decide what a claimed delivery comes to: `when`, own change, age, guards, map, schema.
 
     data is the event's, hydrated. Returns a request that is ready, or the move it ends in.
     """
