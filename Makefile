@@ -6,10 +6,10 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_FAILED = echo 'pip could not install it. Is the network there?' >&2; exit 1
 
-.PHONY: help run demo test check faults fuzz bench requirements clean
+.PHONY: help run demo test check faults browser fuzz api-fuzz bench bench-many requirements clean
 
 help:  ## Say what can be made
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
 		printf '  make %-14s %s\n' "$$name" "$$what"; \
 	done
 
@@ -20,7 +20,7 @@ demo: .venv/.installed  ## Start everything, send samples, and end: 0 only if al
 	@$(PY) -m flask --app bridge demo
 
 test: .venv/.installed-dev  ## Run the tests
-	@$(PY) -m pytest --ignore=tests/faults -n auto --maxprocesses 4 --dist worksteal
+	@$(PY) -m pytest --ignore=tests/faults --ignore=tests/browser -n auto --maxprocesses 4 --dist worksteal
 
 check: .venv/.installed-dev  ## Run what CI runs: format, lint, types, import rules, tests
 	@echo 'Format …' && $(PY) -m ruff format --check .
@@ -35,11 +35,25 @@ faults: .venv/.installed-dev  ## Kill every process at random, 20 rounds, and co
 	@FAULTS_EXAMPLES=500 FAULTS_WAITING=10000 $(PY) -m pytest -q tests/faults/test_state_machine.py \
 		tests/faults/test_crash_steps.py tests/e2e/test_outages.py
 
+browser: .venv/.installed-dev  ## Use the dashboard in a real Chromium, and keep pictures of it
+	@command -v chromium chromium-browser chrome >/dev/null || { \
+		echo 'Installing Chromium …'; \
+		apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
+	} || { echo 'Install Chromium, and try again.' >&2; exit 1; }
+	@$(PY) -m pytest -q tests/browser -n auto --maxprocesses 2
+
 fuzz: .venv/.installed-dev  ## Post 100,000 mutated requests (SEED=7 make fuzz)
 	@$(PY) -m tests.faults.fuzz $(if $(SEED),--seed $(SEED))
 
+api-fuzz: .venv/.installed-dev  ## Ask the API all that it allows and forbids, for two minutes (SEED=7 make api-fuzz)
+	@seed=$(or $(SEED),$$(date +%s)); echo "SEED=$$seed"; API_FUZZ_SEED=$$seed API_FUZZ_S=110 \
+		$(PY) -m pytest -q -n 4 tests/openapi/test_schemathesis.py
+
 bench: .venv/.installed-dev  ## Measure intake and delivery beside a floor
 	@$(PY) -m bench
+
+bench-many: .venv/.installed-dev  ## Measure lists and figures over 200,000 deliveries
+	@$(PY) -m bench.many
 
 requirements: .venv/.installed-dev  ## Pin anew what requirements*.in ask for
 	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \

@@ -1,5 +1,6 @@
 """How gunicorn runs the web process: gunicorn -c gunicorn.conf.py 'bridge.app:create_app()'."""
 
+import logging
 import os
 import re
 import sys
@@ -56,6 +57,11 @@ class JsonLogger(gunicorn.glogging.Logger):
     def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         """Log what broke outside the app; gunicorn would name the URL."""
         super().exception(_URL.sub("/…", str(msg % args if args else msg)), **kwargs)
+
+    def debug(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """Log a detail; with LOG_LEVEL=DEBUG gunicorn would name the path of every request."""
+        if self.error_log.isEnabledFor(logging.DEBUG):
+            super().debug("%s", _URL.sub("/…", str(msg % args if args else msg)), **kwargs)
 
     def warning(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         """Log a warning; that of a request that is no HTTP quotes its first line."""

@@ -1,84 +1,192 @@
 """/api: what became of each event and delivery. Every answer needs the API token."""
 
+import hashlib
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 from rq import Worker
 
 from bridge import api_operations
-from bridge.api_queries import read_event_query, read_query
-from bridge.errors import NotFound, Unauthorized
+from bridge.api_access import check_token, note_revealed
+from bridge.api_queries import read_delivery_look, read_event_query, read_look, read_query
+from bridge.describing import described
+from bridge.errors import NotFound
 from bridge.operations import Operations
 from bridge.queue import Bell
 from bridge.records import SeenEvent
 from bridge.settings import Settings
 from bridge.store import Store
-from bridge.verify import is_one_of
+from bridge.waiting import MOST_WAITING, Waiting
 from bridge.webhooks import base_url, refs
 from schemas.answers import (
+    AliveAnswer,
     CallKaroAnswer,
     CampaignAnswer,
+    CampaignsAnswer,
     DeliveryAnswer,
     DeliveryBrief,
+    DeliveryPage,
     EventAnswer,
     EventBrief,
+    EventPageAnswer,
     PauseAnswer,
+    ReadyAnswer,
+    SeenEventAnswer,
+    StatusAnswer,
+    revealed,
 )
-from schemas.delivery import Status
+from schemas.bodies import DeliveriesQuery, DeliveryQuery, EventsQuery, LookQuery
+from schemas.delivery import SETTLED, Delivery, Status
 from schemas.fields import mask_text
+
+NO_DELIVERY = "There is no delivery with that id; records are kept RETENTION_DAYS."
+FULL_RETRY_S = 1  # when to ask again where all places to wait in are taken
+# What nothing moves on by itself; outcomes of a call may still come, and a person may act.
+STANDS_STILL = SETTLED | {Status.UNKNOWN}
 
 
 def views(store: Store, settings: Settings, bell: Bell) -> Blueprint:
     """Return the routes of /api."""
     api = Blueprint("api", __name__, url_prefix="/api")
-    brief, full = DeliveryBrief(many=True), DeliveryAnswer()
+    brief = DeliveryBrief(many=True)
     event_brief, event_full = EventBrief(), EventAnswer()
     campaign_answer = CampaignAnswer(many=True)
+    waiting = Waiting(store, most=MOST_WAITING)
 
     @api.before_request
-    def check_token() -> None:
-        given = request.headers.get("Authorization", "")
-        scheme, _, token = given.partition(" ")
-        if scheme.lower() != "bearer" or not is_one_of(token.strip(), settings.api_tokens):
-            raise Unauthorized("Send the API token as `Authorization: Bearer <API_TOKEN>`.")
+    def ask_for_token() -> None:
+        check_token(settings)
+
+    @api.after_request
+    def keep_out_of_caches(answer: Response) -> Response:
+        answer.headers["Cache-Control"] = "no-store"  # what is in it is people's
+        return answer
 
     @api.get("/status")
+    @described(
+        "How the bridge stands",
+        tag="Status",
+        more="Counts, ages, workers, pauses, how Redis keeps data, and warnings.",
+        answers={200: StatusAnswer},
+        refusals=(503,),
+    )
     def status() -> Response:
         return jsonify(overview(store, settings, bell))
 
     @api.get("/events")
+    @described(
+        "List events",
+        tag="Events",
+        more="What came in, newest first, each with its deliveries.",
+        query=EventsQuery,
+        answers={200: EventPageAnswer},
+        refusals=(400, 503),
+    )
     def events() -> Response:
-        filters, before, limit = read_event_query(request.args)
+        filters, before, limit = read_event_query(request.args, settings.routes.sources)
         page = store.events(filters, before=before, limit=limit)
         items = [shown_event(seen, event_brief) for seen in page.items]
         return jsonify({"items": items, "next_cursor": page.next_cursor})
 
     @api.get("/events/<event_id>")
+    @described(
+        "One event",
+        tag="Events",
+        more="As it was stored, with its deliveries.",
+        query=LookQuery,
+        answers={200: SeenEventAnswer},
+        refusals=(400, 404, 503),
+    )
     def event(event_id: str) -> Response:
+        reveals = read_look(request.args)
         seen = store.event(event_id)
         if seen is None:
             raise NotFound("There is no event with that id; records are kept RETENTION_DAYS.")
-        return jsonify(shown_event(seen, event_full))
+        if reveals:
+            note_revealed("event", event_id)
+        with revealed(reveals):
+            return jsonify(shown_event(seen, event_full))
 
     @api.get("/deliveries")
+    @described(
+        "List deliveries",
+        tag="Deliveries",
+        more="Newest first.",
+        query=DeliveriesQuery,
+        answers={200: DeliveryPage},
+        refusals=(400, 503),
+    )
     def deliveries() -> Response:
         filters, before, limit = read_query(request.args, settings.default_region)
         page = store.deliveries(filters, before=before, limit=limit)
         return jsonify({"items": brief.dump(page.items), "next_cursor": page.next_cursor})
 
     @api.get("/deliveries/<delivery_id>")
+    @described(
+        "One delivery",
+        tag="Deliveries",
+        more="With wait, the answer comes once its status changes, at once where it is settled or "
+        "unknown, and after that time as it stands. With If-None-Match it comes once anything of "
+        "it is new, else 304. Few requests may wait at a time; one more is answered at once, with "
+        "Retry-After.",
+        query=DeliveryQuery,
+        answers={200: DeliveryAnswer, 304: None},
+        refusals=(400, 404, 503),
+        headers={
+            "ETag": "What it is now; send it as If-None-Match.",
+            "Retry-After": "Seconds; there was no place left to wait in.",
+        },
+    )
     def delivery(delivery_id: str) -> Response:
+        reveals, wait_s = read_delivery_look(request.args)
         found = store.delivery(delivery_id)
         if found is None:
-            raise NotFound("There is no delivery with that id; records are kept RETENTION_DAYS.")
-        return jsonify(full.dump(found))
+            raise NotFound(NO_DELIVERY)
+        if reveals:
+            note_revealed("delivery", delivery_id)
+        with revealed(reveals):
+            if not wait_s or is_news(found, found):
+                return answered(found)
+            has_waited, later = waiting.until(
+                delivery_id, lambda now: is_news(now, found), wait_s=wait_s
+            )
+            if has_waited and later is None:
+                raise NotFound(NO_DELIVERY)
+            answer = answered(later or found)
+        if not has_waited:
+            answer.headers["Retry-After"] = str(FULL_RETRY_S)
+        return answer
 
     @api.get("/campaigns")
+    @described(
+        "List campaigns",
+        tag="Campaigns",
+        more="The newest of those that the bridge made.",
+        answers={200: CampaignsAnswer},
+        refusals=(503,),
+    )
     def campaigns() -> Response:
         return jsonify({"items": campaign_answer.dump(store.campaigns())})
 
     api_operations.add(api, Operations(settings=settings, store=store, bell=bell))
     return api
+
+
+def answered(delivery: Delivery) -> Response:
+    """Return a delivery as it is answered: 304 where its sender has it already."""
+    answer = jsonify(DeliveryAnswer().dump(delivery))
+    etag = hashlib.blake2b(answer.get_data(), digest_size=12).hexdigest()
+    if request.if_none_match.contains_weak(etag):
+        answer = Response(status=304)
+    answer.set_etag(etag)
+    return answer
+
+
+def is_news(now: Delivery, first: Delivery) -> bool:
+    """Say whether whoever waits is to be told: first is the delivery as it stood when they came."""
+    if request.if_none_match:
+        return answered(now).status_code != 304
+    return now.status != first.status or now.status in STANDS_STILL
 
 
 def shown_event(seen: SeenEvent, answer: EventBrief) -> dict[str, Any]:
@@ -95,10 +203,24 @@ def health(store: Store) -> Blueprint:
     health = Blueprint("health", __name__)
 
     @health.get("/healthz")
+    @described(
+        "Whether this process lives",
+        tag="Health",
+        answers={200: AliveAnswer},
+        needs_token=False,
+    )
     def healthz() -> Response:
         return jsonify({"status": "ok"})
 
     @health.get("/readyz")
+    @described(
+        "Whether this process can store",
+        tag="Health",
+        more="503 only where it can't; what else is to be looked at stands in warnings.",
+        answers={200: ReadyAnswer},
+        refusals=(503,),
+        needs_token=False,
+    )
     def readyz() -> Response:
         store.check_room()
         store.ping()

@@ -14,13 +14,21 @@ from bridge.errors import BadPayload, BadQuery
 from bridge.records import EventFilters, Filters
 from bridge.store import Store
 from bridge.webhooks import read_all
-from schemas.bodies import DeliveriesBody, EventsBody
+from schemas.bodies import (
+    LIMIT,
+    LIMIT_MAX,
+    LONGEST_WAIT_S,
+    DeliveriesQuery,
+    DeliveryQuery,
+    EventsQuery,
+    LookQuery,
+    SuppressionsQuery,
+)
 from schemas.callkaro import describe
 from schemas.delivery import Reason, Status
-from schemas.event import EventStatus
+from schemas.event import EventStatus, event_ids
 from schemas.fields import PhoneError, e164
 
-LIMIT, LIMIT_MAX = 50, 200
 Args = MultiDict[str, str]
 
 # --- lists --------------------------------------------------------------------------------------
@@ -28,7 +36,7 @@ Args = MultiDict[str, str]
 
 def read_query(args: Args, region: str | None) -> tuple[Filters, int | None, int]:
     """Return the filters, the cursor and the limit of a list of deliveries. Raises BadQuery."""
-    _refuse_unknown(args, {*DeliveriesBody().fields, "limit"})
+    _refuse_unknown(args, DeliveriesQuery())
     return (
         read_filters(args, region),
         read_cursor(args.get("cursor")),
@@ -36,10 +44,42 @@ def read_query(args: Args, region: str | None) -> tuple[Filters, int | None, int
     )
 
 
-def read_event_query(args: Args) -> tuple[EventFilters, int | None, int]:
+def read_event_query(args: Args, sources: Iterable[str]) -> tuple[EventFilters, int | None, int]:
     """Return the filters, the cursor and the limit of a list of events. Raises BadQuery."""
-    _refuse_unknown(args, {*EventsBody().fields, "limit"})
-    return read_event_filters(args), read_cursor(args.get("cursor")), read_limit(args.get("limit"))
+    _refuse_unknown(args, EventsQuery())
+    return (
+        read_event_filters(args, sources),
+        read_cursor(args.get("cursor")),
+        read_limit(args.get("limit")),
+    )
+
+
+def read_look(args: Args) -> bool:
+    """Return whether numbers are to be unmasked. Raises BadQuery."""
+    _refuse_unknown(args, LookQuery())
+    return read_reveal(args)
+
+
+def read_delivery_look(args: Args) -> tuple[bool, int]:
+    """Return whether numbers are to be unmasked, and for how many seconds to wait (0: not).
+
+    Raises BadQuery.
+    """
+    _refuse_unknown(args, DeliveryQuery())
+    raw = args.get("wait")
+    if not raw:
+        return read_reveal(args), 0
+    if not re.fullmatch(r"\d{1,2}", raw, re.ASCII) or not 1 <= int(raw) <= LONGEST_WAIT_S:
+        raise BadQuery(f"wait must be a number of seconds from 1 to {LONGEST_WAIT_S}.")
+    return read_reveal(args), int(raw)
+
+
+def read_reveal(args: Args) -> bool:
+    """Return whether numbers are to be unmasked. Raises BadQuery."""
+    raw = args.get("reveal")
+    if raw not in (None, "", "true", "false"):
+        raise BadQuery("reveal must be true or false.")
+    return raw == "true"
 
 
 def read_filters(args: Args, region: str | None) -> Filters:
@@ -76,16 +116,19 @@ def read_key(text: str, region: str | None, store: Store) -> str:
 
 
 def read_page(args: Args) -> tuple[int | None, int]:
-    """Return the cursor and the limit of a list without filters. Raises BadQuery."""
-    _refuse_unknown(args, {"cursor", "limit"})
+    """Return the cursor and the limit of the list of suppressions. Raises BadQuery."""
+    _refuse_unknown(args, SuppressionsQuery())
     return read_cursor(args.get("cursor")), read_limit(args.get("limit"))
 
 
-def read_event_filters(args: Args) -> EventFilters:
-    """Return which events are meant."""
+def read_event_filters(args: Args, sources: Iterable[str] = ()) -> EventFilters:
+    """Return which events are meant; sources are those whose ids a CRM's id may be one of."""
+    source, theirs = args.get("source") or None, args.get("source_event_id") or None
     return EventFilters(
         status=_statuses(args, EventStatus),
-        source=args.get("source") or None,
+        source=source,
+        source_event_id=theirs,
+        ids=event_ids(theirs, [source] if source else sources) if theirs else (),
         since=read_instant(args, "since"),
         until=read_instant(args, "until"),
     )
@@ -192,8 +235,8 @@ def _loaded(schema: Schema, content: Mapping[str, Any]) -> dict[str, Any]:
 # --- within -------------------------------------------------------------------------------------
 
 
-def _refuse_unknown(args: Args, known: set[str]) -> None:
-    if unknown := set(args) - known:
+def _refuse_unknown(args: Args, query: Schema) -> None:
+    if unknown := set(args) - query.fields.keys():
         raise BadQuery(f"Unknown filter: {_listed(unknown)}.")
 
 

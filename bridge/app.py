@@ -9,7 +9,7 @@ from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from bridge import api, log, webhooks
+from bridge import api, dashboard, log, metrics, openapi, request_id, webhooks
 from bridge.errors import RequestError, StoreUnavailable, TooLarge
 from bridge.intake import Intake
 from bridge.queue import Bell, connect_queue, open_queue
@@ -32,6 +32,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or Settings.from_env()
     log.configure(settings.log_level, process="web")
     app = Flask(__name__)
+    request_id.carry(app)  # first: all that follows is logged with it
     app.json = Json(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1  # see webhooks.read_all
     app.config["PUBLIC_URL"] = settings.public_url
@@ -44,10 +45,18 @@ def create_app(settings: Settings | None = None) -> Flask:
     # Two tries of 2 s: HubSpot gives up after 5, and its resend is better than its time-out.
     store = Store(connect(settings.redis_url, timeout_s=2.0, retries=1))
     bell = Bell(open_queue(connect_queue(settings.redis_url)))
-    app.register_blueprint(webhooks.views(Intake(settings=settings, store=store, bell=bell)))
+    hooks = webhooks.views(Intake(settings=settings, store=store, bell=bell))
+    # A store of its own: what waits in the background must not slow the intake down.
+    meter = metrics.Meter(Store(connect(settings.redis_url, timeout_s=2.0)))
+    metrics.count_webhooks(hooks, meter, settings)
+    app.extensions["meter"] = meter
+    app.register_blueprint(hooks)
     app.register_blueprint(webhooks.callbacks(store, settings))
     app.register_blueprint(api.views(store, settings, bell))
     app.register_blueprint(api.health(store))
+    app.register_blueprint(openapi.views(settings))
+    app.register_blueprint(metrics.views(store, settings, bell))
+    dashboard.register(app, settings, store, bell)
     register_errors(app)
     return app
 

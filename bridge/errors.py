@@ -10,6 +10,7 @@ BridgeError
 │   ├── BadPayload              400  can't be parsed at all
 │   ├── BadQuery                400  a filter or cursor of the API makes no sense
 │   ├── Unauthorized            401  the API without its token
+│   ├── TooMany                 429  too many tries to sign in
 │   ├── Conflict                409  the delivery does not stand where that could be done to it
 │   └── NotFound                404
 └── StoreUnavailable        503  Redis is away, read-only or nearly full: ask again later
@@ -84,6 +85,13 @@ class Unauthorized(RequestError):
 
     status_code = 401
     word = "unauthorized"
+
+
+class TooMany(RequestError):
+    """Too many tries to sign in to the dashboard."""
+
+    status_code = 429
+    word = "too_many"
 
 
 class NotFound(RequestError):

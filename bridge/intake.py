@@ -6,7 +6,7 @@ its sender can't mend that, we can.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import orjson
@@ -40,8 +40,12 @@ class Intake:
     store: Store
     bell: Bell
 
-    def receive(self, name: str, request: Incoming) -> list[Accepted]:
+    def receive(
+        self, name: str, request: Incoming, *, request_id: str | None = None
+    ) -> list[Accepted]:
         """Verify, parse, match, store, wake. Return what became of each item, in order.
+
+        request_id is kept with the events, for their attempts' log lines; None: there is none.
 
         Raises UnknownSource, BadSignature, UnsupportedMedia, BadPayload, TooLarge or
         StoreUnavailable; then nothing is stored, though after a StoreUnavailable Redis may have
@@ -50,7 +54,8 @@ class Intake:
         now = datetime.now(UTC)
         source, secrets = self.find(name)
         content = self.authentic(source, secrets, request, now)
-        events = self.events(source, request, content, now)
+        found = self.events(source, request, content, now)
+        events = [replace(event, request_id=request_id) for event in found]
         matched = [(event, deliveries_of(event, self.settings.routes)) for event in events]
         wishes = {event.id: wish_of(event, source, self.store) for event in events}
         rung, accepted = self.store.accept(

@@ -13,6 +13,7 @@ AGAIN_S = 300.0
 def configure(level: str = "INFO", *, process: str) -> None:
     """Send every log line of this process, ours and the libraries', to stdout as JSON."""
     shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,  # the id of the request: see request_id.py
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         structlog.processors.StackInfoRenderer(),

@@ -7,8 +7,9 @@ pass on what is said here.
 
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -34,7 +35,7 @@ from schemas.delivery import (
     may_have_rung,
     retried,
 )
-from schemas.event import CALL_ME, Event, EventStatus, derive_id
+from schemas.event import CALL_ME, CALL_ME_ID, Event, EventStatus, derive_id
 from schemas.source import Incoming, Source
 
 logger = log.get(__name__)
@@ -55,13 +56,15 @@ ANEW: dict[str, str | int | None] = dict.fromkeys(
 class Bulk:
     """What became of many: how many fit, were done, and could not be.
 
-    next_cursor: there are more; go on from here. None: that was all.
+    next_cursor: there are more; go on from here. None: that was all. refused_by: how many
+    deliveries could not be moved, by the status that they were seen in.
     """
 
     matched: int
     done: int
     refused: int
     next_cursor: str | None
+    refused_by: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,16 +148,16 @@ class Operations:
 
         The caller goes on from next_cursor, but for where `most` has been reached.
         """
-        matched = done = refused = 0
+        matched = done = 0
+        refused: Counter[str] = Counter()
         ends = time.monotonic() + SLICE_S
         while True:
             limit = PAGE if most is None else min(PAGE, most - done)
             page = self.store.deliveries(filters, before=before, limit=limit)
-            moves = [move_of(one) for one in page.items]
-            wanted = [move for move in moves if move is not None]
-            made = len(wanted) if dry_run else self.store.move(wanted).count("ok")
-            matched, done = matched + len(moves), done + made
-            refused += len(moves) - made
+            unmoved = self._unmoved(page.items, move_of, dry_run=dry_run)
+            matched += len(page.items)
+            refused += unmoved
+            done = matched - refused.total()
             before = int(page.next_cursor) if page.next_cursor else None
             is_enough = most is not None and done >= most
             if before is None or is_enough or matched >= MOST_AT_ONCE or time.monotonic() > ends:
@@ -162,7 +165,28 @@ class Operations:
         if done and not dry_run:
             self.wake()
         cursor = None if is_enough else _cursor(before)
-        return Bulk(matched=matched, done=done, refused=refused, next_cursor=cursor)
+        return Bulk(
+            matched=matched,
+            done=done,
+            refused=refused.total(),
+            next_cursor=cursor,
+            refused_by=dict(refused),
+        )
+
+    def _unmoved(
+        self,
+        deliveries: Iterable[Delivery],
+        move_of: Callable[[Delivery], Move | None],
+        *,
+        dry_run: bool,
+    ) -> Counter[str]:
+        """Move what can be moved; return how many could not be, by the status they were seen in."""
+        moves = [(one, move_of(one)) for one in deliveries]
+        wanted = [move for _, move in moves if move is not None]
+        answers = iter(["ok"] * len(wanted) if dry_run else self.store.move(wanted))
+        return Counter(
+            str(one.status) for one, move in moves if move is None or next(answers) != "ok"
+        )
 
     def cancel(self, delivery_id: str) -> Delivery:
         """Call a delivery off. Returns it as it then stands.
@@ -403,7 +427,7 @@ class Operations:
         event = Event(
             id=event_id,
             source=route.source,
-            source_event_id=f"call-me-{event_id}",
+            source_event_id=f"{CALL_ME_ID}{event_id}",
             fingerprint=event_id,
             remember_s=self.settings.dedupe_days * 86_400,
             type=CALL_ME,

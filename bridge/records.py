@@ -264,10 +264,15 @@ class EventPage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EventFilters:
-    """Which events to list; every one that is set must fit. since and until are UTC."""
+    """Which events to list; every one that is set must fit. since and until are UTC.
+
+    ids are those that a source_event_id may be known under here.
+    """
 
     status: tuple[str, ...] = ()
     source: str | None = None
+    source_event_id: str | None = None
+    ids: tuple[str, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
 
@@ -312,6 +317,42 @@ class Persistence:
                 "throw away accepted events"
             )
         return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """What happened in `seconds` from `at` (UTC) on.
+
+    delivered … held count how often deliveries came to that status; events those that were taken
+    in, duplicates aside. latency_p50_s and latency_p95_s are from the receipt of an event to the
+    acceptance of its call or campaign, whatever it waited for; None: nothing was accepted.
+    """
+
+    at: datetime
+    seconds: float
+    delivered: int = 0
+    skipped: int = 0
+    failed: int = 0
+    unknown: int = 0
+    cancelled: int = 0
+    held: int = 0
+    events: int = 0
+    latency_p50_s: float | None = None
+    latency_p95_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal:
+    """Requests to /webhooks/<source> that were refused: how many, with which cause (a word).
+
+    source None: there is none of that name. latest is UTC.
+    """
+
+    source: str | None
+    status_code: int
+    cause: str
+    count: int
+    latest: datetime
 
 
 # --- how they are written, and read ---------------------------------------------------------
@@ -406,6 +447,7 @@ def event_record(event: Event) -> bytes:
             "received_at": event.received_at,
             "hydrate": event.hydrate,
             "problem": event.problem,
+            "request_id": event.request_id,
             "data": event.data,
         },
         option=orjson.OPT_NON_STR_KEYS,
@@ -428,13 +470,22 @@ def read_event(record: str) -> Event:
         received_at=datetime.fromisoformat(kept["received_at"]),
         hydrate=kept["hydrate"],
         problem=kept["problem"],
+        request_id=kept.get("request_id"),
         data=kept["data"],
     )
 
 
 def erased(event: Event) -> Event:
     """Return an event without its person: nothing can be made of it any more."""
-    return replace(event, source_event_id="", subject=None, hydrate=None, data=None, problem=ERASED)
+    return replace(
+        event,
+        source_event_id="",
+        subject=None,
+        hydrate=None,
+        data=None,
+        request_id=None,  # its sender may have named it after the person
+        problem=ERASED,
+    )
 
 
 def errand_record(errand: Errand) -> str:
@@ -585,9 +636,10 @@ def fits(delivery: Delivery, filters: Filters, phone: str | None) -> bool:
 
 def fits_event(seen: SeenEvent, filters: EventFilters) -> bool:
     """Say whether an event passes every filter that is set."""
-    return (not filters.status or seen.status in filters.status) and filters.source in (
-        None,
-        seen.event.source,
+    return (
+        (not filters.status or seen.status in filters.status)
+        and filters.source in (None, seen.event.source)
+        and filters.source_event_id in (None, seen.event.source_event_id)
     )
 
 

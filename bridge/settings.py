@@ -17,12 +17,13 @@ from marshmallow import ValidationError
 
 from bridge.errors import SettingsError
 from bridge.verify import check_secret
+from schemas.alert import AUTH
 from schemas.crm import kinds
 from schemas.expression import Expression, ExpressionError
 from schemas.fields import PhoneError, e164
 from schemas.hours import Window, parse_window
 from schemas.route import Routes
-from schemas.routes_toml import RoutesError, load_routes
+from schemas.routes_toml import RoutesError, duration_s, load_routes
 from schemas.source import BearerLogin, RefreshLogin, Source
 
 MAX_BODY_BYTES = (
@@ -47,6 +48,8 @@ class Settings:
     is the outer limit in the callee's own zone. max_per_number: calls a day to one number over all
     routes; 0: no cap. suppress_when tells, over an outcome, that its number is not to be called
     again. allow_numbers None: anyone may be called.
+    alert_webhook_url None: nobody is alerted. alert_backlog_age_s: how late a delivery may be
+    before somebody is.
     public_url None: the address is what the request says, through proxy_hops trusted proxies.
     """
 
@@ -72,6 +75,9 @@ class Settings:
     retention_days: int = 30
     dedupe_days: int = 30
     log_level: str = "INFO"
+    alert_webhook_url: str | None = field(default=None, repr=False)  # a token may stand in it
+    alert_webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
+    alert_backlog_age_s: int = 900
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
 
@@ -108,6 +114,9 @@ class Settings:
             "retention_days": retention_days,
             "dedupe_days": reader.whole("DEDUPE_DAYS", max(30, retention_days), low=1, high=3650),
             "log_level": reader.text("LOG_LEVEL", "INFO", parse=_log_level),
+            "alert_webhook_url": reader.url("ALERT_WEBHOOK_URL", None),
+            "alert_webhook_secrets": reader.alert_secrets(),
+            "alert_backlog_age_s": reader.text("ALERT_BACKLOG_AGE", "15m", parse=duration_s),
         }
         sources = routes.sources.values() if routes else ()
         settings["secrets"] = {source.name: reader.source_secrets(source) for source in sources}
@@ -118,6 +127,8 @@ class Settings:
             reader.problems += _hourless(routes, settings["calling_hours"])
         if settings["dedupe_days"] < settings["retention_days"]:
             reader.problems.append("DEDUPE_DAYS: must not be less than RETENTION_DAYS")
+        if settings["alert_webhook_url"] and not settings["alert_webhook_secrets"]:
+            reader.problems.append("ALERT_WEBHOOK_SECRET: is not set, and ALERT_WEBHOOK_URL is")
         if reader.problems:
             raise SettingsError("\n".join(f"  - {problem}" for problem in reader.problems))
         return cls(**settings)
@@ -305,6 +316,14 @@ class _Reader:
                 "it, or put its text into ROUTES_TOML"
             )
         return None
+
+    def alert_secrets(self) -> tuple[str, ...]:
+        """Return the secrets that alerts are signed with; none: there is nobody to alert."""
+        found = _several(self.text("ALERT_WEBHOOK_SECRET", None) or "")
+        for secret in found:
+            if problem := check_secret(AUTH, secret):
+                self.problems.append(f"ALERT_WEBHOOK_SECRET: {problem}")
+        return found
 
     def source_secrets(self, source: Source) -> tuple[str, ...]:
         """Return the webhook secrets of a source; none: it is not switched on."""

@@ -3,22 +3,32 @@
 HTTP in, HTTP out; the rest is intake.py and the store.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Request, Response, current_app, jsonify, make_response, request
+from flask import Blueprint, Request, Response, current_app, g, jsonify, make_response, request
 
-from bridge import log
+from bridge import log, request_id
 from bridge.body import read_body
-from bridge.errors import BadPayload, NotFound, RequestError, StoreUnavailable, TooLarge
+from bridge.describing import FORM, JSON, described
+from bridge.errors import (
+    BadPayload,
+    BadSignature,
+    NotFound,
+    RequestError,
+    StoreUnavailable,
+    TooLarge,
+)
 from bridge.intake import Intake
 from bridge.people import People
 from bridge.records import Accepted
 from bridge.settings import MAX_BODY_BYTES, Settings
 from bridge.store import Store
 from bridge.verify import is_one_of
+from schemas.answers import OutcomeKeptAnswer, WebhookAnswer
 from schemas.delivery import DeliveryRef
 from schemas.event import EventStatus
 from schemas.outcome import asks_to_stop, number_of, read_outcome
@@ -40,21 +50,52 @@ def views(intake: Intake) -> Blueprint:
     webhooks = Blueprint("webhooks", __name__)
 
     @webhooks.post("/webhooks/<source>")
+    @described(
+        "Take a webhook in",
+        tag="Webhooks",
+        more="What CRMs and lead forms post to. Each is signed as its source signs, or brings its "
+        "source's secret; one that can't prove its sender is refused. 202: everything in it is "
+        "stored, and a resend adds nothing. 429 in the place of 503 for a source that resends on "
+        "nothing else.",
+        takes=(JSON, FORM),
+        answers={202: WebhookAnswer},
+        refusals=(400, 401, 404, 413, 415, 429, 503),
+        needs_token=False,
+        headers={"Retry-After": "Seconds; with 429 and 503."},
+    )
     def receive(source: str) -> Response:
         kind = intake.find(source)[0].kind  # an unknown source is refused before its body is read
         try:
-            accepted = intake.receive(source, incoming(request, intake.settings.public_url))
+            accepted = intake.receive(
+                source,
+                incoming(request, intake.settings.public_url),
+                request_id=request_id.current(),
+            )
         except StoreUnavailable as error:
             logger.warning("webhook.unstored", source=source, error=str(error))
             return unavailable(error, kind.full_status)
         except RequestError as error:
-            logger.info("webhook.rejected", source=source, error=error.word)
+            if isinstance(error, BadSignature):
+                note_refused(intake.store, source)
+            logger.info(
+                "webhook.rejected",
+                source=source,
+                error=error.word,
+                duration_ms=request_id.taken_ms(),
+            )
             raise
-        counts = counted(accepted)
-        logger.info("webhook.accepted", source=source, **counts)
+        counts = g.counted = counted(accepted)
+        taken_ms = request_id.taken_ms()
+        logger.info("webhook.accepted", source=source, **counts, duration_ms=taken_ms)
         return make_response(jsonify({**counts, "events": listed(accepted)}), 202)
 
     return webhooks
+
+
+def note_refused(store: Store, source: str) -> None:
+    """Count a forged request for the alert about it; its sender is refused all the same."""
+    with contextlib.suppress(StoreUnavailable):
+        store.note_refused(source)
 
 
 def callbacks(store: Store, settings: Settings) -> Blueprint:
@@ -63,6 +104,16 @@ def callbacks(store: Store, settings: Settings) -> Blueprint:
 
     # A token may hold slashes. Its URL is all that protects this, so it is in no log and no answer.
     @callbacks.post("/callbacks/callkaro/<path:token>")
+    @described(
+        "Take an outcome in",
+        tag="Webhooks",
+        more="What CallKaro posts to when a call has ended. The token in the path is "
+        "CALLKARO_WEBHOOK_TOKEN; a wrong one is answered 404.",
+        takes=(JSON,),
+        answers={200: OutcomeKeptAnswer},
+        refusals=(400, 404, 413, 503),
+        needs_token=False,
+    )
     def call_ended(token: str) -> Response:
         try:
             if not is_one_of(token, settings.callkaro_webhook_tokens):

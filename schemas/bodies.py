@@ -1,17 +1,27 @@
-"""What the API is sent: JSON bodies of our own people's making, so an unknown key is refused."""
+"""What the API is sent: JSON bodies of our own people's making, so an unknown key is refused.
 
-from collections.abc import Mapping
-from typing import Any
+The queries at the end name what a query string may hold; api_queries.py reads them.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from schemas.delivery import Reason
+from schemas.delivery import Reason, Status
+from schemas.event import EventStatus
 
 MOST_NUMBERS = 1000  # in one request
+LIMIT, LIMIT_MAX = 50, 200  # of a page
+LONGEST_WAIT_S = 25  # under the 30 s after which routers give up on an answer
+PHONE = {"examples": ["+919876543210"]}
+TIME = {"examples": ["2026-01-31T09:30:00Z"]}
 
 
 class Yes(fields.Field[bool]):
     """true or false and nothing else: "false" as text must not mean yes."""
+
+    json_schema: ClassVar = {"type": "boolean"}
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -22,7 +32,12 @@ class Yes(fields.Field[bool]):
 
 
 class Words(fields.Field[list[str]]):
-    """Words in a list, or in one text with commas between them."""
+    """Words in a list, or in one text with commas between them; any of these will do."""
+
+    def __init__(self, words: Iterable[str], **more: Any) -> None:
+        super().__init__(**more)
+        known = {"type": "string", "enum": [str(word) for word in words]}
+        self.json_schema = {"anyOf": [{"type": "array", "items": known}, {"type": "string"}]}
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -38,9 +53,12 @@ class NoBody(Schema):
 
 
 class RetryBody(Schema):
-    """call_again: although a phone rang, or may have."""
+    """Whether a phone may ring a second time."""
 
-    call_again = Yes(load_default=False)
+    call_again = Yes(
+        load_default=False,
+        metadata={"description": "Although a phone rang, or may have."},
+    )
 
 
 class ResolveBody(Schema):
@@ -52,19 +70,19 @@ class ResolveBody(Schema):
 
 
 class ReplayBody(Schema):
-    """dry_run: only say what would come of it."""
+    """Whether to replay, or only to say what would come of it."""
 
-    dry_run = Yes(load_default=False)
+    dry_run = Yes(load_default=False, metadata={"description": "Only say what would come of it."})
 
 
 class PauseBody(Schema):
-    """message: why, for whoever finds it paused."""
+    """Why, for whoever finds it paused."""
 
     message = fields.String(load_default="", validate=validate.Length(max=500))
 
 
 class SuppressBody(Schema):
-    """message: why, for whoever finds the number suppressed."""
+    """Why, for whoever finds the number suppressed."""
 
     message = fields.String(load_default="", validate=validate.Length(max=500))
 
@@ -73,40 +91,49 @@ class SuppressManyBody(SuppressBody):
     """Numbers in full, or as their region writes them."""
 
     numbers = fields.List(
-        fields.String(), required=True, validate=validate.Length(min=1, max=MOST_NUMBERS)
+        fields.String(metadata=PHONE),
+        required=True,
+        validate=validate.Length(min=1, max=MOST_NUMBERS),
     )
 
 
 class EraseBody(Schema):
     """Whose number it is."""
 
-    phone = fields.String(required=True)
+    phone = fields.String(required=True, metadata=PHONE)
 
 
 class CallMeBody(Schema):
-    """record: what stands in the place of the CRM's record."""
+    """Whom to call, and what stands in the place of the CRM's record."""
 
-    to_number = fields.String(required=True)
+    to_number = fields.String(required=True, metadata=PHONE)
     record = fields.Dict(keys=fields.String(), load_default=dict)
 
 
-class EventsBody(Schema):
-    """The filters of the list of events."""
+class _Span(Schema):
+    """What all lists share."""
 
-    status = Words()
     source = fields.String()
-    since = fields.String()
-    until = fields.String()
-    cursor = fields.String()
+    since = fields.String(metadata={"description": "ISO 8601; without a zone: UTC.", **TIME})
+    until = fields.String(metadata={"description": "ISO 8601; without a zone: UTC.", **TIME})
+    cursor = fields.String(metadata={"description": "The next_cursor of an earlier page."})
 
 
-class DeliveriesBody(EventsBody):
-    """The filters of the list of deliveries."""
+class EventsBody(_Span):
+    """The filters of the list of events; all that are given must fit."""
 
+    status = Words(EventStatus, metadata={"description": "Several, with commas: any of them."})
+    source_event_id = fields.String(metadata={"description": "The CRM's own id of the event."})
+
+
+class DeliveriesBody(_Span):
+    """The filters of the list of deliveries; all that are given must fit."""
+
+    status = Words(Status, metadata={"description": "Several, with commas: any of them."})
     reason = fields.String(validate=validate.OneOf([str(reason) for reason in Reason]))
     route = fields.String()
-    subject = fields.String()
-    phone = fields.String()
+    subject = fields.String(metadata={"description": "The CRM's id of the record."})
+    phone = fields.String(metadata={"description": "In a URL, + is %2B.", **PHONE})
 
 
 class ReplayManyBody(EventsBody, ReplayBody):
@@ -116,23 +143,68 @@ class ReplayManyBody(EventsBody, ReplayBody):
 class RetryManyBody(DeliveriesBody, RetryBody):
     """Which deliveries to retry."""
 
-    dry_run = Yes(load_default=False)
+    dry_run = Yes(load_default=False, metadata={"description": "Only say what would come of it."})
 
 
 class CancelManyBody(DeliveriesBody):
     """Which deliveries to cancel."""
 
-    dry_run = Yes(load_default=False)
+    dry_run = Yes(load_default=False, metadata={"description": "Only say what would come of it."})
 
 
-class ReleaseManyBody(Schema):
-    """Which of the deliveries that are held as bulk to release; limit: so many of them."""
+class ReleaseManyBody(_Span):
+    """Which of the deliveries that are held as bulk to release."""
 
     route = fields.String()
-    source = fields.String()
-    subject = fields.String()
-    since = fields.String()
-    until = fields.String()
-    cursor = fields.String()
-    limit = fields.Integer(strict=True, validate=validate.Range(min=1))
-    dry_run = Yes(load_default=False)
+    subject = fields.String(metadata={"description": "The CRM's id of the record."})
+    limit = fields.Integer(
+        strict=True, validate=validate.Range(min=1), metadata={"description": "So many of them."}
+    )
+    dry_run = Yes(load_default=False, metadata={"description": "Only say what would come of it."})
+
+
+# --- what a query string may hold ---------------------------------------------------------------
+
+
+class _Reveal(Schema):
+    """Whether to unmask."""
+
+    reveal = fields.Boolean(
+        load_default=False, metadata={"description": "Unmask numbers; each such look is logged."}
+    )
+
+
+class _Limit(Schema):
+    """How long a page is."""
+
+    limit = fields.Integer(load_default=LIMIT, validate=validate.Range(min=1, max=LIMIT_MAX))
+
+
+class DeliveriesQuery(DeliveriesBody, _Limit):
+    """The query of the list of deliveries."""
+
+
+class EventsQuery(EventsBody, _Limit):
+    """The query of the list of events."""
+
+
+class SuppressionsQuery(_Limit, _Reveal):
+    """The query of the list of suppressions."""
+
+    cursor = fields.String(metadata={"description": "The next_cursor of an earlier page."})
+
+
+class LookQuery(_Reveal):
+    """The query of one event or suppression."""
+
+
+class DeliveryQuery(_Reveal):
+    """The query of one delivery."""
+
+    wait = fields.Integer(
+        validate=validate.Range(min=1, max=LONGEST_WAIT_S),
+        metadata={
+            "description": "Seconds to wait for its status to change, or, with If-None-Match, for "
+            "anything of it to change."
+        },
+    )

@@ -1,7 +1,7 @@
 """An event: one thing that happened in a source. Fields are named as in CloudEvents."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -10,6 +10,9 @@ from typing import Any
 # What a glob never matches for a call: nobody is rung because a record was deleted, merged,
 # erased or made by a test, unless a route names that type.
 NEVER_BY_GLOB = frozenset({"deleted", "merged", "privacy_deleted", "test"})
+
+CALL_ME_ID = "call-me-"
+"""What the source_event_id of such an event begins with; its own id follows."""
 
 CALL_ME = "call_me.test"
 """The type of the event that a person's test call is: {"to_number": …, "record": {…}}."""
@@ -31,6 +34,17 @@ def derive_id(*parts: str) -> str:
     """
     digest = hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=13)
     return digest.hexdigest()
+
+
+def event_ids(source_event_id: str, sources: Iterable[str]) -> tuple[str, ...]:
+    """Return what a CRM's id of an event would be known under here, if it came from one of these.
+
+    Derived as at the intake, so the event is found without an index.
+    """
+    ids = [derive_id("event", source, source_event_id) for source in sources]
+    if source_event_id.startswith(CALL_ME_ID):
+        ids.append(source_event_id.removeprefix(CALL_ME_ID))
+    return tuple(ids)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +75,8 @@ class Event:
     """An item under our own id. (source, source_event_id) is unique, and so is id.
 
     fingerprint is what a duplicate is known by: the id itself, or, without a CRM's id, the hash
-    of the item. It is remembered for remember_s seconds.
+    of the item. It is remembered for remember_s seconds. request_id is that of the HTTP request
+    that brought it, as the log has it; None: it was made before there were any, or by hand.
     """
 
     id: str
@@ -77,6 +92,7 @@ class Event:
     hydrate: str | None = None
     problem: str | None = None
     thing: str | None = None
+    request_id: str | None = None
 
     @property
     def record(self) -> tuple[str, str, str] | None:

@@ -310,7 +310,10 @@ def move_back(store: Store, delivery_id: str, name: str, seconds: int) -> None:
 def keys_of(store: Store) -> set[str]:
     """Return every key that has to do with events and deliveries."""
     aside = {"bridge:ping", "bridge:bell", "bridge:pepper"}
-    return {key for key in store.redis.scan_iter("bridge:*") if key not in aside}
+    aside |= {"bridge:measured", "bridge:standing", "bridge:refused", "bridge:alerts:refused"}
+    figures = ("bridge:minute:", "bridge:ten:", "bridge:hour:")
+    found = store.redis.scan_iter("bridge:*")
+    return {key for key in found if key not in aside and not key.startswith(figures)}
 
 
 # --- a bridge that runs ---------------------------------------------------------------------------

@@ -6,13 +6,14 @@ used: killed, it was not restarted within 90 s.
 """
 
 import contextlib
+import math
 import os
 import random
 import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, astuple
 from datetime import UTC, datetime, timedelta
 from types import FrameType
@@ -27,7 +28,7 @@ from bridge.queue import Bell, connect_queue, open_queue
 from bridge.records import Pause
 from bridge.settings import Settings
 from bridge.store import Store, connect
-from workers import jobs
+from workers import alerts, jobs
 from workers.drain import LEASE_S
 from workers.invariants import broken
 from workers.journal import Journal
@@ -42,6 +43,8 @@ AUDIT_S = 5.0
 AUDIT_SLICE_S = 0.05  # of the tick, for an audit: it goes on with the next one
 AWAY_LONGEST_S = 2.0  # between two looks for a Redis that is away; less than RESTART_GRACE_S
 SAID_AT_ONCE = 500
+ALERTS_S = 5.0  # how late an alert may be
+COURIER_S = 90  # the longest that its sender may live; less than the lease of what it sends
 RESTART_LONGEST_S = 10.0
 STEADY_S = 60.0  # a worker that lived this long is started again at once
 WORKER_TTL_S = 30  # RQ blocks for this less 15 s, and does its own maintenance in between
@@ -57,6 +60,7 @@ class Supervisor:
         self.lifeline = Lifeline()
         self.journal = Journal()
         self.worker_pid = 0
+        self.courier_pid = 0  # who sends alerts; 0: nobody does
         self.stopping = False
         self._deaths = 0
         self._start_after = 0.0
@@ -76,6 +80,9 @@ class Supervisor:
             wait_s = 0.1 if self.stopping else tick.tick()
             # Without Redis an RQ worker would only die, again and again.
             self._look_after_worker(may_start=tick.is_up)
+            if tick.is_alert_due and not self.courier_pid and not self.stopping:
+                tick.is_alert_due = False  # until the tick looks again
+                self._start_courier()
             if self.stopping and not self.worker_pid:
                 logger.info("worker.stopped")
                 return 0
@@ -108,6 +115,8 @@ class Supervisor:
             if pid == self.worker_pid:
                 self.worker_pid = 0
                 self._plan_restart(status)
+            if pid == self.courier_pid:
+                self.courier_pid = 0
         is_wanted = not self.stopping and not self.worker_pid and may_start
         if is_wanted and time.monotonic() >= self._start_after:
             self._start_worker()
@@ -122,16 +131,38 @@ class Supervisor:
         logger.warning("worker.died", status=os.waitstatus_to_exitcode(status), restart_in_s=wait_s)
 
     def _start_worker(self) -> None:
-        """Fork the worker; no stop may come before both sides of the fork are ready for it."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         self._started_at = time.monotonic()
+        self.worker_pid = self._fork(self._be_worker)
+
+    def _be_worker(self) -> None:
+        self.lifeline.hold()
+        self.journal.hold()
+        work(self.settings)
+
+    def _start_courier(self) -> None:
+        """Send alerts beside everything else; who stops the supervisor need not wait for them."""
+        self.courier_pid = self._fork(self._be_courier)
+
+    def _be_courier(self) -> None:
+        signal.alarm(COURIER_S)
+        try:
+            alerts.send_due(self.settings)
+        except StoreUnavailable:
+            logger.warning("alert.unsent")  # the lease of what it was at runs out
+
+    def _fork(self, be: Callable[[], None]) -> int:
+        """Fork a child; no stop may come before both sides of the fork are ready for it.
+
+        Returns the child's pid.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         pid = os.fork()
         if not pid:
-            self._be_worker()
-        self.worker_pid = pid
+            self._live(be)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        return pid
 
-    def _be_worker(self) -> NoReturn:
+    def _live(self, be: Callable[[], None]) -> NoReturn:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -139,9 +170,7 @@ class Supervisor:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
             end_with_parent()
-            self.lifeline.hold()
-            self.journal.hold()
-            work(self.settings)
+            be()
             code = 0
         except BaseException as error:
             logger.error("worker.crashed", exc_info=error)
@@ -156,7 +185,10 @@ class Tick:
         self.journal = journal
         self.store = Store(connect(settings.redis_url))
         self.bell = Bell(open_queue(connect_queue(settings.redis_url)))
+        self.is_alert_due = False
         self._retention = timedelta(days=settings.retention_days)
+        self._alerted_at = -ALERTS_S if settings.alert_webhook_url else math.inf
+        self._backlog_age_s = settings.alert_backlog_age_s
         self._swept_at = -SWEEP_S
         self._pruned_at = -PRUNE_S
         self._audited_at = -AUDIT_S
@@ -227,6 +259,14 @@ class Tick:
             logger.info("pause.ended", scope=gone.scope, reason=gone.reason)
         self._paused = now
 
+    def _look_for_alerts(self) -> None:
+        """Find what people are to be alerted of. Whatever fails here, the tick goes on."""
+        try:
+            self.store.look_for_alerts(backlog_age_s=self._backlog_age_s)
+            self.is_alert_due = self.store.is_alert_due()
+        except Exception as error:
+            logger.error("alert.crashed", exc_info=error)
+
     def _audit(self) -> None:
         """Look for deliveries that no crash of ours should leave behind, a few at a time."""
         until = time.monotonic() + AUDIT_SLICE_S
@@ -254,6 +294,9 @@ class Tick:
             self._audited_at = time.monotonic()
             self._audit()
         self._tell_pauses()
+        if time.monotonic() - self._alerted_at >= ALERTS_S:
+            self._alerted_at = time.monotonic()
+            self._look_for_alerts()
         due_s = self.store.next_due_s()
         if due_s is not None and due_s <= 0:
             if self.store.ring():

@@ -9,6 +9,7 @@ is permitted: `_start`, after `sending` was recorded and Redis said ok.
 Campaigns that calls share are campaigns.py's.
 """
 
+import contextlib
 import queue
 import random
 import time
@@ -25,6 +26,7 @@ import orjson
 
 from bridge import log
 from bridge.errors import StoreUnavailable
+from bridge.measures import Measures
 from bridge.people import person_key
 from bridge.records import Claim, Guard, Move
 from bridge.settings import Settings
@@ -123,6 +125,8 @@ class Drain:
         self._took_some = False
         self._heard: Verdict | None = None  # the latest of CallKaro's that is not told yet
         self._told_at = 0.0
+        self._measures = Measures()  # since the store was last told
+        self._measured_at = 0.0
 
     def run(self) -> Tally:
         """Drain. Returns what was done; raises StoreUnavailable if Redis is away at the start."""
@@ -150,6 +154,8 @@ class Drain:
                 elif stopping or now - idle_since > LINGER_S:
                     break
                 self._collect()
+        with contextlib.suppress(StoreUnavailable):
+            self._tell_measures()
         logger.info(
             "drain.done",
             claimed=self.tally.claimed,
@@ -217,6 +223,22 @@ class Drain:
         self._start()
         self._flush()
         self._tell_health()
+        if time.monotonic() - self._measured_at >= TELL_S:
+            self._tell_measures()
+
+    def _tell_measures(self) -> None:
+        """Keep what was measured, in one go; what Redis did not take stays for the next time."""
+        self._measured_at = time.monotonic()
+        self.store.measure(self._measures)
+        self._measures = Measures()
+
+    def _measure(self, ready: Ready, reply: Reply, move: Move) -> None:
+        result = str(reply.status_code) if reply.status_code else (reply.error or "no_answer")
+        self._measures.attempt(result, reply.duration_ms / 1000)
+        event = ready.claim.event
+        if move.to is Status.DELIVERED and event:
+            waited_s = (self.now() - event.received_at).total_seconds()
+            self._measures.accepted(ready.route.name, waited_s)
 
     def _tell_health(self) -> None:
         """Let the status page know how CallKaro takes our requests, once a second at the most."""
@@ -249,7 +271,7 @@ class Drain:
         thin: dict[tuple[str, str], list[Claim]] = defaultdict(list)
         for claim in claims:
             if claim.delivery.status is Status.DELIVERED:
-                self.chore(partial(self._drop, claim.delivery))
+                self.chore(partial(self._drop, claim))
                 continue
             event = claim.event
             source = self.settings.routes.sources.get(claim.delivery.source)
@@ -312,7 +334,12 @@ class Drain:
             prepared = prepare(claim, data, self.settings, self.now())
         except Exception as error:
             # One bad item never costs its neighbours: it is shown as failed; the log says where.
-            logger.error("delivery.crashed", delivery=claim.delivery.id, exc_info=error)
+            logger.error(
+                "delivery.crashed",
+                delivery=claim.delivery.id,
+                **_request(claim),
+                exc_info=error,
+            )
             prepared = failed(
                 claim.delivery,
                 Reason.BAD_REQUEST,
@@ -351,8 +378,9 @@ class Drain:
 
     # --- cancel at CallKaro -------------------------------------------------------------------
 
-    def _drop(self, delivery: Delivery) -> None:
+    def _drop(self, claim: Claim) -> None:
         """Have CallKaro delete a scheduled call, as a person asked, be it paused or not."""
+        delivery = claim.delivery
         permit = self.store.may_ask_callkaro(
             f"cancel:{delivery.id}", despite_pause=True, patience_s=PATIENCE_S
         )
@@ -360,7 +388,7 @@ class Drain:
             self.move(waits(delivery, permit.wait_s, message=delivery.message))
             return
         self.submit(
-            partial(self._ask_to_drop, delivery, permit.wait_s), partial(self._dropped, delivery)
+            partial(self._ask_to_drop, delivery, permit.wait_s), partial(self._dropped, claim)
         )
 
     def _ask_to_drop(self, delivery: Delivery, wait_s: float) -> tuple[Reply, Verdict]:
@@ -368,11 +396,13 @@ class Drain:
         request = delivery.request or {}
         return self.callkaro.delete_scheduled(request["agent_id"], request["to_number"])
 
-    def _dropped(self, delivery: Delivery, answer: tuple[Reply, Verdict]) -> None:
+    def _dropped(self, claim: Claim, answer: tuple[Reply, Verdict]) -> None:
+        delivery = claim.delivery
         reply, verdict = answer
         logger.info(
             "delivery.dropped",
             delivery=delivery.id,
+            **_request(claim),
             meaning=verdict.meaning.name.lower(),
             status_code=reply.status_code,
             error=reply.error,
@@ -428,7 +458,12 @@ class Drain:
             # Too little is left of its lease, or it is no longer ours: the sweep or its new
             # owner goes on with it.
             self._held -= 1
-            logger.info("delivery.lost_lease", delivery=ready.delivery.id, answer=answer)
+            logger.info(
+                "delivery.lost_lease",
+                delivery=ready.delivery.id,
+                answer=answer,
+                **_request(ready.claim),
+            )
 
     def _give_up_unsent(self) -> None:
         """Settle attempts that hang before their first byte: their lease must not run out on them.
@@ -463,6 +498,7 @@ class Drain:
         log_it(
             "delivery.attempted",
             delivery=ready.delivery.id,
+            **_request(ready.claim),
             route=ready.route.name,
             status=move.to,
             attempt=ready.number,
@@ -471,6 +507,7 @@ class Drain:
             error=reply.error,
             retry_in_s=None if move.wait_s is None else round(move.wait_s, 1),
         )
+        self._measure(ready, reply, move)
         self.hear(meant)
         if ready.makes and meant.meaning is Meaning.ACCEPTED and meant.id:
             # Kept before the delivery is settled: a crash between the two then loses no campaign.
@@ -557,6 +594,12 @@ class Drain:
         self._ready.clear()
         for ready in waiting:
             self.move(waits(ready.delivery, 0))
+
+
+def _request(claim: Claim) -> dict[str, str]:
+    """Return the id of the webhook request that brought a claim's event, for its log lines."""
+    event = claim.event
+    return {"request_id": event.request_id} if event and event.request_id else {}
 
 
 def _batches(claims: list[Claim], source: Source) -> Iterator[list[Claim]]:

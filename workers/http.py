@@ -163,7 +163,7 @@ class Http:
         headers: Mapping[str, str],
         params: Mapping[str, str] | None = None,
         json: Any = None,
-        data: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | bytes | None = None,
         line: Line | None = None,
     ) -> Reply:
         """Make one request, follow no redirect, and tell what came of it. Never raises.

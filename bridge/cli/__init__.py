@@ -5,16 +5,20 @@ A failure that was to be expected is one message on stderr and exit code 1; a wr
 
 from flask import Flask
 
+from bridge.cli.alerting import alert_test
 from bridge.cli.calling import call_me
 from bridge.cli.checking import check
 from bridge.cli.client import Api, Failure, address_of
+from bridge.cli.listing import deliveries, events
 from bridge.cli.looking import status
 from bridge.cli.operating import cancel, pause, release, replay, resolve, resume, retry
 from bridge.cli.people import erase, suppress
 from bridge.cli.previewing import preview
 from bridge.cli.running import demo, simulate
 from bridge.cli.screen import console
-from bridge.cli.sending import incoming, post_signed, send
+from bridge.cli.sending import post_signed, send
+from bridge.cli.tailing import tail
+from bridge.previewing import incoming
 
 __all__ = [
     "Api",
@@ -26,7 +30,7 @@ __all__ = [
     "post_signed",
 ]
 
-LOOKING = (check, preview, status)
+LOOKING = (check, preview, status, deliveries, events, tail, alert_test)
 DOING = (
     *(send, retry, cancel, release, resolve, replay, pause, resume),
     *(suppress, erase),

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from bridge.cli.client import open_api, quoted
-from bridge.cli.ordering import Bulk, given, is_one, order, read_id, with_bridge, with_filters
+from bridge.cli.ordering import Bulk, for_many, given, is_one, order, read_id, with_bridge
 from bridge.cli.screen import show
 
 EVER = "1970-01-01T00:00:00Z"  # the API wants a filter, lest saying nothing mean all
@@ -17,7 +17,7 @@ EVER = "1970-01-01T00:00:00Z"  # the API wants a filter, lest saying nothing mea
 @click.command(short_help="Have deliveries tried again, now.")
 @click.argument("some_id", metavar="[ID]", required=False)
 @click.option("--call-again", is_flag=True, help="Although a phone rang, or may have.")
-@with_filters("status", "reason", "route", "source", "subject", "phone", "since", "until")
+@for_many("status", "reason", "route", "source", "subject", "phone", "since", "until")
 @with_bridge
 def retry(
     some_id: str | None,
@@ -51,7 +51,7 @@ def retry(
 
 @click.command(short_help="Call deliveries off.")
 @click.argument("some_id", metavar="[ID]", required=False)
-@with_filters("status", "reason", "route", "source", "subject", "phone", "since", "until")
+@for_many("status", "reason", "route", "source", "subject", "phone", "since", "until")
 @with_bridge
 def cancel(
     some_id: str | None,
@@ -83,7 +83,7 @@ def cancel(
 @click.command(short_help="Let go what is held as bulk.")
 @click.option("--all", "everything", is_flag=True, help="Of all routes.")
 @click.option("--limit", type=click.IntRange(min=1), help="So many, the newest first.")
-@with_filters("route", "source", "subject", "since", "until")
+@for_many("route", "source", "subject", "since", "until")
 @with_bridge
 def release(
     everything: bool,
@@ -130,7 +130,7 @@ def resolve(some_id: str, found: str, as_json: bool, url: str | None) -> None:
 
 @click.command(short_help="Match events again, under today's routes.")
 @click.argument("some_id", metavar="[ID]", required=False)
-@with_filters("status", "source", "since", "until")
+@for_many("status", "source", "since", "until")
 @with_bridge
 def replay(
     some_id: str | None,

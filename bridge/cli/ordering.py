@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from bridge.cli.client import Api, id_in, open_api
-from bridge.cli.screen import show, show_delivery
+from bridge.cli.screen import progress, show, show_delivery
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -25,7 +25,7 @@ def with_bridge(command: Command) -> Command:
 
 
 def with_filters(*names: str) -> Callable[[Command], Command]:
-    """Give a command these filters, and what doing it to many takes."""
+    """Give a command these filters."""
     says = {
         "status": "Several with commas.",
         "reason": "The word that it stands there for, such as outside_hours.",
@@ -35,11 +35,20 @@ def with_filters(*names: str) -> Callable[[Command], Command]:
     }
 
     def add(command: Command) -> Command:
-        command = click.option("--yes", is_flag=True, help="Don't ask.")(command)
-        command = click.option("--dry-run", is_flag=True, help="Only count.")(command)
         for name in reversed(names):
             command = click.option(f"--{name}", help=says.get(name))(command)
         return command
+
+    return add
+
+
+def for_many(*names: str) -> Callable[[Command], Command]:
+    """Give a command these filters, and what doing it to many takes."""
+
+    def add(command: Command) -> Command:
+        command = click.option("--yes", is_flag=True, help="Don't ask.")(command)
+        command = click.option("--dry-run", is_flag=True, help="Only count.")(command)
+        return with_filters(*names)(command)
 
     return add
 
@@ -102,25 +111,30 @@ class Bulk:
         if not dry_run and found[self.done]:
             if not yes:
                 click.confirm(self.ask, abort=True, err=as_json)
-            found = self._all(dry_run=False)
+            found = self._all(dry_run=False, of=found["matched"])
             if not as_json:
                 click.echo(self._said(found, ""))
         if as_json:
             click.echo(json.dumps({**found, "dry_run": dry_run}, indent=2))
 
-    def _all(self, *, dry_run: bool) -> dict[str, Any]:
-        """Follow the cursor to its end, and return the counts of all pages together."""
+    def _all(self, *, dry_run: bool, of: int | None = None) -> dict[str, Any]:
+        """Follow the cursor to its end, and return the counts of all pages together.
+
+        of: how many there are, for the progress that is shown; None: that is not known.
+        """
         names = ("matched", self.done, self.left)
         total, body = dict.fromkeys(names, 0), {**self.body, "dry_run": dry_run}
-        while True:
-            if self.limit is not None:
-                body["limit"] = self.limit - total[self.done]
-            page = self.api.post(self.path, body)
-            for name in names:
-                total[name] += page[name]
-            if page["next_cursor"] is None:  # nor is there one where the limit has been reached
-                return total
-            body["cursor"] = page["next_cursor"]
+        with progress("counted" if dry_run else self.done, of) as tell:
+            while True:
+                if self.limit is not None:
+                    body["limit"] = self.limit - total[self.done]
+                page = self.api.post(self.path, body)
+                for name in names:
+                    total[name] += page[name]
+                tell(total["matched"])
+                if page["next_cursor"] is None:  # nor is there one where the limit was reached
+                    return total
+                body["cursor"] = page["next_cursor"]
 
     def _said(self, found: Mapping[str, Any], would: str) -> str:
         at_most = "" if self.limit is None else f" (--limit {self.limit})"

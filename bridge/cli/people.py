@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.cli.client import Api, Failure, open_api, quoted
-from bridge.cli.number_list import read_numbers
 from bridge.cli.ordering import with_bridge
-from bridge.cli.screen import console, show
+from bridge.cli.screen import console, progress, show
+from schemas.number_list import read_numbers
 
 AT_ONCE = 200  # numbers in one request: each calls off what was planned, and that takes its time
 PAGE = 200  # the most that a page of the list may have
@@ -93,19 +93,14 @@ def _import(api: Api, raw: bytes, said: Mapping[str, str], *, as_json: bool) -> 
         raise Failure("There is no number in that file.")
     done = {"suppressed": 0, "known": 0}
     unread = set(without)
-    for start in range(0, len(numbers), AT_ONCE):
-        part = numbers[start : start + AT_ONCE]
-        body = {**said, "numbers": [number for _, number in part]}
-        try:
-            answer = api.post("/api/suppressions", body)
-        except Failure as error:
-            raise Failure(
-                f"{error.message} It stopped at line {part[0][0]}; import the file again, for "
-                "what is done already does no harm."
-            ) from None
-        for word in done:
-            done[word] += answer[word]
-        unread |= {part[one["place"]][0] for one in answer["refused"]}
+    with progress("suppressed", len(numbers)) as tell:
+        for start in range(0, len(numbers), AT_ONCE):
+            part = numbers[start : start + AT_ONCE]
+            answer = _suppress_many(api, part, said)
+            for word in done:
+                done[word] += answer[word]
+            unread |= {part[one["place"]][0] for one in answer["refused"]}
+            tell(start + len(part))
     lines = sorted(unread)
     if as_json:
         click.echo(json.dumps({**done, "unread": lines}, indent=2))
@@ -116,6 +111,17 @@ def _import(api: Api, raw: bytes, said: Mapping[str, str], *, as_json: bool) -> 
             f"{len(lines)} line(s) have no number that can be read, and nobody of them is "
             f"suppressed unless another line has the number: {_places(lines)}"
         )
+
+
+def _suppress_many(api: Api, part: Sequence[tuple[int, str]], said: Mapping[str, str]) -> Any:
+    """Suppress the numbers of some lines. Raises Failure that names the first of them."""
+    try:
+        return api.post("/api/suppressions", {**said, "numbers": [number for _, number in part]})
+    except Failure as error:
+        raise Failure(
+            f"{error.message} It stopped at line {part[0][0]}; import the file again, for what "
+            "is done already does no harm."
+        ) from None
 
 
 def _places(lines: Sequence[int]) -> str:

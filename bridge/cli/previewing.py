@@ -1,6 +1,5 @@
 """`preview`: what a body would become, and why."""
 
-import importlib
 import json
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
@@ -9,10 +8,9 @@ import click
 from requests.structures import CaseInsensitiveDict
 
 from bridge.cli.client import Failure, read_settings
-from bridge.cli.sending import find_source, guess_content_type, incoming
+from bridge.cli.sending import find_source
 from bridge.errors import BridgeError
-
-PREVIEW = "workers.preview"  # by name, as RQ gets the drain: bridge never imports workers
+from bridge.previewing import guess_content_type, incoming, look
 
 
 @click.command(short_help="Show what a body would become, and why.")
@@ -47,7 +45,6 @@ def preview(
     given = CaseInsensitiveDict(_read_header(header) for header in headers)
     kind = content_type or given.get("Content-Type") or guess_content_type(body.name, raw)
     request = incoming(found, raw, kind, base_url="https://bridge.example", headers=dict(given))
-    look = importlib.import_module(PREVIEW).look
     try:
         seen = look(
             settings, found, request, now=_read_time(at), record=_read_json(record, "--record")

@@ -2,11 +2,19 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +30,22 @@ def show(found: Any, as_json: bool, display: Callable[[Any], None]) -> None:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         display(found)
+
+
+@contextmanager
+def progress(what: str, of: int | None) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal's stderr how far long work has come; yields what to tell it with.
+
+    of: how many there are; None: that is not known. Nothing is shown where stderr is no terminal.
+    """
+    screen = Console(stderr=True)
+    if not screen.is_terminal:
+        yield lambda done: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=screen, transient=True) as bar:
+        task = bar.add_task(what, total=of)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def show_overview(found: Mapping[str, Any]) -> None:

@@ -1,19 +1,20 @@
 """`send`: sign a body as its source would, and post it."""
 
+import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import BinaryIO
 
 import click
 import requests
-from requests.structures import CaseInsensitiveDict
 from rich.table import Table
 
 from bridge.cli.client import Failure, address_of, ask, is_here, json_of, read_settings
-from bridge.cli.screen import console
+from bridge.cli.screen import console, progress
+from bridge.previewing import guess_content_type, incoming
 from bridge.settings import Settings
-from schemas.source import Incoming, Source
+from schemas.source import Source
 
 
 @click.command(short_help="Sign a body and post it.")
@@ -22,8 +23,14 @@ from schemas.source import Incoming, Source
 @click.option("--url", help="Where the bridge runs. Default: this machine, at PORT.")
 @click.option("--content-type", help="Default: by the file's name, else by its looks.")
 @click.option("--times", type=click.IntRange(1, 10_000), default=1, help="Send it so often.")
+@click.option("--json", "as_json", is_flag=True, help="The answers, as they are: a list.")
 def send(
-    source: str, body: BinaryIO, url: str | None, content_type: str | None, times: int
+    source: str,
+    body: BinaryIO,
+    url: str | None,
+    content_type: str | None,
+    times: int,
+    as_json: bool,
 ) -> None:
     """Sign BODY with SOURCE's secret and post it to a bridge that runs.
 
@@ -38,15 +45,18 @@ def send(
     kind = content_type or guess_content_type(body.name, raw)
     # One message, resent: only the time and so the signature are new.
     sent_id = f"msg_{os.urandom(12).hex()}"
-    table = Table("HTTP", "Event", "Became", "Deliveries", box=None, pad_edge=False)
-    ok = True
-    for _ in range(times):
-        answer = post_signed(settings, found, raw, kind, base_url=base_url, message_id=sent_id)
-        ok = ok and answer.ok
-        for row in _answer_rows(answer):
-            table.add_row(str(answer.status_code), *row)
-    console().print(table)
-    if not ok:
+    answers = []
+    with progress("sent", times) as tell:
+        for number in range(times):
+            answer = post_signed(settings, found, raw, kind, base_url=base_url, message_id=sent_id)
+            answers.append(answer)
+            tell(number + 1)
+    if as_json:
+        told = [{"status_code": answer.status_code, **json_of(answer)} for answer in answers]
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+    else:
+        _show_answers(answers)
+    if not all(answer.ok for answer in answers):
         raise Failure("Not all of it was taken in.")
 
 
@@ -78,6 +88,14 @@ def post_signed(
     )
 
 
+def _show_answers(answers: Sequence[requests.Response]) -> None:
+    table = Table("HTTP", "Event", "Became", "Deliveries", box=None, pad_edge=False)
+    for answer in answers:
+        for row in _answer_rows(answer):
+            table.add_row(str(answer.status_code), *row)
+    console().print(table)
+
+
 def _answer_rows(answer: requests.Response) -> Iterator[tuple[str, str, str]]:
     """Yield a row for each event of the answer, or one that says what it says instead."""
     content = json_of(answer)
@@ -99,31 +117,3 @@ def find_source(settings: Settings, name: str) -> Source:
         known = ", ".join(settings.routes.sources)
         raise click.UsageError(f"There is no source {name!r}; there are {known}.")
     return source
-
-
-def incoming(
-    source: Source,
-    body: bytes,
-    content_type: str,
-    *,
-    base_url: str,
-    headers: Mapping[str, str] | None = None,
-) -> Incoming:
-    """Return the webhook request that SOURCE would make of this body."""
-    return Incoming(
-        method="POST",
-        url=f"{base_url}/webhooks/{source.name}",
-        headers=CaseInsensitiveDict({**(headers or {}), "Content-Type": content_type}),
-        query={},
-        body=body,
-        content_type=content_type.partition(";")[0].strip().lower(),
-    )
-
-
-def guess_content_type(name: str, body: bytes) -> str:
-    """Return what a body is: by its file's name, else by how it begins."""
-    if name.endswith(".form") or (
-        not name.endswith(".json") and not body.lstrip().startswith((b"{", b"["))
-    ):
-        return "application/x-www-form-urlencoded"
-    return "application/json"

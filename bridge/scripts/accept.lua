@@ -63,7 +63,7 @@ for i, item in ipairs(items) do
       redis.call('ZADD', P .. 'events:' .. item.status, order, item.event)
       order = order + 1
     end
-    redis.call('HSET', key, 'record', ARGV[i + 2], 'status', item.status,
+    redis.call('HSET', key, 'record', ARGV[i + 2], 'status', item.status, 'source', item.source,
       'deliveries', table.concat(ids))
     if item.person then
       keep_suppressed(item.person.key, item.person.record)
@@ -85,6 +85,8 @@ for name, list in pairs(adds) do
   end
 end
 redis.call('SET', P .. 'order', string.format('%.0f', order))
+-- A request that proves its source ends a row of those that did not: see alert.lua.
+if items[1] then redis.call('HDEL', P .. 'alerts:refused', items[1].source) end
 local rung = 0
 if due_now and redis.call('SET', P .. 'bell', '1', 'NX', 'PX', 1000) then rung = 1 end
 table.insert(answers, 1, rung)

@@ -58,7 +58,7 @@ end
 
 local function hold(id, key, found, scope)
   local order, status = found[2], found[1]
-  index_status(id, order, status, 'held')
+  index_status(id, order, status, 'held', found[7])
   if found[8] ~= scope then note(key, now, 'held', 'paused') end
   if found[3] ~= 'paused' then
     count_held(key, found[3], found[4], now)
@@ -91,7 +91,7 @@ local function claim(id, from)
     if scope then return hold(id, key, found, scope) end
   end
   if status == 'held' then
-    index_status(id, found[2], status, 'queued')
+    index_status(id, found[2], status, 'queued', found[7])
     note(key, now, 'queued')
     count_held(key, found[3], found[4], now)
     redis.call('HSET', key, 'status', 'queued')

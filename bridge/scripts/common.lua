@@ -15,9 +15,61 @@ local function whole(number) return string.format('%.0f', number) end
 -- to write. What records, repairs or frees must get through, so it begins with this.
 local function even_when_full() redis.call('DEL', P .. 'nothing') end
 
+-- --- what is counted ------------------------------------------------------------------------------
+
+-- A script counts here while it works, and count_all() writes it down once, after the script: a few
+-- commands, however many deliveries it moved. Fields are "<what> <word> <name>".
+local stands, came = {}, {}
+local COUNTED_WHEN_REACHED = {delivered = true, skipped = true, failed = true, unknown = true,
+  cancelled = true, held = true}
+-- How long each piece of the time series is, and for how long it is kept, s: bridge/measures.py.
+local PIECES = {{name = 'minute', length = 60, kept = 4 * 3600},
+  {name = 'ten', length = 600, kept = 32 * 3600}, {name = 'hour', length = 3600, kept = 9 * 86400}}
+
+local function stand(status, route, by)
+  local field = status .. ' ' .. route
+  stands[field] = (stands[field] or 0) + by
+end
+
+local function reach(status, route)
+  if not COUNTED_WHEN_REACHED[status] then return end
+  local field = 'to ' .. status .. ' ' .. route
+  came[field] = (came[field] or 0) + 1
+end
+
+local function count_totals(counts)
+  for field, by in pairs(counts) do redis.call('HINCRBY', P .. 'measured', field, whole(by)) end
+end
+
+local function count_in_time(counts)
+  if next(counts) == nil then return end
+  local now_s = math.floor(now_us() / 1000000)
+  for _, piece in ipairs(PIECES) do
+    local key = P .. piece.name .. ':' .. whole(math.floor(now_s / piece.length))
+    local is_new = false
+    for field, by in pairs(counts) do
+      if redis.call('HINCRBY', key, field, whole(by)) == by then is_new = true end
+    end
+    if is_new then redis.call('EXPIRE', key, piece.kept) end
+  end
+end
+
+local function count_all()
+  for field, by in pairs(stands) do
+    if by ~= 0 then redis.call('HINCRBY', P .. 'standing', field, whole(by)) end
+  end
+  count_totals(came)
+  count_in_time(came)
+end
+
 -- What a delivery can be listed by; `order` (its place in time, in us) is the score in all of them.
-local function index_status(id, order, from, to)
+-- route: nil where the caller does not have it at hand.
+local function index_status(id, order, from, to, route)
   if from == to then return end
+  route = route or redis.call('HGET', P .. 'delivery:' .. id, 'route') or ''
+  if from then stand(from, route, -1) end
+  stand(to, route, 1)
+  reach(to, route)
   if from then redis.call('ZREM', P .. 'deliveries:status:' .. from, id) end
   if from == 'held' then redis.call('ZREM', P .. 'bulk', id) end
   redis.call('ZADD', P .. 'deliveries:status:' .. to, order, id)
@@ -99,6 +151,8 @@ local function write_delivery(d, item, digest, order, now_ms, by)
   by('deliveries:source:' .. item.source, order)
   if item.subject ~= '' then by('deliveries:subject:' .. item.subject, order) end
   if bulk then by('bulk', order) else by('due', now_ms + d.wait_ms) end
+  stand(status, d.route, 1)
+  reach(status, d.route)
   return status
 end
 

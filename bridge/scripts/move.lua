@@ -260,7 +260,7 @@ local function hold_number(m, key, found)
 end
 
 local function list(m, found)
-  index_status(m.id, found.order, found.status, m.to)
+  index_status(m.id, found.order, found.status, m.to, found.route)
   if m.phone then
     -- The record's number was corrected: what is done to the old one must not reach this.
     if found.phone and found.phone ~= m.phone then

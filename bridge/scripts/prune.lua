@@ -44,6 +44,7 @@ for _, status in ipairs({'delivered', 'skipped', 'failed', 'cancelled'}) do
     end
     for _, sid in ipairs(sids(key)) do redis.call('DEL', P .. 'call:' .. sid) end
     redis.call('DEL', key)
+    if found[2] then stand(status, found[2], -1) end
     if found[1] and not has_deliveries(found[1]) then forget_event(found[1]) end
     forgotten = forgotten + 1
   end

@@ -3,7 +3,8 @@
 Truth lives here; the queue is a hint. Every change of more than one key is one script
 (bridge/scripts/*.lua), so nothing is ever half-written, and scripts take the time from Redis.
 
-    bridge:event:<id>            hash: record (JSON), status, deliveries ("<id> <route>" lines)
+    bridge:event:<id>            hash: record (JSON), status, source, deliveries ("<id> <route>"
+                                 lines)
     bridge:seen:<fingerprint>    the event first stored under it; outlives records (DEDUPE_DAYS)
     bridge:events[:<status>]     zsets: event ids by order (us, strictly rising); also those that
                                  are unrouted or unreadable
@@ -26,18 +27,29 @@ Truth lives here; the queue is a hint. Every change of more than one key is one 
     bridge:errands, bridge:due:errand  hash, zset: what is done besides deliveries, and when (ms)
     bridge:pauses                hash: scope -> why; bridge:breaker: CallKaro's circuit breaker
     bridge:run                   hash: which start of Redis this is, and since when
+    bridge:tries:<address>       how often somebody tried to sign in, in a minute; a keyed hash
+    bridge:alerts, bridge:alerts:out, bridge:due:alert  hash, hash, zset: what is wrong just now, as
+                                 it was told; messages to send; and when (ms)
+    bridge:alerts:refused        hash: source -> requests in a row that proved nothing
+    bridge:standing              hash: how many deliveries stand there, by "<status> <route>"
+    bridge:measured              hash: cumulative counts; bridge:minute:<n>, bridge:ten:<n>,
+                                 bridge:hour:<n>: hashes of what happened in the n-th piece of time
+                                 since 1970; bridge:refused: when a cause of refusal last was (ms)
     bridge:token:<source>, bridge:token-lock:<source>, bridge:rate, bridge:pepper, bridge:order
 """
 
+from bridge.store.alerting import Alerting
 from bridge.store.base import FULL_AT, connect
+from bridge.store.measuring import Measuring
 from bridge.store.pausing import Pausing
 from bridge.store.reading import Reading
 from bridge.store.suppressing import Suppressing
 from bridge.store.taking_in import TakingIn
+from bridge.store.visiting import Visiting
 from bridge.store.working import Working
 
 __all__ = ["FULL_AT", "Store", "connect"]
 
 
-class Store(TakingIn, Working, Suppressing, Pausing, Reading):
+class Store(TakingIn, Working, Suppressing, Pausing, Alerting, Visiting, Measuring, Reading):
     """Everything the bridge remembers. Every method raises StoreUnavailable when Redis is away."""

@@ -48,7 +48,7 @@ class Base:
         self.max_rate = max_rate
         common = _text("common")
         self._scripts = {
-            name.removesuffix(".lua"): client.register_script(common + _text(name))
+            name.removesuffix(".lua"): client.register_script(_whole(common, _text(name)))
             for name in sorted(one.name for one in (files("bridge") / "scripts").iterdir())
             if name.endswith(".lua") and name != "common.lua"
         }
@@ -138,6 +138,14 @@ class Base:
             if word == "ERR":
                 logger.error("store.refused", exc_info=error)  # a script of ours may be wrong
             raise StoreUnavailable(f"Redis refuses ({word})") from error
+
+
+def _whole(common: str, script: str) -> str:
+    """Return a script between what all share: what it counts is written down once it is done."""
+    return (
+        f"{common}local function script()\n{script}\nend\n"
+        "local answer = script()\ncount_all()\nreturn answer"
+    )
 
 
 def _text(name: str) -> str:

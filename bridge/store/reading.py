@@ -1,6 +1,6 @@
 """Reading: what became of events and deliveries."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +25,10 @@ from schemas.event import EventStatus
 
 logger = log.get(__name__)
 
-LOOKED_AT = 20  # pages of an index, at the most, for one page of what fits
+# Not its lease: a claim alone is nothing that is shown.
+PULSE = ("status", "reason", "message", "next_ms", "timeline", "outcomes", "cancel_ms", "erased_ms")
+LOOKED_AT = 1500  # records that Redis looks at in one go, some ms; LOOKS of that for a page
+LOOKS = 2
 
 
 class Reading(Base):
@@ -48,24 +51,43 @@ class Reading(Base):
 
         As with deliveries(), a page may be short and still have a next_cursor.
         """
-        indexes = [f"{P}events"]
+        indexes = ["events"]
         if filters.status and EventStatus.ROUTED not in filters.status:
-            indexes = [f"{P}events:{status}" for status in filters.status]
+            indexes = [f"events:{status}" for status in filters.status]
         high, low = _span(filters.since, filters.until, before)
-        items: list[SeenEvent] = []
-        for _ in range(LOOKED_AT):
-            with self._reached():
-                batch = self._newest(indexes, high=high, low=low, limit=limit)
-            for seen in self._events(batch):
-                high = f"({seen.order}"
-                if fits_event(seen, filters):
-                    items.append(seen)
-                if len(items) == limit:
-                    return EventPage(items=tuple(items), next_cursor=str(seen.order))
-            if len(batch) < limit:
-                return EventPage(items=tuple(items), next_cursor=None)
-            high = f"({batch[-1][1]}"
-        return EventPage(items=tuple(items), next_cursor=high.removeprefix("("))
+        if filters.source_event_id is not None:
+            return self._events_by_id(filters, high=high, low=low, limit=limit)
+        wanted: dict[str, tuple[str, ...]] = {}
+        if filters.source:
+            wanted["source"] = (filters.source,)
+        if filters.status:
+            wanted["status"] = filters.status
+        batch, cursor = self._fitting("event", indexes, wanted, high=high, low=low, limit=limit)
+        items = tuple(seen for seen in self._events(batch) if fits_event(seen, filters))
+        return EventPage(items=items, next_cursor=cursor)
+
+    def _events_by_id(self, filters: EventFilters, *, high: str, low: str, limit: int) -> EventPage:
+        """Return those of these few events that fit: an id is in few sources, most often in one."""
+        with self._reached():
+            orders: Any = self.redis.zmscore(f"{P}events", [*filters.ids]) if filters.ids else []
+        # _span() says "(" of a bound that is not in it.
+        most = float(high.removeprefix("(")) - high.startswith("(")
+        found = [
+            (event_id, int(order))
+            for event_id, order in zip(filters.ids, orders, strict=True)
+            if order is not None and float(low) <= order <= most
+        ]
+        newest = sorted(found, key=lambda pair: -pair[1])
+        items = tuple(seen for seen in self._events(newest) if fits_event(seen, filters))
+        is_last = len(items) <= limit
+        cursor = None if is_last else str(items[limit - 1].order)
+        return EventPage(items=items[:limit], next_cursor=cursor)
+
+    def pulse(self, delivery_id: str) -> tuple[str | None, ...]:
+        """Return what changes whenever a delivery does; cheap, for those who wait for it."""
+        with self._reached():
+            found: Any = self.redis.hmget(f"{P}delivery:{delivery_id}", PULSE)
+        return tuple(found)
 
     def delivery(self, delivery_id: str) -> Delivery | None:
         """Return a delivery; None if there is no such delivery."""
@@ -76,26 +98,21 @@ class Reading(Base):
     def deliveries(self, filters: Filters, *, before: int | None, limit: int) -> Page:
         """Return the newest deliveries that fit and whose order is under `before`.
 
-        Walks the smallest index that fits and looks at the records, at most 20 times `limit` of
-        them: a page may then be short and still have a next_cursor.
+        Walks the smallest index that fits, and looks at 3,000 records at the most: a page may
+        then be short and still have a next_cursor.
         """
         high, low = _span(filters.since, filters.until, before)
-        items: list[Delivery] = []
         phone = self.phone_key(filters.phone) if filters.phone else None
+        wanted = _wanted(filters, phone)
         with self._reached():
-            indexes = self._smallest_indexes(filters, phone)
-            for _ in range(LOOKED_AT):
-                batch = self._newest(indexes, high=high, low=low, limit=limit)
-                for delivery in self._records(batch):
-                    high = f"({delivery.order}"
-                    if fits(delivery, filters, phone):
-                        items.append(delivery)
-                    if len(items) == limit:
-                        return Page(items=tuple(items), next_cursor=str(delivery.order))
-                if len(batch) < limit:
-                    return Page(items=tuple(items), next_cursor=None)
-                high = f"({batch[-1][1]}"
-        return Page(items=tuple(items), next_cursor=high.removeprefix("("))
+            by, indexes = self._smallest_indexes(filters, phone, high=high, low=low)
+        # What is in the index of a status or a route need not be asked for it.
+        wanted.pop(by, None)
+        batch, cursor = self._fitting("delivery", indexes, wanted, high=high, low=low, limit=limit)
+        with self._reached():
+            found = list(self._records(batch))
+        items = tuple(delivery for delivery in found if fits(delivery, filters, phone))
+        return Page(items=items, next_cursor=cursor)
 
     def counts(self) -> dict[str, int]:
         """Return how many deliveries stand in each status."""
@@ -104,6 +121,14 @@ class Reading(Base):
             for status in Status:
                 pipe.zcard(f"{P}deliveries:status:{status}")
             return dict(zip(Status, pipe.execute(), strict=True))
+
+    def counts_of(self, by: str, names: Sequence[str]) -> dict[str, int]:
+        """Return how many deliveries are kept of each route or source; by says of which."""
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            for name in names:
+                pipe.zcard(f"{P}deliveries:{by}:{name}")
+            return dict(zip(names, pipe.execute(), strict=True))
 
     def oldest_waiting_s(self) -> float | None:
         """Return how long the oldest queued or retrying delivery has waited; None: none waits."""
@@ -147,29 +172,56 @@ class Reading(Base):
 
     # --- within -------------------------------------------------------------------------------
 
-    def _smallest_indexes(self, filters: Filters, phone: str | None) -> list[str]:
-        """Return the index to walk: the smallest that fits; several for several statuses."""
-        choices = [[f"{P}bulk"]] if filters.reason == Reason.BULK else []
-        choices += [
-            [f"{P}deliveries:{by}:{value}"]
-            for by, value in (
-                ("phone", phone),
-                ("subject", filters.subject),
-                ("route", filters.route),
-                ("source", filters.source),
-            )
-            if value
+    def _smallest_indexes(
+        self, filters: Filters, phone: str | None, *, high: str, low: str
+    ) -> tuple[str, list[str]]:
+        """Return the index to walk: the one with the least between high and low.
+
+        With it, which filter it fulfils; several indexes: one for each of several statuses.
+        """
+        choices: list[tuple[str, list[str]]] = [
+            (by, [f"deliveries:{by}:{value}" for value in values])
+            for by, values in _wanted(filters, phone).items()
+            if by != "reason"
         ]
-        if filters.status:
-            choices.append([f"{P}deliveries:status:{status}" for status in filters.status])
+        if filters.reason == Reason.BULK:
+            choices.append(("reason", ["bulk"]))
         if len(choices) < 2:
-            return choices[0] if choices else [f"{P}deliveries"]
+            return choices[0] if choices else ("", ["deliveries"])
         pipe = self.redis.pipeline(transaction=False)
-        for index in (index for choice in choices for index in choice):
-            pipe.zcard(index)
+        for index in (index for _, indexes in choices for index in indexes):
+            pipe.zcount(f"{P}{index}", low, high)
         sizes = iter(pipe.execute())
-        sized = [(sum(next(sizes) for _ in choice), choice) for choice in choices]
+        sized = [(sum(next(sizes) for _ in choice[1]), choice) for choice in choices]
         return min(sized)[1]
+
+    def _fitting(
+        self,
+        kind: str,
+        indexes: list[str],
+        wanted: Mapping[str, tuple[str, ...]],
+        *,
+        high: str,
+        low: str,
+        limit: int,
+    ) -> tuple[list[tuple[str, int]], str | None]:
+        """Return (id, order) of the newest that fit, and the cursor to go on from; None: the end.
+
+        wanted: the values that a field of the record may have. Redis looks at a piece at a time,
+        so that nobody else waits long for it.
+        """
+        asked: dict[str, Any] = {"kind": kind, "indexes": indexes, "low": low, "look": LOOKED_AT}
+        asked["fields"] = list(wanted)
+        asked["values"] = [{str(value): True for value in values} for values in wanted.values()]
+        found: list[tuple[str, int]] = []
+        for _ in range(LOOKS):
+            asked |= {"high": high, "limit": limit - len(found)}
+            cursor, *flat = self._run("list", orjson.dumps(asked))
+            found += zip(flat[::2], map(int, flat[1::2]), strict=True)
+            if not cursor or len(found) == limit:
+                break
+            high = f"({cursor}"
+        return found, cursor or None
 
     def _newest(
         self, indexes: list[str], *, high: str, low: str, limit: int
@@ -225,6 +277,19 @@ class Reading(Base):
                 )
             except UNREADABLE as error:
                 logger.error("event.unreadable", event_id=event_id, exc_info=error)
+
+
+def _wanted(filters: Filters, phone: str | None) -> dict[str, tuple[str, ...]]:
+    """Return the values that fields of a record may have; phone is the keyed hash of one."""
+    one_of = {
+        "phone": phone,
+        "subject": filters.subject,
+        "route": filters.route,
+        "source": filters.source,
+        "reason": filters.reason,
+    }
+    wanted = {"status": filters.status} if filters.status else {}
+    return wanted | {name: (value,) for name, value in one_of.items() if value}
 
 
 def _span(since: datetime | None, until: datetime | None, before: int | None) -> tuple[str, str]:

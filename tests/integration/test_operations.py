@@ -332,11 +332,13 @@ def test_a_dry_run_counts_what_then_is_done(
     before = ended.get("/api/status").json["deliveries"]
 
     tried = done(ended, "/deliveries/retry", {**asked, "dry_run": True})
+    assert sum(tried.pop("refused_by").values()) == matched - retried
     assert tried == {**counts, "dry_run": True, "next_cursor": None}
     assert ended.get("/api/status").json["deliveries"] == before
     assert keys_of(store) == kept
 
     really = done(ended, "/deliveries/retry", asked)
+    assert sum(really.pop("refused_by").values()) == matched - retried
     assert really == {**counts, "dry_run": False, "next_cursor": None}
     assert ended.get("/api/status").json["deliveries"]["queued"] == retried
 

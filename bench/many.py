@@ -1,0 +1,447 @@
+"""`python -m bench.many`: how long lists, details and figures take over 200,000 deliveries.
+
+A few deliveries of each status go through the store's own scripts; what these wrote is then copied
+under new ids, times and numbers, with the keys that list it.
+"""
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from bench.processes import BenchError, Valkey, stopped_by_sigterm
+from bench.setting import AGENT
+from bench.table import show
+from bridge.app import create_app
+from bridge.measures import Measures
+from bridge.records import Move, NewDelivery
+from bridge.settings import Settings
+from bridge.store import Store, connect
+from schemas.delivery import Reason, Status
+from schemas.event import Event, derive_id
+from schemas.outcome import Outcome, Result
+
+TOKEN = "bench"  # noqa: S105  (of a store that is gone a minute later)
+DAYS = 30
+PEOPLE = 5  # deliveries a number and a CRM record, on average
+SIZES = (20_000, 200_000)
+ROUNDS = 40
+AT_ONCE = 1000
+# (source, route, share): one that is nearly all, one that is rare.
+ROUTES = (
+    ("hubspot", "call new leads", 0.55),
+    ("zoho", "call zoho leads", 0.25),
+    ("website", "call back", 0.12),
+    ("website", "call late", 0.05),
+    ("partner", "call partners", 0.028),
+    ("partner", "call rarely", 0.002),
+)
+STATUSES = {
+    Status.DELIVERED: 0.80,
+    Status.SKIPPED: 0.12,
+    Status.FAILED: 0.03,
+    Status.CANCELLED: 0.02,
+    Status.HELD: 0.015,
+    Status.UNKNOWN: 0.005,
+    Status.RETRYING: 0.005,
+    Status.QUEUED: 0.005,
+}
+REASONS = {
+    Status.SKIPPED: Reason.NO_NUMBER,
+    Status.FAILED: Reason.REFUSED,
+    Status.CANCELLED: Reason.BY_PERSON,
+    Status.HELD: Reason.OUTSIDE_HOURS,
+    Status.UNKNOWN: Reason.NO_ANSWER,
+    Status.RETRYING: Reason.BUSY,
+}
+DATA = {
+    "properties": {
+        **{f"hs_field_{i}": f"value of field {i}" for i in range(12)},
+        **{"firstname": "Asha", "lifecyclestage": "lead", "city": "Bengaluru"},
+    },
+    "objectId": 30_000_000_000,
+    "changeSource": "CRM_UI",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pattern:
+    """What the scripts wrote for a delivery of one status on one route."""
+
+    delivery: dict[str, str]
+    event: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Took:
+    """Server times of one query, in ms, and how many rows its page had."""
+
+    median_ms: float
+    p95_ms: float
+    rows: int | None
+
+
+@dataclass(slots=True)
+class Batch:
+    """What is written in one go: the members of indexes by key, and all hashes."""
+
+    indexes: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    hashes: dict[str, dict[str, str]] = field(default_factory=dict)
+    strings: dict[str, str] = field(default_factory=dict)
+
+    def write(self, client: Any) -> None:
+        """Write it all."""
+        pipe = client.pipeline(transaction=False)
+        for key, members in self.indexes.items():
+            pipe.zadd(key, members)
+        for key, fields in self.hashes.items():
+            pipe.hset(key, mapping=fields)
+        for key, value in self.strings.items():
+            pipe.set(key, value, ex=DAYS * 86_400)
+        pipe.execute()
+
+
+class Filler:
+    """Fills a store with deliveries that are spread over statuses, routes, sources and days."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.ids: list[str] = []
+        self.phone = "+919800000007"
+        self.subject = "7"
+        self._dice = random.Random(7)  # noqa: S311  (the same spread in each run)
+        self._patterns = self._made()
+        store.redis.flushall()
+        self.store = Store(store.redis)  # what the first one knows of numbers' hashes is gone
+
+    def fill(self, count: int) -> None:
+        """Write so many deliveries, the oldest first."""
+        first = int((datetime.now(UTC) - timedelta(days=DAYS)).timestamp() * 1e6)
+        step = DAYS * 86_400 * 1_000_000 // count
+        standing: Counter[str] = Counter()
+        for start in range(0, count, AT_ONCE):
+            batch = Batch()
+            for number in range(start, min(start + AT_ONCE, count)):
+                source, route, status = self._drawn()
+                standing[f"{status} {route}"] += 1
+                self._add(batch, number, count, first + number * step, (source, route, status))
+            batch.write(self.store.redis)
+        self.store.redis.hset(
+            "bridge:standing", mapping={name: str(n) for name, n in standing.items()}
+        )
+        self.store.redis.set("bridge:order", first + count * step)
+        self.store.measure(_measured(count))
+
+    def _drawn(self) -> tuple[str, str, Status]:
+        source, route, _ = self._dice.choices(ROUTES, [share for *_, share in ROUTES])[0]
+        status = self._dice.choices(list(STATUSES), list(STATUSES.values()))[0]
+        return source, route, status
+
+    def _add(
+        self, batch: Batch, number: int, count: int, order: int, place: tuple[str, str, Status]
+    ) -> None:
+        source, route, status = place
+        pattern = self._patterns[route, status]
+        event_id = derive_id("event", "many", str(number))
+        delivery_id = derive_id("delivery", event_id, route)
+        person = number % max(count // PEOPLE, 1)
+        phone, subject = self.store.phone_key(f"+9198{person:08d}"), str(person)
+        self.ids.append(delivery_id)
+        fields = {**pattern.delivery, "event": event_id, "order": str(order), "subject": subject}
+        fields["created_ms"] = str(order // 1000)
+        names = ["deliveries", f"deliveries:status:{status}", f"deliveries:route:{route}"]
+        names += [f"deliveries:source:{source}", f"deliveries:subject:{subject}"]
+        if "phone" in fields:
+            fields["phone"] = phone
+            names.append(f"deliveries:phone:{phone}")
+        if "call_sid" in fields:
+            fields["call_sid"] = f"sid-{number}"
+            batch.strings[f"bridge:call:sid-{number}"] = delivery_id
+        for name in names:
+            batch.indexes[f"bridge:{name}"][delivery_id] = order
+        if status in (Status.QUEUED, Status.HELD):
+            batch.indexes["bridge:due"][delivery_id] = int(time.time() * 1000) + 86_400_000
+        elif status is Status.RETRYING:
+            batch.indexes["bridge:due:retry"][delivery_id] = int(time.time() * 1000) + 86_400_000
+        batch.hashes[f"bridge:delivery:{delivery_id}"] = fields
+        record = {**orjson.loads(pattern.event["record"]), "id": event_id, "subject": subject}
+        batch.hashes[f"bridge:event:{event_id}"] = {
+            **pattern.event,
+            "record": orjson.dumps(record).decode(),
+            "deliveries": f"{delivery_id} {route}\n",
+        }
+        batch.indexes["bridge:events"][event_id] = order
+        batch.strings[f"bridge:seen:{event_id}"] = event_id
+
+    # --- patterns, by the store's own scripts ----------------------------------------------------
+
+    def _made(self) -> dict[tuple[str, Status], Pattern]:
+        made = {}
+        for source, route, _ in ROUTES:
+            for status in STATUSES:
+                delivery_id = self._make(source, route, status)
+                kept = self._hash(f"delivery:{delivery_id}")
+                event = self._hash(f"event:{kept['event']}")
+                made[route, status] = Pattern(delivery=kept, event=event)
+        return made
+
+    def _hash(self, name: str) -> dict[str, str]:
+        found: dict[str, str] = self.store.redis.hgetall(f"bridge:{name}")  # type: ignore[assignment]
+        return found
+
+    def _make(self, source: str, route: str, status: Status) -> str:
+        """Take one delivery through its life. Returns its id. Raises BenchError if it does not."""
+        event_id = derive_id("event", source, route, status)
+        delivery_id = derive_id("delivery", event_id, route)
+        new = NewDelivery(id=delivery_id, route=route, to="call", wait_s=0)
+        self.store.accept([(_event(event_id, source), [new])], routes="bench")
+        if status is Status.QUEUED:
+            return delivery_id
+        claims = {one.delivery.id: one for one in self.store.claim(100, lease_s=60).claims}
+        claim = claims[delivery_id]
+        last = Move(
+            id=delivery_id,
+            to=status,
+            lease=claim.delivery.lease,
+            reason=REASONS.get(status),
+            message="What became of it is told in a sentence of about this length.",
+        )
+        moves = [last]
+        if status not in (Status.SKIPPED, Status.HELD, Status.CANCELLED):
+            moves = [self._sending(last), self._settled(last)]
+        answers = [self.store.move([move])[0] for move in moves]
+        if answers != ["ok"] * len(moves):
+            raise BenchError(f"A delivery did not become {status}: {answers}")
+        if status is Status.DELIVERED:
+            self.store.keep_outcome(_outcome(delivery_id))
+        return delivery_id
+
+    def _sending(self, last: Move) -> Move:
+        body: dict[str, Any] = {"to_number": self.phone, "agent_id": AGENT, "batch_id": "batch-1"}
+        body |= {"metadata": {"name": "Asha", "city": "Bengaluru", "bridge_delivery_id": last.id}}
+        return replace(
+            last,
+            to=Status.SENDING,
+            reason=None,
+            message=None,
+            fields={"request": orjson.dumps(body).decode(), "spent": 1},
+            attempt=(1, {"number": 1, "at": "2026-01-01T00:00:00.000Z"}),
+            phone=self.store.phone_key(self.phone),
+        )
+
+    def _settled(self, last: Move) -> Move:
+        answer = '{"status":"success","message":"Call queued","data":{"call_sid":"sid-0000000"}}'
+        attempt = {"number": 1, "at": "2026-01-01T00:00:00.000Z", "duration_ms": 104}
+        attempt |= {"status_code": 200, "error": None, "answer": answer}
+        fields = {"call_sid": f"sid-{last.id}"} if last.to is Status.DELIVERED else {}
+        return replace(last, attempt=(1, attempt), fields=fields)
+
+
+def _event(event_id: str, source: str) -> Event:
+    now = datetime.now(UTC)
+    return Event(
+        id=event_id,
+        source=source,
+        source_event_id=f"62515-{event_id}",
+        fingerprint=event_id,
+        remember_s=3600,
+        type="contact.created",
+        subject="30000000000",
+        time=now,
+        received_at=now,
+        data=DATA,
+    )
+
+
+def _outcome(delivery_id: str) -> Outcome:
+    return Outcome(
+        call_sid=f"sid-{delivery_id}",
+        delivery_id=delivery_id,
+        result=Result.CONNECTED,
+        duration_s=64,
+        ended_at=datetime.now(UTC),
+        post_call={"interested": "yes", "budget": "50 lakh"},
+        call_link="https://example.com/calls/sid-0000000",
+    )
+
+
+def _measured(count: int) -> Measures:
+    measures = Measures()
+    for source, route, share in ROUTES:
+        for took_s in (0.004, 0.03, 0.4, 7.0, 100.0):
+            measures.webhook(source, 202, took_s / 100)
+            measures.accepted(route, took_s)
+        measures.events(source, {"accepted": int(count * share)})
+    return measures
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+def queries(filler: Filler) -> Iterator[tuple[str, str]]:
+    """Yield what is asked for: its name in the table, and its path."""
+    far = datetime.now(UTC) - timedelta(days=11)
+    hour = {"since": f"{far:%Y-%m-%dT%H:00:00Z}", "until": f"{far:%Y-%m-%dT%H:59:59Z}"}
+    filters: list[dict[str, str]] = [
+        {},
+        {"limit": "200"},
+        {"status": "delivered"},
+        {"status": "failed"},
+        {"status": "unknown,retrying"},
+        {"reason": "no_number"},
+        {"reason": "day_cap"},
+        {"route": "call new leads"},
+        {"route": "call rarely"},
+        {"source": "partner"},
+        {"subject": filler.subject},
+        {"phone": filler.phone},
+        hour,
+        {"status": "failed", "route": "call rarely"},
+        {"status": "failed", "route": "call new leads", "source": "hubspot"},
+        {"status": "failed", "reason": "gave_up", "source": "zoho"},
+        {"status": "delivered", "route": "call partners", "source": "partner"},
+        {"status": "skipped", "route": "call new leads", "reason": "day_cap"},
+        {"source": "zoho", "route": "call new leads"},
+        {"status": "delivered", "route": "call rarely", **hour},
+        {"phone": filler.phone, "status": "failed"},
+    ]
+    for one in filters:
+        yield "list " + (_said(one) or "(no filter)"), "/api/deliveries?" + urlencode(one)
+    for one in ({}, {"source": "partner"}, {"source": "nobody"}, {"status": "unrouted"}, hour):
+        yield "events " + (_said(one) or "(no filter)"), "/api/events?" + urlencode(one)
+    yield "one delivery", f"/api/deliveries/{filler.ids[len(filler.ids) // 2]}"
+    yield "status", "/api/status"
+    yield "metrics", "/metrics"
+
+
+def _said(filters: dict[str, str]) -> str:
+    return " ".join(
+        "since…until" if name == "since" else f"{name}={value}"
+        for name, value in filters.items()
+        if name != "until"
+    )
+
+
+def asked(client: Any, path: str) -> Took:
+    """Return how long this takes. Raises BenchError unless it is answered 200."""
+    times, answer = [], None
+    for number in range(ROUNDS + 3):
+        began = time.perf_counter()
+        answer = client.get(path, headers={"Authorization": f"Bearer {TOKEN}"})
+        if answer.status_code != 200:
+            raise BenchError(f"{path}: {answer.status_code} {answer.text[:200]}")
+        if number >= 3:  # what is done once is done
+            times.append((time.perf_counter() - began) * 1000)
+    rows = answer.json.get("items") if answer is not None and answer.is_json else None
+    return Took(
+        median_ms=median(times),
+        p95_ms=quantiles(times, n=20)[-1],
+        rows=None if rows is None else len(rows),
+    )
+
+
+def settings_of(valkey: Valkey) -> Settings:
+    """Return the settings of the web process that is asked."""
+    routes = "".join(
+        f'[[route]]\nname = "{route}"\nsource = "{source}"\nevent = "contact.created"\n'
+        f'to = "call"\n[route.request]\nto_number = "phone"\nagent_id = {{ value = "{AGENT}" }}\n'
+        for source, route, _ in ROUTES
+    )
+    for name in ("website", "partner"):
+        routes += f'[[source]]\nname = "{name}"\nkind = "generic"\nauth = "token"\n'
+    os.environ.update(
+        {
+            "REDIS_URL": valkey.url,
+            "ROUTES_TOML": routes,
+            "API_TOKEN": TOKEN,
+            "CALLKARO_API_KEY": TOKEN,
+            "LOG_LEVEL": "ERROR",
+        }
+    )
+    return Settings.from_env()
+
+
+def measured(valkey: Valkey, count: int, progress: Console) -> tuple[dict[str, Took], float]:
+    """Return what each query took over so many deliveries, and Redis' bytes a delivery."""
+    store = Store(connect(valkey.url, timeout_s=60))
+    filler = Filler(store)
+    before = store.persistence().used_bytes
+    progress.print(f"{count:,} deliveries …")
+    filler.fill(count)
+    used = store.persistence().used_bytes - before
+    client = create_app(settings_of(valkey)).test_client()
+    found = {name: asked(client, path) for name, path in queries(filler)}
+    times = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        store.series(24, 144)
+        times.append((time.perf_counter() - began) * 1000)
+    found["series of 24 h"] = Took(
+        median_ms=median(times), p95_ms=quantiles(times, n=20)[-1], rows=None
+    )
+    return found, used / count
+
+
+def table_of(found: dict[int, dict[str, Took]]) -> Table:
+    """Return all figures: a column a size."""
+    table = Table(title="Server time, ms: median / p95; rows of the page")
+    table.add_column("", no_wrap=True)
+    for count in found:
+        table.add_column(f"{count:,}", justify="right", no_wrap=True)
+    table.add_column("rows", justify="right", no_wrap=True)
+    for name in next(iter(found.values())):
+        row = [by_name[name] for by_name in found.values()]
+        rows = "" if row[-1].rows is None else str(row[-1].rows)
+        table.add_row(name, *(f"{took.median_ms:.1f} / {took.p95_ms:.1f}" for took in row), rows)
+    return table
+
+
+def main() -> int:
+    """Fill, ask, print. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench.many", description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    options = parser.parse_args()
+    progress = Console(stderr=True)
+    found, memory = {}, {}
+    try:
+        with (
+            stopped_by_sigterm(),
+            tempfile.TemporaryDirectory(prefix="bench-") as home,
+            Valkey(Path(home)) as valkey,
+        ):
+            valkey.wait_for_port(valkey.port)
+            valkey.client.config_set("appendonly", "no")  # reads are measured, not the disk
+            for count in options.sizes:
+                found[count], memory[count] = measured(valkey, count, progress)
+    except BenchError as error:
+        progress.print(f"The benchmark failed: {error}", markup=False, highlight=False)
+        return 1
+    show(
+        table_of(found),
+        *(
+            f"Redis' memory, its event and what lists both included: {each / 1000:.2f} kB a "
+            f"delivery (of {count:,})."
+            for count, each in memory.items()
+        ),
+        f"Median and p95 of {ROUNDS}, in a web process without HTTP around it; limit 50 but where "
+        "said. A page that matches rarely may be short and go on with its cursor.",
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The dashboard: what became of each lead, for people. Server-rendered; htmx keeps it fresh.
+
+It does what the API does, by the same modules; nothing here decides anything. Each page works
+without JavaScript, on a phone, by keyboard and without internet.
+"""
+
+from flask import Blueprint, Flask, Response, render_template, request
+
+from bridge.dashboard import (
+    campaigns,
+    deliveries,
+    events,
+    filters,
+    overview,
+    routes,
+    session,
+    suppressions,
+)
+from bridge.errors import RequestError, StoreUnavailable
+from bridge.operations import Operations
+from bridge.queue import Bell
+from bridge.settings import Settings
+from bridge.store import Store
+
+
+def register(app: Flask, settings: Settings, store: Store, bell: Bell) -> None:
+    """Give an app the dashboard at `/`."""
+    session.configure(app, settings)
+    app.register_blueprint(views(settings, store, bell))
+
+
+def views(settings: Settings, store: Store, bell: Bell) -> Blueprint:
+    """Return the pages."""
+    dashboard = Blueprint(
+        "dashboard",
+        __name__,
+        template_folder="templates",
+        static_folder="static",
+        static_url_path="/dashboard/static",
+    )
+    session.add(dashboard, settings, store)
+    filters.add(dashboard, settings)
+    operations = Operations(settings=settings, store=store, bell=bell)
+    overview.add(dashboard, operations)
+    deliveries.add(dashboard, operations)
+    events.add(dashboard, operations)
+    campaigns.add(dashboard, operations)
+    suppressions.add(dashboard, operations)
+    routes.add(dashboard, operations)
+    _add_errors(dashboard)
+    return dashboard
+
+
+def _add_errors(dashboard: Blueprint) -> None:
+    """Show errors as pages, not as JSON."""
+
+    @dashboard.errorhandler(RequestError)
+    def refused(error: RequestError) -> tuple[str, int]:
+        return _page(str(error), error.status_code)
+
+    @dashboard.errorhandler(StoreUnavailable)
+    def unavailable(error: StoreUnavailable) -> Response:
+        page, status = _page("The store does not answer. This page tries again by itself.", 503)
+        return Response(page, status, headers={"Retry-After": "3", "Refresh": "5"})
+
+
+def _page(message: str, status: int) -> tuple[str, int]:
+    # A part that is refreshed keeps what it shows; only a whole page becomes an error page.
+    name = "problem.html" if not request.headers.get("HX-Request") else "problem_part.html"
+    return render_template(name, message=message, status=status), status

@@ -1,0 +1,106 @@
+"""Plots as SVG: what the templates need to draw them. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from bridge.records import Point
+
+WIDTH, HEIGHT = 720.0, 160.0
+GAP = 1.5  # between bars
+# Drawn from the bottom up, so that what needs a look stands on top.
+STACK = ("delivered", "skipped", "cancelled", "failed", "unknown")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bar:
+    """One piece of a stacked bar: its place in the SVG, whose status it is, and its words."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    status: str
+    title: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plot:
+    """A plot: its pieces, or lines by name as SVG points; top is the value at the upper edge."""
+
+    top: float
+    since: datetime | None
+    bars: tuple[Bar, ...] = ()
+    lines: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Say whether there is nothing to draw."""
+        return not self.bars and not any(pieces for _, pieces in self.lines)
+
+
+def bars(points: Sequence[Point]) -> Plot:
+    """Return how many deliveries came to which status, over time."""
+    totals = [sum(getattr(point, status) for status in STACK) for point in points]
+    top = max(totals, default=0)
+    since = points[0].at if points else None
+    if top == 0:
+        return Plot(top=0, since=since)
+    width = WIDTH / len(points)
+    found = []
+    for place, point in enumerate(points):
+        y = HEIGHT
+        for status in STACK:
+            count = getattr(point, status)
+            if not count:
+                continue
+            height = HEIGHT * count / top
+            y -= height
+            title = f"{point.at:%H:%M} UTC: {count} {status}"
+            found.append(
+                Bar(
+                    x=place * width,
+                    y=y,
+                    width=max(width - GAP, 0.5),
+                    height=height,
+                    status=status,
+                    title=title,
+                )
+            )
+    return Plot(top=top, since=since, bars=tuple(found))
+
+
+def lines(points: Sequence[Point]) -> Plot:
+    """Return how long it took from webhook to call, over time: the median and the 95th percentile.
+
+    A line breaks where nothing was delivered.
+    """
+    shown = {
+        "p50": [one.latency_p50_s for one in points],
+        "p95": [one.latency_p95_s for one in points],
+    }
+    top = max((value for row in shown.values() for value in row if value is not None), default=0.0)
+    since = points[0].at if points else None
+    if top <= 0:
+        return Plot(top=0, since=since)
+    return Plot(
+        top=top,
+        since=since,
+        lines=tuple((name, tuple(_pieces(row, top))) for name, row in shown.items()),
+    )
+
+
+def _pieces(row: Sequence[float | None], top: float) -> list[str]:
+    """Return the unbroken pieces of a line, each as SVG's points."""
+    width = WIDTH / max(len(row), 1)
+    pieces: list[list[str]] = [[]]
+    for place, value in enumerate(row):
+        if value is None:
+            pieces.append([])
+            continue
+        x, y = (place + 0.5) * width, HEIGHT * (1 - value / top)
+        pieces[-1].append(f"{x:.1f},{y:.1f}")
+    # A single point is no line: it is drawn as a short one.
+    return [
+        " ".join(piece if len(piece) > 1 else [piece[0], piece[0]]) for piece in pieces if piece
+    ]

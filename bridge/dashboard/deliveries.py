@@ -1,0 +1,271 @@
+"""Deliveries: the list with its filters, one in full, and what a person can do to them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.datastructures import MultiDict
+from werkzeug.wrappers import Response
+
+from bridge import log
+from bridge.api_queries import Args, read_cursor, read_filters
+from bridge.dashboard.filters import with_zone
+from bridge.errors import BadQuery, BridgeError, NotFound
+from bridge.operations import Bulk, Operations
+from bridge.people import People
+from bridge.records import Filters
+from bridge.store import Store
+from schemas.answers import DeliveryAnswer, DeliveryBrief, EventAnswer
+from schemas.delivery import Delivery, Reason, Status, may_have_rung, retried
+
+logger = log.get(__name__)
+
+ROWS: Final = 25
+NAMES: Final = ("status", "reason", "route", "source", "subject", "phone", "since", "until")
+BULK: Final = ("retry", "cancel", "release")
+SENTENCES: Final = {
+    "retry": "tried again",
+    "cancel": "cancelled",
+    "release": "released",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """A page of the list: its rows, where the next one begins, and how many came since.
+
+    anchor: rows from there on are newer than this page and only counted, so that nothing moves
+    under its reader's hand.
+    """
+
+    rows: list[dict[str, Any]]
+    next_cursor: str | None
+    anchor: str | None
+    newer: int
+
+
+def add(dashboard: Blueprint, operations: Operations) -> None:
+    """Give the blueprint its pages about deliveries."""
+    store, settings = operations.store, operations.settings
+    brief, full, event_full = DeliveryBrief(), DeliveryAnswer(), EventAnswer()
+
+    def shown() -> dict[str, Any]:
+        problem, filters = "", Filters()
+        try:
+            filters = read_filters(
+                with_zone(_given(request.args), settings), settings.default_region
+            )
+        except BadQuery as error:
+            problem = str(error)
+        listed = Listed(rows=[], next_cursor=None, anchor=None, newer=0)
+        if not problem:
+            listed = _listed(store, filters, brief)
+        return {
+            "problem": problem,
+            "listed": listed,
+            "given": _given(request.args),
+            "statuses": [str(status) for status in Status],
+            "reasons": [str(reason) for reason in Reason],
+            "routes": [route.name for route in settings.routes.routes],
+            "sources": list(settings.routes.sources),
+        }
+
+    @dashboard.get("/deliveries")
+    def deliveries() -> str:
+        page = shown()
+        is_new = not page["listed"].rows and not any(store.counts().values())
+        return render_template("deliveries.html", is_new=is_new, **page)
+
+    @dashboard.get("/deliveries/part")
+    def deliveries_part() -> str:
+        return render_template("deliveries_part.html", **shown())
+
+    @dashboard.get("/deliveries/many")
+    def deliveries_many() -> str:
+        what = _what(request.args.get("do"))
+        args = _given(request.args)
+        done = _many(operations, what, args, dry_run=True)
+        return render_template(
+            "deliveries_many.html", what=what, done=done, given=args, sentence=SENTENCES[what]
+        )
+
+    @dashboard.post("/deliveries/many")
+    def deliveries_many_done() -> Response:
+        what, args = _what(request.form.get("do")), _given(request.form)
+        done = _many(operations, what, args, dry_run=False)
+        more = " There are more: do it once more." if done.next_cursor else ""
+        flash(f"{done.done} {SENTENCES[what]}, {done.refused} could not be.{more}")
+        words: dict[str, Any] = args.to_dict(flat=False)
+        return redirect(url_for("dashboard.deliveries", **words))
+
+    @dashboard.get("/deliveries/<delivery_id>")
+    def delivery(delivery_id: str) -> str:
+        return render_template("delivery.html", **in_full(delivery_id))
+
+    @dashboard.get("/deliveries/<delivery_id>/part")
+    def delivery_part(delivery_id: str) -> str:
+        return render_template("delivery_part.html", **in_full(delivery_id))
+
+    @dashboard.post("/deliveries/<delivery_id>/<what>")
+    def delivery_done(delivery_id: str, what: str) -> Response:
+        order = _ORDERS.get(what)
+        if order is None:
+            raise NotFound("There is nothing here.")
+        try:
+            flash(order(operations, delivery_id))
+        except BridgeError as error:
+            flash(str(error), "problem")
+        return redirect(url_for("dashboard.delivery", delivery_id=delivery_id))
+
+    def in_full(delivery_id: str) -> dict[str, Any]:
+        found = store.delivery(delivery_id)
+        if found is None:
+            raise NotFound("There is no delivery with that id; records are kept RETENTION_DAYS.")
+        seen = store.event(found.event_id)
+        is_revealed = request.args.get("reveal") == "1"
+        one = full.dump(found)
+        event = event_full.dump(seen.event) if seen else None
+        if is_revealed:
+            logger.info("person.revealed", delivery=found.id, by="dashboard")
+            one["request"], one["consent"] = found.request, found.consent
+            if event and seen:
+                event["data"] = seen.event.data
+        return {
+            "one": one,
+            "event": event,
+            "steps": _steps(one),
+            "can": _can(found),
+            "is_revealed": is_revealed,
+            "is_suppressed": bool(found.phone and store.suppression(found.phone)),
+        }
+
+
+# --- the list -----------------------------------------------------------------------------------
+
+
+def _given(args: Mapping[str, Any]) -> Args:
+    """Return the filters that are set, without the page's own words."""
+    pairs = args.items(multi=True) if isinstance(args, MultiDict) else args.items()
+    return MultiDict([(name, value) for name, value in pairs if name in NAMES and value.strip()])
+
+
+def _listed(store: Store, filters: Filters, brief: DeliveryBrief) -> Listed:
+    cursor = read_cursor(request.args.get("cursor"))
+    anchor = read_cursor(request.args.get("anchor"))
+    before = cursor or anchor
+    page = store.deliveries(filters, before=before, limit=ROWS)
+    newer = 0
+    if anchor and not cursor:
+        newest = store.deliveries(filters, before=None, limit=ROWS).items
+        newer = sum(one.order >= anchor for one in newest)
+    if anchor is None and cursor is None and page.items:
+        anchor = page.items[0].order + 1
+    return Listed(
+        rows=[brief.dump(one) for one in page.items],
+        next_cursor=page.next_cursor,
+        anchor=str(anchor) if anchor else None,
+        newer=newer,
+    )
+
+
+def _what(raw: str | None) -> str:
+    if raw not in BULK:
+        raise BadQuery("There is no such order for many deliveries.")
+    return raw
+
+
+def _many(operations: Operations, what: str, args: Args, *, dry_run: bool) -> Bulk:
+    """Do something to all that fit. Raises BadQuery where nothing says which."""
+    if not args:
+        raise BadQuery(
+            "Set at least one filter first: everything is never meant by saying nothing."
+        )
+    settings = operations.settings
+    filters = read_filters(with_zone(args, settings), settings.default_region)
+    match what:
+        case "retry":
+            return operations.retry_many(filters, call_again=False, dry_run=dry_run)
+        case "cancel":
+            return operations.cancel_many(filters, dry_run=dry_run)
+        case _:
+            return operations.release_many(filters, dry_run=dry_run)
+
+
+# --- one ----------------------------------------------------------------------------------------
+
+
+def _retry(operations: Operations, delivery_id: str) -> str:
+    call_again = request.form.get("call_again") == "1"
+    operations.retry(delivery_id, call_again=call_again)
+    return "It is called again now." if call_again else "It is tried now."
+
+
+def _cancel(operations: Operations, delivery_id: str) -> str:
+    done = operations.cancel(delivery_id)
+    if done.status is Status.CANCELLED:
+        return "It is cancelled."
+    return "CallKaro is being asked to drop the scheduled call."
+
+
+def _resolve(operations: Operations, delivery_id: str) -> str:
+    found = request.form.get("as", "")
+    if found not in ("delivered", "failed"):
+        raise BadQuery("Say how you found it: delivered or failed.")
+    operations.resolve(delivery_id, Status(found))
+    return f"It is {found}, as you found it."
+
+
+def _suppress(operations: Operations, delivery_id: str) -> str:
+    found = operations.store.delivery(delivery_id)
+    number = (found.request or {}).get("to_number") if found else None
+    if not number:
+        raise BadQuery("No number is known of it yet.")
+    done = People(store=operations.store).suppress(str(number), message="asked on the dashboard")
+    operations.wake()
+    off = done.called_off
+    return (
+        f"Its number is not called any more. Cancelled: {off.cancelled}; CallKaro is asked to drop "
+        f"{off.dropping}."
+    )
+
+
+_ORDERS: Final[dict[str, Callable[[Operations, str], str]]] = {
+    "retry": _retry,
+    "cancel": _cancel,
+    "resolve": _resolve,
+    "suppress": _suppress,
+}
+
+
+def _can(delivery: Delivery) -> dict[str, bool]:
+    """Say which orders make sense for a delivery as it stands."""
+    number = (delivery.request or {}).get("to_number")
+    return {
+        "retry": retried(delivery, call_again=False) is not None,
+        "call_again": may_have_rung(delivery) and retried(delivery, call_again=True) is not None,
+        "cancel": delivery.status in ("queued", "held", "retrying", "delivered")
+        and delivery.cancel_asked_at is None,
+        "resolve": delivery.status is Status.UNKNOWN,
+        "suppress": bool(number),
+    }
+
+
+def _steps(one: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a delivery's life in the order of time: its changes, attempts and outcomes."""
+    steps = [{"at": change["at"], "kind": "change", **change} for change in one["timeline"]]
+    sent = [step["at"] for step in steps if step["status"] == Status.SENDING]
+    for attempt in one["attempts"]:
+        # It is noted a moment before its `sending` is, and is shown after that.
+        at = sent[attempt["number"] - 1] if attempt["number"] <= len(sent) else attempt["at"]
+        steps.append({"kind": "attempt", **attempt, "at": at})
+    steps += [
+        {"kind": "outcome", "at": outcome["ended_at"] or "", **outcome}
+        for outcome in one["outcomes"]
+    ]
+    # What has no time of its own comes last.
+    return sorted(steps, key=lambda step: _comparable(step["at"]))
+
+
+def _comparable(at: str) -> str:
+    return at.replace("+00:00", "Z") if at else "9999"

@@ -1,0 +1,112 @@
+"""How the templates write times, numbers and JSON, and what all pages know."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from flask import Blueprint, current_app, request, session
+from werkzeug.datastructures import MultiDict
+
+from bridge.api_queries import Args
+from bridge.settings import Settings
+from schemas.guards import span
+
+# What a status means to whoever looks: colour never says it alone.
+TONES = {
+    "queued": "waits",
+    "held": "waits",
+    "retrying": "waits",
+    "sending": "moves",
+    "delivered": "good",
+    "unknown": "doubt",
+    "failed": "bad",
+    "skipped": "quiet",
+    "cancelled": "quiet",
+    "routed": "good",
+    "unrouted": "quiet",
+    "unreadable": "bad",
+}
+
+
+def add(dashboard: Blueprint, settings: Settings) -> None:
+    """Give the templates their filters."""
+    zone = ZoneInfo(settings.callkaro_timezone)
+
+    @dashboard.app_template_filter("local")
+    def local(at: datetime | str | None) -> str:
+        """Return a time in CALLKARO_TIMEZONE, to the second."""
+        return "" if at is None else f"{_instant(at).astimezone(zone):%d %b %Y, %H:%M:%S}"
+
+    @dashboard.app_template_filter("ago")
+    def ago(at: datetime | str | None) -> str:
+        """Return how long ago a time was, or in how long it will be, in its largest unit."""
+        if at is None:
+            return ""
+        length = datetime.now(UTC) - _instant(at)
+        return f"in {span(-length)}" if length.total_seconds() < 0 else f"{span(length)} ago"
+
+    @dashboard.app_template_filter("iso")
+    def iso(at: datetime | str | None) -> str:
+        return "" if at is None else _instant(at).isoformat(timespec="seconds")
+
+    @dashboard.app_template_filter("pretty")
+    def pretty(value: Any) -> str:
+        """Return a JSON value for people."""
+        return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+    @dashboard.app_template_filter("tone")
+    def tone(status: str) -> str:
+        return TONES.get(str(status), "quiet")
+
+    @dashboard.app_template_filter("seconds")
+    def seconds(value: float | None) -> str:
+        """Return a length in seconds for people."""
+        if value is None:
+            return "—"
+        return (
+            f"{value * 1000:.0f} ms"
+            if value < 1
+            else f"{value:.1f} s"
+            if value < 120
+            else (f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.0f} h")
+        )
+
+    @dashboard.app_context_processor
+    def known() -> dict[str, Any]:
+        return {
+            "csrf": session.get("csrf", ""),
+            "zone": settings.callkaro_timezone,
+            "dry_run": settings.dry_run,
+            "with_args": with_args,
+            "known_endpoints": current_app.view_functions,
+        }
+
+
+def with_zone(given: Args, settings: Settings) -> Args:
+    """Return a form's filters as the API reads them: its times are in CALLKARO_TIMEZONE."""
+    zone = ZoneInfo(settings.callkaro_timezone)
+    return MultiDict(
+        (name, _zoned(value, zone) if name in ("since", "until") else value)
+        for name, value in given.items(multi=True)
+    )
+
+
+def _zoned(text: str, zone: ZoneInfo) -> str:
+    try:
+        at = datetime.fromisoformat(text)
+        return text if at.tzinfo else at.replace(tzinfo=zone).isoformat()
+    except (ValueError, OverflowError):
+        return text  # it is refused with a sentence, where it is read
+
+
+def with_args(**changes: str | None) -> str:
+    """Return this page's address with some of its query's words changed; None: without it."""
+    pairs = [(name, value) for name, value in request.args.items(multi=True) if name not in changes]
+    pairs += [(name, value) for name, value in changes.items() if value is not None]
+    return f"{request.path}?{urlencode(pairs)}" if pairs else request.path
+
+
+def _instant(at: datetime | str) -> datetime:
+    return datetime.fromisoformat(at) if isinstance(at, str) else at

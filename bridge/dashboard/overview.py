@@ -1,0 +1,85 @@
+"""The first page: how the bridge stands, at one look."""
+
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from bridge import api
+from bridge.dashboard import charts
+from bridge.operations import Operations
+from bridge.settings import Settings
+from bridge.store import Store
+
+HOURS, POINTS = 24.0, 48
+
+
+def add(dashboard: Blueprint, operations: Operations) -> None:
+    """Give the blueprint its first page."""
+    settings, store, bell = operations.settings, operations.store, operations.bell
+
+    @dashboard.get("/")
+    def overview() -> str:
+        return render_template("overview.html", **shown())
+
+    @dashboard.get("/overview/part")
+    def overview_part() -> str:
+        return render_template("overview_part.html", **shown())
+
+    @dashboard.post("/pause")
+    def pause() -> Response:
+        scope = request.form.get("scope", "")
+        operations.pause(scope, "Paused on the dashboard.")
+        flash(f"Paused: {scope}. What comes in is kept.")
+        return redirect(url_for("dashboard.overview"))
+
+    @dashboard.post("/resume")
+    def resume() -> Response:
+        scope = request.form.get("scope", "")
+        released = operations.resume(scope)
+        flash(f"Resumed: {scope}. {released} that waited for it are due now.")
+        return redirect(url_for("dashboard.overview"))
+
+    def shown() -> dict[str, Any]:
+        found = api.overview(store, settings, bell)
+        points = store.series(hours=HOURS, points=POINTS)
+        return {
+            "found": found,
+            "is_new": not any(found["deliveries"].values()) and not any(found["events"].values()),
+            "plot": charts.bars(points),
+            "latency": charts.lines(points),
+            "routes": _routes(settings, store),
+            "sources": _sources(settings, store),
+            "hours": int(HOURS),
+        }
+
+
+def _routes(settings: Settings, store: Store) -> list[dict[str, Any]]:
+    paused = {pause.scope for pause in store.pauses()}
+    counts = store.counts_of("route", [route.name for route in settings.routes.routes])
+    return [
+        {
+            "name": route.name,
+            "source": route.source,
+            "to": route.to,
+            "deliveries": counts[route.name],
+            "is_paused": f"route:{route.name}" in paused,
+        }
+        for route in settings.routes.routes
+    ]
+
+
+def _sources(settings: Settings, store: Store) -> list[dict[str, Any]]:
+    paused = {pause.scope for pause in store.pauses()}
+    sources = settings.routes.sources
+    counts = store.counts_of("source", list(sources))
+    return [
+        {
+            "name": name,
+            "title": source.kind.title,
+            "deliveries": counts[name],
+            "is_on": bool(settings.secrets.get(name)),
+            "is_paused": f"source:{name}" in paused,
+        }
+        for name, source in sources.items()
+    ]

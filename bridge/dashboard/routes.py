@@ -1,0 +1,277 @@
+"""Routes: which events become which request, under which rules; and trying a body out."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from flask import Blueprint, Response, flash, redirect, render_template, request, url_for
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as AnyResponse
+
+from bridge.errors import BadQuery, BridgeError, RequestError
+from bridge.operations import Operations
+from bridge.previewing import guess_content_type, incoming, look
+from bridge.settings import MAX_BODY_BYTES, Settings
+from bridge.store import Store
+from bridge.webhooks import base_url
+from schemas.guards import span
+from schemas.route import CampaignChoice, Constant, Route, RouteHours, Value
+
+KINDS: Final = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
+# What the preview says of a request or a guard, as the colours of a status.
+TONES: Final = {
+    "would be sent": "good",
+    "fetches the record first": "waits",
+    "ok": "good",
+    "no": "bad",
+    "at the intake": "waits",
+    "at the send": "waits",
+    "not judged": "quiet",
+}
+TRY: Final = "dashboard.routes_try"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tried:
+    """What was typed into the try-it box, and what came of it: a preview, or a problem with it.
+
+    at: the field that the problem is of.
+    """
+
+    typed: Mapping[str, str]
+    seen: list[dict[str, Any]] | None = None
+    problem: str = ""
+    at: str = ""
+
+
+class Mistyped(BadQuery):
+    """A field of the try-it box that can't be read."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def add(dashboard: Blueprint, operations: Operations) -> None:
+    """Give the blueprint its page about routes."""
+    settings, store = operations.settings, operations.store
+
+    def page(tried: Tried) -> str:
+        paused = {pause.scope: pause for pause in store.pauses()}
+        return render_template(
+            "routes.html",
+            routes=[_shown(route, settings) for route in settings.routes.routes],
+            sources=_sources(settings, store),
+            counts=store.counts_of("route", [one.name for one in settings.routes.routes]),
+            paused=paused,
+            tried=tried,
+            tones=TONES,
+            limits=_limits(settings),
+        )
+
+    @dashboard.before_app_request
+    def allow_long_forms() -> None:
+        # The body stands in a form here, and is as long as a webhook's may be.
+        if request.endpoint == TRY:
+            request.max_content_length = 4 * MAX_BODY_BYTES  # each byte of it may be written as %XX
+            request.max_form_memory_size = 4 * MAX_BODY_BYTES
+
+    @dashboard.get("/routes")
+    def routes() -> str:
+        source = request.args.get("source", "")
+        return page(Tried(typed={"source": source}))
+
+    @dashboard.get("/routes/try")
+    def routes_again() -> AnyResponse:
+        return redirect(url_for("dashboard.routes"))
+
+    @dashboard.post("/routes/try")
+    def routes_try() -> Response:
+        tried = _try(settings, request.form)
+        status = 400 if tried.problem else 200
+        return Response(page(tried), status, mimetype="text/html")
+
+    @dashboard.post("/routes/pause")
+    def routes_pause() -> AnyResponse:
+        scope = request.form.get("scope", "")
+        operations.pause(scope, "Paused on the dashboard.")
+        flash(f"Paused: {scope}. What comes in is kept.")
+        return redirect(url_for("dashboard.routes"))
+
+    @dashboard.post("/routes/resume")
+    def routes_resume() -> AnyResponse:
+        scope = request.form.get("scope", "")
+        try:
+            released = operations.resume(scope)
+            flash(f"Resumed: {scope}. {released} that waited for it are due now.")
+        except RequestError as error:
+            flash(str(error), "problem")
+        return redirect(url_for("dashboard.routes"))
+
+    @dashboard.errorhandler(413)
+    def too_large(error: HTTPException) -> tuple[str, int]:
+        message = "What was sent is too large for this page."
+        return render_template("problem.html", message=message, status=413), 413
+
+
+# --- what is shown of a route -------------------------------------------------------------------
+
+
+def _shown(route: Route, settings: Settings) -> dict[str, Any]:
+    return {
+        "name": route.name,
+        "source": route.source,
+        "event": route.event,
+        "to": route.to,
+        "expressions": [
+            (name, expression.text)
+            for name, expression in (
+                ("match", route.match),
+                ("when", route.when),
+                ("consent", route.consent),
+            )
+            if expression
+        ],
+        "rules": list(_rules(route, settings)),
+        "request": [(name, *_value(one)) for name, one in route.request.items()],
+        "metadata": [(name, *_value(one)) for name, one in route.metadata.items()],
+    }
+
+
+def _rules(route: Route, settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield what a route is bound by, in the words of routes.toml."""
+    if route.campaign:
+        yield "campaign", _campaign(route.campaign)
+    yield "max_age", _span(route.max_age_s) if route.max_age_s else "never too old"
+    if route.delay_s:
+        yield "delay", _span(route.delay_s)
+    if route.fetch:
+        yield "fetch", ", ".join(route.fetch)
+    if route.to == "call":
+        yield from _call_rules(route, settings)
+    if route.flood:
+        within = _span(route.flood.within_s)
+        yield "flood", f"more than {route.flood.over} within {within} are held"
+
+
+def _call_rules(route: Route, settings: Settings) -> Iterator[tuple[str, str]]:
+    yield "hours", _hours(route.hours) if route.hours else "CALLING_HOURS alone"
+    again = f"once in {_span(route.again_after_s)}" if route.again_after_s else "as events come"
+    yield "again_after", again
+    yield "max_per_day", f"{route.max_per_day:,}" if route.max_per_day else "no cap"
+    yield "countries", _countries(route, settings)
+    if route.on_unknown == "call_again":
+        yield "on_unknown", "call_again: a phone may ring twice"
+
+
+def _campaign(campaign: CampaignChoice) -> str:
+    if campaign.name is None:
+        return f"the one of {campaign.key.text if campaign.key else ''}"
+    return f"{campaign.name}, one a {campaign.period}" if campaign.period else campaign.name
+
+
+def _hours(hours: RouteHours) -> str:
+    if hours.timezone is None:
+        return f"{hours.hours}, where the phone is"
+    zone = hours.timezone if isinstance(hours.timezone, str) else hours.timezone.text
+    return f"{hours.hours}, {zone}"
+
+
+def _countries(route: Route, settings: Settings) -> str:
+    if route.countries == "any":
+        return "any"
+    if route.countries:
+        return ", ".join(sorted(route.countries))
+    return f"{settings.default_region} (DEFAULT_REGION)" if settings.default_region else "any"
+
+
+def _value(value: Value) -> tuple[str, bool]:
+    """Return how a field's value is written, and whether it is a constant."""
+    if isinstance(value, Constant):
+        return json.dumps(value.value, ensure_ascii=False), True
+    return value.text, False
+
+
+def _span(seconds: int) -> str:
+    return span(timedelta(seconds=seconds))
+
+
+def _limits(settings: Settings) -> list[tuple[str, str]]:
+    """Return what binds every route."""
+    found = [("CALLING_HOURS", f"{settings.calling_hours}, where the phone is")]
+    if settings.max_per_number:
+        found.append(("MAX_PER_NUMBER_PER_DAY", str(settings.max_per_number)))
+    if settings.allow_numbers is not None:
+        found.append(("ALLOW_NUMBERS", f"only {len(settings.allow_numbers)} are ever called"))
+    return found
+
+
+def _sources(settings: Settings, store: Store) -> list[dict[str, Any]]:
+    counts = store.counts_of("source", list(settings.routes.sources))
+    return [
+        {
+            "name": name,
+            "title": source.kind.title,
+            "url": f"{base_url()}/webhooks/{name}",
+            "variable": f"{source.variable_prefix}WEBHOOK_SECRET",
+            "is_on": bool(settings.secrets.get(name)),
+            "deliveries": counts[name],
+        }
+        for name, source in settings.routes.sources.items()
+    ]
+
+
+# --- trying a body out --------------------------------------------------------------------------
+
+
+def _try(settings: Settings, form: Mapping[str, str]) -> Tried:
+    """Return what a body would become, or what is wrong with what was typed. It is not kept."""
+    typed = {name: form.get(name, "") for name in ("source", "body", "kind", "record", "at")}
+    try:
+        return Tried(typed=typed, seen=_looked_at(settings, typed))
+    except Mistyped as error:
+        return Tried(typed=typed, problem=str(error), at=error.field)
+    except BridgeError as error:
+        return Tried(typed=typed, problem=str(error), at="body")
+
+
+def _looked_at(settings: Settings, typed: Mapping[str, str]) -> list[dict[str, Any]]:
+    source = settings.routes.sources.get(typed["source"])
+    if source is None:
+        raise Mistyped("source", "Choose a source.")
+    body = typed["body"].strip().encode("utf-8", "replace")
+    if not body:
+        raise Mistyped("body", "Paste a body first.")
+    if len(body) > MAX_BODY_BYTES:
+        raise Mistyped("body", f"The body is over {MAX_BODY_BYTES // 1024} kB.")
+    kind = KINDS.get(typed["kind"]) or guess_content_type("", body)
+    sent = incoming(source, body, kind, base_url=base_url())
+    now = _read_time(typed["at"], settings.callkaro_timezone)
+    seen = look(settings, source, sent, now=now, record=_read_record(typed["record"]))
+    found: list[dict[str, Any]] = seen.as_json()
+    return found
+
+
+def _read_record(text: str) -> Any:
+    if not text.strip():
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        # Not its words: they may quote the record.
+        place = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise Mistyped("record", f"The record is not valid JSON{place}.") from None
+
+
+def _read_time(text: str, zone: str) -> datetime:
+    """Return an aware time; one without a zone is in CALLKARO_TIMEZONE; none: now."""
+    if not text.strip():
+        return datetime.now(UTC)
+    try:
+        at = datetime.fromisoformat(text.strip())
+        return (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Mistyped("at", "That is no time. Write it as 2026-01-31T09:30.") from None

@@ -1,0 +1,132 @@
+"""Who looks at the dashboard: signing in with the API token, and what each page's headers allow.
+
+The session is a signed cookie: it says when its owner signed in, and holds the word that each form
+must bring back (CSRF). Its key is made of the API token, so that every process knows it, and a
+token that is taken away ends the sessions that it opened.
+"""
+
+import hmac
+import secrets
+import time
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Flask, Response, redirect, render_template, request, session, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from bridge import log
+from bridge.errors import BadQuery, TooMany
+from bridge.settings import Settings
+from bridge.store import Store
+from bridge.verify import is_one_of
+
+logger = log.get(__name__)
+
+LIFETIME_S = 12 * 3600
+TRIES, TRIES_OF_ALL = 10, 200  # wrong tokens in a minute: of one address, and of all
+# These need no session.
+OPEN = frozenset({"dashboard.sign_in", "dashboard.try_to_sign_in", "dashboard.static"})
+# Nothing from elsewhere, nothing inline, and in nobody's frame.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+
+
+def configure(app: Flask, settings: Settings) -> None:
+    """Let an app keep sessions; several API tokens (rotation) make several keys."""
+    keys = [_key(token) for token in settings.api_tokens]
+    app.config["SECRET_KEY"] = keys[0]
+    app.config["SECRET_KEY_FALLBACKS"] = keys[1:]
+    app.config["SESSION_COOKIE_NAME"] = "callkaro_bridge"
+    app.config["SESSION_COOKIE_HTTPONLY"] = True
+    app.config["SESSION_COOKIE_SAMESITE"] = "Lax"  # a link in a message leads in
+    app.config["SESSION_COOKIE_SECURE"] = (settings.public_url or "").startswith("https:")
+    app.config["PERMANENT_SESSION_LIFETIME"] = LIFETIME_S
+
+
+def _key(token: str) -> str:
+    return hmac.digest(token.encode(), b"callkaro-bridge dashboard session", "sha256").hex()
+
+
+def add(dashboard: Blueprint, settings: Settings, store: Store) -> None:
+    """Let in only who is signed in, and take only forms that come from our own pages."""
+
+    @dashboard.before_request
+    def check() -> AnyResponse | None:
+        if request.endpoint in OPEN:
+            return None
+        if not _is_signed_in():
+            return _to_sign_in()
+        if request.method == "POST" and not _is_ours():
+            raise BadQuery("This page is too old. Go back, load it again, and repeat what you did.")
+        return None
+
+    @dashboard.after_request
+    def guard(response: Response) -> Response:
+        response.headers["Content-Security-Policy"] = POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "same-origin"
+        if request.endpoint != "dashboard.static":
+            response.headers["Cache-Control"] = "no-store"
+        return response
+
+    @dashboard.get("/sign-in")
+    def sign_in() -> str | AnyResponse:
+        if _is_signed_in():
+            return redirect(_next())
+        return render_template("sign_in.html", next=request.args.get("next", ""))
+
+    @dashboard.post("/sign-in")
+    def try_to_sign_in() -> str | AnyResponse | tuple[str, int]:
+        _count_tries(store)
+        if not is_one_of(request.form.get("token", ""), settings.api_tokens):
+            logger.warning("dashboard.refused")
+            page = render_template(
+                "sign_in.html", next=request.form.get("next", ""), wrong="That is not the token."
+            )
+            return page, 401
+        session.clear()
+        session.permanent = True
+        session["since"], session["csrf"] = int(time.time()), secrets.token_urlsafe(24)
+        logger.info("dashboard.signed_in")
+        return redirect(_next())
+
+    @dashboard.post("/sign-out")
+    def sign_out() -> AnyResponse:
+        session.clear()
+        return redirect(url_for("dashboard.sign_in"))
+
+
+def _is_signed_in() -> bool:
+    return time.time() - float(session.get("since", 0)) < LIFETIME_S
+
+
+def _is_ours() -> bool:
+    """Say whether a form brings the session's own word."""
+    return is_one_of(request.form.get("csrf", ""), (session.get("csrf", ""),))
+
+
+def _to_sign_in() -> AnyResponse:
+    # What was posted can't be posted again by going there.
+    here = request.full_path.rstrip("?") if request.method == "GET" else ""
+    target = url_for("dashboard.sign_in", next=here or None)
+    if request.headers.get("HX-Request"):  # a part of a page: the page itself must go
+        return Response(status=401, headers={"HX-Redirect": url_for("dashboard.sign_in")})
+    return redirect(target)
+
+
+def _next() -> str:
+    """Return where to go after signing in: a path of ours, never another site."""
+    wanted = request.values.get("next", "")
+    parts = urlsplit(wanted)
+    is_path = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
+    if not is_path or parts.scheme or parts.netloc:
+        return url_for("dashboard.overview")
+    return wanted
+
+
+def _count_tries(store: Store) -> None:
+    """Count a try to sign in. Raises TooMany."""
+    mine = store.count_tries(request.remote_addr or "", within_s=60)
+    if mine > TRIES or store.count_tries("all", within_s=60) > TRIES_OF_ALL:
+        raise TooMany("Too many tries. Wait a minute.")

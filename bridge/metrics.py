@@ -1,0 +1,255 @@
+"""/metrics in Prometheus' text format, and the counting of webhook requests.
+
+A scrape reads the store, so whichever process answers tells of all of them. What only the web
+process sees is collected in it and told to the store in the background, once a second at the most.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+from flask import Blueprint, Response, g, request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from rq import Worker
+
+from bridge import log
+from bridge.describing import described
+from bridge.errors import StoreUnavailable, Unauthorized
+from bridge.measures import Measures, read_counts, read_histograms
+from bridge.queue import Bell
+from bridge.settings import Settings
+from bridge.store import Store
+from bridge.verify import is_one_of
+
+logger = log.get(__name__)
+
+PREFIX = "callkaro_bridge_"
+TELL_S = 1.0
+FLUSHER = "measures"  # the name of the thread that tells the store
+
+
+def views(store: Store, settings: Settings, bell: Bell) -> Blueprint:
+    """Return the route of /metrics. It needs the API token, as /api does."""
+    metrics = Blueprint("metrics", __name__)
+
+    @metrics.get("/metrics")
+    @described(
+        "Metrics",
+        tag="Health",
+        more="In Prometheus' text format.",
+        answers={200: "text/plain"},
+        refusals=(503,),
+    )
+    def scrape() -> Response:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not is_one_of(token.strip(), settings.api_tokens):
+            raise Unauthorized("Send the API token as `Authorization: Bearer <API_TOKEN>`.")
+        registry = CollectorRegistry()
+        registry.register(Snapshot(families(store, bell)))
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    return metrics
+
+
+# --- counting webhook requests -------------------------------------------------------------------
+
+
+class Meter:
+    """Collects the measures of this process, and tells the store in a thread of its own.
+
+    No answer waits for that. While Redis is away they are kept; a process that is killed loses
+    those of its last second. store should be nobody else's: waiting here stops no webhook.
+    """
+
+    def __init__(self, store: Store, *, every_s: float = TELL_S) -> None:
+        self._store = store
+        self._every_s = every_s
+        self._lock = threading.Lock()
+        self._measures = Measures()
+        self._timer: threading.Timer | None = None
+
+    @contextmanager
+    def measuring(self) -> Iterator[Measures]:
+        """Yield the measures to add to; they are told soon."""
+        with self._lock:
+            yield self._measures
+            # Not a daemon: a process that ends in good order waits for it, and loses nothing.
+            if self._timer is None:
+                self._timer = threading.Timer(self._every_s, self.tell)
+                self._timer.name = FLUSHER
+                self._timer.start()
+
+    def tell(self) -> None:
+        """Tell the store what was measured since the last time; what it does not take is kept."""
+        with self._lock:
+            told, self._measures = self._measures, Measures()
+        try:
+            self._store.measure(told)
+        except StoreUnavailable:
+            with self._lock:
+                self._measures.add(told)
+        except Exception as error:
+            logger.error("measures.lost", exc_info=error)
+        finally:
+            # Only now: while Redis hangs, one thread waits for it and not one a second.
+            with self._lock:
+                self._timer = None
+
+
+def count_webhooks(webhooks: Blueprint, meter: Meter, settings: Settings) -> None:
+    """Count each request to this blueprint where it ends, refused ones too."""
+
+    @webhooks.before_request
+    def begin() -> None:
+        g.measured_from = time.perf_counter()
+
+    @webhooks.after_request
+    def end(response: Response) -> Response:
+        took_s = time.perf_counter() - g.measured_from
+        name = (request.view_args or {}).get("source")
+        # Anybody can make up names; only those of routes.toml are counted each.
+        source = name if name in settings.routes.sources else None
+        with meter.measuring() as measures:
+            measures.webhook(source, response.status_code, took_s)
+            if response.status_code >= 400:
+                cause = (response.get_json(silent=True) or {}).get("error", "other")
+                measures.refused(source, response.status_code, cause, datetime.now(UTC))
+            elif source:
+                measures.events(source, g.get("counted", {}))
+        return response
+
+
+# --- what a scrape shows --------------------------------------------------------------------------
+
+
+class Snapshot(Collector):
+    """Metrics that have been read already: a store that is away fails before anything is sent."""
+
+    def __init__(self, found: Iterable[Metric]) -> None:
+        self._found = tuple(found)
+
+    def collect(self) -> Iterable[Metric]:
+        """Return them."""
+        return self._found
+
+
+def families(store: Store, bell: Bell) -> Iterator[Metric]:
+    """Yield every metric. Raises StoreUnavailable."""
+    kept = store.measured()
+    totals = kept.totals
+    yield _counter("webhooks", "Webhook requests by source and status code.", "source code").of(
+        ((name, code), n) for (code, name), n in read_counts(totals, "webhook").items()
+    )
+    yield _counter(
+        "webhooks_refused", "Those that were refused, by cause.", "source code cause"
+    ).of(
+        ((name.partition(" ")[2], code, name.partition(" ")[0]), n)
+        for (code, name), n in read_counts(totals, "refused").items()
+    )
+    yield _counter(
+        "events", "Events that came in, by what they were answered.", "source answer"
+    ).of(((name, word), n) for (word, name), n in read_counts(totals, "event").items())
+    yield _counter("attempts", "Requests for deliveries, by status code or error.", "result").of(
+        ((word,), n) for (word, _), n in read_counts(totals, "attempt").items()
+    )
+    yield _counter(
+        "delivery_moves", "How often a delivery came to this status.", "route status"
+    ).of(((name, word), n) for (word, name), n in read_counts(totals, "to").items())
+    yield _gauge("deliveries", "Deliveries that stand there now.", "route status").of(
+        ((route, status), n) for (status, route), n in kept.standing.items()
+    )
+    yield _histogram("intake_seconds", "From a webhook's arrival to its answer.", totals, "intake")
+    yield _histogram(
+        "webhook_to_call_seconds", "From an event's receipt to CallKaro's yes.", totals, "call"
+    )
+    yield _histogram("callkaro_seconds", "How long attempts took.", totals, "callkaro")
+    yield from _standing(store, bell)
+    yield from _redis(store)
+
+
+def _standing(store: Store, bell: Bell) -> Iterator[Metric]:
+    """Yield what waits, what is stopped, and who works."""
+    yield _gauge("events_kept", "Events that led to nothing, by status.", "status").of(
+        ((str(status),), count) for status, count in store.event_counts().items()
+    )
+    yield _single("due", "Deliveries that wait for their time.", store.due_count())
+    yield _single(
+        "oldest_waiting_seconds",
+        "Age of the oldest queued or retrying delivery; 0: there is none.",
+        store.oldest_waiting_s() or 0.0,
+    )
+    yield _single("bulk", "Held until a person releases them.", store.bulk_count())
+    yield _single("suppressions", "Suppressed numbers and records.", store.suppression_count())
+    pauses = store.pauses()
+    yield _gauge("paused", "What is paused, and why.", "scope reason").of(
+        ((pause.scope, pause.reason), 1) for pause in pauses
+    )
+    is_open = any(pause.reason == "breaker" for pause in pauses)
+    yield _single("breaker_open", "1: CallKaro's breaker is open.", int(is_open))
+    yield _single("workers", "Running worker processes.", _workers(bell))
+
+
+def _redis(store: Store) -> Iterator[Metric]:
+    durable = store.persistence()
+    yield _single("redis_memory_bytes", "What Redis uses.", durable.used_bytes)
+    if durable.used_ratio is not None:
+        limit = durable.used_bytes / durable.used_ratio if durable.used_ratio else 0
+        yield _single("redis_memory_limit_bytes", "Redis' maxmemory.", round(limit))
+        yield _single("redis_memory_ratio", "Used, of the limit.", durable.used_ratio)
+
+
+def _workers(bell: Bell) -> int:
+    try:
+        return len(Worker.all(queue=bell.queue))
+    except redis.RedisError as error:
+        raise StoreUnavailable(f"Redis does not answer ({type(error).__name__})") from error
+
+
+# --- within ---------------------------------------------------------------------------------------
+
+
+class _Labelled:
+    """A metric whose samples are still to come."""
+
+    def __init__(self, metric: CounterMetricFamily | GaugeMetricFamily) -> None:
+        self._metric = metric
+
+    def of(self, samples: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
+        for labels, value in sorted(samples):
+            self._metric.add_metric(labels, value)
+        return self._metric
+
+
+def _counter(name: str, text: str, labels: str) -> _Labelled:
+    return _Labelled(CounterMetricFamily(PREFIX + name, text, labels=labels.split()))
+
+
+def _gauge(name: str, text: str, labels: str) -> _Labelled:
+    return _Labelled(GaugeMetricFamily(PREFIX + name, text, labels=labels.split()))
+
+
+def _single(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(PREFIX + name, text, value=value)
+
+
+LABEL_OF = {"intake": ["source"], "call": ["route"], "callkaro": []}
+
+
+def _histogram(name: str, text: str, totals: dict[str, str], what: str) -> Metric:
+    labels = LABEL_OF[what]
+    metric = HistogramMetricFamily(PREFIX + name, text, labels=labels)
+    for value, found in sorted(read_histograms(totals, what).items()):
+        given: list[Any] = [value] if labels else []
+        metric.add_metric(given, buckets=list(found.buckets), sum_value=found.total_s)
+    return metric

@@ -1,0 +1,132 @@
+-- Find what people are to be alerted of, and put a message into the outbox for each change.
+--
+-- ARGV[1]: how old a backlog may become, ms. ARGV[2]: how many forged or unsigned requests in a row
+-- are too many. ARGV[3]: how many messages are kept, the newest.
+-- Looking and comparing are one step: of many workers one finds a change, and none finds it twice.
+-- Returns how many messages are new.
+even_when_full()
+local backlog_ms, refused_max, kept_max = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local us = now_us()
+local now = math.floor(us / 1000)
+local LOOKED_AT = 50  -- of the oldest that are queued or retrying
+local ON, OUT, DUE = P .. 'alerts', P .. 'alerts:out', P .. 'due:alert'
+
+local holds = {}  -- by name: {type, facts}
+local function hold(name, kind, facts) holds[name] = {type = kind, facts = facts} end
+
+local function pairs_of(key)
+  local flat, i = redis.call('HGETALL', key), -1
+  return function()
+    i = i + 2
+    return flat[i], flat[i + 1]
+  end
+end
+
+-- The message of a pause may be a person's words, and so does not leave.
+local function look_at_pauses()
+  for scope, record in pairs_of(P .. 'pauses') do
+    local kept = cjson.decode(record)
+    local facts = {scope = scope, reason = kept.reason, since_ms = kept.since_ms}
+    hold('paused ' .. kept.reason .. ' ' .. scope, 'destination.paused', facts)
+  end
+  local open_ms = redis.call('HGET', BREAKER, 'open_ms')
+  if open_ms then
+    local facts = {scope = 'callkaro', reason = 'breaker', since_ms = tonumber(open_ms)}
+    hold('paused breaker callkaro', 'destination.paused', facts)
+  end
+end
+
+local function look_at_unknown()
+  local key = P .. 'deliveries:status:unknown'
+  local count = redis.call('ZCARD', key)
+  if count == 0 then return end
+  hold('unknown', 'delivery.unknown', {count = count, delivery = redis.call('ZRANGE', key, 0, 0)[1]})
+end
+
+-- Return since when a delivery could have gone and did not, ms; nil: its time has not come. What it
+-- was held for in between is no fault of anybody's.
+local function waits_since(id)
+  local names = {'next_ms', 'first_ms', 'asked_since_ms', 'held_ms', 'paused_ms'}
+  local found = redis.call('HMGET', P .. 'delivery:' .. id, unpack(names))
+  local since = tonumber(found[1] or '')
+  local free = (tonumber(found[4] or '') or 0) + (tonumber(found[5] or '') or 0)
+  for i = 2, 3 do
+    local tried = tonumber(found[i] or '')
+    if tried then since = math.min(since or now, tried + free) end
+  end
+  return since
+end
+
+local function look_at_backlog()
+  local oldest
+  local function older(since)
+    if since and (not oldest or since < oldest) then oldest = since end
+  end
+  for _, name in ipairs({'due', 'due:retry'}) do
+    older(tonumber(redis.call('ZRANGE', P .. name, 0, 0, 'WITHSCORES')[2]))
+  end
+  for _, status in ipairs({'queued', 'retrying'}) do
+    local ids = redis.call('ZRANGE', P .. 'deliveries:status:' .. status, 0, LOOKED_AT - 1)
+    for _, id in ipairs(ids) do older(waits_since(id)) end
+  end
+  if not oldest or now - oldest <= backlog_ms then return end
+  local waiting = redis.call('ZCARD', P .. 'deliveries:status:queued')
+    + redis.call('ZCARD', P .. 'deliveries:status:retrying')
+  hold('backlog', 'backlog.old', {oldest_s = math.floor((now - oldest) / 1000), waiting = waiting})
+end
+
+local function look_at_signatures()
+  for source, count in pairs_of(P .. 'alerts:refused') do
+    if tonumber(count) >= refused_max then
+      local facts = {source = source, in_a_row = tonumber(count)}
+      hold('signatures ' .. source, 'source.signatures_failing', facts)
+    end
+  end
+end
+
+local function look_at_bulk()
+  local count = redis.call('ZCARD', P .. 'bulk')
+  if count > 0 then hold('bulk', 'bulk.held', {count = count}) end
+end
+
+local function send(name, kind, facts, is_over)
+  local id = 'msg_' .. string.sub(redis.sha1hex(whole(us) .. ' ' .. kind .. ' ' .. name), 1, 24)
+  local message = {type = kind, facts = facts, at_ms = now, is_over = is_over, tries = 0}
+  redis.call('HSET', OUT, id, cjson.encode(message))
+  redis.call('ZADD', DUE, whole(now), id)
+end
+
+local function forget_oldest()
+  local over = redis.call('ZCARD', DUE) - kept_max
+  if over <= 0 then return end
+  for _, id in ipairs(redis.call('ZRANGE', DUE, 0, over - 1)) do
+    redis.call('HDEL', OUT, id)
+    redis.call('ZREM', DUE, id)
+  end
+end
+
+look_at_pauses()
+look_at_unknown()
+look_at_backlog()
+look_at_signatures()
+look_at_bulk()
+
+local new = 0
+for name, record in pairs_of(ON) do
+  if not holds[name] then
+    local kept = cjson.decode(record)
+    redis.call('HDEL', ON, name)
+    kept.facts.began_ms = kept.at_ms
+    send(name, kept.type, kept.facts, true)
+    new = new + 1
+  end
+end
+for name, one in pairs(holds) do
+  local record = cjson.encode({type = one.type, facts = one.facts, at_ms = now})
+  if redis.call('HSETNX', ON, name, record) == 1 then
+    send(name, one.type, one.facts, false)
+    new = new + 1
+  end
+end
+forget_oldest()
+return new

@@ -1,0 +1,392 @@
+"""Alerts: what is told, once a change; and how it is sent. The receiver's side is written anew."""
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from support import API_TOKEN, CALL_BACK, ROOT, Bridge, Web, lead, make_due, route, until
+
+from bridge.errors import SettingsError
+from bridge.settings import Settings
+from bridge.store import Store
+from bridge.store.alerting import KEPT
+from schemas.alert import TYPES
+from simulator import Simulator
+from workers import alerts
+
+MakeSettings = Callable[..., Settings]
+RunDrain = Callable[..., Any]
+OpenWeb = Callable[[Settings], Web]
+KEY = "whsec_" + base64.b64encode(b"a made-up key of alerts").decode()
+OTHER = "whsec_" + base64.b64encode(b"another made-up key").decode()
+AGE_S = 900
+
+
+class Receiver:
+    """Takes alerts as somebody else's server would: it checks, remembers, and answers as told."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        self.answers: list[int] = []
+        self.go_on = threading.Event()  # cleared: it takes a message and does not answer
+        self.go_on.set()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                receiver.got.append((headers, body))
+                receiver.go_on.wait(10)
+                self.send_response(receiver.answers.pop(0) if receiver.answers else 204)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook?token=a-token"
+
+    def told(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return (type, data) of each message, those that prove nothing left out."""
+        bodies = [json.loads(body) for headers, body in self.got if is_signed(headers, body)]
+        return [(one["type"], one["data"]) for one in bodies]
+
+
+def is_signed(headers: dict[str, str], body: bytes, key: str = KEY) -> bool:
+    """Check a message as https://www.standardwebhooks.com says."""
+    secret = base64.b64decode(key.removeprefix("whsec_"))
+    text = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    made = base64.b64encode(hmac.new(secret, text, hashlib.sha256).digest()).decode()
+    return f"v1,{made}" in headers["webhook-signature"].split(" ")
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    thread = threading.Thread(target=receiver.server.serve_forever, args=(0.01,))
+    thread.start()
+    yield receiver
+    receiver.go_on.set()
+    receiver.server.shutdown()
+    thread.join()
+    receiver.server.server_close()
+
+
+@pytest.fixture
+def settings(make_settings: MakeSettings, receiver: Receiver) -> Settings:
+    routes = CALL_BACK + route("floods", event="flood", flood='{ over = 1, within = "1m" }')
+    return make_settings(
+        routes, alert_webhook_url=receiver.url, alert_webhook_secrets=(KEY,), worker_threads=4
+    )
+
+
+def look(store: Store) -> int:
+    return store.look_for_alerts(backlog_age_s=AGE_S)
+
+
+def told(store: Store, settings: Settings, receiver: Receiver) -> list[tuple[str, dict[str, Any]]]:
+    """Look, send, and return what is new to the receiver."""
+    before = len(receiver.told())
+    look(store)
+    alerts.send_due(settings, dice=lambda: 0)
+    return receiver.told()[before:]
+
+
+def forge(web: Web, times: int) -> None:
+    codes = [web.post("website", lead(), secret="wrong").status_code for _ in range(times)]
+    assert codes == [401] * times
+
+
+def order(web: Web, path: str, body: object = None, method: str = "POST") -> Any:
+    headers = {"Authorization": f"Bearer {API_TOKEN}"}
+    answer = web.client.open(f"/api{path}", method=method, json=body or {}, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return answer.json
+
+
+# --- what is told -------------------------------------------------------------------------------
+
+
+def test_while_all_is_well_nobody_is_told(
+    web: Web, store: Store, settings: Settings, receiver: Receiver, run_drain: RunDrain
+) -> None:
+    web.send("website", lead())
+    assert told(store, settings, receiver) == []
+    run_drain(settings)
+    assert told(store, settings, receiver) == []
+    assert receiver.got == []
+
+
+def test_a_pause_by_a_person_is_told_once_and_so_is_its_end(
+    web: Web, store: Store, settings: Settings, receiver: Receiver
+) -> None:
+    said = {"message": "Asha +919876543210 complained"}
+    since = order(web, "/pauses/route:call back", said, method="PUT")["since"]
+
+    [(kind, data)] = told(store, settings, receiver)
+    assert kind == "destination.paused"
+    assert data == {"scope": "route:call back", "reason": "person", "since": since}
+    assert told(store, settings, receiver) == []
+    order(web, "/pauses/route:call back", method="DELETE")
+    [(kind, data)] = told(store, settings, receiver)
+    assert (kind, data["scope"]) == ("destination.paused.resolved", "route:call back")
+    assert data["began"] > since
+    assert told(store, settings, receiver) == []
+    assert b"Asha" not in b"".join(body for _, body in receiver.got)
+
+
+def test_the_bridges_own_pauses_are_told(
+    web: Web,
+    store: Store,
+    settings: Settings,
+    receiver: Receiver,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    for _ in range(20):
+        store.callkaro_took("a test", well=False)
+    [(kind, data)] = told(store, settings, receiver)
+    assert (kind, data["scope"], data["reason"]) == ("destination.paused", "callkaro", "breaker")
+    store.callkaro_took("a test", well=True)
+    assert [one[0] for one in told(store, settings, receiver)] == ["destination.paused.resolved"]
+
+    simulator.state.behave(401, path="/call/outbound", times=1)
+    web.send("website", lead())
+    run_drain(settings)
+    [(kind, data)] = told(store, settings, receiver)
+    assert (kind, data["scope"], data["reason"]) == ("destination.paused", "callkaro", "account")
+
+
+def test_the_first_unknown_is_told_and_that_none_is_left(
+    web: Web,
+    store: Store,
+    settings: Settings,
+    receiver: Receiver,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    simulator.state.behave(path="/call/outbound", times=2, cut="after")
+    [first] = web.send("website", lead())
+    run_drain(settings)
+    assert told(store, settings, receiver) == [
+        ("delivery.unknown", {"count": 1, "delivery": first})
+    ]
+    [second] = web.send("website", lead("+919876543211"))
+    run_drain(settings)
+    assert told(store, settings, receiver) == []
+    for one in (first, second):
+        order(web, f"/deliveries/{one}/resolve", {"as": "failed"})
+    assert [one[0] for one in told(store, settings, receiver)] == ["delivery.unknown.resolved"]
+
+
+def test_an_old_backlog_is_told_until_it_is_worked_off(
+    web: Web, store: Store, settings: Settings, receiver: Receiver, run_drain: RunDrain
+) -> None:
+    [delivery] = web.send("website", lead())
+    make_due(store, delivery)
+
+    [(kind, data)] = told(store, settings, receiver)
+    assert (kind, data["waiting"]) == ("backlog.old", 1)
+    assert data["oldest_s"] > AGE_S
+    run_drain(settings)
+    assert [one[0] for one in told(store, settings, receiver)] == ["backlog.old.resolved"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_told"),
+    [
+        ({"next_ms": +60, "first_ms": -2 * AGE_S}, True),
+        ({"next_ms": +60, "asked_since_ms": -2 * AGE_S}, True),
+        ({"next_ms": +60, "first_ms": -2 * AGE_S, "held_ms": 2 * AGE_S}, False),
+        ({"next_ms": +60, "first_ms": -60}, False),
+        ({"next_ms": +60, "created_ms": -2 * AGE_S}, False),
+    ],
+)
+def test_a_backlog_is_what_could_have_gone_and_did_not(
+    web: Web,
+    store: Store,
+    settings: Settings,
+    receiver: Receiver,
+    fields: dict[str, int],
+    is_told: bool,
+) -> None:
+    [delivery] = web.send("website", lead())
+    seconds, _ = store.redis.time()
+    store.redis.zadd("bridge:due", {delivery: (seconds + 60) * 1000})
+    for name, from_now_s in fields.items():
+        value = from_now_s if name == "held_ms" else seconds + from_now_s
+        store.redis.hset(f"bridge:delivery:{delivery}", name, value * 1000)
+
+    assert bool(told(store, settings, receiver)) is is_told
+
+
+def test_ten_forged_requests_in_a_row_are_told(
+    web: Web, store: Store, settings: Settings, receiver: Receiver
+) -> None:
+    forge(web, 9)
+    web.send("website", lead())
+    forge(web, 9)
+    assert told(store, settings, receiver) == []
+    forge(web, 1)
+    failing = ("source.signatures_failing", {"source": "website", "in_a_row": 10})
+    assert told(store, settings, receiver) == [failing]
+    forge(web, 5)
+    assert told(store, settings, receiver) == []
+    web.send("website", lead())
+    [(kind, _)] = told(store, settings, receiver)
+    assert kind == "source.signatures_failing.resolved"
+
+
+def test_what_is_held_as_bulk_is_told(
+    web: Web, store: Store, settings: Settings, receiver: Receiver
+) -> None:
+    for _ in range(3):
+        web.send("website", lead(event_type="flood"))
+    assert told(store, settings, receiver) == [("bulk.held", {"count": 2})]
+    order(web, "/deliveries/cancel", {"reason": "bulk"})
+    assert [one[0] for one in told(store, settings, receiver)] == ["bulk.held.resolved"]
+
+
+def test_many_workers_that_look_find_a_change_once(
+    web: Web, store: Store, settings: Settings, receiver: Receiver
+) -> None:
+    forge(web, 10)
+    store.pause("all", reason="person", message="")
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: look(store), range(40)))
+        list(pool.map(lambda _: alerts.send_due(settings), range(8)))
+
+    assert sum(found) == len(receiver.told()) == 2
+
+
+# --- how it is sent -----------------------------------------------------------------------------
+
+
+def test_what_is_not_taken_is_sent_again_under_its_id(
+    store: Store, settings: Settings, receiver: Receiver
+) -> None:
+    receiver.answers = [500, 302, 200]
+    store.pause("all", reason="person", message="")
+    look(store)
+    for _ in range(3):
+        alerts.send_due(settings, dice=lambda: 0)
+        assert not store.is_alert_due()
+        for one in store.redis.zrange("bridge:due:alert", 0, -1):
+            store.redis.zadd("bridge:due:alert", {one: 1})
+
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
+    assert len({body for _, body in receiver.got}) == 1
+    assert len(receiver.told()) == 3
+    assert not store.redis.exists("bridge:due:alert", "bridge:alerts:out")
+
+
+def test_it_waits_longer_each_time_and_then_gives_up(
+    make_settings: MakeSettings, store: Store
+) -> None:
+    waits = [alerts.next_wait_s(number, lambda: 1.0) for number in range(1, alerts.TRIES)]
+    assert waits[:3] == [5, 10, 20]
+    assert waits[-1] == alerts.LONGEST_WAIT_S
+    assert 3 * 3600 < sum(waits) < 6 * 3600
+    nowhere = make_settings(
+        CALL_BACK, alert_webhook_url="http://127.0.0.1:9", alert_webhook_secrets=(KEY,)
+    )
+    store.pause("all", reason="person", message="")
+    look(store)
+    for number in range(alerts.TRIES):
+        [waiting] = store.redis.zrange("bridge:due:alert", 0, -1)
+        store.redis.zadd("bridge:due:alert", {waiting: 1})
+        alerts.send_due(nowhere, dice=lambda: 0)
+        assert store.redis.zcard("bridge:due:alert") == (0 if number == alerts.TRIES - 1 else 1)
+
+
+def test_a_message_whose_sender_died_is_sent_by_the_next(
+    store: Store, settings: Settings, receiver: Receiver
+) -> None:
+    store.pause("all", reason="person", message="")
+    look(store)
+    [claimed] = store.claim_alerts(5, lease_s=60)
+    assert store.claim_alerts(5, lease_s=60) == []
+    store.redis.zadd("bridge:due:alert", {claimed.id: 1})
+    alerts.send_due(settings)
+
+    assert [headers["webhook-id"] for headers, _ in receiver.got] == [claimed.id]
+
+
+def test_messages_that_nobody_takes_are_bounded(store: Store) -> None:
+    for _ in range(KEPT):
+        store.pause("all", reason="person", message="")
+        look(store)
+        store.resume("all")
+        look(store)
+
+    assert store.redis.zcard("bridge:due:alert") == KEPT
+    assert store.redis.hlen("bridge:alerts:out") == KEPT
+
+
+def test_a_receiver_may_rotate_its_secret(settings: Settings, receiver: Receiver) -> None:
+    headers = alerts.signed(receiver.url, b"{}", "msg_1", (KEY, OTHER))
+    assert is_signed(headers, b"{}", KEY)
+    assert is_signed(headers, b"{}", OTHER)
+    assert not is_signed(headers, b"[]", KEY)
+
+
+def test_a_worker_alerts_and_an_alert_that_hangs_holds_nothing_up(
+    start_bridge: Callable[..., Bridge],
+    receiver: Receiver,
+    simulator: Simulator,
+    store: Store,
+) -> None:
+    bridge = start_bridge(ALERT_WEBHOOK_URL=receiver.url, ALERT_WEBHOOK_SECRET=KEY)
+    receiver.go_on.clear()
+    store.pause("source:zoho", reason="person", message="")
+
+    until(receiver.told, what="the alert")
+    [(kind, data)] = receiver.told()
+    assert (kind, data["scope"]) == ("destination.paused", "source:zoho")
+    [delivery] = bridge.send("website", lead())
+    bridge.await_status(delivery, "delivered")
+    assert "alert.attempted" not in bridge.log("worker")
+    receiver.go_on.set()
+    until(lambda: '"event": "alert.attempted"' in bridge.log("worker"), what="its log line")
+    assert "a-token" not in bridge.log("worker")
+    assert KEY not in bridge.log("worker")
+
+
+# --- settings and documentation -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"ALERT_WEBHOOK_URL": "https://a.example/x"}, "ALERT_WEBHOOK_SECRET: is not set"),
+        (
+            {"ALERT_WEBHOOK_URL": "https://a.example", "ALERT_WEBHOOK_SECRET": "whsec_ä"},
+            "ALERT_WEBHOOK_SECRET: The secret is not valid base64",
+        ),
+        ({"ALERT_WEBHOOK_URL": "a.example", "ALERT_WEBHOOK_SECRET": KEY}, "ALERT_WEBHOOK_URL: "),
+        ({"ALERT_BACKLOG_AGE": "soon"}, "ALERT_BACKLOG_AGE: must be a number and a unit"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], says: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as stopped:
+        Settings.from_env(needs=frozenset())
+    assert says in str(stopped.value)
+    assert KEY not in str(stopped.value)
+
+
+def test_the_types_that_are_told_are_the_ones_that_are_listed() -> None:
+    text = (ROOT / "bridge" / "scripts" / "alert.lua").read_text("utf-8")
+    assert {kind for kind in TYPES if f"'{kind}'" in text} == set(TYPES)

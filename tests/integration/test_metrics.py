@@ -1,0 +1,177 @@
+"""/metrics: what a scrape shows of all processes, and that it shows nobody."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from support import API_TOKEN, CALL_BACK, Web, lead, until
+
+from bridge.errors import StoreUnavailable
+from bridge.metrics import FLUSHER
+from bridge.settings import MAX_BODY_BYTES, Settings
+from bridge.store import Store, connect
+from simulator import Simulator
+
+MakeSettings = Callable[..., Settings]
+RunDrain = Callable[..., Any]
+
+PREFIX = "callkaro_bridge_"
+OpenWeb = Callable[[Settings], Web]
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+@pytest.fixture(autouse=True)
+def _alone(redis_url: str) -> None:
+    """Let no test before this one tell its measures into our Redis."""
+    until(lambda: FLUSHER not in {thread.name for thread in threading.enumerate()})
+    with connect(redis_url) as client:
+        client.flushall()
+
+
+def tell(web: Web) -> None:
+    web.client.application.extensions["meter"].tell()
+
+
+def scraped(web: Web) -> Samples:
+    """Return every sample of a scrape, by its name and labels."""
+    tell(web)
+    answer = web.get("/metrics")
+    assert answer.status_code == 200, answer.text
+    return {
+        (sample.name.removeprefix(PREFIX), frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def value(samples: Samples, name: str, **labels: str) -> float | None:
+    return samples.get((name, frozenset(labels.items())))
+
+
+def test_a_scrape_tells_of_a_webhook_its_delivery_and_its_call(
+    web: Web, settings: Settings, run_drain: RunDrain
+) -> None:
+    web.send("website", lead())
+    run_drain(settings)
+    samples = scraped(web)
+    route = {"route": "call back"}
+    assert value(samples, "webhooks_total", source="website", code="202") == 1
+    assert value(samples, "events_total", source="website", answer="accepted") == 1
+    assert value(samples, "attempts_total", result="200") == 1
+    assert value(samples, "delivery_moves_total", status="delivered", **route) == 1
+    assert value(samples, "deliveries", status="delivered", **route) == 1
+    assert value(samples, "deliveries", status="queued", **route) == 0
+    assert value(samples, "deliveries", status="sending", **route) == 0
+    assert value(samples, "intake_seconds_count", source="website") == 1
+    assert value(samples, "webhook_to_call_seconds_count", **route) == 1
+    assert value(samples, "callkaro_seconds_count") == 1
+    assert value(samples, "due") == 0
+    assert value(samples, "oldest_waiting_seconds") == 0
+    assert value(samples, "workers") == 0
+    assert (value(samples, "redis_memory_bytes") or 0) > 0
+    assert value(samples, "redis_memory_ratio") is None  # no limit is set
+
+
+def test_a_second_process_shows_what_the_first_one_counted(
+    open_web: OpenWeb, settings: Settings
+) -> None:
+    first, second = open_web(settings), open_web(settings)
+    first.send("website", lead())
+    tell(first)
+    second.send("website", lead())
+    assert value(scraped(second), "webhooks_total", source="website", code="202") == 2
+
+
+def test_refused_requests_are_counted_by_cause_and_made_up_names_are_one(
+    web: Web, store: Store
+) -> None:
+    assert web.post("website", lead(), secret="wrong").status_code == 401
+    assert web.post("website", lead(), secret="wrong").status_code == 401
+    assert web.post("website", b"x" * (MAX_BODY_BYTES + 1)).status_code == 413
+    for made_up in ("first", "second"):
+        assert web.client.post(f"/webhooks/{made_up}", data=b"{}").status_code == 404
+    samples = scraped(web)
+    refused = "webhooks_refused_total"
+    assert value(samples, refused, source="website", code="401", cause="bad_signature") == 2
+    assert value(samples, refused, source="website", code="413", cause="too_large") == 1
+    assert value(samples, refused, source="", code="404", cause="unknown_source") == 2
+    listed = [(one.source, one.status_code, one.cause, one.count) for one in store.refusals()]
+    assert listed == [
+        ("website", 401, "bad_signature", 2),
+        (None, 404, "unknown_source", 2),
+        ("website", 413, "too_large", 1),
+    ]
+    age = datetime.now(UTC) - store.refusals()[0].latest
+    assert timedelta(0) <= age < timedelta(minutes=1)
+
+
+def test_measures_wait_in_the_process_until_redis_is_back(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter = web.client.application.extensions["meter"]
+    with monkeypatch.context() as away:
+
+        def refuse(*_: Any) -> None:
+            raise StoreUnavailable("away")
+
+        away.setattr(meter._store, "measure", refuse)
+        web.send("website", lead())
+        meter.tell()
+    web.send("website", lead())
+    assert value(scraped(web), "webhooks_total", source="website", code="202") == 2
+
+
+def test_measures_are_told_without_being_asked_for(web: Web, store: Store) -> None:
+    web.send("website", lead())
+    until(lambda: store.measured().totals.get("webhook 202 website") == "1")
+
+
+def test_pauses_bulk_and_retries_show(
+    open_web: OpenWeb,
+    make_settings: MakeSettings,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    settings = make_settings(CALL_BACK)
+    web = open_web(settings)
+    simulator.state.behave(503)
+    web.send("website", lead())
+    run_drain(settings)
+    store.pause("route:call back", reason="person", message="of Asha")
+    samples = scraped(web)
+    assert value(samples, "attempts_total", result="503") == 1
+    assert value(samples, "deliveries", route="call back", status="retrying") == 1
+    assert value(samples, "due") == 1
+    assert value(samples, "paused", scope="route:call back", reason="person") == 1
+    assert value(samples, "breaker_open") == 0
+    assert (value(samples, "oldest_waiting_seconds") or 0) > 0
+
+
+def test_a_scrape_needs_the_token(web: Web) -> None:
+    assert web.client.get("/metrics").status_code == 401
+    wrong = {"Authorization": "Bearer nobody"}
+    assert web.client.get("/metrics", headers=wrong).status_code == 401
+    basic = {"Authorization": f"Basic {API_TOKEN}"}
+    assert web.client.get("/metrics", headers=basic).status_code == 401
+
+
+def test_a_scrape_is_503_while_redis_is_away(
+    open_web: OpenWeb, make_settings: MakeSettings
+) -> None:
+    web = open_web(make_settings(redis_url="redis://127.0.0.1:1/0"))
+    assert web.get("/metrics").status_code == 503
+    assert web.get("/metrics").json["error"] == "store_unavailable"
+
+
+def test_a_scrape_names_nobody(web: Web, settings: Settings, run_drain: RunDrain) -> None:
+    person = lead("+919876501234", name="Zubeida Marked", note="marked-note")
+    [delivery] = web.send("website", person)
+    run_drain(settings)
+    tell(web)
+    shown = web.get("/metrics").text
+    for marked in ("Zubeida", "9876501234", "marked-note", delivery, "http://"):
+        assert marked not in shown

@@ -1,0 +1,54 @@
+"""Plots: what is drawn stands for what is counted."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bridge.dashboard.charts import HEIGHT, WIDTH, bars, lines
+from bridge.records import Point
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def points(*counts, **more):
+    step = timedelta(minutes=30)
+    return [
+        Point(at=NOON + place * step, seconds=1800, delivered=count, **more)
+        for place, count in enumerate(counts)
+    ]
+
+
+@pytest.mark.parametrize("row", [[], points(0, 0)])
+def test_where_nothing_happened_nothing_is_drawn(row):
+    assert bars(row).is_empty
+    assert lines(row).is_empty
+
+
+def test_a_bar_is_as_high_as_its_count():
+    plot = bars(points(1, 0, 4))
+    assert plot.top == 4
+    assert [(bar.height, bar.y) for bar in plot.bars] == [
+        (HEIGHT / 4, HEIGHT * 3 / 4),
+        (HEIGHT, 0),
+    ]
+    assert [round(bar.x) for bar in plot.bars] == [0, round(WIDTH * 2 / 3)]
+    assert plot.bars[0].title == "12:00 UTC: 1 delivered"
+
+
+def test_statuses_stand_on_each_other():
+    [low, high] = bars(points(3, failed=1)).bars
+    assert (low.status, high.status) == ("delivered", "failed")
+    assert low.y == high.y + high.height
+    assert high.y == 0
+
+
+def test_a_line_breaks_where_nothing_was_delivered():
+    row = [
+        Point(at=NOON, seconds=60, latency_p50_s=value, latency_p95_s=value)
+        for value in (1.0, 2.0, None, 4.0)
+    ]
+    plot = lines(row)
+    assert plot.top == 4
+    name, pieces = plot.lines[0]
+    assert (name, len(pieces)) == ("p50", 2)
+    assert [len(piece.split()) for piece in pieces] == [2, 2], "a single point is a short line"

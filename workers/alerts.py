@@ -1,0 +1,102 @@
+"""Alerts out: signed as Standard Webhooks, again and again until their receiver has taken them.
+
+In a process of its own, for as long as something is to be sent: a receiver that hangs holds up
+neither a delivery nor the tick. Each message is sent at least once; its id tells a second one.
+"""
+
+import random
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import orjson
+
+from bridge import log
+from bridge.settings import Settings
+from bridge.store import Store, connect
+from bridge.verify import sign
+from schemas.alert import AUTH, TEST, Alert
+from schemas.source import Incoming
+from workers.http import Http, Reply
+
+logger = log.get(__name__)
+
+AT_ONCE = 5
+TIMEOUT_S = 5.0
+LEASE_S = 120.0  # longer than AT_ONCE of them can take
+FIRST_WAIT_S = 5.0
+LONGEST_WAIT_S = 3600.0
+TRIES = 14  # with the waits between them: about five hours
+
+
+def send_due(settings: Settings, *, dice: Callable[[], float] = random.random) -> None:
+    """Send what is due, until nothing is. Raises StoreUnavailable."""
+    http = Http(timeout_s=TIMEOUT_S)
+    with connect(settings.redis_url) as client:
+        store = Store(client)
+        while alerts := store.claim_alerts(AT_ONCE, lease_s=LEASE_S):
+            for alert in alerts:
+                _send(alert, settings, store, http, dice)
+
+
+def _send(
+    alert: Alert, settings: Settings, store: Store, http: Http, dice: Callable[[], float]
+) -> None:
+    """Send one, and keep what came of it."""
+    reply = post(alert, settings, http)
+    number = alert.tries + 1
+    wait_s = None
+    if is_taken(reply) or number >= TRIES:
+        store.end_alert(alert.id)
+    else:
+        wait_s = max(next_wait_s(number, dice), min(reply.retry_after_s or 0, LONGEST_WAIT_S))
+        store.put_off_alert(alert.id, wait_s)
+    log_it = logger.info if is_taken(reply) else logger.warning
+    log_it(
+        "alert.attempted",
+        alert=alert.id,
+        type=alert.as_body()["type"],
+        attempt=number,
+        status_code=reply.status_code,
+        duration_ms=reply.duration_ms,
+        error=reply.error,
+        retry_in_s=None if wait_s is None else round(wait_s, 1),
+        given_up=not is_taken(reply) and wait_s is None,
+    )
+
+
+def send_test(settings: Settings) -> Reply:
+    """Send a test alert once, now, and return what came of it."""
+    alert = Alert(id=f"msg_{secrets.token_hex(12)}", type=TEST, at=datetime.now(UTC))
+    return post(alert, settings, Http(timeout_s=TIMEOUT_S))
+
+
+def post(alert: Alert, settings: Settings, http: Http) -> Reply:
+    """Make the request of one alert, signed with each secret. Never raises."""
+    url = settings.alert_webhook_url or ""
+    body = orjson.dumps(alert.as_body())
+    headers = signed(url, body, alert.id, settings.alert_webhook_secrets)
+    headers["Content-Type"] = "application/json"
+    return http.request("POST", url, headers=headers, data=body)
+
+
+def signed(url: str, body: bytes, message_id: str, keys: Sequence[str]) -> dict[str, str]:
+    """Return the headers that prove a body; with several secrets, a signature by each."""
+    request = Incoming(
+        method="POST", url=url, headers={}, query={}, body=body, content_type="application/json"
+    )
+    now = datetime.now(UTC)
+    made = [sign(AUTH, key, request, now=now, message_id=message_id) for key in keys]
+    header = AUTH.schemes[0].header
+    return {**made[0], header: " ".join(one[header] for one in made)}
+
+
+def is_taken(reply: Reply) -> bool:
+    """Say whether the receiver took a message: it answered 2xx."""
+    return reply.status_code is not None and 200 <= reply.status_code < 300
+
+
+def next_wait_s(number: int, dice: Callable[[], float]) -> float:
+    """Return the seconds to wait after failed attempt `number` (the first is 1)."""
+    longest = min(FIRST_WAIT_S * 2.0 ** (number - 1), LONGEST_WAIT_S)
+    return longest * (0.5 + dice() / 2)
