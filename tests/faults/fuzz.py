@@ -35,6 +35,7 @@ from gunicorn.util import split_request_uri  # noqa: E402
 from support import API_TOKEN, Valkey, route  # noqa: E402
 from werkzeug.wrappers import Request  # noqa: E402
 
+from bridge import measures  # noqa: E402
 from bridge.app import create_app  # noqa: E402
 from bridge.settings import MAX_BODY_BYTES, Settings  # noqa: E402
 from bridge.verify import check_secret, sign  # noqa: E402
@@ -529,6 +530,7 @@ class World:
         self.errors = Errors()
         logging.getLogger().handlers[:] = [self.errors]
         self.answers: Counter[tuple[str, int]] = Counter()
+        self.began_at = time.time() - 1
         self.ids: list[str] = []
         self.prime()
 
@@ -556,11 +558,20 @@ class World:
         return replace(case, headers=joined(case.headers, proof), auth=auth)
 
     def counts(self) -> tuple[int, int, int]:
-        """Return how many events, deliveries and keys there are."""
-        pipe = self.redis.pipeline(transaction=False)
-        pipe.zcard("bridge:events").zcard("bridge:deliveries").dbsize()
-        events, deliveries, keys = pipe.execute()
-        return events, deliveries, keys
+        """Return how many events, deliveries and keys there are; keys of mere figures aside."""
+        pipe = self.redis.pipeline()  # a transaction: figures are told from a thread
+        pipe.zcard("bridge:events").zcard("bridge:deliveries").dbsize().exists(*self.figures())
+        events, deliveries, keys, figures = pipe.execute()
+        return events, deliveries, keys - figures
+
+    def figures(self) -> Iterator[str]:
+        """Yield the keys that figures may stand in since this world began."""
+        yield from (f"bridge:{name}" for name in ("measured", "standing", "refused"))
+        yield "bridge:alerts:refused"
+        for piece in measures.PIECES:
+            last = int(time.time() // piece.length_s)
+            first = int(self.began_at // piece.length_s)
+            yield from (f"bridge:{piece.name}:{number}" for number in range(first, last + 1))
 
     def send(self, case: Case) -> Any:
         """Send a case's request through the Flask test client, as gunicorn would hand it over."""
