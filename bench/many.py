@@ -326,6 +326,14 @@ def queries(filler: Filler) -> Iterator[tuple[str, str]]:
     yield "one delivery", f"/api/deliveries/{filler.ids[len(filler.ids) // 2]}"
     yield "status", "/api/status"
     yield "metrics", "/metrics"
+    yield "page: overview", "/"
+    yield "page: deliveries", "/deliveries"
+    yield (
+        "page: deliveries status=failed route=call rarely",
+        "/deliveries?" + urlencode(filters[13]),
+    )
+    yield "page: one delivery", f"/deliveries/{filler.ids[len(filler.ids) // 2]}"
+    yield "page: events", "/events"
 
 
 def _said(filters: dict[str, str]) -> str:
@@ -384,6 +392,7 @@ def measured(valkey: Valkey, count: int, progress: Console) -> tuple[dict[str, T
     filler.fill(count)
     used = store.persistence().used_bytes - before
     client = create_app(settings_of(valkey)).test_client()
+    client.post("/sign-in", data={"token": TOKEN})  # for the pages
     found = {name: asked(client, path) for name, path in queries(filler)}
     times = []
     for _ in range(ROUNDS):
