@@ -141,10 +141,14 @@ class Base:
 
 
 def _whole(common: str, script: str) -> str:
-    """Return a script between what all share: what it counts is written down once it is done."""
+    """Return a script between what all share: what it counts is written down once it is done.
+
+    A figure that can't be written (its key holds something else) must not make an error of what
+    was done and can't be undone.
+    """
     return (
         f"{common}local function script()\n{script}\nend\n"
-        "local answer = script()\ncount_all()\nreturn answer"
+        "local answer = script()\npcall(count_all)\nreturn answer"
     )
 
 

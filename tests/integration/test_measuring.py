@@ -206,3 +206,17 @@ def test_pieces_are_kept_for_longer_than_they_are_shown(store: Store) -> None:
         [key] = store.redis.scan_iter(f"bridge:{piece.name}:*")
         assert int(key.rpartition(":")[2]) == int(time.time()) // piece.length_s
         assert store.redis.ttl(key) >= piece.shown_s + piece.length_s
+
+
+@pytest.mark.parametrize("figure", ["bridge:standing", "bridge:measured"])
+def test_a_figure_that_can_not_be_kept_fails_nothing(store: Store, figure: str) -> None:
+    put(store, "d1")
+    store.redis.delete(figure)
+    store.redis.set(figure, "something else")
+    lease = claim(store)["d1"]
+
+    assert store.move([to_sending("d1", lease)]) == ["ok"]
+
+    found = store.delivery("d1")
+    assert found is not None
+    assert found.status == Status.SENDING
