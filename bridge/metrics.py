@@ -84,11 +84,16 @@ class Meter:
         """Yield the measures to add to; they are told soon."""
         with self._lock:
             yield self._measures
-            # Not a daemon: a process that ends in good order waits for it, and loses nothing.
             if self._timer is None:
-                self._timer = threading.Timer(self._every_s, self.tell)
-                self._timer.name = FLUSHER
-                self._timer.start()
+                self._timer = self._started()
+
+    def _started(self) -> threading.Timer:
+        """Start the timer. Where no thread is to be had this raises, and the next call tries."""
+        # Not a daemon: a process that ends in good order waits for it, and loses nothing.
+        timer = threading.Timer(self._every_s, self.tell)
+        timer.name = FLUSHER
+        timer.start()
+        return timer
 
     def tell(self) -> None:
         """Tell the store what was measured since the last time; what it does not take is kept."""
@@ -116,6 +121,14 @@ def count_webhooks(webhooks: Blueprint, meter: Meter, settings: Settings) -> Non
 
     @webhooks.after_request
     def end(response: Response) -> Response:
+        try:
+            count(response)
+        except Exception as error:
+            # What is stored is stored: no figure is worth another answer than the one it has.
+            logger.error("measures.lost", exc_info=error)
+        return response
+
+    def count(response: Response) -> None:
         took_s = time.perf_counter() - g.measured_from
         name = (request.view_args or {}).get("source")
         # Anybody can make up names; only those of routes.toml are counted each.
@@ -127,7 +140,6 @@ def count_webhooks(webhooks: Blueprint, meter: Meter, settings: Settings) -> Non
                 measures.refused(source, response.status_code, cause, datetime.now(UTC))
             elif source:
                 measures.events(source, g.get("counted", {}))
-        return response
 
 
 # --- what a scrape shows --------------------------------------------------------------------------

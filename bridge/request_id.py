@@ -10,7 +10,8 @@ from flask import Flask
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 HEADER: Final = "X-Request-Id"  # Heroku's router sends one, and so do most proxies
-_SANE: Final = re.compile(r"(?![0-9]+$)[A-Za-z0-9_-]{8,64}")  # digits alone may be a number's
+# Digits alone, however they are grouped, may be a phone number.
+_SANE: Final = re.compile(r"(?![0-9_-]+$)[A-Za-z0-9_-]{8,64}")
 
 
 def carry(app: Flask) -> None:

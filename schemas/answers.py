@@ -61,6 +61,16 @@ class Masked(fields.Field[Any]):
         return value if _is_revealed.get() else mask(value)
 
 
+class MaskedId(fields.Field[Any]):
+    """A CRM's id, masked where it is a phone number by its looks; digits alone are an id's."""
+
+    json_schema: ClassVar = {"type": "string"}
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        is_plain = value is None or _is_revealed.get() or str(value).isdecimal()
+        return value if is_plain else mask(value)
+
+
 class MaskedText(fields.Field[Any]):
     """A sentence with the phone numbers in it masked; None stays null."""
 
@@ -202,7 +212,7 @@ class EventBrief(Answer):
 
     id = fields.String()
     source = fields.String()
-    source_event_id = fields.String(metadata=said("The CRM's own id; empty: it was erased."))
+    source_event_id = MaskedId(metadata=said("The CRM's own id; empty: it was erased."))
     type = fields.String()
     subject = fields.String(allow_none=True, metadata=said("The CRM's id of the record."))
     time = UtcTime(allow_none=True, metadata=said("When it happened, as the CRM says."))

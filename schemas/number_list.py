@@ -1,5 +1,6 @@
 """A list of phone numbers as people keep them: a CSV of whatever make, or a number a line. Pure."""
 
+import contextlib
 import csv
 import io
 import re
@@ -29,7 +30,8 @@ def read_numbers(raw: bytes) -> tuple[list[tuple[int, str]], list[int]]:
     without such a name: in the only column whose values look like numbers. Empty lines don't count.
 
     Raises:
-        ValueError: several columns look so, and no name says which; with a sentence.
+        ValueError: several columns look so, and no name says which, or a field is longer than
+            any of a list could be; with a sentence.
     """
     lines = list(io.StringIO(_decoded(raw), newline=""))
     skipped = 0
@@ -37,8 +39,14 @@ def read_numbers(raw: bytes) -> tuple[list[tuple[int, str]], list[int]]:
     if lines and (told := _SEP.fullmatch(lines[0].strip())):
         skipped, delimiters = 1, told[1]
     candidates = [_rows(lines[skipped:], one, skipped) for one in delimiters]
+    readable = [rows for rows in candidates if rows is not None]
+    if not readable:
+        raise ValueError(
+            f"A field of it is longer than {csv.field_size_limit():,} characters, so this is no "
+            "list of numbers. Export it as CSV, a record a line."
+        )
     # Where none of them parts anything, all see the same, and the first will do.
-    rows = max(candidates, key=_fitness)
+    rows = max(readable, key=_fitness)
     columns = _named(rows)
     if columns:
         rows = rows[1:]
@@ -71,14 +79,15 @@ def _decoded(raw: bytes) -> str:
         return raw.decode("latin-1")  # whatever the names in it become, digits are digits
 
 
-def _rows(lines: list[str], delimiter: str, skipped: int) -> list[Row]:
-    """Return the rows that are not empty."""
-    try:
+def _rows(lines: list[str], delimiter: str, skipped: int) -> list[Row] | None:
+    """Return the rows that are not empty; None: with this delimiter a field is too long."""
+    with contextlib.suppress(csv.Error):
         return list(_parsed(csv.reader(lines, delimiter=delimiter, strict=True), skipped))
-    except csv.Error:
+    with contextlib.suppress(csv.Error):
         # A quote that is not closed would hide all numbers after it.
         plain = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
         return list(_parsed(plain, skipped))
+    return None
 
 
 def _parsed(reader: Any, skipped: int) -> Iterator[Row]:

@@ -132,7 +132,8 @@ class Supervisor:
 
     def _start_worker(self) -> None:
         self._started_at = time.monotonic()
-        self.worker_pid = self._fork(self._be_worker)
+        with _stops_held():
+            self.worker_pid = self._fork(self._be_worker, "worker.crashed")
 
     def _be_worker(self) -> None:
         self.lifeline.hold()
@@ -141,28 +142,26 @@ class Supervisor:
 
     def _start_courier(self) -> None:
         """Send alerts beside everything else; who stops the supervisor need not wait for them."""
-        self.courier_pid = self._fork(self._be_courier)
+        with contextlib.suppress(OSError), _stops_held():  # the next look tries again
+            self.courier_pid = self._fork(self._be_courier, "alert.crashed")
 
     def _be_courier(self) -> None:
+        self.lifeline.leave()
+        self.journal.leave()
         signal.alarm(COURIER_S)
         try:
             alerts.send_due(self.settings)
         except StoreUnavailable:
             logger.warning("alert.unsent")  # the lease of what it was at runs out
 
-    def _fork(self, be: Callable[[], None]) -> int:
-        """Fork a child; no stop may come before both sides of the fork are ready for it.
-
-        Returns the child's pid.
-        """
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    def _fork(self, be: Callable[[], None], crashed: str) -> int:
+        """Fork a child, while stops are held. Returns its pid; its crash is logged as `crashed`."""
         pid = os.fork()
         if not pid:
-            self._live(be)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+            self._live(be, crashed)
         return pid
 
-    def _live(self, be: Callable[[], None]) -> NoReturn:
+    def _live(self, be: Callable[[], None], crashed: str) -> NoReturn:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -173,7 +172,7 @@ class Supervisor:
             be()
             code = 0
         except BaseException as error:
-            logger.error("worker.crashed", exc_info=error)
+            logger.error(crashed, exc_info=error)
         finally:
             os._exit(code)
 
@@ -314,6 +313,16 @@ class PatientWorker(Worker):
 
     def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
         """Go on stopping as the first signal asked."""
+
+
+@contextlib.contextmanager
+def _stops_held() -> Iterator[None]:
+    """Let no stop come between a fork and the note of whom it made: it would miss the child."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
 def _ended_children() -> Iterator[tuple[int, int]]:

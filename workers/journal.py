@@ -45,6 +45,11 @@ class Journal:
         os.close(self.read_end)
         _write_end = self._write_end
 
+    def leave(self) -> None:
+        """In another child, after the fork: hold no end of it."""
+        os.close(self.read_end)
+        os.close(self._write_end)
+
     def take_in(self) -> None:
         """Read what has come, and forget what is older than a minute."""
         now = time.monotonic()

@@ -26,6 +26,11 @@ class Lifeline:
         os.close(self._write)
         _read_end = self._read
 
+    def leave(self) -> None:
+        """In another child, after the fork: hold no end that the rest would wait for."""
+        os.close(self._read)
+        os.close(self._write)
+
     def cut(self) -> None:
         """In the supervisor: tell every drain to finish what is on the wire and end."""
         with contextlib.suppress(OSError):

@@ -78,8 +78,11 @@ class Working(Base):
         """Look at a page of all deliveries, from `place` on; repair what does not fit together.
 
         Returns the next place, (0, 0) once round, and what was repaired. Places are cursors of
-        Redis' scans over records and over the list.
+        Redis' scans over records and over the list. What stands where is counted anew at the
+        start of a round, if the last one repaired something or nobody has counted yet.
         """
+        if place == (0, 0):
+            self._run("recount")
         with self._reached():
             records, keys = self.redis.scan(place[0], match=f"{P}delivery:*", count=AUDITED)
             listed, members = self.redis.zscan(f"{P}deliveries", place[1], count=AUDITED)

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -160,7 +161,7 @@ def test_programs_get_a_line_each_of_what_they_asked_for(
 
 def test_a_reader_that_goes_ends_it_without_a_complaint(web: Web, url: str) -> None:
     web.send("website", [lead() for _ in range(10)])
-    command = " ".join(FLASK)
+    command = shlex.join(FLASK)
     done = subprocess.run(  # noqa: S603
         ["/bin/bash", "-c", f"set -o pipefail; {command} tail --url {url} | head -1"],
         cwd=ROOT,

@@ -304,3 +304,12 @@ def test_an_order_about_many_says_what_it_refused_and_why(web: Web, store: Store
             "dry_run": dry_run,
             "next_cursor": None,
         }
+
+
+def test_an_id_that_is_a_number_is_masked_and_one_of_digits_alone_is_not(
+    web: Web, store: Store
+) -> None:
+    for name, theirs in (("e1", "+919876543210"), ("e2", "3816279340"), ("e3", "lead 12")):
+        accept(store, (an_event(name, source_event_id=theirs), []))
+    listed = {one["id"]: one["source_event_id"] for one in web.get("/api/events").json["items"]}
+    assert listed == {"e1": "+91••••••3210", "e2": "3816279340", "e3": "lead 12"}

@@ -124,6 +124,20 @@ def test_measures_wait_in_the_process_until_redis_is_back(
     assert value(scraped(web), "webhooks_total", source="website", code="202") == 2
 
 
+def test_no_figure_changes_the_answer_to_what_is_stored(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as full:
+
+        def refuse(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        full.setattr(threading.Timer, "start", refuse)
+        assert web.post("website", lead()).status_code == 202
+    web.send("website", lead())
+    assert value(scraped(web), "webhooks_total", source="website", code="202") == 2
+
+
 def test_measures_are_told_without_being_asked_for(web: Web, store: Store) -> None:
     web.send("website", lead())
     until(lambda: store.measured().totals.get("webhook 202 website") == "1")

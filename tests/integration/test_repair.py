@@ -101,6 +101,30 @@ def test_an_index_of_what_is_gone_forgets_it(store: Store) -> None:
     assert audit(store) == Repaired()
 
 
+@pytest.mark.parametrize("harm", ["of an older release", "two statuses", "gone"])
+def test_what_stands_where_is_counted_anew_after_a_repair(store: Store, harm: str) -> None:
+    put(store, "d1", "d2")
+    audit(store)
+    if harm == "of an older release":
+        store.redis.delete("bridge:standing", "bridge:counted")
+        put(store, "d3")  # counted where nothing else was
+    elif harm == "two statuses":
+        store.redis.hset("bridge:standing", "failed call back", 1)
+        store.redis.zadd("bridge:deliveries:status:failed", {"d1": 5})
+    else:
+        store.redis.delete("bridge:delivery:d1")
+
+    audit(store)
+    audit(store)
+
+    left = {"of an older release": 3, "two statuses": 2, "gone": 1}[harm]
+    assert store.measured().standing == {("queued", "call back"): left}
+    [one, *_] = claim(store)
+    assert {status: n for (status, _), n in store.measured().standing.items()}["queued"] == left
+    store.move([Move(id=one, to=Status.SKIPPED, reason=Reason.NO_NUMBER)])
+    assert store.measured().standing[("skipped", "call back")] == 1
+
+
 # --- a Redis that was started again ---------------------------------------------------------------
 
 

@@ -65,7 +65,17 @@ def test_a_retry_has_the_id_of_the_webhook_too(
 
 
 @pytest.mark.parametrize(
-    "given", ["", "short", "x" * 65, "a b c d e f g", "919876543210", "+919876543210", "né-à-paris"]
+    "given",
+    [
+        "",
+        "short",
+        "x" * 65,
+        "a b c d e f g",
+        "919876543210",
+        "98765-43210",
+        "+919876543210",
+        "né-à-paris",
+    ],
 )
 def test_what_is_no_id_is_replaced(web: Web, given: str) -> None:
     answered = web.client.get("/healthz", headers={"X-Request-Id": given})

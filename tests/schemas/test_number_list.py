@@ -67,6 +67,14 @@ def test_two_columns_of_numbers_without_a_name_are_not_guessed_at() -> None:
         read_numbers(b"Lead,Person\n7000000001,9812345678\n7000000002,9812345679\n")
 
 
+def test_a_field_longer_than_any_of_a_list_is_no_list() -> None:
+    with pytest.raises(ValueError, match="longer than 131,072 characters"):
+        read_numbers(b"phone\n" + b"7" * 131_073 + b"\n")
+    # A long line of short fields is one field to the wrong delimiters only.
+    row = ",".join([A] + ["x" * 9] * 20_000)
+    assert read_numbers(f"phone,{row}\n{row}\n".encode())[0] == [(2, A)]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
 def test_a_file_is_read_in_the_encodings_of_spreadsheets(encoding: str) -> None:
     text = f"name;phone\nRené;{A}\n"

@@ -1,0 +1,75 @@
+"""The supervisor of `python -m workers`: what it forks, and whom its stop reaches."""
+
+import os
+import select
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bridge.settings import Settings
+from workers import alerts
+from workers.__main__ import STOPS, Supervisor
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:This process .* is multi-threaded:DeprecationWarning"
+)
+PID = 4_242_424  # of nobody: os.fork() and os.kill() are not the real ones where it is used
+
+
+@pytest.fixture
+def supervisor(settings: Settings) -> Iterator[Supervisor]:
+    made = Supervisor(settings)
+    before = {number: signal.signal(number, made._stop) for number in STOPS}
+    yield made
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_stop_during_the_fork_reaches_who_was_forked(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, int]] = []
+
+    def fork() -> int:
+        signal.raise_signal(signal.SIGTERM)
+        return PID
+
+    monkeypatch.setattr(os, "fork", fork)
+    monkeypatch.setattr(os, "kill", lambda pid, number: told.append((pid, number)))
+    supervisor._start_worker()
+    assert told == [(PID, signal.SIGTERM)]
+
+
+def test_no_process_to_be_had_for_alerts_is_no_end_of_the_supervisor(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fork() -> int:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+    supervisor._start_courier()
+    assert supervisor.courier_pid == 0
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(STOPS)
+
+
+def test_who_sends_alerts_holds_up_no_stop(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, begin = os.pipe()
+
+    def send(_: Any) -> None:
+        os.write(begin, b"!")
+        signal.pause()
+
+    monkeypatch.setattr(alerts, "send_due", send)
+    supervisor._start_courier()
+    try:
+        assert os.read(begun, 1) == b"!"
+        supervisor.lifeline.cut()
+        # Its end is what drains look for; a write end in another process would keep it open.
+        assert select.select([supervisor.lifeline._read], [], [], 5)[0]
+    finally:
+        os.kill(supervisor.courier_pid, signal.SIGKILL)
+        os.waitpid(supervisor.courier_pid, 0)
