@@ -11,6 +11,9 @@ AUTH: Final = STANDARD_WEBHOOKS  # how the receiver knows that it is ours
 REFUSED_IN_A_ROW: Final = 10
 """So many requests of a source that prove nothing, without one in between that does."""
 
+TRIES: Final = 14
+"""How often it is tried to send one message; with the waits between them, about five hours."""
+
 TYPES: Final = {
     "destination.paused": "something is paused, by a person or by the bridge itself",
     "delivery.unknown": "a delivery is unknown: a phone may have rung",

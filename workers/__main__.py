@@ -188,6 +188,7 @@ class Tick:
         self._retention = timedelta(days=settings.retention_days)
         self._alerted_at = -ALERTS_S if settings.alert_webhook_url else math.inf
         self._backlog_age_s = settings.alert_backlog_age_s
+        self._sources = frozenset(settings.routes.sources)
         self._swept_at = -SWEEP_S
         self._pruned_at = -PRUNE_S
         self._audited_at = -AUDIT_S
@@ -261,7 +262,7 @@ class Tick:
     def _look_for_alerts(self) -> None:
         """Find what people are to be alerted of. Whatever fails here, the tick goes on."""
         try:
-            self.store.look_for_alerts(backlog_age_s=self._backlog_age_s)
+            self.store.look_for_alerts(backlog_age_s=self._backlog_age_s, sources=self._sources)
             self.is_alert_due = self.store.is_alert_due()
         except Exception as error:
             logger.error("alert.crashed", exc_info=error)

@@ -2,10 +2,14 @@
 
 In a process of its own, for as long as something is to be sent: a receiver that hangs holds up
 neither a delivery nor the tick. Each message is sent at least once; its id tells a second one.
+Messages about one thing leave in their order: see alert_claim.lua.
 """
 
+import queue
 import random
 import secrets
+import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -15,28 +19,29 @@ from bridge import log
 from bridge.settings import Settings
 from bridge.store import Store, connect
 from bridge.verify import sign
-from schemas.alert import AUTH, TEST, Alert
+from schemas.alert import AUTH, TEST, TRIES, Alert
 from schemas.source import Incoming
-from workers.http import Http, Reply
+from workers.http import TOO_LATE, Http, Line, Reply
 
 logger = log.get(__name__)
 
-AT_ONCE = 5
 TIMEOUT_S = 5.0
-LEASE_S = 120.0  # longer than AT_ONCE of them can take
+WATCH_S = 0.1  # how late an exchange that is overdue is cut
+LEASE_S = 120.0  # longer than its sender may live: see COURIER_S
 FIRST_WAIT_S = 5.0
 LONGEST_WAIT_S = 3600.0
-TRIES = 14  # with the waits between them: about five hours
 
 
 def send_due(settings: Settings, *, dice: Callable[[], float] = random.random) -> None:
-    """Send what is due, until nothing is. Raises StoreUnavailable."""
+    """Send what is due, until nothing is. Raises StoreUnavailable.
+
+    One is claimed at a time: its lease is for itself, not for slow ones before it.
+    """
     http = Http(timeout_s=TIMEOUT_S)
     with connect(settings.redis_url) as client:
         store = Store(client)
-        while alerts := store.claim_alerts(AT_ONCE, lease_s=LEASE_S):
-            for alert in alerts:
-                _send(alert, settings, store, http, dice)
+        while alert := store.claim_alert(lease_s=LEASE_S):
+            _send(alert, settings, store, http, dice)
 
 
 def _send(
@@ -49,8 +54,8 @@ def _send(
     if is_taken(reply) or number >= TRIES:
         store.end_alert(alert.id)
     else:
-        wait_s = max(next_wait_s(number, dice), min(reply.retry_after_s or 0, LONGEST_WAIT_S))
-        store.put_off_alert(alert.id, wait_s)
+        asked_s = max(next_wait_s(number, dice), min(reply.retry_after_s or 0, LONGEST_WAIT_S))
+        wait_s = asked_s if store.put_off_alert(alert.id, asked_s) else None
     log_it = logger.info if is_taken(reply) else logger.warning
     log_it(
         "alert.attempted",
@@ -77,7 +82,29 @@ def post(alert: Alert, settings: Settings, http: Http) -> Reply:
     body = orjson.dumps(alert.as_body())
     headers = signed(url, body, alert.id, settings.alert_webhook_secrets)
     headers["Content-Type"] = "application/json"
-    return http.request("POST", url, headers=headers, data=body)
+    return _in_time(
+        http, lambda line: http.request("POST", url, headers=headers, data=body, line=line)
+    )
+
+
+def _in_time(http: Http, request: Callable[[Line], Reply]) -> Reply:
+    """Make a request, and have it end by its deadline: in vain if need be.
+
+    A time-out is for each read, so an answer that drips in never meets it; and none is for a name
+    that does not resolve. The latter's thread stays where it hangs, and finds itself given up.
+    """
+    began = time.monotonic()
+    line = Line(began + http.longest_s)
+    replies: queue.SimpleQueue[Reply] = queue.SimpleQueue()
+    threading.Thread(target=lambda: replies.put(request(line)), daemon=True).start()
+    while True:
+        try:
+            return replies.get(timeout=WATCH_S)
+        except queue.Empty:
+            http.cut_overdue()
+        if time.monotonic() > line.start_by and line.give_up():
+            took_ms = round((time.monotonic() - began) * 1000)
+            return Reply(sent=False, duration_ms=took_ms, error=TOO_LATE)
 
 
 def signed(url: str, body: bytes, message_id: str, keys: Sequence[str]) -> dict[str, str]:

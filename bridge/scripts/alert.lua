@@ -89,19 +89,32 @@ local function look_at_bulk()
   if count > 0 then hold('bulk', 'bulk.held', {count = count}) end
 end
 
+-- What waits, by id: its number. A message's number is above those of all that were there before it:
+-- neither a clock that is set back nor two changes at one time put it out of order.
+local numbers, last = {}, 0
+for id, record in pairs_of(OUT) do
+  numbers[id] = cjson.decode(record).number
+  last = math.max(last, numbers[id])
+end
+
 local function send(name, kind, facts, is_over)
   local id = 'msg_' .. string.sub(redis.sha1hex(whole(us) .. ' ' .. kind .. ' ' .. name), 1, 24)
-  local message = {type = kind, facts = facts, at_ms = now, is_over = is_over, tries = 0}
+  last = last + 1
+  numbers[id] = last
+  local message = {name = name, number = last, type = kind, facts = facts, at_ms = now,
+    is_over = is_over, tries = 0}
   redis.call('HSET', OUT, id, cjson.encode(message))
   redis.call('ZADD', DUE, whole(now), id)
 end
 
+-- DUE does not tell which are the oldest: what was tried in vain is due long after what is new.
 local function forget_oldest()
-  local over = redis.call('ZCARD', DUE) - kept_max
-  if over <= 0 then return end
-  for _, id in ipairs(redis.call('ZRANGE', DUE, 0, over - 1)) do
-    redis.call('HDEL', OUT, id)
-    redis.call('ZREM', DUE, id)
+  local ids = {}
+  for id in pairs(numbers) do ids[#ids + 1] = id end
+  table.sort(ids, function(a, b) return numbers[a] < numbers[b] end)
+  for i = 1, #ids - kept_max do
+    redis.call('HDEL', OUT, ids[i])
+    redis.call('ZREM', DUE, ids[i])
   end
 end
 

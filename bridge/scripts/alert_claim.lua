@@ -1,20 +1,50 @@
--- Lease the messages that are due, so that of many workers one sends each.
--- ARGV[1]: how many. ARGV[2]: for how long, ms. Returns id, record, id, record…: see alert.lua.
+-- Lease the oldest message that may be sent now, so that of many workers one sends it.
+--
+-- A message waits while an older one of its name (of the same pause, the same source) is in the
+-- outbox, being sent or to be sent again: who is told "resolved" first and then that it began thinks
+-- that it goes on. Of what began and ended while the receiver was away, both are told. How long one
+-- may hold up the others: alert_put_off.lua. Names do not wait for each other.
+--
+-- ARGV[1]: for how long, ms; 0: it stays as it is. ARGV[2]: how many tries a message has.
+-- Returns {id, record}, see alert.lua; {}: none may be sent now.
 even_when_full()
+local lease_ms, tries_max = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = math.floor(now_us() / 1000)
 local OUT, DUE = P .. 'alerts:out', P .. 'due:alert'
-local claimed = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', DUE, '-inf', whole(now), 'LIMIT', 0, ARGV[1])) do
-  local record = redis.call('HGET', OUT, id)
-  if record then
-    local message = cjson.decode(record)
-    message.tries = message.tries + 1
-    redis.call('HSET', OUT, id, cjson.encode(message))
-    redis.call('ZADD', DUE, whole(now + tonumber(ARGV[2])), id)
-    claimed[#claimed + 1] = id
-    claimed[#claimed + 1] = record
+
+local function is_due(id) return tonumber(redis.call('ZSCORE', DUE, id) or 0) <= now end
+
+local function older(a, b)
+  if a and a.message.number < b.message.number then return a end
+  return b
+end
+
+local function forget(id)
+  redis.call('HDEL', OUT, id)
+  redis.call('ZREM', DUE, id)
+end
+
+local first = {}  -- by name
+local flat = redis.call('HGETALL', OUT)
+for i = 1, #flat, 2 do
+  local one = {id = flat[i], record = flat[i + 1], message = cjson.decode(flat[i + 1])}
+  -- Who sends gives up after the last try. If it is still here, each sender died of it, or a
+  -- release that can't read it claims it; it must not hold up the others for ever.
+  if one.message.tries >= tries_max and is_due(one.id) then
+    forget(one.id)
   else
-    redis.call('ZREM', DUE, id)
+    first[one.message.name] = older(first[one.message.name], one)
   end
 end
-return claimed
+
+local found
+for _, one in pairs(first) do
+  if is_due(one.id) then found = older(found, one) end
+end
+if not found then return {} end
+if lease_ms > 0 then
+  found.message.tries = found.message.tries + 1
+  redis.call('HSET', OUT, found.id, cjson.encode(found.message))
+  redis.call('ZADD', DUE, whole(now + lease_ms), found.id)
+end
+return {found.id, found.record}

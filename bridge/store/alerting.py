@@ -1,47 +1,53 @@
 """Alerting: what people are to be told of, once a change, and what of it is still to be sent."""
 
 import time
+from collections.abc import Collection
 
 import orjson
 
 from bridge.records import UNREADABLE, at
 from bridge.store.base import Base, P
-from schemas.alert import REFUSED_IN_A_ROW, Alert, read_alert
+from schemas.alert import REFUSED_IN_A_ROW, TRIES, Alert, read_alert
 
 KEPT = 200  # messages that wait for a receiver who does not answer; beyond, the oldest go
+HOLDS_UP_S = 3600.0  # how old one may become while a newer one of its name waits behind it
 
 
 class Alerting(Base):
     """What is wrong just now, as it was told; and the messages about it."""
 
-    def look_for_alerts(self, *, backlog_age_s: float) -> int:
-        """Find what began and ended to be wrong, and keep a message of each. Returns how many."""
+    def look_for_alerts(self, *, backlog_age_s: float, sources: Collection[str]) -> int:
+        """Find what began and ended to be wrong, and keep a message of each. Returns how many.
+
+        sources: those that there are; what was refused of others is forgotten.
+        """
+        self._forget_refused_but_of(sources)
         return int(self._run("alert", int(backlog_age_s * 1000), REFUSED_IN_A_ROW, KEPT))
 
     def is_alert_due(self) -> bool:
-        """Say whether a message waits to be sent now."""
-        with self._reached():
-            seconds, micros = self.redis.time()
-            until = seconds * 1000 + micros // 1000
-            return bool(self.redis.zcount(f"{P}due:alert", "-inf", until))
+        """Say whether a message may be sent now."""
+        return bool(self._run("alert_claim", 0, TRIES))
 
-    def claim_alerts(self, limit: int, *, lease_s: float) -> list[Alert]:
-        """Lease messages that are due; one that is not ended in lease_s is due again."""
-        flat = self._run("alert_claim", limit, int(lease_s * 1000))
-        found = []
-        for message_id, record in zip(flat[::2], flat[1::2], strict=True):
+    def claim_alert(self, *, lease_s: float) -> Alert | None:
+        """Lease the oldest message that may be sent now; not ended in lease_s, it is due again.
+
+        None: there is none, or what there is waits for an older one of its name.
+        """
+        while claimed := self._run("alert_claim", int(lease_s * 1000), TRIES):
+            message_id, record = claimed
             try:
-                found.append(read_alert(message_id, orjson.loads(record), at))
+                return read_alert(message_id, orjson.loads(record), at)
             except UNREADABLE:
-                continue  # an older release's: the newer one that wrote it goes on with it
-        return found
+                continue  # a newer release's, which goes on with it
+        return None
 
-    def put_off_alert(self, message_id: str, wait_s: float) -> None:
-        """Let a message be due in wait_s seconds; one that is forgotten stays so."""
-        with self._reached():
-            seconds, micros = self.redis.time()
-            due_ms = int((seconds + micros / 1e6 + wait_s) * 1000)
-            self.redis.zadd(f"{P}due:alert", {message_id: due_ms}, xx=True)
+    def put_off_alert(self, message_id: str, wait_s: float) -> bool:
+        """Let a message be due in wait_s seconds.
+
+        False: it is given up, as it held up a newer one for too long, or was forgotten meanwhile.
+        """
+        wait_ms, holds_up_ms = int(wait_s * 1000), int(HOLDS_UP_S * 1000)
+        return bool(self._run("alert_put_off", message_id, wait_ms, holds_up_ms))
 
     def end_alert(self, message_id: str) -> None:
         """Forget a message that was sent, or is given up."""
@@ -61,3 +67,10 @@ class Alerting(Base):
         if time.monotonic() >= self._away_until:
             with self._reached():
                 self.redis.hincrby(f"{P}alerts:refused", source, 1)
+
+    def _forget_refused_but_of(self, sources: Collection[str]) -> None:
+        """Forget what was refused of sources that are gone: nothing can end their rows any more."""
+        key = f"{P}alerts:refused"
+        with self._reached():
+            if gone := [name for name in self.redis.hkeys(key) if name not in sources]:
+                self.redis.hdel(key, *gone)

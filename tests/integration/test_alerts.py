@@ -5,8 +5,10 @@ import hashlib
 import hmac
 import json
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -16,10 +18,11 @@ from support import API_TOKEN, CALL_BACK, ROOT, Bridge, Web, lead, make_due, rou
 from bridge.errors import SettingsError
 from bridge.settings import Settings
 from bridge.store import Store
-from bridge.store.alerting import KEPT
-from schemas.alert import TYPES
+from bridge.store.alerting import HOLDS_UP_S, KEPT
+from schemas.alert import TEST, TRIES, TYPES, Alert
 from simulator import Simulator
 from workers import alerts
+from workers.http import TOO_LATE, Http, Line, Reply, TooLateError
 
 MakeSettings = Callable[..., Settings]
 RunDrain = Callable[..., Any]
@@ -89,8 +92,8 @@ def settings(make_settings: MakeSettings, receiver: Receiver) -> Settings:
     )
 
 
-def look(store: Store) -> int:
-    return store.look_for_alerts(backlog_age_s=AGE_S)
+def look(store: Store, sources: Sequence[str] = ("website",)) -> int:
+    return store.look_for_alerts(backlog_age_s=AGE_S, sources=sources)
 
 
 def told(store: Store, settings: Settings, receiver: Receiver) -> list[tuple[str, dict[str, Any]]]:
@@ -99,6 +102,21 @@ def told(store: Store, settings: Settings, receiver: Receiver) -> list[tuple[str
     look(store)
     alerts.send_due(settings, dice=lambda: 0)
     return receiver.told()[before:]
+
+
+def send_again(settings: Settings, store: Store) -> None:
+    """Let the waits of all messages be over, and send."""
+    for one in store.redis.zrange("bridge:due:alert", 0, -1):
+        store.redis.zadd("bridge:due:alert", {one: 1})
+    alerts.send_due(settings, dice=lambda: 0)
+
+
+def turn_older(store: Store, by_s: float) -> None:
+    """Let all messages have been made that much earlier."""
+    for one, record in store.redis.hgetall("bridge:alerts:out").items():
+        message = json.loads(record)
+        message["at_ms"] -= int(by_s * 1000)
+        store.redis.hset("bridge:alerts:out", one, json.dumps(message))
 
 
 def forge(web: Web, times: int) -> None:
@@ -246,6 +264,21 @@ def test_ten_forged_requests_in_a_row_are_told(
     assert kind == "source.signatures_failing.resolved"
 
 
+def test_a_source_that_is_gone_fails_no_more(
+    web: Web, store: Store, settings: Settings, receiver: Receiver
+) -> None:
+    forge(web, 10)
+    for sources in (["website", "zoho"], ["website"]):
+        look(store, sources)
+    assert told(store, settings, receiver) == [
+        ("source.signatures_failing", {"source": "website", "in_a_row": 10})
+    ]
+    look(store, ["zoho"])
+    [(kind, data)] = told(store, settings, receiver)
+    assert (kind, data["source"]) == ("source.signatures_failing.resolved", "website")
+    assert not store.redis.exists("bridge:alerts:refused")
+
+
 def test_what_is_held_as_bulk_is_told(
     web: Web, store: Store, settings: Settings, receiver: Receiver
 ) -> None:
@@ -278,10 +311,8 @@ def test_what_is_not_taken_is_sent_again_under_its_id(
     store.pause("all", reason="person", message="")
     look(store)
     for _ in range(3):
-        alerts.send_due(settings, dice=lambda: 0)
+        send_again(settings, store)
         assert not store.is_alert_due()
-        for one in store.redis.zrange("bridge:due:alert", 0, -1):
-            store.redis.zadd("bridge:due:alert", {one: 1})
 
     assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
     assert len({body for _, body in receiver.got}) == 1
@@ -292,7 +323,7 @@ def test_what_is_not_taken_is_sent_again_under_its_id(
 def test_it_waits_longer_each_time_and_then_gives_up(
     make_settings: MakeSettings, store: Store
 ) -> None:
-    waits = [alerts.next_wait_s(number, lambda: 1.0) for number in range(1, alerts.TRIES)]
+    waits = [alerts.next_wait_s(number, lambda: 1.0) for number in range(1, TRIES)]
     assert waits[:3] == [5, 10, 20]
     assert waits[-1] == alerts.LONGEST_WAIT_S
     assert 3 * 3600 < sum(waits) < 6 * 3600
@@ -301,11 +332,10 @@ def test_it_waits_longer_each_time_and_then_gives_up(
     )
     store.pause("all", reason="person", message="")
     look(store)
-    for number in range(alerts.TRIES):
-        [waiting] = store.redis.zrange("bridge:due:alert", 0, -1)
-        store.redis.zadd("bridge:due:alert", {waiting: 1})
-        alerts.send_due(nowhere, dice=lambda: 0)
-        assert store.redis.zcard("bridge:due:alert") == (0 if number == alerts.TRIES - 1 else 1)
+    turn_older(store, 2 * HOLDS_UP_S)  # nothing newer waits for it
+    for left in range(TRIES - 1, -1, -1):
+        send_again(nowhere, store)
+        assert store.redis.zcard("bridge:due:alert") == min(left, 1)
 
 
 def test_a_message_whose_sender_died_is_sent_by_the_next(
@@ -313,8 +343,9 @@ def test_a_message_whose_sender_died_is_sent_by_the_next(
 ) -> None:
     store.pause("all", reason="person", message="")
     look(store)
-    [claimed] = store.claim_alerts(5, lease_s=60)
-    assert store.claim_alerts(5, lease_s=60) == []
+    claimed = store.claim_alert(lease_s=60)
+    assert claimed
+    assert store.claim_alert(lease_s=60) is None
     store.redis.zadd("bridge:due:alert", {claimed.id: 1})
     alerts.send_due(settings)
 
@@ -330,6 +361,171 @@ def test_messages_that_nobody_takes_are_bounded(store: Store) -> None:
 
     assert store.redis.zcard("bridge:due:alert") == KEPT
     assert store.redis.hlen("bridge:alerts:out") == KEPT
+
+
+def test_of_too_many_messages_the_oldest_go_whenever_they_are_due(store: Store) -> None:
+    for number in range(KEPT):
+        store.pause(f"route:{number}", reason="person", message="")
+        look(store)
+    for one in store.redis.zrange("bridge:due:alert", 0, -1):
+        store.put_off_alert(one, 600)
+    store.pause("route:newest", reason="person", message="")
+    look(store)
+
+    kept = {json.loads(one)["facts"]["scope"] for one in store.redis.hvals("bridge:alerts:out")}
+    assert kept == {f"route:{number}" for number in range(1, KEPT)} | {"route:newest"}
+    assert store.redis.zcard("bridge:due:alert") == KEPT
+
+
+# --- in which order -----------------------------------------------------------------------------
+
+BEGAN, ENDED = "destination.paused", "destination.paused.resolved"
+
+
+def test_an_end_waits_until_its_beginning_is_taken(
+    store: Store, settings: Settings, receiver: Receiver
+) -> None:
+    receiver.answers = [500]
+    store.pause("all", reason="person", message="")
+    assert [one[0] for one in told(store, settings, receiver)] == [BEGAN]
+    store.resume("all")
+    assert told(store, settings, receiver) == []
+    assert not store.is_alert_due()  # or a sender would be started in vain, again and again
+
+    send_again(settings, store)
+    assert [one[0] for one in receiver.told()] == [BEGAN, BEGAN, ENDED]
+    assert not store.redis.exists("bridge:due:alert", "bridge:alerts:out")
+
+
+def test_an_end_waits_while_its_beginning_is_being_sent(store: Store) -> None:
+    store.pause("all", reason="person", message="")
+    look(store)
+    began = store.claim_alert(lease_s=60)
+    store.resume("all")
+    look(store)
+    assert began
+    assert store.claim_alert(lease_s=60) is None
+    store.end_alert(began.id)
+    ended = store.claim_alert(lease_s=60)
+    assert ended
+    assert (began.is_over, ended.is_over) == (False, True)
+
+
+def test_one_thing_does_not_wait_for_another(
+    store: Store, settings: Settings, receiver: Receiver
+) -> None:
+    receiver.answers = [500]
+    store.pause("source:zoho", reason="person", message="")
+    told(store, settings, receiver)
+    store.pause("source:hubspot", reason="person", message="")
+    [(_, data)] = told(store, settings, receiver)
+    assert data["scope"] == "source:hubspot"
+
+
+def test_a_message_that_is_never_taken_holds_up_newer_ones_for_a_time_only(
+    store: Store, settings: Settings, receiver: Receiver
+) -> None:
+    receiver.answers = [500, 500, 500, 204]
+    store.pause("all", reason="person", message="")
+    told(store, settings, receiver)
+    store.resume("all")
+    look(store)
+    send_again(settings, store)
+    assert [one[0] for one in receiver.told()] == [BEGAN, BEGAN]
+    turn_older(store, HOLDS_UP_S)
+    send_again(settings, store)
+    assert [one[0] for one in receiver.told()] == [BEGAN, BEGAN, BEGAN, ENDED]
+    assert not store.redis.exists("bridge:due:alert", "bridge:alerts:out")
+
+
+def test_a_message_that_every_sender_dies_of_is_given_up(store: Store) -> None:
+    store.pause("all", reason="person", message="")
+    look(store)
+    store.resume("all")
+    look(store)
+    for _ in range(TRIES):
+        claimed = store.claim_alert(lease_s=60)
+        assert claimed
+        assert not claimed.is_over
+        store.redis.zadd("bridge:due:alert", {claimed.id: 1})
+    ended = store.claim_alert(lease_s=60)
+    assert ended
+    assert ended.is_over
+
+
+# --- a receiver that is slow --------------------------------------------------------------------
+
+
+class Hasty(Http):
+    """Waits long for each read, and not long for the whole."""
+
+    longest_s = 0.3
+
+
+class Stuck(Http):
+    """Plays a name that does not resolve: it hangs before the first byte."""
+
+    longest_s = 0.1
+
+    def __init__(self) -> None:
+        super().__init__(timeout_s=5.0)
+        self.go_on = threading.Event()
+        self.lines: list[Line] = []
+
+    def request(self, *args: Any, line: Line | None = None, **kwargs: Any) -> Reply:
+        assert line
+        self.lines.append(line)
+        self.go_on.wait(10)
+        return Reply(sent=False, duration_ms=0)
+
+
+def an_alert() -> Alert:
+    return Alert(id="msg_1", type=TEST, at=datetime.now(UTC))
+
+
+def test_an_answer_that_drips_is_cut_at_its_deadline(
+    make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    simulator.state.behave(204, path="/alerts", drip_s=60)
+    url = f"{simulator.url}/alerts"
+    settings = make_settings(CALL_BACK, alert_webhook_url=url, alert_webhook_secrets=(KEY,))
+    began = time.monotonic()
+    reply = alerts.post(an_alert(), settings, Hasty(timeout_s=30.0))
+
+    assert time.monotonic() - began < 10
+    assert reply.sent
+    assert reply.error
+    assert not alerts.is_taken(reply)
+
+
+def test_a_request_that_never_begins_is_given_up_and_can_not_begin_later(
+    settings: Settings,
+) -> None:
+    http = Stuck()
+    reply = alerts.post(an_alert(), settings, http)
+
+    assert (reply.sent, reply.error) == (False, TOO_LATE)
+    [line] = http.lines
+    with pytest.raises(TooLateError):
+        line.begin()
+    http.go_on.set()
+
+
+def test_a_message_behind_a_slow_one_is_left_to_another_sender(
+    store: Store, settings: Settings, receiver: Receiver
+) -> None:
+    for scope in ("source:zoho", "source:hubspot"):
+        store.pause(scope, reason="person", message="")
+        look(store)
+    receiver.go_on.clear()
+    with ThreadPoolExecutor(1) as pool:
+        sender = pool.submit(alerts.send_due, settings)
+        until(receiver.told, what="the first alert")
+        second = store.claim_alert(lease_s=60)
+        receiver.go_on.set()
+        sender.result()
+    assert second
+    assert second.facts["scope"] == "source:hubspot"
 
 
 def test_a_receiver_may_rotate_its_secret(settings: Settings, receiver: Receiver) -> None:
