@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from flask import Request
 from marshmallow import Schema, ValidationError, fields
@@ -30,6 +30,7 @@ from schemas.event import EventStatus, event_ids
 from schemas.fields import PhoneError, e164
 
 Args = MultiDict[str, str]
+PHONE_KEY: Final = re.compile(r"[0-9a-f]{24}")  # what Store.phone_key() gives
 
 # --- lists --------------------------------------------------------------------------------------
 
@@ -110,7 +111,7 @@ def read_phone(text: str, region: str | None) -> str:
 
 def read_key(text: str, region: str | None, store: Store) -> str:
     """Return the keyed hash of a number, or the one that a list has shown. Raises BadQuery."""
-    if re.fullmatch(r"[0-9a-f]{24}", text):
+    if PHONE_KEY.fullmatch(text):
         return text
     return store.phone_key(read_phone(text, region))
 

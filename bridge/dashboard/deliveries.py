@@ -1,28 +1,31 @@
 """Deliveries: the list with its filters, one in full, and what a person can do to them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
-from bridge import log
-from bridge.api_queries import Args, read_cursor, read_filters
-from bridge.dashboard.filters import with_zone
+from bridge.api_queries import PHONE_KEY, Args, read_cursor, read_filters, read_phone
+from bridge.dashboard.filters import with_args, with_zone
+from bridge.dashboard.session import note_look
 from bridge.errors import BadQuery, BridgeError, NotFound
 from bridge.operations import Bulk, Operations
 from bridge.people import People
 from bridge.records import Filters
+from bridge.settings import Settings
 from bridge.store import Store
 from schemas.answers import DeliveryAnswer, DeliveryBrief, EventAnswer
 from schemas.delivery import Delivery, Reason, Status, may_have_rung, retried
 
-logger = log.get(__name__)
-
 ROWS: Final = 25
-NAMES: Final = ("status", "reason", "route", "source", "subject", "phone", "since", "until")
+NAMES: Final = ("status", "reason", "route", "source", "subject", "phone_key", "since", "until")
+# The addresses that a number may stand in: those of bookmarks, and of pages of an older release.
+LISTS: Final = frozenset(
+    {"dashboard.deliveries", "dashboard.deliveries_part", "dashboard.deliveries_many"}
+)
 BULK: Final = ("retry", "cancel", "release")
 SENTENCES: Final = {
     "retry": "tried again",
@@ -50,21 +53,33 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     store, settings = operations.store, operations.settings
     brief, full, event_full = DeliveryBrief(), DeliveryAnswer(), EventAnswer()
 
-    def shown() -> dict[str, Any]:
-        problem, filters = "", Filters()
+    @dashboard.before_request
+    def hide_number() -> Response | None:
+        """Lead from an address with a number to the one with its key."""
+        if request.endpoint not in LISTS or not request.args.get("phone", "").strip():
+            return None
         try:
-            filters = read_filters(
-                with_zone(_given(request.args), settings), settings.default_region
-            )
+            key = _keyed(request.args, operations)["phone_key"]
         except BadQuery as error:
-            problem = str(error)
+            flash(str(error), "problem")
+            return _to_list(_given(request.args))
+        return redirect(with_args(phone=None, phone_key=key), 303)
+
+    def shown(given: Args, problem: str = "", phone: str = "") -> dict[str, Any]:
+        """Return the list, or a problem with what was asked; phone: what was typed, and is none."""
+        filters = Filters()
+        try:
+            filters = _filters(given, settings)
+        except BadQuery as error:
+            problem = problem or str(error)
         listed = Listed(rows=[], next_cursor=None, anchor=None, newer=0)
         if not problem:
             listed = _listed(store, filters, brief)
         return {
             "problem": problem,
             "listed": listed,
-            "given": _given(request.args),
+            "given": given,
+            "phone": phone,
             "statuses": [str(status) for status in Status],
             "reasons": [str(reason) for reason in Reason],
             "routes": [route.name for route in settings.routes.routes],
@@ -73,13 +88,21 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
 
     @dashboard.get("/deliveries")
     def deliveries() -> str:
-        page = shown()
+        page = shown(_given(request.args))
         is_new = not page["listed"].rows and not any(store.counts().values())
         return render_template("deliveries.html", is_new=is_new, **page)
 
+    @dashboard.post("/deliveries")
+    def deliveries_filtered() -> Response | tuple[str, int]:
+        try:
+            return _to_list(_keyed(request.form, operations))
+        except BadQuery as error:
+            page = shown(_given(request.form), str(error), request.form["phone"])
+            return render_template("deliveries.html", **page), 400
+
     @dashboard.get("/deliveries/part")
     def deliveries_part() -> str:
-        return render_template("deliveries_part.html", **shown())
+        return render_template("deliveries_part.html", **shown(_given(request.args)))
 
     @dashboard.get("/deliveries/many")
     def deliveries_many() -> str:
@@ -92,12 +115,11 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
 
     @dashboard.post("/deliveries/many")
     def deliveries_many_done() -> Response:
-        what, args = _what(request.form.get("do")), _given(request.form)
+        what, args = _what(request.form.get("do")), _keyed(request.form, operations)
         done = _many(operations, what, args, dry_run=False)
         more = " There are more: do it once more." if done.next_cursor else ""
         flash(f"{done.done} {SENTENCES[what]}, {done.refused} could not be.{more}")
-        words: dict[str, Any] = args.to_dict(flat=False)
-        return redirect(url_for("dashboard.deliveries", **words))
+        return _to_list(args)
 
     @dashboard.get("/deliveries/<delivery_id>")
     def delivery(delivery_id: str) -> str:
@@ -105,7 +127,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
 
     @dashboard.get("/deliveries/<delivery_id>/part")
     def delivery_part(delivery_id: str) -> str:
-        return render_template("delivery_part.html", **in_full(delivery_id))
+        return render_template("delivery_part.html", **in_full(delivery_id, is_part=True))
 
     @dashboard.post("/deliveries/<delivery_id>/<what>")
     def delivery_done(delivery_id: str, what: str) -> Response:
@@ -118,7 +140,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             flash(str(error), "problem")
         return redirect(url_for("dashboard.delivery", delivery_id=delivery_id))
 
-    def in_full(delivery_id: str) -> dict[str, Any]:
+    def in_full(delivery_id: str, *, is_part: bool = False) -> dict[str, Any]:
         found = store.delivery(delivery_id)
         if found is None:
             raise NotFound("There is no delivery with that id; records are kept RETENTION_DAYS.")
@@ -127,7 +149,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         one = full.dump(found)
         event = event_full.dump(seen.event) if seen else None
         if is_revealed:
-            logger.info("person.revealed", delivery=found.id, by="dashboard")
+            note_look("delivery", found.id, is_part=is_part)
             one["request"], one["consent"] = found.request, found.consent
             if event and seen:
                 event["data"] = seen.event.data
@@ -148,6 +170,32 @@ def _given(args: Mapping[str, Any]) -> Args:
     """Return the filters that are set, without the page's own words."""
     pairs = args.items(multi=True) if isinstance(args, MultiDict) else args.items()
     return MultiDict([(name, value) for name, value in pairs if name in NAMES and value.strip()])
+
+
+def _keyed(args: Args, operations: Operations) -> Args:
+    """Return the filters that are set, with a number's key in its place. Raises BadQuery.
+
+    An address is kept by browsers and written down by routers, so no number may stand there.
+    """
+    given, phone = _given(args), args.get("phone", "")
+    if phone.strip():
+        number = read_phone(phone, operations.settings.default_region)
+        given["phone_key"] = operations.store.phone_key(number)
+    return given
+
+
+def _filters(given: Args, settings: Settings) -> Filters:
+    """Return which deliveries are meant. Raises BadQuery."""
+    key = given.get("phone_key")
+    if key and not PHONE_KEY.fullmatch(key):
+        raise BadQuery("That is no key of a number. Write the number itself, under Phone.")
+    filters = read_filters(with_zone(given, settings), settings.default_region)
+    return replace(filters, phone_key=key)
+
+
+def _to_list(given: Args) -> Response:
+    words: dict[str, Any] = given.to_dict(flat=False)
+    return redirect(url_for("dashboard.deliveries", **words), 303)
 
 
 def _listed(store: Store, filters: Filters, brief: DeliveryBrief) -> Listed:
@@ -181,8 +229,7 @@ def _many(operations: Operations, what: str, args: Args, *, dry_run: bool) -> Bu
         raise BadQuery(
             "Set at least one filter first: everything is never meant by saying nothing."
         )
-    settings = operations.settings
-    filters = read_filters(with_zone(args, settings), settings.default_region)
+    filters = _filters(args, operations.settings)
     match what:
         case "retry":
             return operations.retry_many(filters, call_again=False, dry_run=dry_run)

@@ -8,9 +8,9 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
-from bridge import log
 from bridge.api_queries import Args, read_cursor, read_event_filters
 from bridge.dashboard.filters import with_zone
+from bridge.dashboard.session import note_look
 from bridge.errors import BadQuery, BridgeError, NotFound, StoreUnavailable
 from bridge.measures import read_counts
 from bridge.operations import Bulk, Operations
@@ -19,8 +19,6 @@ from bridge.settings import Settings
 from bridge.store import Store
 from schemas.answers import EventAnswer, EventBrief, revealed
 from schemas.event import EventStatus
-
-logger = log.get(__name__)
 
 ROWS: Final = 25
 NAMES: Final = ("status", "source", "source_event_id", "since", "until")
@@ -33,7 +31,6 @@ CAUSES: Final = {
     "unsupported_media": "The body is neither JSON nor a form.",
     "bad_payload": "The body can't be parsed.",
     "store_unavailable": "The store was away, or full.",
-    "method_not_allowed": "It was no POST.",
     "internal": "Something went wrong here; it is in the log.",
 }
 
@@ -115,7 +112,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
 
     @dashboard.get("/events/<event_id>/part")
     def event_part(event_id: str) -> str:
-        return render_template("event_part.html", **in_full(event_id))
+        return render_template("event_part.html", **in_full(event_id, is_part=True))
 
     @dashboard.post("/events/<event_id>/replay")
     def event_replay(event_id: str) -> Response:
@@ -126,13 +123,13 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             flash(str(error), "problem")
         return redirect(url_for("dashboard.event", event_id=event_id))
 
-    def in_full(event_id: str) -> dict[str, Any]:
+    def in_full(event_id: str, *, is_part: bool = False) -> dict[str, Any]:
         seen = store.event(event_id)
         if seen is None:
             raise NotFound("There is no event with that id; records are kept RETENTION_DAYS.")
         is_revealed = request.args.get("reveal") == "1"
         if is_revealed:
-            logger.info("person.revealed", event_id=event_id, by="dashboard")
+            note_look("event", event_id, is_part=is_part)
         with revealed(is_revealed):
             one = _row(seen, EventAnswer())
         would = operations.replay(event_id, dry_run=True)

@@ -6,14 +6,19 @@ token that is taken away ends the sessions that it opened.
 """
 
 import hmac
+import re
 import secrets
 import time
+from typing import Final
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Flask, Response, redirect, render_template, request, session, url_for
+from flask.sessions import SecureCookieSessionInterface
 from werkzeug.wrappers import Response as AnyResponse
 
 from bridge import log
+from bridge.api_access import note_revealed
+from bridge.dashboard.filters import with_args
 from bridge.errors import BadQuery, TooMany
 from bridge.settings import Settings
 from bridge.store import Store
@@ -23,6 +28,9 @@ logger = log.get(__name__)
 
 LIFETIME_S = 12 * 3600
 TRIES, TRIES_OF_ALL = 10, 200  # wrong tokens in a minute: of one address, and of all
+LOOKS: Final = 20  # that a session remembers; a cookie is short
+# In no address of ours: browsers drop some of these, and read the backslash as a slash.
+ODD: Final = re.compile(r"[\x00-\x20\\]")
 # These need no session.
 OPEN = frozenset({"dashboard.sign_in", "dashboard.try_to_sign_in", "dashboard.static"})
 # Nothing from elsewhere, nothing inline, and in nobody's frame.
@@ -30,6 +38,23 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
+
+
+class Cookies(SecureCookieSessionInterface):
+    """The session's cookie: for https alone wherever its browser came over https."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        """Say whether the cookie may go over https alone."""
+        return super().get_cookie_secure(app) or request.is_secure or self._came_over_https()
+
+    def _came_over_https(self) -> bool:
+        # Where proxies are trusted, request.is_secure has heard the right one. Where none is, this
+        # header needs no trust: made up, it keeps a cookie from nobody but who made it up.
+        scheme = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
+        return not self._settings.proxy_hops and scheme == "https"
 
 
 def configure(app: Flask, settings: Settings) -> None:
@@ -42,6 +67,7 @@ def configure(app: Flask, settings: Settings) -> None:
     app.config["SESSION_COOKIE_SAMESITE"] = "Lax"  # a link in a message leads in
     app.config["SESSION_COOKIE_SECURE"] = (settings.public_url or "").startswith("https:")
     app.config["PERMANENT_SESSION_LIFETIME"] = LIFETIME_S
+    app.session_interface = Cookies(settings)
 
 
 def _key(token: str) -> str:
@@ -78,8 +104,11 @@ def add(dashboard: Blueprint, settings: Settings, store: Store) -> None:
 
     @dashboard.post("/sign-in")
     def try_to_sign_in() -> str | AnyResponse | tuple[str, int]:
-        _count_tries(store)
+        # The right token is let in over the limit, too: who guesses behind the same router would
+        # else lock everybody out. That costs nothing, for /api takes guesses at the same token and
+        # counts none; what keeps a token from being guessed is its length.
         if not is_one_of(request.form.get("token", ""), settings.api_tokens):
+            _count_wrong(store)
             logger.warning("dashboard.refused")
             page = render_template(
                 "sign_in.html", next=request.form.get("next", ""), wrong="That is not the token."
@@ -97,6 +126,18 @@ def add(dashboard: Blueprint, settings: Settings, store: Store) -> None:
         return redirect(url_for("dashboard.sign_in"))
 
 
+def note_look(what: str, of: str, *, is_part: bool) -> None:
+    """Write down that somebody looks at numbers; a part that refreshes itself is no new look.
+
+    The session says which looks are known, and not the request: nobody gets at a part unseen.
+    """
+    known = session.get("looks", [])
+    if is_part and of in known:
+        return
+    note_revealed(what, of)
+    session["looks"] = [of, *(one for one in known if one != of)][:LOOKS]
+
+
 def _is_signed_in() -> bool:
     return time.time() - float(session.get("since", 0)) < LIFETIME_S
 
@@ -107,8 +148,8 @@ def _is_ours() -> bool:
 
 
 def _to_sign_in() -> AnyResponse:
-    # What was posted can't be posted again by going there.
-    here = request.full_path.rstrip("?") if request.method == "GET" else ""
+    # What was posted can't be posted again by going there. A number is in no address of ours.
+    here = with_args(phone=None) if request.method == "GET" else ""
     target = url_for("dashboard.sign_in", next=here or None)
     if request.headers.get("HX-Request"):  # a part of a page: the page itself must go
         return Response(status=401, headers={"HX-Redirect": url_for("dashboard.sign_in")})
@@ -118,15 +159,22 @@ def _to_sign_in() -> AnyResponse:
 def _next() -> str:
     """Return where to go after signing in: a path of ours, never another site."""
     wanted = request.values.get("next", "")
-    parts = urlsplit(wanted)
-    is_path = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
-    if not is_path or parts.scheme or parts.netloc:
-        return url_for("dashboard.overview")
-    return wanted
+    return wanted if _is_path(wanted) else url_for("dashboard.overview")
 
 
-def _count_tries(store: Store) -> None:
-    """Count a try to sign in. Raises TooMany."""
+def _is_path(address: str) -> bool:
+    """Say whether an address is a path, and nothing that a browser may read as another site."""
+    if not address.startswith("/") or address.startswith("//") or ODD.search(address):
+        return False
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    return not parts.scheme and not parts.netloc
+
+
+def _count_wrong(store: Store) -> None:
+    """Count a wrong token. Raises TooMany."""
     mine = store.count_tries(request.remote_addr or "", within_s=60)
     if mine > TRIES or store.count_tries("all", within_s=60) > TRIES_OF_ALL:
         raise TooMany("Too many tries. Wait a minute.")

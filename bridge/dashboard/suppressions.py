@@ -8,7 +8,7 @@ from typing import Final
 from flask import Blueprint, Request, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from bridge.api_queries import read_cursor, read_phone
+from bridge.api_queries import PHONE_KEY, read_cursor, read_phone
 from bridge.errors import BadQuery, NotFound
 from bridge.operations import Operations
 from bridge.people import CalledOff, Erased, People
@@ -20,7 +20,6 @@ LONGEST_MESSAGE: Final = 500
 MOST_BYTES: Final = 1024 * 1024  # of a file of numbers
 SLICE_S: Final = 10.0  # of an import, so that it is answered before anyone gives up
 NAMED: Final = 50  # lines that are named in a message, which travels in a cookie
-KEY: Final = re.compile(r"[0-9a-f]{24}")
 
 
 def add(dashboard: Blueprint, operations: Operations) -> None:
@@ -32,13 +31,14 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         """Return the page; at: the form whose words are kept and that the problem is of."""
         listed = store.suppressions(before=read_cursor(request.args.get("cursor")), limit=ROWS)
         key = request.args.get("looked_up", "")
-        found = store.suppression(key) if KEY.fullmatch(key) else None
+        is_key = bool(PHONE_KEY.fullmatch(key))
+        found = store.suppression(key) if is_key else None
         return render_template(
             "suppressions.html",
             rows=answer.dump(listed.items, many=True),
             next_cursor=listed.next_cursor,
             count=store.suppression_count(),
-            is_looked_up=bool(KEY.fullmatch(key)),
+            is_looked_up=is_key,
             found=answer.dump(found) if found else None,
             problem=problem,
             at=at,

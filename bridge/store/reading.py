@@ -102,7 +102,7 @@ class Reading(Base):
         then be short and still have a next_cursor.
         """
         high, low = _span(filters.since, filters.until, before)
-        phone = self.phone_key(filters.phone) if filters.phone else None
+        phone = self.phone_key(filters.phone) if filters.phone else filters.phone_key
         wanted = _wanted(filters, phone)
         with self._reached():
             by, indexes = self._smallest_indexes(filters, phone, high=high, low=low)

@@ -92,6 +92,33 @@ def test_a_delivery_is_found_looked_at_and_retried(
     expect(page.get_by_role("heading", level=1)).to_contain_text("delivered")
 
 
+def test_a_number_is_filtered_by_and_stands_in_no_address(
+    bridge: Bridge, open_page: OpenPage, look: Look, size: str
+) -> None:
+    ids = [one for number in (ONE, OTHER) for one in bridge.send("website", lead(phone=number))]
+    for one in ids:
+        bridge.await_status(one, "delivered")
+    page = open_page(size)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto("/deliveries")
+    page.get_by_label("Phone").fill(ONE)
+    page.get_by_role("button", name="Filter").click()
+    expect(page.locator("#rows tbody tr")).to_have_count(1)
+    expect(page.locator(f"#row-{ids[0]}")).to_be_visible()
+    look(page, f"{size}-deliveries-of-one-number")
+    with page.expect_response("**/deliveries/part*"):
+        pass
+    expect(page.locator("#rows tbody tr")).to_have_count(1)
+    assert not [url for url in asked if ONE[1:] in url]
+
+    page.get_by_label("Status").select_option("failed")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.get_by_role("heading", name="No delivery matches")).to_be_visible()
+    page.get_by_role("link", name="Any number").click()
+    expect(page).to_have_url(re.compile(r"/deliveries\?status=failed$"))
+
+
 def test_an_unknown_is_resolved_and_a_number_suppressed(
     bridge: Bridge, simulator: Simulator, open_page: OpenPage, look: Look
 ) -> None:

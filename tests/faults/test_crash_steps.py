@@ -54,7 +54,7 @@ def start_drain(redis_url: str, simulator: Simulator, tmp_path: Path) -> Iterato
             "PYTHONWARNINGS": PYTHON_WARNINGS,
             "REDIS_URL": redis_url,
             "ROUTES_FILE": str(tmp_path / "routes.toml"),
-            "API_TOKEN": "an-api-token",
+            "API_TOKEN": "an-api-token-of-the-tests",
             "CALLING_HOURS": "always",
             "WORKER_THREADS": "2",
             "CALLKARO_API_KEY": "a-key",

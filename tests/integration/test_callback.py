@@ -242,7 +242,7 @@ def test_an_outcome_of_the_first_call_does_not_settle_the_second(
 ) -> None:
     delivery = called(web, settings, run_drain)
     [call] = simulator.state.calls
-    bearer = {"Authorization": "Bearer an-api-token"}
+    bearer = {"Authorization": "Bearer an-api-token-of-the-tests"}
     path = f"/api/deliveries/{delivery}/retry"
     assert web.client.post(path, json={"call_again": True}, headers=bearer).status_code == 200
 

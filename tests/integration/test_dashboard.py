@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from support import API_TOKEN, WEBSITE, Web, lead, route
@@ -47,10 +48,14 @@ def do(web: Web, path: str, **fields: str) -> str:
     return answer.text
 
 
-def failed_lead(web: Web, simulator: Simulator, **more: Any) -> str:
+def failed_lead(web: Web, simulator: Simulator, number: str = ONE, **more: Any) -> str:
     refusal = '{"status": "error"}'
-    simulator.state.behave(path=CALL, times=1, status=400, body=refusal, to_number=ONE)
-    return web.send("website", lead(phone=ONE, agent="6803fa77", **more))[0]
+    simulator.state.behave(path=CALL, times=1, status=400, body=refusal, to_number=number)
+    return web.send("website", lead(phone=number, agent="6803fa77", **more))[0]
+
+
+def statuses(store: Store, *ids: str) -> list[str]:
+    return [str(found.status) for one in ids if (found := store.delivery(one))]
 
 
 # --- who gets in ----------------------------------------------------------------------------------
@@ -88,6 +93,28 @@ def test_the_cookie_goes_over_https_alone_where_the_bridge_is_there(
     assert "Secure" in sign_in(web).headers["Set-Cookie"]
 
 
+@pytest.mark.parametrize(
+    ("proxy_hops", "proto", "is_secure"),
+    [
+        (1, "https", True),
+        (1, "http", False),
+        (1, "https, http", False),  # the first is whoever asked's, and no proxy of ours said it
+        (0, "https", True),
+        (0, "HTTPS, http", True),
+        (0, "http", False),
+        (0, "", False),
+    ],
+)
+def test_the_cookie_goes_over_https_alone_where_a_router_says_that_it_came_so(
+    make_settings: MakeSettings, open_web: OpenWeb, proxy_hops: int, proto: str, is_secure: bool
+) -> None:
+    web = open_web(make_settings(proxy_hops=proxy_hops))
+    opened = web.client.post(
+        "/sign-in", data={"token": API_TOKEN}, headers={"X-Forwarded-Proto": proto}
+    )
+    assert ("Secure" in opened.headers["Set-Cookie"].split("; ")) is is_secure
+
+
 def test_a_token_that_is_taken_away_ends_its_sessions(
     make_settings: MakeSettings, open_web: OpenWeb
 ) -> None:
@@ -109,6 +136,13 @@ def test_a_token_that_is_taken_away_ends_its_sessions(
         ("//elsewhere.example/", "/"),
         ("/\\elsewhere.example", "/"),
         ("javascript:alert(1)", "/"),
+        ("//[", "/"),
+        ("http://[", "/"),
+        ("/deliveries\\..\\x", "/"),
+        ("/\t/elsewhere.example", "/"),
+        ("/deliveries\r\nSet-Cookie: a=b", "/"),
+        ("/\x00", "/"),
+        ("/a b", "/"),
         ("", "/"),
     ],
 )
@@ -116,10 +150,22 @@ def test_signing_in_leads_to_pages_of_ours_alone(web: Web, wanted: str, leads_to
     assert sign_in(web, next=wanted).headers["Location"] == leads_to
 
 
-def test_guessing_is_slow(web: Web) -> None:
+@pytest.mark.parametrize("wanted", ["//[", "http://[", "/\\x", "/\x00"])
+def test_a_made_up_address_breaks_nothing_for_who_is_signed_in_already(
+    web: Web, wanted: str
+) -> None:
+    sign_in(web)
+    answer = web.client.get("/sign-in", query_string={"next": wanted})
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/")
+
+
+def test_wrong_tokens_are_counted_and_lock_nobody_out_who_has_the_right_one(web: Web) -> None:
+    for _ in range(11):
+        assert sign_in(web).status_code == 302, "the right one counts for nothing"
     answers = [sign_in(web, f"guess {number}").status_code for number in range(12)]
     assert answers == [401] * 10 + [429] * 2
-    assert sign_in(web).status_code == 429, "nor with the right one, for a minute"
+    assert sign_in(web).status_code == 302
+    assert sign_in(web, "guess").status_code == 429, "and it ends no count"
 
 
 def test_a_form_that_is_not_ours_does_nothing(
@@ -168,13 +214,33 @@ def test_numbers_are_masked_until_somebody_asks_and_that_is_logged(
         page = web.client.get(path).text
         assert ONE[3:] not in page
         assert HOSTILE not in page
-    assert "person.revealed" not in caplog.text
+    assert "number.revealed" not in caplog.text
 
-    page = web.client.get(f"/deliveries/{failed}?reveal=1").text
+    for path in (f"/deliveries/{failed}", *[f"/deliveries/{failed}/part"] * 3):
+        assert ONE in web.client.get(f"{path}?reveal=1").text
 
-    assert ONE in page
-    assert "person.revealed" in caplog.text
+    assert caplog.text.count("number.revealed") == 1, "once, and not each time it refreshes itself"
     assert ONE[3:] not in caplog.text
+    web.client.get(f"/deliveries/{failed}?reveal=1")
+    assert caplog.text.count("number.revealed") == 2, "somebody asked again"
+
+
+def test_who_asks_for_a_part_of_a_page_alone_is_logged_too(
+    web: Web,
+    settings: Settings,
+    simulator: Simulator,
+    run_drain: RunDrain,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    failed = failed_lead(web, simulator)
+    run_drain(settings)
+    sign_in(web)
+    headers = {"HX-Request": "true"}
+    for _ in range(2):
+        answer = web.client.get(f"/deliveries/{failed}/part?reveal=1", headers=headers)
+        assert ONE in answer.text
+    assert caplog.text.count("number.revealed") == 1
 
 
 @pytest.mark.parametrize(
@@ -182,13 +248,15 @@ def test_numbers_are_masked_until_somebody_asks_and_that_is_logged(
     [
         ("", "Nothing has come yet"),
         ("phone=12", "That is no valid number."),
+        ("phone_key=12", "That is no key of a number."),
+        ("phone_key=%2B919876543210", "That is no key of a number."),
         ("since=yesterday", "since must be a time"),
         ("status=odd", "status"),
     ],
 )
 def test_an_empty_list_says_why(web: Web, query: str, says: str) -> None:
     sign_in(web)
-    answer = web.client.get(f"/deliveries?{query}")
+    answer = web.client.get(f"/deliveries?{query}", follow_redirects=True)
     assert answer.status_code == 200
     assert says in answer.text
 
@@ -205,6 +273,129 @@ def test_what_is_not_there_is_a_page(web: Web) -> None:
     assert answer.status_code == 404
     assert "There is no delivery with that id" in answer.text
     assert answer.mimetype == "text/html"
+
+
+# --- the list of one number -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(web: Web, settings: Settings, simulator: Simulator, run_drain: RunDrain) -> tuple[str, str]:
+    """A delivery to each of two numbers; both failed."""
+    one, other = failed_lead(web, simulator, ONE), failed_lead(web, simulator, OTHER)
+    run_drain(settings)
+    return one, other
+
+
+def filtered(web: Web, **fields: str) -> Any:
+    """Fill the form of the filter in."""
+    return web.client.post("/deliveries", data={"csrf": csrf_of(web), **fields})
+
+
+def rows_of(text: str) -> list[str]:
+    return re.findall(r'id="row-(\w+)"', text)
+
+
+def test_a_number_is_asked_for_in_a_form_and_listed_by_its_key(
+    web: Web, store: Store, two: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    sign_in(web)
+    answer = filtered(web, phone="98765 43210", status="failed", route="")
+    assert answer.status_code == 303
+    address = urlsplit(answer.headers["Location"])
+    key = store.phone_key(ONE)
+    assert address.path == "/deliveries"
+    assert parse_qs(address.query) == {"status": ["failed"], "phone_key": [key]}
+
+    page = web.client.get(answer.headers["Location"]).text
+
+    assert rows_of(page) == [two[0]]
+    assert "Only one number." in page
+    assert ONE[3:] not in page
+    assert ONE[3:] not in caplog.text
+    assert '<a href="/deliveries?status=failed">Any number</a>' in page
+    [refreshed] = re.findall(r'hx-get="([^"]+)"', page)
+    assert f"phone_key={key}" in refreshed
+    assert rows_of(web.client.get(refreshed.replace("&amp;", "&")).text) == [two[0]]
+
+
+def test_a_number_stays_while_other_filters_change_and_another_takes_its_place(
+    web: Web, store: Store, two: tuple[str, str]
+) -> None:
+    sign_in(web)
+    key, other = store.phone_key(ONE), store.phone_key(OTHER)
+    page = web.client.get(f"/deliveries?phone_key={key}").text
+    assert f'<input type="hidden" name="phone_key" value="{key}">' in page
+    kept = filtered(web, phone="", phone_key=key, source="website").headers["Location"]
+    assert parse_qs(urlsplit(kept).query) == {"source": ["website"], "phone_key": [key]}
+    changed = filtered(web, phone=OTHER, phone_key=key).headers["Location"]
+    assert changed == f"/deliveries?phone_key={other}"
+
+
+def test_many_are_done_to_one_number(web: Web, store: Store, two: tuple[str, str]) -> None:
+    sign_in(web)
+    key = store.phone_key(ONE)
+    asked = f"/deliveries/many?do=retry&phone_key={key}"
+    page = web.client.get(f"/deliveries?phone_key={key}").text
+    assert f'href="{asked.replace("&", "&amp;")}"' in page
+    counted = web.client.get(asked).text
+    assert "<strong>1</strong> would be tried again" in counted
+    assert "phone: one number" in counted
+    assert f'<input type="hidden" name="phone_key" value="{key}">' in counted
+    said = do(web, "/deliveries/many", do="retry", phone_key=key)
+    assert "1 tried again, 0 could not be." in said
+    assert statuses(store, *two) == ["queued", "failed"]
+
+
+def test_a_form_of_an_old_page_does_no_more_than_it_says(
+    web: Web, store: Store, two: tuple[str, str]
+) -> None:
+    sign_in(web)
+    fields = {"csrf": csrf_of(web), "do": "retry", "status": "failed"}
+    answer = web.client.post("/deliveries/many", data={**fields, "phone": OTHER})
+    key = store.phone_key(OTHER)
+    assert answer.headers["Location"] == f"/deliveries?status=failed&phone_key={key}"
+    assert statuses(store, *two) == ["failed", "queued"]
+
+
+@pytest.mark.parametrize("path", ["/deliveries", "/deliveries/part", "/deliveries/many"])
+def test_an_old_address_with_a_number_leads_to_the_one_with_its_key(
+    web: Web, store: Store, path: str
+) -> None:
+    sign_in(web)
+    query = {"phone": ONE, "status": "failed", "do": "retry"}
+    answer = web.client.get(path, query_string=query)
+    assert answer.status_code == 303
+    address = urlsplit(answer.headers["Location"])
+    assert address.path == path
+    key = store.phone_key(ONE)
+    assert parse_qs(address.query) == {"status": ["failed"], "do": ["retry"], "phone_key": [key]}
+    wrong = web.client.get(path, query_string={**query, "phone": "98765"})
+    assert (wrong.status_code, wrong.headers["Location"]) == (303, "/deliveries?status=failed")
+    assert "That is no valid number." in web.client.get("/deliveries").text
+
+
+def test_a_number_is_not_carried_through_signing_in(web: Web) -> None:
+    answer = web.client.get("/deliveries", query_string={"phone": ONE, "status": "failed"})
+    assert parse_qs(urlsplit(answer.headers["Location"]).query) == {
+        "next": ["/deliveries?status=failed"]
+    }
+
+
+def test_a_number_that_is_none_is_said_and_kept_in_the_form(web: Web, store: Store) -> None:
+    sign_in(web)
+    answer = filtered(web, phone=f"12{HOSTILE}", status="failed")
+    assert answer.status_code == 400
+    assert "That is no valid number." in answer.text
+    assert 'value="12&lt;script&gt;' in answer.text
+    assert re.search(r"<option selected>failed", answer.text)
+    assert "hx-get" not in answer.text
+
+
+def test_the_form_of_the_filter_is_ours_too(web: Web) -> None:
+    sign_in(web)
+    for fields in ({}, {"csrf": "guessed"}):
+        assert web.client.post("/deliveries", data={"phone": ONE, **fields}).status_code == 400
 
 
 # --- what its forms do ----------------------------------------------------------------------------

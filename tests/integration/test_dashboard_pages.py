@@ -11,6 +11,8 @@ import redis
 from support import API_TOKEN, CALL_BACK, WEBSITE, Valkey, Web, lead, notification, route
 
 from bridge.dashboard import suppressions
+from bridge.dashboard.events import CAUSES
+from bridge.errors import RequestError, StoreUnavailable
 from bridge.people import People
 from bridge.settings import Settings
 from bridge.store import Store
@@ -208,9 +210,10 @@ def test_an_event_is_masked_until_somebody_asks(web: Web, caplog: pytest.LogCapt
     event_id = event_of(web, lead(phone=ONE, name=HOSTILE, note=f"call {ONE}"))
     assert ONE[3:] not in page(web, f"/events/{event_id}")
     assert ONE[3:] not in page(web, "/events")
-    assert "person.revealed" not in caplog.text
-    assert ONE in page(web, f"/events/{event_id}?reveal=1")
-    assert "person.revealed" in caplog.text
+    assert "number.revealed" not in caplog.text
+    for path in (f"/events/{event_id}", *[f"/events/{event_id}/part"] * 3):
+        assert ONE in page(web, f"{path}?reveal=1")
+    assert caplog.text.count("number.revealed") == 1, "once, and not each time it refreshes itself"
     assert ONE not in caplog.text
 
 
@@ -261,6 +264,17 @@ def test_refused_requests_are_counted_with_their_cause(web: Web) -> None:
     found = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page(web, "/events")))
     assert "website 401 The signature does not fit, or is stale. 2 2" in found
     assert "no such source 404 There is no such source, or it has no secret. 1 1" in found
+
+
+def test_each_cause_of_a_refusal_is_one_that_can_be() -> None:
+    ours = {error.word for error in (*RequestError.__subclasses__(), StoreUnavailable)}
+    assert set(CAUSES) <= {*ours, "internal"}
+
+
+def test_what_is_no_post_is_no_webhook_that_was_refused(web: Web) -> None:
+    assert web.client.get("/webhooks/website").status_code == 405
+    web.client.application.extensions["meter"].tell()
+    assert "No request was refused." in page(web, "/events")
 
 
 # --- campaigns ------------------------------------------------------------------------------------

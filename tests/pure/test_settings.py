@@ -14,7 +14,7 @@ from schemas.hours import ALWAYS, parse_window
 
 NEEDED = {
     "REDIS_URL": "redis://localhost:6379/0",
-    "API_TOKEN": "api-token",
+    "API_TOKEN": "an-api-token-of-the-tests",
     "CALLKARO_API_KEY": "callkaro-key",
     "ROUTES_TOML": CALL,
 }
@@ -54,7 +54,7 @@ def test_what_is_not_set_has_the_designed_default(env):
     settings = Settings.from_env()
     assert (settings.redis_url, settings.api_tokens, settings.callkaro_api_key) == (
         "redis://localhost:6379/0",
-        ("api-token",),
+        ("an-api-token-of-the-tests",),
         "callkaro-key",
     )
     shown = {
@@ -605,6 +605,13 @@ def test_outcomes_that_are_not_taken_in_are_a_warning(env):
     env(GENERIC_WEBHOOK_SECRET="s")
     [warning] = Settings.from_env().warnings()
     assert warning.startswith("CALLKARO_WEBHOOK_TOKEN is not set")
+
+
+def test_a_token_that_may_be_guessed_is_a_warning(sound):
+    sound(GENERIC_WEBHOOK_SECRET="s", API_TOKEN=f"{'x' * 20},secret")
+    [warning] = Settings.from_env().warnings()
+    assert warning.startswith("API_TOKEN has fewer than 20 characters")
+    assert "secret" not in warning
 
 
 def test_no_route_at_all_is_a_warning(env):
