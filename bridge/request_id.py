@@ -10,8 +10,11 @@ from flask import Flask
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 HEADER: Final = "X-Request-Id"  # Heroku's router sends one, and so do most proxies
-# Digits alone, however they are grouped, may be a phone number.
-_SANE: Final = re.compile(r"(?![0-9_-]+$)[A-Za-z0-9_-]{8,64}")
+# A UUID or the like; else nothing with so many digits in a row that it may be a phone number.
+_SANE: Final = re.compile(
+    r"(?=[0-9-]*[a-f])[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}"
+    r"|(?!.*[0-9]{8})(?![0-9_-]+$)[A-Za-z0-9_-]{8,64}"
+)
 
 
 def carry(app: Flask) -> None:

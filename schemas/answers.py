@@ -14,7 +14,7 @@ from marshmallow import Schema, fields, validate
 
 from schemas.delivery import Reason, Status
 from schemas.event import EventStatus
-from schemas.fields import mask, mask_text
+from schemas.fields import mask, mask_marked, mask_text
 
 _is_revealed: ContextVar[bool] = ContextVar("is_revealed", default=False)
 
@@ -61,14 +61,13 @@ class Masked(fields.Field[Any]):
         return value if _is_revealed.get() else mask(value)
 
 
-class MaskedId(fields.Field[Any]):
-    """A CRM's id, masked where it is a phone number by its looks; digits alone are an id's."""
+class MaskedName(fields.Field[Any]):
+    """What a CRM names a thing by, its numbers masked where a + marks them: digits are its own."""
 
     json_schema: ClassVar = {"type": "string"}
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
-        is_plain = value is None or _is_revealed.get() or str(value).isdecimal()
-        return value if is_plain else mask(value)
+        return value if value is None or _is_revealed.get() else mask_marked(str(value))
 
 
 class MaskedText(fields.Field[Any]):
@@ -212,8 +211,8 @@ class EventBrief(Answer):
 
     id = fields.String()
     source = fields.String()
-    source_event_id = MaskedId(metadata=said("The CRM's own id; empty: it was erased."))
-    type = fields.String()
+    source_event_id = MaskedName(metadata=said("The CRM's own id; empty: it was erased."))
+    type = MaskedName()
     subject = fields.String(allow_none=True, metadata=said("The CRM's id of the record."))
     time = UtcTime(allow_none=True, metadata=said("When it happened, as the CRM says."))
     received_at = UtcTime()

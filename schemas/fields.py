@@ -173,6 +173,7 @@ _YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12]
 _DATE: Final = re.compile(
     rf"{_YEAR}([-/.]){_MONTH}\1{_DAY}|{_DAY}([-/.]){_MONTH}\2{_YEAR}|{_MONTH}/{_DAY}/{_YEAR}"
 )
+_MARKED: Final = re.compile(r"[+\uff0b][ \t]?\(?\d(?:[ \t()./\-]{0,3}\d){7,}(?!\w)")
 _IN_TEXT: Final = re.compile(r"(?<!\w)[+\uff0b]?\(?\d(?:[ \t()./\-]{0,3}\d){7,}(?!\w)")
 
 
@@ -269,6 +270,14 @@ def mask_text(text: str) -> str:
     and ids of digits alone are masked with the rest: in a sentence nothing tells them apart.
     """
     return _IN_TEXT.sub(lambda found: mask_number(found.group()), text)
+
+
+def mask_marked(text: str) -> str:
+    """Mask every number in a text that a + marks as one.
+
+    For what CRMs name things by, ids and types: runs of digits are theirs, with dashes or without.
+    """
+    return _MARKED.sub(lambda found: mask_number(found.group()), text)
 
 
 # --- instants --------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from schemas.event import Item
 from schemas.expression import Expression, ExpressionError, Path
-from schemas.fields import mask_text
 
 Headers = Mapping[str, str]  # looked up without regard to case by whoever provides it
 
@@ -263,8 +262,7 @@ def item_by_paths(
     The type is at `event`, else the source's default; the id at `id`, else in a header made for
     that, else None; the time (ISO 8601 or epoch, s or ms) at `time`, else None. An unreadable
     time is no reason to lose a lead: it counts as not given, and so does an unreadable id. An
-    unreadable type is one, for the default might call where the sender meant something else. A
-    phone number in a type is masked for good: types are shown, logged and matched as they are.
+    unreadable type is one, for the default might call where the sender meant something else.
 
     index is the item's place where the request carries several: a header names the request, so
     without it neighbours would be duplicates of each other.
@@ -280,7 +278,7 @@ def item_by_paths(
         problem = "What stands at the source's `event` path is no text."
         return Item(type=source.default_type, data=body, problem=problem)
     return Item(
-        type=mask_text(str(event_type)) if event_type not in (None, "") else source.default_type,
+        type=str(event_type) if event_type not in (None, "") else source.default_type,
         data=body,
         source_event_id=id_text(event_id) or _header_id(request, index),
         subject=subject,

@@ -46,6 +46,7 @@ SAID_AT_ONCE = 500
 ALERTS_S = 5.0  # how late an alert may be
 COURIER_S = 90  # the longest that its sender may live; less than the lease of what it sends
 RESTART_LONGEST_S = 10.0
+FORK_AGAIN_S = 1.0
 STEADY_S = 60.0  # a worker that lived this long is started again at once
 WORKER_TTL_S = 30  # RQ blocks for this less 15 s, and does its own maintenance in between
 MAINTENANCE_S = 15
@@ -80,7 +81,7 @@ class Supervisor:
             wait_s = 0.1 if self.stopping else tick.tick()
             # Without Redis an RQ worker would only die, again and again.
             self._look_after_worker(may_start=tick.is_up)
-            if tick.is_alert_due and not self.courier_pid and not self.stopping:
+            if tick.is_alert_due and not self.courier_pid:
                 tick.is_alert_due = False  # until the tick looks again
                 self._start_courier()
             if self.stopping and not self.worker_pid:
@@ -133,7 +134,13 @@ class Supervisor:
     def _start_worker(self) -> None:
         self._started_at = time.monotonic()
         with _stops_held():
-            self.worker_pid = self._fork(self._be_worker, "worker.crashed")
+            if self.stopping:
+                return
+            try:
+                self.worker_pid = self._fork(self._be_worker, "worker.crashed")
+            except OSError as error:  # no process is to be had
+                logger.error("worker.unstarted", error=str(error))
+                self._start_after = self._started_at + FORK_AGAIN_S
 
     def _be_worker(self) -> None:
         self.lifeline.hold()
@@ -143,7 +150,8 @@ class Supervisor:
     def _start_courier(self) -> None:
         """Send alerts beside everything else; who stops the supervisor need not wait for them."""
         with contextlib.suppress(OSError), _stops_held():  # the next look tries again
-            self.courier_pid = self._fork(self._be_courier, "alert.crashed")
+            if not self.stopping:
+                self.courier_pid = self._fork(self._be_courier, "alert.crashed")
 
     def _be_courier(self) -> None:
         self.lifeline.leave()

@@ -96,7 +96,10 @@ def _in_time(http: Http, request: Callable[[Line], Reply]) -> Reply:
     began = time.monotonic()
     line = Line(began + http.longest_s)
     replies: queue.SimpleQueue[Reply] = queue.SimpleQueue()
-    threading.Thread(target=lambda: replies.put(request(line)), daemon=True).start()
+    try:
+        threading.Thread(target=lambda: replies.put(request(line)), daemon=True).start()
+    except RuntimeError as error:  # no thread is to be had
+        return Reply(sent=False, duration_ms=0, error=str(error))
     while True:
         try:
             return replies.get(timeout=WATCH_S)

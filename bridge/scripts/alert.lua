@@ -93,7 +93,7 @@ end
 -- neither a clock that is set back nor two changes at one time put it out of order.
 local numbers, last = {}, 0
 for id, record in pairs_of(OUT) do
-  numbers[id] = cjson.decode(record).number
+  numbers[id] = cjson.decode(record).number or 0  -- 0: an older release's
   last = math.max(last, numbers[id])
 end
 

@@ -1,4 +1,5 @@
--- Lease the oldest message that may be sent now, so that of many workers one sends it.
+-- Lease the message that may be sent now and is due for the longest, so that of many workers one
+-- sends it.
 --
 -- A message waits while an older one of its name (of the same pause, the same source) is in the
 -- outbox, being sent or to be sent again: who is told "resolved" first and then that it began thinks
@@ -12,7 +13,7 @@ local lease_ms, tries_max = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = math.floor(now_us() / 1000)
 local OUT, DUE = P .. 'alerts:out', P .. 'due:alert'
 
-local function is_due(id) return tonumber(redis.call('ZSCORE', DUE, id) or 0) <= now end
+local function due_ms(id) return tonumber(redis.call('ZSCORE', DUE, id) or 0) end
 
 local function older(a, b)
   if a and a.message.number < b.message.number then return a end
@@ -28,9 +29,12 @@ local first = {}  -- by name
 local flat = redis.call('HGETALL', OUT)
 for i = 1, #flat, 2 do
   local one = {id = flat[i], record = flat[i + 1], message = cjson.decode(flat[i + 1])}
+  -- An older release's has neither, and waits for nothing.
+  one.message.number, one.message.name = one.message.number or 0, one.message.name or one.id
+  one.due_ms = due_ms(one.id)
   -- Who sends gives up after the last try. If it is still here, each sender died of it, or a
   -- release that can't read it claims it; it must not hold up the others for ever.
-  if one.message.tries >= tries_max and is_due(one.id) then
+  if one.message.tries >= tries_max and one.due_ms <= now then
     forget(one.id)
   else
     first[one.message.name] = older(first[one.message.name], one)
@@ -39,7 +43,7 @@ end
 
 local found
 for _, one in pairs(first) do
-  if is_due(one.id) then found = older(found, one) end
+  if one.due_ms <= now and (not found or one.due_ms < found.due_ms) then found = one end
 end
 if not found then return {} end
 if lease_ms > 0 then

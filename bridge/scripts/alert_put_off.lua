@@ -14,7 +14,7 @@ local OUT, DUE = P .. 'alerts:out', P .. 'due:alert'
 local function holds_up_another(message)
   for _, record in ipairs(redis.call('HVALS', OUT)) do
     local other = cjson.decode(record)
-    if other.name == message.name and other.number > message.number then return true end
+    if other.name == message.name and (other.number or 0) > (message.number or 0) then return true end
   end
   return false
 end

@@ -63,6 +63,4 @@ for i = 2, #ARGV do
     end
   end
 end
--- What stands where was counted by these lists: it is to be counted anew.
-if indexed + forgotten > 0 then redis.call('DEL', P .. 'counted') end
 return {woken, indexed, forgotten}

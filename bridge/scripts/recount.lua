@@ -1,9 +1,25 @@
--- Count anew how many deliveries stand where, if nobody has yet or a repair found the records and
--- their lists at odds. One look at each delivery: about 2 us each, at an upgrade or never.
+-- Count anew how many deliveries stand where, if that is at odds with their lists: after an upgrade
+-- from a release that did not count, or after a repair.
 --
+-- Else it costs ten small commands. Counting looks at each delivery, in one go: 200,000 took 0.8 s.
 -- Returns how many were counted; -1: there was no need.
 even_when_full()
-if redis.call('EXISTS', P .. 'counted') == 1 then return -1 end
+local STATUSES = {'queued', 'held', 'sending', 'retrying', 'unknown', 'delivered', 'skipped', 'failed',
+  'cancelled'}
+
+local function is_right()
+  local sums, flat = {}, redis.call('HGETALL', P .. 'standing')
+  for i = 1, #flat, 2 do
+    local status = string.match(flat[i], '^%S*')
+    sums[status] = (sums[status] or 0) + tonumber(flat[i + 1])
+  end
+  for _, status in ipairs(STATUSES) do
+    if (sums[status] or 0) ~= redis.call('ZCARD', P .. 'deliveries:status:' .. status) then return false end
+  end
+  return true
+end
+
+if is_right() then return -1 end
 local counts, at, PAGE = {}, 0, 5000
 repeat
   local ids = redis.call('ZRANGE', P .. 'deliveries', at, at + PAGE - 1)
@@ -18,5 +34,4 @@ repeat
 until #ids < PAGE
 redis.call('DEL', P .. 'standing')
 for field, count in pairs(counts) do redis.call('HSET', P .. 'standing', field, count) end
-redis.call('SET', P .. 'counted', 1)
 return at

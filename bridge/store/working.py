@@ -78,8 +78,8 @@ class Working(Base):
         """Look at a page of all deliveries, from `place` on; repair what does not fit together.
 
         Returns the next place, (0, 0) once round, and what was repaired. Places are cursors of
-        Redis' scans over records and over the list. What stands where is counted anew at the
-        start of a round, if the last one repaired something or nobody has counted yet.
+        Redis' scans over records and over the list. A round begins with what stands where: it is
+        counted anew if it does not fit the lists.
         """
         if place == (0, 0):
             self._run("recount")

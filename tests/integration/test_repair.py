@@ -41,6 +41,7 @@ def test_there_is_nothing_to_repair_in_a_sound_store(store: Store) -> None:
 
     assert audit(store) == Repaired()
     assert contents(store) == before
+    assert store._run("recount") == -1
 
 
 @pytest.mark.parametrize("stands", ["queued", "held", "retrying"])
@@ -104,9 +105,8 @@ def test_an_index_of_what_is_gone_forgets_it(store: Store) -> None:
 @pytest.mark.parametrize("harm", ["of an older release", "two statuses", "gone"])
 def test_what_stands_where_is_counted_anew_after_a_repair(store: Store, harm: str) -> None:
     put(store, "d1", "d2")
-    audit(store)
     if harm == "of an older release":
-        store.redis.delete("bridge:standing", "bridge:counted")
+        store.redis.delete("bridge:standing")
         put(store, "d3")  # counted where nothing else was
     elif harm == "two statuses":
         store.redis.hset("bridge:standing", "failed call back", 1)

@@ -73,6 +73,7 @@ def test_a_retry_has_the_id_of_the_webhook_too(
         "a b c d e f g",
         "919876543210",
         "98765-43210",
+        "tel919876543210",
         "+919876543210",
         "né-à-paris",
     ],

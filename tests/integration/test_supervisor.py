@@ -42,7 +42,17 @@ def test_a_stop_during_the_fork_reaches_who_was_forked(
     assert told == [(PID, signal.SIGTERM)]
 
 
-def test_no_process_to_be_had_for_alerts_is_no_end_of_the_supervisor(
+def test_after_a_stop_nobody_is_forked(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("forked"))
+    signal.raise_signal(signal.SIGTERM)
+    supervisor._start_worker()
+    supervisor._start_courier()
+    assert (supervisor.worker_pid, supervisor.courier_pid) == (0, 0)
+
+
+def test_no_process_to_be_had_is_no_end_of_the_supervisor(
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fork() -> int:
@@ -50,7 +60,8 @@ def test_no_process_to_be_had_for_alerts_is_no_end_of_the_supervisor(
 
     monkeypatch.setattr(os, "fork", fork)
     supervisor._start_courier()
-    assert supervisor.courier_pid == 0
+    supervisor._start_worker()
+    assert (supervisor.worker_pid, supervisor.courier_pid) == (0, 0)
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(STOPS)
 
 
