@@ -6,7 +6,7 @@ export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_FAILED = echo 'pip could not install it. Is the network there?' >&2; exit 1
 
-.PHONY: help run demo test check faults browser fuzz api-fuzz bench bench-many requirements clean
+.PHONY: help run demo test check docs audit faults browser image fuzz api-fuzz bench bench-many requirements clean
 
 help:  ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -20,15 +20,23 @@ demo: .venv/.installed  ## Start everything, send samples, and end: 0 only if al
 	@$(PY) -m flask --app bridge demo
 
 test: .venv/.installed-dev  ## Run the tests
-	@$(PY) -m pytest --ignore=tests/faults --ignore=tests/browser -n auto --maxprocesses 4 --dist worksteal
+	@$(PY) -m pytest --ignore=tests/faults --ignore=tests/browser -n 3 --dist worksteal
 
 check: .venv/.installed-dev  ## Run what CI runs: format, lint, types, import rules, tests
 	@echo 'Format …' && $(PY) -m ruff format --check .
 	@echo 'Lint …' && $(PY) -m ruff check .
 	@echo 'Types …' && $(PY) -m mypy
 	@echo 'Import rules …' && $(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint(["--no-logo"])'
+	@echo 'Security rules …' && $(PY) -m bandit -q -c pyproject.toml -r bridge workers schemas simulator gunicorn.conf.py
+	@echo 'Known flaws in what is pinned …' && $(PY) -m tests.audit --where-possible
 	@echo 'Tests …' && $(MAKE) --no-print-directory test
 	@echo 'Faults and fuzz, in short …' && $(PY) -m pytest tests/faults
+
+audit: .venv/.installed-dev  ## Look up known flaws in what requirements.txt pins; fails if it can't
+	@$(PY) -m tests.audit
+
+docs: .venv/.installed-dev  ## Build docs/ into site/, to be opened in a browser; a link that leads nowhere fails it
+	@$(PY) -m mkdocs build --strict && echo 'Open site/index.html'
 
 faults: .venv/.installed-dev  ## Kill every process at random, 20 rounds, and count what was lost (SEED=7 make faults)
 	@$(PY) -m tests.faults $(if $(SEED),--seed $(SEED))
@@ -41,6 +49,9 @@ browser: .venv/.installed-dev  ## Use the dashboard in a real Chromium, and keep
 		apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
 	} || { echo 'Install Chromium, and try again.' >&2; exit 1; }
 	@$(PY) -m pytest -q tests/browser -n auto --maxprocesses 2
+
+image: .venv/.installed-dev  ## Build the image without Docker, and run web and workers from it (root, Debian)
+	@$(PY) -m tests.deploy.image
 
 fuzz: .venv/.installed-dev  ## Post 100,000 mutated requests (SEED=7 make fuzz)
 	@$(PY) -m tests.faults.fuzz $(if $(SEED),--seed $(SEED))
@@ -61,8 +72,8 @@ requirements: .venv/.installed-dev  ## Pin anew what requirements*.in ask for
 	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--upgrade requirements-dev.in -o requirements-dev.txt
 
-clean:  ## Remove .venv and caches; .data, which holds events, stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean:  ## Remove .venv, site and caches; .data, which holds events, stays
+	rm -rf site .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: a later run installs only what changed.

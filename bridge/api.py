@@ -57,11 +57,6 @@ def views(store: Store, settings: Settings, bell: Bell) -> Blueprint:
     def ask_for_token() -> None:
         check_token(settings)
 
-    @api.after_request
-    def keep_out_of_caches(answer: Response) -> Response:
-        answer.headers["Cache-Control"] = "no-store"  # what is in it is people's
-        return answer
-
     @api.get("/status")
     @described(
         "How the bridge stands",

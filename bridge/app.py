@@ -9,7 +9,7 @@ from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from bridge import api, dashboard, log, metrics, openapi, request_id, webhooks
+from bridge import api, dashboard, log, metrics, openapi, request_id, security, webhooks
 from bridge.errors import RequestError, StoreUnavailable, TooLarge
 from bridge.intake import Intake
 from bridge.queue import Bell, connect_queue, open_queue
@@ -33,6 +33,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     log.configure(settings.log_level, process="web")
     app = Flask(__name__)
     request_id.carry(app)  # first: all that follows is logged with it
+    security.guard(app, settings)
     app.json = Json(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1  # see webhooks.read_all
     app.config["PUBLIC_URL"] = settings.public_url

@@ -56,14 +56,18 @@ class Children:
     should_stop: Callable[[], bool]
     running: list[Child] = field(default_factory=list)
 
-    def start(self, name: str, *command: str) -> Child:
-        """Start one, its output in a log of its own."""
+    def start(self, name: str, *command: str, also: Mapping[str, str] | None = None) -> Child:
+        """Start one, its output in a log of its own.
+
+        also: more variables for it alone. A secret goes there and never into the command, which
+        everyone on the machine can read.
+        """
         log = self.logs / f"{name}.log"
         with log.open("wb") as output:
             try:
-                process = subprocess.Popen(  # noqa: S603  (our own programs)
+                process = subprocess.Popen(  # noqa: S603  # nosec B603  # our own programs
                     command,
-                    env=dict(self.env),
+                    env={**self.env, **(also or {})},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -141,7 +145,7 @@ def check_port(port: int, *, command: str) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("0.0.0.0", port))  # noqa: S104  (whoever listens on any address is in the way)
+            probe.bind(("0.0.0.0", port))  # noqa: S104  # nosec B104  # who listens anywhere is in the way
             return
         except PermissionError:
             why = f"Port {port} is not ours to use"

@@ -215,7 +215,7 @@ class Demo:
         self.children.start(
             "simulator",
             *(sys.executable, "-m", "simulator", "--port", url.rpartition(":")[2]),
-            *("--api-key", env["CALLKARO_API_KEY"]),
+            also={"SIMULATOR_API_KEY": env["CALLKARO_API_KEY"]},
         )
         with self._step("Stand-ins for CallKaro, HubSpot and Zoho", "no phone rings"):
             self._await("simulator", lambda: answers(f"{url}/simulator/status"))

@@ -6,6 +6,7 @@ BridgeError
 │   ├── UnknownSource           404  no such source, or it has no secret
 │   ├── BadSignature            401  forged, stale, or unsigned
 │   ├── TooLarge                413
+│   ├── UnknownHost             400  a host name that is neither PUBLIC_URL's nor in ALLOWED_HOSTS
 │   ├── UnsupportedMedia        415  neither JSON nor a form
 │   ├── BadPayload              400  can't be parsed at all
 │   ├── BadQuery                400  a filter or cursor of the API makes no sense
@@ -64,6 +65,13 @@ class UnsupportedMedia(RequestError):
 
     status_code = 415
     word = "unsupported_media"
+
+
+class UnknownHost(RequestError):
+    """Asked under a host name that is not one of the bridge's: add it to ALLOWED_HOSTS."""
+
+    status_code = 400
+    word = "unknown_host"
 
 
 class BadPayload(RequestError):

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from rq import Queue
 from rq.serializers import JSONSerializer
 
 from bridge.errors import StoreUnavailable
+from bridge.redis_client import leave_demoted, make_client, why_away
 
 QUEUE = "callkaro-bridge"  # one queue: with two, RQ keeps no safety copy of what it pops
 DRAIN = "workers.jobs.drain"  # by name: bridge never imports workers
@@ -17,12 +16,7 @@ DRAIN_TIMEOUT_S = 3600  # RQ's hard stop; a drain ends by itself after its slice
 
 def connect_queue(url: str, *, timeout_s: float | None = 3.0) -> "redis.Redis":
     """Return a client for RQ, which keeps bytes. timeout_s None: the worker's, which blocks."""
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=2.0,
-        retry=Retry(NoBackoff(), 1),
-    )
+    return make_client(url, is_text=False, timeout_s=timeout_s, retries=1)
 
 
 def open_queue(client: "redis.Redis") -> Queue:
@@ -48,5 +42,6 @@ class Bell:
                 DRAIN, job_timeout=DRAIN_TIMEOUT_S, result_ttl=0, failure_ttl=3600, ttl=None
             )
         except redis.RedisError as error:
-            raise StoreUnavailable(f"Redis does not answer ({type(error).__name__})") from error
+            leave_demoted(self.queue.connection, error)
+            raise StoreUnavailable(why_away(error)) from error
         return True

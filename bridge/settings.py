@@ -4,6 +4,7 @@ Each can also be given as NAME_FILE, a file that holds the value. Secrets may ho
 values, with commas between them, for rotation. All that is missing or wrong is named at once.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from environs import EnvError, EnvValidationError, FileAwareEnv
 from marshmallow import ValidationError
 
 from bridge.errors import SettingsError
+from bridge.redis_url import is_unproved, problem_of, verified
 from bridge.verify import check_secret
 from schemas.alert import AUTH
 from schemas.crm import kinds
@@ -32,6 +34,8 @@ MAX_BODY_BYTES = (
 HOURS = parse_window("09:00-21:00")
 CALLKARO_URL = "https://api.callkaro.ai"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+# As a Host header has them, and a dot before for all below: a name, an address, an IPv6 address.
+HOST = re.compile(r"\.?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[a-f0-9]*:[a-f0-9.:]+\]")
 SHORT_TOKEN = 20  # characters; a random one of that length is beyond guessing
 
 
@@ -52,6 +56,10 @@ class Settings:
     alert_webhook_url None: nobody is alerted. alert_backlog_age_s: how late a delivery may be
     before somebody is.
     public_url None: the address is what the request says, through proxy_hops trusted proxies.
+    redis_url says with ?ssl_cert_reqs=none that REDIS_TLS_VERIFY is false: then what goes to a
+    rediss:// is encrypted, but nothing proves that it goes to our Redis and to nobody between.
+    allowed_hosts: more host names than public_url's that people and programs may ask us under; one
+    that begins with a dot stands for all below it. Neither set: any.
     """
 
     redis_url: str = field(repr=False)
@@ -60,6 +68,7 @@ class Settings:
     routes: Routes
     port: int = 8000
     public_url: str | None = None
+    allowed_hosts: frozenset[str] = frozenset()
     proxy_hops: int = 0
     callkaro_base_url: str = CALLKARO_URL
     callkaro_timezone: str = "Asia/Kolkata"
@@ -99,6 +108,7 @@ class Settings:
             "routes": routes,
             "port": reader.whole("PORT", 8000, low=1, high=65_535),
             "public_url": reader.url("PUBLIC_URL", None),
+            "allowed_hosts": reader.text("ALLOWED_HOSTS", None, parse=_hosts) or frozenset(),
             "proxy_hops": reader.whole("PROXY_HOPS", 0, low=0, high=10),
             "callkaro_base_url": reader.url("CALLKARO_BASE_URL", CALLKARO_URL),
             "callkaro_timezone": reader.text("CALLKARO_TIMEZONE", "Asia/Kolkata", parse=_zone),
@@ -176,6 +186,11 @@ class Settings:
         if self.calling_hours.always and self.callkaro_base_url == CALLKARO_URL:
             found.append("CALLING_HOURS is always: phones may ring at night")
         found += self._numberless()
+        if is_unproved(self.redis_url):
+            found.append(
+                "REDIS_TLS_VERIFY is false: what goes to Redis is encrypted, but whoever takes "
+                "Redis' place on the way is not noticed"
+            )
         if self.dry_run:
             found.append("DRY_RUN is on: nobody is called")
         if self.allow_numbers is not None:
@@ -251,24 +266,25 @@ class _Reader:
             self.problems.append(f"{name}: is not set")
         return found
 
-    def url(
-        self,
-        name: str,
-        default: str | None = "",
-        *,
-        schemes: tuple[str, ...] = ("http", "https"),
-    ) -> Any:
+    def url(self, name: str, default: str | None = "") -> Any:
         """Return an address without a trailing slash; a default of "" means it must be set."""
         raw = self.required(name) if default == "" else self.text(name, default)
         if not raw:
             return raw
-        if not _is_address(raw, schemes):
-            self.problems.append(f"{name}: must be an address that starts with {_schemes(schemes)}")
+        if not _is_address(raw):
+            self.problems.append(f"{name}: must be an address that starts with http:// or https://")
         return raw.rstrip("/")
 
     def redis_url(self) -> Any:
-        """Return where Redis is."""
-        return self.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
+        """Return where Redis is, and whether it must prove that there."""
+        verify = self.flag("REDIS_TLS_VERIFY") if self.text("REDIS_TLS_VERIFY", None) else True
+        raw = self.required("REDIS_URL")
+        if not raw:
+            return raw
+        if problem := problem_of(raw):
+            self.problems.append(f"REDIS_URL: {problem}")
+            return raw
+        return verified(raw.rstrip("/"), verify=verify)
 
     def whole(self, name: str, default: int, *, low: int, high: int) -> int:
         """Return a whole number between low and high."""
@@ -393,17 +409,13 @@ def _login_variables(source: Source) -> tuple[str, ...]:
             return ()
 
 
-def _is_address(raw: str, schemes: tuple[str, ...]) -> bool:
+def _is_address(raw: str) -> bool:
     try:
         parts = urlsplit(raw)
         _ = parts.port
     except ValueError:  # an open bracket, a port that is no number
         return False
-    return parts.scheme in schemes and bool(parts.netloc or parts.scheme == "unix")
-
-
-def _schemes(schemes: tuple[str, ...]) -> str:
-    return " or ".join(f"{scheme}://" for scheme in schemes)
+    return parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
 def _plain(error: Exception) -> str:
@@ -441,6 +453,25 @@ def _numbers(raw: str) -> frozenset[str]:
         return frozenset(e164(number, None) for number in _several(raw))
     except PhoneError:
         raise ValueError("must be numbers in full, such as +919876543210, with commas") from None
+
+
+def _hosts(raw: str) -> frozenset[str]:
+    return frozenset(_host(name) for name in _several(raw.lower()))
+
+
+def _host(name: str) -> str:
+    """Return a host name as a Host header has it: an umlaut comes as xn--."""
+    try:
+        dot = "." if name.startswith(".") else ""
+        found = dot + name[len(dot) :].encode("idna").decode("ascii")
+    except UnicodeError:
+        found = ""
+    if not HOST.fullmatch(found):
+        raise ValueError(
+            "must be host names without a scheme or port, such as bridge.example.com or "
+            ".example.com (all below it), with commas"
+        )
+    return found
 
 
 def _log_level(raw: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -10,6 +11,8 @@ from collections.abc import Sequence
 
 from simulator.server import PortTaken, Simulator
 from simulator.state import State
+
+API_KEY = "SIMULATOR_API_KEY"  # no option: what stands on a command line is everyone's to read
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     state = State(
-        api_key=options.api_key,
+        api_key=os.environ.get(API_KEY) or None,
         latency_ms=options.latency_ms,
         callback_hosts=options.callback_host,
     )
@@ -39,12 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m simulator",
-        description="A stand-in for CallKaro's API and the CRMs' APIs. Rings no phone.",
+        description="A stand-in for CallKaro's API and the CRMs' APIs. Rings no phone. "
+        f"{API_KEY} in the environment is the only key CallKaro takes; without it, any.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=int, default=8001, help="0: any free one (%(default)s)")
     parser.add_argument("--latency-ms", type=float, default=0.0, help="wait before every answer")
-    parser.add_argument("--api-key", help="the only key CallKaro takes; without it, any")
     parser.add_argument(
         "--callback-host",
         action="append",

@@ -1,4 +1,4 @@
-"""What this worker attempted in the last minute, kept where a restart of Redis can't reach.
+"""What this worker attempted last, a minute of it, kept where a restart of Redis can't reach.
 
 A Redis that does not write each change to disk may come back without its last second, and would
 have what was sent in it sent again. A drain tells its supervisor, through a pipe, of each attempt
@@ -51,13 +51,16 @@ class Journal:
         os.close(self._write_end)
 
     def take_in(self) -> None:
-        """Read what has come, and forget what is older than a minute."""
+        """Read what has come, and forget what is a minute older than the newest.
+
+        Not than now: what was sent last is to be said again however long Redis was away since.
+        """
         now = time.monotonic()
         with contextlib.suppress(BlockingIOError):
             while part := os.read(self.read_end, 65_536):
                 *lines, self._part = (self._part + part).split(b"\n")
                 self._kept.extend((now, line) for line in lines)
-        while self._kept and self._kept[0][0] < now - REMEMBERED_S:
+        while self._kept and self._kept[0][0] < self._kept[-1][0] - REMEMBERED_S:
             self._kept.popleft()
 
     def moves(self) -> Iterator[dict[str, Any]]:

