@@ -3,22 +3,40 @@
 import logging
 import os
 import re
+import signal
 import sys
+from collections.abc import Iterable
+from datetime import timedelta
+from types import FrameType
 from typing import Any
 
 import gunicorn.config
 import gunicorn.glogging
 
 bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
-# A webhook is a few ms of work and one wait for Redis: two processes, and threads for the waits.
-_WORKERS = os.environ.get("WEB_CONCURRENCY", "").strip() or "2"
+
+
+def _processes() -> int:
+    """Return how many processes the cores keep busy, from 2 to 4: four fit into 512 MB."""
+    try:
+        cores = len(os.sched_getaffinity(0))  # those that we may use
+    except AttributeError:  # not on every system
+        cores = os.cpu_count() or 1
+    return min(max(cores, 2), 4)
+
+
+# A webhook is a few ms of work and one wait for Redis: few processes, and threads for the waits.
+_WORKERS = os.environ.get("WEB_CONCURRENCY", "").strip() or str(_processes())
 if not re.fullmatch(r"[1-9][0-9]{0,2}", _WORKERS):
     sys.exit("WEB_CONCURRENCY must be a number from 1 to 999.")
 workers = int(_WORKERS)
 worker_class = "gthread"
+# Each holds up to two connections to Redis, and small plans of managed ones allow 20 or 40.
 threads = 8
+# Of a process that hangs as a whole. A request ends sooner: Redis has 2 s, a `?wait=` 25 s at most,
+# and Heroku's router gives up after 30 s.
 timeout = 30
-graceful_timeout = 25  # Heroku and Docker kill 30 s (or sooner) after they ask to stop
+graceful_timeout = 25  # Heroku kills 30 s after it asks to stop; Docker after 10 s unless told
 # Longer than a router keeps an idle connection (Heroku's: 90 s). Else we close one just as the
 # router sends a webhook down it.
 keepalive = 95
@@ -31,8 +49,11 @@ if os.access("/dev/shm", os.W_OK):  # noqa: S108  (gunicorn's own heartbeat file
     worker_tmp_dir = "/dev/shm"  # noqa: S108  (on a slow disk a heartbeat can block a worker)
 # Would put a socket into ~/.gunicorn; nobody uses it, and a home may not be writable.
 control_socket_disable = True
-# Off; switched on (--access-logfile -) it shows no URL, for a token may stand in one.
-access_log_format = "%(m)s %(s)s %(B)s bytes %(M)s ms"
+# Which headers of proxies to believe is PROXY_HOPS' to say, and ProxyFix counts the hops. Else
+# gunicorn would believe whoever FORWARDED_ALLOW_IPS names, by default all of this machine; Heroku's
+# buildpack sets it to *, and then a client's own SCRIPT_NAME header would move our URLs.
+forwarded_allow_ips = ""
+secure_scheme_headers: dict[str, str] = {}
 
 _LEVEL = os.environ.get("LOG_LEVEL", "").strip().lower()
 loglevel = _LEVEL if _LEVEL in ("debug", "warning", "error") else "info"
@@ -54,6 +75,25 @@ class JsonLogger(gunicorn.glogging.Logger):
                 logger.handlers.clear()
                 logger.propagate = True
 
+    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
+        """Log a request if that is switched on: --access-logfile - or in GUNICORN_CMD_ARGS.
+
+        No path and no query: a token may stand in them. The rule is what the app matched.
+        """
+        if not self.access_log_enabled:
+            return
+        from bridge import log, request_id
+
+        log.get(self.access_log.name).info(
+            "request.answered",
+            method=environ.get("REQUEST_METHOD"),
+            rule=environ.get(request_id.RULE),
+            status_code=resp.status_code,
+            duration_ms=round(request_time / timedelta(milliseconds=1)),
+            bytes=resp.sent,
+            request_id=_value_of(request_id.HEADER, resp.headers),
+        )
+
     def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         """Log what broke outside the app; gunicorn would name the URL."""
         super().exception(_URL.sub("/…", str(msg % args if args else msg)), **kwargs)
@@ -70,7 +110,23 @@ class JsonLogger(gunicorn.glogging.Logger):
         super().warning(msg, *args, **kwargs)
 
 
+def _value_of(name: str, headers: Iterable[tuple[str, str]]) -> str | None:
+    return next((value for key, value in headers if key.lower() == name.lower()), None)
+
+
 logger_class = JsonLogger
+
+
+def post_worker_init(worker: Any) -> None:
+    """Have requests that wait (`?wait=`) answered as soon as the process is asked to stop."""
+    from bridge import waiting
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        waiting.end_all()
+        worker.handle_exit(number, frame)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.siginterrupt(signal.SIGTERM, False)  # as gunicorn: a stop cuts no system call off
 
 
 def on_starting(server: Any) -> None:

@@ -10,6 +10,7 @@ from flask import Flask
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 HEADER: Final = "X-Request-Id"  # Heroku's router sends one, and so do most proxies
+RULE: Final = "bridge.rule"  # in the WSGI environment: which rule of the app's a request met
 # A UUID or the like; else nothing with so many digits in a row that it may be a phone number.
 _SANE: Final = re.compile(
     r"(?=[0-9-]*[a-f])[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}"
@@ -28,6 +29,8 @@ def carry(app: Flask) -> None:
         clear_contextvars()  # what a thread's last request may have left
         flask.g.began = time.monotonic()
         flask.g.request_id = read(flask.request.headers.get(HEADER, ""))
+        # For the access log (gunicorn.conf.py), which may not name the URL: tokens stand in some.
+        flask.request.environ[RULE] = flask.request.url_rule and flask.request.url_rule.rule
         bind_contextvars(request_id=flask.g.request_id)
 
     @app.after_request

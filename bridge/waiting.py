@@ -11,6 +11,18 @@ from schemas.delivery import Delivery
 MOST_WAITING = 4
 LOOK_EVERY_S = 0.25
 
+_is_over = False
+
+
+def end_all() -> None:
+    """Let nobody wait in this process any more: who does is answered within LOOK_EVERY_S.
+
+    For signal handlers. So no Event: its lock would be waited for forever by a second signal that
+    comes while the first one holds it, and Heroku and gunicorn both ask each process to stop.
+    """
+    global _is_over
+    _is_over = True
+
 
 class Waiting:
     """The places of this process for requests that wait."""
@@ -22,7 +34,7 @@ class Waiting:
     def until(
         self, delivery_id: str, is_news: Callable[[Delivery], bool], *, wait_s: float
     ) -> tuple[bool, Delivery | None]:
-        """Wait until a delivery is news, for wait_s at the most.
+        """Wait until a delivery is news, for wait_s at the most, or until end_all().
 
         Returns whether there was a place to wait in, and the delivery as it then stands; None: it
         is gone (or there was no place). It costs Redis one small read each LOOK_EVERY_S.
@@ -45,7 +57,7 @@ class Waiting:
                 if found is None or is_news(found):
                     return found
             left_s = ends - time.monotonic()
-            if left_s <= 0:
+            if left_s <= 0 or _is_over:
                 # What no pulse tells, such as a late attempt's record, is to be told now.
                 return self._store.delivery(delivery_id)
             time.sleep(min(LOOK_EVERY_S, left_s))

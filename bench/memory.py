@@ -1,0 +1,225 @@
+"""`python -m bench.memory`: what web and worker take of memory, and of Redis' connections. Linux.
+
+PSS counts a page that n processes share as an nth in each, RSS as a whole one: a platform that
+counts each page once sees something between the two sums. Other Python programs on the machine
+make PSS smaller than it would be alone.
+"""
+
+import itertools
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import requests
+from rich.table import Table
+
+from bench import api, load
+from bench.processes import HOST, BenchError, Child, Valkey, free_port, stopped_by_sigterm
+from bench.setting import THREADS, bridge_env
+from bench.table import show
+from bridge.store import Store, connect
+
+PROCESSES = (2, 4)  # of the web process
+WEBHOOKS, FORMS = 100, 20  # requests, and forms in each
+PAGES = 200  # requests for the longest page that the API gives
+API_DELAY_S = 0.1
+LOOK_S = 0.05
+PATIENCE_S = 180.0  # a drain of 64 threads takes a minute on a busy machine
+SETTLED_S = 3.0  # after its start, until a process is taken for idle
+_people = itertools.count()
+
+
+@dataclass(kw_only=True, slots=True)
+class Most:
+    """The most that a process and all it forked took while it was looked at."""
+
+    processes: int = 0
+    pss_kb: int = 0
+    rss_kb: int = 0
+    connections: int = 0  # to Redis
+
+
+class Bench:
+    """A Valkey and an API, and what is run on them."""
+
+    def __init__(self, home: Path, valkey: Valkey, api_port: int) -> None:
+        self._home, self._valkey = home, valkey
+        self._env = bridge_env(redis_url=valkey.url, api_port=api_port)
+        self._store = Store(connect(valkey.url))
+        self._store.due_count()
+        self._own_connections = self._connections()
+
+    def web(self, processes: int) -> Iterator[tuple[str, Most]]:
+        """Yield what the web process takes idle, and under webhooks and long pages.
+
+        What it takes in stays for the worker.
+        """
+        port, name = free_port(), f"web, {processes} processes"
+        command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"]
+        command += ["--workers", str(processes), "--bind", f"{HOST}:{port}"]
+        with self._child(name, [*command, "bridge.app:create_app()"]) as child:
+            child.wait_for_port(port)
+            yield f"{name}, idle", self._idle(child)
+            with self._watched(child) as most:
+                if (done := load.run(port, _webhooks(port))).errors:
+                    raise BenchError(f"{done.errors} webhooks were not answered 202.")
+                load.run(port, _pages(port))
+            yield f"{name}, loaded", most
+
+    def worker(self) -> Iterator[tuple[str, Most]]:
+        """Yield what the worker takes while it delivers all that there is, and then idle."""
+        count = self._store.due_count()
+        with self._child("worker", [sys.executable, "-m", "workers"]) as child:
+            with self._watched(child) as most:
+                self._await(child, lambda: self._store.counts()["delivered"] == count)
+            yield f"worker, {THREADS} threads, delivering", most
+            # A drain that has nothing left to do ends, and its process with it.
+            self._await(child, lambda: len(_tree(child.pid)) == 2)
+            yield "worker, idle", self._idle(child)
+
+    def _child(self, name: str, command: list[str]) -> Child:
+        return Child(name.replace(", ", "-"), command, log_dir=self._home, env=self._env)
+
+    def _idle(self, child: Child) -> Most:
+        time.sleep(SETTLED_S)
+        with self._watched(child) as most:
+            time.sleep(4 * LOOK_S)
+        return most
+
+    def _await(self, child: Child, condition: Callable[[], bool]) -> None:
+        give_up_at = time.monotonic() + PATIENCE_S
+        while not condition():
+            child.check()
+            if time.monotonic() > give_up_at:
+                raise BenchError(f"{child.name} does not come to an end.\n{child.last_words()}")
+            time.sleep(LOOK_S)
+
+    @contextmanager
+    def _watched(self, child: Child) -> Iterator[Most]:
+        """Look at a child's processes, in a thread, for as long as it lasts."""
+        most, is_over = Most(), threading.Event()
+
+        def look_on() -> None:
+            while True:
+                self._look(child, most)
+                if is_over.wait(LOOK_S):
+                    return
+
+        thread = threading.Thread(target=look_on)
+        thread.start()
+        try:
+            yield most
+        finally:
+            is_over.set()
+            thread.join()
+
+    def _look(self, child: Child, most: Most) -> None:
+        found = [taken for pid in _tree(child.pid) if (taken := _memory_kb(pid))]
+        most.processes = max(most.processes, len(found))
+        most.pss_kb = max(most.pss_kb, sum(pss for pss, _ in found))
+        most.rss_kb = max(most.rss_kb, sum(rss for _, rss in found))
+        most.connections = max(most.connections, self._connections() - self._own_connections)
+
+    def _connections(self) -> int:
+        return int(self._valkey.client.info("clients")["connected_clients"])
+
+
+def _tree(pid: int) -> list[int]:
+    """Return a process and all that it forked."""
+    found = [pid]
+    for one in found:
+        try:
+            listed = Path(f"/proc/{one}/task/{one}/children").read_text("ascii")
+        except OSError:  # it has ended
+            continue
+        found += map(int, listed.split())
+    return found
+
+
+def _memory_kb(pid: int) -> tuple[int, int] | None:
+    """Return PSS and RSS; None: the process has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()
+    except OSError:
+        return None
+    kb = {line.split()[0]: int(line.split()[1]) for line in lines if line.endswith(" kB")}
+    return (kb["Pss:"], kb["Rss:"]) if kb else None
+
+
+def _webhooks(port: int) -> list[bytes]:
+    """Return whole requests with new leads, each as a web form of many would send them."""
+    head = f"POST /webhooks/form HTTP/1.1\r\nHost: {HOST}:{port}\r\nX-Webhook-Token: bench\r\n"
+    head += "Content-Type: application/json\r\nContent-Length: "
+    bodies = [
+        orjson.dumps([_lead(number) for number in itertools.islice(_people, FORMS)])
+        for _ in range(WEBHOOKS)
+    ]
+    return [f"{head}{len(body)}\r\n\r\n".encode("ascii") + body for body in bodies]
+
+
+def _lead(number: int) -> dict[str, str]:
+    return {"phone": f"+9198{number:08d}", "name": f"Lead {number}", "city": "Bengaluru"}
+
+
+def _pages(port: int) -> list[bytes]:
+    """Return whole requests for 200 deliveries each."""
+    head = f"GET /api/deliveries?limit=200 HTTP/1.1\r\nHost: {HOST}:{port}\r\n"
+    return [f"{head}Authorization: Bearer bench\r\n\r\n".encode("ascii")] * PAGES
+
+
+def table_of(found: dict[str, Most]) -> Table:
+    """Return all figures, a line each."""
+    table = Table(title="At most, over all processes of each; MB are 2**20 bytes")
+    table.add_column("", no_wrap=True)
+    for name in ("processes", "PSS, MB", "RSS, MB", "connections to Redis"):
+        table.add_column(name, justify="right")
+    for name, most in found.items():
+        figures = (most.processes, most.pss_kb // 1024, most.rss_kb // 1024, most.connections)
+        table.add_row(name, *map(str, figures))
+    return table
+
+
+def main() -> int:
+    """Start, load, look, print. Returns the exit code."""
+    found: dict[str, Most] = {}
+    try:
+        with (
+            stopped_by_sigterm(),
+            tempfile.TemporaryDirectory(prefix="bench-") as folder,
+            Valkey(Path(folder)) as valkey,
+        ):
+            valkey.wait_for_port(valkey.port)
+            port = free_port()
+            server = [sys.executable, "-m", "bench.api", str(port)]
+            with Child("api", server, log_dir=Path(folder), env={}) as child:
+                child.wait_for_port(port)
+                _set_delay(port)
+                bench = Bench(Path(folder), valkey, port)
+                for processes in PROCESSES:
+                    found.update(bench.web(processes))
+                found.update(bench.worker())
+    except BenchError as error:
+        sys.stderr.write(f"The measurement failed: {error}\n")
+        return 1
+    show(
+        table_of(found),
+        f"{WEBHOOKS * len(PROCESSES)} webhooks of {FORMS} leads and {PAGES * len(PROCESSES)} pages "
+        f"of 200 deliveries, {load.CONNECTIONS} at a time; CallKaro answers in "
+        f"{API_DELAY_S * 1000:.0f} ms; Python {sys.version.split()[0]}.",
+    )
+    return 0
+
+
+def _set_delay(port: int) -> None:
+    url = f"http://{HOST}:{port}{api.RESET}"
+    requests.post(url, json={"delay_s": API_DELAY_S}, timeout=10).raise_for_status()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

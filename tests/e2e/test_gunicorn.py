@@ -1,0 +1,113 @@
+"""gunicorn.conf.py, with the environment that Heroku's buildpack makes."""
+
+import json
+import runpy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support import (
+    ALL_ROUTES,
+    API_TOKEN,
+    ROOT,
+    Bridge,
+    as_bytes,
+    notification,
+    signed,
+    variables_of,
+)
+
+StartWeb = Callable[..., Bridge]
+# https://github.com/heroku/heroku-buildpack-python/blob/main/vendor/python.gunicorn.sh
+HEROKU = {"FORWARDED_ALLOW_IPS": "*", "GUNICORN_CMD_ARGS": "--access-logfile -"}
+
+
+@pytest.fixture
+def start_web(redis_url: str, tmp_path: Path) -> Iterator[StartWeb]:
+    started: list[Bridge] = []
+
+    def start(**environment: str) -> Bridge:
+        (tmp_path / "routes.toml").write_text(ALL_ROUTES, "utf-8")
+        usual = {
+            **variables_of("http://127.0.0.1:9"),
+            "REDIS_URL": redis_url,
+            "ROUTES_FILE": str(tmp_path / "routes.toml"),
+        }
+        started.append(Bridge(tmp_path, {**usual, **HEROKU, **environment}))
+        return started[-1].start_web()
+
+    yield start
+    for bridge in started:
+        bridge.stop()
+
+
+@pytest.mark.parametrize(("hops", "status"), [("0", 401), ("1", 202)])
+def test_proxy_hops_alone_says_whether_a_routers_headers_count(
+    start_web: StartWeb, hops: str, status: int
+) -> None:
+    bridge = start_web(PROXY_HOPS=hops)
+    raw = as_bytes([notification()])
+    headers = {
+        **signed("hubspot", raw, "https://bridge.example/webhooks/hubspot"),
+        "Host": "bridge.example",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-For": "203.0.113.9",
+        # No router sends this one: it is a client that would like to move our URLs.
+        "SCRIPT_NAME": "/webhooks",
+    }
+
+    answer = bridge.session.post(
+        f"{bridge.url}/webhooks/hubspot", data=raw, headers=headers, timeout=20
+    )
+
+    assert answer.status_code == status, answer.text
+
+
+def test_a_request_that_is_logged_has_its_rule_and_no_url(start_web: StartWeb) -> None:
+    bridge = start_web()
+    request_id = "0f6b0f0a-aaaa-4000-8000-000000000000"
+    for path in ("callbacks/callkaro/sekrit-1", "nowhere/sekrit-2", "webhooks/none?token=sekrit-3"):
+        bridge.session.post(
+            f"{bridge.url}/{path}", headers={"X-Request-Id": request_id}, json={}, timeout=20
+        )
+    bridge.session.get(
+        f"{bridge.url}/api/events", headers={"Authorization": f"Bearer {API_TOKEN}"}, timeout=20
+    )
+    bridge.stop()
+
+    log = bridge.log("web")
+    lines = [json.loads(line) for line in log.splitlines() if "request.answered" in line]
+    found = [
+        (line["method"], line["rule"], line["status_code"])
+        for line in lines
+        if line["rule"] != "/readyz"
+    ]
+    assert found == [
+        ("POST", "/callbacks/callkaro/<path:token>", 404),
+        ("POST", None, 404),
+        ("POST", "/webhooks/<source>", 404),
+        ("GET", "/api/events", 200),
+    ]
+    assert [line["request_id"] for line in lines].count(request_id) == 3
+    assert all(line["process"] == "web" and line["bytes"] > 0 for line in lines)
+    assert all(isinstance(line["duration_ms"], int) for line in lines)
+    assert "sekrit" not in log
+
+
+def test_there_are_as_many_processes_as_said_or_else_from_two_to_four(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def workers() -> int:
+        found: int = runpy.run_path(str(ROOT / "gunicorn.conf.py"))["workers"]
+        return found
+
+    monkeypatch.setenv("WEB_CONCURRENCY", "7")
+    assert workers() == 7
+    monkeypatch.delenv("WEB_CONCURRENCY")
+    assert 2 <= workers() <= 4
+
+
+def test_a_router_that_waits_30_s_is_never_kept_waiting_longer() -> None:
+    settings = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
+    assert settings["graceful_timeout"] < 30
+    assert settings["keepalive"] > 90  # Heroku's router keeps an idle connection for so long

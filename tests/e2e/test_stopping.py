@@ -1,0 +1,134 @@
+"""Stops under load, as a platform does it that gives 30 s and then kills."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+
+import pytest
+import requests
+from faults.load import ROUTES, Crms, Leads
+from faults.report import CALLS, ENDS, judge
+from support import API_TOKEN, WEBSITE, Bridge, children, lead, route, until
+
+from bridge.store import Store
+from bridge.waiting import MOST_WAITING
+from simulator import Simulator
+
+StartBridge = Callable[..., Bridge]
+LIMIT_S = 30.0
+LATENCY_MS = 300
+PER_S = 40.0  # webhooks, of two or three leads each
+
+
+def stop_all(process: "subprocess.Popen[bytes] | None", what: str, *forked: int | None) -> None:
+    """Ask a process and what it forked to stop, as Heroku does; it has to end well, and in time."""
+    assert process is not None
+    began = time.monotonic()
+    for pid in (process.pid, *filter(None, forked)):
+        os.kill(pid, signal.SIGTERM)
+    assert process.wait(LIMIT_S) == 0
+    sys.stdout.write(f"{what} stopped within {time.monotonic() - began:.1f} s\n")
+
+
+@pytest.fixture
+def busy(start_bridge: StartBridge, simulator: Simulator) -> Bridge:
+    """A bridge with a web process of its own, whose CallKaro and CRMs are slow."""
+    bridge = start_bridge(ROUTES, own_web=True, WORKER_THREADS="32")
+    simulator.state.latency_ms = LATENCY_MS
+    return bridge
+
+
+@pytest.fixture
+def crms(busy: Bridge) -> Iterator[Crms]:
+    crms = Crms(busy, per_s=PER_S)
+    yield crms
+    crms.close()
+
+
+def test_web_and_worker_stop_in_time_under_load_and_nothing_is_lost_or_doubled(
+    busy: Bridge, crms: Crms, store: Store, simulator: Simulator
+) -> None:
+    state = simulator.state
+    leads = Leads(state, random.Random(1), lists=False)  # noqa: S311  (dice, no secrets)
+
+    def go_on(name: str) -> None:
+        """Have more posted than one step of this test takes, and calls on the wire."""
+        crms.post(leads.webhooks(80, of=name))
+        until(lambda: state.totals()["in_flight"] > 1, what=f"{name}: requests on the wire")
+        wanted = crms.counts["webhooks"] + 10
+        until(lambda: crms.counts["webhooks"] >= wanted, what=f"{name}: webhooks taken in")
+
+    crms.post(leads.one_of_each(of="the start"))
+    until(lambda: len(state.campaigns) == 2, what="the campaigns")
+
+    go_on("web")
+    assert busy.web is not None
+    stop_all(busy.web, "web", *children(busy.web.pid))
+    lost = crms.failures["connection lost"]
+    until(lambda: crms.failures["connection lost"] > lost, what="a webhook that nobody takes")
+    assert crms.waiting
+    busy.start_web()
+
+    go_on("worker")
+    stop_all(busy.worker, "worker", busy.rq_worker(), busy.horse())
+    assert crms.waiting
+    counts = store.counts()
+    assert counts["sending"] == 0
+    assert counts["queued"]
+    taken_in = crms.counts["webhooks"]
+    until(lambda: crms.counts["webhooks"] > taken_in, what="a webhook that waits for a worker")
+    state.latency_ms = 0
+    busy.start_worker()
+
+    def is_over() -> bool:
+        return not crms.waiting and not sum(
+            count for status, count in store.counts().items() if status not in ENDS
+        )
+
+    until(is_over, what="the end of every delivery")
+    broken, ends = judge(store, state, crms.acknowledged, crms.wrong)
+    assert not broken, "\n".join(broken.lines())
+    assert {end.partition(" ")[0] for end in ends} == {"delivered", "skipped", "failed"}, ends
+    assert len(state.requests_to(CALLS)) == ends["delivered"]
+    assert state.doubled == {}
+    sys.stdout.write(f"{crms.counts['webhooks']} webhooks, {dict(ends)}\n")
+
+
+def test_a_request_that_waits_is_answered_when_the_web_process_is_asked_to_stop(
+    start_bridge: StartBridge,
+) -> None:
+    # With less than a wait takes, gunicorn would kill the process under those that still wait.
+    bridge = start_bridge(
+        WEBSITE + route(delay='"1h"'), own_web=True, GUNICORN_CMD_ARGS="--graceful-timeout 10"
+    )
+    web = bridge.web
+    assert web is not None
+    bridge.session.close()  # a stop waits 2 s for what may still come on it
+    web.send_signal(signal.SIGTTOU)  # one process less
+    until(lambda: len(children(web.pid)) == 1, what="a single web process")
+    [delivery] = bridge.send("website", lead())
+
+    def ask() -> requests.Response:
+        return requests.get(
+            f"{bridge.url}/api/deliveries/{delivery}?wait=25",
+            headers={"Authorization": f"Bearer {API_TOKEN}"},
+            timeout=LIMIT_S,
+            proxies={"no_proxy": "*"},
+        )
+
+    with ThreadPoolExecutor(MOST_WAITING + 1) as pool:
+        asked = [pool.submit(ask) for _ in range(MOST_WAITING + 1)]
+        # Who finds no place is answered at once: then all the others are waiting.
+        turned_away, waiting = wait(asked, return_when=FIRST_COMPLETED)
+        assert ["Retry-After" in one.result().headers for one in turned_away] == [True]
+
+        stop_all(web, "web, with requests that wait,", *children(web.pid))
+
+        answers = [one.result() for one in waiting]
+    assert [one.status_code for one in answers] == [200] * MOST_WAITING
+    assert {one.json()["status"] for one in answers} == {"queued"}
