@@ -1,0 +1,69 @@
+"""`python -m bridge.healthy`: what the image's HEALTHCHECK asks."""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from rq import Worker
+from support import ROOT, free_port
+
+from bridge.healthy import role_of, what_ails
+from bridge.queue import connect_queue, open_queue
+from bridge.settings import Settings
+from simulator import Simulator
+
+
+@pytest.mark.parametrize(
+    ("command", "role"),
+    [
+        ("gunicorn -c gunicorn.conf.py bridge.app:create_app()", "web"),
+        ("tini -- gunicorn --workers 3 bridge.app:create_app()", "web"),
+        ("python -m workers", "worker"),
+        ("tini -- python -m workers", "worker"),
+        ("flask --app bridge check", ""),
+        ("python -m simulator", ""),
+    ],
+)
+def test_what_runs_is_known_by_its_command(command: str, role: str) -> None:
+    assert role_of("\0".join(command.split()).encode()) == role
+
+
+def test_both_processes_of_the_procfile_are_known() -> None:
+    lines = (ROOT / "Procfile").read_text("utf-8").splitlines()
+    found = {name: role_of("\0".join(shlex.split(rest)).encode()) for name, rest in pairs(lines)}
+    assert found == {"web": "web", "worker": "worker", "release": ""}
+
+
+def pairs(lines: list[str]) -> list[tuple[str, str]]:
+    return [(name, rest) for name, _, rest in (line.partition(":") for line in lines)]
+
+
+def test_a_web_process_that_is_not_there_or_answers_otherwise_is_not_healthy(
+    settings: Settings, simulator: Simulator
+) -> None:
+    gone = replace(settings, port=free_port())
+    assert "does not answer" in str(what_ails("web", gone))
+    other = replace(settings, port=simulator.port)
+    assert "answers 404" in str(what_ails("web", other))
+
+
+def test_a_worker_is_healthy_while_it_is_registered_and_when_redis_is_away(
+    settings: Settings, make_settings: Callable[..., Settings]
+) -> None:
+    assert what_ails("worker", settings) == "no RQ worker of this machine is registered in Redis"
+    queue = open_queue(connect_queue(settings.redis_url))
+    worker = Worker([queue], connection=queue.connection, serializer=queue.serializer)
+    worker.register_birth()
+    assert what_ails("worker", settings) is None
+    worker.register_death()
+    elsewhere = Worker([queue], connection=queue.connection, serializer=queue.serializer)
+    elsewhere.hostname = "another-machine"
+    elsewhere.register_birth()
+    assert what_ails("worker", settings) is not None
+    away = make_settings(redis_url=f"redis://127.0.0.1:{free_port()}/0")
+    assert what_ails("worker", away) is None
+
+
+def test_what_is_neither_web_nor_worker_has_nothing_to_ail(settings: Settings) -> None:
+    assert what_ails("", replace(settings, port=free_port())) is None
