@@ -1,8 +1,11 @@
 """What the pages say is tried: routes load, recipes yield, the example of a CRM runs."""
 
+import contextlib
 import importlib.util
 import json
 import re
+import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,10 +13,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
+from urllib.parse import unquote, urlsplit
 
+import click
 import pytest
+from flask import Flask
 from requests.structures import CaseInsensitiveDict
+from werkzeug.exceptions import HTTPException
 
+from bridge import make_app
 from bridge.api import callkaro_warnings, pause_warnings
 from bridge.app import create_app
 from bridge.cli import DOING, TRYING
@@ -377,3 +385,168 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
         if fragment:
             headings = re.findall(r"^#+ (.+)$", file.read_text("utf-8"), re.MULTILINE)
             assert fragment in map(anchor, headings), target
+
+
+# --- commands -------------------------------------------------------------------------------
+
+# What is no command of ours, and why it stands there all the same.
+OTHERS = {
+    ".": "reads .env or the virtual environment",
+    "set": "hands .env on to curl",
+    "docker": "tried by tests/deploy, as far as that can be done without a daemon",
+    "git": "fetches the code of another release",
+    "heroku": "needs an account: tried by hand, if at all, and docs/deploy-heroku.md says so",
+    "honcho": "runs the Procfile, as Heroku does",
+    "openssl": "makes a secret",
+    "redis-cli": "Redis' own; each line was tried against a Valkey, through a client",
+}
+THEIRS = {"accounts.zoho.in": "Zoho's own API", "www.zohoapis.in": "Zoho's own API"}
+HERE = {"bridge.example", "localhost:8000"}
+
+
+def shell_lines(page: Path) -> Iterator[str]:
+    """Yield what a page's blocks have a person type: a line each, comments aside.
+
+    A block without a language counts where it begins with a command of ours.
+    """
+    language, waiting = None, ""
+    for line in page.read_text("utf-8").splitlines():
+        if fence := re.match(r" *```+(\w*)", line):
+            assert not waiting, f"{page.name}: {waiting!r} has no end"
+            language = None if language is not None else fence[1]
+            continue
+        if language not in ("sh", "bash", ""):
+            continue
+        if language == "" and not waiting and line.split(" ")[0] not in ("curl", "flask", "make"):
+            continue
+        waiting += f"{line}\n"
+        if waiting.endswith("\\\n"):
+            continue
+        with contextlib.suppress(ValueError):  # within quotes: the next line goes on
+            if shlex.split(waiting, comments=True):
+                yield waiting.strip()
+            waiting = ""
+
+
+def said_in_passing(page: Path) -> Iterator[str]:
+    """Yield the commands of ours that stand in a page's sentences; some by their name alone."""
+    ours = r"`(flask --app bridge [a-z][^`…]*|make [a-z-]+)`"
+    for found in re.findall(ours, page.read_text("utf-8")):
+        is_name = re.fullmatch(r"flask --app bridge \S+", found)
+        yield f"{found} --help" if is_name else found
+
+
+def commands() -> Iterator[Any]:
+    for page in PAGES:
+        for line in dict.fromkeys((*shell_lines(page), *said_in_passing(page))):
+            yield pytest.param(line, id=f"{page.relative_to(ROOT)}: {line.splitlines()[0]}")
+
+
+@pytest.fixture(scope="module")
+def app() -> Flask:
+    [first, *_] = blocks(ROUTES, "toml")
+    return create_app(made_settings(load_routes(first, file="docs", kinds=kinds())))
+
+
+@pytest.fixture
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the pages name."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("body.json", "contact.json", "do-not-call.csv"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def check_flask(arguments: list[str]) -> None:
+    """Parse the arguments of `flask --app bridge`, and run nothing. Raises click.UsageError."""
+    group = make_app().cli
+    name, *rest = arguments
+    command = group.get_command(click.Context(group), name)
+    assert command, f"there is no command {name}"
+    with contextlib.suppress(click.exceptions.Exit), command.make_context(name, rest):
+        pass
+
+
+def check_curl(arguments: list[str], app: Flask) -> None:
+    """Look whether the bridge has what is asked of it. Raises werkzeug's NotFound and others."""
+    [url] = [urlsplit(one) for one in arguments if one.startswith(("http://", "https://"))]
+    if url.netloc in THEIRS:
+        return
+    assert url.netloc in HERE, f"whose is {url.netloc}?"
+    method = "POST" if "-d" in arguments else "GET"
+    if "-X" in arguments:
+        method = arguments[arguments.index("-X") + 1]
+    app.url_map.bind(url.netloc).match(unquote(url.path), method=method)
+
+
+def check_command(text: str, app: Flask) -> None:
+    """Look whether what a person is to type is there, without running it."""
+    words = shlex.split(text, comments=True)
+    while words and (assigned := re.match(r"([A-Za-z_]+)=", words[0])):
+        known = (ROOT / ".env.example").read_text("utf-8")
+        is_setting = assigned[1].isupper() and not assigned[1].endswith("_SECRET")
+        assert not is_setting or f"{assigned[1]}=" in known, f"{assigned[1]} is no setting"
+        if "$(" in words[0] or words[0].endswith(";"):
+            return  # the shell's own
+        del words[0]
+    if not words:
+        return
+    for at, word in enumerate(words):
+        if word == "flask" and words[at + 1 : at + 3] == ["--app", "bridge"]:
+            check_flask(words[at + 3 :])
+            return
+        if word == "python" and words[at + 1] == "-m":
+            assert importlib.util.find_spec(words[at + 2]), f"there is no module {words[at + 2]}"
+            return
+    if words[0] == "python":
+        assert (ROOT / words[1]).is_file(), f"there is no {words[1]}"
+    elif words[0] == "make":
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+        asked = [word for word in words[1:] if "=" not in word]
+        assert set(asked) <= set(targets), f"there is no target {asked}"
+    elif words[0] == "curl":
+        check_curl(words, app)
+    else:
+        assert words[0] in OTHERS, f"nobody looks at {words[0]}"
+
+
+@pytest.mark.parametrize("command", list(commands()))
+def test_every_command_of_the_pages_is_there(command: str, app: Flask, beside: Path) -> None:
+    check_command(command, app)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "flask --app bridge status --no-such-option",
+        "flask --app bridge no-such-command",
+        "flask --app bridge resolve DELIVERY_ID maybe",
+        "flask --app bridge suppress --import no-such-file.csv",
+        "docker run callkaro-bridge flask --app bridge check --no-such-option",
+        "make no-such-target",
+        "python -m no_such_module",
+        "python tests/no_such_script.py",
+        "curl https://bridge.example/api/no-such-thing",
+        "curl -X DELETE https://bridge.example/api/status",
+        "curl https://elsewhere.example/api/status",
+        "no-such-program --at all",
+        "NO_SUCH_SETTING=1 flask --app bridge check",
+    ],
+)
+def test_a_command_that_is_not_there_would_be_found(wrong: str, app: Flask, beside: Path) -> None:
+    with pytest.raises((AssertionError, click.UsageError, HTTPException)):
+        check_command(wrong, app)
+
+
+def test_the_site_builds_and_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
+    built = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    for page in tmp_path.rglob("*.html"):
+        fetched = r'(?:<script[^>]* src|<link[^>]* href|<img[^>]* src)="(https?://[^"]+)'
+        assert re.findall(fetched, page.read_text("utf-8")) == [], page.name
