@@ -405,6 +405,7 @@ class Demo:
             "Mind": settings.warnings(),
         }
         self.screen.print(f"\nThe bridge serves at {self.url} until Ctrl-C.")
+        self.screen.print("Open it in a browser: the API token below signs you in.")
         for heading, lines in sections.items():
             if lines:
                 self.screen.print(f"\n{heading}")

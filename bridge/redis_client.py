@@ -50,8 +50,13 @@ def leave_demoted(client: "redis.Redis", error: "redis.RedisError") -> None:
     A managed Redis keeps its name and the connections to what was the master before. (Those that
     a sentinel told of are closed by redis-py.)
     """
-    if isinstance(error, redis.ReadOnlyError):
+    if is_demoted(error):
         client.connection_pool.disconnect(inuse_connections=False)
+
+
+def is_demoted(error: "redis.RedisError") -> bool:
+    """Say whether an error is a replica's no to a write; Redis 6.2 wraps a script's into an ERR."""
+    return isinstance(error, redis.ReadOnlyError) or "-READONLY" in str(error)
 
 
 def why_away(error: "redis.RedisError") -> str:

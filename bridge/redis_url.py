@@ -16,6 +16,16 @@ SENTINEL_FORM = (
     "sentinel://[user:password@]host:26379,host2:26379/<name of the service>/<database>"
 )
 ADDRESS = "must be an address that starts with redis://, rediss://, unix:// or sentinel://"
+# Of what redis-py knows, what somebody might want; it crashes over those that it does not know.
+PARAMETERS = frozenset(
+    {
+        *("db", "username", "password", "client_name", "protocol", "max_connections"),
+        *("health_check_interval", "retry_on_timeout"),
+        *("socket_timeout", "socket_connect_timeout", "socket_keepalive"),
+        *("ssl_cert_reqs", "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile"),
+        *("ssl_password", "ssl_check_hostname", "ssl_min_version", "ssl_ciphers"),
+    }
+)
 VERIFY_MODES = ("none", "optional", "required")  # redis-py's words for it
 
 
@@ -79,7 +89,9 @@ def verified(url: str, *, verify: bool) -> str:
 def is_unproved(url: str) -> bool:
     """Tell whether a REDIS_URL encrypts without making sure whom it talks to."""
     parts = urlsplit(url)
-    return parts.scheme == "rediss" and parse_qs(parts.query).get("ssl_cert_reqs") == ["none"]
+    given = parse_qs(parts.query)
+    any_name = given.get("ssl_check_hostname", ["true"])[0].lower() in ("false", "no", "0")
+    return parts.scheme == "rediss" and (given.get("ssl_cert_reqs") == ["none"] or any_name)
 
 
 def _address(host: str) -> tuple[str, int]:
@@ -106,6 +118,8 @@ def _problem_of_one(url: str) -> str | None:
     if not parts.netloc and parts.scheme != "unix":
         return ADDRESS
     given = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    if unknown := given.keys() - PARAMETERS:
+        return f"has a parameter that means nothing here: {', '.join(sorted(unknown))}"
     if parts.scheme != "rediss" and any(name.startswith("ssl_") for name in given):
         return "has parameters of TLS (ssl_…), and only rediss:// is TLS"
     if given.get("ssl_cert_reqs", "required") not in VERIFY_MODES:

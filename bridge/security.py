@@ -5,12 +5,12 @@ never lost for a host name. People's pages and the API are asked for by name, so
 somebody else's can point a name of its own at this address and read along (DNS rebinding).
 """
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
-from werkzeug.sansio.utils import host_is_trusted
 
 from bridge.errors import UnknownHost
 from bridge.settings import Settings
@@ -61,7 +61,9 @@ HSTS: Final = ("Strict-Transport-Security", "max-age=31536000")
 # Prometheus, and the senders of webhooks, who prove themselves.
 ANY_HOST: Final = ("/webhooks/", "/callbacks/")
 ANY_HOST_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
-HERE: Final = ("localhost", "127.0.0.1", "[::1]")  # the command line, and people on this machine
+PORT: Final = re.compile(r":[0-9]*$")
+# The command line, and people on this machine: gunicorn says that it listens at the last one.
+HERE: Final = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0")  # noqa: S104  # nosec B104  # no bind
 
 
 def guard(app: Flask, settings: Settings) -> None:
@@ -88,7 +90,7 @@ def guard(app: Flask, settings: Settings) -> None:
 
         @app.before_request
         def check_host() -> tuple[dict[str, str], int] | None:
-            if not asks_for_host(request.path) or is_known(request.host):
+            if not asks_for_host(request.path) or is_known(request.headers.get("Host", "")):
                 return None
             # Answered here and not raised: the dashboard would make a page of it, whose style and
             # links are as unreachable under that name.
@@ -107,14 +109,13 @@ def asks_for_host(path: str) -> bool:
 def host_check(settings: Settings) -> Callable[[str], bool]:
     """Return what says whether a Host header, with or without a port, is one of ours."""
     known = {*HERE, *settings.allowed_hosts, *_host_of(settings.public_url)}
-    names = [name for name in known if not name.startswith("[")]
-    addresses = known.difference(names)
+    whole_domains = tuple(name for name in known if name.startswith("."))
 
+    # Not Werkzeug's host_is_trusted(): it finds no IPv6 address, no name with a _ (containers have
+    # such), and none that ends with a dot.
     def is_known(host: str) -> bool:
-        host = host.lower()
-        # Werkzeug cuts the names at their first colon, so it finds no IPv6 address among them.
-        is_address = host_is_trusted(host) and f"{host.partition(']')[0]}]" in addresses
-        return is_address or host_is_trusted(host, names)
+        name = PORT.sub("", host.lower()).removesuffix(".")
+        return name in known or f".{name}".endswith(whole_domains)
 
     return is_known
 

@@ -35,7 +35,7 @@ HOURS = parse_window("09:00-21:00")
 CALLKARO_URL = "https://api.callkaro.ai"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 # As a Host header has them, and a dot before for all below: a name, an address, an IPv6 address.
-HOST = re.compile(r"\.?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[a-f0-9]*:[a-f0-9.:]+\]")
+HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[a-f0-9]*:[a-f0-9.:]+\]")
 SHORT_TOKEN = 20  # characters; a random one of that length is beyond guessing
 
 

@@ -13,7 +13,7 @@ import redis
 from bridge import log
 from bridge.errors import StoreUnavailable
 from bridge.records import Persistence
-from bridge.redis_client import CONNECT_S, leave_demoted, make_client, why_away
+from bridge.redis_client import CONNECT_S, is_demoted, leave_demoted, make_client, why_away
 
 logger = log.get(__name__)
 
@@ -126,7 +126,7 @@ class Base:
             # of them pass or are mended over there, and no loop of ours may die of one.
             leave_demoted(self.redis, error)
             word = error.status_code or str(error).partition(" ")[0]
-            if word == "ERR":
+            if word == "ERR" and not is_demoted(error):
                 logger.error("store.refused", exc_info=error)  # a script of ours may be wrong
             raise StoreUnavailable(f"Redis refuses ({word})") from error
 

@@ -23,6 +23,7 @@ from bridge import make_app
 from bridge.children import environment
 from bridge.errors import StoreUnavailable
 from bridge.queue import Bell, connect_queue, open_queue
+from bridge.redis_client import is_demoted
 from bridge.redis_url import Sentinels, is_unproved, problem_of, verified
 from bridge.settings import redis_url_from_env
 from bridge.store import Store, connect
@@ -472,3 +473,28 @@ def test_what_the_address_says_of_itself_goes_before_the_variable() -> None:
     assert verified(own, verify=True) == own
     assert is_unproved(own)
     assert not is_unproved("rediss://one")
+
+
+@pytest.mark.parametrize("url", ["redis://h?family=0", "rediss://h?ssl=true&ssl_cert_reqs=none"])
+def test_a_parameter_that_the_client_would_crash_over_is_refused_by_name(url: str) -> None:
+    problem = problem_of(url)
+    assert problem
+    assert problem.startswith("has a parameter that means nothing here: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "demoted"),
+    [
+        (redis.ReadOnlyError("You can't write against a read only replica."), True),
+        # As Redis 6.2 words it when a script writes.
+        (redis.ResponseError("Error running script (call to f_1): @user_script: -READONLY"), True),
+        (redis.ResponseError("Error running script: attempt to index nil"), False),
+    ],
+)
+def test_a_demoted_master_is_known_by_its_no(error: redis.RedisError, demoted: bool) -> None:
+    assert is_demoted(error) is demoted
+
+
+def test_a_certificate_for_any_name_proves_nothing() -> None:
+    assert is_unproved("rediss://h:6380/0?ssl_check_hostname=false")
+    assert not is_unproved("rediss://h:6380/0")

@@ -106,10 +106,11 @@ def test_https_is_for_good_only_where_it_is_our_address(
 ASKED_BY_NAME = ["/", "/sign-in", "/dashboard/static/style.css", "/api/status", "/docs"]
 ASKED_BY_NAME += ["/openapi.json", "/nothing-here", "//api/status", "/api/../webhooks/website"]
 OURS = ["bridge.example.com", "BRIDGE.example.com:8443", "localhost", "localhost:8000"]
+OURS += ["bridge.example.com.", "bridge.example.com.:443", "0.0.0.0:8000"]
 OURS += ["127.0.0.1:8000", "[::1]", "[::1]:8000", "api.example.org", "a.b.crm.example", "10.0.0.5"]
 THEIRS = ["evil.example", "bridge.example.com.evil.example", "evilbridge.example.com", "", "a b"]
 THEIRS += ["example.org", "x.api.example.org", "crm.example.evil", "127.0.0.2", "[::2]", "a..b"]
-THEIRS += ["[::1]evil.example", "[::1]:x", "localhost@evil.example", "localhost:0", "é"]
+THEIRS += ["[::1]evil.example", "[::1]:x", "localhost@evil.example", "é"]
 
 
 @pytest.fixture
