@@ -62,8 +62,13 @@ HSTS: Final = ("Strict-Transport-Security", "max-age=31536000")
 ANY_HOST: Final = ("/webhooks/", "/callbacks/")
 ANY_HOST_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 PORT: Final = re.compile(r":[0-9]*$")
-# The command line, and people on this machine: gunicorn says that it listens at the last one.
-HERE: Final = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0")  # noqa: S104  (no bind)
+# The command line, and people on this machine.
+HERE: Final = (
+    "localhost",
+    "127.0.0.1",
+    "[::1]",
+    "0.0.0.0",  # noqa: S104  # nosec B104 (gunicorn says that it listens there)
+)
 
 
 def guard(app: Flask, settings: Settings) -> None:
