@@ -24,13 +24,13 @@ from prometheus_client.registry import Collector
 from rq import Worker
 
 from bridge import log
+from bridge.api_access import check_token
 from bridge.describing import described
-from bridge.errors import StoreUnavailable, Unauthorized
+from bridge.errors import StoreUnavailable
 from bridge.measures import Measures, read_counts, read_histograms
 from bridge.queue import Bell
 from bridge.settings import Settings
 from bridge.store import Store
-from bridge.verify import is_one_of
 
 logger = log.get(__name__)
 
@@ -52,9 +52,7 @@ def views(store: Store, settings: Settings, bell: Bell) -> Blueprint:
         refusals=(503,),
     )
     def scrape() -> Response:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not is_one_of(token.strip(), settings.api_tokens):
-            raise Unauthorized("Send the API token as `Authorization: Bearer <API_TOKEN>`.")
+        check_token(settings)
         registry = CollectorRegistry()
         registry.register(Snapshot(families(store, bell)))
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

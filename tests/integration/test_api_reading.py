@@ -13,6 +13,7 @@ from bridge import api
 from bridge.records import Move
 from bridge.settings import Settings
 from bridge.store import Store
+from bridge.waiting import Waiting
 from schemas.delivery import Status
 from schemas.event import event_ids
 
@@ -178,12 +179,19 @@ def test_one_that_is_forgotten_meanwhile_is_not_found(web: Web, store: Store) ->
 def test_where_no_place_is_left_to_wait_in_the_answer_comes_at_once(
     settings: Settings, open_web: OpenWeb, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    has_place, watch = threading.Event(), Waiting._watch
+
+    def watched(*args: Any) -> Any:
+        has_place.set()
+        return watch(*args)
+
+    monkeypatch.setattr(Waiting, "_watch", watched)
     monkeypatch.setattr(api, "MOST_WAITING", 1)
     web = open_web(settings)
     put(store, "d1")
     waiting = threading.Thread(target=ask, args=(web, "/api/deliveries/d1?wait=2"))
     waiting.start()
-    time.sleep(0.5)
+    assert has_place.wait(10)
     began = time.monotonic()
 
     answer = ask(web, "/api/deliveries/d1?wait=20")
