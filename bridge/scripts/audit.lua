@@ -7,12 +7,13 @@ even_when_full()
 local now = math.floor(now_us() / 1000)
 local woken, indexed, forgotten = 0, 0, 0
 local waiting = {queued = true, held = true, retrying = true}
+local ALL = {'queued', 'held', 'sending', 'retrying', 'unknown', 'delivered', 'skipped', 'failed', 'cancelled'}
 
 local function forget(id)
   local known = redis.call('ZREM', P .. 'deliveries', id) + redis.call('ZREM', P .. 'due', id)
     + redis.call('ZREM', P .. 'due:retry', id) + redis.call('ZREM', P .. 'due:cancel', id)
     + redis.call('ZREM', P .. 'leased', id) + redis.call('ZREM', P .. 'bulk', id)
-  for _, status in ipairs(STATUSES) do
+  for _, status in ipairs(ALL) do
     known = known + redis.call('ZREM', P .. 'deliveries:status:' .. status, id)
   end
   if known > 0 then forgotten = forgotten + 1 end
@@ -20,7 +21,7 @@ end
 
 local function index(id, found)
   local added = redis.call('ZADD', P .. 'deliveries', found.order, id)
-  for _, status in ipairs(STATUSES) do
+  for _, status in ipairs(ALL) do
     if status == found.status then
       added = added + redis.call('ZADD', P .. 'deliveries:status:' .. status, found.order, id)
     else

@@ -2,8 +2,6 @@
 -- differ agree on what is due and whose lease is over.
 local P = 'bridge:'
 local KEEP_ORPHANS_S = 30 * 86400
-local STATUSES = {'queued', 'held', 'sending', 'retrying', 'unknown', 'delivered', 'skipped', 'failed',
-  'cancelled'}
 local MOST_OUTCOMES = 50  -- of one delivery; CallKaro redials 10 times at the most
 
 local function now_us()

@@ -4,6 +4,8 @@
 -- Else it costs ten small commands. Counting looks at each delivery, in one go: 200,000 took 0.8 s.
 -- Returns how many were counted; -1: there was no need.
 even_when_full()
+local STATUSES = {'queued', 'held', 'sending', 'retrying', 'unknown', 'delivered', 'skipped', 'failed',
+  'cancelled'}
 
 local function is_right()
   local sums, flat = {}, redis.call('HGETALL', P .. 'standing')
