@@ -13,6 +13,8 @@ from typing import Any
 import gunicorn.config
 import gunicorn.glogging
 
+from config.settings import load_settings, warnings_of
+
 bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
 
 
@@ -66,7 +68,7 @@ class JsonLogger(gunicorn.glogging.Logger):
 
     def setup(self, cfg: gunicorn.config.Config) -> None:
         """Hand everything to the root logger, which the bridge set up."""
-        from bridge import log  # gunicorn has put this directory on the path by now
+        from config import log  # gunicorn has put this directory on the path by now
 
         super().setup(cfg)
         log.configure(loglevel.upper(), process="web")
@@ -82,7 +84,8 @@ class JsonLogger(gunicorn.glogging.Logger):
         """
         if not self.access_log_enabled:
             return
-        from bridge import log, request_id
+        from bridge.http import request_id
+        from config import log
 
         log.get(self.access_log.name).info(
             "request.answered",
@@ -119,7 +122,7 @@ logger_class = JsonLogger
 
 def post_worker_init(worker: Any) -> None:
     """Have requests that wait (`?wait=`) answered as soon as the process is asked to stop."""
-    from bridge import waiting
+    from bridge.api import long_poll as waiting
 
     def stop(number: int, frame: FrameType | None) -> None:
         waiting.end_all()
@@ -131,12 +134,11 @@ def post_worker_init(worker: Any) -> None:
 
 def on_starting(server: Any) -> None:
     """Say once what is wrong or odd in the settings, before each worker meets it."""
-    from bridge import log
-    from bridge.errors import SettingsError
-    from bridge.settings import Settings
+    from config import log
+    from schemas.errors import SettingsError
 
     try:
-        for warning in Settings.from_env().warnings():
+        for warning in warnings_of(load_settings()):
             log.get(__name__).warning("settings.warning", message=warning)
     except SettingsError as error:
         sys.stderr.write(f"The web process can't start; mend this and start it again:\n{error}\n")

@@ -15,9 +15,9 @@ import requests
 from bench import api, loop
 from bench.processes import HOST, BenchError, Child, Valkey, free_port
 from bench.setting import AGENT, THREADS, bridge_env
-from bridge.records import NewDelivery
-from bridge.store import Store, connect
 from schemas.event import Event, derive_id
+from schemas.records import NewDelivery
+from store import Store, connect
 
 PATIENCE_S = 60.0
 LOOK_S = 0.02

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench import hubspot, load
 from bench.processes import HOST, BenchError, Child, Valkey, free_port
 from bench.setting import bridge_env
-from bridge.store import Store, connect
+from store import Store, connect
 
 WORKERS, SERVER_THREADS = 2, 8
 

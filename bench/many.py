@@ -27,13 +27,14 @@ from bench.processes import BenchError, Valkey, stopped_by_sigterm
 from bench.setting import AGENT
 from bench.table import show
 from bridge.app import create_app
-from bridge.measures import Measures
-from bridge.records import Move, NewDelivery
-from bridge.settings import Settings
-from bridge.store import Store, connect
+from config.settings import load_settings
 from schemas.delivery import Reason, Status
 from schemas.event import Event, derive_id
 from schemas.outcome import Outcome, Result
+from schemas.records import Move, NewDelivery
+from schemas.settings import Settings
+from store import Store, connect
+from store.counters import Measures
 
 TOKEN = "bench"  # noqa: S105  (of a store that is gone a minute later)
 DAYS = 30
@@ -380,7 +381,7 @@ def settings_of(valkey: Valkey) -> Settings:
             "LOG_LEVEL": "ERROR",
         }
     )
-    return Settings.from_env()
+    return load_settings()
 
 
 def measured(valkey: Valkey, count: int, progress: Console) -> tuple[dict[str, Took], float]:

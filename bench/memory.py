@@ -23,7 +23,7 @@ from bench import api, load
 from bench.processes import HOST, BenchError, Child, Valkey, free_port, stopped_by_sigterm
 from bench.setting import THREADS, bridge_env
 from bench.table import show
-from bridge.store import Store, connect
+from store import Store, connect
 
 PROCESSES = (2, 4)  # of the web process
 WEBHOOKS, FORMS = 100, 20  # requests, and forms in each

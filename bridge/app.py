@@ -9,12 +9,17 @@ from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from bridge import api, dashboard, log, metrics, openapi, request_id, security, webhooks
-from bridge.errors import RequestError, StoreUnavailable, TooLarge
+from bridge import dashboard, metrics, webhooks
+from bridge.api import openapi
+from bridge.api import views as api
+from bridge.http import request_id, security
 from bridge.intake import Intake
-from bridge.queue import Bell, connect_queue, open_queue
-from bridge.settings import MAX_BODY_BYTES, Settings
-from bridge.store import Store, connect
+from config import log
+from config.settings import MAX_BODY_BYTES, load_settings
+from schemas.errors import RequestError, StoreUnavailable, TooLarge
+from schemas.settings import Settings
+from store import Store, connect
+from store.queue import Bell, connect_queue, open_queue
 
 logger = log.get(__name__)
 
@@ -29,7 +34,7 @@ class Json(DefaultJSONProvider):
 
 def create_app(settings: Settings | None = None) -> Flask:
     """Build the web process. Raises SettingsError that names all that is missing or wrong."""
-    settings = settings or Settings.from_env()
+    settings = settings or load_settings()
     log.configure(settings.log_level, process="web")
     app = Flask(__name__)
     request_id.carry(app)  # first: all that follows is logged with it

@@ -5,25 +5,22 @@ Everything else is stored before it is answered 202, even what no route wants or
 its sender can't mend that, we can.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-import orjson
-
-from bridge import log
-from bridge.body import read_body
-from bridge.errors import RequestError, StoreUnavailable, TooLarge, UnknownSource
-from bridge.people import wish_of
-from bridge.queue import Bell
-from bridge.records import Accepted, NewDelivery
-from bridge.settings import Settings
-from bridge.store import Store
-from bridge.verify import verify
-from schemas.event import Event, Item, derive_id
-from schemas.expression import ExpressionError
-from schemas.route import Route, Routes
+from bridge.http.body import read_body
+from config import log
+from rules.matching import as_event, deliveries_of
+from schemas.errors import RequestError, StoreUnavailable, TooLarge, UnknownSource
+from schemas.event import Event
+from schemas.records import Accepted
+from schemas.settings import Settings
+from schemas.signatures import verify
 from schemas.source import Incoming, Source
+from store import Store
+from store.queue import Bell
+from store.suppression import wish_of
 
 logger = log.get(__name__)
 
@@ -104,78 +101,3 @@ class Intake:
             self.bell.ask_for_drain()
         except StoreUnavailable:
             logger.warning("bell.lost")
-
-
-def as_event(item: Item, source: Source, now: datetime, dedupe_s: int) -> Event:
-    """Give an item our own id, the same for each resend of it."""
-    if item.source_event_id is not None:
-        event_id = derive_id("event", source.name, item.source_event_id)
-        source_event_id, fingerprint, remember_s = item.source_event_id, event_id, dedupe_s
-    else:
-        # No id of the CRM's: equal bytes within the window are one event, later ones a new one.
-        digest = derive_id("bytes", source.name, item.type, _canonical(item.data))
-        source_event_id = f"{digest}-{int(now.timestamp() * 1000)}"
-        event_id = derive_id("event", source.name, source_event_id)
-        fingerprint, remember_s = digest, source.id_window_s
-    return Event(
-        id=event_id,
-        source=source.name,
-        source_event_id=source_event_id,
-        fingerprint=fingerprint,
-        remember_s=remember_s,
-        type=item.type,
-        subject=item.subject,
-        thing=item.thing,
-        time=item.time,
-        received_at=now,
-        data=item.data,
-        hydrate=item.hydrate,
-        problem=item.problem,
-    )
-
-
-def deliveries_of(event: Event, routes: Routes) -> list[NewDelivery]:
-    """Return a delivery for each route that wants the event."""
-    if event.problem:
-        return []
-    return [
-        NewDelivery(
-            id=derive_id("delivery", event.id, route.name),
-            route=route.name,
-            to=route.to,
-            wait_s=route.delay_s,
-            bulk=_bulk(event, route, routes),
-            flood=route.flood,
-        )
-        for route in matching(event, routes)
-    ]
-
-
-def _bulk(event: Event, route: Route, routes: Routes) -> str | None:
-    """Return why a call waits until a person releases it: its CRM says that an import made it."""
-    is_import = routes.sources[event.source].kind.is_import
-    if route.to != "call" or is_import is None or not is_import(event.data):
-        return None
-    return "The CRM marks it as part of an import. Release or cancel them."
-
-
-def matching(event: Event, routes: Routes) -> Iterator[Route]:
-    """Yield the routes that want this event.
-
-    `match` looks at the notification as it came. `when` looks at the whole record, so here only
-    where the event is complete; a thin one is asked again in the worker, once it is hydrated.
-    """
-    for route in routes.for_event(event.source, event.type):
-        try:
-            if route.match and not route.match.holds(event.data):
-                continue
-            if route.when and event.hydrate is None and not route.when.holds(event.data):
-                continue
-        except ExpressionError:
-            # The worker meets the same error and says so on the delivery, where it is seen.
-            pass
-        yield route
-
-
-def _canonical(data: object) -> str:
-    return orjson.dumps(data, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()

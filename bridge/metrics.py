@@ -23,14 +23,14 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from rq import Worker
 
-from bridge import log
-from bridge.api_access import check_token
-from bridge.describing import described
-from bridge.errors import StoreUnavailable
-from bridge.measures import Measures, read_counts, read_histograms
-from bridge.queue import Bell
-from bridge.settings import Settings
-from bridge.store import Store
+from bridge.api.access import check_token
+from bridge.api.describe import described
+from config import log
+from schemas.errors import StoreUnavailable
+from schemas.settings import Settings
+from store import Store
+from store.counters import Measures, read_counts, read_histograms
+from store.queue import Bell
 
 logger = log.get(__name__)
 

@@ -17,14 +17,8 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from bridge import log
-from bridge.errors import BadQuery, Conflict, NotFound, StoreUnavailable
-from bridge.intake import deliveries_of
-from bridge.people import People, called_off, dropping, wish_of
-from bridge.queue import Bell
-from bridge.records import EventFilters, Filters, Move, NewDelivery, SeenEvent
-from bridge.settings import Settings
-from bridge.store import Store
+from config import log
+from rules.matching import deliveries_of
 from schemas.delivery import (
     CALLKARO,
     WAITING,
@@ -35,8 +29,14 @@ from schemas.delivery import (
     may_have_rung,
     retried,
 )
+from schemas.errors import BadQuery, Conflict, NotFound, StoreUnavailable
 from schemas.event import CALL_ME, CALL_ME_ID, Event, EventStatus, derive_id
+from schemas.records import EventFilters, Filters, Move, NewDelivery, SeenEvent
+from schemas.settings import Settings
 from schemas.source import Incoming, Source
+from store import Store
+from store.queue import Bell
+from store.suppression import People, called_off, dropping, wish_of
 
 logger = log.get(__name__)
 

@@ -11,10 +11,14 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Request, Response, current_app, g, jsonify, make_response, request
 
-from bridge import log, request_id
-from bridge.body import read_body
-from bridge.describing import FORM, JSON, described
-from bridge.errors import (
+from bridge.api.describe import FORM, JSON, described
+from bridge.http import request_id
+from bridge.http.body import read_body
+from bridge.intake import Intake
+from config import log
+from config.settings import MAX_BODY_BYTES
+from schemas.delivery import DeliveryRef
+from schemas.errors import (
     BadPayload,
     BadSignature,
     NotFound,
@@ -22,17 +26,15 @@ from bridge.errors import (
     StoreUnavailable,
     TooLarge,
 )
-from bridge.intake import Intake
-from bridge.people import People
-from bridge.records import Accepted
-from bridge.settings import MAX_BODY_BYTES, Settings
-from bridge.store import Store
-from bridge.verify import is_one_of
-from schemas.answers import OutcomeKeptAnswer, WebhookAnswer
-from schemas.delivery import DeliveryRef
 from schemas.event import EventStatus
 from schemas.outcome import asks_to_stop, number_of, read_outcome
+from schemas.records import Accepted
+from schemas.responses import OutcomeKeptAnswer, WebhookAnswer
+from schemas.settings import Settings
+from schemas.signatures import is_one_of
 from schemas.source import Headers, Incoming
+from store import Store
+from store.suppression import People
 
 logger = log.get(__name__)
 

@@ -29,6 +29,8 @@ from schemas.fields import Phone, mask_text
 METADATA_ID: Final = "bridge_delivery_id"
 """The metadata key that carries our delivery id out and comes back with the outcome."""
 
+PATHS: Final = {"call": "/call/outbound", "v1": "/call/campaign", "v2": "/v2/call/campaign"}
+
 LANGUAGES: Final = ("hi", "en", "kn", "mr", "ta", "te", "bn", "gu", "ml")
 
 # --- fields ----------------------------------------------------------------------------------

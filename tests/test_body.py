@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from bridge.body import MAX_DEPTH, MAX_FIELDS, read_body
-from bridge.errors import BadPayload, UnsupportedMedia
+from bridge.http.body import MAX_DEPTH, MAX_FIELDS, read_body
+from schemas.errors import BadPayload, UnsupportedMedia
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=XX"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from bridge.errors import BadSignature, SettingsError
-from bridge.verify import check_secret, is_one_of, sign, verify
 from schemas.crm.hubspot import KIND, URL_DECODING, V1, V2, V3
+from schemas.errors import BadSignature, SettingsError
+from schemas.signatures import check_secret, is_one_of, sign, verify
 from schemas.source import (
     STANDARD_WEBHOOKS,
     Auth,

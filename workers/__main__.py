@@ -21,18 +21,19 @@ from typing import NoReturn
 
 from rq import Worker
 
-from bridge import log
-from bridge.errors import SettingsError, StoreUnavailable
-from bridge.parent import end_with_parent
-from bridge.queue import Bell, connect_queue, open_queue
-from bridge.records import Pause
-from bridge.settings import Settings
-from bridge.store import Store, connect
+from config import log
+from config.settings import warnings_of
+from schemas.errors import SettingsError, StoreUnavailable
+from schemas.records import Pause
+from schemas.settings import Settings
+from store import Store, connect
+from store.queue import Bell, connect_queue, open_queue
 from workers import alerts, jobs
+from workers.die_with_parent import end_with_parent
 from workers.drain import LEASE_S
-from workers.invariants import broken
 from workers.journal import Journal
-from workers.lifeline import Lifeline
+from workers.shutdown import Lifeline
+from workers.timeouts import broken
 
 logger = log.get(__name__)
 
@@ -371,7 +372,7 @@ def main() -> int:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         sys.stderr.write(f"The worker can't start; mend this and start it again:\n{listed}\n")
         return 1
-    for warning in settings.warnings():
+    for warning in warnings_of(settings):
         logger.warning("settings.warning", message=warning)
     jobs.warm_up()
     return Supervisor(settings).run()

@@ -15,13 +15,14 @@ from datetime import UTC, datetime
 
 import orjson
 
-from bridge import log
-from bridge.settings import Settings
-from bridge.store import Store, connect
-from bridge.verify import sign
+from config import log
 from schemas.alert import AUTH, TEST, TRIES, Alert
+from schemas.http_result import TOO_LATE, Reply
+from schemas.settings import Settings
+from schemas.signatures import sign
 from schemas.source import Incoming
-from workers.http import TOO_LATE, Http, Line, Reply
+from store import Store, connect
+from workers.http import Http, Line
 
 logger = log.get(__name__)
 

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from schemas.verdict import Verdict, verdict, verdict_of_deletion
-from workers.http import Http, Line, Reply
+from rules.verdict import Verdict, verdict, verdict_of_deletion
+from schemas.callkaro import PATHS
+from schemas.http_result import Reply
+from workers.http import Http, Line
 
-PATHS = {"call": "/call/outbound", "v1": "/call/campaign", "v2": "/v2/call/campaign"}
 DELETION = "/call/delete-schedule-call"
 
 

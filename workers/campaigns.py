@@ -9,23 +9,17 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
-from bridge import log
-from bridge.records import Move
-from bridge.store import Store
+from config import log
+from rules.backoff import Dice
+from rules.plan import Ready
+from rules.transitions import account_pause, awaits_campaign, failed, needs_more_time, took, waits
+from rules.verdict import Meaning, Verdict
 from schemas.delivery import Reason
-from schemas.verdict import Meaning, Verdict
-from workers.backoff import Dice
+from schemas.http_result import Reply
+from schemas.records import Move
+from store import Store
 from workers.callkaro import CallKaro
-from workers.delivery import (
-    account_pause,
-    awaits_campaign,
-    failed,
-    needs_more_time,
-    took,
-    waits,
-)
-from workers.http import Line, Reply
-from workers.preparing import Ready
+from workers.http import Line
 
 logger = log.get(__name__)
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import orjson
 
-from bridge import log
-from bridge.errors import StoreUnavailable
-from bridge.settings import Settings
-from bridge.store import Store
+from config import log
+from schemas.errors import StoreUnavailable
+from schemas.http_result import Reply
+from schemas.settings import Settings
 from schemas.source import BearerLogin, CrmRequest, Hydration, RefreshLogin, Source
-from workers.http import Http, Reply
+from store import Store
+from workers.http import Http
 
 logger = log.get(__name__)
 

@@ -24,21 +24,9 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from bridge import log
-from bridge.errors import StoreUnavailable
-from bridge.measures import Measures
-from bridge.people import person_key
-from bridge.records import Claim, Guard, Move
-from bridge.settings import Settings
-from bridge.store import Store
-from schemas.delivery import Delivery, Reason, Status
-from schemas.event import CALL_ME
-from schemas.source import Source
-from schemas.verdict import Meaning, Verdict, verdict
-from workers.callkaro import CallKaro
-from workers.campaigns import Campaigns
-from workers.crm import Crms, Records, Unread
-from workers.delivery import (
+from config import log
+from rules.plan import Ready, prepare, screen
+from rules.transitions import (
     begun,
     dropped,
     dry,
@@ -50,9 +38,22 @@ from workers.delivery import (
     settled,
     waits,
 )
-from workers.errands import Errands
-from workers.http import CONNECT_S, TOO_LATE, Line, Reply
-from workers.preparing import Ready, prepare, screen
+from rules.verdict import Meaning, Verdict, verdict
+from schemas.delivery import Delivery, Reason, Status
+from schemas.errors import StoreUnavailable
+from schemas.event import CALL_ME
+from schemas.http_result import TOO_LATE, Reply
+from schemas.records import Claim, Guard, Move
+from schemas.settings import Settings
+from schemas.source import Source
+from store import Store
+from store.counters import Measures
+from store.suppression import person_key
+from workers.background_tasks import Errands
+from workers.callkaro import CallKaro
+from workers.campaigns import Campaigns
+from workers.crm import Crms, Records, Unread
+from workers.http import CONNECT_S, Line
 
 logger = log.get(__name__)
 

@@ -5,17 +5,18 @@ from functools import cache
 
 import phonenumbers
 
-from bridge import log
-from bridge.settings import Settings
-from bridge.store import Store, connect
+from config import log
+from config.settings import load_settings
+from rules.numbers import choose_number
 from schemas.hours import Hours, Rule, open_at, zones_of
-from schemas.numbers import choose_number
+from schemas.settings import Settings
+from store import Store, connect
 from workers.callkaro import CallKaro
 from workers.crm import Crms
 from workers.drain import Drain
 from workers.http import Http
 from workers.journal import Pen
-from workers.lifeline import StopWatch
+from workers.shutdown import StopWatch
 
 logger = log.get(__name__)
 
@@ -23,7 +24,7 @@ logger = log.get(__name__)
 @cache
 def settings() -> Settings:
     """Return the settings, read once; the supervisor reads them before it forks."""
-    found = Settings.from_env()
+    found = load_settings()
     log.configure(found.log_level, process="worker")
     return found
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import orjson
 
-from bridge.records import Move, written
+from schemas.records import Move
+from store.records import written
 
 REMEMBERED_S = 60.0
 ANSWER_CHARS = 200  # of CallKaro's answer: this is about what was sent, not about what it said

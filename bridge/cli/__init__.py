@@ -5,20 +5,20 @@ A failure that was to be expected is one message on stderr and exit code 1; a wr
 
 from flask import Flask
 
-from bridge.cli.alerting import alert_test
-from bridge.cli.calling import call_me
-from bridge.cli.checking import check
+from bridge.cli.alert_test import alert_test
+from bridge.cli.call_me import call_me
+from bridge.cli.check import check
 from bridge.cli.client import Api, Failure, address_of
-from bridge.cli.listing import deliveries, events
-from bridge.cli.looking import status
-from bridge.cli.operating import cancel, pause, release, replay, resolve, resume, retry
+from bridge.cli.demo import demo, simulate
+from bridge.cli.lists import deliveries, events
+from bridge.cli.operations import cancel, pause, release, replay, resolve, resume, retry
 from bridge.cli.people import erase, suppress
-from bridge.cli.previewing import preview
-from bridge.cli.running import demo, simulate
+from bridge.cli.preview import preview
 from bridge.cli.screen import console
-from bridge.cli.sending import post_signed, send
-from bridge.cli.tailing import tail
-from bridge.previewing import incoming
+from bridge.cli.send import post_signed, send
+from bridge.cli.status import status
+from bridge.cli.tail import tail
+from bridge.preview import incoming
 
 __all__ = [
     "Api",

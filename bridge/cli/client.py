@@ -9,8 +9,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import click
 import requests
 
-from bridge.errors import SettingsError
-from bridge.settings import Settings
+from config.settings import load_settings
+from schemas.errors import SettingsError
+from schemas.settings import Settings
 
 TIMEOUT_S = 30.0
 
@@ -80,7 +81,7 @@ def id_in(text: str) -> str:
 def read_settings(*, needs: frozenset[str]) -> Settings:
     """Return the settings, of which a command needs these. Raises Failure."""
     try:
-        return Settings.from_env(needs=needs)
+        return load_settings(needs=needs)
     except SettingsError as error:
         raise Failure(f"The settings can't be used; mend this:\n{error}") from None
 

@@ -9,10 +9,10 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from bridge.cli.bulk_options import with_bridge
 from bridge.cli.client import Api, Failure, open_api, quoted
-from bridge.cli.ordering import with_bridge
 from bridge.cli.screen import console, progress, show
-from schemas.number_list import read_numbers
+from rules.number_list import read_numbers
 
 AT_ONCE = 200  # numbers in one request: each calls off what was planned, and that takes its time
 PAGE = 200  # the most that a page of the list may have

@@ -16,11 +16,11 @@ from bridge.dashboard import (
     session,
     suppressions,
 )
-from bridge.errors import RequestError, StoreUnavailable
 from bridge.operations import Operations
-from bridge.queue import Bell
-from bridge.settings import Settings
-from bridge.store import Store
+from schemas.errors import RequestError, StoreUnavailable
+from schemas.settings import Settings
+from store import Store
+from store.queue import Bell
 
 
 def register(app: Flask, settings: Settings, store: Store, bell: Bell) -> None:

@@ -3,7 +3,7 @@
 from flask import Blueprint, render_template
 
 from bridge.operations import Operations
-from schemas.answers import CampaignAnswer
+from schemas.responses import CampaignAnswer
 
 
 def add(dashboard: Blueprint, operations: Operations) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from bridge.records import Point
+from schemas.records import Point
 
 WIDTH, HEIGHT = 720.0, 160.0
 GAP = 1.5  # between bars

@@ -8,17 +8,17 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
-from bridge.api_queries import PHONE_KEY, Args, read_cursor, read_filters, read_phone
+from bridge.api.queries import PHONE_KEY, Args, read_cursor, read_filters, read_phone
 from bridge.dashboard.filters import with_args, with_zone
 from bridge.dashboard.session import note_look
-from bridge.errors import BadQuery, BridgeError, NotFound
 from bridge.operations import Bulk, Operations
-from bridge.people import People
-from bridge.records import Filters
-from bridge.settings import Settings
-from bridge.store import Store
-from schemas.answers import DeliveryAnswer, DeliveryBrief, EventAnswer
 from schemas.delivery import Delivery, Reason, Status, may_have_rung, retried
+from schemas.errors import BadQuery, BridgeError, NotFound
+from schemas.records import Filters
+from schemas.responses import DeliveryAnswer, DeliveryBrief, EventAnswer
+from schemas.settings import Settings
+from store import Store
+from store.suppression import People
 
 ROWS: Final = 25
 NAMES: Final = ("status", "reason", "route", "source", "subject", "phone_key", "since", "until")

@@ -8,17 +8,17 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
-from bridge.api_queries import Args, read_cursor, read_event_filters
+from bridge.api.queries import Args, read_cursor, read_event_filters
 from bridge.dashboard.filters import with_zone
 from bridge.dashboard.session import note_look
-from bridge.errors import BadQuery, BridgeError, NotFound, StoreUnavailable
-from bridge.measures import read_counts
 from bridge.operations import Bulk, Operations
-from bridge.records import EventFilters, SeenEvent
-from bridge.settings import Settings
-from bridge.store import Store
-from schemas.answers import EventAnswer, EventBrief, revealed
+from schemas.errors import BadQuery, BridgeError, NotFound, StoreUnavailable
 from schemas.event import EventStatus
+from schemas.records import EventFilters, SeenEvent
+from schemas.responses import EventAnswer, EventBrief, revealed
+from schemas.settings import Settings
+from store import Store
+from store.counters import read_counts
 
 ROWS: Final = 25
 NAMES: Final = ("status", "source", "source_event_id", "since", "until")

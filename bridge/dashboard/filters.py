@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 from flask import Blueprint, current_app, request, session
 from werkzeug.datastructures import MultiDict
 
-from bridge.api_queries import Args
-from bridge.settings import Settings
-from schemas.guards import span
+from bridge.api.queries import Args
+from rules.guards import span
+from schemas.settings import Settings
 
 # What a status means to whoever looks: colour never says it alone.
 TONES = {

@@ -5,11 +5,11 @@ from typing import Any
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from bridge import api
+from bridge.api import views as api
 from bridge.dashboard import charts
 from bridge.operations import Operations
-from bridge.settings import Settings
-from bridge.store import Store
+from schemas.settings import Settings
+from store import Store
 
 HOURS, POINTS = 24.0, 48
 

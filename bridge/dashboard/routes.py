@@ -11,14 +11,15 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
-from bridge.errors import BadQuery, BridgeError, RequestError
 from bridge.operations import Operations
-from bridge.previewing import guess_content_type, incoming, look
-from bridge.settings import MAX_BODY_BYTES, Settings
-from bridge.store import Store
+from bridge.preview import guess_content_type, incoming, look
 from bridge.webhooks import base_url
-from schemas.guards import span
+from config.settings import MAX_BODY_BYTES
+from rules.guards import span
+from schemas.errors import BadQuery, BridgeError, RequestError
 from schemas.route import CampaignChoice, Constant, Route, RouteHours, Value
+from schemas.settings import Settings
+from store import Store
 
 KINDS: Final = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
 # What the preview says of a request or a guard, as the colours of a status.

@@ -16,13 +16,13 @@ from flask import Blueprint, Flask, Response, redirect, render_template, request
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.wrappers import Response as AnyResponse
 
-from bridge import log
-from bridge.api_access import note_revealed
+from bridge.api.access import note_revealed
 from bridge.dashboard.filters import with_args
-from bridge.errors import BadQuery, TooMany
-from bridge.settings import Settings
-from bridge.store import Store
-from bridge.verify import is_one_of
+from config import log
+from schemas.errors import BadQuery, TooMany
+from schemas.settings import Settings
+from schemas.signatures import is_one_of
+from store import Store
 
 logger = log.get(__name__)
 

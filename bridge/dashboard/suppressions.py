@@ -8,12 +8,12 @@ from typing import Final
 from flask import Blueprint, Request, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from bridge.api_queries import PHONE_KEY, read_cursor, read_phone
-from bridge.errors import BadQuery, NotFound
+from bridge.api.queries import PHONE_KEY, read_cursor, read_phone
 from bridge.operations import Operations
-from bridge.people import CalledOff, Erased, People
-from schemas.answers import SuppressionAnswer
-from schemas.number_list import read_numbers
+from rules.number_list import read_numbers
+from schemas.errors import BadQuery, NotFound
+from schemas.responses import SuppressionAnswer
+from store.suppression import CalledOff, Erased, People
 
 ROWS: Final = 50
 LONGEST_MESSAGE: Final = 500

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from marshmallow import EXCLUDE, Schema, ValidationError
 
-from schemas.crm.ids import RecordId, Word, sentence
+from schemas.crm.fields import RecordId, Word, sentence
 from schemas.event import Item
 from schemas.expression import Expression, Path
 from schemas.fields import EpochMillis

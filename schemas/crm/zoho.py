@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from schemas.crm.ids import RecordId, Word, sentence
+from schemas.crm.fields import RecordId, Word, sentence
 from schemas.event import Item
 from schemas.expression import Path
 from schemas.fields import EpochMillis

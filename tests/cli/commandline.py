@@ -11,7 +11,7 @@ from pathlib import Path
 
 from click.testing import Result
 
-from bridge.settings import Settings
+from schemas.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
 SAMPLES = ROOT / "bridge" / "samples"

@@ -17,8 +17,8 @@ from werkzeug.serving import make_server
 
 from bridge import make_app
 from bridge.app import create_app
-from bridge.children import environment, valkey_binary
-from bridge.settings import Settings
+from demo.processes import environment, valkey_binary
+from schemas.settings import Settings
 from simulator import Simulator
 
 

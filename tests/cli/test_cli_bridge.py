@@ -25,17 +25,17 @@ from commandline import (
 )
 from support import until
 
-from bridge.children import environment
 from bridge.cli import address_of, incoming, post_signed
-from bridge.intake import as_event
-from bridge.records import NewDelivery
-from bridge.settings import Settings
-from bridge.store import Store, connect
-from bridge.verify import verify
+from config.settings import load_settings
+from demo.processes import environment
+from rules.matching import as_event
 from schemas.crm import kinds
 from schemas.event import Item
+from schemas.records import NewDelivery
+from schemas.signatures import verify
 from schemas.source import Source
 from simulator import Simulator
+from store import Store, connect
 
 SERVES = "serves at"
 SECRETS = {"API_TOKEN": "tok", "WEBSITE_WEBHOOK_SECRET": "website-secret"}
@@ -377,7 +377,7 @@ def test_a_signature_at_a_default_port_is_over_the_host_that_is_sent(
     source = Source(name="hubspot", kind=kind, auth=kind.auth)
     env = {"HUBSPOT_WEBHOOK_SECRET": "hub", "ROUTES_TOML": "#"}
     with environment(env):
-        settings = Settings.from_env(needs=frozenset({"ROUTES"}))
+        settings = load_settings(needs=frozenset({"ROUTES"}))
     post_signed(settings, source, b"[]", "application/json", base_url="http://localhost:80")
     assert asked["url"] == "http://localhost/webhooks/hubspot"
     request = incoming(

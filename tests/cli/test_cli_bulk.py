@@ -9,7 +9,7 @@ from commandline import Cli, Fails, Run
 from support import API_TOKEN, WEBSITE, Web, lead, route
 
 from bridge import operations
-from bridge.settings import Settings
+from schemas.settings import Settings
 
 FLOODED = WEBSITE + route(flood='{ over = 1, within = "5m" }') + route("call too", event="other")
 

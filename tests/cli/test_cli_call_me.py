@@ -12,12 +12,12 @@ import pytest
 from commandline import Cli, Serve
 from support import API_TOKEN, WEBSITE, route
 
-from bridge.cli import calling
-from bridge.people import People
-from bridge.settings import Settings
-from bridge.store import Store
+from bridge.cli import call_me as calling
 from schemas.hours import Window
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
+from store.suppression import People
 
 ME = "+919876543210"
 NAME = "call back / 50 %?"

@@ -14,7 +14,7 @@ import pytest
 from commandline import PLAIN, ROOT, Cli, Run, read_until, start
 from support import API_TOKEN, CALL_BACK, Web, lead, route
 
-from bridge.settings import Settings
+from schemas.settings import Settings
 from simulator import Simulator
 
 MakeSettings = Callable[..., Settings]

@@ -10,9 +10,9 @@ from commandline import Cli, Run, Serve
 from support import API_TOKEN, CALL_BACK, WEBSITE, Web, lead, route
 
 from bridge import operations
-from bridge.settings import Settings
-from bridge.store import Store
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
 
 MakeSettings = Callable[..., Settings]
 RunDrain = Callable[..., Any]

@@ -10,10 +10,10 @@ from commandline import Cli, Fails, Run
 from support import API_TOKEN, CALL_BACK, Web, lead
 
 from bridge.cli import people
-from bridge.people import People
-from bridge.settings import Settings
-from bridge.store import Store
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
+from store.suppression import People
 
 ONE, OTHER, THIRD = "+919876543210", "+919812345678", "+919812345679"
 DIGITS = re.compile(r"98765\s?43210|98123\s?4567[89]")

@@ -7,7 +7,7 @@ from typing import Any
 
 from requests.structures import CaseInsensitiveDict
 
-from bridge.body import read_body
+from bridge.http.body import read_body
 from schemas.crm import kinds
 from schemas.event import Item
 from schemas.expression import Expression

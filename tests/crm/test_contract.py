@@ -25,10 +25,10 @@ from samples import (
     shown,
 )
 
-from bridge.errors import BadSignature
-from bridge.verify import check_secret, sign, verify
 from schemas.crm import kinds
+from schemas.errors import BadSignature
 from schemas.event import Item
+from schemas.signatures import check_secret, sign, verify
 from schemas.source import Incoming, Kind, Signatures
 
 SECRET = "user:a-made-up-secret"

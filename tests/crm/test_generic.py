@@ -6,9 +6,9 @@ import pytest
 from requests.structures import CaseInsensitiveDict
 from samples import NOW, incoming, items
 
-from bridge.errors import BadSignature
-from bridge.verify import verify
 from schemas.crm.generic import KIND
+from schemas.errors import BadSignature
+from schemas.signatures import verify
 
 SENT = CaseInsensitiveDict({"Webhook-Id": "msg-1"})
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samples import NOW, PAYLOADS, content_of, incoming, items, source_of
 
-from bridge.errors import BadSignature
-from bridge.verify import verify
 from schemas.crm.gohighlevel import KIND, OPT_OUT, TYPES
+from schemas.errors import BadSignature
 from schemas.event import is_guarded_type
+from schemas.signatures import verify
 
 OFF: Any = {"status": "inactive", "message": "", "code": "101"}
 

@@ -5,9 +5,9 @@ from typing import Any, cast
 import pytest
 from samples import NOW, incoming, items
 
-from bridge.errors import BadSignature
-from bridge.verify import verify
 from schemas.crm.zoho import KIND
+from schemas.errors import BadSignature
+from schemas.signatures import verify
 from schemas.source import CrmRequest, Hydration
 
 HYDRATION = cast(Hydration, KIND.hydration)

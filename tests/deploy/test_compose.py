@@ -23,8 +23,8 @@ from deploy.described import (
     services,
 )
 
-from bridge.children import environment
-from bridge.settings import Settings
+from config.settings import load_settings, warnings_of
+from demo.processes import environment
 
 OURS = sorted(name for name, one in services().items() if "build" in one)
 LASTING = [name for name in OURS if name != "check"]
@@ -146,8 +146,8 @@ def test_the_try_out_starts_with_no_setting_of_ones_own_and_no_warning(
     monkeypatch.chdir(ROOT)
     for name in ("tryout", "tryout-worker"):
         with environment({"PATH": os.environ["PATH"], **environment_of(services()[name])}):
-            settings = Settings.from_env()
-        assert settings.warnings() == []
+            settings = load_settings()
+        assert warnings_of(settings) == []
         hosts = [settings.callkaro_base_url]
         hosts += [
             value

@@ -8,10 +8,10 @@ import pytest
 from rq import Worker
 from support import ROOT, free_port
 
-from bridge.healthy import role_of, what_ails
-from bridge.queue import connect_queue, open_queue
-from bridge.settings import Settings
+from bridge.healthcheck import role_of, what_ails
+from schemas.settings import Settings
 from simulator import Simulator
+from store.queue import connect_queue, open_queue
 
 
 @pytest.mark.parametrize(

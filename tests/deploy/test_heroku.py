@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support import ROOT
 
-from bridge.settings import NEEDED
+from config.settings import NEEDED
 
 # https://devcenter.heroku.com/articles/app-json-schema: the keys that Heroku knows. It says
 # nothing of any other.

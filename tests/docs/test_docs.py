@@ -22,22 +22,23 @@ from requests.structures import CaseInsensitiveDict
 from werkzeug.exceptions import HTTPException
 
 from bridge import make_app
-from bridge.api import callkaro_warnings, pause_warnings
+from bridge.api.views import callkaro_warnings, pause_warnings
 from bridge.app import create_app
 from bridge.cli import DOING, TRYING
-from bridge.errors import BadSignature
-from bridge.records import Pause, Persistence
-from bridge.settings import Settings
-from bridge.store import Store
-from bridge.verify import check_secret, sign, verify
+from config.settings import warnings_of
 from schemas.callkaro import CALL_FIELDS, LANGUAGES
 from schemas.crm import kinds
 from schemas.delivery import MOVES, Reason, Status
+from schemas.errors import BadSignature
 from schemas.event import NEVER_BY_GLOB, EventStatus, Item
 from schemas.expression import Expression
+from schemas.records import Pause, Persistence
 from schemas.route import Routes
 from schemas.routes_toml import FloodSchema, HoursSchema, RouteSchema, SourceSchema, load_routes
+from schemas.settings import Settings
+from schemas.signatures import check_secret, sign, verify
 from schemas.source import Incoming, Kind, Source
+from store import Store
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -245,9 +246,9 @@ def warnings_there_are() -> Iterator[str]:
     [first, *_] = blocks(ROUTES, "toml")
     routes = load_routes(first, file="docs", kinds=kinds())
     none = load_routes("", file="docs", kinds=kinds())
-    yield from made_settings(routes, dry_run=True, allow_numbers=frozenset()).warnings()
-    yield from made_settings(routes, secrets={"hubspot": ("x",)}).warnings()
-    yield from made_settings(none).warnings()
+    yield from warnings_of(made_settings(routes, dry_run=True, allow_numbers=frozenset()))
+    yield from warnings_of(made_settings(routes, secrets={"hubspot": ("x",)}))
+    yield from warnings_of(made_settings(none))
     unheard = cast(Store, Unheard())
     yield from callkaro_warnings(unheard)
     for in_full in (True, False):

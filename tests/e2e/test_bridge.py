@@ -22,8 +22,8 @@ from support import (
     until,
 )
 
-from bridge.store import Store, connect
 from simulator import Simulator
+from store import Store, connect
 
 StartBridge = Callable[..., Bridge]
 CALLS = "/call/outbound"

@@ -32,9 +32,9 @@ from support import (
     zoho_notification,
 )
 
-from bridge.settings import MAX_BODY_BYTES
-from bridge.store import Store
+from config.settings import MAX_BODY_BYTES
 from simulator import Simulator
+from store import Store
 
 StartBridge = Callable[..., Bridge]
 CALL = "/call/outbound"

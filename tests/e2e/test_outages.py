@@ -22,8 +22,8 @@ from support import (
     variables_of,
 )
 
-from bridge.store import Store
 from simulator import Simulator
+from store import Store
 
 CALLS = "/call/outbound"
 

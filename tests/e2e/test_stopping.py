@@ -15,9 +15,9 @@ from faults.load import ROUTES, Crms, Leads
 from faults.report import CALLS, ENDS, judge
 from support import API_TOKEN, WEBSITE, Bridge, children, lead, route, until
 
-from bridge.store import Store
-from bridge.waiting import MOST_WAITING
+from bridge.api.long_poll import MOST_WAITING
 from simulator import Simulator
+from store import Store
 
 StartBridge = Callable[..., Bridge]
 LIMIT_S = 30.0

@@ -20,10 +20,10 @@ from faults.power import PowerCut
 from faults.report import Report, judge, unfinished
 from support import Bridge, Valkey, until
 
-from bridge.errors import StoreUnavailable
-from bridge.store import Store, connect
 from schemas.delivery import Status
+from schemas.errors import StoreUnavailable
 from simulator import Simulator
+from store import Store, connect
 
 # A work-horse more often than others: only its death leaves a request that nobody waits for.
 KINDS = (

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from bridge.records import Move
-from bridge.store import Store
 from schemas.delivery import Status
+from schemas.records import Move
+from store import Store
 from workers import http, jobs
 from workers.callkaro import CallKaro
 from workers.crm import Crms

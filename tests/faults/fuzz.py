@@ -35,14 +35,15 @@ from gunicorn.util import split_request_uri  # noqa: E402
 from support import API_TOKEN, Valkey, route  # noqa: E402
 from werkzeug.wrappers import Request  # noqa: E402
 
-from bridge import measures  # noqa: E402
 from bridge.app import create_app  # noqa: E402
-from bridge.settings import MAX_BODY_BYTES, Settings  # noqa: E402
-from bridge.verify import check_secret, sign  # noqa: E402
+from config.settings import MAX_BODY_BYTES  # noqa: E402
 from schemas.callkaro import METADATA_ID  # noqa: E402
 from schemas.crm import kinds  # noqa: E402
 from schemas.routes_toml import load_routes  # noqa: E402
+from schemas.settings import Settings  # noqa: E402
+from schemas.signatures import check_secret, sign  # noqa: E402
 from schemas.source import Auth, Incoming, Signatures, Source, Token  # noqa: E402
+from store import counters as measures  # noqa: E402
 
 PAYLOADS = ROOT / "tests" / "payloads"
 BASE = "http://localhost"

@@ -16,8 +16,8 @@ from faults.load import Crms
 from faults.power import PowerCut
 from support import Bridge, Valkey, children, end, runs, until
 
-from bridge.store import Store
 from simulator import State
+from store import Store
 
 CALLS, CAMPAIGNS = "/call/outbound", "/call/campaign"
 HUBSPOT, ZOHO = "/crm/v3/objects/contacts/batch/read", "/crm/v8/Leads"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from faults.load import Acknowledged
 
-from bridge.store import Store
 from schemas.delivery import Delivery, Status
 from simulator import State
+from store import Store
 
 CALLS = "/call/outbound"
 # Where a delivery may stay: nothing goes on by itself, and a person can see it.

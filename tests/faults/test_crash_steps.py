@@ -23,10 +23,10 @@ from support import (
     until,
 )
 
-from bridge.settings import Settings
-from bridge.store import Store
 from schemas.delivery import Delivery, Status
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
 
 CALLS, CAMPAIGNS = "/call/outbound", "/call/campaign"
 IN_CAMPAIGN = WEBSITE + route(campaign='{ name = "Website" }')

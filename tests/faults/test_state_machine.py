@@ -20,8 +20,6 @@ from hypothesis.stateful import (
 from hypothesis.stateful import run_state_machine_as_test as run
 from storing import a_delivery, accept, an_event
 
-from bridge.records import Move
-from bridge.store import Store
 from schemas.delivery import (
     MOVES,
     RINGS_AGAIN,
@@ -33,6 +31,8 @@ from schemas.delivery import (
     retried,
 )
 from schemas.outcome import read_outcome
+from schemas.records import Move
+from store import Store
 
 EXAMPLES = int(os.environ.get("FAULTS_EXAMPLES", "10"))  # `make faults` tries more
 IDS = ("d1", "d2", "d3")

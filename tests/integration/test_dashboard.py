@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from support import API_TOKEN, WEBSITE, Web, lead, route
 
-from bridge.settings import Settings
-from bridge.store import Store
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
 
 MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]

@@ -12,13 +12,13 @@ from support import API_TOKEN, CALL_BACK, WEBSITE, Valkey, Web, lead, notificati
 
 from bridge.dashboard import suppressions
 from bridge.dashboard.events import CAUSES
-from bridge.errors import RequestError, StoreUnavailable
-from bridge.people import People
-from bridge.settings import Settings
-from bridge.store import Store
+from schemas.errors import RequestError, StoreUnavailable
 from schemas.event import EventStatus
 from schemas.hours import parse_window
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
+from store.suppression import People
 
 MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]

@@ -26,12 +26,12 @@ from support import (
     zoho_notification,
 )
 
-from bridge.records import Move
-from bridge.settings import Settings
-from bridge.store import Store
 from schemas.delivery import Delivery, Status
 from schemas.hours import parse_window
+from schemas.records import Move
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
 
 OpenWeb = Callable[[Settings], Web]
 MakeSettings = Callable[..., Settings]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from support import WEBSITE, Web, lead, make_due, route
 
-from bridge.settings import Settings
-from bridge.store import Store
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
 from workers import drain
 
 CALLS, CAMPAIGNS = "/call/outbound", "/call/campaign"

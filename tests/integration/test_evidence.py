@@ -8,10 +8,11 @@ import pytest
 from storing import a_delivery, accept, an_event, claim, put, status, to_sending
 from support import end_lease, make_due
 
-from bridge.records import Move, written
-from bridge.store import Store
 from schemas.delivery import Reason, Status
 from schemas.outcome import read_outcome
+from schemas.records import Move
+from store import Store
+from store.records import written
 
 ZONE = "Asia/Kolkata"
 

@@ -12,11 +12,11 @@ import pytest
 from storing import claim, to_sending
 from support import AGENT, API_TOKEN, WEBSITE, Web, lead, make_due, route
 
-from bridge.records import Guard
-from bridge.settings import Settings
-from bridge.store import Store
 from schemas.delivery import Delivery
+from schemas.records import Guard
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
 
 MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]

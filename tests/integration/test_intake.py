@@ -25,9 +25,10 @@ from support import (
     zoho_notification,
 )
 
-from bridge.settings import MAX_BODY_BYTES, Settings
-from bridge.store import Store
+from config.settings import MAX_BODY_BYTES
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
 
 OpenWeb = Callable[[Settings], Web]
 MakeSettings = Callable[..., Settings]

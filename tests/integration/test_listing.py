@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from storing import a_delivery, accept, an_event, claim, put
 
-from bridge.records import EventFilters, Filters, Move
-from bridge.store import Store, reading
 from schemas.delivery import Reason, Status
+from schemas.records import EventFilters, Filters, Move
+from store import Store
+from store import queries as reading
 
 
 def all_pages(store: Store, filters: Filters, limit: int) -> tuple[list[str], int]:

@@ -11,12 +11,12 @@ import pytest
 from storing import a_delivery, accept, an_event, claim, put, to_sending
 from support import Web, end_lease, lead, until
 
-from bridge.measures import PIECES, Measures, bound_of, quantile, read_histograms
 from bridge.metrics import FLUSHER
-from bridge.records import Move
-from bridge.settings import Settings
-from bridge.store import Store, connect
 from schemas.delivery import Reason, Status
+from schemas.records import Move
+from schemas.settings import Settings
+from store import Store, connect
+from store.counters import PIECES, Measures, bound_of, quantile, read_histograms
 
 MakeSettings = Callable[..., Settings]
 RunDrain = Callable[..., Any]

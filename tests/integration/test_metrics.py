@@ -9,11 +9,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support import API_TOKEN, CALL_BACK, Web, lead, until
 
-from bridge.errors import StoreUnavailable
 from bridge.metrics import FLUSHER
-from bridge.settings import MAX_BODY_BYTES, Settings
-from bridge.store import Store, connect
+from config.settings import MAX_BODY_BYTES
+from schemas.errors import StoreUnavailable
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store, connect
 
 MakeSettings = Callable[..., Settings]
 RunDrain = Callable[..., Any]

@@ -20,12 +20,12 @@ from support import (
 )
 
 from bridge import operations
-from bridge.records import Move
-from bridge.settings import Settings
-from bridge.store import Store
 from schemas.delivery import Status
 from schemas.outcome import read_outcome
+from schemas.records import Move
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
 
 OpenWeb = Callable[[Settings], Web]
 MakeSettings = Callable[..., Settings]

@@ -6,11 +6,11 @@ import pytest
 from storing import a_delivery, accept, an_event, claim, put, status, to_sending
 from support import WEBSITE, Web, lead, make_due, move_back, route
 
-from bridge.records import Move
-from bridge.settings import Settings
-from bridge.store import Store
 from schemas.delivery import CALLKARO, Reason, Status
+from schemas.records import Move
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
 
 CALLS = "/call/outbound"
 BREAKER = "bridge:breaker"

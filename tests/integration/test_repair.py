@@ -8,9 +8,10 @@ import pytest
 from storing import claim, put, status, to_sending
 from support import Valkey, keys_of
 
-from bridge.records import Move, Repaired, written
-from bridge.store import Store, connect
 from schemas.delivery import Reason, Status
+from schemas.records import Move, Repaired
+from store import Store, connect
+from store.records import written
 
 
 def audit(store: Store) -> Repaired:

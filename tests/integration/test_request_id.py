@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from support import CALL_BACK, Web, as_bytes, lead, signed
 
-from bridge.settings import Settings
-from bridge.store import Store
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
 
 MakeSettings = Callable[..., Settings]
 RunDrain = Callable[..., Any]

@@ -16,13 +16,14 @@ from gunicorn.config import LimitRequestFields, LimitRequestFieldSize, LimitRequ
 from support import API_TOKEN, ROOT, Web, as_bytes, children, free_port, lead, signed
 from werkzeug.test import encode_multipart
 
-from bridge.body import MAX_DEPTH, MAX_FIELDS
 from bridge.dashboard.session import MOST_BYTES
 from bridge.dashboard.suppressions import MOST_BYTES as MOST_OF_A_FILE
+from bridge.http.body import MAX_DEPTH, MAX_FIELDS
+from bridge.http.security import host_check
 from bridge.intake import MAX_ITEMS
-from bridge.security import host_check
-from bridge.settings import MAX_BODY_BYTES, Settings
-from schemas.bodies import LIMIT_MAX, LONGEST_WAIT_S
+from config.settings import MAX_BODY_BYTES
+from schemas.requests import LIMIT_MAX, LONGEST_WAIT_S
+from schemas.settings import Settings
 
 MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]

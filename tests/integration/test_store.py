@@ -19,12 +19,12 @@ from storing import (
 )
 from support import end_lease, free_port, keys_of, make_due, move_back, until
 
-from bridge.errors import StoreUnavailable
-from bridge.records import Filters, Move
-from bridge.store import Store, connect
 from schemas.delivery import MOVES, Reason, Status
+from schemas.errors import StoreUnavailable
 from schemas.event import EventStatus
 from schemas.outcome import read_outcome
+from schemas.records import Filters, Move
+from store import Store, connect
 
 # --- taking in ----------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge.settings import Settings
+from schemas.settings import Settings
 from workers import alerts
 from workers.__main__ import STOPS, Supervisor
 

@@ -21,13 +21,13 @@ from support import (
     route,
 )
 
-from bridge.people import People
-from bridge.records import Move
-from bridge.settings import Settings
-from bridge.store import Store
 from schemas.delivery import Delivery, Status
 from schemas.expression import Expression
+from schemas.records import Move
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
+from store.suppression import People
 
 MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]

@@ -7,13 +7,14 @@ import jsonschema_rs
 import pytest
 from support import API_TOKEN, CALL_BACK, Web, lead
 
-from bridge.api_docs import sample
-from bridge.describing import description_of
-from bridge.openapi import PAGES, make_spec, path_of, rules
-from bridge.settings import MAX_BODY_BYTES, Settings
-from bridge.store import Store
+from bridge.api.describe import description_of
+from bridge.api.openapi import PAGES, make_spec, path_of, rules
+from bridge.api.reference import sample
+from config.settings import MAX_BODY_BYTES
 from schemas.delivery import Status
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
 
 MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]

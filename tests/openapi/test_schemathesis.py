@@ -20,14 +20,14 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 from support import API_TOKEN, CALL_BACK, Web, lead
 
-from bridge import api
+from bridge.api import views as api
+from bridge.api.openapi import make_spec
 from bridge.app import create_app
-from bridge.openapi import make_spec
-from bridge.settings import Settings
-from bridge.store import Store
 from schemas.crm import kinds
 from schemas.routes_toml import load_routes
+from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
 
 MakeSettings = Callable[..., Settings]
 RunDrain = Callable[..., Any]

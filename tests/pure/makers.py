@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from bridge.records import Claim
-from bridge.settings import Settings
 from schemas.crm import kinds
 from schemas.delivery import Delivery, Status
 from schemas.event import Event
 from schemas.hours import ALWAYS
+from schemas.records import Claim
 from schemas.route import Routes
 from schemas.routes_toml import RoutesError, load_routes
+from schemas.settings import Settings
 
 NOW = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)  # 11:30 in Asia/Kolkata, a Friday
 NUMBER = "+919876543210"  # the number of CallKaro's own samples

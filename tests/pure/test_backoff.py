@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.backoff import GIVE_UP_AFTER, LONGEST_S, MAX_ATTEMPTS, is_spent, wait_s
+from rules.backoff import GIVE_UP_AFTER, LONGEST_S, MAX_ATTEMPTS, is_spent, wait_s
 
 NOW = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
 HIGH = 1 - 1e-12  # the highest that dice show

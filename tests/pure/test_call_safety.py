@@ -8,13 +8,13 @@ import orjson
 import pytest
 from makers import AGENT, CALL, NOW, NUMBER, call_route, campaign_route, claim, load, settings
 
-from bridge.records import Claim, Move
+from rules.candidate import numbers_of
+from rules.plan import SPREAD_S, Ready, case_of, prepare, screen
+from rules.transitions import begun
 from schemas.delivery import Reason
 from schemas.event import CALL_ME, derive_id
 from schemas.hours import ALWAYS, parse_window
-from workers.case import numbers_of
-from workers.delivery import begun
-from workers.preparing import SPREAD_S, Ready, case_of, prepare, screen
+from schemas.records import Claim, Move
 
 DAY = parse_window("09:00-21:00")
 DUBAI = "+971501234567"

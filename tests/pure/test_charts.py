@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bridge.dashboard.charts import HEIGHT, WIDTH, bars, lines
-from bridge.records import Point
+from schemas.records import Point
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

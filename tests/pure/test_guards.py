@@ -4,9 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from schemas.delivery import Reason
-from schemas.expression import Expression
-from schemas.guards import (
+from rules.guards import (
     No,
     judge_age,
     judge_allowed,
@@ -17,6 +15,8 @@ from schemas.guards import (
     judge_own_change,
     span,
 )
+from schemas.delivery import Reason
+from schemas.expression import Expression
 from schemas.hours import ALWAYS, Hours, Rule, parse_days, parse_window, zones_of
 
 INDIA = "+919876543210"

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from bridge.settings import Settings
 from schemas.route import Routes
-from workers import invariants
+from schemas.settings import Settings
+from workers import timeouts as invariants
 
 USUAL = Settings(
     redis_url="redis://localhost",

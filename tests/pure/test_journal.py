@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from bridge.records import Move
 from schemas.delivery import Status
+from schemas.records import Move
 from workers import journal
 from workers.journal import Journal, Pen
 

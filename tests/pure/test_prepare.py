@@ -21,12 +21,10 @@ from makers import (
     settings,
 )
 
-from bridge.records import Guard, Move
-from schemas.delivery import Reason, Status, may_come_from
-from schemas.hours import parse_window
-from schemas.verdict import Meaning, Verdict
-from workers.backoff import GIVE_UP_AFTER, MAX_ATTEMPTS
-from workers.delivery import (
+from rules.backoff import GIVE_UP_AFTER, MAX_ATTEMPTS
+from rules.mapping import CampaignNeed
+from rules.plan import KEPT_ATTEMPTS, Ready, prepare
+from rules.transitions import (
     ANSWER_CHARS,
     awaits_campaign,
     begun,
@@ -38,9 +36,11 @@ from workers.delivery import (
     settled,
     waits,
 )
-from workers.http import Reply
-from workers.mapping import CampaignNeed
-from workers.preparing import KEPT_ATTEMPTS, Ready, prepare
+from rules.verdict import Meaning, Verdict
+from schemas.delivery import Reason, Status, may_come_from
+from schemas.hours import parse_window
+from schemas.http_result import Reply
+from schemas.records import Guard, Move
 
 LEAD = {"phone": "098765 43210", "name": "Asha", "city": None}
 DAY = parse_window("09:00-21:00")

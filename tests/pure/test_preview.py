@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from makers import AGENT, NOW, NUMBER, call_route, campaign_route, settings
 
+from rules.preview import look
+from rules.preview.text import Outcome, Preview, Seen
 from schemas.hours import parse_window
 from schemas.source import Incoming
-from workers.preview import look
-from workers.preview_text import Outcome, Preview, Seen
 
 DAY = parse_window("09:00-21:00")
 NIGHT = datetime(2026, 11, 20, 17, 0, tzinfo=UTC)  # 22:30 in Asia/Kolkata

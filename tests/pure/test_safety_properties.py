@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from makers import call_route, claim, settings
 from phonenumbers.timezone import time_zones_for_number
 
-from bridge.settings import Settings
+from rules.plan import SPREAD_S, Ready, prepare
 from schemas.delivery import Reason, Status
 from schemas.hours import parse_window
-from workers.preparing import SPREAD_S, Ready, prepare
+from schemas.settings import Settings
 
 MINUTE = timedelta(minutes=1)
 NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

@@ -7,10 +7,11 @@ from functools import partial
 import pytest
 from makers import CALL, NUMBER, call_route, campaign_route
 
-from bridge.errors import SettingsError
-from bridge.settings import Settings, redis_url_from_env
+from config.settings import load_settings, redis_url_from_env, warnings_of
+from schemas.errors import SettingsError
 from schemas.expression import Expression
 from schemas.hours import ALWAYS, parse_window
+from schemas.settings import Settings
 
 NEEDED = {
     "REDIS_URL": "redis://localhost:6379/0",
@@ -41,7 +42,7 @@ def env(monkeypatch, tmp_path):
 def wrong() -> list[str]:
     """Return what from_env() says is wrong, a line each."""
     with pytest.raises(SettingsError) as caught:
-        Settings.from_env()
+        load_settings()
     lines = str(caught.value).splitlines()
     assert all(line.startswith("  - ") for line in lines)
     return [line.removeprefix("  - ") for line in lines]
@@ -51,7 +52,7 @@ def wrong() -> list[str]:
 
 
 def test_what_is_not_set_has_the_designed_default(env):
-    settings = Settings.from_env()
+    settings = load_settings()
     assert (settings.redis_url, settings.api_tokens, settings.callkaro_api_key) == (
         "redis://localhost:6379/0",
         ("an-api-token-of-the-tests",),
@@ -103,7 +104,7 @@ def test_what_is_not_set_has_the_designed_default(env):
 
 
 def test_the_defaults_of_the_dataclass_are_those_of_the_environment(env):
-    read = Settings.from_env()
+    read = load_settings()
     bare = Settings(
         redis_url=read.redis_url,
         api_tokens=read.api_tokens,
@@ -180,7 +181,7 @@ def test_the_defaults_of_the_dataclass_are_those_of_the_environment(env):
 )
 def test_a_variable_is_read(env, name, raw, attribute, value):
     env(**{name: raw})
-    assert getattr(Settings.from_env(), attribute) == value
+    assert getattr(load_settings(), attribute) == value
 
 
 @pytest.mark.parametrize(
@@ -211,9 +212,9 @@ def test_a_variable_is_read(env, name, raw, attribute, value):
 )
 @pytest.mark.parametrize("empty", ["", "   "])
 def test_an_empty_variable_is_one_that_is_not_set(env, name, empty):
-    bare = Settings.from_env()
+    bare = load_settings()
     env(**{name: empty})
-    assert Settings.from_env() == bare
+    assert load_settings() == bare
 
 
 @pytest.mark.parametrize("name", ["REDIS_URL", "API_TOKEN", "CALLKARO_API_KEY"])
@@ -258,13 +259,13 @@ def test_all_that_is_missing_is_named_at_once(env):
 def test_a_variable_can_be_a_file(env, tmp_path, name, text, attribute, value):
     (tmp_path / "value").write_text(text)
     env(**{name: None, f"{name}_FILE": str(tmp_path / "value")})
-    assert getattr(Settings.from_env(), attribute) == value
+    assert getattr(load_settings(), attribute) == value
 
 
 def test_a_sources_secret_can_be_a_file(env, tmp_path):
     (tmp_path / "value").write_text("one, two\n")
     env(GENERIC_WEBHOOK_SECRET_FILE=str(tmp_path / "value"))
-    assert Settings.from_env().secrets["generic"] == ("one", "two")
+    assert load_settings().secrets["generic"] == ("one", "two")
 
 
 def test_an_empty_file_is_one_that_is_not_set(env, tmp_path):
@@ -386,7 +387,7 @@ def test_the_routes_are_those_of_the_file_unless_their_text_is_given(env, tmp_pa
     (tmp_path / "own.toml").write_text(CALL.replace("call new leads", "own file"))
 
     def named() -> list[str]:
-        return [route.name for route in Settings.from_env().routes.routes]
+        return [route.name for route in load_settings().routes.routes]
 
     env(ROUTES_TOML=None)
     assert named() == ["by default"]
@@ -439,7 +440,7 @@ def test_mistakes_in_the_routes_are_told_under_where_they_stand(env, tmp_path):
 def test_hours_that_are_never_open_within_the_outer_limit_stop_the_boot(env, hours, outer, common):
     env(ROUTES_TOML=call_route(f"hours = {{ {hours} }}"), CALLING_HOURS=outer)
     if common:
-        assert Settings.from_env().routes.routes
+        assert load_settings().routes.routes
         return
     [problem] = wrong()
     assert problem.startswith("route 'call new leads': hours: ")
@@ -473,7 +474,7 @@ def test_an_outer_limit_that_can_not_be_read_is_the_only_thing_told_of_the_hours
 def test_without_a_default_region_each_route_names_its_countries(env, word, keys, boots):
     env(DEFAULT_REGION=word, ROUTES_TOML=call_route(keys))
     if boots:
-        assert Settings.from_env().default_region is None
+        assert load_settings().default_region is None
         return
     assert wrong() == [
         "route 'call new leads': countries: DEFAULT_REGION is none, so the route must name the "
@@ -483,7 +484,7 @@ def test_without_a_default_region_each_route_names_its_countries(env, word, keys
 
 def test_a_route_to_a_campaign_needs_no_countries(env):
     env(DEFAULT_REGION="none", ROUTES_TOML=campaign_route())
-    assert Settings.from_env().default_region is None
+    assert load_settings().default_region is None
 
 
 def test_every_route_that_could_call_nobody_is_named(env):
@@ -502,7 +503,7 @@ def test_a_holidays_file_stands_beside_the_routes(env, tmp_path, path):
     (tmp_path / path).write_text(call_route('hours = { holidays = "holidays.txt" }'))
     (tmp_path / path).with_name("holidays.txt").write_text("2027-01-26\n", encoding="utf-8-sig")
     env(ROUTES_TOML=None, ROUTES_FILE=path)
-    [route] = Settings.from_env().routes.routes
+    [route] = load_settings().routes.routes
     assert route.hours is not None
     assert route.hours.hours.holidays == {date(2027, 1, 26)}
 
@@ -510,7 +511,7 @@ def test_a_holidays_file_stands_beside_the_routes(env, tmp_path, path):
 def test_a_holidays_file_of_routes_that_are_a_variable_stands_where_the_process_runs(env, tmp_path):
     (tmp_path / "holidays.txt").write_text("2027-01-26\n")
     env(ROUTES_TOML=call_route('hours = { holidays = "holidays.txt" }'))
-    [route] = Settings.from_env().routes.routes
+    [route] = load_settings().routes.routes
     assert route.hours is not None
     assert route.hours.hours.holidays == {date(2027, 1, 26)}
 
@@ -529,7 +530,7 @@ def test_a_holidays_file_that_can_not_be_read_stops_the_boot(env, tmp_path, name
 
 def test_an_id_is_not_forgotten_before_its_record(env):
     env(RETENTION_DAYS="31")
-    assert Settings.from_env().dedupe_days == 31
+    assert load_settings().dedupe_days == 31
     env(DEDUPE_DAYS="30")
     assert wrong() == ["DEDUPE_DAYS: must not be less than RETENTION_DAYS"]
 
@@ -556,7 +557,7 @@ def test_secrets_and_variables_are_by_source(env):
         ZOHO_ACCOUNTS_URL="https://accounts.zoho.in/",
         ZOHO_CLIENT_ID="id",
     )
-    settings = Settings.from_env()
+    settings = load_settings()
     secrets = {
         "generic": (),
         "hubspot": ("first",),
@@ -599,7 +600,7 @@ def test_no_secret_is_in_its_repr(env):
         ZOHO_REFRESH_TOKEN="sekret",
         ALLOW_NUMBERS=NUMBER,
     )
-    shown = repr(Settings.from_env())
+    shown = repr(load_settings())
     assert "sekret" not in shown
     assert NUMBER not in shown
     assert "worker_threads=64" in shown
@@ -616,32 +617,32 @@ def sound(env):
 
 def test_all_in_order_is_no_warning(sound):
     sound(GENERIC_WEBHOOK_SECRET="s")
-    assert Settings.from_env().warnings() == []
+    assert warnings_of(load_settings()) == []
 
 
 def test_outcomes_that_are_not_taken_in_are_a_warning(env):
     env(GENERIC_WEBHOOK_SECRET="s")
-    [warning] = Settings.from_env().warnings()
+    [warning] = warnings_of(load_settings())
     assert warning.startswith("CALLKARO_WEBHOOK_TOKEN is not set")
 
 
 def test_a_token_that_may_be_guessed_is_a_warning(sound):
     sound(GENERIC_WEBHOOK_SECRET="s", API_TOKEN=f"{'x' * 20},secret")
-    [warning] = Settings.from_env().warnings()
+    [warning] = warnings_of(load_settings())
     assert warning.startswith("API_TOKEN has fewer than 20 characters")
     assert "secret" not in warning
 
 
 def test_no_route_at_all_is_a_warning(env):
     env(ROUTES_TOML="# none yet")
-    assert Settings.from_env().warnings() == [
+    assert warnings_of(load_settings()) == [
         "there is no [[route]]: every event will be kept as unrouted"
     ]
 
 
 def test_a_routed_source_without_a_secret_is_a_warning_with_the_variables_name(sound):
     sound(ROUTES_TOML=PORTALS + call_of("hubspot-2") + CALL.replace("call new leads", "other"))
-    assert Settings.from_env().warnings() == [
+    assert warnings_of(load_settings()) == [
         "source 'generic' has routes but GENERIC_WEBHOOK_SECRET is not set: its URL answers 404",
         "source 'hubspot-2' has routes but HUBSPOT_2_WEBHOOK_SECRET is not set: "
         "its URL answers 404",
@@ -650,7 +651,7 @@ def test_a_routed_source_without_a_secret_is_a_warning_with_the_variables_name(s
 
 def test_a_route_that_sees_imports_is_no_warning_for_they_wait_for_a_person(sound):
     sound(ROUTES_TOML=call_of("hubspot", match=""), HUBSPOT_WEBHOOK_SECRET="s")
-    assert not [line for line in Settings.from_env().warnings() if "import" in line]
+    assert not [line for line in warnings_of(load_settings()) if "import" in line]
 
 
 @pytest.mark.parametrize(
@@ -685,12 +686,12 @@ def test_what_is_missing_to_fetch_records_is_a_warning(sound, source, given, mis
     secret = f"{source.upper().replace('-', '_')}_WEBHOOK_SECRET"
     sound(ROUTES_TOML=PORTALS + call_of(source), **{secret: "s"}, **given)
     expected = [f"source '{source}' can't fetch full records: {missing} not set"]
-    assert Settings.from_env().warnings() == (expected if missing else [])
+    assert warnings_of(load_settings()) == (expected if missing else [])
 
 
 def test_what_calls_nobody_is_a_warning(sound):
     sound(GENERIC_WEBHOOK_SECRET="s", DRY_RUN="true", ALLOW_NUMBERS=NUMBER)
-    found = Settings.from_env().warnings()
+    found = warnings_of(load_settings())
     assert found == [
         "DRY_RUN is on: nobody is called",
         "ALLOW_NUMBERS is set: only 1 number(s) are called",
@@ -702,7 +703,7 @@ def test_what_calls_nobody_is_a_warning(sound):
 
 def test_what_a_command_does_not_need_may_be_missing(env):
     env(**dict.fromkeys(NEEDED))
-    settings = Settings.from_env(needs=frozenset())
+    settings = load_settings(needs=frozenset())
     assert settings.routes.routes == ()
     assert not settings.api_tokens
     assert not settings.callkaro_api_key
@@ -712,7 +713,7 @@ def test_what_a_command_does_not_need_is_still_told_where_it_is_wrong(env):
     env(**dict.fromkeys(NEEDED))
     env(REDIS_URL="nowhere", PORT="x", CALLKARO_API_KEY=None)
     with pytest.raises(SettingsError) as caught:
-        Settings.from_env(needs=frozenset({"ROUTES"}))
+        load_settings(needs=frozenset({"ROUTES"}))
     assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
         "  - REDIS_URL",
         "  - PORT",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.verdict import Meaning, Verdict, verdict, verdict_of_deletion
+from rules.verdict import Meaning, Verdict, verdict, verdict_of_deletion
 
 ACCEPTED, REFUSED, AGAIN, PAUSE, UNKNOWN = (
     Meaning.ACCEPTED,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat
 
-from schemas.erasing import mentions, without
+from rules.erasing import mentions, without
 from schemas.fields import PhoneError, e164
 
 IN = "+919876543210"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.number_list import read_numbers
+from rules.number_list import read_numbers
 
 A, B = "+919876543210", "+919812345678"
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType, shortnumberinfo
 
+from rules.numbers import candidates_of, choose_number, country_of
 from schemas.fields import PhoneError
-from schemas.numbers import candidates_of, choose_number, country_of
 
 IN = "+919876543210"
 US = "+12025550123"

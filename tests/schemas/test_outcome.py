@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.answers import DeliveryAnswer, OutcomeAnswer
 from schemas.callkaro import METADATA_ID
 from schemas.delivery import Delivery, Status
 from schemas.expression import Expression
@@ -29,6 +28,7 @@ from schemas.outcome import (
     read_outcome,
     read_record,
 )
+from schemas.responses import DeliveryAnswer, OutcomeAnswer
 from simulator.outcomes import call_ended
 from simulator.state import Call
 

@@ -7,10 +7,10 @@ from typing import Any
 import redis
 from support import API_TOKEN, CALL_BACK, Web, end_lease, lead
 
-from bridge.settings import Settings
-from bridge.store import Store
+from schemas.settings import Settings
 from simulator import Simulator
 from simulator.outcomes import call_ended
+from store import Store
 
 RunDrain = Callable[..., Any]
 OpenWeb = Callable[[Settings], Web]

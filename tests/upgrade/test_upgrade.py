@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from support import AGENT, API_TOKEN, Web, end_lease, make_due
 
-from bridge.records import Move, Repaired
-from bridge.settings import Settings
-from bridge.store import Store
 from schemas.delivery import Status
+from schemas.records import Move, Repaired
+from schemas.settings import Settings
 from simulator import Simulator
 from simulator.state import Campaign
+from store import Store
 
 HERE = Path(__file__).parent
 ROUTES = (HERE / "routes.toml").read_text("utf-8")

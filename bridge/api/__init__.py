@@ -1,0 +1,1 @@
+"""/api: for programs and the command line."""

@@ -1,0 +1,270 @@
+"""/openapi.json and /docs: what the web process takes and answers, for programs and for people.
+
+Nothing is kept twice: paths and methods come from Flask's own map, shapes from the marshmallow
+schemas, error words from errors.py, and the rest is said beside each view (describing.py).
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import orjson
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from flask import Blueprint, Flask, Response, current_app, make_response, render_template
+from marshmallow import Schema, fields
+from werkzeug.routing import Rule
+
+from bridge.api.access import check_token
+from bridge.api.describe import JSON, Description, described, description_of
+from bridge.api.reference import pages_of
+from bridge.http.security import asks_for_host
+from schemas.errors import RequestError, StoreUnavailable, UnknownHost
+from schemas.responses import Answer, ErrorAnswer
+from schemas.settings import Settings
+
+# Pages for people, which are not described here.
+PAGES = frozenset({"dashboard", "static"})
+ABOUT = (
+    "CRM webhooks become CallKaro phone calls: never lost, never twice. Times are ISO 8601 in UTC. "
+    "Phone numbers are masked unless `reveal=true` is said, and each such look is logged. Lists "
+    "come newest first, in pages: ask again with `next_cursor` as `cursor` until it is null. "
+    "Programs should ignore keys and words that they do not know."
+)
+# What stands in a path. A name that is not here stops the making of the description.
+IN_PATHS = {
+    "source": "The name of a source.",
+    "token": "CALLKARO_WEBHOOK_TOKEN.",
+    "event_id": "Our id of an event.",
+    "delivery_id": "Our id of a delivery.",
+    "phone": "A number in full (+ is %2B), or the id that the list of suppressions shows.",
+    "name": "The name of a route that calls.",
+    "scope": "`all`, `callkaro`, `source:<name>` or `route:<name>`.",
+}
+METHODS = ("GET", "POST", "PUT", "DELETE")
+
+
+def views(settings: Settings) -> Blueprint:
+    """Return the routes of /openapi.json and /docs."""
+    pages = Blueprint("openapi", __name__)
+
+    @cache  # when it is first asked for: a start need not wait for it
+    def spec() -> dict[str, Any]:
+        return make_spec(current_app)
+
+    @cache
+    def as_json() -> bytes:
+        return orjson.dumps(spec())
+
+    @cache
+    def as_page() -> str:
+        return render_template("api_docs.html", **pages_of(spec()))
+
+    @pages.get("/openapi.json")
+    @described(
+        "This description, for programs",
+        tag="Description",
+        more="OpenAPI 3.1.",
+        answers={200: JSON},
+    )
+    def openapi_json() -> Response:
+        check_token(settings)
+        return Response(as_json(), content_type=JSON)
+
+    # It tells what anybody can read in our source, and nothing of this installation; and a browser
+    # can't send the token by itself.
+    @pages.get("/docs")
+    @described(
+        "This description, for people",
+        tag="Description",
+        answers={200: "text/html"},
+        needs_token=False,
+    )
+    def docs() -> Response:
+        return make_response(as_page())
+
+    return pages
+
+
+def make_spec(app: Flask) -> dict[str, Any]:
+    """Return the OpenAPI description of every view of this app that is described."""
+    schemas: dict[str, type[Schema]] = {}
+
+    def named(schema: Any) -> str:
+        kind: type[Schema] = schema if isinstance(schema, type) else type(schema)
+        name = kind.__name__.removesuffix("Answer")
+        schemas[name] = kind
+        return name
+
+    marshmallow = MarshmallowPlugin(schema_name_resolver=named)
+    spec = APISpec(
+        title="CallKaro Bridge",
+        version="1",
+        openapi_version="3.1.0",
+        plugins=[marshmallow],
+        info={"description": ABOUT},
+        servers=[{"url": "/"}],
+    )
+    spec_of: Any = marshmallow.converter
+    spec_of.add_attribute_function(_own_fields)
+    spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
+    described_views = sorted(_described(app), key=lambda one: (one[0].rule, one[1]))
+    refusals = {code for rule, _, said in described_views for code in _refusals(rule, said)}
+    for status in sorted(refusals):
+        spec.components.response(f"Error{status}", _error(status))
+    for rule, method, said in described_views:
+        operation = _operation(rule, method, said)
+        spec.path(path=path_of(rule), operations={method.lower(): operation})
+    made = spec.to_dict()
+    _complete(made["components"]["schemas"], schemas)
+    return made
+
+
+def rules(app: Flask) -> Iterator[tuple[Rule, str]]:
+    """Yield each rule that is to be described, with each of its methods."""
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint.partition(".")[0] in PAGES:
+            continue
+        for method in METHODS:
+            if method in (rule.methods or ()):
+                yield rule, method
+
+
+def path_of(rule: Rule) -> str:
+    """Return a rule's path as OpenAPI writes it."""
+    return re.sub(r"<(?:[a-z]+:)?([a-z_]+)>", r"{\1}", rule.rule)
+
+
+# --- within -------------------------------------------------------------------------------------
+
+
+def _described(app: Flask) -> Iterator[tuple[Rule, str, Description]]:
+    for rule, method in rules(app):
+        said = description_of(app.view_functions[rule.endpoint])
+        if said is not None:
+            yield rule, method, said
+
+
+def _operation(rule: Rule, method: str, said: Description) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": rule.endpoint.replace(".", "_"),
+        "tags": [said.tag],
+        "summary": said.summary,
+        "parameters": [_in_path(name) for name in sorted(rule.arguments)],
+        "responses": {
+            **{str(status): _answer(status, what, said) for status, what in said.answers.items()},
+            **{str(status): f"Error{status}" for status in _refusals(rule, said)},
+        },
+        "security": [{"token": []}] if said.needs_token else [],
+    }
+    if said.more:
+        operation["description"] = said.more
+    if said.query:
+        operation["parameters"] += [{"in": "query", "schema": said.query}]
+    if 304 in said.answers:
+        operation["parameters"] += [_if_none_match()]
+    if said.body or said.takes:
+        operation["requestBody"] = _body(said)
+    return operation
+
+
+def _refusals(rule: Rule, said: Description) -> list[int]:
+    found = {*said.refusals, *([401] if said.needs_token else [])}
+    return sorted(found | ({UnknownHost.status_code} if asks_for_host(rule.rule) else set()))
+
+
+def _in_path(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": IN_PATHS[name],
+        "schema": {"type": "string", "minLength": 1},
+    }
+
+
+def _if_none_match() -> dict[str, Any]:
+    return {
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "The ETag of an earlier answer: 304 while nothing is new.",
+        "schema": {"type": "string"},
+    }
+
+
+def _body(said: Description) -> dict[str, Any]:
+    if said.body is None:
+        # Its shape is its sender's; every shape is taken in, and shown if nobody can read it.
+        return {"required": True, "content": {media: {"schema": {}} for media in said.takes}}
+    content: dict[str, Any] = {"schema": said.body}
+    if said.example is not None:
+        content["example"] = dict(said.example)
+    is_required = any(field.required for field in said.body().fields.values())
+    return {"required": is_required, "content": {JSON: content}}
+
+
+def _answer(status: int, what: type[Schema] | str | None, said: Description) -> dict[str, Any]:
+    if what is None:
+        return {"description": "Nothing is new since that ETag."}
+    answer: dict[str, Any] = {"description": said.summary}
+    if isinstance(what, str):
+        kind = "object" if what == JSON else "string"
+        answer["content"] = {what: {"schema": {"type": kind}}}
+    else:
+        answer["content"] = {JSON: {"schema": what}}
+        answer["description"] = _first_line(what)
+    if said.headers and status == 200:
+        answer["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}}
+            for name, text in said.headers.items()
+        }
+    return answer
+
+
+def _error(status: int) -> dict[str, Any]:
+    """Return what an error of this status says, by the words that errors.py has for it."""
+    found = {one.word: one.__doc__ or "" for one in _errors(status)}
+    return {
+        "description": " ".join(f"`{word}`: {text}" for word, text in found.items()),
+        "content": {
+            JSON: {
+                "schema": {
+                    "allOf": [ErrorAnswer],
+                    "properties": {"error": {"enum": sorted(found)}},
+                },
+                "example": {"error": [*found][-1], "message": "One sentence on what is wrong."},
+            }
+        },
+    }
+
+
+def _errors(status: int) -> list[type[RequestError] | type[StoreUnavailable]]:
+    if status == 429:  # what a source is told that resends on nothing else; too_many is of pages
+        return [StoreUnavailable]
+    refused: list[type[RequestError]] = [RequestError, *RequestError.__subclasses__()]
+    known: list[type[RequestError] | type[StoreUnavailable]] = [*refused, StoreUnavailable]
+    return [one for one in known if one.status_code == status]
+
+
+def _own_fields(self: Any, field: fields.Field[Any], **kwargs: Any) -> dict[str, Any]:
+    """Return what a field class of ours says of itself; apispec knows only marshmallow's."""
+    found = dict(getattr(field, "json_schema", {}))
+    if field.allow_none and "type" in found:
+        found["type"] = [found["type"], "null"]
+    if field.allow_none and None not in (words := kwargs["ret"].get("enum", [None])):
+        found["enum"] = [*words, None]
+    return found
+
+
+def _complete(shapes: dict[str, Any], schemas: dict[str, type[Schema]]) -> None:
+    """Say what apispec does not know: what a shape is, and that an answer has all of its keys."""
+    for name, shape in shapes.items():
+        shape["description"] = _first_line(schemas[name])
+        if issubclass(schemas[name], Answer):
+            shape["required"] = list(shape["properties"])
+            del shape["additionalProperties"]  # a later release may say more
+
+
+def _first_line(said: Callable[..., Any]) -> str:
+    return (said.__doc__ or "").partition("\n")[0]

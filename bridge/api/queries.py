@@ -1,0 +1,258 @@
+"""What the API is asked: filters, cursors and limits, in the query string or in a JSON body."""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from flask import Request
+from marshmallow import Schema, ValidationError, fields
+from werkzeug.datastructures import MultiDict
+
+from bridge.http.body import read_body
+from bridge.webhooks import read_all
+from schemas.callkaro import describe
+from schemas.delivery import Reason, Status
+from schemas.errors import BadPayload, BadQuery
+from schemas.event import EventStatus, event_ids
+from schemas.fields import PhoneError, e164
+from schemas.records import EventFilters, Filters
+from schemas.requests import (
+    LIMIT,
+    LIMIT_MAX,
+    LONGEST_WAIT_S,
+    DeliveriesQuery,
+    DeliveryQuery,
+    EventsQuery,
+    LookQuery,
+    SuppressionsQuery,
+)
+from store import Store
+
+Args = MultiDict[str, str]
+PHONE_KEY: Final = re.compile(r"[0-9a-f]{24}")  # what Store.phone_key() gives
+
+# --- lists --------------------------------------------------------------------------------------
+
+
+def read_query(args: Args, region: str | None) -> tuple[Filters, int | None, int]:
+    """Return the filters, the cursor and the limit of a list of deliveries. Raises BadQuery."""
+    _refuse_unknown(args, DeliveriesQuery())
+    return (
+        read_filters(args, region),
+        read_cursor(args.get("cursor")),
+        read_limit(args.get("limit")),
+    )
+
+
+def read_event_query(args: Args, sources: Iterable[str]) -> tuple[EventFilters, int | None, int]:
+    """Return the filters, the cursor and the limit of a list of events. Raises BadQuery."""
+    _refuse_unknown(args, EventsQuery())
+    return (
+        read_event_filters(args, sources),
+        read_cursor(args.get("cursor")),
+        read_limit(args.get("limit")),
+    )
+
+
+def read_look(args: Args) -> bool:
+    """Return whether numbers are to be unmasked. Raises BadQuery."""
+    _refuse_unknown(args, LookQuery())
+    return read_reveal(args)
+
+
+def read_delivery_look(args: Args) -> tuple[bool, int]:
+    """Return whether numbers are to be unmasked, and for how many seconds to wait (0: not).
+
+    Raises BadQuery.
+    """
+    _refuse_unknown(args, DeliveryQuery())
+    raw = args.get("wait")
+    if not raw:
+        return read_reveal(args), 0
+    if not re.fullmatch(r"\d{1,2}", raw, re.ASCII) or not 1 <= int(raw) <= LONGEST_WAIT_S:
+        raise BadQuery(f"wait must be a number of seconds from 1 to {LONGEST_WAIT_S}.")
+    return read_reveal(args), int(raw)
+
+
+def read_reveal(args: Args) -> bool:
+    """Return whether numbers are to be unmasked. Raises BadQuery."""
+    raw = args.get("reveal")
+    if raw not in (None, "", "true", "false"):
+        raise BadQuery("reveal must be true or false.")
+    return raw == "true"
+
+
+def read_filters(args: Args, region: str | None) -> Filters:
+    """Return which deliveries are meant; region is that of a number without a country."""
+    phone = args.get("phone")
+    return Filters(
+        status=_statuses(args, Status),
+        reason=_reason(args.get("reason")),
+        route=args.get("route") or None,
+        source=args.get("source") or None,
+        subject=args.get("subject") or None,
+        phone=read_phone(phone, region) if phone else None,
+        since=read_instant(args, "since"),
+        until=read_instant(args, "until"),
+    )
+
+
+def read_phone(text: str, region: str | None) -> str:
+    """Return a number in E.164; region is that of one without a country. Raises BadQuery."""
+    try:
+        # A + in a query string arrives as a space unless it was encoded.
+        return e164(f"+{text.strip()}" if text.startswith(" ") else text, region)
+    except PhoneError as error:
+        raise BadQuery(
+            "That is no valid number. Write it in full, such as +919876543210; in a URL, + is %2B."
+        ) from error
+
+
+def read_key(text: str, region: str | None, store: Store) -> str:
+    """Return the keyed hash of a number, or the one that a list has shown. Raises BadQuery."""
+    if PHONE_KEY.fullmatch(text):
+        return text
+    return store.phone_key(read_phone(text, region))
+
+
+def read_page(args: Args) -> tuple[int | None, int]:
+    """Return the cursor and the limit of the list of suppressions. Raises BadQuery."""
+    _refuse_unknown(args, SuppressionsQuery())
+    return read_cursor(args.get("cursor")), read_limit(args.get("limit"))
+
+
+def read_event_filters(args: Args, sources: Iterable[str] = ()) -> EventFilters:
+    """Return which events are meant; sources are those whose ids a CRM's id may be one of."""
+    source, theirs = args.get("source") or None, args.get("source_event_id") or None
+    return EventFilters(
+        status=_statuses(args, EventStatus),
+        source=source,
+        source_event_id=theirs,
+        ids=event_ids(theirs, [source] if source else sources) if theirs else (),
+        since=read_instant(args, "since"),
+        until=read_instant(args, "until"),
+    )
+
+
+def read_instant(args: Args, name: str) -> datetime | None:
+    """Return an ISO 8601 time of a filter in UTC; one without a zone is UTC; None: not given."""
+    raw = args.get(name)
+    if not raw:
+        return None
+    try:
+        # A + in a query string arrives as a space unless it was encoded.
+        parsed = datetime.fromisoformat(raw.replace(" ", "+") if "T" in raw else raw)
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise BadQuery(f"{name} must be a time such as 2026-01-31T09:30:00Z.") from error
+
+
+def read_cursor(raw: str | None) -> int | None:
+    """Return where the last page ended."""
+    if not raw:
+        return None
+    if not re.fullmatch(r"\d{1,17}", raw, re.ASCII):
+        raise BadQuery("cursor must be a next_cursor of an earlier page.")
+    return int(raw)
+
+
+def read_limit(raw: str | None) -> int:
+    """Return how long a page is."""
+    if not raw:
+        return LIMIT
+    if not re.fullmatch(r"\d{1,4}", raw, re.ASCII) or not 1 <= int(raw) <= LIMIT_MAX:
+        raise BadQuery(f"limit must be a number from 1 to {LIMIT_MAX}.")
+    return int(raw)
+
+
+# --- bodies -------------------------------------------------------------------------------------
+
+
+def read_order(request: Request, schema: Schema) -> dict[str, Any]:
+    """Return what a person said in the body; none is an empty one. Raises BadQuery, BadPayload.
+
+    A query string is refused: one that is not read would be one that somebody relied on.
+    """
+    if request.args:
+        raise BadQuery("Say it in a JSON body, not in the query string.")
+    return _loaded(schema, _json_object(request))
+
+
+def read_bulk(request: Request, schema: Schema) -> tuple[Args, dict[str, Any]]:
+    """Return the filters of many, from the query string and the body, and what else was said.
+
+    Raises BadQuery, also where a filter is empty (a variable of a shell that was not set, most
+    likely), stands in both, or where there is none: everything is never meant by saying nothing.
+    """
+    body = _json_object(request)
+    if twice := body.keys() & request.args.keys():
+        raise BadQuery(f"Given twice, in the query string and in the body: {_listed(twice)}.")
+    said = _loaded(schema, {**body, **_from_query(request)})
+    options = {name: said.pop(name) for name in list(said) if isinstance(said[name], bool | int)}
+    args: Args = MultiDict(said)
+    if empty := [name for name, value in args.items(multi=True) if not value.strip(", \t\n")]:
+        raise BadQuery(f"Empty: {_listed(empty)}.")
+    if not args.keys() - {"cursor"}:
+        known = {
+            name
+            for name, field in schema.fields.items()
+            if not isinstance(field, fields.Boolean | fields.Integer)
+        }
+        known -= {"cursor"}
+        raise BadQuery(f"Give at least one filter: {_listed(known)}.")
+    return args, options
+
+
+def _from_query(request: Request) -> dict[str, Any]:
+    """Return the query string as a body would say it: true and false are no texts."""
+    said: dict[str, Any] = {}
+    for name, values in request.args.lists():
+        if len(values) > 1 and name != "status":
+            raise BadQuery(f"Given twice: {name}.")
+        words = {"true": True, "false": False} if name in ("dry_run", "call_again") else {}
+        said[name] = values if name == "status" else words.get(values[0], values[0])
+    return said
+
+
+def _json_object(request: Request) -> dict[str, Any]:
+    """Return the body, whatever it says it is: `curl -d` calls JSON a form."""
+    raw = read_all(request)
+    content = read_body(raw, "application/json") if raw.strip() else {}
+    if not isinstance(content, dict):
+        raise BadPayload("The body must be a JSON object.")
+    return content
+
+
+def _loaded(schema: Schema, content: Mapping[str, Any]) -> dict[str, Any]:
+    if unknown := content.keys() - {f.data_key or name for name, f in schema.fields.items()}:
+        raise BadQuery(f"Unknown: {_listed(unknown)}.")
+    try:
+        return dict(schema.load(content))
+    except ValidationError as error:
+        raise BadQuery(f"{describe(error).rstrip('.')}.") from error
+
+
+# --- within -------------------------------------------------------------------------------------
+
+
+def _refuse_unknown(args: Args, query: Schema) -> None:
+    if unknown := set(args) - query.fields.keys():
+        raise BadQuery(f"Unknown filter: {_listed(unknown)}.")
+
+
+def _statuses(args: Args, known: Iterable[str]) -> tuple[str, ...]:
+    statuses = tuple(word for part in args.getlist("status") for word in part.split(",") if word)
+    if wrong := set(statuses) - set(known):
+        raise BadQuery(f"Unknown status: {_listed(wrong)}.")
+    return tuple(dict.fromkeys(statuses))  # one that is named twice is listed once
+
+
+def _reason(word: str | None) -> str | None:
+    if word and word not in set(Reason):
+        raise BadQuery(f"Unknown reason: {word}.")
+    return word or None
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words))

@@ -1,0 +1,303 @@
+"""/api: what became of each event and delivery. Every answer needs the API token."""
+
+import hashlib
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+from rq import Worker
+
+from bridge.api import operations as api_operations
+from bridge.api.access import check_token, note_revealed
+from bridge.api.describe import described
+from bridge.api.long_poll import MOST_WAITING, Waiting
+from bridge.api.queries import read_delivery_look, read_event_query, read_look, read_query
+from bridge.operations import Operations
+from bridge.webhooks import base_url, refs
+from config.settings import warnings_of
+from schemas.delivery import SETTLED, Delivery, Status
+from schemas.errors import NotFound
+from schemas.fields import mask_text
+from schemas.records import SeenEvent
+from schemas.requests import DeliveriesQuery, DeliveryQuery, EventsQuery, LookQuery
+from schemas.responses import (
+    AliveAnswer,
+    CallKaroAnswer,
+    CampaignAnswer,
+    CampaignsAnswer,
+    DeliveryAnswer,
+    DeliveryBrief,
+    DeliveryPage,
+    EventAnswer,
+    EventBrief,
+    EventPageAnswer,
+    PauseAnswer,
+    ReadyAnswer,
+    SeenEventAnswer,
+    StatusAnswer,
+    revealed,
+)
+from schemas.settings import Settings
+from store import Store
+from store.queue import Bell
+
+NO_DELIVERY = "There is no delivery with that id; records are kept RETENTION_DAYS."
+FULL_RETRY_S = 1  # when to ask again where all places to wait in are taken
+# What nothing moves on by itself; outcomes of a call may still come, and a person may act.
+STANDS_STILL = SETTLED | {Status.UNKNOWN}
+
+
+def views(store: Store, settings: Settings, bell: Bell) -> Blueprint:
+    """Return the routes of /api."""
+    api = Blueprint("api", __name__, url_prefix="/api")
+    brief = DeliveryBrief(many=True)
+    event_brief, event_full = EventBrief(), EventAnswer()
+    campaign_answer = CampaignAnswer(many=True)
+    waiting = Waiting(store, most=MOST_WAITING)
+
+    @api.before_request
+    def ask_for_token() -> None:
+        check_token(settings)
+
+    @api.get("/status")
+    @described(
+        "How the bridge stands",
+        tag="Status",
+        more="Counts, ages, workers, pauses, how Redis keeps data, and warnings.",
+        answers={200: StatusAnswer},
+        refusals=(503,),
+    )
+    def status() -> Response:
+        return jsonify(overview(store, settings, bell))
+
+    @api.get("/events")
+    @described(
+        "List events",
+        tag="Events",
+        more="What came in, newest first, each with its deliveries.",
+        query=EventsQuery,
+        answers={200: EventPageAnswer},
+        refusals=(400, 503),
+    )
+    def events() -> Response:
+        filters, before, limit = read_event_query(request.args, settings.routes.sources)
+        page = store.events(filters, before=before, limit=limit)
+        items = [shown_event(seen, event_brief) for seen in page.items]
+        return jsonify({"items": items, "next_cursor": page.next_cursor})
+
+    @api.get("/events/<event_id>")
+    @described(
+        "One event",
+        tag="Events",
+        more="As it was stored, with its deliveries.",
+        query=LookQuery,
+        answers={200: SeenEventAnswer},
+        refusals=(400, 404, 503),
+    )
+    def event(event_id: str) -> Response:
+        reveals = read_look(request.args)
+        seen = store.event(event_id)
+        if seen is None:
+            raise NotFound("There is no event with that id; records are kept RETENTION_DAYS.")
+        if reveals:
+            note_revealed("event", event_id)
+        with revealed(reveals):
+            return jsonify(shown_event(seen, event_full))
+
+    @api.get("/deliveries")
+    @described(
+        "List deliveries",
+        tag="Deliveries",
+        more="Newest first.",
+        query=DeliveriesQuery,
+        answers={200: DeliveryPage},
+        refusals=(400, 503),
+    )
+    def deliveries() -> Response:
+        filters, before, limit = read_query(request.args, settings.default_region)
+        page = store.deliveries(filters, before=before, limit=limit)
+        return jsonify({"items": brief.dump(page.items), "next_cursor": page.next_cursor})
+
+    @api.get("/deliveries/<delivery_id>")
+    @described(
+        "One delivery",
+        tag="Deliveries",
+        more="With wait, the answer comes once its status changes, at once where it is settled or "
+        "unknown, and after that time as it stands. With If-None-Match it comes once anything of "
+        "it is new, else 304. Few requests may wait at a time; one more is answered at once, with "
+        "Retry-After.",
+        query=DeliveryQuery,
+        answers={200: DeliveryAnswer, 304: None},
+        refusals=(400, 404, 503),
+        headers={
+            "ETag": "What it is now; send it as If-None-Match.",
+            "Retry-After": "Seconds; there was no place left to wait in.",
+        },
+    )
+    def delivery(delivery_id: str) -> Response:
+        reveals, wait_s = read_delivery_look(request.args)
+        found = store.delivery(delivery_id)
+        if found is None:
+            raise NotFound(NO_DELIVERY)
+        if reveals:
+            note_revealed("delivery", delivery_id)
+        with revealed(reveals):
+            if not wait_s or is_news(found, found):
+                return answered(found)
+            has_waited, later = waiting.until(
+                delivery_id, lambda now: is_news(now, found), wait_s=wait_s
+            )
+            if has_waited and later is None:
+                raise NotFound(NO_DELIVERY)
+            answer = answered(later or found)
+        if not has_waited:
+            answer.headers["Retry-After"] = str(FULL_RETRY_S)
+        return answer
+
+    @api.get("/campaigns")
+    @described(
+        "List campaigns",
+        tag="Campaigns",
+        more="The newest of those that the bridge made.",
+        answers={200: CampaignsAnswer},
+        refusals=(503,),
+    )
+    def campaigns() -> Response:
+        return jsonify({"items": campaign_answer.dump(store.campaigns())})
+
+    api_operations.add(api, Operations(settings=settings, store=store, bell=bell))
+    return api
+
+
+def answered(delivery: Delivery) -> Response:
+    """Return a delivery as it is answered: 304 where its sender has it already."""
+    answer = jsonify(DeliveryAnswer().dump(delivery))
+    etag = hashlib.blake2b(answer.get_data(), digest_size=12).hexdigest()
+    if request.if_none_match.contains_weak(etag):
+        answer = Response(status=304)
+    answer.set_etag(etag)
+    return answer
+
+
+def is_news(now: Delivery, first: Delivery) -> bool:
+    """Say whether whoever waits is to be told: first is the delivery as it stood when they came."""
+    if request.if_none_match:
+        return answered(now).status_code != 304
+    return now.status != first.status or now.status in STANDS_STILL
+
+
+def shown_event(seen: SeenEvent, answer: EventBrief) -> dict[str, Any]:
+    """Return an event as it is answered, with its deliveries."""
+    return {
+        **answer.dump(seen.event),
+        "status": seen.status,
+        "deliveries": refs(seen.deliveries, base_url()),
+    }
+
+
+def health(store: Store) -> Blueprint:
+    """Return /healthz (this process lives) and /readyz (it can store). Neither needs a token."""
+    health = Blueprint("health", __name__)
+
+    @health.get("/healthz")
+    @described(
+        "Whether this process lives",
+        tag="Health",
+        answers={200: AliveAnswer},
+        needs_token=False,
+    )
+    def healthz() -> Response:
+        return jsonify({"status": "ok"})
+
+    @health.get("/readyz")
+    @described(
+        "Whether this process can store",
+        tag="Health",
+        more="503 only where it can't; what else is to be looked at stands in warnings.",
+        answers={200: ReadyAnswer},
+        refusals=(503,),
+        needs_token=False,
+    )
+    def readyz() -> Response:
+        store.check_room()
+        store.ping()
+        return jsonify(
+            {
+                "status": "ready",
+                # It needs no token, so it does not say what people wrote.
+                "warnings": [*store_warnings(store), *pause_warnings(store, in_full=False)],
+            }
+        )
+
+    return health
+
+
+def overview(store: Store, settings: Settings, bell: Bell) -> dict[str, Any]:
+    """Return how the bridge stands: counts, ages, workers, persistence, what to look at."""
+    kept = store.persistence()
+    due_s = store.next_due_s()
+    workers = Worker.all(queue=bell.queue)
+    warnings = [
+        *warnings_of(settings),
+        *store_warnings(store),
+        *pause_warnings(store, in_full=True),
+    ]
+    counts = store.counts()
+    if counts[Status.UNKNOWN]:
+        warnings.append(
+            f"{counts[Status.UNKNOWN]} unknown: a phone may have rung; find out and resolve each"
+        )
+    bulk = store.bulk_count()
+    if bulk:
+        warnings.append(f"{bulk} held as bulk, until a person releases or cancels them")
+    if not workers:
+        warnings.append("no worker is running: nothing is being sent")
+    return {
+        "deliveries": counts,
+        "events": store.event_counts(),
+        "oldest_waiting_s": rounded(store.oldest_waiting_s()),
+        "waiting": store.due_count(),
+        "bulk": bulk,
+        "suppressions": store.suppression_count(),
+        "next_due_s": rounded(due_s),
+        "queue": {"drains_queued": bell.queue.count},
+        "workers": [{"name": one.name, "state": one.get_state()} for one in workers],
+        "pauses": PauseAnswer(many=True).dump(store.pauses()),
+        "callkaro": CallKaroAnswer().dump(store.callkaro()),
+        "routes": settings.routes.digest,
+        "persistence": {
+            "append_only": kept.append_only,
+            "fsync": kept.fsync,
+            "policy": kept.policy,
+            "used_bytes": kept.used_bytes,
+            "used_ratio": rounded(kept.used_ratio),
+        },
+        "warnings": warnings,
+    }
+
+
+def store_warnings(store: Store) -> list[str]:
+    """Return what the store knows that its owner should look at, a sentence each."""
+    return store.persistence().warnings() + callkaro_warnings(store)
+
+
+def callkaro_warnings(store: Store) -> list[str]:
+    """Return that CallKaro is not taking requests, if that is what it did last."""
+    heard = store.callkaro()
+    answered_at, failed_at = heard["answered_at"], heard["failed_at"]
+    if failed_at is None or (answered_at is not None and answered_at >= failed_at):
+        return []
+    return [f"CallKaro did not take the latest request: {heard['message']}"]
+
+
+def pause_warnings(store: Store, *, in_full: bool) -> list[str]:
+    """Return what is paused, a sentence each; in_full: with the message, which a person wrote."""
+    return [
+        f"paused: {pause.scope} ({pause.reason})"
+        + (f": {mask_text(pause.message)}" if in_full else "")
+        for pause in store.pauses()
+    ]
+
+
+def rounded(value: float | None) -> float | None:
+    """Return a figure that people can read; None stays None."""
+    return None if value is None else round(value, 3)

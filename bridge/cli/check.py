@@ -1,0 +1,95 @@
+"""`check`: the settings, the routes and Redis."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from bridge.cli.client import Failure
+from bridge.cli.screen import console
+from config.settings import load_settings, redis_url_from_env, warnings_of
+from schemas.errors import SettingsError
+from schemas.settings import Settings
+
+
+@click.command(short_help="Check the settings, the routes and Redis.")
+@click.option("--json", "as_json", is_flag=True, help="What was found, for programs.")
+def check(as_json: bool) -> None:
+    """Check the settings, the routes and Redis; say all that is wrong at once."""
+    problems: list[str] = []
+    settings = None
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        problems.append(str(error))
+    warnings, redis_problem = _look_at_redis(
+        settings.redis_url if settings else redis_url_from_env()
+    )
+    if redis_problem:
+        problems.append(f"  - REDIS_URL: {redis_problem}")
+    if settings is not None:
+        warnings = [*warnings_of(settings), *warnings]
+    if as_json:
+        sources = [] if settings is None else list(_sources(settings))
+        lines = [line.strip() for line in "\n".join(problems).splitlines()]
+        told = {"ok": not problems, "problems": lines, "sources": sources, "warnings": warnings}
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+    if settings is None or problems:
+        raise Failure("The bridge can't run; mend this:\n" + "\n".join(problems))
+    if not as_json:
+        _show_settings(settings, warnings)
+    if os.environ.get("HONCHO_PROCESS_NAME"):
+        # `honcho start` runs every line of the Procfile and ends them all when one ends.
+        signal.pause()
+
+
+def _look_at_redis(url: str | None) -> tuple[list[str], str | None]:
+    """Return Redis' warnings and what is wrong with it; None: nothing, or it can't be asked."""
+    from schemas.errors import StoreUnavailable
+    from store import Store, connect
+
+    if url is None:
+        return [], None
+    try:
+        store = Store(connect(url))
+        store.ping()
+        store.check_room()
+        return store.persistence().warnings(), None
+    except StoreUnavailable as error:
+        return [], f"{str(error).rstrip('.')}."
+    except ValueError:  # redis-py's, about the address; its text would repeat the password
+        return [], "is no address that Redis can be reached under."
+
+
+def _sources(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Yield the sources that somebody uses, each with its URL and routes."""
+    for source in settings.routes.sources.values():
+        routes = [route.name for route in settings.routes.routes if route.source == source.name]
+        is_set = bool(settings.secrets.get(source.name))
+        if routes or is_set:
+            yield {
+                "name": source.name,
+                "url": f"{settings.public_url or ''}/webhooks/{source.name}",
+                "is_secret_set": is_set,
+                "routes": routes,
+            }
+
+
+def _show_settings(settings: Settings, warnings: list[str]) -> None:
+    table = Table("Source", "URL", "Secret", "Routes", box=None, pad_edge=False)
+    for one in _sources(settings):
+        variable = settings.routes.sources[one["name"]].variable_prefix + "WEBHOOK_SECRET"
+        secret = "set" if one["is_secret_set"] else f"{variable} is not set"
+        table.add_row(one["name"], one["url"], secret, ", ".join(one["routes"]) or "-")
+    screen = console()
+    screen.print("Settings, routes and Redis are in order.\n")
+    screen.print(table)
+    if warnings:
+        screen.print("\nNo errors, but mind:")
+        for warning in warnings:
+            screen.print(Text(f"  - {warning}"))

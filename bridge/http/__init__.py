@@ -1,0 +1,1 @@
+"""What every request passes: its body, its id, and the headers of each answer."""

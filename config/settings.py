@@ -1,0 +1,429 @@
+"""Every environment variable this service reads. The only module that reads the environment.
+
+Each can also be given as NAME_FILE, a file that holds the value. Secrets may hold several
+values, with commas between them, for rotation. All that is missing or wrong is named at once.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import phonenumbers
+from environs import EnvError, EnvValidationError, FileAwareEnv
+from marshmallow import ValidationError
+
+from config.redis_url import is_unproved, problem_of, verified
+from schemas.alert import AUTH
+from schemas.crm import kinds
+from schemas.errors import SettingsError
+from schemas.expression import Expression, ExpressionError
+from schemas.fields import PhoneError, e164
+from schemas.hours import Window, parse_window
+from schemas.route import Routes
+from schemas.routes_toml import RoutesError, duration_s, load_routes
+from schemas.settings import CALLKARO_URL, NO_ROUTES, Settings
+from schemas.signatures import check_secret
+from schemas.source import BearerLogin, RefreshLogin, Source
+
+MAX_BODY_BYTES = (
+    4 * 1024 * 1024
+)  # HubSpot's 100 notifications are 40 kB; a contact with history 1 MB
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+# As a Host header has them, and a dot before for all below: a name, an address, an IPv6 address.
+HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[a-f0-9]*:[a-f0-9.:]+\]")
+SHORT_TOKEN = 20  # characters; a random one of that length is beyond guessing
+
+
+# What the bridge can't run without; "ROUTES" stands for ROUTES_FILE or ROUTES_TOML.
+NEEDED = frozenset({"REDIS_URL", "API_TOKEN", "CALLKARO_API_KEY", "ROUTES"})
+
+
+def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
+    """Read the environment and routes.toml. Raises SettingsError that names all to mend.
+
+    needs: what of NEEDED whoever asks can't do without. The rest may be missing and is then
+    empty; without "ROUTES" no routes are read.
+    """
+    reader = _Reader(needs)
+    routes = reader.routes() if "ROUTES" in needs else NO_ROUTES
+    retention_days = reader.whole("RETENTION_DAYS", 30, low=1, high=3650)
+    settings: dict[str, Any] = {
+        "redis_url": reader.redis_url(),
+        "api_tokens": reader.secret("API_TOKEN"),
+        "callkaro_api_key": reader.required("CALLKARO_API_KEY"),
+        "routes": routes,
+        "port": reader.whole("PORT", 8000, low=1, high=65_535),
+        "public_url": reader.url("PUBLIC_URL", None),
+        "allowed_hosts": reader.text("ALLOWED_HOSTS", None, parse=_hosts) or frozenset(),
+        "proxy_hops": reader.whole("PROXY_HOPS", 0, low=0, high=10),
+        "callkaro_base_url": reader.url("CALLKARO_BASE_URL", CALLKARO_URL),
+        "callkaro_timezone": reader.text("CALLKARO_TIMEZONE", "Asia/Kolkata", parse=_zone),
+        "callkaro_timeout_s": reader.number("CALLKARO_TIMEOUT_S", 15.0, low=1, high=20),
+        "callkaro_webhook_tokens": _several(reader.text("CALLKARO_WEBHOOK_TOKEN", None) or ""),
+        "max_rate": reader.number("CALLKARO_MAX_RATE", 0.0, low=0, high=10_000),
+        "worker_threads": reader.whole("WORKER_THREADS", 64, low=1, high=512),
+        "default_region": reader.text("DEFAULT_REGION", "IN", parse=_region),
+        "calling_hours": reader.text("CALLING_HOURS", "09:00-21:00", parse=parse_window),
+        "max_per_number": reader.whole("MAX_PER_NUMBER_PER_DAY", 0, low=0, high=1000),
+        "suppress_when": reader.text("SUPPRESS_WHEN", None, parse=_expression),
+        "dry_run": reader.flag("DRY_RUN"),
+        "allow_numbers": reader.text("ALLOW_NUMBERS", None, parse=_numbers),
+        "retention_days": retention_days,
+        "dedupe_days": reader.whole("DEDUPE_DAYS", max(30, retention_days), low=1, high=3650),
+        "log_level": reader.text("LOG_LEVEL", "INFO", parse=_log_level),
+        "alert_webhook_url": reader.url("ALERT_WEBHOOK_URL", None),
+        "alert_webhook_secrets": reader.alert_secrets(),
+        "alert_backlog_age_s": reader.text("ALERT_BACKLOG_AGE", "15m", parse=duration_s),
+    }
+    sources = routes.sources.values() if routes else ()
+    settings["secrets"] = {source.name: reader.source_secrets(source) for source in sources}
+    settings["variables"] = {source.name: reader.source_variables(source) for source in sources}
+    if routes:
+        if settings["default_region"] is None and not reader.has_told_of("DEFAULT_REGION"):
+            reader.problems += _countryless(routes)
+        reader.problems += _hourless(routes, settings["calling_hours"])
+    if settings["dedupe_days"] < settings["retention_days"]:
+        reader.problems.append("DEDUPE_DAYS: must not be less than RETENTION_DAYS")
+    if settings["alert_webhook_url"] and not settings["alert_webhook_secrets"]:
+        reader.problems.append("ALERT_WEBHOOK_SECRET: is not set, and ALERT_WEBHOOK_URL is")
+    if reader.problems:
+        raise SettingsError("\n".join(f"  - {problem}" for problem in reader.problems))
+    return Settings(**settings)
+
+
+def warnings_of(settings: Settings) -> list[str]:
+    """Return what is no error and yet not what its owner may think, a sentence each."""
+    found = [
+        f"source {name!r} has routes but {settings.routes.sources[name].variable_prefix}"
+        "WEBHOOK_SECRET is not set: its URL answers 404"
+        for name in sorted({route.source for route in settings.routes.routes})
+        if not settings.secrets.get(name)
+    ]
+    if not settings.routes.routes:
+        found.append("there is no [[route]]: every event will be kept as unrouted")
+    for source in settings.routes.sources.values():
+        given = settings.variables.get(source.name, {})
+        missing = [
+            f"{source.variable_prefix}{suffix}"
+            for suffix in _login_variables(source)
+            if suffix not in given
+        ]
+        routed = source.opt_out is not None or any(
+            route.source == source.name for route in settings.routes.routes
+        )
+        if missing and routed and settings.secrets.get(source.name):
+            found.append(
+                f"source {source.name!r} can't fetch full records: {', '.join(missing)} not set"
+            )
+    if any(len(token) < SHORT_TOKEN for token in settings.api_tokens):
+        found.append(
+            f"API_TOKEN has fewer than {SHORT_TOKEN} characters: nothing but its length keeps "
+            "it from being guessed"
+        )
+    calls = any(route.to == "call" for route in settings.routes.routes)
+    if calls and not settings.callkaro_webhook_tokens:
+        found.append(
+            "CALLKARO_WEBHOOK_TOKEN is not set: how calls end is not taken in, and what is "
+            "unknown stays so until a person resolves it"
+        )
+    if settings.suppress_when and not settings.callkaro_webhook_tokens:
+        found.append("SUPPRESS_WHEN is set but CALLKARO_WEBHOOK_TOKEN is not: nobody's no is heard")
+    if settings.calling_hours.always and settings.callkaro_base_url == CALLKARO_URL:
+        found.append("CALLING_HOURS is always: phones may ring at night")
+    found += _numberless(settings)
+    if is_unproved(settings.redis_url):
+        found.append(
+            "REDIS_TLS_VERIFY is false: what goes to Redis is encrypted, but whoever takes "
+            "Redis' place on the way is not noticed"
+        )
+    if settings.dry_run:
+        found.append("DRY_RUN is on: nobody is called")
+    if settings.allow_numbers is not None:
+        found.append(
+            f"ALLOW_NUMBERS is set: only {len(settings.allow_numbers)} number(s) are called"
+        )
+    return found
+
+
+def _numberless(settings: Settings) -> Iterator[str]:
+    """Yield the sources whose opt-outs reach no number, a sentence each."""
+    called = {
+        settings.routes.sources[one.source].kind.name
+        for one in settings.routes.routes
+        if one.to == "call"
+    }
+    for source in settings.routes.sources.values():
+        if source.opt_out and not source.kind.phones and source.kind.name not in called:
+            yield (
+                f"source {source.name!r} has an opt_out, and no route that calls tells where "
+                "its records keep their numbers: an opt-out reaches none of them"
+            )
+
+
+def redis_url_from_env() -> str | None:
+    """Return where Redis is, whatever else is wrong; None: that can't be known."""
+    reader = _Reader(frozenset())
+    url = reader.redis_url()
+    return url if url and not reader.problems else None
+
+
+class _Reader:
+    """Reads variables one by one and collects what is wrong, so that all is said at once."""
+
+    def __init__(self, needs: frozenset[str]) -> None:
+        self.env = FileAwareEnv(strip_whitespace=True)
+        self.needs = needs
+        self.problems: list[str] = []
+
+    def text(
+        self, name: str, default: str | None, *, parse: Callable[[str], Any] | None = None
+    ) -> Any:
+        """Return a variable, parsed; an empty one counts as not set."""
+        try:
+            raw = (self.env.str(name, default=None) or "").strip() or default
+            return parse(raw) if parse and raw is not None else raw
+        except (OSError, UnicodeDecodeError):
+            # Not its text: who gives the secret itself for a path would read it in the message.
+            self.problems.append(f"{name}: the file that {name}_FILE names can't be read")
+            return None
+        except (EnvError, ValueError) as error:
+            self.problems.append(f"{name}: {_plain(error)}")
+            return None
+
+    def has_told_of(self, name: str) -> bool:
+        """Say whether a variable was found to be wrong."""
+        return any(problem.startswith(f"{name}: ") for problem in self.problems)
+
+    def required(self, name: str) -> Any:
+        """Return a variable that must be set, or "" where it is not needed this time."""
+        before = len(self.problems)
+        value = self.text(name, None)
+        if value is None and name not in self.needs:
+            return ""
+        if value is None and len(self.problems) == before:
+            self.problems.append(f"{name}: is not set")
+        return value
+
+    def secret(self, name: str) -> tuple[str, ...]:
+        """Return the values of a secret that must be set; commas alone are none."""
+        raw = self.required(name)
+        found = _several(raw or "")
+        if raw and not found:
+            self.problems.append(f"{name}: is not set")
+        return found
+
+    def url(self, name: str, default: str | None = "") -> Any:
+        """Return an address without a trailing slash; a default of "" means it must be set."""
+        raw = self.required(name) if default == "" else self.text(name, default)
+        if not raw:
+            return raw
+        if not _is_address(raw):
+            self.problems.append(f"{name}: must be an address that starts with http:// or https://")
+        return raw.rstrip("/")
+
+    def redis_url(self) -> Any:
+        """Return where Redis is, and whether it must prove that there."""
+        verify = self.flag("REDIS_TLS_VERIFY") if self.text("REDIS_TLS_VERIFY", None) else True
+        raw = self.required("REDIS_URL")
+        if not raw:
+            return raw
+        if problem := problem_of(raw):
+            self.problems.append(f"REDIS_URL: {problem}")
+            return raw
+        return verified(raw.rstrip("/"), verify=verify)
+
+    def whole(self, name: str, default: int, *, low: int, high: int) -> int:
+        """Return a whole number between low and high."""
+        return int(self._between(self.env.int, name, default, low, high))
+
+    def number(self, name: str, default: float, *, low: float, high: float) -> float:
+        """Return a number between low and high."""
+        return float(self._between(self.env.float, name, default, low, high))
+
+    def flag(self, name: str) -> bool:
+        """Return a yes or no; not set or empty is no."""
+        if not self.text(name, None):
+            return False
+        try:
+            return bool(self.env.bool(name))
+        except (EnvError, ValueError):
+            self.problems.append(f"{name}: must be true or false")
+            return False
+
+    def _between(
+        self, read: Callable[..., Any], name: str, default: float, low: float, high: float
+    ) -> float:
+        if not self.text(name, None):
+            return default
+        try:
+            value = float(read(name))
+        except (EnvError, ValueError, OverflowError):
+            value = low - 1
+        if not low <= value <= high:
+            self.problems.append(f"{name}: must be a number from {low:g} to {high:g}")
+            return default
+        return value
+
+    def routes(self) -> Routes | None:
+        """Compile the routes, from ROUTES_TOML or else the file that ROUTES_FILE names."""
+        text = self.text("ROUTES_TOML", None)
+        file = "ROUTES_TOML" if text else self.text("ROUTES_FILE", "routes.toml") or ""
+        try:
+            beside = Path(file).parent if not text else Path()
+            return load_routes(
+                text or Path(file).read_text(encoding="utf-8-sig"),
+                file=file,
+                kinds=kinds(),
+                read=lambda name: (beside / name).read_text(encoding="utf-8-sig"),
+            )
+        except RoutesError as error:
+            self.problems += error.problems
+        except (OSError, UnicodeDecodeError) as error:
+            self.problems.append(
+                f"{file}: can't be read ({type(error).__name__}): write one, point ROUTES_FILE at "
+                "it, or put its text into ROUTES_TOML"
+            )
+        return None
+
+    def alert_secrets(self) -> tuple[str, ...]:
+        """Return the secrets that alerts are signed with; none: there is nobody to alert."""
+        found = _several(self.text("ALERT_WEBHOOK_SECRET", None) or "")
+        for secret in found:
+            if problem := check_secret(AUTH, secret):
+                self.problems.append(f"ALERT_WEBHOOK_SECRET: {problem}")
+        return found
+
+    def source_secrets(self, source: Source) -> tuple[str, ...]:
+        """Return the webhook secrets of a source; none: it is not switched on."""
+        name = f"{source.variable_prefix}WEBHOOK_SECRET"
+        found = _several(self.text(name, None) or "")
+        for secret in found:
+            if problem := check_secret(source.auth, secret):
+                self.problems.append(f"{name}: {problem}")
+        return found
+
+    def source_variables(self, source: Source) -> dict[str, str]:
+        """Return a source's other variables, by suffix; those not set are left out."""
+        found: dict[str, str] = {}
+        for variable in source.kind.variables:
+            name = f"{source.variable_prefix}{variable.suffix}"
+            if variable.suffix.endswith("_URL"):
+                value = self.url(name, variable.default)
+            else:
+                value = self.text(name, variable.default)
+            if value is not None:
+                found[variable.suffix] = value
+        return found
+
+
+def _countryless(routes: Routes) -> Iterator[str]:
+    """Yield the routes that could call nobody for want of a country, a sentence each."""
+    for route in routes.routes:
+        if route.to == "call" and route.countries is None:
+            yield (
+                f"route {route.name!r}: countries: DEFAULT_REGION is none, so the route must name "
+                'the countries that it calls, such as ["IN"], or "any"'
+            )
+
+
+def _hourless(routes: Routes, outer: Window | None) -> Iterator[str]:
+    """Yield the routes whose hours are never open; outer None: it could not be read."""
+    for route in routes.routes:
+        hours = route.hours
+        if hours is None or outer is None or outer.always or hours.timezone is not None:
+            continue
+        window = hours.hours.window
+        if max(window.start_min, outer.start_min) >= min(window.end_min, outer.end_min):
+            yield (
+                f"route {route.name!r}: hours: {window} has nothing in common with CALLING_HOURS "
+                f"({outer})"
+            )
+
+
+def _several(raw: str) -> tuple[str, ...]:
+    return tuple(value for value in (part.strip() for part in raw.split(",")) if value)
+
+
+def _login_variables(source: Source) -> tuple[str, ...]:
+    """Return the suffixes of what must be set for a source's records to be fetched."""
+    match source.kind.hydration and source.kind.hydration.login:
+        case BearerLogin(variable=variable):
+            return (variable,)
+        case RefreshLogin() as login:
+            return (login.accounts_url, login.client_id, login.client_secret, login.refresh_token)
+        case _:
+            return ()
+
+
+def _is_address(raw: str) -> bool:
+    try:
+        parts = urlsplit(raw)
+        _ = parts.port
+    except ValueError:  # an open bracket, a port that is no number
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)
+
+
+def _plain(error: Exception) -> str:
+    """Return what is wrong, without the value: it may be a secret."""
+    if isinstance(error, EnvValidationError | ValidationError):
+        return "can't be read"
+    return str(error)
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("must be a time zone such as Asia/Kolkata") from None
+    return name
+
+
+def _region(code: str) -> str | None:
+    if code.lower() == "none":  # an empty variable counts as not set, so none has a word
+        return None
+    if code.upper() not in phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError("must be a country's two letters, such as IN (GB for Britain)")
+    return code.upper()
+
+
+def _expression(text: str) -> Expression:
+    try:
+        return Expression.of(text)
+    except ExpressionError as error:
+        raise ValueError(f"is no JMESPath expression: {error}") from None
+
+
+def _numbers(raw: str) -> frozenset[str]:
+    try:
+        return frozenset(e164(number, None) for number in _several(raw))
+    except PhoneError:
+        raise ValueError("must be numbers in full, such as +919876543210, with commas") from None
+
+
+def _hosts(raw: str) -> frozenset[str]:
+    return frozenset(_host(name) for name in _several(raw.lower()))
+
+
+def _host(name: str) -> str:
+    """Return a host name as a Host header has it: an umlaut comes as xn--."""
+    try:
+        dot = "." if name.startswith(".") else ""
+        found = dot + name[len(dot) :].encode("idna").decode("ascii")
+    except UnicodeError:
+        found = ""
+    if not HOST.fullmatch(found):
+        raise ValueError(
+            "must be host names without a scheme or port, such as bridge.example.com or "
+            ".example.com (all below it), with commas"
+        )
+    return found
+
+
+def _log_level(raw: str) -> str:
+    if raw.upper() not in LOG_LEVELS:
+        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
+    return raw.upper()

@@ -1,0 +1,1 @@
+"""The decisions: pure functions from data to data. No I/O, no clock."""

@@ -1,0 +1,210 @@
+"""What CallKaro is to get: a route's map over a record, checked by CallKaro's schemas.
+
+Nothing here does I/O. What can't be worked out raises Stop with the no that it means.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import orjson
+from marshmallow import ValidationError
+
+from rules.candidate import Case, Stop, bad_request, is_blank, search
+from rules.guards import No, held_until
+from schemas.callkaro import METADATA_ID, CampaignV1Schema, CampaignV2Schema, OutboundCallSchema
+from schemas.delivery import Reason
+from schemas.hours import Rule, next_opening, open_span, trigger_times
+from schemas.route import Route
+from schemas.settings import Settings
+from schemas.source import id_text
+
+CARRIED_DAYS: Final = 7  # as far as redials that CallKaro carries over are looked at
+CALL, V1, V2 = OutboundCallSchema(), CampaignV1Schema(), CampaignV2Schema()  # made once: 70 us each
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CampaignNeed:
+    """A campaign that must be there before a call goes out, known in the store by key.
+
+    body None: another event's delivery makes it, so we can only wait.
+    """
+
+    key: str
+    body: dict[str, Any] | None
+
+
+def map_call(case: Case) -> dict[str, Any]:
+    """Return the wire body of the call that the route makes of the record. Raises Stop."""
+    number = case.number
+    mapped = mapped_fields(case.route, case.data)
+    mapped["to_number"] = number
+    mapped["schedule_at"] = case.schedule_at
+    metadata = {
+        name: search(f"metadata.{name}", value, case.data)
+        for name, value in case.route.metadata.items()
+    }
+    mapped["metadata"] = {**metadata, METADATA_ID: case.delivery.id}
+    return _wire_body(CALL, mapped)
+
+
+def map_campaign(route: Route, data: Any) -> dict[str, Any]:
+    """Return the wire body of the campaign that the route makes of the record."""
+    mapped = mapped_fields(route, data)
+    if is_blank(mapped.get("agent_id")):
+        mapped.pop("agent_id", None)
+        return _wire_body(V2, mapped)
+    return _wire_body(V1, mapped)
+
+
+def mapped_fields(route: Route, data: Any) -> dict[str, Any]:
+    """Return what the route's expressions yield, unchecked."""
+    return {name: search(name, value, data) for name, value in route.request.items()}
+
+
+def _wire_body(schema: Any, mapped: dict[str, Any]) -> dict[str, Any]:
+    try:
+        body: dict[str, Any] = schema.dump(schema.load(mapped))
+        orjson.dumps(body)
+    except ValidationError as error:
+        raise bad_request(error) from None
+    except TypeError:
+        # to_number() makes a number of any length out of a record's text.
+        message = "A number in the request is longer than 64 bits."
+        raise Stop(No(reason=Reason.BAD_REQUEST, message=message)) from None
+    return body
+
+
+# --- the trigger times ----------------------------------------------------------------------------
+
+
+def redial_times(case: Case, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the trigger times of a call: CallKaro redials by itself, and must keep the hours too.
+
+    In CallKaro's zone, on the day of the call: it is not told of other days, on which the hours
+    may be others, so it carries nothing over unless the route says so of the same hours each day.
+    """
+    rules = case.rules
+    if all(rule.hours.always for rule in rules):
+        return {}
+    at = max(case.now, case.planned or case.now)
+    zone = case.settings.callkaro_timezone
+    times = _times_of_day(rules, at, zone)
+    is_now = at == case.now
+    # The last minute before midnight, which CallKaro has no name for the end of.
+    if times is None or (is_now and f"{at.astimezone(ZoneInfo(zone)):%H:%M}" >= times[1]):
+        raise Stop(_no_time_today(case, zone))
+    opens = max(times[0], _clock(body.get("min_trigger_time"), times[0]))
+    closes = min(times[1], _clock(body.get("max_trigger_time"), times[1]))
+    if opens >= closes:
+        message = "The trigger times of the route leave nothing of the calling hours."
+        raise Stop(No(reason=Reason.OUTSIDE_HOURS, message=message))
+    own = case.route.hours.hours if case.route.hours else None
+    is_daily = own is None or (len(own.days) == 7 and not own.holidays)
+    is_whole = times[0] != "00:00" and times[1] != "23:59"  # nothing was cut off at midnight
+    carries_over = bool(body.get("carry_over")) and is_daily and is_whole
+    if carries_over:
+        # Where clocks are about to change, the same hours are others by CallKaro's clock.
+        days = (at + timedelta(days=n) for n in range(1, CARRIED_DAYS + 1))
+        carries_over = all(_times_of_day(rules, day, zone) == times for day in days)
+    return {"min_trigger_time": opens, "max_trigger_time": closes, "carry_over": carries_over}
+
+
+def closes_at(case: Case) -> datetime | None:
+    """Return when the hours end that a call for now is made in; None: it is planned for later."""
+    if case.planned and case.planned > case.now:
+        return None
+    open_ = open_span(case.rules, case.now)
+    return open_[1] if open_ else case.now
+
+
+def _times_of_day(rules: Sequence[Rule], at: datetime, zone: str) -> tuple[str, str] | None:
+    open_ = open_span(rules, at)
+    return trigger_times(open_, at, zone) if open_ else None
+
+
+def _clock(text: str | None, default: str) -> str:
+    """Return a time of day with two digits for the hour: "9:00" sorts after "21:00"."""
+    return default if text is None else text.zfill(5)
+
+
+def _no_time_today(case: Case, zone: str) -> No:
+    """Return the no of a call for which no trigger times can be told: it waits for the next ones.
+
+    Less than a minute is left of the hours or of CallKaro's day, or CallKaro's clock is about to
+    show the same times again, of which some are outside the hours.
+    """
+    if case.planned and case.planned > case.now:
+        message = (
+            "By CallKaro's clock, no minute around schedule_at is surely in the calling hours."
+        )
+        return No(reason=Reason.OUTSIDE_HOURS, message=message)
+    open_ = open_span(case.rules, case.now)
+    tomorrow = case.now.astimezone(ZoneInfo(zone)).date() + timedelta(days=1)
+    midnight = datetime.combine(tomorrow, time(), tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    opening = next_opening(case.rules, min(open_[1], midnight) if open_ else midnight)
+    if opening is None:
+        message = "No time in the weeks to come is within the calling hours."
+        return No(reason=Reason.OUTSIDE_HOURS, message=message)
+    message = "Held: by CallKaro's clock, no minute of today is surely in the calling hours."
+    return held_until(opening, case.rules, message)
+
+
+# --- the proof of consent, the campaign -----------------------------------------------------------
+
+
+def proof_of_consent(route: Route, data: Any) -> dict[str, Any] | None:
+    """Return what the route's consent read in the record, by path; None: it asks for none."""
+    if route.consent is None:
+        return None
+    paths = sorted(route.consent.paths)
+    # Not what only leads there: `properties` would be all that is known of the person.
+    ends = [
+        path
+        for path in paths
+        if not any(path == other[: len(path)] for other in paths if other != path)
+    ]
+    return {"expression": route.consent.text, "read": dict(_read(data, path) for path in ends)}
+
+
+def _read(data: Any, path: tuple[str, ...]) -> tuple[str, Any]:
+    """Return a path as far as plain names lead, that is up to a list, and what stands there."""
+    for depth, name in enumerate(path):
+        if isinstance(data, list):
+            return ".".join(path[:depth]), data
+        data = data.get(name) if isinstance(data, dict) else None
+    return ".".join(path), data
+
+
+def campaign_need(
+    route: Route, data: Any, settings: Settings, now: datetime
+) -> CampaignNeed | None:
+    """Return the campaign that a call goes into; None: it goes into none, or names it itself."""
+    if route.campaign is None:
+        return None
+    if route.campaign.key is not None:
+        key = campaign_key(route, data)
+        if key is None:
+            message = "campaign.key: yields neither text nor a number."
+            raise Stop(No(reason=Reason.BAD_REQUEST, message=message))
+        return CampaignNeed(key=key, body=None)
+    name = route.campaign.full_name(now, settings.callkaro_timezone)
+    agent = settings.routes.campaign_agent(route)
+    if agent is None:
+        return CampaignNeed(key=f"v2/{name}", body={"name": name})
+    return CampaignNeed(key=f"v1/{agent}/{name}", body={"name": name, "agent_id": agent})
+
+
+def campaign_key(route: Route, data: Any) -> str | None:
+    """Return the key that calls and a campaign find each other by; None: the route has none."""
+    if route.campaign is None or route.campaign.key is None:
+        return None
+    return own_key(search("campaign.key", route.campaign.key, data))
+
+
+def own_key(found: Any) -> str | None:
+    """Return the key made of an id; None: it is none."""
+    text = id_text(found)
+    return None if is_blank(text) else f"key/{text}"

@@ -1,0 +1,272 @@
+"""What a webhook request would become, without Redis, network or secrets: `preview`.
+
+The very code of the intake and the worker decides: the CRM module's parse(), as_event(),
+deliveries_of(), screen() and prepare(). Here is only what it takes to show that. Imported by the
+command line by name, since bridge never imports workers.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from bridge.http.body import read_body
+from rules.candidate import Case
+from rules.mapping import CampaignNeed
+from rules.matching import as_event, deliveries_of
+from rules.opt_outs import wanted_by
+from rules.plan import Ready, case_of, prepare, screen
+from rules.preview.guards import guards_of
+from rules.preview.text import Outcome, Preview, Request, Ruling, Seen
+from schemas.callkaro import PATHS
+from schemas.delivery import Delivery, Reason, Status
+from schemas.event import Event
+from schemas.expression import ExpressionError
+from schemas.records import Claim, Move, NewDelivery
+from schemas.route import Route
+from schemas.settings import Settings
+from schemas.source import CrmRequest, Hydration, Incoming, Source
+
+SENT = "would be sent"
+FETCHED = "fetches the record first"
+WOULD_BE = "what it would have been"
+
+
+def look(
+    settings: Settings, source: Source, request: Incoming, *, now: datetime, record: Any = None
+) -> Preview:
+    """Say what a request of this source becomes at `now`; its signature is not checked.
+
+    record is the full record of its thin events, or several by id; None: none is at hand.
+
+    Raises BadPayload or UnsupportedMedia.
+    """
+    content = read_body(request.body, request.headers.get("Content-Type") or "")
+    dedupe_s = settings.dedupe_days * 86_400
+    events = [
+        as_event(item, source, now, dedupe_s)
+        for item in source.kind.parse(content, request, source)
+    ]
+    return Preview(
+        at=now,
+        events=tuple(_see(settings, source, event, now=now, record=record) for event in events),
+    )
+
+
+def _see(settings: Settings, source: Source, event: Event, *, now: datetime, record: Any) -> Seen:
+    if event.problem:
+        return Seen(event=event, why_none=(event.problem,))
+    wants = wanted_by(event, source)
+    made = deliveries_of(event, settings.routes)
+    if not made:
+        return Seen(event=event, why_none=tuple(_why_none(event, settings)), wants=wants)
+    looks = [_Look(settings=settings, source=source, event=event, new=new, now=now) for new in made]
+    is_off = wants is not None and event.subject is not None  # its record is suppressed, then
+    outcomes = tuple(look.outcome(record, is_off=is_off) for look in looks)
+    return Seen(event=event, outcomes=outcomes, wants=wants)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Look:
+    """A delivery that the intake would make of an event, and the time to look at it."""
+
+    settings: Settings
+    source: Source
+    event: Event
+    new: NewDelivery
+    now: datetime
+
+    def outcome(self, record: Any, *, is_off: bool) -> Outcome:
+        """Return what becomes of it; is_off: the event itself suppresses its person."""
+        data, is_whole = self.event.data, True
+        hydration = self.source.kind.hydration
+        if hydration and self.event.hydrate and self.event.subject:
+            found = None if record is None else _record_of(hydration, record, self.event.subject)
+            is_whole = found is not None
+            data = data if found is None else hydration.merge(data, found)
+        claim = Claim(delivery=_delivery(self.event, self.new, self.settings), event=self.event)
+        case = case_of(claim, data, self.settings, self.now)
+        assert case is not None  # noqa: S101  (its route has just been matched)
+        if hydration is None or is_whole:
+            outcome = _told(prepare(claim, data, self.settings, self.now), case.route)
+        else:
+            outcome = _fetch(case, hydration)
+            if move := screen(claim, self.settings, self.now):
+                would = tuple(replace(one, note=WOULD_BE) for one in outcome.requests)
+                outcome = replace(_told(move, case.route), requests=would)
+            elif record is not None:
+                outcome = _gone(case)
+        guards = guards_of(claim, self.new, case, is_whole=is_whole, is_off=is_off)
+        return _stopped(replace(outcome, guards=guards))
+
+
+def _stopped(outcome: Outcome) -> Outcome:
+    """Return an outcome as the guards have it that prepare() does not ask: before it, and after."""
+    no = next((one for one in outcome.guards if one.verdict == "no"), None)
+    if no and no.reason == Reason.BULK:
+        return _ended(outcome, Status.HELD, no, note="once it is released")
+    if no and outcome.verdict == SENT:
+        return _ended(outcome, Status.SKIPPED, no, note=WOULD_BE)
+    return outcome
+
+
+def _ended(outcome: Outcome, status: Status, no: Ruling, *, note: str) -> Outcome:
+    return replace(
+        outcome,
+        verdict=status,
+        reason=no.reason,
+        message=no.message,
+        until=None,
+        requests=tuple(replace(one, note=one.note or note) for one in outcome.requests),
+    )
+
+
+def _gone(case: Case) -> Outcome:
+    return Outcome(
+        route=case.route.name,
+        verdict=Status.SKIPPED,
+        reason=Reason.RECORD_GONE,
+        message=f"--record has no record {case.event.subject}.",
+    )
+
+
+def _told(prepared: Move | Ready, route: Route) -> Outcome:
+    """Return what prepare() decided, as the requests that would leave."""
+    if isinstance(prepared, Ready):
+        return Outcome(route=route.name, verdict=SENT, requests=tuple(_requests(prepared)))
+    body = prepared.fields.get("request")
+    request = Request(
+        method="POST",
+        path=PATHS["call"],
+        body=orjson.loads(body) if isinstance(body, str) else None,
+        note=WOULD_BE,
+    )
+    return Outcome(
+        route=route.name,
+        verdict=prepared.to,
+        requests=(request,) if body and route.to == "call" else (),
+        reason=prepared.reason,
+        message=prepared.message,
+        until=prepared.due_at,
+    )
+
+
+def _requests(ready: Ready) -> Iterator[Request]:
+    if ready.to == "campaign":
+        yield Request(method="POST", path=_campaign_path(ready.body), body=ready.body)
+        return
+    body = ready.body
+    if ready.campaign:
+        if ready.campaign.body is not None:
+            yield Request(
+                method="POST",
+                path=_campaign_path(ready.campaign.body),
+                body=ready.campaign.body,
+                note="once, if the campaign is not there yet",
+            )
+        body = {**body, "batch_id": _batch_id(ready.campaign)}
+    yield Request(method="POST", path=PATHS["call"], body=body)
+
+
+def _campaign_path(body: Mapping[str, Any]) -> str:
+    return PATHS["v1" if "agent_id" in body else "v2"]
+
+
+def _batch_id(campaign: CampaignNeed) -> str:
+    if campaign.body is None:
+        return (
+            f"<of the campaign {campaign.key.removeprefix('key/')!r}, once another event made it>"
+        )
+    return f"<of the campaign {campaign.body['name']!r}>"
+
+
+def _delivery(event: Event, new: NewDelivery, settings: Settings) -> Delivery:
+    """Return the delivery that the intake would make of an event for a route."""
+    return Delivery(
+        id=new.id,
+        event_id=event.id,
+        source=event.source,
+        subject=event.subject,
+        route=new.route,
+        to="call" if new.to == "call" else "campaign",
+        routes=settings.routes.digest,
+        status=Status.QUEUED,
+        order=0,
+        created_at=event.received_at,
+    )
+
+
+# --- thin events ----------------------------------------------------------------------------
+
+
+def _fetch(case: Case, hydration: Hydration) -> Outcome:
+    """Return the request for the record that an event lacks."""
+    route, source = case.route, case.source
+    wanted = sorted({*hydration.fields(route.paths_with(source)), *route.fetch})
+    ask = hydration.request(str(case.event.hydrate), [str(case.event.subject)], wanted)
+    variables = case.settings.variables.get(source.name, {})
+    base_url = variables.get(hydration.api_url) or f"<{source.variable_prefix}{hydration.api_url}>"
+    when = f", then judges when: {route.when.text}" if route.when else ""
+    return Outcome(
+        route=route.name,
+        verdict=FETCHED,
+        requests=(Request(method=ask.method, path=base_url + _path(ask), body=ask.json),),
+        message=f"The event has only an id. The worker asks for {', '.join(wanted)}{when}. "
+        "Give such a record with --record FILE to see the call.",
+    )
+
+
+def _path(ask: CrmRequest) -> str:
+    query = "&".join(f"{name}={value}" for name, value in ask.params.items())
+    return f"{ask.path}?{query}" if query else ask.path
+
+
+def _record_of(hydration: Hydration, content: Any, subject: str) -> Mapping[str, Any] | None:
+    """Return the record of a subject out of what --record gave; None: it is not there.
+
+    That is what the CRM's API answers; or records by id; or one record, which then is everyone's.
+    """
+    answered = hydration.records(content)
+    if answered:
+        return answered.get(subject)
+    if not isinstance(content, dict):
+        return None
+    if content and all(isinstance(value, dict) and _is_id(key) for key, value in content.items()):
+        one = content.get(subject)
+        return None if one is None else _as_answered(hydration, one)
+    return _as_answered(hydration, content)
+
+
+def _is_id(key: str) -> bool:
+    return any(char.isdecimal() for char in key)
+
+
+def _as_answered(hydration: Hydration, record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a record as its CRM's API gives it, whose fields may stand under `properties`."""
+    nested = hydration.fields(frozenset({("properties", "x")})) == {"x"}
+    return {"properties": record} if nested and "properties" not in record else record
+
+
+# --- why none -------------------------------------------------------------------------------
+
+
+def _why_none(event: Event, settings: Settings) -> Iterator[str]:
+    """Yield a sentence for each route of the event's source on why it does not want the event."""
+    routes = [route for route in settings.routes.routes if route.source == event.source]
+    if not routes:
+        yield f"No route has source = {event.source!r}."
+    for route in routes:
+        yield f"{route.name}: {_why_not(event, route)}"
+
+
+def _why_not(event: Event, route: Route) -> str:
+    if not route.wants(event.source, event.type):
+        return f"it wants {route.event}."
+    try:
+        if route.match and not route.match.holds(event.data):
+            return f"its match does not hold: {route.match.text}"
+    except ExpressionError as error:
+        return f"{error}."
+    return f"its when does not hold: {route.when.text if route.when else ''}"

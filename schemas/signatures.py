@@ -1,0 +1,316 @@
+"""Does a request prove that its source sent it? The only module that compares secrets.
+
+Everything is compared over the raw bytes and in constant time, and every configured secret is
+tried, so that one can be rotated without a gap. Signing is here too, for `send`: both sides build
+on one digest, so neither can drift.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any, Final
+
+from schemas.errors import BadSignature, SettingsError
+from schemas.source import Auth, Basic, Incoming, Part, Signature, Signatures, Token
+
+# Room for nanoseconds. A longer run of digits is no timestamp, and int() has a limit of its own.
+_TIMESTAMP: Final = re.compile(r"[0-9]{1,19}")
+
+
+def verify(
+    auth: Auth,
+    secrets: Sequence[str],
+    request: Incoming,
+    *,
+    now: datetime,
+    content: Any = None,
+) -> None:
+    """Return if one of secrets proves the request, at the aware time now.
+
+    content is the parsed body, looked at only where the CRM puts its token there.
+
+    Raises:
+        BadSignature: unsigned, forged, stale, or there is no secret. Never anything else. The
+            message tells a sender what to mend, and nothing of a secret.
+    """
+    secrets = [secret for secret in secrets if secret.strip()]  # "" would match a missing header
+    if not secrets:
+        raise BadSignature("This source has no secret.")
+    match auth:
+        case Token():
+            _verify_token(auth, secrets, request, content)
+        case Basic():
+            _verify_basic(secrets, request)
+        case Signatures():
+            _verify_signature(_scheme_of(auth, request), secrets, request, now)
+
+
+def sign(
+    auth: Auth,
+    secret: str,
+    request: Incoming,
+    *,
+    now: datetime,
+    message_id: str | None = None,
+) -> dict[str, str]:
+    """Return the headers that prove the request, by the strongest scheme of auth.
+
+    message_id is for schemes that sign one; None: a new one, so another sending is another message.
+
+    Raises:
+        SettingsError: the secret can't be used; see check_secret().
+    """
+    if wrong := check_secret(auth, secret):
+        raise SettingsError(wrong)
+    match auth:
+        case Token():
+            return {auth.header: secret}
+        case Basic():
+            return {"Authorization": "Basic " + base64.b64encode(_utf8(secret)).decode("ascii")}
+        case Signatures():
+            return _signed_headers(auth.schemes[0], secret, request, now, message_id)
+
+
+def check_secret(auth: Auth, secret: str) -> str | None:
+    """Return a sentence on why this secret can never prove anything; None if it can."""
+    if not secret.strip():
+        return "The secret is empty."
+    match auth:
+        case Basic():
+            return None if ":" in secret else "The secret must be user:password."
+        case Signatures():
+            return next(
+                filter(None, (_key_problem(scheme, secret) for scheme in auth.schemes)), None
+            )
+        case _:
+            return None
+
+
+def is_one_of(given: str, secrets: Sequence[str]) -> bool:
+    """Say whether given, a token out of a header, is one of secrets; an empty one never is.
+
+    For the tokens of our own API and callbacks, which no source's auth describes.
+    """
+    given = given.strip()
+    usable = [_utf8(secret) for secret in secrets if secret.strip()]
+    return bool(given) and _one_equals([_wire(given)], usable)
+
+
+# --- tokens and passwords -------------------------------------------------------------------
+
+
+def _verify_token(auth: Token, secrets: Sequence[str], request: Incoming, content: Any) -> None:
+    given = []
+    if (header := request.headers.get(auth.header)) is not None:
+        given.append(_wire(header.strip()))
+    if (argument := request.query.get(auth.query)) is not None:
+        given.append(_utf8(argument))
+    if auth.body and isinstance(content, dict) and isinstance(content.get(auth.body), str):
+        given.append(_utf8(content[auth.body]))
+    if not given:
+        raise BadSignature("The request carries no token.")
+    if not _one_equals(given, map(_utf8, secrets)):
+        raise BadSignature("The token is wrong.")
+
+
+def _verify_basic(secrets: Sequence[str], request: Incoming) -> None:
+    scheme, _, encoded = request.headers.get("Authorization", "").strip().partition(" ")
+    if scheme.lower() != "basic":
+        raise BadSignature("The request carries no user and password.")
+    given = _base64(encoded.strip())
+    if given is None or not _one_equals([given], map(_utf8, secrets)):
+        raise BadSignature("The user or the password is wrong.")
+
+
+# --- signatures -----------------------------------------------------------------------------
+
+
+def _scheme_of(auth: Signatures, request: Incoming) -> Signature:
+    """Return the scheme that judges: the first whose header is there, so none can be stripped to.
+
+    Two schemes may share a header; then another header says which one it is.
+    """
+    for scheme in auth.schemes:
+        if request.headers.get(scheme.header) is not None and _is_version(scheme, request):
+            return scheme
+    raise BadSignature("The request carries no signature of a kind that is accepted here.")
+
+
+def _is_version(scheme: Signature, request: Incoming) -> bool:
+    if scheme.only_with is None:
+        return True
+    header, wanted = scheme.only_with
+    return request.headers.get(header, "").strip() == wanted
+
+
+def _verify_signature(
+    scheme: Signature, secrets: Sequence[str], request: Incoming, now: datetime
+) -> None:
+    _check_time(scheme, request.headers, now)
+    if scheme.id_header and not request.headers.get(scheme.id_header, "").strip():
+        raise BadSignature("The request carries no message id.")
+    given = _given(scheme, request.headers[scheme.header])
+    keys = [key for secret in secrets if (key := _key(scheme, secret))]
+    expected = (
+        form
+        for key in keys
+        for url in _urls(scheme, request.url)
+        for form in _forms(scheme, _signature(scheme, key, request, url, request.headers))
+    )
+    if not _one_equals(given, expected):
+        raise BadSignature("The signature is wrong.")
+
+
+def _check_time(scheme: Signature, headers: Mapping[str, str], now: datetime) -> None:
+    """Raise BadSignature unless the request is as fresh as its scheme wants, both ways."""
+    if scheme.timestamp_header is None:
+        return
+    text = headers.get(scheme.timestamp_header, "").strip()
+    if not _TIMESTAMP.fullmatch(text):
+        raise BadSignature("The request's timestamp is missing or is no whole number.")
+    ticks = 1000 if scheme.timestamp_unit == "ms" else 1
+    if abs(now.timestamp() * ticks - int(text)) > scheme.tolerance_s * ticks:
+        raise BadSignature(f"The request is more than {scheme.tolerance_s} seconds off our clock.")
+
+
+def _given(scheme: Signature, header: str) -> list[bytes]:
+    """Return the signatures that a header holds."""
+    if scheme.several is not None:
+        return [_wire(part.strip()) for part in header.split(scheme.several) if part.strip()]
+    text = header.strip()
+    if scheme.encoding == "base64":
+        # Reported of v3 headers behind proxies that decode them like a form: base64 has no space
+        # of its own, so reading it as the plus that it was lets nothing else in.
+        text = text.replace(" ", "+")
+    return [_wire(text)]
+
+
+def _forms(scheme: Signature, signature: str) -> list[bytes]:
+    """Return the spellings of a signature: .NET writes hex in capitals."""
+    if scheme.encoding != "hex":
+        return [_utf8(signature)]
+    digits = signature.removeprefix(scheme.prefix)
+    return [_utf8(scheme.prefix + digits), _utf8(scheme.prefix + digits.upper())]
+
+
+def _urls(scheme: Signature, url: str) -> list[str]:
+    """Return the URLs that its sender may have signed: as it was called, and decoded."""
+    if Part.URL not in scheme.parts or not scheme.url_decoding:
+        return [url]
+    # HubSpot's documentation decodes, its own SDKs do not; so either may be what was signed.
+    decoded = _decode(url, scheme.url_decoding)
+    return [url] if decoded == url else [url, decoded]
+
+
+def _decode(url: str, table: tuple[tuple[str, str], ...]) -> str:
+    """Undo exactly the escapes of table, each once: %253A stays %253A."""
+    plain = {escape.upper(): char for escape, char in table}
+    return _escapes(table).sub(lambda found: plain[found.group().upper()], url)
+
+
+@cache
+def _escapes(table: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
+    return re.compile("|".join(re.escape(escape) for escape, _ in table), re.IGNORECASE)
+
+
+def _signed_headers(
+    scheme: Signature, secret: str, request: Incoming, now: datetime, message_id: str | None
+) -> dict[str, str]:
+    headers = {}
+    if scheme.timestamp_header:
+        ticks = 1000 if scheme.timestamp_unit == "ms" else 1
+        headers[scheme.timestamp_header] = str(int(now.timestamp() * ticks))
+    if scheme.id_header:
+        headers[scheme.id_header] = message_id or f"msg_{uuid.uuid4().hex}"
+    if scheme.only_with:
+        header, value = scheme.only_with
+        headers[header] = value
+    key = _key(scheme, secret) or b""
+    return headers | {scheme.header: _signature(scheme, key, request, request.url, headers)}
+
+
+def _signature(
+    scheme: Signature, key: bytes, request: Incoming, url: str, headers: Mapping[str, str]
+) -> str:
+    """Return the signature of a request over url, as its header holds it.
+
+    Timestamp and id are taken from headers, so a sender can sign what it is about to send.
+    """
+    parts = {
+        Part.SECRET: lambda: key,
+        Part.METHOD: lambda: _utf8(request.method.upper()),
+        Part.URL: lambda: _utf8(url),
+        Part.BODY: lambda: request.body,
+        Part.TIMESTAMP: lambda: _wire(headers.get(scheme.timestamp_header or "", "").strip()),
+        Part.ID: lambda: _wire(headers.get(scheme.id_header or "", "").strip()),
+    }
+    message = _utf8(scheme.separator).join(parts[part]() for part in scheme.parts)
+    if scheme.keyed:
+        digest = hmac.digest(key, message, scheme.hash)
+    else:
+        digest = hashlib.new(scheme.hash, message).digest()
+    if scheme.encoding == "hex":
+        return scheme.prefix + digest.hex()
+    return scheme.prefix + base64.b64encode(digest).decode("ascii")
+
+
+# --- keys and bytes -------------------------------------------------------------------------
+
+
+def _key(scheme: Signature, secret: str) -> bytes | None:
+    """Return the bytes that a secret stands for; None if it can't be decoded. Never raises."""
+    is_text = scheme.secret_encoding == "text"  # noqa: S105  (no secret)
+    text = secret if is_text else secret.strip()
+    text = text.removeprefix(scheme.secret_prefix)
+    match scheme.secret_encoding:
+        case "text":
+            return _utf8(text)
+        case "base64":
+            return _base64(text)
+        case "hex":
+            try:
+                return bytes.fromhex(text)
+            except ValueError:
+                return None
+
+
+def _key_problem(scheme: Signature, secret: str) -> str | None:
+    key = _key(scheme, secret)
+    if key is None:
+        after = f" after {scheme.secret_prefix}" if scheme.secret_prefix else ""
+        return f"The secret is not valid {scheme.secret_encoding}{after}."
+    return None if key else "The secret is empty."
+
+
+def _base64(text: str) -> bytes | None:
+    """Decode base64, with or without its padding; None if it is none."""
+    try:
+        return base64.b64decode(
+            text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), validate=True
+        )
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _one_equals(given: Sequence[bytes], expected: Iterable[bytes]) -> bool:
+    """Say whether a given value equals an expected one; the time it takes tells of no match."""
+    # A list, not a generator: any() would stop at the first that fits, and so tell which it was.
+    return any([hmac.compare_digest(one, other) for other in expected for one in given])
+
+
+def _wire(header: str) -> bytes:
+    """Return a header's bytes as they came: WSGI hands them over as Latin-1."""
+    try:
+        return header.encode("latin-1")
+    except UnicodeEncodeError:
+        return _utf8(header)
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")  # never raises, whatever a sender made up

@@ -1,0 +1,147 @@
+"""What all parts of the store share: the client, the scripts, the memory check, the errors."""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any
+
+import redis
+
+from config import log
+from schemas.errors import StoreUnavailable
+from schemas.records import Persistence
+from store.client import CONNECT_S, is_demoted, leave_demoted, make_client, why_away
+
+logger = log.get(__name__)
+
+P = "bridge:"
+FULL_AT = 0.85  # of Redis' memory limit: the intake stops here, settles still get through
+ROOM_CHECK_S = 1.0  # how old a look at Redis' memory may be
+AWAY_S = 1.0  # after a time-out, how long the intake does not ask Redis again
+
+
+def connect(url: str, *, timeout_s: float = 3.0, retries: int = 0) -> "redis.Redis":
+    """Return a client for our data: text answers, quick to give up, `retries` at once."""
+    return make_client(
+        url, is_text=True, timeout_s=timeout_s, connect_s=min(timeout_s, CONNECT_S), retries=retries
+    )
+
+
+class Base:
+    """A client of Redis that raises errors of ours. max_rate: requests/s to CallKaro; 0: no cap."""
+
+    def __init__(self, client: "redis.Redis", *, max_rate: float = 0) -> None:
+        self.redis = client
+        self.max_rate = max_rate
+        common = _text("common")
+        self._scripts = {
+            name.removesuffix(".lua"): client.register_script(_whole(common, _text(name)))
+            for name in sorted(one.name for one in (files("store") / "scripts").iterdir())
+            if name.endswith(".lua") and name != "common.lua"
+        }
+        self._room_checked = 0.0
+        self._away_until = 0.0
+        self._has_room = True
+        self._pepper: str | None = None
+
+    def ping(self) -> None:
+        """Raise StoreUnavailable unless Redis answers and takes writes."""
+        with self._reached():
+            self.redis.set(f"{P}ping", "1", ex=60)
+
+    def run_id(self) -> str:
+        """Return the name that Redis gives itself anew at each start."""
+        with self._reached():
+            return str(self.redis.info("server")["run_id"])
+
+    def check_room(self) -> None:
+        """Raise StoreUnavailable while Redis is over 85 % of its memory limit, or hangs.
+
+        Who has just waited for Redis in vain need not be followed by a queue of others.
+        """
+        now = time.monotonic()
+        if now < self._away_until:
+            raise StoreUnavailable("Redis did not answer a moment ago")
+        if now - self._room_checked > ROOM_CHECK_S:
+            used = self.persistence().used_ratio
+            self._has_room = used is None or used < FULL_AT
+            self._room_checked = now
+        if not self._has_room:
+            raise StoreUnavailable("Redis is over 85 % of its memory limit")
+
+    def persistence(self) -> Persistence:
+        """Return how safe Redis keeps what it took; "unknown" where a managed one won't say."""
+        with self._reached():
+            memory = self.redis.info("memory")
+            durable = self.redis.info("persistence")
+            try:
+                fsync = str(self.redis.config_get("appendfsync").get("appendfsync", "unknown"))
+            except redis.ResponseError:
+                fsync = "unknown"
+        limit = int(memory.get("maxmemory", 0))
+        used = int(memory["used_memory"])
+        return Persistence(
+            append_only=bool(durable.get("aof_enabled")),
+            fsync=fsync,
+            policy=str(memory.get("maxmemory_policy", "unknown")),
+            used_bytes=used,
+            used_ratio=used / limit if limit else None,
+        )
+
+    def phone_key(self, number: str) -> str:
+        """Return the keyed hash that a number (E.164) is listed by; it can't be turned back."""
+        return self._keyed(number)
+
+    def person_key(self, source: str, thing: str, subject: str) -> str:
+        """Return the keyed hash that a CRM's record (a `contact`, a `lead`) is suppressed by."""
+        return self._keyed(f"{source}\0{thing}\0{subject}")
+
+    def _keyed(self, text: str) -> str:
+        if self._pepper is None:
+            with self._reached():
+                self.redis.set(f"{P}pepper", secrets.token_hex(16), nx=True)
+                self._pepper = str(self.redis.get(f"{P}pepper"))
+        keyed = hashlib.blake2b(
+            text.encode("utf-8", "replace"), key=self._pepper.encode(), digest_size=12
+        )
+        return keyed.hexdigest()
+
+    def _run(self, script: str, *args: Any) -> Any:
+        with self._reached():
+            return self._scripts[script](args=args)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Turn Redis' own errors into ours. They name addresses and commands, never data."""
+        try:
+            yield
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            self._away_until = time.monotonic() + AWAY_S
+            raise StoreUnavailable(why_away(error)) from error
+        except redis.RedisError as error:
+            # Full, read-only, busy with another's script, failing over, a user without rights: all
+            # of them pass or are mended over there, and no loop of ours may die of one.
+            leave_demoted(self.redis, error)
+            word = error.status_code or str(error).partition(" ")[0]
+            if word == "ERR" and not is_demoted(error):
+                logger.error("store.refused", exc_info=error)  # a script of ours may be wrong
+            raise StoreUnavailable(f"Redis refuses ({word})") from error
+
+
+def _whole(common: str, script: str) -> str:
+    """Return a script between what all share: what it counts is written down once it is done.
+
+    A figure that can't be written (its key holds something else) must not make an error of what
+    was done and can't be undone.
+    """
+    return (
+        f"{common}local function script()\n{script}\nend\n"
+        "local answer = script()\npcall(count_all)\nreturn answer"
+    )
+
+
+def _text(name: str) -> str:
+    return (files("store") / "scripts" / f"{name.removesuffix('.lua')}.lua").read_text("utf-8")

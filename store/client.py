@@ -1,0 +1,109 @@
+"""Clients of Redis: the one way of making them, for our data and for RQ, and what they fail of."""
+
+import ssl
+from collections.abc import Iterator
+from copy import copy
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError, Sentinel
+
+from config.redis_url import Sentinels
+
+CONNECT_S = 2.0
+SENTINEL_S = 0.5  # for one sentinel's answer: HubSpot waits 5 s, and three may hang, asked twice
+
+
+def make_client(
+    url: str, *, is_text: bool, timeout_s: float | None, connect_s: float = CONNECT_S, retries: int
+) -> "redis.Redis":
+    """Return a client that gives up soon; it connects when it is first used.
+
+    redis-py's own default retries with a backoff of up to 10 s, far over what a webhook's
+    sender waits. One retry at once mends a connection that a restarted Redis closed.
+    is_text: answers are text, not bytes. timeout_s None: answers may take any time.
+    """
+    options = {
+        "decode_responses": is_text,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": connect_s,
+        "retry": Retry(NoBackoff(), retries),
+        "health_check_interval": 0,
+    }
+    sentinels = Sentinels.of(url)
+    if sentinels is None:
+        return redis.Redis.from_url(url, **options)
+    found: redis.Redis = _ask(sentinels).master_for(  # type: ignore[no-untyped-call]
+        sentinels.service,
+        db=sentinels.database,
+        username=sentinels.user,
+        password=sentinels.password,
+        **options,
+    )
+    return found
+
+
+def leave_demoted(client: "redis.Redis", error: "redis.RedisError") -> None:
+    """Connect anew the next time if this error is that of a master that is a replica now.
+
+    A managed Redis keeps its name and the connections to what was the master before. (Those that
+    a sentinel told of are closed by redis-py.)
+    """
+    if is_demoted(error):
+        client.connection_pool.disconnect(inuse_connections=False)
+
+
+def is_demoted(error: "redis.RedisError") -> bool:
+    """Say whether an error is a replica's no to a write; Redis 6.2 wraps a script's into an ERR."""
+    return isinstance(error, redis.ReadOnlyError) or "-READONLY" in str(error)
+
+
+def why_away(error: "redis.RedisError") -> str:
+    """Return what is wrong, as a sentence without a full stop; no name, address or secret."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            # "Hostname mismatch, certificate is not valid for …": the first half will do.
+            what = cause.verify_message.partition(",")[0]
+            return (
+                f"Redis' certificate can't be verified ({what}): name its CA's file in REDIS_URL "
+                "(?ssl_ca_certs=…), or set REDIS_TLS_VERIFY=false, as Heroku's needs"
+            )
+        if isinstance(cause, ssl.SSLError):
+            return f"Redis does not answer over TLS ({cause.reason or type(cause).__name__})"
+        if isinstance(cause, MasterNotFoundError):
+            return "Redis does not answer (no sentinel that answers knows a master of that name)"
+    return f"Redis does not answer ({type(error).__name__})"
+
+
+class _Sentinel(Sentinel):
+    """redis-py's, for many threads: each has a list of its own to bring into order."""
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Return the master's host and port; the sentinel that knew is asked first from now on."""
+        own = copy(self)
+        own.sentinels = list(self.sentinels)
+        host, port = Sentinel.discover_master(own, service_name)  # type: ignore[no-untyped-call]
+        self.sentinels = own.sentinels
+        return host, port
+
+
+def _ask(sentinels: Sentinels) -> Sentinel:
+    """Return who asks the sentinels, anew for each connection: so a failover is noticed."""
+    return _Sentinel(  # type: ignore[no-untyped-call]
+        list(sentinels.addresses),
+        sentinel_kwargs={
+            "username": sentinels.sentinel_user,
+            "password": sentinels.sentinel_password,
+            "socket_timeout": SENTINEL_S,
+            "socket_connect_timeout": SENTINEL_S,
+            # Once more where the connection was closed, but not where nobody answers in time.
+            "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+        },
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,210 @@
+"""Measures: what is counted and timed, before it is kept in the store. Nothing here does I/O.
+
+A process collects its measures and tells the store about once a second, in one go; what it has not
+told yet is lost if it is killed. Where deliveries stand, and what they came to, is no measure of a
+process: the scripts that move them count it in the same step.
+
+A name in a field is a route's or a source's of routes.toml, a status code or a word of ours: never
+a person's.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from schemas.records import Point
+
+INF = "+Inf"
+
+# The upper bounds of the histograms, in seconds. What is over the last one is counted in +Inf.
+INTAKE = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+CALLKARO = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
+# A call may wait for its hours, so these go up to a day.
+TO_CALL = (
+    *(0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0),
+    *(3600.0, 10_800.0, 43_200.0, 86_400.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One resolution of the time series: how long a piece is, and for how long all are shown, s."""
+
+    name: str
+    length_s: int
+    shown_s: int
+
+
+# PIECES in bridge/scripts/common.lua keeps them a little longer than they are shown.
+PIECES = (
+    Piece("minute", 60, 3 * 3600),
+    Piece("ten", 600, 30 * 3600),
+    Piece("hour", 3600, 8 * 86_400),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Histogram:
+    """How many took up to each bound, in rising order and cumulative; total_s is their sum."""
+
+    buckets: tuple[tuple[str, int], ...]
+    total_s: float
+
+
+@dataclass(slots=True)
+class Measures:
+    """What a process has measured since it last told the store.
+
+    totals only ever grow; in_time goes into the pieces of the time series; refused_at is when a
+    cause last was, in ms.
+    """
+
+    totals: Counter[str] = field(default_factory=Counter)
+    in_time: Counter[str] = field(default_factory=Counter)
+    refused_at: dict[str, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Say whether there is anything to tell."""
+        return bool(self.totals or self.in_time)
+
+    def webhook(self, source: str | None, status_code: int, took_s: float) -> None:
+        """Count a request to /webhooks/<source> and its answer; source None: there is no such."""
+        self.totals[f"webhook {status_code} {source or ''}"] += 1
+        self._time("intake", source or "", INTAKE, took_s)
+
+    def refused(self, source: str | None, status_code: int, cause: str, now: datetime) -> None:
+        """Count a refusal under its cause, a word of ours."""
+        what = f"{status_code} {cause} {source or ''}"
+        self.totals[f"refused {what}"] += 1
+        self.in_time[f"refused {what}"] += 1
+        self.refused_at[what] = int(now.timestamp() * 1000)
+
+    def events(self, source: str, answers: Mapping[str, int]) -> None:
+        """Count the events of a request, by what the answer says of them."""
+        for answer, count in answers.items():
+            if count:
+                self.totals[f"event {answer} {source}"] += count
+                self.in_time[f"event {answer} {source}"] += count
+
+    def attempt(self, result: str, took_s: float) -> None:
+        """Count an attempt by its status code or, where no answer came, the word of its error."""
+        self.totals[f"attempt {result} "] += 1
+        self._time("callkaro", "", CALLKARO, took_s)
+
+    def accepted(self, route: str, waited_s: float) -> None:
+        """Time how long after the receipt of its event a delivery was accepted."""
+        self._time("call", route, TO_CALL, waited_s)
+        self.in_time[f"call {bound_of(TO_CALL, waited_s)} "] += 1
+
+    def add(self, other: "Measures") -> None:
+        """Take what another one has, too."""
+        self.totals.update(other.totals)
+        self.in_time.update(other.in_time)
+        self.refused_at = {**other.refused_at, **self.refused_at}
+
+    def as_record(self) -> dict[str, dict[str, int]]:
+        """Return it as measure.lua reads it."""
+        return {
+            "totals": dict(self.totals),
+            "in_time": dict(self.in_time),
+            "refused_at": self.refused_at,
+        }
+
+    def _time(self, what: str, name: str, bounds: tuple[float, ...], took_s: float) -> None:
+        self.totals[f"{what} {bound_of(bounds, took_s)} {name}"] += 1
+        self.totals[f"{what} sum_us {name}"] += max(round(took_s * 1e6), 0)
+
+
+def bound_of(bounds: tuple[float, ...], took_s: float) -> str:
+    """Return the smallest bound that is not under took_s, as it is written in fields."""
+    return next((str(bound) for bound in bounds if took_s <= bound), INF)
+
+
+def read_counts(kept: Mapping[str, str], what: str) -> dict[tuple[str, str], int]:
+    """Return {(word, name): count} of the fields "<what> <word> <name>"."""
+    found = {}
+    for written, count in kept.items():
+        first, _, rest = written.partition(" ")
+        if first == what:
+            word, _, name = rest.partition(" ")
+            found[word, name] = int(count)
+    return found
+
+
+def read_histograms(kept: Mapping[str, str], what: str) -> dict[str, Histogram]:
+    """Return the histograms of the fields "<what> <bound> <name>", by name."""
+    counts: dict[str, dict[str, int]] = {}
+    for (word, name), count in read_counts(kept, what).items():
+        counts.setdefault(name, {})[word] = count
+    found = {}
+    for name, buckets in counts.items():
+        total_s = buckets.pop("sum_us", 0) / 1e6
+        found[name] = Histogram(buckets=cumulated(buckets), total_s=total_s)
+    return found
+
+
+def cumulated(buckets: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Return the buckets in rising order, each with all below it; the last one is +Inf."""
+    found, below = [], 0
+    for bound in sorted({*buckets, INF}, key=float):
+        below += buckets.get(bound, 0)
+        found.append((bound, below))
+    return tuple(found)
+
+
+def quantile(
+    buckets: Mapping[str, int], share: float, bounds: tuple[float, ...] = TO_CALL
+) -> float | None:
+    """Return about the value that this share of all is under, in seconds; None: there is none.
+
+    Within a bucket all are taken to be spread evenly. What is in +Inf counts as the last bound.
+    """
+    wanted, below, low = sum(buckets.values()) * share, 0, 0.0
+    if not wanted:
+        return None
+    # Bounds of an older release may be among those that were kept.
+    for bound in sorted({*map(float, buckets), *bounds}):
+        here = buckets.get(str(bound), 0)
+        if here and below + here >= wanted and bound != float("inf"):
+            return low + (bound - low) * (wanted - below) / here
+        below += here
+        low = bound if bound != float("inf") else low
+    return low
+
+
+def summed(pieces: Iterable[Mapping[str, str]]) -> Counter[str]:
+    """Return what several pieces of the time series hold together."""
+    found: Counter[str] = Counter()
+    for piece in pieces:
+        for name, count in piece.items():
+            found[name] += int(count)
+    return found
+
+
+def read_point(counts: Mapping[str, int], at: datetime, seconds: float) -> Point:
+    """Return the point of a plot that these counts make."""
+    reached: Counter[str] = Counter()
+    latency: Counter[str] = Counter()
+    events = 0
+    for written, count in counts.items():
+        what, word, _ = written.split(" ", 2)
+        if what == "to":
+            reached[word] += count
+        elif what == "call":
+            latency[word] += count
+        elif what == "event" and word != "duplicates":
+            events += count
+    return Point(
+        at=at,
+        seconds=seconds,
+        delivered=reached["delivered"],
+        skipped=reached["skipped"],
+        failed=reached["failed"],
+        unknown=reached["unknown"],
+        cancelled=reached["cancelled"],
+        held=reached["held"],
+        events=events,
+        latency_p50_s=quantile(latency, 0.5),
+        latency_p95_s=quantile(latency, 0.95),
+    )

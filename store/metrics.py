@@ -1,0 +1,128 @@
+"""Measuring: what happened, in figures that cover all processes and outlive restarts.
+
+The cumulative ones are for Prometheus, the pieces of time (a minute, ten, an hour) for plots.
+"""
+
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import orjson
+
+from schemas.errors import StoreUnavailable
+from schemas.records import Point, Refusal
+from store.base import Base, P
+from store.counters import PIECES, Measures, Piece, read_counts, read_point, summed
+from store.records import at
+
+Pieces = dict[int, dict[str, str]]  # number of the piece since 1970 -> its counts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
+    """The cumulative counts, and how many deliveries stand where: {(status, route): count}."""
+
+    totals: dict[str, str]
+    standing: dict[tuple[str, str], int]
+
+
+class Measuring(Base):
+    """What was measured."""
+
+    def measure(self, measures: Measures) -> None:
+        """Add what a process has measured: one script, a few commands, however much it was."""
+        if measures:
+            self._run("measure", orjson.dumps(measures.as_record()))
+
+    def measured(self) -> Kept:
+        """Return what is kept for Prometheus. Fails at once if Redis was away a moment ago."""
+        if time.monotonic() < self._away_until:
+            raise StoreUnavailable("Redis did not answer a moment ago")
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            pipe.hgetall(f"{P}measured")
+            pipe.hgetall(f"{P}standing")
+            totals, standing = pipe.execute()
+        pairs = (name.partition(" ") for name in standing)
+        return Kept(
+            totals=totals,
+            standing={
+                (status, route): int(count)
+                for (status, _, route), count in zip(pairs, standing.values(), strict=True)
+            },
+        )
+
+    def series(self, hours: float, points: int) -> tuple[Point, ...]:
+        """Return about `points` points that cover the last `hours` (8 days at the most), in order.
+
+        Each is at least a minute; ten beyond 3 hours, an hour beyond 30. They begin at whole
+        multiples of their length, so they stay the same from look to look; the last one is not
+        over yet. At most 200 small hashes are read, in one pipeline.
+        """
+        piece, span_s = _piece_for(hours)
+        together = max(math.ceil(span_s / piece.length_s / max(points, 1)), 1)
+        seconds = together * piece.length_s
+        now_s = self._now_s()
+        last, count = now_s // seconds, math.ceil(span_s / seconds)
+        wanted = range(last - count + 1, last + 1)
+        found = self._pieces(piece, (wanted[0] * seconds, now_s))
+        return tuple(
+            read_point(
+                summed(found.get(number * together + i, {}) for i in range(together)),
+                datetime.fromtimestamp(number * seconds, UTC),
+                float(seconds),
+            )
+            for number in wanted
+        )
+
+    def refusals(self, hours: float = 24.0) -> tuple[Refusal, ...]:
+        """Return which webhook requests were refused in the last hours, the most frequent first."""
+        piece, span_s = _piece_for(hours)
+        now_s = self._now_s()
+        counts = summed(self._pieces(piece, (now_s - span_s, now_s)).values())
+        with self._reached():
+            latest: dict[str, str] = self.redis.hgetall(f"{P}refused")  # type: ignore[assignment]
+        kept = {name: str(count) for name, count in counts.items()}
+        refusals = (
+            _refusal(code, cause_and_source, count, latest)
+            for (code, cause_and_source), count in read_counts(kept, "refused").items()
+        )
+        return tuple(sorted(refusals, key=lambda one: (-one.count, one.cause, one.source or "")))
+
+    # --- within -------------------------------------------------------------------------------
+
+    def _now_s(self) -> int:
+        with self._reached():
+            seconds, _ = self.redis.time()
+        return int(seconds)
+
+    def _pieces(self, piece: Piece, span_s: tuple[float, float]) -> Pieces:
+        first, last = (int(end_s // piece.length_s) for end_s in span_s)
+        numbers = range(first, last + 1)
+        return dict(zip(numbers, self._hashes(f"{piece.name}:{n}" for n in numbers), strict=True))
+
+    def _hashes(self, names: Iterable[str]) -> list[dict[str, str]]:
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            for name in names:
+                pipe.hgetall(f"{P}{name}")
+            return list(pipe.execute())
+
+
+def _piece_for(hours: float) -> tuple[Piece, float]:
+    """Return the shortest pieces that reach so far back, and how far that is, in seconds."""
+    span_s = min(max(hours * 3600, PIECES[0].length_s), PIECES[-1].shown_s)
+    return next(piece for piece in PIECES if span_s <= piece.shown_s), span_s
+
+
+def _refusal(code: str, cause_and_source: str, count: int, latest: dict[str, str]) -> Refusal:
+    cause, _, source = cause_and_source.partition(" ")
+    return Refusal(
+        source=source or None,
+        status_code=int(code),
+        cause=cause,
+        count=count,
+        latest=at(latest.get(f"{code} {cause_and_source}", 0)),
+    )

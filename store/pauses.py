@@ -1,0 +1,65 @@
+"""Pausing: what must not be sent for now, by a person's word or by CallKaro's."""
+
+import time
+from typing import Any
+
+import orjson
+
+from schemas.delivery import CALLKARO
+from schemas.records import Pause
+from store.base import Base, P
+from store.records import at
+
+RELEASED = 1000  # of what is held, looked at in one go
+
+
+class Pausing(Base):
+    """Pauses of everything, one source, one route, or CallKaro; and the breaker."""
+
+    def pause(self, scope: str, *, reason: str, message: str) -> bool:
+        """Pause a scope; False: it was paused already, and keeps its first reason."""
+        record = orjson.dumps(
+            {"reason": reason, "message": message, "since_ms": int(time.time() * 1000)}
+        )
+        with self._reached():
+            return bool(self.redis.hsetnx(f"{P}pauses", scope, record))
+
+    def resume(self, scope: str) -> int | None:
+        """End a pause and make due what it holds. Returns how many; None: there was no pause.
+
+        CallKaro's breaker is closed, too: a person knows better.
+        """
+        with self._reached():
+            was_paused = bool(self.redis.hdel(f"{P}pauses", scope))
+            if scope == CALLKARO:
+                was_paused = bool(self.redis.delete(f"{P}breaker")) or was_paused
+        released, place = 0, "-inf"
+        while place:
+            found, place = self._run("release", scope, place.removeprefix("("), RELEASED)
+            released += int(found)
+        return released if was_paused or released else None
+
+    def pauses(self) -> list[Pause]:
+        """Return what is paused, the breaker included, oldest first."""
+        with self._reached():
+            kept: dict[str, str] = self.redis.hgetall(f"{P}pauses")  # type: ignore[assignment]
+            breaker: dict[str, str] = self.redis.hgetall(f"{P}breaker")  # type: ignore[assignment]
+        found = [_pause(scope, orjson.loads(record)) for scope, record in kept.items()]
+        if "open_ms" in breaker:
+            found.append(
+                Pause(
+                    scope=CALLKARO,
+                    reason="breaker",
+                    message=f"CallKaro failed {breaker['failures']} times in a row. One request "
+                    "at a time finds out whether it is back.",
+                    since=at(breaker["open_ms"]),
+                    until=at(int(float(breaker["probe_ms"]))),
+                )
+            )
+        return sorted(found, key=lambda pause: pause.since)
+
+
+def _pause(scope: str, kept: dict[str, Any]) -> Pause:
+    return Pause(
+        scope=scope, reason=kept["reason"], message=kept["message"], since=at(kept["since_ms"])
+    )

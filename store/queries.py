@@ -1,0 +1,291 @@
+"""Reading: what became of events and deliveries."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from config import log
+from schemas.delivery import Delivery, DeliveryRef, Reason, Status
+from schemas.event import EventStatus
+from schemas.records import EventFilters, EventPage, Filters, Page, SeenEvent
+from store.base import Base, P
+from store.records import UNREADABLE, fits, fits_event, read_delivery, read_event
+
+logger = log.get(__name__)
+
+# Not its lease: a claim alone is nothing that is shown.
+PULSE = ("status", "reason", "message", "next_ms", "timeline", "outcomes", "cancel_ms", "erased_ms")
+LOOKED_AT = 1500  # records that Redis looks at in one go, some ms; LOOKS of that for a page
+LOOKS = 2
+
+
+class Reading(Base):
+    """What API, command line and operations read."""
+
+    def event(self, event_id: str) -> SeenEvent | None:
+        """Return an event with what became of it; None if there is no such event."""
+        return next(self._events([(event_id, 0)]), None)
+
+    def id_of_call(self, call_sid: str | None) -> str | None:
+        """Return the delivery that a call of CallKaro's belongs to; None: it is not known."""
+        if not call_sid:
+            return None
+        with self._reached():
+            found = self.redis.get(f"{P}call:{call_sid}")
+        return str(found) if found else None
+
+    def events(self, filters: EventFilters, *, before: int | None, limit: int) -> EventPage:
+        """Return the newest events that fit and whose order is under `before`.
+
+        As with deliveries(), a page may be short and still have a next_cursor.
+        """
+        indexes = ["events"]
+        if filters.status and EventStatus.ROUTED not in filters.status:
+            indexes = [f"events:{status}" for status in filters.status]
+        high, low = _span(filters.since, filters.until, before)
+        if filters.source_event_id is not None:
+            return self._events_by_id(filters, high=high, low=low, limit=limit)
+        wanted: dict[str, tuple[str, ...]] = {}
+        if filters.source:
+            wanted["source"] = (filters.source,)
+        if filters.status:
+            wanted["status"] = filters.status
+        batch, cursor = self._fitting("event", indexes, wanted, high=high, low=low, limit=limit)
+        items = tuple(seen for seen in self._events(batch) if fits_event(seen, filters))
+        return EventPage(items=items, next_cursor=cursor)
+
+    def _events_by_id(self, filters: EventFilters, *, high: str, low: str, limit: int) -> EventPage:
+        """Return those of these few events that fit: an id is in few sources, most often in one."""
+        with self._reached():
+            orders: Any = self.redis.zmscore(f"{P}events", [*filters.ids]) if filters.ids else []
+        # _span() says "(" of a bound that is not in it.
+        most = float(high.removeprefix("(")) - high.startswith("(")
+        found = [
+            (event_id, int(order))
+            for event_id, order in zip(filters.ids, orders, strict=True)
+            if order is not None and float(low) <= order <= most
+        ]
+        newest = sorted(found, key=lambda pair: -pair[1])
+        items = tuple(seen for seen in self._events(newest) if fits_event(seen, filters))
+        is_last = len(items) <= limit
+        cursor = None if is_last else str(items[limit - 1].order)
+        return EventPage(items=items[:limit], next_cursor=cursor)
+
+    def pulse(self, delivery_id: str) -> tuple[str | None, ...]:
+        """Return what changes whenever a delivery does; cheap, for those who wait for it."""
+        with self._reached():
+            found: Any = self.redis.hmget(f"{P}delivery:{delivery_id}", PULSE)
+        return tuple(found)
+
+    def delivery(self, delivery_id: str) -> Delivery | None:
+        """Return a delivery; None if there is no such delivery."""
+        with self._reached():
+            found: dict[str, str] = self.redis.hgetall(f"{P}delivery:{delivery_id}")  # type: ignore[assignment]
+        return read_delivery(delivery_id, found) if found else None
+
+    def deliveries(self, filters: Filters, *, before: int | None, limit: int) -> Page:
+        """Return the newest deliveries that fit and whose order is under `before`.
+
+        Walks the smallest index that fits, and looks at 3,000 records at the most: a page may
+        then be short and still have a next_cursor.
+        """
+        high, low = _span(filters.since, filters.until, before)
+        phone = self.phone_key(filters.phone) if filters.phone else filters.phone_key
+        wanted = _wanted(filters, phone)
+        with self._reached():
+            by, indexes = self._smallest_indexes(filters, phone, high=high, low=low)
+        # What is in the index of a status or a route need not be asked for it.
+        wanted.pop(by, None)
+        batch, cursor = self._fitting("delivery", indexes, wanted, high=high, low=low, limit=limit)
+        with self._reached():
+            found = list(self._records(batch))
+        items = tuple(delivery for delivery in found if fits(delivery, filters, phone))
+        return Page(items=items, next_cursor=cursor)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many deliveries stand in each status."""
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            for status in Status:
+                pipe.zcard(f"{P}deliveries:status:{status}")
+            return dict(zip(Status, pipe.execute(), strict=True))
+
+    def counts_of(self, by: str, names: Sequence[str]) -> dict[str, int]:
+        """Return how many deliveries are kept of each route or source; by says of which."""
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            for name in names:
+                pipe.zcard(f"{P}deliveries:{by}:{name}")
+            return dict(zip(names, pipe.execute(), strict=True))
+
+    def oldest_waiting_s(self) -> float | None:
+        """Return how long the oldest queued or retrying delivery has waited; None: none waits."""
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            pipe.time()
+            pipe.zrange(f"{P}deliveries:status:queued", 0, 0, withscores=True)
+            pipe.zrange(f"{P}deliveries:status:retrying", 0, 0, withscores=True)
+            (seconds, micros), *oldest = pipe.execute()
+        orders = [found[0][1] for found in oldest if found]
+        return seconds + (micros - min(orders)) / 1e6 if orders else None
+
+    def event_counts(self) -> dict[str, int]:
+        """Return how many events led to nothing, by status."""
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            fruitless = (EventStatus.UNROUTED, EventStatus.UNREADABLE)
+            for status in fruitless:
+                pipe.zcard(f"{P}events:{status}")
+            return dict(zip(fruitless, pipe.execute(), strict=True))
+
+    def due_count(self) -> int:
+        """Return how many deliveries wait for their time."""
+        with self._reached():
+            waiting = ("due", "due:retry", "due:cancel")
+            return sum(int(self.redis.zcard(f"{P}{name}")) for name in waiting)
+
+    def campaigns(self, limit: int = 200) -> list[dict[str, Any]]:
+        """Return the newest campaigns: key, batch_id and what was kept with them."""
+        with self._reached():
+            keys = [str(key) for key in self.redis.zrange(f"{P}campaigns", 0, limit - 1, desc=True)]
+            pipe = self.redis.pipeline(transaction=False)
+            for key in keys:
+                pipe.hgetall(f"{P}campaign:{key}")
+            found = pipe.execute()
+        return [
+            {"key": key, "batch_id": kept["batch_id"], **orjson.loads(kept["record"])}
+            for key, kept in zip(keys, found, strict=True)
+            if kept
+        ]
+
+    # --- within -------------------------------------------------------------------------------
+
+    def _smallest_indexes(
+        self, filters: Filters, phone: str | None, *, high: str, low: str
+    ) -> tuple[str, list[str]]:
+        """Return the index to walk: the one with the least between high and low.
+
+        With it, which filter it fulfils; several indexes: one for each of several statuses.
+        """
+        choices: list[tuple[str, list[str]]] = [
+            (by, [f"deliveries:{by}:{value}" for value in values])
+            for by, values in _wanted(filters, phone).items()
+            if by != "reason"
+        ]
+        if filters.reason == Reason.BULK:
+            choices.append(("reason", ["bulk"]))
+        if len(choices) < 2:
+            return choices[0] if choices else ("", ["deliveries"])
+        pipe = self.redis.pipeline(transaction=False)
+        for index in (index for _, indexes in choices for index in indexes):
+            pipe.zcount(f"{P}{index}", low, high)
+        sizes = iter(pipe.execute())
+        sized = [(sum(next(sizes) for _ in choice[1]), choice) for choice in choices]
+        return min(sized)[1]
+
+    def _fitting(
+        self,
+        kind: str,
+        indexes: list[str],
+        wanted: Mapping[str, tuple[str, ...]],
+        *,
+        high: str,
+        low: str,
+        limit: int,
+    ) -> tuple[list[tuple[str, int]], str | None]:
+        """Return (id, order) of the newest that fit, and the cursor to go on from; None: the end.
+
+        wanted: the values that a field of the record may have. Redis looks at a piece at a time,
+        so that nobody else waits long for it.
+        """
+        asked: dict[str, Any] = {"kind": kind, "indexes": indexes, "low": low, "look": LOOKED_AT}
+        asked["fields"] = list(wanted)
+        asked["values"] = [{str(value): True for value in values} for values in wanted.values()]
+        found: list[tuple[str, int]] = []
+        for _ in range(LOOKS):
+            asked |= {"high": high, "limit": limit - len(found)}
+            cursor, *flat = self._run("list", orjson.dumps(asked))
+            found += zip(flat[::2], map(int, flat[1::2]), strict=True)
+            if not cursor or len(found) == limit:
+                break
+            high = f"({cursor}"
+        return found, cursor or None
+
+    def _newest(
+        self, indexes: list[str], *, high: str, low: str, limit: int
+    ) -> list[tuple[str, int]]:
+        """Return (id, order) of the newest in these indexes between low and high."""
+        pipe = self.redis.pipeline(transaction=False)
+        for index in indexes:
+            pipe.zrange(
+                index, high, low, desc=True, byscore=True, offset=0, num=limit, withscores=True
+            )
+        found = [(member, int(score)) for listed in pipe.execute() for member, score in listed]
+        return sorted(found, key=lambda pair: -pair[1])[:limit]
+
+    def _records(self, batch: list[tuple[str, int]]) -> Iterator[Delivery]:
+        pipe = self.redis.pipeline(transaction=False)
+        for delivery_id, _ in batch:
+            pipe.hgetall(f"{P}delivery:{delivery_id}")
+        for (delivery_id, _), found in zip(batch, pipe.execute(), strict=True):
+            if not found:
+                continue
+            try:
+                yield read_delivery(delivery_id, found)
+            except UNREADABLE as error:
+                # One bad record must not cost its page the others; asked for alone it is an error.
+                logger.error("delivery.unreadable", delivery=delivery_id, exc_info=error)
+
+    def _events(self, batch: Sequence[tuple[str, int]]) -> Iterator[SeenEvent]:
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            for event_id, _ in batch:
+                pipe.hgetall(f"{P}event:{event_id}")
+            records = pipe.execute()
+            listed = [
+                [line.split(" ", 1) for line in found.get("deliveries", "").splitlines()]
+                for found in records
+            ]
+            for delivery_id, _ in (one for lines in listed for one in lines):
+                pipe.hget(f"{P}delivery:{delivery_id}", "status")
+            statuses = iter(pipe.execute())
+        for (event_id, order), found, lines in zip(batch, records, listed, strict=True):
+            refs = tuple(
+                DeliveryRef(id=delivery_id, route=route, status=next(statuses) or "erased")
+                for delivery_id, route in lines
+            )
+            if not found:
+                continue
+            try:
+                yield SeenEvent(
+                    event=read_event(found["record"]),
+                    status=EventStatus(found["status"]),
+                    deliveries=refs,
+                    order=order,
+                )
+            except UNREADABLE as error:
+                logger.error("event.unreadable", event_id=event_id, exc_info=error)
+
+
+def _wanted(filters: Filters, phone: str | None) -> dict[str, tuple[str, ...]]:
+    """Return the values that fields of a record may have; phone is the keyed hash of one."""
+    one_of = {
+        "phone": phone,
+        "subject": filters.subject,
+        "route": filters.route,
+        "source": filters.source,
+        "reason": filters.reason,
+    }
+    wanted = {"status": filters.status} if filters.status else {}
+    return wanted | {name: (value,) for name, value in one_of.items() if value}
+
+
+def _span(since: datetime | None, until: datetime | None, before: int | None) -> tuple[str, str]:
+    """Return the highest and the lowest order to list, as Redis wants them."""
+    low = f"{int(since.timestamp() * 1e6)}" if since else "-inf"
+    high = f"{int(until.timestamp() * 1e6)}" if until else "+inf"
+    if before is not None and (high == "+inf" or before <= int(high)):
+        high = f"({before}"
+    return high, low

@@ -1,0 +1,47 @@
+"""The queue: RQ, through its public interface. It only ever says "there is work"."""
+
+from dataclasses import dataclass
+
+import redis
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from schemas.errors import StoreUnavailable
+from store.client import leave_demoted, make_client, why_away
+
+QUEUE = "callkaro-bridge"  # one queue: with two, RQ keeps no safety copy of what it pops
+DRAIN = "workers.jobs.drain"  # by name: bridge never imports workers
+DRAIN_TIMEOUT_S = 3600  # RQ's hard stop; a drain ends by itself after its slice of 60 s
+
+
+def connect_queue(url: str, *, timeout_s: float | None = 3.0) -> "redis.Redis":
+    """Return a client for RQ, which keeps bytes. timeout_s None: the worker's, which blocks."""
+    return make_client(url, is_text=False, timeout_s=timeout_s, retries=1)
+
+
+def open_queue(client: "redis.Redis") -> Queue:
+    """Return our queue. JSON, not pickle: whoever can write to Redis must not run code here."""
+    return Queue(QUEUE, connection=client, serializer=JSONSerializer)
+
+
+@dataclass(frozen=True, slots=True)
+class Bell:
+    """Asks for a drain, once while none is queued."""
+
+    queue: Queue
+
+    def ask_for_drain(self) -> bool:
+        """Enqueue a drain unless one waits already; a drain that has not started sees all.
+
+        Raises StoreUnavailable when Redis is away; the worker's tick asks again.
+        """
+        try:
+            if self.queue.count:
+                return False
+            self.queue.enqueue(
+                DRAIN, job_timeout=DRAIN_TIMEOUT_S, result_ttl=0, failure_ttl=3600, ttl=None
+            )
+        except redis.RedisError as error:
+            leave_demoted(self.queue.connection, error)
+            raise StoreUnavailable(why_away(error)) from error
+        return True

@@ -1,0 +1,375 @@
+"""Records: what the store takes and gives, and how each is written in Redis and read again.
+
+No key of Redis stands here: those are bridge/store's alone. Readers ignore what they don't know,
+so that an older release can read what a newer one wrote.
+"""
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from config import log
+from schemas.delivery import Change, Delivery, DeliveryRef, Status
+from schemas.event import Event, EventStatus
+from schemas.outcome import Outcome
+from schemas.outcome import read_record as read_outcome_record
+from schemas.records import (
+    MAY_COME_FROM,
+    Accepted,
+    Claim,
+    Errand,
+    EventFilters,
+    Filters,
+    Move,
+    NewDelivery,
+    SeenEvent,
+    Suppression,
+    Wish,
+)
+
+logger = log.get(__name__)
+
+ERASED = "The person in it was erased."
+UNREADABLE = (KeyError, ValueError, TypeError)  # what reading a broken record may raise
+
+
+# --- how they are written, and read ---------------------------------------------------------
+
+
+def described(
+    event: Event, deliveries: Sequence[NewDelivery], wish: Wish | None = None
+) -> dict[str, Any]:
+    """Return what accept.lua is told of an event and its deliveries."""
+    if event.problem:
+        status = EventStatus.UNREADABLE
+    else:
+        status = EventStatus.ROUTED if deliveries else EventStatus.UNROUTED
+    return {
+        "fp": event.fingerprint,
+        "remember_s": event.remember_s,
+        "event": event.id,
+        "status": status,
+        "source": event.source,
+        "subject": event.subject or "",
+        "deliveries": [_new(delivery) for delivery in deliveries],
+        **(_wished(wish) if wish else {}),
+    }
+
+
+def _wished(wish: Wish) -> dict[str, Any]:
+    wished: dict[str, Any] = {
+        "errand": {"id": wish.errand.id, "record": errand_record(wish.errand)}
+    }
+    if wish.person:
+        wished["person"] = {"key": wish.person.key, "record": suppression_record(wish.person)}
+    return wished
+
+
+def _new(delivery: NewDelivery) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "id": delivery.id,
+        "route": delivery.route,
+        "to": delivery.to,
+        "wait_ms": delivery.wait_s * 1000,
+    }
+    if delivery.bulk:
+        described["bulk"] = delivery.bulk
+    if flood := delivery.flood:
+        described["flood"] = {
+            "over": flood.over,
+            "within_ms": flood.within_s * 1000,
+            "message": f"More than {flood.over} matched the route within {flood.within_s} s. "
+            "Release or cancel them.",
+        }
+    return described
+
+
+def accepted(
+    event: Event, deliveries: Sequence[NewDelivery], answer: Any, status: EventStatus
+) -> Accepted:
+    """Return what accept.lua's answer says; status is what a new event was stored with."""
+    first, *rest = answer
+    if not first:
+        return Accepted(
+            event_id=event.id,
+            status=status,
+            duplicate=False,
+            deliveries=tuple(
+                DeliveryRef(id=d.id, route=d.route, status=status)
+                for d, status in zip(deliveries, rest, strict=True)
+            ),
+        )
+    first_status, *flat = rest
+    return Accepted(
+        event_id=first,
+        status=EventStatus(first_status),
+        duplicate=True,
+        deliveries=tuple(
+            DeliveryRef(id=flat[i], route=flat[i + 1], status=flat[i + 2])
+            for i in range(0, len(flat), 3)
+        ),
+    )
+
+
+def event_record(event: Event) -> bytes:
+    """Return the event as JSON. Readers ignore what they don't know."""
+    return orjson.dumps(
+        {
+            "id": event.id,
+            "source": event.source,
+            "source_event_id": event.source_event_id,
+            "type": event.type,
+            "subject": event.subject,
+            "thing": event.thing,
+            "time": event.time,
+            "received_at": event.received_at,
+            "hydrate": event.hydrate,
+            "problem": event.problem,
+            "request_id": event.request_id,
+            "data": event.data,
+        },
+        option=orjson.OPT_NON_STR_KEYS,
+    )
+
+
+def read_event(record: str) -> Event:
+    """Return the event that event_record() wrote."""
+    kept = orjson.loads(record)
+    return Event(
+        id=kept["id"],
+        source=kept["source"],
+        source_event_id=kept["source_event_id"],
+        fingerprint="",  # it has done its work at the intake
+        remember_s=0,
+        type=kept["type"],
+        subject=kept["subject"],
+        thing=kept.get("thing"),
+        time=datetime.fromisoformat(kept["time"]) if kept["time"] else None,
+        received_at=datetime.fromisoformat(kept["received_at"]),
+        hydrate=kept["hydrate"],
+        problem=kept["problem"],
+        request_id=kept.get("request_id"),
+        data=kept["data"],
+    )
+
+
+def erased(event: Event) -> Event:
+    """Return an event without its person: nothing can be made of it any more."""
+    return replace(
+        event,
+        source_event_id="",
+        subject=None,
+        hydrate=None,
+        data=None,
+        request_id=None,  # its sender may have named it after the person
+        problem=ERASED,
+    )
+
+
+def errand_record(errand: Errand) -> str:
+    """Return an errand as JSON."""
+    return orjson.dumps(
+        {
+            "what": errand.what,
+            "event_id": errand.event_id,
+            "key": errand.key,
+            "number": errand.number,
+            "state": errand.state,
+        }
+    ).decode()
+
+
+def read_errand(errand_id: str, record: str) -> Errand:
+    """Return the errand that errand_record() wrote."""
+    kept = orjson.loads(record)
+    return Errand(
+        id=errand_id,
+        what=kept["what"],
+        event_id=kept.get("event_id"),
+        key=kept.get("key"),
+        number=kept.get("number"),
+        state=kept.get("state") or {},
+    )
+
+
+def suppression_record(suppression: Suppression) -> str:
+    """Return a suppression as JSON."""
+    return orjson.dumps(
+        {
+            "reason": suppression.reason,
+            "since": suppression.since,
+            "message": suppression.message,
+            "number": suppression.number,
+            "source": suppression.source,
+            "persons": suppression.persons,
+        }
+    ).decode()
+
+
+def read_suppression(key: str, record: str) -> Suppression:
+    """Return the suppression that suppression_record() wrote."""
+    kept = orjson.loads(record)
+    return Suppression(
+        key=key,
+        reason=kept["reason"],
+        since=datetime.fromisoformat(kept["since"]),
+        message=kept.get("message", ""),
+        number=kept.get("number"),
+        source=kept.get("source"),
+        persons=tuple(kept.get("persons") or ()),
+    )
+
+
+def at(ms: str | int) -> datetime:
+    """Return milliseconds since 1970 as an aware UTC time."""
+    return datetime.fromtimestamp(int(ms) / 1000, UTC)
+
+
+def read_claim(delivery_id: str, lease: int, flat: list[str], record: str) -> Claim | None:
+    """Return what claim.lua answers for one delivery; None: its record can't be read."""
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    try:
+        delivery = read_delivery(delivery_id, fields)
+    except UNREADABLE as error:
+        logger.error("delivery.unreadable", delivery=delivery_id, exc_info=error)
+        return None
+    try:
+        event = read_event(record) if record else None
+    except UNREADABLE:
+        # It was claimed along with others, and must not cost them theirs: it ends as record_gone.
+        logger.error("event.unreadable", event_id=delivery.event_id)
+        event = None
+    return Claim(delivery=delivery, event=event)
+
+
+def read_delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
+    """Return a delivery out of the fields of its hash."""
+    attempts = sorted(
+        (orjson.loads(value) for name, value in kept.items() if name.startswith("attempt:")),
+        key=lambda attempt: int(attempt["number"]),
+    )
+    return Delivery(
+        id=delivery_id,
+        event_id=kept["event"],
+        source=kept["source"],
+        subject=kept["subject"] or None,
+        route=kept["route"],
+        to=kept["to"],
+        routes=kept["routes"],
+        status=Status(kept["status"]),
+        order=int(kept["order"]),
+        created_at=at(kept["created_ms"]),
+        lease=int(kept["lease"]),
+        next_attempt_at=at(kept["next_ms"]) if "next_ms" in kept else None,
+        reason=kept.get("reason"),
+        message=kept.get("message"),
+        spent=int(kept.get("spent", 0)),
+        first_attempt_at=at(kept["first_ms"]) if "first_ms" in kept else None,
+        asked=int(kept.get("asked", 0)),
+        asked_for=kept.get("asked_for"),  # type: ignore[arg-type]
+        asked_since=at(kept["asked_since_ms"]) if "asked_since_ms" in kept else None,
+        held_ms=int(kept.get("held_ms", 0)),
+        paused_ms=int(kept.get("paused_ms", 0)),
+        request=orjson.loads(kept["request"]) if "request" in kept else None,
+        phone=kept.get("phone"),
+        attempts=tuple(attempts),
+        outcomes=tuple(
+            sorted(_outcomes(kept), key=lambda one: (one.try_count, one.call_sid or ""))
+        ),
+        cancel_asked_at=at(kept["cancel_ms"]) if "cancel_ms" in kept else None,
+        past=tuple(kept.get("past", "").splitlines()),
+        call_again="call_again" in kept,
+        cancel_reason=kept.get("cancel_reason"),
+        consent=orjson.loads(kept["consent"]) if "consent" in kept else None,
+        erased_at=at(kept["erased_ms"]) if "erased_ms" in kept else None,
+        call_sid=kept.get("call_sid"),
+        batch_id=kept.get("batch_id"),
+        timeline=tuple(_changes(kept.get("timeline", ""))),
+    )
+
+
+def _outcomes(kept: Mapping[str, str]) -> Iterator[Outcome]:
+    for name, value in kept.items():
+        if name.startswith("outcome:"):
+            yield read_outcome_record(orjson.loads(value))
+
+
+def _changes(lines: str) -> Iterator[Change]:
+    for line in lines.splitlines():
+        ms, status, reason = line.split(" ", 2)
+        yield Change(at=at(ms), status=status, reason=reason or None)
+
+
+def fits(delivery: Delivery, filters: Filters, phone: str | None) -> bool:
+    """Say whether a delivery passes every filter that is set; phone is the keyed hash of one."""
+    return (
+        (not filters.status or delivery.status in filters.status)
+        and filters.reason in (None, delivery.reason)
+        and filters.route in (None, delivery.route)
+        and filters.source in (None, delivery.source)
+        and filters.subject in (None, delivery.subject)
+        and phone in (None, delivery.phone)
+    )
+
+
+def fits_event(seen: SeenEvent, filters: EventFilters) -> bool:
+    """Say whether an event passes every filter that is set."""
+    return (
+        (not filters.status or seen.status in filters.status)
+        and filters.source in (None, seen.event.source)
+        and filters.source_event_id in (None, seen.event.source_event_id)
+    )
+
+
+def written(move: Move) -> dict[str, Any]:
+    """Return a move as move.lua reads it."""
+    written: dict[str, Any] = {
+        "id": move.id,
+        "to": move.to,
+        "from": MAY_COME_FROM[move.to]
+        if move.come_from is None
+        else {str(status): True for status in move.come_from},
+        "needs_ms": int(move.needs_s * 1000),
+        "set": {name: value for name, value in move.fields.items() if value is not None},
+    }
+    if gone := [name for name, value in move.fields.items() if value is None]:
+        written["del"] = gone
+    if move.lease is None:
+        # A client that did not hear Redis' answer repeats it; what a person said is done once.
+        written["word"] = secrets.token_hex(8)
+    if move.saw is not None:
+        written["saw"] = move.saw
+    if move.anew:
+        written["anew"] = True
+    if move.took is not None:
+        written["took"] = move.took
+    if move.pause:
+        written["pause"] = orjson.dumps(move.pause).decode()
+    if move.lease is not None:
+        written["lease"] = move.lease
+    if move.reason:
+        written["reason"] = move.reason
+    if move.message:
+        written["message"] = move.message
+    if move.wait_s is not None:
+        written["wait_ms"] = int(move.wait_s * 1000)
+    if move.due_at is not None:
+        written["due_ms"] = int(move.due_at.timestamp() * 1000)
+    if move.attempt:
+        number, record = move.attempt
+        written["attempt"] = {"number": number, "record": orjson.dumps(record).decode()}
+    if move.phone:
+        written["phone"] = move.phone
+    if move.awaits:
+        written["awaits"] = move.awaits
+    if move.guard:
+        written["guard"] = move.guard.as_record()
+    if move.keeps_number:
+        written["keeps_number"] = True
+    if move.spread_s:
+        written["spread_ms"] = int(move.spread_s * 1000)
+    return written

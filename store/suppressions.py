@@ -1,0 +1,173 @@
+"""Suppressing: who is not to be called, erasing a person, and the errands that come of it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+from schemas.event import Event
+from schemas.records import Errand, SeenEvent, Suppression, SuppressionPage
+from store.base import P
+from store.queries import Reading
+from store.records import (
+    UNREADABLE,
+    errand_record,
+    event_record,
+    read_errand,
+    read_suppression,
+    suppression_record,
+)
+
+ERRAND_LEASE_S = 120.0
+SCANNED = 200  # events in a page
+
+
+class Suppressing(Reading):
+    """The list of who is not to be called."""
+
+    def suppress(
+        self,
+        suppression: Suppression,
+        *,
+        replaces: bool = False,
+        errand: Errand | None = None,
+        errand_in_s: float = 0,
+    ) -> tuple[bool, Suppression]:
+        """Keep a suppression, and the errand that makes it so for what was planned.
+
+        Returns whether it is new, and the one that is kept: the first, unless this one replaces it.
+        """
+        is_new, kept = self._run(
+            "suppress",
+            suppression.key,
+            suppression_record(suppression),
+            "1" if replaces else "",
+            errand.id if errand else "",
+            errand_record(errand) if errand else "",
+            int(errand_in_s * 1000),
+        )
+        return bool(is_new), read_suppression(suppression.key, kept)
+
+    def unsuppress(self, key: str) -> bool:
+        """Forget a suppression; False: there was none."""
+        return bool(self._run("unsuppress", key))
+
+    def suppression(self, key: str) -> Suppression | None:
+        """Return the suppression of a keyed hash; None: there is none."""
+        with self._reached():
+            record = self.redis.hget(f"{P}suppressed", key)
+        return read_suppression(key, str(record)) if record else None
+
+    def suppressions(self, *, before: int | None, limit: int) -> SuppressionPage:
+        """Return the newest suppressions from before a time (us)."""
+        high = "+inf" if before is None else f"({before}"
+        with self._reached():
+            found = self._newest([f"{P}suppressions"], high=high, low="-inf", limit=limit)
+            records = self._kept([key for key, _ in found])
+        items = (
+            read_suppression(key, record)
+            for (key, _), record in zip(found, records, strict=True)
+            if record
+        )
+        is_last = len(found) < limit
+        return SuppressionPage(
+            items=tuple(items), next_cursor=None if is_last else str(found[-1][1])
+        )
+
+    def _kept(self, keys: list[str]) -> list[str | None]:
+        if not keys:
+            return []
+        return [str(one) if one else None for one in self.redis.hmget(f"{P}suppressed", keys)]
+
+    def suppressions_with(self, person: str) -> Iterator[Suppression]:
+        """Yield the suppressions of numbers that go with a record's, by its keyed hash."""
+        with self._reached():
+            for key, record in self.redis.hscan_iter(f"{P}suppressed", count=1000):
+                if person in str(record):
+                    yield read_suppression(str(key), str(record))
+
+    def suppression_count(self) -> int:
+        """Return how many are suppressed."""
+        with self._reached():
+            return int(self.redis.zcard(f"{P}suppressions"))
+
+    def bulk_count(self) -> int:
+        """Return how many deliveries wait for a person to release them."""
+        with self._reached():
+            return int(self.redis.zcard(f"{P}bulk"))
+
+    # --- whom it is about -------------------------------------------------------------------------
+
+    def ids_by_phone(self, key: str) -> list[str]:
+        """Return the deliveries that are known to be for a number, by its keyed hash."""
+        with self._reached():
+            return [str(one) for one in self.redis.zrange(f"{P}deliveries:phone:{key}", 0, -1)]
+
+    def ids_by_subject(self, subject: str) -> list[str]:
+        """Return the deliveries of a record, of whatever source."""
+        with self._reached():
+            found = self.redis.zrange(f"{P}deliveries:subject:{subject}", 0, -1)
+        return [str(one) for one in found]
+
+    def scan_events(self, place: int) -> tuple[int | None, list[SeenEvent]]:
+        """Return a page of all events, oldest first, from an order on, and where to go on.
+
+        None: that was the last.
+        """
+        with self._reached():
+            found: Any = self.redis.zrangebyscore(
+                f"{P}events", f"({place}", "+inf", start=0, num=SCANNED, withscores=True
+            )
+        page = [(str(event_id), int(order)) for event_id, order in found]
+        seen = list(self._events(page))
+        return (page[-1][1] if len(page) == SCANNED else None), seen
+
+    # --- erasing ----------------------------------------------------------------------------------
+
+    def erase_deliveries(self, ids: Iterable[str]) -> None:
+        """Take everything personal out of deliveries, and out of what comes of them later."""
+        wanted = list(ids)
+        for start in range(0, len(wanted), 100):
+            self._run("erase", *wanted[start : start + 100])
+
+    def rewrite_events(self, events: Sequence[Event]) -> None:
+        """Keep events as they are now, without what is personal; one that is forgotten stays so."""
+        pairs = [(event.id, event_record(event)) for event in events]
+        self._run("rewrite_event", *chain.from_iterable(pairs))
+
+    def forget_number(self, key: str) -> None:
+        """Forget what a number was called for; it is suppressed, so nothing hangs on it."""
+        with self._reached():
+            self.redis.delete(f"{P}number:{key}")
+
+    # --- errands ----------------------------------------------------------------------------------
+
+    def put_errand(self, errand: Errand, *, in_s: float = 0) -> None:
+        """Keep an errand, or what has become of it, to be done in in_s seconds."""
+        with self._reached():
+            seconds, micros = self.redis.time()
+            pipe = self.redis.pipeline()
+            pipe.hset(f"{P}errands", errand.id, errand_record(errand))
+            due_ms = int((seconds + micros / 1e6 + in_s) * 1000)
+            pipe.zadd(f"{P}due:errand", {errand.id: due_ms})
+            pipe.execute()
+
+    def claim_errands(self, limit: int) -> list[Errand]:
+        """Lease the errands that are due."""
+        flat = self._run("errand", limit, int(ERRAND_LEASE_S * 1000))
+        return list(_errands(zip(flat[::2], flat[1::2], strict=True)))
+
+    def end_errand(self, errand_id: str) -> None:
+        """Forget an errand that is done."""
+        with self._reached():
+            pipe = self.redis.pipeline()
+            pipe.zrem(f"{P}due:errand", errand_id)
+            pipe.hdel(f"{P}errands", errand_id)
+            pipe.execute()
+
+
+def _errands(found: Iterable[tuple[str, str]]) -> Iterator[Errand]:
+    for errand_id, record in found:
+        try:
+            yield read_errand(errand_id, record)
+        except UNREADABLE:
+            continue  # an older release's: the newer one that wrote it goes on with it

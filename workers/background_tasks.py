@@ -1,0 +1,125 @@
+"""Errands: what events and people want done besides deliveries. Doing one twice does no harm.
+
+Each is done as a whole in a thread of the drain's pool, so that it may ask a CRM and take its time.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Protocol
+
+from config import log
+from rules.candidate import numbers_of, routes_like
+from schemas.errors import StoreUnavailable
+from schemas.event import Event
+from schemas.records import Errand
+from schemas.settings import Settings
+from schemas.source import Source
+from store import Store
+from store.suppression import AGAIN_S, People, person_key
+from workers.crm import Crms, Unread
+
+logger = log.get(__name__)
+
+LOOK_S = 1.0  # how often to look for errands
+AT_ONCE = 8
+PATIENCE = timedelta(days=1)  # for a CRM that can't be read
+
+
+class Pool(Protocol):
+    """What a drain does for its errands."""
+
+    def submit(self, task: Any, then: Any) -> None:
+        """Run task in the pool, and `then` with its result in the coordinating thread."""
+
+
+class Errands:
+    """Does the errands that are due, one drain's share of them."""
+
+    def __init__(self, store: Store, settings: Settings, crms: Crms, pool: Pool) -> None:
+        self._store = store
+        self._settings = settings
+        self._crms = crms
+        self._pool = pool
+        self._people = People(store=store)
+        self._look_at = 0.0  # monotonic
+
+    def take(self) -> None:
+        """Put what is due to work."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + LOOK_S
+        for errand in self._store.claim_errands(AT_ONCE):
+            self._pool.submit(partial(self._try, errand), lambda _: None)
+
+    def _try(self, errand: Errand) -> None:
+        try:
+            self.do(errand)
+        except StoreUnavailable as error:
+            # Its lease runs out, and whoever comes next does it.
+            logger.warning("errand.unfinished", what=errand.what, error=str(error))
+
+    def do(self, errand: Errand) -> None:
+        """Do an errand, or what of it can be done now."""
+        match errand.what:
+            case "erase":
+                self._people.pursue(errand)
+            case "call_off" if errand.key:
+                off = self._people.call_off(errand.key)
+                if off.on_the_wire:
+                    self._store.put_errand(errand, in_s=AGAIN_S)
+                else:
+                    self._store.end_errand(errand.id)
+            case "opt_out":
+                self._opt_out(errand)
+
+    def _opt_out(self, errand: Errand) -> None:
+        """Suppress the numbers of a CRM's record that says not to call."""
+        seen = self._store.event(str(errand.event_id))
+        source = self._settings.routes.sources.get(seen.event.source) if seen else None
+        if seen is None or source is None:
+            self._store.end_errand(errand.id)
+            return
+        record = self._record(source, seen.event)
+        if isinstance(record, Unread):
+            # The record itself is suppressed already; its numbers follow once they can be read.
+            if datetime.now(UTC) - seen.event.received_at > PATIENCE:
+                logger.error("opt_out.given_up", source=source.name, event_id=seen.event.id)
+                self._store.end_errand(errand.id)
+                return
+            logger.warning("opt_out.unread", source=source.name, message=record.message)
+            self._store.put_errand(errand, in_s=max(AGAIN_S, record.retry_after_s or 0))
+            return
+        key = person_key(seen.event, self._store)
+        persons = (key,) if key else ()
+        numbers = numbers_of(source, record, self._settings)
+        if not numbers:
+            logger.warning("opt_out.without_number", source=source.name, event_id=seen.event.id)
+        for number in numbers:
+            self._people.suppress(
+                number,
+                reason="by_crm",
+                message=seen.event.type,
+                source=source.name,
+                persons=persons,
+            )
+        off = self._people.call_off_all(self._people.ids_of_record(seen.event))
+        if off.on_the_wire:
+            self._store.put_errand(errand, in_s=AGAIN_S)
+            return
+        self._store.end_errand(errand.id)
+
+    def _record(self, source: Source, event: Event) -> Any:
+        """Return an event's data, made whole; Unread: the CRM could not be asked."""
+        hydration = source.kind.hydration
+        if hydration is None or event.hydrate is None or event.subject is None:
+            return event.data
+        paths = [route.paths_with(source) for route in routes_like(source, self._settings)]
+        if source.kind.phones:
+            paths.append(source.kind.phones.paths)
+        fields = {name for some in paths for name in hydration.fields(some)}
+        found = self._crms.fetch(source, event.hydrate, [event.subject], sorted(fields))
+        record = found.get(event.subject)
+        if record is None or isinstance(record, Unread):
+            return event.data if record is None else record
+        return hydration.merge(event.data, record)
