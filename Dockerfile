@@ -17,6 +17,9 @@ RUN python -m venv --without-pip /venv \
     && python -m pip --python /venv/bin/python install --only-binary=:all: -r /build/requirements.txt
 COPY gunicorn.conf.py routes.toml ./
 COPY schemas schemas
+COPY rules rules
+COPY config config
+COPY store store
 COPY bridge bridge
 COPY workers workers
 COPY simulator simulator

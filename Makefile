@@ -14,10 +14,10 @@ help:  ## Say what can be made
 	done
 
 run: .venv/.installed  ## Start everything, send samples, then serve until Ctrl-C (PORT=8001 make run)
-	@$(PY) -m flask --app bridge demo --serve
+	@$(PY) -m demo --serve
 
 demo: .venv/.installed  ## Start everything, send samples, and end: 0 only if all went as it should
-	@$(PY) -m flask --app bridge demo
+	@$(PY) -m demo
 
 test: .venv/.installed-dev  ## Run the tests
 	@$(PY) -m pytest --ignore=tests/faults --ignore=tests/browser -n 3 --dist worksteal
@@ -27,7 +27,7 @@ check: .venv/.installed-dev  ## Run what CI runs: format, lint, types, import ru
 	@echo 'Lint …' && $(PY) -m ruff check .
 	@echo 'Types …' && $(PY) -m mypy
 	@echo 'Import rules …' && $(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint(["--no-logo"])'
-	@echo 'Security rules …' && $(PY) -m bandit -q -c pyproject.toml -r bridge workers schemas simulator gunicorn.conf.py
+	@echo 'Security rules …' && $(PY) -m bandit -q -c pyproject.toml -r bridge workers store rules config schemas demo simulator gunicorn.conf.py
 	@echo 'Known flaws in what is pinned …' && $(PY) -m tests.audit --where-possible
 	@echo 'Tests …' && $(MAKE) --no-print-directory test
 	@echo 'Faults and fuzz, in short …' && $(PY) -m pytest tests/faults

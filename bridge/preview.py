@@ -1,27 +1,29 @@
 """What the command line and the dashboard share to show what a body would become."""
 
-import importlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from requests.structures import CaseInsensitiveDict
 
+import rules.preview
+from bridge.http.body import read_body
+from rules.preview.text import Preview
 from schemas.settings import Settings
 from schemas.source import Incoming, Source
-
-PREVIEW = "workers.preview"  # by name, as RQ gets the drain: bridge never imports workers
 
 
 def look(
     settings: Settings, source: Source, request: Incoming, *, now: datetime, record: Any = None
-) -> Any:
-    """Return what a request becomes at `now`: see workers/preview.py. Nothing is sent or fetched.
+) -> Preview:
+    """Return what a request becomes at `now`. Nothing is sent or fetched.
+
+    record is the full record of its thin events, or several by id; None: none is at hand.
 
     Raises BadPayload or UnsupportedMedia.
     """
-    found = importlib.import_module(PREVIEW).look
-    return found(settings, source, request, now=now, record=record)
+    content = read_body(request.body, request.headers.get("Content-Type") or "")
+    return rules.preview.look(settings, source, request, content, now=now, record=record)
 
 
 def incoming(

@@ -460,8 +460,8 @@ class Demo:
 
 
 def samples(now: datetime) -> list[Sample]:
-    """Return the samples of bridge/samples, as if they happened now."""
-    folder = files("bridge") / "samples"
+    """Return the samples of demo/samples, as if they happened now."""
+    folder = files("demo") / "samples"
     now_ms = int(now.timestamp() * 1000)
     notifications = json.loads((folder / "hubspot.json").read_text("utf-8"))
     for number, one in enumerate(notifications):

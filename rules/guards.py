@@ -2,7 +2,7 @@
 
 Each takes what it judges and returns a No, or None where it has nothing against the call. What the
 history of a number forbids (suppressed, called_recently, day_cap) is judged in the store, in the
-very step that permits the request: bridge/scripts/move.lua, guarded().
+very step that permits the request: store/scripts/move.lua, guarded().
 """
 
 from collections.abc import Sequence

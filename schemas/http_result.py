@@ -8,34 +8,34 @@ from email.utils import parsedate_to_datetime
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """What came of one request. sent: its first byte left. status_code None: no answer came.
+    """The result of one HTTP request."""
 
-    error is the kind of failure, one word, None if an answer came. body is what was read of it,
-    and may hold people's data.
-    """
-
-    sent: bool
+    sent: bool  # the first byte left
     duration_ms: int
-    status_code: int | None = None
+    status_code: int | None = None  # None: there was no answer
     headers: Mapping[str, str] | None = None
-    body: bytes = b""
-    error: str | None = None
+    body: bytes = b""  # as far as it was read; it may hold people's data
+    error: str | None = None  # the kind of failure, one word; None: there was an answer
+    received_at: datetime | None = None  # when the answer was there, UTC; None: no answer
 
     @property
     def retry_after_s(self) -> float | None:
-        """Return the seconds that a Retry-After header asks for; None if there is none.
+        """Return the seconds that a Retry-After header asks for; None: it asks for nothing.
 
-        It may be a number or a date (RFC 9110, 10.2.3); one that is neither counts as not given.
+        The header holds a number or a date (RFC 9110, 10.2.3). Anything else is ignored. A date
+        is compared with received_at; without that it is ignored, too.
         """
         raw = (self.headers or {}).get("Retry-After", "").strip()
         if raw.isascii() and raw.isdigit() and len(raw) < 8:
             return float(raw)
+        if self.received_at is None:
+            return None
         try:
             at = parsedate_to_datetime(raw)
         except (ValueError, TypeError, IndexError):
             return None
         at = at if at.tzinfo else at.replace(tzinfo=UTC)
-        return max((at - datetime.now(UTC)).total_seconds(), 0.0)
+        return max((at - self.received_at).total_seconds(), 0.0)
 
 
 class TooLateError(OSError):

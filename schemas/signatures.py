@@ -10,7 +10,6 @@ import binascii
 import hashlib
 import hmac
 import re
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -61,7 +60,8 @@ def sign(
 ) -> dict[str, str]:
     """Return the headers that prove the request, by the strongest scheme of auth.
 
-    message_id is for schemes that sign one; None: a new one, so another sending is another message.
+    message_id is for schemes that sign an id. None: the id follows from the body and from `now`, so
+    the same body, signed later, is another message.
 
     Raises:
         SettingsError: the secret can't be used; see check_secret().
@@ -227,12 +227,17 @@ def _signed_headers(
         ticks = 1000 if scheme.timestamp_unit == "ms" else 1
         headers[scheme.timestamp_header] = str(int(now.timestamp() * ticks))
     if scheme.id_header:
-        headers[scheme.id_header] = message_id or f"msg_{uuid.uuid4().hex}"
+        headers[scheme.id_header] = message_id or _message_id(request, now)
     if scheme.only_with:
         header, value = scheme.only_with
         headers[header] = value
     key = _key(scheme, secret) or b""
     return headers | {scheme.header: _signature(scheme, key, request, request.url, headers)}
+
+
+def _message_id(request: Incoming, now: datetime) -> str:
+    digest = hashlib.sha256(now.isoformat().encode() + b" " + request.body)
+    return f"msg_{digest.hexdigest()[:32]}"
 
 
 def _signature(

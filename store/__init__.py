@@ -1,7 +1,7 @@
 """The store: events, deliveries, what is due, campaigns. Only this package knows our Redis keys.
 
 Truth lives here; the queue is a hint. Every change of more than one key is one script
-(bridge/scripts/*.lua), so nothing is ever half-written, and scripts take the time from Redis.
+(store/scripts/*.lua), so nothing is ever half-written, and scripts take the time from Redis.
 
     bridge:event:<id>            hash: record (JSON), status, source, deliveries ("<id> <route>"
                                  lines)

@@ -36,7 +36,7 @@ class Piece:
     shown_s: int
 
 
-# PIECES in bridge/scripts/common.lua keeps them a little longer than they are shown.
+# PIECES in store/scripts/common.lua keeps them a little longer than they are shown.
 PIECES = (
     Piece("minute", 60, 3 * 3600),
     Piece("ten", 600, 30 * 3600),

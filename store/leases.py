@@ -52,7 +52,7 @@ class Working(Base):
         """Make moves, each by compare-and-set on (lease, status).
 
         Returns for each `ok`, `stale`, `refused <status>`, `gone`, `late`, `wait <ms>`,
-        `paused <ms>` or `no <reason> …`: see bridge/scripts/move.lua. Only `ok` on a move to
+        `paused <ms>` or `no <reason> …`: see store/scripts/move.lua. Only `ok` on a move to
         `sending` permits the request.
         """
         if not moves:

@@ -1,6 +1,6 @@
 """Records: what the store takes and gives, and how each is written in Redis and read again.
 
-No key of Redis stands here: those are bridge/store's alone. Readers ignore what they don't know,
+No key of Redis stands here: those are store's alone. Readers ignore what they don't know,
 so that an older release can read what a newer one wrote.
 """
 

@@ -206,7 +206,8 @@ def test_what_is_signed_is_accepted_and_only_with_its_secret(auth: Auth, secret:
 
 
 def test_a_message_id_is_new_unless_it_is_given() -> None:
-    ids = [sign(STANDARD_WEBHOOKS, STANDARD_SECRET, request(), now=NOW) for _ in range(2)]
+    times = (NOW, NOW + timedelta(microseconds=1))
+    ids = [sign(STANDARD_WEBHOOKS, STANDARD_SECRET, request(), now=time) for time in times]
     assert ids[0]["webhook-id"] != ids[1]["webhook-id"]
     given = sign(STANDARD_WEBHOOKS, STANDARD_SECRET, request(), now=NOW, message_id="m")
     assert given["webhook-id"] == "m"

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import requests
@@ -155,6 +156,7 @@ class Http:
                     status_code=response.status_code,
                     headers=response.headers,
                     body=body,
+                    received_at=datetime.now(UTC),
                 )
         except Exception as error:  # whatever it is, what counts is whether a byte left
             self._forget()

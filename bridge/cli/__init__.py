@@ -9,11 +9,11 @@ from bridge.cli.alert_test import alert_test
 from bridge.cli.call_me import call_me
 from bridge.cli.check import check
 from bridge.cli.client import Api, Failure, address_of
-from bridge.cli.demo import demo, simulate
 from bridge.cli.lists import deliveries, events
 from bridge.cli.operations import cancel, pause, release, replay, resolve, resume, retry
 from bridge.cli.people import erase, suppress
 from bridge.cli.preview import preview
+from bridge.cli.programs import demo, simulate
 from bridge.cli.screen import console
 from bridge.cli.send import post_signed, send
 from bridge.cli.status import status

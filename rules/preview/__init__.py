@@ -1,8 +1,7 @@
 """What a webhook request would become, without Redis, network or secrets: `preview`.
 
-The very code of the intake and the worker decides: the CRM module's parse(), as_event(),
-deliveries_of(), screen() and prepare(). Here is only what it takes to show that. Imported by the
-command line by name, since bridge never imports workers.
+The code of the intake and of the worker decides: the CRM module's parse(), as_event(),
+deliveries_of(), screen() and prepare(). This package only shows what they return.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,6 @@ from typing import Any
 
 import orjson
 
-from bridge.http.body import read_body
 from rules.candidate import Case
 from rules.mapping import CampaignNeed
 from rules.matching import as_event, deliveries_of
@@ -35,15 +33,21 @@ WOULD_BE = "what it would have been"
 
 
 def look(
-    settings: Settings, source: Source, request: Incoming, *, now: datetime, record: Any = None
+    settings: Settings,
+    source: Source,
+    request: Incoming,
+    content: object,
+    *,
+    now: datetime,
+    record: Any = None,
 ) -> Preview:
     """Say what a request of this source becomes at `now`; its signature is not checked.
 
-    record is the full record of its thin events, or several by id; None: none is at hand.
+    content is the parsed body. record is the full record of its thin events, or several by id;
+    None: none is at hand.
 
-    Raises BadPayload or UnsupportedMedia.
+    Raises BadPayload: the source's module can't read the content.
     """
-    content = read_body(request.body, request.headers.get("Content-Type") or "")
     dedupe_s = settings.dedupe_days * 86_400
     events = [
         as_event(item, source, now, dedupe_s)

@@ -14,7 +14,7 @@ from click.testing import Result
 from schemas.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
-SAMPLES = ROOT / "bridge" / "samples"
+SAMPLES = ROOT / "demo" / "samples"
 PLAIN = {
     "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
     "FLASK_SKIP_DOTENV": "1",

@@ -159,7 +159,7 @@ def test_without_a_worker_patience_ends(
         ((ME, "--route", "campaigns"), ONE, 1, "There is no route of that name that calls."),
         (("12",), ONE, 1, "That is no valid number"),
         ((ME, "--record", "README.md"), ONE, 2, "the file is no JSON object"),
-        ((ME, "--record", "bridge/samples/hubspot.json"), ONE, 2, "the file is no JSON object"),
+        ((ME, "--record", "demo/samples/hubspot.json"), ONE, 2, "the file is no JSON object"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_makes_nothing(

@@ -237,7 +237,7 @@ def test_check_tells_programs(cli: Cli, redis_url: str) -> None:
 
 def test_send_tells_programs(cli: Cli, url: str, settings: Settings) -> None:
     env = {"HUBSPOT_WEBHOOK_SECRET": settings.secrets["hubspot"][0]}
-    sent = ("send", "hubspot", ROOT / "bridge" / "samples" / "hubspot.json", "--url", url)
+    sent = ("send", "hubspot", ROOT / "demo" / "samples" / "hubspot.json", "--url", url)
     result = cli(*sent, "--json", "--times", "2", env=env)
     assert result.exit_code == 0, result.output
     first, second = json.loads(result.stdout)

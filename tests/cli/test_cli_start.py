@@ -87,7 +87,7 @@ def test_no_log_line_of_gunicorn_names_a_url(free_port: int, redis_url: str) -> 
 
 def test_the_env_example_names_every_variable() -> None:
     named = set(re.findall(r"^#? ?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
-    source = (ROOT / "bridge" / "settings.py").read_text()
+    source = (ROOT / "config" / "settings.py").read_text()
     read = set(re.findall(r'reader\.\w+\(\s*"([A-Z_]+)"', source)) | {"ROUTES_FILE", "ROUTES_TOML"}
     read |= {f"{kind.name.upper()}_WEBHOOK_SECRET" for kind in kinds().values()}
     read |= {

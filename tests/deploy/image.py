@@ -317,7 +317,7 @@ class Trial:
         fits(answer.status_code == 202, f"HubSpot's, signed (v3): {answer.status_code}")
         ids = [one["id"] for event in answer.json()["events"] for one in event["deliveries"]]
         sent = web.ask(
-            *("flask", "--app", "bridge", "send", "website", "bridge/samples/website.json"),
+            *("flask", "--app", "bridge", "send", "website", "demo/samples/website.json"),
             "--json",
         )
         fits(sent.returncode == 0, f"the website's, by `flask --app bridge send` {sent.stderr}")

@@ -586,5 +586,5 @@ def test_a_wrong_setting_stops_the_start(
 
 
 def test_the_types_that_are_told_are_the_ones_that_are_listed() -> None:
-    text = (ROOT / "bridge" / "scripts" / "alert.lua").read_text("utf-8")
+    text = (ROOT / "store" / "scripts" / "alert.lua").read_text("utf-8")
     assert {kind for kind in TYPES if f"'{kind}'" in text} == set(TYPES)
