@@ -372,7 +372,7 @@ def test_a_signature_at_a_default_port_is_over_the_host_that_is_sent(
         asked.update(options, url=url)
         return requests.Response()
 
-    monkeypatch.setattr("bridge.cli.sending.ask", ask)
+    monkeypatch.setattr("bridge.cli.send.ask", ask)
     kind = kinds()["hubspot"]
     source = Source(name="hubspot", kind=kind, auth=kind.auth)
     env = {"HUBSPOT_WEBHOOK_SECRET": "hub", "ROUTES_TOML": "#"}

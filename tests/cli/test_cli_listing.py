@@ -73,7 +73,7 @@ def test_events_are_listed_by_filters(run: Run, web: Web) -> None:
 def test_a_list_that_is_longer_than_a_page_is_followed(
     run: Run, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.cli.listing.PAGE", 2)
+    monkeypatch.setattr("bridge.cli.lists.PAGE", 2)
     ids = web.send("website", [lead() for _ in range(5)])
 
     found = json.loads(run("deliveries", "--json").stdout)

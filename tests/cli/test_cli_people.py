@@ -185,7 +185,7 @@ def test_a_person_is_erased_when_that_is_sure(
 def test_what_is_left_of_an_erasure_is_told(
     run: Run, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.people.SLICE_S", -1.0)  # no time to look through any event
+    monkeypatch.setattr("store.suppression.SLICE_S", -1.0)  # no time to look through any event
     web.send("website", lead(ONE))
     assert "a worker goes on with it" in run("erase", ONE, "--yes").stdout
     left = json.loads(run("erase", ONE, "--yes", "--json").stdout)

@@ -24,7 +24,7 @@ from werkzeug.exceptions import HTTPException
 from bridge import make_app
 from bridge.api.views import callkaro_warnings, pause_warnings
 from bridge.app import create_app
-from bridge.cli import DOING, TRYING
+from bridge.cli.commands import DOING, TRYING
 from config.settings import warnings_of
 from schemas.callkaro import CALL_FIELDS, LANGUAGES
 from schemas.crm import kinds
@@ -270,7 +270,7 @@ def test_every_warning_is_explained(warning: str) -> None:
 
 def lines_about_people() -> Iterator[str]:
     """Yield the log lines that tell of people's wishes, as the code writes them."""
-    for name in ("bridge/people.py", "workers/errands.py", "bridge/webhooks.py"):
+    for name in ("store/suppression.py", "workers/errands.py", "bridge/webhooks.py"):
         text = (ROOT / name).read_text("utf-8")
         yield from re.findall(r'logger\.\w+\(\s*"((?!webhook)[a-z_]+\.[a-z_]+)"', text)
 

@@ -829,13 +829,13 @@ def test_an_erasure_is_gone_on_with_where_its_time_ran_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings, web, ids = known
-    monkeypatch.setattr("bridge.people.SLICE_S", 0.0)
+    monkeypatch.setattr("store.suppression.SLICE_S", 0.0)
     monkeypatch.setattr("bridge.store.suppressing.SCANNED", 2)
     done = ask(web, "POST", "/api/erasures", {"phone": ONE}, status=202)
     assert done["done"] is False
     assert of(store, ids["called"]).request is None, "what is listed under the number goes at once"
 
-    monkeypatch.setattr("bridge.people.SLICE_S", 5.0)
+    monkeypatch.setattr("store.suppression.SLICE_S", 5.0)
     do_errands(store, lambda: run_drain(settings))
 
     is_erased(store, ids)

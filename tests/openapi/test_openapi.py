@@ -108,7 +108,7 @@ def test_it_is_valid_openapi(spec: dict[str, Any]) -> None:
 
 def test_it_is_made_once_a_process(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     first = web.get("/openapi.json").data
-    monkeypatch.setattr("bridge.openapi.make_spec", None)
+    monkeypatch.setattr("bridge.api.openapi.make_spec", None)
     assert web.get("/openapi.json").data == first
     assert web.client.get("/docs").status_code == 200
 

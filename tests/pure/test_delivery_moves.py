@@ -64,7 +64,7 @@ def test_statuses_and_reasons_are_words_that_stand_in_urls():
 
 
 def test_the_scripts_know_every_status_and_no_other() -> None:
-    scripts = {one.name: one.read_text("utf-8") for one in (files("bridge") / "scripts").iterdir()}
+    scripts = {one.name: one.read_text("utf-8") for one in (files("store") / "scripts").iterdir()}
     listed = re.search(r"local ALL = \{(.*?)\}", scripts["audit.lua"], re.DOTALL)
     assert set(re.findall(r"'(\w+)'", listed[1])) == ALL
     for name in ("audit.lua", "claim.lua"):

@@ -59,7 +59,7 @@ def preview(
         body=json.dumps(body).encode(),
         content_type="application/json",
     )
-    return look(known, known.routes.sources[source], request, now=at, record=record)
+    return look(known, known.routes.sources[source], request, body, now=at, record=record)
 
 
 def one(*arguments: Any, **more: Any) -> tuple[Seen, Outcome]:
