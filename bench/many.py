@@ -124,7 +124,7 @@ class Filler:
         self.ids: list[str] = []
         self.phone = "+919800000007"
         self.subject = "7"
-        self._dice = random.Random(7)  # noqa: S311  (the same spread in each run)
+        self._jitter = random.Random(7)  # noqa: S311  (the same spread in each run)
         self._patterns = self._made()
         store.redis.flushall()
         self.store = Store(store.redis)  # what the first one knows of numbers' hashes is gone
@@ -133,23 +133,23 @@ class Filler:
         """Write so many deliveries, the oldest first."""
         first = int((datetime.now(UTC) - timedelta(days=DAYS)).timestamp() * 1e6)
         step = DAYS * 86_400 * 1_000_000 // count
-        standing: Counter[str] = Counter()
+        status_counts: Counter[str] = Counter()
         for start in range(0, count, AT_ONCE):
             batch = Batch()
             for number in range(start, min(start + AT_ONCE, count)):
                 source, route, status = self._drawn()
-                standing[f"{status} {route}"] += 1
+                status_counts[f"{status} {route}"] += 1
                 self._add(batch, number, count, first + number * step, (source, route, status))
             batch.write(self.store.redis)
         self.store.redis.hset(
-            "bridge:standing", mapping={name: str(n) for name, n in standing.items()}
+            "bridge:standing", mapping={name: str(n) for name, n in status_counts.items()}
         )
         self.store.redis.set("bridge:order", first + count * step)
         self.store.measure(_measured(count))
 
     def _drawn(self) -> tuple[str, str, Status]:
-        source, route, _ = self._dice.choices(ROUTES, [share for *_, share in ROUTES])[0]
-        status = self._dice.choices(list(STATUSES), list(STATUSES.values()))[0]
+        source, route, _ = self._jitter.choices(ROUTES, [share for *_, share in ROUTES])[0]
+        status = self._jitter.choices(list(STATUSES), list(STATUSES.values()))[0]
         return source, route, status
 
     def _add(

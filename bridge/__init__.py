@@ -12,6 +12,6 @@ def make_app() -> "Flask":
     It reads no settings, so that commands work before there are any. What serves the web is
     bridge.app:create_app. Imported in here, because each RQ work-horse imports this package.
     """
-    from bridge.cli.commands import carry_commands
+    from bridge.cli.commands import create_cli
 
-    return carry_commands()
+    return create_cli()

@@ -19,7 +19,7 @@ from config.settings import MAX_BODY_BYTES, load_settings
 from schemas.errors import RequestError, StoreUnavailable, TooLarge
 from schemas.settings import Settings
 from store import Store, connect
-from store.queue import Bell, connect_queue, open_queue
+from store.queue import Wakeup, connect_queue, open_queue
 
 logger = log.get(__name__)
 
@@ -50,19 +50,19 @@ def create_app(settings: Settings | None = None) -> Flask:
         )
     # Two tries of 2 s: HubSpot gives up after 5, and its resend is better than its time-out.
     store = Store(connect(settings.redis_url, timeout_s=2.0, retries=1))
-    bell = Bell(open_queue(connect_queue(settings.redis_url)))
-    hooks = webhooks.views(Intake(settings=settings, store=store, bell=bell))
+    wakeup = Wakeup(open_queue(connect_queue(settings.redis_url)))
+    hooks = webhooks.views(Intake(settings=settings, store=store, wakeup=wakeup))
     # A store of its own: what waits in the background must not slow the intake down.
     meter = metrics.Meter(Store(connect(settings.redis_url, timeout_s=2.0)))
     metrics.count_webhooks(hooks, meter, settings)
     app.extensions["meter"] = meter
     app.register_blueprint(hooks)
     app.register_blueprint(webhooks.callbacks(store, settings))
-    app.register_blueprint(api.views(store, settings, bell))
+    app.register_blueprint(api.views(store, settings, wakeup))
     app.register_blueprint(api.health(store))
     app.register_blueprint(openapi.views(settings))
-    app.register_blueprint(metrics.views(store, settings, bell))
-    dashboard.register(app, settings, store, bell)
+    app.register_blueprint(metrics.views(store, settings, wakeup))
+    dashboard.register(app, settings, store, wakeup)
     register_errors(app)
     return app
 

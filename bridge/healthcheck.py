@@ -23,14 +23,14 @@ def role_of(command: bytes) -> str:
     return "worker" if b"workers" in command else ""
 
 
-def what_ails(role: str, settings: Settings) -> str | None:
+def problem_of(role: str, settings: Settings) -> str | None:
     """Return what is wrong with a process of this machine; None: nothing, or it can't be told."""
     if role == "web":
-        return _ails_web(settings.port)
-    return _ails_worker(settings.redis_url) if role == "worker" else None
+        return _problem_of_web(settings.port)
+    return _problem_of_worker(settings.redis_url) if role == "worker" else None
 
 
-def _ails_web(port: int) -> str | None:
+def _problem_of_web(port: int) -> str | None:
     # Not through a proxy, whatever http_proxy says: it asks this machine.
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     try:
@@ -43,7 +43,7 @@ def _ails_web(port: int) -> str | None:
     return None if status == 200 else f"/healthz at port {port} answers {status}"
 
 
-def _ails_worker(redis_url: str) -> str | None:
+def _problem_of_worker(redis_url: str) -> str | None:
     """Look for an RQ worker of this machine; Redis forgets one that is silent for 90 s."""
     import redis  # in here: the web's check, twice a minute, should not wait for RQ
     from rq import Worker
@@ -65,12 +65,12 @@ def main() -> int:
     """Say what ails; return the exit code."""
     role = sys.argv[1] if sys.argv[1:] else role_of(Path("/proc/1/cmdline").read_bytes())
     try:
-        ails = what_ails(role, load_settings(needs=frozenset()))
+        problem = problem_of(role, load_settings(needs=frozenset()))
     except SettingsError as error:
-        ails = f"the settings can't be used:\n{error}"
-    if ails:
-        sys.stderr.write(f"{ails}\n")
-    return 1 if ails else 0
+        problem = f"the settings can't be used:\n{error}"
+    if problem:
+        sys.stderr.write(f"{problem}\n")
+    return 1 if problem else 0
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from schemas.settings import Settings
 from schemas.signatures import verify
 from schemas.source import Incoming, Source
 from store import Store
-from store.queue import Bell
-from store.suppression import wish_of
+from store.queue import Wakeup
+from store.suppression import side_effect_of
 
 logger = log.get(__name__)
 
@@ -35,7 +35,7 @@ class Intake:
 
     settings: Settings
     store: Store
-    bell: Bell
+    wakeup: Wakeup
 
     def receive(
         self, name: str, request: Incoming, *, request_id: str | None = None
@@ -54,11 +54,11 @@ class Intake:
         found = self.events(source, request, content, now)
         events = [replace(event, request_id=request_id) for event in found]
         matched = [(event, deliveries_of(event, self.settings.routes)) for event in events]
-        wishes = {event.id: wish_of(event, source, self.store) for event in events}
-        rung, accepted = self.store.accept(
-            matched, routes=self.settings.routes.digest, wishes=wishes
+        side_effects = {event.id: side_effect_of(event, source, self.store) for event in events}
+        woke, accepted = self.store.accept(
+            matched, routes=self.settings.routes.digest, side_effects=side_effects
         )
-        if rung:
+        if woke:
             self.wake()
         return accepted
 
@@ -98,6 +98,6 @@ class Intake:
     def wake(self) -> None:
         """Ask for a drain. What is stored is safe without it: the worker's tick asks again."""
         try:
-            self.bell.ask_for_drain()
+            self.wakeup.request_drain()
         except StoreUnavailable:
             logger.warning("bell.lost")

@@ -24,13 +24,13 @@ from prometheus_client.registry import Collector
 from rq import Worker
 
 from bridge.api.access import check_token
-from bridge.api.describe import described
+from bridge.api.describe import operation
 from config import log
 from schemas.errors import StoreUnavailable
 from schemas.settings import Settings
 from store import Store
 from store.counters import Measures, read_counts, read_histograms
-from store.queue import Bell
+from store.queue import Wakeup
 
 logger = log.get(__name__)
 
@@ -39,22 +39,22 @@ TELL_S = 1.0
 FLUSHER = "measures"  # the name of the thread that tells the store
 
 
-def views(store: Store, settings: Settings, bell: Bell) -> Blueprint:
+def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     """Return the route of /metrics. It needs the API token, as /api does."""
     metrics = Blueprint("metrics", __name__)
 
     @metrics.get("/metrics")
-    @described(
+    @operation(
         "Metrics",
         tag="Health",
-        more="In Prometheus' text format.",
+        description="In Prometheus' text format.",
         answers={200: "text/plain"},
         refusals=(503,),
     )
     def scrape() -> Response:
         check_token(settings)
         registry = CollectorRegistry()
-        registry.register(Snapshot(families(store, bell)))
+        registry.register(Snapshot(families(store, wakeup)))
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return metrics
@@ -154,7 +154,7 @@ class Snapshot(Collector):
         return self._found
 
 
-def families(store: Store, bell: Bell) -> Iterator[Metric]:
+def families(store: Store, wakeup: Wakeup) -> Iterator[Metric]:
     """Yield every metric. Raises StoreUnavailable."""
     kept = store.measured()
     totals = kept.totals
@@ -177,18 +177,18 @@ def families(store: Store, bell: Bell) -> Iterator[Metric]:
         "delivery_moves", "How often a delivery came to this status.", "route status"
     ).of(((name, word), n) for (word, name), n in read_counts(totals, "to").items())
     yield _gauge("deliveries", "Deliveries that stand there now.", "route status").of(
-        ((route, status), n) for (status, route), n in kept.standing.items()
+        ((route, status), n) for (status, route), n in kept.status_counts.items()
     )
     yield _histogram("intake_seconds", "From a webhook's arrival to its answer.", totals, "intake")
     yield _histogram(
         "webhook_to_call_seconds", "From an event's receipt to CallKaro's yes.", totals, "call"
     )
     yield _histogram("callkaro_seconds", "How long attempts took.", totals, "callkaro")
-    yield from _standing(store, bell)
+    yield from _status_counts(store, wakeup)
     yield from _redis(store)
 
 
-def _standing(store: Store, bell: Bell) -> Iterator[Metric]:
+def _status_counts(store: Store, wakeup: Wakeup) -> Iterator[Metric]:
     """Yield what waits, what is stopped, and who works."""
     yield _gauge("events_kept", "Events that led to nothing, by status.", "status").of(
         ((str(status),), count) for status, count in store.event_counts().items()
@@ -207,7 +207,7 @@ def _standing(store: Store, bell: Bell) -> Iterator[Metric]:
     )
     is_open = any(pause.reason == "breaker" for pause in pauses)
     yield _single("breaker_open", "1: CallKaro's breaker is open.", int(is_open))
-    yield _single("workers", "Running worker processes.", _workers(bell))
+    yield _single("workers", "Running worker processes.", _workers(wakeup))
 
 
 def _redis(store: Store) -> Iterator[Metric]:
@@ -219,9 +219,9 @@ def _redis(store: Store) -> Iterator[Metric]:
         yield _single("redis_memory_ratio", "Used, of the limit.", durable.used_ratio)
 
 
-def _workers(bell: Bell) -> int:
+def _workers(wakeup: Wakeup) -> int:
     try:
-        return len(Worker.all(queue=bell.queue))
+        return len(Worker.all(queue=wakeup.queue))
     except redis.RedisError as error:
         raise StoreUnavailable(f"Redis does not answer ({type(error).__name__})") from error
 

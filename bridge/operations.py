@@ -35,15 +35,15 @@ from schemas.records import EventFilters, Filters, Move, NewDelivery, SeenEvent
 from schemas.settings import Settings
 from schemas.source import Incoming, Source
 from store import Store
-from store.queue import Bell
-from store.suppression import People, called_off, dropping, wish_of
+from store.queue import Wakeup
+from store.suppression import People, called_off, dropping, side_effect_of
 
 logger = log.get(__name__)
 
 MOST_AT_ONCE = 5000  # deliveries or events in one request; the caller goes on from its cursor
 PAGE = 200
 SLICE_S = 10.0  # where few of very many fit, so that the request is answered before anyone gives up
-WISH_IN_S = 5.0  # by then the event's record is what it reads now
+SIDE_EFFECT_IN_S = 5.0  # by then the event's record is what it reads now
 LOCAL_TIME = "%Y-%m-%dT%H:%M:%S"  # schedule_at's
 ON_THE_WIRE = "Its request may be on the wire right now. Wait until that is settled."
 # What a retry forgets, so that the delivery starts anew. Its attempts stay.
@@ -82,7 +82,7 @@ class Operations:
 
     settings: Settings
     store: Store
-    bell: Bell
+    wakeup: Wakeup
 
     # --- deliveries ---------------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ class Operations:
                 else f"It is {delivery.status}, and a phone rang, or may have. To have it called "
                 'again, say so: {"call_again": true}, or --call-again on the command line.'
             )
-        return self._made(move, "call again" if move.saw is not None else "retry")
+        return self._made(move, "call again" if move.expected_lease is not None else "retry")
 
     def retry_many(
         self, filters: Filters, *, call_again: bool, dry_run: bool, before: int | None = None
@@ -225,7 +225,7 @@ class Operations:
         move = Move(
             id=delivery.id,
             to=status,
-            come_from=frozenset({Status.UNKNOWN}),
+            from_statuses=frozenset({Status.UNKNOWN}),
             reason=Reason.BY_PERSON,
             message="A person looked, and said so.",
         )
@@ -248,9 +248,9 @@ class Operations:
         return Move(
             id=delivery.id,
             to=to,
-            come_from=frozenset({delivery.status}),
-            saw=delivery.lease if may_have_rung(delivery) else None,
-            anew=is_over,
+            from_statuses=frozenset({delivery.status}),
+            expected_lease=delivery.lease if may_have_rung(delivery) else None,
+            restarts=is_over,
             reason=Reason.BY_PERSON,
             message="A person asked for it to be called again."
             if call_again
@@ -316,8 +316,8 @@ class Operations:
             return False
 
     def _replay(self, seen: SeenEvent, *, dry_run: bool) -> Replayed:
-        anew = self._read_anew(seen.event)
-        event = anew or seen.event
+        restarts = self._read_anew(seen.event)
+        event = restarts or seen.event
         had = {one.id for one in seen.deliveries}
         new = [one for one in deliveries_of(event, self.settings.routes) if one.id not in had]
         if dry_run:
@@ -325,32 +325,32 @@ class Operations:
             status = EventStatus.ROUTED if new or seen.deliveries else unwanted
             return Replayed(event_id=event.id, status=status, new=tuple(new))
         if seen.event.problem and not event.problem:
-            self._wish(event)
+            self._side_effect(event)
         answer = self.store.replay(
-            event, new, routes=self.settings.routes.digest, is_read_anew=anew is not None
+            event, new, routes=self.settings.routes.digest, is_read_anew=restarts is not None
         )
         if answer is None:
             raise NotFound("The event has just been forgotten; records are kept RETENTION_DAYS.")
         is_rung, status, ids = answer
         if is_rung:  # by the store, in the same step
-            self._ask_for_drain()
+            self._request_drain()
         if ids:
             logger.info("operation.replay", event_id=event.id, status=status, new=len(ids))
         made = tuple(one for one in new if one.id in ids)
         return Replayed(event_id=event.id, status=status, new=made)
 
-    def _wish(self, event: Event) -> None:
+    def _side_effect(self, event: Event) -> None:
         """Do what an event wants besides deliveries, now that it can be read.
 
         Not at every replay: what a person has allowed again since would be undone.
         """
         source = self.settings.routes.sources[event.source]
-        wish = wish_of(event, source, self.store)
-        if wish is None:
+        side_effect = side_effect_of(event, source, self.store)
+        if side_effect is None:
             return
-        if wish.person:
-            self.store.suppress(wish.person)
-        self.store.put_errand(wish.errand, in_s=WISH_IN_S)
+        if side_effect.person:
+            self.store.suppress(side_effect.person)
+        self.store.put_background_task(side_effect.task, in_s=SIDE_EFFECT_IN_S)
 
     def _read_anew(self, event: Event) -> Event | None:
         """Return an event as its source reads it today; None: there is nothing new in it.
@@ -374,7 +374,7 @@ class Operations:
             event,
             type=item.type,
             subject=item.subject,
-            thing=item.thing,
+            subject_type=item.subject_type,
             time=item.time or event.time,
             data=item.data,
             hydrate=item.hydrate,
@@ -440,7 +440,7 @@ class Operations:
         made = NewDelivery(id=delivery_id, route=route.name, to="call", wait_s=0)
         is_rung, _ = self.store.accept([(event, [made])], routes=self.settings.routes.digest)
         if is_rung:
-            self._ask_for_drain()
+            self._request_drain()
         logger.info("operation.call_me", delivery=delivery_id)
         return self._delivery(delivery_id)
 
@@ -449,16 +449,16 @@ class Operations:
     def wake(self) -> None:
         """Ring, and ask for a drain; the worker's tick does, too."""
         try:
-            if not self.store.ring():
+            if not self.store.set_wakeup():
                 return
         except StoreUnavailable:
             logger.warning("bell.lost")
             return
-        self._ask_for_drain()
+        self._request_drain()
 
-    def _ask_for_drain(self) -> None:
+    def _request_drain(self) -> None:
         try:
-            self.bell.ask_for_drain()
+            self.wakeup.request_drain()
         except StoreUnavailable:
             logger.warning("bell.lost")
 
@@ -467,7 +467,7 @@ def _released(delivery: Delivery) -> Move:
     return Move(
         id=delivery.id,
         to=Status.QUEUED,
-        come_from=frozenset({Status.HELD}),
+        from_statuses=frozenset({Status.HELD}),
         reason=Reason.BY_PERSON,
         message="A person released it.",
         wait_s=0,

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Request, Response, current_app, g, jsonify, make_response, request
 
-from bridge.api.describe import FORM, JSON, described
+from bridge.api.describe import FORM, JSON, operation
 from bridge.http import request_id
 from bridge.http.body import read_body
 from bridge.intake import Intake
@@ -29,7 +29,7 @@ from schemas.errors import (
 from schemas.event import EventStatus
 from schemas.outcome import asks_to_stop, number_of, read_outcome
 from schemas.records import Accepted
-from schemas.responses import OutcomeKeptAnswer, WebhookAnswer
+from schemas.responses import OutcomeKeptResponse, WebhookResponse
 from schemas.settings import Settings
 from schemas.signatures import is_one_of
 from schemas.source import Headers, Incoming
@@ -52,15 +52,15 @@ def views(intake: Intake) -> Blueprint:
     webhooks = Blueprint("webhooks", __name__)
 
     @webhooks.post("/webhooks/<source>")
-    @described(
+    @operation(
         "Take a webhook in",
         tag="Webhooks",
-        more="What CRMs and lead forms post to. Each is signed as its source signs, or brings its "
-        "source's secret; one that can't prove its sender is refused. 202: everything in it is "
-        "stored, and a resend adds nothing. 429 in the place of 503 for a source that resends on "
-        "nothing else.",
+        description="CRMs and lead forms post here. Each request is signed as its source signs, or "
+        "brings its source's secret. A request that can't prove its sender is refused. 202: all of "
+        "it is stored, and a resend adds nothing. 429 in place of 503: the source resends on 429 "
+        "alone.",
         takes=(JSON, FORM),
-        answers={202: WebhookAnswer},
+        answers={202: WebhookResponse},
         refusals=(400, 401, 404, 413, 415, 429, 503),
         needs_token=False,
         headers={"Retry-After": "Seconds; with 429 and 503."},
@@ -106,13 +106,13 @@ def callbacks(store: Store, settings: Settings) -> Blueprint:
 
     # A token may hold slashes. Its URL is all that protects this, so it is in no log and no answer.
     @callbacks.post("/callbacks/callkaro/<path:token>")
-    @described(
+    @operation(
         "Take an outcome in",
         tag="Webhooks",
-        more="What CallKaro posts to when a call has ended. The token in the path is "
+        description="What CallKaro posts to when a call has ended. The token in the path is "
         "CALLKARO_WEBHOOK_TOKEN; a wrong one is answered 404.",
         takes=(JSON,),
-        answers={200: OutcomeKeptAnswer},
+        answers={200: OutcomeKeptResponse},
         refusals=(400, 404, 413, 503),
         needs_token=False,
     )

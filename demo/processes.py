@@ -15,7 +15,7 @@ from types import FrameType
 from typing import IO
 
 from bridge.cli import Failure
-from workers.die_with_parent import end_with_parent
+from workers.die_with_parent import die_with_parent
 
 STOP_S = 30.0  # how long a child may take to end
 GROUP_S = 5.0  # and what it left behind
@@ -74,7 +74,7 @@ class Children:
                     # Ctrl-C reaches a terminal's whole group; ours are to end in order instead.
                     start_new_session=True,
                     # And if we are killed, nobody else would end them. No thread of ours runs now.
-                    preexec_fn=end_with_parent,
+                    preexec_fn=die_with_parent,
                 )
             except OSError as error:
                 raise Failure(f"{name} can't be started: {error.strerror}.") from None

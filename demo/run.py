@@ -85,7 +85,7 @@ def run(*, serve: bool, port: int, data: Path) -> int:
     if not serve:
         # What ends by itself is a rehearsal: a worker that starts would deliver what waits there.
         env = without(env, "CALLKARO_API_KEY", "CALLKARO_BASE_URL", "REDIS_URL")
-    played = not is_set(env, "CALLKARO_API_KEY")
+    simulated = not is_set(env, "CALLKARO_API_KEY")
     env = checked_web_concurrency(env)
     with stop_signals() as should_stop:
         try:
@@ -96,7 +96,7 @@ def run(*, serve: bool, port: int, data: Path) -> int:
                 logs = fresh(data / "logs")
                 children = Children(logs=logs, env=env, should_stop=should_stop)
                 stack.callback(children.stop)
-                return Demo(children, port=port, data=data, played=played).run(serve=serve)
+                return Demo(children, port=port, data=data, simulated=simulated).run(serve=serve)
         except Stopped:
             console().print("Stopped.")
             return 0 if serve else 130
@@ -105,14 +105,14 @@ def run(*, serve: bool, port: int, data: Path) -> int:
 class Demo:
     """One run of everything."""
 
-    def __init__(self, children: Children, *, port: int, data: Path, played: bool) -> None:
+    def __init__(self, children: Children, *, port: int, data: Path, simulated: bool) -> None:
         self.children = children
         self.port = port
         self.data = data
-        self.played = played
+        self.simulated = simulated
         self.url = address_of(f"http://localhost:{port}")
         self.simulator: str | None = None
-        self.made_up: dict[str, str] = {}  # what was not set, by its name
+        self.generated: dict[str, str] = {}  # what was not set, by its name
         self.screen = console()
 
     def run(self, *, serve: bool) -> int:
@@ -123,7 +123,7 @@ class Demo:
         api = Api(base_url=self.url, token=token)
         self._start_bridge(env, api)
         ok = True
-        if self.played:
+        if self.simulated:
             ok = self._send_samples(settings, api, serve=serve)
         else:
             self.screen.print(
@@ -143,32 +143,32 @@ class Demo:
     def _start_what_is_needed(self) -> dict[str, str]:
         """Start Valkey and the stand-ins where they are; return the bridge's environment."""
         env = {**self.children.env, "PORT": str(self.port), "PYTHONUNBUFFERED": "1"}
-        if self.played:
-            env = self._played(env)
+        if self.simulated:
+            env = self._simulated(env)
         if not is_set(env, "API_TOKEN"):
-            env["API_TOKEN"] = self.made_up["API_TOKEN"] = secrets.token_urlsafe(16)
+            env["API_TOKEN"] = self.generated["API_TOKEN"] = secrets.token_urlsafe(16)
         own_valkey = not is_set(env, "REDIS_URL")
         if own_valkey:
             password, port = secrets.token_hex(16), free_port()
             env["REDIS_URL"] = f"redis://:{password}@127.0.0.1:{port}/0"
         # All that is wrong is told before anything is started.
         settings = settings_of(env)
-        if self.played:
+        if self.simulated:
             env |= self._secrets(settings)
         if own_valkey:
             self._start_valkey(settings, password, port)
-        elif self.played:
+        elif self.simulated:
             refuse_real_data(settings)
-        if self.played:
+        if self.simulated:
             self._start_simulator(env)
         self.children.env = env
         return env
 
-    def _played(self, env: Mapping[str, str]) -> dict[str, str]:
+    def _simulated(self, env: Mapping[str, str]) -> dict[str, str]:
         """Return an environment in which CallKaro and the CRMs are the stand-ins."""
         port = free_port()
         self.simulator = f"http://127.0.0.1:{port}"
-        played = {
+        simulated = {
             "CALLKARO_API_KEY": secrets.token_hex(12),
             "CALLKARO_BASE_URL": self.simulator,
             "CALLING_HOURS": "always",
@@ -183,22 +183,22 @@ class Demo:
             "ZOHO_CLIENT_SECRET": "played",
             "ZOHO_REFRESH_TOKEN": "played",
         }
-        return without(env, *played) | played
+        return without(env, *simulated) | simulated
 
     def _secrets(self, settings: Settings) -> dict[str, str]:
         """Return a made-up webhook secret for each source that has routes and none of its own."""
         routed = {route.source for route in settings.routes.routes}
         missing = {
-            f"{source.variable_prefix}WEBHOOK_SECRET": made_up_secret(source.auth)
+            f"{source.variable_prefix}WEBHOOK_SECRET": generated_secret(source.auth)
             for source in settings.routes.sources.values()
             if source.name in routed and not settings.secrets.get(source.name)
         }
-        self.made_up |= missing
+        self.generated |= missing
         return missing
 
     def _start_valkey(self, settings: Settings, password: str, port: int) -> None:
         # Anew for the stand-ins; with the real CallKaro it is what was never to be lost.
-        folder = fresh(self.data / "demo") if self.played else private(self.data / "valkey")
+        folder = fresh(self.data / "demo") if self.simulated else private(self.data / "valkey")
         config = folder / "valkey.conf"
         config.touch(mode=0o600)
         # In a file, since a password on the command line is everyone's to read.
@@ -391,12 +391,12 @@ class Demo:
 
     def _explain(self, settings: Settings, token: str) -> None:
         """Say where everything is."""
-        is_made_up = "API_TOKEN" in self.made_up
-        shown = token if is_made_up else "$API_TOKEN"
+        is_generated = "API_TOKEN" in self.generated
+        shown = token if is_generated else "$API_TOKEN"
         curl = f'curl -H "Authorization: Bearer {shown}" {self.url}'
         sections = {
             "Point a CRM at": list(self._addresses(settings)),
-            "API token" + (" (made up for this run; API_TOKEN sets one)" if is_made_up else ""): [
+            "API token" + (" (made up for this run; API_TOKEN sets one)" if is_generated else ""): [
                 shown
             ],
             "Post a lead of your own": list(self._own_lead(settings)),
@@ -421,7 +421,7 @@ class Demo:
         """
         source = settings.routes.sources.get(OWN_LEAD)
         given = settings.secrets.get(OWN_LEAD)
-        if not (self.played and source and given) or isinstance(source.auth, Signatures):
+        if not (self.simulated and source and given) or isinstance(source.auth, Signatures):
             return
         name = f"{source.variable_prefix}WEBHOOK_SECRET"
         lead = {
@@ -433,7 +433,7 @@ class Demo:
         body = json.dumps(lead)
         request = incoming(source, body.encode(), "application/json", base_url=self.url)
         # A secret that somebody chose is not for a screen; the shell puts it in.
-        secret = given[0] if name in self.made_up else f"${name}"
+        secret = given[0] if name in self.generated else f"${name}"
         if isinstance(source.auth, Basic):
             proof = f'-u "{secret}"'
         else:
@@ -450,8 +450,8 @@ class Demo:
             if not settings.secrets.get(source.name):
                 continue
             name = f"{source.variable_prefix}WEBHOOK_SECRET"
-            made_up = f"   {name}={self.made_up[name]}" if name in self.made_up else ""
-            yield f"{settings.public_url or self.url}/webhooks/{source.name}{made_up}"
+            generated = f"   {name}={self.generated[name]}" if name in self.generated else ""
+            yield f"{settings.public_url or self.url}/webhooks/{source.name}{generated}"
         if not settings.public_url:
             yield "(From outside: through a public https address, a tunnel's say, in PUBLIC_URL.)"
 
@@ -533,7 +533,7 @@ def is_at_rest(delivery: Mapping[str, Any]) -> bool:
     return at is not None and datetime.fromisoformat(at) > datetime.now(UTC) + FOLLOW
 
 
-def made_up_secret(auth: Auth) -> str:
+def generated_secret(auth: Auth) -> str:
     """Return a secret that suits a source's way to prove itself."""
     match auth:
         case Basic():

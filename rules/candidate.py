@@ -14,14 +14,14 @@ from zoneinfo import ZoneInfo
 from marshmallow import ValidationError
 
 from rules.guards import (
-    No,
-    judge_age,
-    judge_allowed,
-    judge_condition,
-    judge_consent,
-    judge_hours,
-    judge_opt_out,
-    judge_own_change,
+    Denial,
+    check_age,
+    check_allowed,
+    check_condition,
+    check_consent,
+    check_hours,
+    check_opt_out,
+    check_own_change,
 )
 from rules.numbers import candidates_of, choose_number
 from schemas.callkaro import describe
@@ -38,16 +38,16 @@ from schemas.source import Source
 ROUTE_CHECK = timedelta(minutes=1)  # how often a delivery without a route looks for one
 
 
-class Stop(Exception):
+class Denied(Exception):
     """Raised where the delivery goes no further for now."""
 
-    def __init__(self, no: No, body: dict[str, Any] | None = None) -> None:
-        super().__init__(no.message)
-        self.no, self.body = no, body
+    def __init__(self, denial: Denial, body: dict[str, Any] | None = None) -> None:
+        super().__init__(denial.message)
+        self.denial, self.body = denial, body
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: what takes long is worked out once
-class Case:
+class Candidate:
     """What guards judge: one delivery of one event, by its route of today, at one time.
 
     data is the event's, hydrated. What can't be worked out raises Stop with the no that it means.
@@ -79,7 +79,7 @@ class Case:
         try:
             return choose_number(self.candidates, region=self.region, countries=self.countries)
         except PhoneError as error:
-            raise Stop(No(reason=Reason(error.reason), message=error.message)) from None
+            raise Denied(Denial(reason=Reason(error.reason), message=error.message)) from None
 
     @property
     def region(self) -> str | None:
@@ -135,13 +135,13 @@ class Case:
         return (outer, Rule(hours=hours.hours, zones=zones))
 
 
-def open_case(claim: Claim, data: Any, settings: Settings, now: datetime) -> Case:
+def candidate_of(claim: Claim, data: Any, settings: Settings, now: datetime) -> Candidate:
     """Return what guards judge; a delivery whose route is gone waits for it."""
     delivery, event = claim.delivery, claim.event
     route = settings.routes.named(delivery.route)
     if route is None or route.source != delivery.source:
-        raise Stop(
-            No(
+        raise Denied(
+            Denial(
                 reason=Reason.ROUTE_MISSING,
                 message="There is no route of that name any more. Put it back and this goes on.",
                 until=now + ROUTE_CHECK,
@@ -149,8 +149,8 @@ def open_case(claim: Claim, data: Any, settings: Settings, now: datetime) -> Cas
         )
     if event is None:
         message = "The event's record is no longer kept."
-        raise Stop(No(reason=Reason.RECORD_GONE, message=message))
-    return Case(
+        raise Denied(Denial(reason=Reason.RECORD_GONE, message=message))
+    return Candidate(
         delivery=delivery,
         event=event,
         route=route,
@@ -201,7 +201,7 @@ def numbers_of(source: Source, data: Any, settings: Settings) -> frozenset[str]:
         try:
             region = region_of(own_region, source, data, settings)
             raw = search("to_number", numbers, data)
-        except Stop:
+        except Denied:
             continue
         for candidate in candidates_of(raw):
             with suppress(PhoneError):
@@ -212,85 +212,85 @@ def numbers_of(source: Source, data: Any, settings: Settings) -> frozenset[str]:
 # --- the guards -----------------------------------------------------------------------------------
 
 
-def _when(case: Case) -> No | None:
-    if case.is_call_me:
+def _when(candidate: Candidate) -> Denial | None:
+    if candidate.is_call_me:
         return None
-    return _match(case) or judge_condition("when", case.route.when, case.data)
+    return _match(candidate) or check_condition("when", candidate.route.when, candidate.data)
 
 
-def _match(case: Case) -> No | None:
-    return judge_condition("match", case.route.match, case.event.data)
+def _match(candidate: Candidate) -> Denial | None:
+    return check_condition("match", candidate.route.match, candidate.event.data)
 
 
-def _own_change(case: Case) -> No | None:
-    judge = case.source.kind.is_own_change
-    return judge_own_change(bool(judge and judge(case.event.type, case.event.data)))
+def _own_change(candidate: Candidate) -> Denial | None:
+    judge = candidate.source.kind.is_own_change
+    return check_own_change(bool(judge and judge(candidate.event.type, candidate.event.data)))
 
 
-def _age(case: Case) -> No | None:
-    held = timedelta(milliseconds=case.delivery.held_ms)
-    return judge_age(case.now - case.event.happened_at - held, case.route.max_age_s)
+def _age(candidate: Candidate) -> Denial | None:
+    held = timedelta(milliseconds=candidate.delivery.held_ms)
+    return check_age(candidate.now - candidate.event.happened_at - held, candidate.route.max_age_s)
 
 
-def _opt_out(case: Case) -> No | None:
-    return judge_opt_out(case.source.opt_out, case.data)
+def _opt_out(candidate: Candidate) -> Denial | None:
+    return check_opt_out(candidate.source.opt_out, candidate.data)
 
 
-def _consent(case: Case) -> No | None:
-    return None if case.is_call_me else judge_consent(case.route.consent, case.data)
+def _consent(candidate: Candidate) -> Denial | None:
+    return None if candidate.is_call_me else check_consent(candidate.route.consent, candidate.data)
 
 
-def _number(case: Case) -> No | None:
-    _ = case.number
+def _number(candidate: Candidate) -> Denial | None:
+    _ = candidate.number
     return None
 
 
-def _allowed(case: Case) -> No | None:
-    return judge_allowed(case.number, case.settings.allow_numbers)
+def _allowed(candidate: Candidate) -> Denial | None:
+    return check_allowed(candidate.number, candidate.settings.allow_numbers)
 
 
-def _hours(case: Case) -> No | None:
-    return judge_hours(case.rules, now=case.now, planned=case.planned)
+def _hours(candidate: Candidate) -> Denial | None:
+    return check_hours(candidate.rules, now=candidate.now, planned=candidate.planned)
 
 
-Guards = tuple[tuple[str, Callable[[Case], No | None]], ...]
+Guards = tuple[tuple[str, Callable[[Candidate], Denial | None]], ...]
 # In the order in which they are asked; the first no counts. Those of the number's history follow,
 # in the step that permits the request.
-THIN: Final[Guards] = (  # what can be told before the record is fetched
+BEFORE_FETCH: Final[Guards] = (  # what can be told before the record is fetched
     ("match", _match),
     ("own change", _own_change),
     ("max_age", _age),
 )
-WANTED: Final[Guards] = (
+ELIGIBILITY: Final[Guards] = (
     ("when", _when),
     ("own change", _own_change),
     ("max_age", _age),
 )
-AGREED: Final[Guards] = (
+CONSENT: Final[Guards] = (
     ("opt_out", _opt_out),
     ("consent", _consent),
 )
-REACHED: Final[Guards] = (
+REACHABILITY: Final[Guards] = (
     ("number", _number),
     ("ALLOW_NUMBERS", _allowed),
     ("hours", _hours),
 )
-CALLABLE: Final = AGREED + REACHED
+CALL_GUARDS: Final = CONSENT + REACHABILITY
 
 
-def ask(guards: Guards, case: Case) -> None:
+def run_guards(guards: Guards, candidate: Candidate) -> None:
     """Ask guards in their order. Raises Stop with the first no."""
     for _, guard in guards:
-        if no := guard(case):
-            raise Stop(no)
+        if denial := guard(candidate):
+            raise Denied(denial)
 
 
-def judged(guard: Callable[[Case], No | None], case: Case) -> No | None:
+def run_guard(guard: Callable[[Candidate], Denial | None], candidate: Candidate) -> Denial | None:
     """Return a guard's verdict; one that can't get at what it judges says no."""
     try:
-        return guard(case)
-    except Stop as stop:
-        return stop.no
+        return guard(candidate)
+    except Denied as denied:
+        return denied.denial
 
 
 # --- within ---------------------------------------------------------------------------------------
@@ -300,7 +300,7 @@ def search(name: str, value: Any, data: Any) -> Any:
     try:
         return value.search(data)
     except ExpressionError as error:
-        raise Stop(No(reason=Reason.BAD_REQUEST, message=f"{name}: {error}.")) from None
+        raise Denied(Denial(reason=Reason.BAD_REQUEST, message=f"{name}: {error}.")) from None
 
 
 def is_blank(value: Any) -> bool:
@@ -308,5 +308,5 @@ def is_blank(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def bad_request(error: ValidationError) -> Stop:
-    return Stop(No(reason=Reason.BAD_REQUEST, message=f"{describe(error)}."))
+def bad_request(error: ValidationError) -> Denied:
+    return Denied(Denial(reason=Reason.BAD_REQUEST, message=f"{describe(error)}."))

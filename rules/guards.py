@@ -16,7 +16,7 @@ from schemas.hours import Rule, next_opening, open_at, open_span
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class No:
+class Denial:
     """A guard's no.
 
     until: when it may be asked again (UTC); None: the answer stays no. open_s: for how long it then
@@ -29,7 +29,7 @@ class No:
     open_s: float = 0.0
 
 
-def judge_condition(name: str, condition: Expression | None, data: Any) -> No | None:
+def check_condition(name: str, condition: Expression | None, data: Any) -> Denial | None:
     """Return a no where the route's condition does not hold; None: it does, or there is none.
 
     One that can't be worked out is the route's fault, so it reads as `bad_request`.
@@ -38,32 +38,32 @@ def judge_condition(name: str, condition: Expression | None, data: Any) -> No | 
         if condition is None or condition.holds(data):
             return None
     except ExpressionError as error:
-        return No(reason=Reason.BAD_REQUEST, message=f"{name}: {error}.")
-    return No(reason=Reason.WHEN_FALSE, message="The route's condition does not hold.")
+        return Denial(reason=Reason.BAD_REQUEST, message=f"{name}: {error}.")
+    return Denial(reason=Reason.WHEN_FALSE, message="The route's condition does not hold.")
 
 
-def judge_own_change(is_own: bool) -> No | None:
+def check_own_change(is_own: bool) -> Denial | None:
     """Return a no to an event that our own writing back caused: it would go round and round."""
     if not is_own:
         return None
-    return No(
+    return Denial(
         reason=Reason.OWN_CHANGE,
         message="The app that this webhook belongs to made the change itself.",
     )
 
 
-def judge_age(age: timedelta, max_age_s: int | None) -> No | None:
+def check_age(age: timedelta, max_age_s: int | None) -> Denial | None:
     """Return a no to an event that is older than its route calls for; max_age_s None: never."""
     if max_age_s is None or age <= timedelta(seconds=max_age_s):
         return None
     within = span(timedelta(seconds=max_age_s))
-    return No(
+    return Denial(
         reason=Reason.TOO_OLD,
         message=f"It happened {span(age)} ago, and the route calls within {within}.",
     )
 
 
-def judge_opt_out(opt_out: Expression | None, data: Any) -> No | None:
+def check_opt_out(opt_out: Expression | None, data: Any) -> Denial | None:
     """Return a no where the record says that its person is not to be called.
 
     What neither says so nor denies it (a text, an error) is a no, too.
@@ -72,15 +72,15 @@ def judge_opt_out(opt_out: Expression | None, data: Any) -> No | None:
     if _is_nothing(found):
         return None
     if found is True:
-        return No(reason=Reason.SUPPRESSED, message="The record says not to call (opt_out).")
-    return No(
+        return Denial(reason=Reason.SUPPRESSED, message="The record says not to call (opt_out).")
+    return Denial(
         reason=Reason.SUPPRESSED,
         message="Whether the record says not to call can't be told: opt_out yields neither true "
         "nor false.",
     )
 
 
-def judge_consent(consent: Expression | None, data: Any) -> No | None:
+def check_consent(consent: Expression | None, data: Any) -> Denial | None:
     """Return a no unless the route's consent yields exactly true; None: it asks for none.
 
     A text is no consent, however it reads: "no" would be one.
@@ -89,22 +89,26 @@ def judge_consent(consent: Expression | None, data: Any) -> No | None:
     if found is True:
         return None
     if _is_nothing(found):
-        return No(reason=Reason.NO_CONSENT, message="The record has no consent to being called.")
-    return No(
+        return Denial(
+            reason=Reason.NO_CONSENT, message="The record has no consent to being called."
+        )
+    return Denial(
         reason=Reason.NO_CONSENT,
         message="Whether there is consent can't be told: consent must yield true, for instance "
         "by a comparison.",
     )
 
 
-def judge_allowed(number: str, allowed: frozenset[str] | None) -> No | None:
+def check_allowed(number: str, allowed: frozenset[str] | None) -> Denial | None:
     """Return a no to a number (E.164) that ALLOW_NUMBERS has not; allowed None: anyone."""
     if allowed is None or number in allowed:
         return None
-    return No(reason=Reason.NOT_ALLOWED, message="ALLOW_NUMBERS is set and has not this number.")
+    return Denial(
+        reason=Reason.NOT_ALLOWED, message="ALLOW_NUMBERS is set and has not this number."
+    )
 
 
-def judge_hours(rules: Sequence[Rule], *, now: datetime, planned: datetime | None) -> No | None:
+def check_hours(rules: Sequence[Rule], *, now: datetime, planned: datetime | None) -> Denial | None:
     """Return a no outside the calling hours, all of which must be open.
 
     planned is schedule_at, which is judged where it is to come: what CallKaro does with a time that
@@ -115,7 +119,7 @@ def judge_hours(rules: Sequence[Rule], *, now: datetime, planned: datetime | Non
         return None
     hours = " and ".join(dict.fromkeys(str(rule.hours) for rule in rules))
     if at is not now:
-        return No(
+        return Denial(
             reason=Reason.OUTSIDE_HOURS,
             message=f"schedule_at is outside the calling hours ({hours}).",
         )
@@ -127,14 +131,14 @@ def judge_hours(rules: Sequence[Rule], *, now: datetime, planned: datetime | Non
             if not rule.hours.always
         )
         message = f"No time in the weeks to come is within all calling hours: {zones}."
-        return No(reason=Reason.OUTSIDE_HOURS, message=message)
+        return Denial(reason=Reason.OUTSIDE_HOURS, message=message)
     return held_until(until, rules, f"Held for the calling hours ({hours}).")
 
 
-def held_until(opening: datetime, rules: Sequence[Rule], message: str) -> No:
+def held_until(opening: datetime, rules: Sequence[Rule], message: str) -> Denial:
     """Return the no of a call that waits for an opening of its hours."""
     open_ = open_span(rules, opening)
-    return No(
+    return Denial(
         reason=Reason.OUTSIDE_HOURS,
         message=message,
         until=opening,

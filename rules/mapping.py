@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 import orjson
 from marshmallow import ValidationError
 
-from rules.candidate import Case, Stop, bad_request, is_blank, search
-from rules.guards import No, held_until
+from rules.candidate import Candidate, Denied, bad_request, is_blank, search
+from rules.guards import Denial, held_until
 from schemas.callkaro import METADATA_ID, CampaignV1Schema, CampaignV2Schema, OutboundCallSchema
 from schemas.delivery import Reason
 from schemas.hours import Rule, next_opening, open_span, trigger_times
@@ -36,17 +36,17 @@ class CampaignNeed:
     body: dict[str, Any] | None
 
 
-def map_call(case: Case) -> dict[str, Any]:
+def map_call(candidate: Candidate) -> dict[str, Any]:
     """Return the wire body of the call that the route makes of the record. Raises Stop."""
-    number = case.number
-    mapped = mapped_fields(case.route, case.data)
+    number = candidate.number
+    mapped = mapped_fields(candidate.route, candidate.data)
     mapped["to_number"] = number
-    mapped["schedule_at"] = case.schedule_at
+    mapped["schedule_at"] = candidate.schedule_at
     metadata = {
-        name: search(f"metadata.{name}", value, case.data)
-        for name, value in case.route.metadata.items()
+        name: search(f"metadata.{name}", value, candidate.data)
+        for name, value in candidate.route.metadata.items()
     }
-    mapped["metadata"] = {**metadata, METADATA_ID: case.delivery.id}
+    mapped["metadata"] = {**metadata, METADATA_ID: candidate.delivery.id}
     return _wire_body(CALL, mapped)
 
 
@@ -73,35 +73,35 @@ def _wire_body(schema: Any, mapped: dict[str, Any]) -> dict[str, Any]:
     except TypeError:
         # to_number() makes a number of any length out of a record's text.
         message = "A number in the request is longer than 64 bits."
-        raise Stop(No(reason=Reason.BAD_REQUEST, message=message)) from None
+        raise Denied(Denial(reason=Reason.BAD_REQUEST, message=message)) from None
     return body
 
 
 # --- the trigger times ----------------------------------------------------------------------------
 
 
-def redial_times(case: Case, body: Mapping[str, Any]) -> dict[str, Any]:
+def redial_times(candidate: Candidate, body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the trigger times of a call: CallKaro redials by itself, and must keep the hours too.
 
     In CallKaro's zone, on the day of the call: it is not told of other days, on which the hours
     may be others, so it carries nothing over unless the route says so of the same hours each day.
     """
-    rules = case.rules
+    rules = candidate.rules
     if all(rule.hours.always for rule in rules):
         return {}
-    at = max(case.now, case.planned or case.now)
-    zone = case.settings.callkaro_timezone
+    at = max(candidate.now, candidate.planned or candidate.now)
+    zone = candidate.settings.callkaro_timezone
     times = _times_of_day(rules, at, zone)
-    is_now = at == case.now
+    is_now = at == candidate.now
     # The last minute before midnight, which CallKaro has no name for the end of.
     if times is None or (is_now and f"{at.astimezone(ZoneInfo(zone)):%H:%M}" >= times[1]):
-        raise Stop(_no_time_today(case, zone))
+        raise Denied(_no_time_today(candidate, zone))
     opens = max(times[0], _clock(body.get("min_trigger_time"), times[0]))
     closes = min(times[1], _clock(body.get("max_trigger_time"), times[1]))
     if opens >= closes:
         message = "The trigger times of the route leave nothing of the calling hours."
-        raise Stop(No(reason=Reason.OUTSIDE_HOURS, message=message))
-    own = case.route.hours.hours if case.route.hours else None
+        raise Denied(Denial(reason=Reason.OUTSIDE_HOURS, message=message))
+    own = candidate.route.hours.hours if candidate.route.hours else None
     is_daily = own is None or (len(own.days) == 7 and not own.holidays)
     is_whole = times[0] != "00:00" and times[1] != "23:59"  # nothing was cut off at midnight
     carries_over = bool(body.get("carry_over")) and is_daily and is_whole
@@ -112,12 +112,12 @@ def redial_times(case: Case, body: Mapping[str, Any]) -> dict[str, Any]:
     return {"min_trigger_time": opens, "max_trigger_time": closes, "carry_over": carries_over}
 
 
-def closes_at(case: Case) -> datetime | None:
+def closes_at(candidate: Candidate) -> datetime | None:
     """Return when the hours end that a call for now is made in; None: it is planned for later."""
-    if case.planned and case.planned > case.now:
+    if candidate.planned and candidate.planned > candidate.now:
         return None
-    open_ = open_span(case.rules, case.now)
-    return open_[1] if open_ else case.now
+    open_ = open_span(candidate.rules, candidate.now)
+    return open_[1] if open_ else candidate.now
 
 
 def _times_of_day(rules: Sequence[Rule], at: datetime, zone: str) -> tuple[str, str] | None:
@@ -130,26 +130,26 @@ def _clock(text: str | None, default: str) -> str:
     return default if text is None else text.zfill(5)
 
 
-def _no_time_today(case: Case, zone: str) -> No:
+def _no_time_today(candidate: Candidate, zone: str) -> Denial:
     """Return the no of a call for which no trigger times can be told: it waits for the next ones.
 
     Less than a minute is left of the hours or of CallKaro's day, or CallKaro's clock is about to
     show the same times again, of which some are outside the hours.
     """
-    if case.planned and case.planned > case.now:
+    if candidate.planned and candidate.planned > candidate.now:
         message = (
             "By CallKaro's clock, no minute around schedule_at is surely in the calling hours."
         )
-        return No(reason=Reason.OUTSIDE_HOURS, message=message)
-    open_ = open_span(case.rules, case.now)
-    tomorrow = case.now.astimezone(ZoneInfo(zone)).date() + timedelta(days=1)
+        return Denial(reason=Reason.OUTSIDE_HOURS, message=message)
+    open_ = open_span(candidate.rules, candidate.now)
+    tomorrow = candidate.now.astimezone(ZoneInfo(zone)).date() + timedelta(days=1)
     midnight = datetime.combine(tomorrow, time(), tzinfo=ZoneInfo(zone)).astimezone(UTC)
-    opening = next_opening(case.rules, min(open_[1], midnight) if open_ else midnight)
+    opening = next_opening(candidate.rules, min(open_[1], midnight) if open_ else midnight)
     if opening is None:
         message = "No time in the weeks to come is within the calling hours."
-        return No(reason=Reason.OUTSIDE_HOURS, message=message)
+        return Denial(reason=Reason.OUTSIDE_HOURS, message=message)
     message = "Held: by CallKaro's clock, no minute of today is surely in the calling hours."
-    return held_until(opening, case.rules, message)
+    return held_until(opening, candidate.rules, message)
 
 
 # --- the proof of consent, the campaign -----------------------------------------------------------
@@ -188,7 +188,7 @@ def campaign_need(
         key = campaign_key(route, data)
         if key is None:
             message = "campaign.key: yields neither text nor a number."
-            raise Stop(No(reason=Reason.BAD_REQUEST, message=message))
+            raise Denied(Denial(reason=Reason.BAD_REQUEST, message=message))
         return CampaignNeed(key=key, body=None)
     name = route.campaign.full_name(now, settings.callkaro_timezone)
     agent = settings.routes.campaign_agent(route)

@@ -31,7 +31,7 @@ def as_event(item: Item, source: Source, now: datetime, dedupe_s: int) -> Event:
         remember_s=remember_s,
         type=item.type,
         subject=item.subject,
-        thing=item.thing,
+        subject_type=item.subject_type,
         time=item.time,
         received_at=now,
         data=item.data,

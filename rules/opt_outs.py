@@ -7,7 +7,7 @@ from schemas.expression import ExpressionError
 from schemas.source import Source
 
 
-def wanted_by(event: Event, source: Source) -> Literal["erase", "opt_out"] | None:
+def privacy_action(event: Event, source: Source) -> Literal["erase", "opt_out"] | None:
     """Return what an event wants done to its person, whatever the routes; None: nothing.
 
     An opt_out that can't be worked out over a notification is no opt-out: the full record is asked

@@ -12,7 +12,16 @@ from zlib import crc32
 
 import orjson
 
-from rules.candidate import AGREED, REACHED, THIN, WANTED, Case, Stop, ask, open_case
+from rules.candidate import (
+    BEFORE_FETCH,
+    CONSENT,
+    ELIGIBILITY,
+    REACHABILITY,
+    Candidate,
+    Denied,
+    candidate_of,
+    run_guards,
+)
 from rules.mapping import (
     CampaignNeed,
     campaign_key,
@@ -72,10 +81,10 @@ class Ready:
 def screen(claim: Claim, settings: Settings, now: datetime) -> Move | None:
     """Return the move of a thin delivery that needs no record to be fetched; None: it does."""
     try:
-        case = open_case(claim, claim.event and claim.event.data, settings, now)
-        ask(THIN, case)
-    except Stop as stop:
-        return _ended(claim.delivery, stop)
+        candidate = candidate_of(claim, claim.event and claim.event.data, settings, now)
+        run_guards(BEFORE_FETCH, candidate)
+    except Denied as denied:
+        return _ended(claim.delivery, denied)
     return None
 
 
@@ -85,66 +94,73 @@ def prepare(claim: Claim, data: Any, settings: Settings, now: datetime) -> Move 
     data is the event's, hydrated. Returns a request that is ready, or the move it ends in.
     """
     try:
-        case = open_case(claim, data, settings, now)
-        ask(WANTED, case)
-        if case.route.to == "campaign":
-            makes = campaign_key(case.route, data) or own_key(case.event.subject)
-            body = map_campaign(case.route, data)
+        candidate = candidate_of(claim, data, settings, now)
+        run_guards(ELIGIBILITY, candidate)
+        if candidate.route.to == "campaign":
+            makes = campaign_key(candidate.route, data) or own_key(candidate.event.subject)
+            body = map_campaign(candidate.route, data)
             return Ready(
-                claim=claim, route=case.route, to="campaign", body=body, rings_at=now, makes=makes
+                claim=claim,
+                route=candidate.route,
+                to="campaign",
+                body=body,
+                rings_at=now,
+                makes=makes,
             )
-        return _prepare_call(claim, case)
-    except Stop as stop:
-        return _ended(claim.delivery, stop)
+        return _prepare_call(claim, candidate)
+    except Denied as denied:
+        return _ended(claim.delivery, denied)
 
 
-def case_of(claim: Claim, data: Any, settings: Settings, now: datetime) -> Case | None:
+def candidate_or_none(
+    claim: Claim, data: Any, settings: Settings, now: datetime
+) -> Candidate | None:
     """Return what guards judge; None: there is no such route, or the event's record is gone."""
     try:
-        return open_case(claim, data, settings, now)
-    except Stop:
+        return candidate_of(claim, data, settings, now)
+    except Denied:
         return None
 
 
-def _prepare_call(claim: Claim, case: Case) -> Ready:
+def _prepare_call(claim: Claim, candidate: Candidate) -> Ready:
     body: dict[str, Any] = {}
     try:
-        ask(AGREED, case)
-        body = map_call(case)
-        need = campaign_need(case.route, case.data, case.settings, case.now)
-        ask(REACHED, case)
-        body |= redial_times(case, body)
-    except Stop as stop:
+        run_guards(CONSENT, candidate)
+        body = map_call(candidate)
+        need = campaign_need(candidate.route, candidate.data, candidate.settings, candidate.now)
+        run_guards(REACHABILITY, candidate)
+        body |= redial_times(candidate, body)
+    except Denied as denied:
         # A person's test call is for now: hours later it would surprise them.
-        no = replace(stop.no, until=None) if case.is_call_me else stop.no
-        raise Stop(no, body) from None
+        denial = replace(denied.denial, until=None) if candidate.is_call_me else denied.denial
+        raise Denied(denial, body) from None
     return Ready(
         claim=claim,
-        route=case.route,
+        route=candidate.route,
         to="call",
         body=body,
-        rings_at=max(case.now, case.planned or case.now),
-        closes_at=closes_at(case),
+        rings_at=max(candidate.now, candidate.planned or candidate.now),
+        closes_at=closes_at(candidate),
         campaign=need,
-        consent=None if case.is_call_me else proof_of_consent(case.route, case.data),
+        consent=None if candidate.is_call_me else proof_of_consent(candidate.route, candidate.data),
     )
 
 
-def _ended(delivery: Delivery, stop: Stop) -> Move:
-    no = stop.no
-    if no.until:
+def _ended(delivery: Delivery, denied: Denied) -> Move:
+    denial = denied.denial
+    if denial.until:
         to = Status.HELD
     else:
-        to = Status.FAILED if no.reason is Reason.BAD_REQUEST else Status.SKIPPED
+        to = Status.FAILED if denial.reason is Reason.BAD_REQUEST else Status.SKIPPED
     return Move(
         id=delivery.id,
         to=to,
         lease=delivery.lease,
-        reason=no.reason,
-        message=no.message,
-        due_at=no.until,
-        spread_s=_share(delivery.id) * min(SPREAD_S, no.open_s / 2),
-        fields={"request": orjson.dumps(stop.body).decode()} if stop.body else {},
+        reason=denial.reason,
+        message=denial.message,
+        due_at=denial.until,
+        spread_s=_share(delivery.id) * min(SPREAD_S, denial.open_s / 2),
+        fields={"request": orjson.dumps(denied.body).decode()} if denied.body else {},
     )
 
 

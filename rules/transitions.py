@@ -10,20 +10,20 @@ from typing import Any, Literal
 
 import orjson
 
-from rules.backoff import Dice, is_spent, wait_s
+from rules.backoff import Jitter, is_spent, wait_s
 from rules.guards import span
 from rules.plan import Ready
 from rules.verdict import Meaning, Verdict
 from schemas.delivery import Delivery, Reason, Status
-from schemas.http_result import TOO_LATE, Reply
-from schemas.records import Guard, Move
+from schemas.http_result import TOO_LATE, HttpResult
+from schemas.records import HistoryCheck, Move
 
 CAMPAIGN_CHECK = timedelta(minutes=1)  # the campaign's arrival wakes it; this is for a lost wake
 RECORD_PATIENCE = timedelta(minutes=2)  # how long a record that isn't there is asked for again
 ANSWER_CHARS = 2000  # of CallKaro's answer, kept with the attempt
 
 
-def begun(ready: Ready, now: datetime, *, guard: Guard | None, needs_s: float) -> Move:
+def begun(ready: Ready, now: datetime, *, guard: HistoryCheck | None, needs_s: float) -> Move:
     """Return the move that records an attempt before its first byte leaves.
 
     guard is what the history of the number must permit in that very step; None: it is no call.
@@ -51,7 +51,7 @@ def begun(ready: Ready, now: datetime, *, guard: Guard | None, needs_s: float) -
     )
 
 
-def dry(ready: Ready, guard: Guard | None) -> Move:
+def dry(ready: Ready, guard: HistoryCheck | None) -> Move:
     """Return the move of what would have been sent, had DRY_RUN not been on."""
     return Move(
         id=ready.delivery.id,
@@ -98,7 +98,9 @@ def forbidden(move: Move, answer: str) -> Move:
     )
 
 
-def settled(ready: Ready, reply: Reply, verdict: Verdict, began: datetime, dice: Dice) -> Move:
+def settled(
+    ready: Ready, reply: HttpResult, verdict: Verdict, began: datetime, jitter: Jitter
+) -> Move:
     """Return the move that an attempt's answer means for its delivery."""
     delivery = ready.delivery
     attempt = {
@@ -114,7 +116,7 @@ def settled(ready: Ready, reply: Reply, verdict: Verdict, began: datetime, dice:
         "lease": delivery.lease,
         "message": verdict.message,
         "attempt": (ready.number, attempt),
-        "took": took(verdict, reply),
+        "took": callkaro_ok(verdict, reply),
         "pause": account_pause(verdict, began),
     }
     meaning = verdict.meaning
@@ -132,7 +134,7 @@ def settled(ready: Ready, reply: Reply, verdict: Verdict, began: datetime, dice:
         case Meaning.PAUSE:
             # It is CallKaro's account that is wrong, not the lead: the attempt is not spent, and
             # the day after which it is given up starts anew.
-            wait = wait_s(ready.number, dice, retry_after_s=reply.retry_after_s)
+            wait = wait_s(ready.number, jitter, retry_after_s=reply.retry_after_s)
             fields = {"spent": delivery.spent, "first_ms": int(began.timestamp() * 1000)}
             return Move(
                 to=Status.RETRYING, reason=Reason.ACCOUNT, fields=fields, wait_s=wait, **common
@@ -140,12 +142,12 @@ def settled(ready: Ready, reply: Reply, verdict: Verdict, began: datetime, dice:
         case Meaning.AGAIN:
             if is_spent(delivery.spent + 1, tried_since(delivery), began):
                 return Move(to=Status.FAILED, reason=Reason.GAVE_UP, **common)
-            wait = wait_s(delivery.spent + 1, dice, retry_after_s=reply.retry_after_s)
+            wait = wait_s(delivery.spent + 1, jitter, retry_after_s=reply.retry_after_s)
             reason = Reason(verdict.why) if verdict.why else Reason.NO_ANSWER
             return Move(to=Status.RETRYING, reason=reason, wait_s=wait, **common)
 
 
-def took(verdict: Verdict, reply: Reply) -> bool | None:
+def callkaro_ok(verdict: Verdict, reply: HttpResult) -> bool | None:
     """Say whether CallKaro took a request well, for the breaker; a refusal is a sensible answer.
 
     None: the account is at fault, and that has a pause of its own; or it was we who were too slow.
@@ -167,7 +169,9 @@ def account_pause(verdict: Verdict, now: datetime) -> dict[str, Any] | None:
     }
 
 
-def dropped(delivery: Delivery, reply: Reply, verdict: Verdict, now: datetime, dice: Dice) -> Move:
+def dropped(
+    delivery: Delivery, reply: HttpResult, verdict: Verdict, now: datetime, jitter: Jitter
+) -> Move:
     """Return the move of a delivery whose scheduled call CallKaro was asked to delete."""
     over: dict[str, str | int | None] = {"cancel_ms": None, "cancel_reason": None}
     match verdict.meaning:
@@ -184,13 +188,13 @@ def dropped(delivery: Delivery, reply: Reply, verdict: Verdict, now: datetime, d
             return replace(
                 waits(delivery, 0, message=f"It stays: {verdict.message}", fields=over), wait_s=None
             )
-    vain = Vain.of(delivery, "cancel", now)
-    if is_spent(vain.asked, vain.since, now):
+    lookups = FailedLookups.of(delivery, "cancel", now)
+    if is_spent(lookups.asked, lookups.since, now):
         message = "It stays: CallKaro could not be asked to drop it."
         return replace(waits(delivery, 0, message=message, fields=over), wait_s=None)
-    wait = wait_s(vain.asked, dice, retry_after_s=reply.retry_after_s)
+    wait = wait_s(lookups.asked, jitter, retry_after_s=reply.retry_after_s)
     message = f"CallKaro is to drop the scheduled call, but: {verdict.message}"
-    return waits(delivery, wait, message=message, fields=vain.fields)
+    return waits(delivery, wait, message=message, fields=lookups.fields)
 
 
 def tried_since(delivery: Delivery) -> datetime | None:
@@ -236,14 +240,14 @@ def waits(
         id=delivery.id,
         to=stays,
         lease=delivery.lease,
-        come_from=frozenset({stays}) if stays is Status.DELIVERED else None,
+        from_statuses=frozenset({stays}) if stays is Status.DELIVERED else None,
         message=message,
         wait_s=wait,
         fields=fields or {},
     )
 
 
-def awaits_campaign(ready: Ready, key: str, now: datetime) -> Move:
+def hold_for_campaign(ready: Ready, key: str, now: datetime) -> Move:
     """Return the move of a call whose campaign another event has yet to make."""
     return Move(
         id=ready.delivery.id,
@@ -252,14 +256,14 @@ def awaits_campaign(ready: Ready, key: str, now: datetime) -> Move:
         reason=Reason.AWAITING_CAMPAIGN,
         message="The campaign that it belongs to has not been made yet.",
         due_at=now + CAMPAIGN_CHECK,
-        awaits=key,
+        awaits_campaign=key,
     )
 
 
-def record_missing(delivery: Delivery, now: datetime, dice: Dice) -> Move:
+def record_missing(delivery: Delivery, now: datetime, jitter: Jitter) -> Move:
     """Return the move of a delivery whose record is not there: again for 2 minutes, then over."""
-    vain = Vain.of(delivery, "record", now)
-    if now - vain.since >= RECORD_PATIENCE:
+    lookups = FailedLookups.of(delivery, "record", now)
+    if now - lookups.since >= RECORD_PATIENCE:
         return Move(
             id=delivery.id,
             to=Status.SKIPPED,
@@ -267,13 +271,13 @@ def record_missing(delivery: Delivery, now: datetime, dice: Dice) -> Move:
             reason=Reason.RECORD_GONE,
             message="The CRM has no such record; it may have been deleted or merged.",
         )
-    left = (vain.since + RECORD_PATIENCE - now).total_seconds()
-    wait = min(wait_s(vain.asked, dice) + 1, left)
+    left = (lookups.since + RECORD_PATIENCE - now).total_seconds()
+    wait = min(wait_s(lookups.asked, jitter) + 1, left)
     return waits(
         delivery,
         max(wait, 0.5),
         message="The CRM does not have the record yet.",
-        fields=vain.fields,
+        fields=lookups.fields,
     )
 
 
@@ -282,17 +286,17 @@ def needs_more_time(
     what: Literal["record", "campaign"],
     why: str,
     now: datetime,
-    dice: Dice,
+    jitter: Jitter,
     *,
     retry_after_s: float | None = None,
     may_give_up: bool = True,
 ) -> Move:
     """Return the move of a delivery that lacks its record or campaign: again, for a day at most."""
-    vain = Vain.of(delivery, what, now)
-    if may_give_up and is_spent(0, vain.since, now):
+    lookups = FailedLookups.of(delivery, what, now)
+    if may_give_up and is_spent(0, lookups.since, now):
         return failed(delivery, Reason.GAVE_UP, why)
-    wait = wait_s(vain.asked, dice, retry_after_s=retry_after_s)
-    return waits(delivery, wait, message=why, fields=vain.fields)
+    wait = wait_s(lookups.asked, jitter, retry_after_s=retry_after_s)
+    return waits(delivery, wait, message=why, fields=lookups.fields)
 
 
 def failed(delivery: Delivery, reason: Reason, message: str) -> Move:
@@ -303,7 +307,7 @@ def failed(delivery: Delivery, reason: Reason, message: str) -> Move:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Vain:
+class FailedLookups:
     """How often one thing was asked for in vain, this time included, and since when."""
 
     what: Literal["record", "campaign", "cancel"]
@@ -313,7 +317,7 @@ class Vain:
     @classmethod
     def of(
         cls, delivery: Delivery, what: Literal["record", "campaign", "cancel"], now: datetime
-    ) -> "Vain":
+    ) -> "FailedLookups":
         """Count on; a delivery that now lacks something else starts to count anew."""
         if delivery.asked_for != what or delivery.asked_since is None:
             return cls(what=what, asked=1, since=now)

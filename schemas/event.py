@@ -64,7 +64,7 @@ class Item:
     data: Any
     source_event_id: str | None = None
     subject: str | None = None
-    thing: str | None = None
+    subject_type: str | None = None
     time: datetime | None = None
     hydrate: str | None = None
     problem: str | None = None
@@ -91,7 +91,7 @@ class Event:
     data: Any
     hydrate: str | None = None
     problem: str | None = None
-    thing: str | None = None
+    subject_type: str | None = None
     request_id: str | None = None
 
     @property
@@ -99,7 +99,7 @@ class Event:
         """The CRM's record that it is about: its source, object and id; None: it names none."""
         if self.subject is None:
             return None
-        return self.source, self.thing or self.type.partition(".")[0], self.subject
+        return self.source, self.subject_type or self.type.partition(".")[0], self.subject
 
     @property
     def happened_at(self) -> datetime:

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reply:
+class HttpResult:
     """The result of one HTTP request."""
 
     sent: bool  # the first byte left

@@ -30,7 +30,7 @@ class NewDelivery:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Errand:
+class BackgroundTask:
     """What is to be done for an event or a person besides deliveries; doing it twice does no harm.
 
     what: `opt_out` and `erase` name an event, `call_off` and `erase` a keyed hash of a number (and
@@ -64,10 +64,10 @@ class Suppression:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
+class SideEffect:
     """What an event wants besides deliveries: an errand; and its person is suppressed at once."""
 
-    errand: Errand
+    task: BackgroundTask
     person: Suppression | None
 
 
@@ -80,7 +80,7 @@ class SuppressionPage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Guard:
+class HistoryCheck:
     """What a call asks of its number's history in the very step that permits it.
 
     phone is the keyed hash of the number, person that of the CRM's record. again_s 0: it may be
@@ -202,9 +202,9 @@ class Move:
     id: str
     to: Status
     lease: int | None = None
-    come_from: frozenset[Status] | None = None
-    saw: int | None = None
-    anew: bool = False
+    from_statuses: frozenset[Status] | None = None
+    expected_lease: int | None = None
+    restarts: bool = False
     reason: Reason | None = None
     message: str | None = None
     fields: Mapping[str, str | int | None] = field(default_factory=dict)
@@ -213,10 +213,10 @@ class Move:
     attempt: tuple[int, Mapping[str, Any]] | None = None
     needs_s: float = 0
     phone: str | None = None
-    awaits: str | None = None
-    took: bool | None = None
+    awaits_campaign: str | None = None
+    callkaro_ok: bool | None = None
     pause: Mapping[str, Any] | None = None
-    guard: Guard | None = None
+    guard: HistoryCheck | None = None
     keeps_number: bool = False
     spread_s: float = 0
 

@@ -48,11 +48,11 @@ class Words(fields.Field[list[str]]):
         return given
 
 
-class NoBody(Schema):
+class NoRequest(Schema):
     """Nothing may be said."""
 
 
-class RetryBody(Schema):
+class RetryRequest(Schema):
     """Whether a phone may ring a second time."""
 
     call_again = Yes(
@@ -61,7 +61,7 @@ class RetryBody(Schema):
     )
 
 
-class ResolveBody(Schema):
+class ResolveRequest(Schema):
     """How a person found an unknown delivery."""
 
     found = fields.String(
@@ -69,25 +69,25 @@ class ResolveBody(Schema):
     )
 
 
-class ReplayBody(Schema):
+class ReplayRequest(Schema):
     """Whether to replay, or only to say what would come of it."""
 
     dry_run = Yes(load_default=False, metadata={"description": "Only say what would come of it."})
 
 
-class PauseBody(Schema):
+class PauseRequest(Schema):
     """Why, for whoever finds it paused."""
 
     message = fields.String(load_default="", validate=validate.Length(max=500))
 
 
-class SuppressBody(Schema):
+class SuppressRequest(Schema):
     """Why, for whoever finds the number suppressed."""
 
     message = fields.String(load_default="", validate=validate.Length(max=500))
 
 
-class SuppressManyBody(SuppressBody):
+class SuppressManyRequest(SuppressRequest):
     """Numbers in full, or as their region writes them."""
 
     numbers = fields.List(
@@ -97,13 +97,13 @@ class SuppressManyBody(SuppressBody):
     )
 
 
-class EraseBody(Schema):
+class EraseRequest(Schema):
     """Whose number it is."""
 
     phone = fields.String(required=True, metadata=PHONE)
 
 
-class CallMeBody(Schema):
+class CallMeRequest(Schema):
     """Whom to call, and what stands in the place of the CRM's record."""
 
     to_number = fields.String(required=True, metadata=PHONE)
@@ -119,14 +119,14 @@ class _Span(Schema):
     cursor = fields.String(metadata={"description": "The next_cursor of an earlier page."})
 
 
-class EventsBody(_Span):
+class EventsRequest(_Span):
     """The filters of the list of events; all that are given must fit."""
 
     status = Words(EventStatus, metadata={"description": "Several, with commas: any of them."})
     source_event_id = fields.String(metadata={"description": "The CRM's own id of the event."})
 
 
-class DeliveriesBody(_Span):
+class DeliveriesRequest(_Span):
     """The filters of the list of deliveries; all that are given must fit."""
 
     status = Words(Status, metadata={"description": "Several, with commas: any of them."})
@@ -136,23 +136,23 @@ class DeliveriesBody(_Span):
     phone = fields.String(metadata={"description": "In a URL, + is %2B.", **PHONE})
 
 
-class ReplayManyBody(EventsBody, ReplayBody):
+class ReplayManyRequest(EventsRequest, ReplayRequest):
     """Which events to replay."""
 
 
-class RetryManyBody(DeliveriesBody, RetryBody):
+class RetryManyRequest(DeliveriesRequest, RetryRequest):
     """Which deliveries to retry."""
 
     dry_run = Yes(load_default=False, metadata={"description": "Only say what would come of it."})
 
 
-class CancelManyBody(DeliveriesBody):
+class CancelManyRequest(DeliveriesRequest):
     """Which deliveries to cancel."""
 
     dry_run = Yes(load_default=False, metadata={"description": "Only say what would come of it."})
 
 
-class ReleaseManyBody(_Span):
+class ReleaseManyRequest(_Span):
     """Which of the deliveries that are held as bulk to release."""
 
     route = fields.String()
@@ -180,11 +180,11 @@ class _Limit(Schema):
     limit = fields.Integer(load_default=LIMIT, validate=validate.Range(min=1, max=LIMIT_MAX))
 
 
-class DeliveriesQuery(DeliveriesBody, _Limit):
+class DeliveriesQuery(DeliveriesRequest, _Limit):
     """The query of the list of deliveries."""
 
 
-class EventsQuery(EventsBody, _Limit):
+class EventsQuery(EventsRequest, _Limit):
     """The query of the list of events."""
 
 

@@ -29,11 +29,11 @@ def revealed(really: bool = True) -> Iterator[None]:
         _is_revealed.reset(token)
 
 
-class Answer(Schema):
+class ResponseSchema(Schema):
     """What is answered. Its docstring and its fields' descriptions are the API's own pages."""
 
 
-def said(description: str, **more: Any) -> dict[str, Any]:
+def doc(description: str, **more: Any) -> dict[str, Any]:
     """Return what /openapi.json says of a field."""
     return {"description": description, **more}
 
@@ -107,147 +107,145 @@ def _mask_words(value: Any) -> Any:
             return value
 
 
-class AttemptAnswer(Answer):
+class AttemptResponse(ResponseSchema):
     """One HTTP request for a delivery; what is null has not come, or never came."""
 
     number = fields.Integer()
-    at = fields.String(metadata=said("When it was made.", format="date-time"))
+    at = fields.String(metadata=doc("When it was made.", format="date-time"))
     duration_ms = fields.Integer(allow_none=True, dump_default=None)
     status_code = fields.Integer(
-        allow_none=True, dump_default=None, metadata=said("CallKaro's; null: no answer came.")
+        allow_none=True, dump_default=None, metadata=doc("CallKaro's; null: no answer came.")
     )
     error = fields.String(allow_none=True, dump_default=None)
-    answer = MaskedText(
-        allow_none=True, dump_default=None, metadata=said("CallKaro's answer, cut.")
-    )
+    answer = MaskedText(allow_none=True, dump_default=None, metadata=doc("CallKaro's answer, cut."))
 
 
-class ChangeAnswer(Answer):
+class ChangeResponse(ResponseSchema):
     """One step of the timeline."""
 
     at = UtcTime()
     status = fields.String(validate=one_of(Status))
-    reason = fields.String(allow_none=True, metadata=said("A word of the closed list."))
+    reason = fields.String(allow_none=True, metadata=doc("A word of the closed list."))
 
 
-class OutcomeAnswer(Answer):
+class OutcomeResponse(ResponseSchema):
     """What CallKaro said of one dialling. The links are as they came.
 
     result is `unrecognised` where CallKaro gave a hangup_reason that it does not document.
     """
 
     call_sid = fields.String(allow_none=True)
-    try_count = fields.Integer(metadata=said("0 the first, 1 and up redials, -1 inbound."))
-    final = fields.Boolean(attribute="is_final", metadata=said("false: it will redial."))
-    result = fields.String(metadata=said("What the call came to, in our words."))
-    hangup_reason = MaskedText(allow_none=True, metadata=said("CallKaro's own word."))
+    try_count = fields.Integer(metadata=doc("0 the first, 1 and up redials, -1 inbound."))
+    final = fields.Boolean(attribute="is_final", metadata=doc("false: it will redial."))
+    result = fields.String(metadata=doc("What the call came to, in our words."))
+    hangup_reason = MaskedText(allow_none=True, metadata=doc("CallKaro's own word."))
     ended_at = UtcTime(allow_none=True)
     duration_s = fields.Integer(allow_none=True)
     conversion_status = fields.Boolean(allow_none=True)
     disposition_reason = MaskedText(allow_none=True)
-    post_call = MaskedWords(metadata=said("What the agent extracted."))
+    post_call = MaskedWords(metadata=doc("What the agent extracted."))
     recording_url = fields.String(allow_none=True)
     call_link = fields.String(allow_none=True)
     transcription = MaskedText(allow_none=True)
 
 
-class DeliveryBrief(Answer):
+class DeliveryBrief(ResponseSchema):
     """A delivery as lists show it."""
 
     id = fields.String()
     event_id = fields.String()
     source = fields.String()
-    subject = fields.String(allow_none=True, metadata=said("The CRM's id of the record."))
+    subject = fields.String(allow_none=True, metadata=doc("The CRM's id of the record."))
     route = fields.String()
     to = fields.String(validate=one_of(("call", "campaign")))
     status = fields.String(validate=one_of(Status))
     reason = fields.String(
         allow_none=True,
-        metadata=said("Why it is not simply on its way.", enum=[*map(str, Reason), None]),
+        metadata=doc("Why it is not simply on its way.", enum=[*map(str, Reason), None]),
     )
-    message = fields.String(allow_none=True, metadata=said("One sentence for people."))
+    message = fields.String(allow_none=True, metadata=doc("One sentence for people."))
     created_at = UtcTime()
-    next_attempt_at = UtcTime(allow_none=True, metadata=said("null: nothing is planned."))
-    call_sid = fields.String(allow_none=True, metadata=said("CallKaro's id of the call."))
-    batch_id = fields.String(allow_none=True, metadata=said("CallKaro's id of the campaign."))
+    next_attempt_at = UtcTime(allow_none=True, metadata=doc("null: nothing is planned."))
+    call_sid = fields.String(allow_none=True, metadata=doc("CallKaro's id of the call."))
+    batch_id = fields.String(allow_none=True, metadata=doc("CallKaro's id of the campaign."))
 
 
-class DeliveryAnswer(DeliveryBrief):
+class DeliveryResponse(DeliveryBrief):
     """A delivery in full."""
 
-    routes = fields.String(metadata=said("The digest of the routes.toml it was made under."))
+    routes = fields.String(metadata=doc("The digest of the routes.toml it was made under."))
     request = MaskedWords(
-        metadata=said("What CallKaro is sent; null: not worked out yet, or erased.")
+        metadata=doc("What CallKaro is sent; null: not worked out yet, or erased.")
     )
-    attempts = fields.List(fields.Nested(AttemptAnswer))
+    attempts = fields.List(fields.Nested(AttemptResponse))
     cancel_asked_at = UtcTime(
-        allow_none=True, metadata=said("Since when CallKaro is asked to drop the scheduled call.")
+        allow_none=True, metadata=doc("Since when CallKaro is asked to drop the scheduled call.")
     )
-    call_again = fields.Boolean(metadata=said("Whether a person had it call again."))
-    consent = MaskedWords(metadata=said("The proof: the expression, what it read, and when."))
-    erased_at = UtcTime(allow_none=True, metadata=said("When the person in it was erased."))
-    outcomes = fields.List(fields.Nested(OutcomeAnswer))
-    timeline = fields.List(fields.Nested(ChangeAnswer))
+    call_again = fields.Boolean(metadata=doc("Whether a person had it call again."))
+    consent = MaskedWords(metadata=doc("The proof: the expression, what it read, and when."))
+    erased_at = UtcTime(allow_none=True, metadata=doc("When the person in it was erased."))
+    outcomes = fields.List(fields.Nested(OutcomeResponse))
+    timeline = fields.List(fields.Nested(ChangeResponse))
 
 
-class DeliveryPage(Answer):
+class DeliveryPage(ResponseSchema):
     """Deliveries, newest first. A page may be short and still not be the last."""
 
     items = fields.List(fields.Nested(DeliveryBrief))
-    next_cursor = fields.String(allow_none=True, metadata=said("null: that was the last page."))
+    next_cursor = fields.String(allow_none=True, metadata=doc("null: that was the last page."))
 
 
-class DeliveryRefAnswer(Answer):
+class DeliveryRefResponse(ResponseSchema):
     """A delivery as an event names it; status `erased`: its record is gone."""
 
     id = fields.String()
     route = fields.String()
     status = fields.String(validate=one_of([*Status, "erased"]))
-    status_url = fields.String(metadata=said("Where to ask for it."))
+    status_url = fields.String(metadata=doc("Where to ask for it."))
 
 
-class EventBrief(Answer):
+class EventBrief(ResponseSchema):
     """An event as lists show it."""
 
     id = fields.String()
     source = fields.String()
-    source_event_id = MaskedName(metadata=said("The CRM's own id; empty: it was erased."))
+    source_event_id = MaskedName(metadata=doc("The CRM's own id; empty: it was erased."))
     type = MaskedName()
-    subject = fields.String(allow_none=True, metadata=said("The CRM's id of the record."))
-    time = UtcTime(allow_none=True, metadata=said("When it happened, as the CRM says."))
+    subject = fields.String(allow_none=True, metadata=doc("The CRM's id of the record."))
+    time = UtcTime(allow_none=True, metadata=doc("When it happened, as the CRM says."))
     received_at = UtcTime()
-    problem = fields.String(allow_none=True, metadata=said("Why it can't be read."))
+    problem = fields.String(allow_none=True, metadata=doc("Why it can't be read."))
 
 
-class EventAnswer(EventBrief):
+class EventResponse(EventBrief):
     """An event that came in."""
 
-    data = MaskedWords(metadata=said("The notification as stored, numbers masked."))
+    data = MaskedWords(metadata=doc("The notification as stored, numbers masked."))
 
 
-class SeenAnswer(Answer):
+class SeenResponse(ResponseSchema):
     """What became of an event."""
 
     status = fields.String(validate=one_of(EventStatus))
-    deliveries = fields.List(fields.Nested(DeliveryRefAnswer))
+    deliveries = fields.List(fields.Nested(DeliveryRefResponse))
 
 
-class SeenEventBrief(EventBrief, SeenAnswer):
+class SeenEventBrief(EventBrief, SeenResponse):
     """An event as lists show it, with its deliveries."""
 
 
-class SeenEventAnswer(EventAnswer, SeenAnswer):
+class SeenEventResponse(EventResponse, SeenResponse):
     """An event that came in, with its deliveries."""
 
 
-class EventPageAnswer(Answer):
+class EventPageResponse(ResponseSchema):
     """Events, newest first. A page may be short and still not be the last."""
 
     items = fields.List(fields.Nested(SeenEventBrief))
-    next_cursor = fields.String(allow_none=True, metadata=said("null: that was the last page."))
+    next_cursor = fields.String(allow_none=True, metadata=doc("null: that was the last page."))
 
 
-class CallKaroAnswer(Answer):
+class CallKaroResponse(ResponseSchema):
     """How CallKaro took the latest requests; null: none yet."""
 
     answered_at = UtcTime(allow_none=True)
@@ -255,25 +253,25 @@ class CallKaroAnswer(Answer):
     message = MaskedText(allow_none=True)
 
 
-class CampaignAnswer(Answer):
+class CampaignResponse(ResponseSchema):
     """A campaign that the bridge made."""
 
     key = fields.String()
     name = fields.String()
     agent_id = fields.String(
-        allow_none=True, dump_default=None, metadata=said("null: a v2; each call brings its own.")
+        allow_none=True, dump_default=None, metadata=doc("null: a v2; each call brings its own.")
     )
     batch_id = fields.String()
     created_at = fields.String(metadata={"format": "date-time"})
 
 
-class CampaignsAnswer(Answer):
+class CampaignsResponse(ResponseSchema):
     """The newest campaigns."""
 
-    items = fields.List(fields.Nested(CampaignAnswer))
+    items = fields.List(fields.Nested(CampaignResponse))
 
 
-class SuppressionAnswer(Answer):
+class SuppressionResponse(ResponseSchema):
     """Who is not to be called.
 
     id is the keyed hash that it is known by; it takes the place of the phone in a DELETE.
@@ -282,50 +280,50 @@ class SuppressionAnswer(Answer):
     id = fields.String(attribute="key")
     phone = Masked(
         attribute="number",
-        metadata=said(
+        metadata=doc(
             "null: it is a CRM's record, or the person was erased.", type=["string", "null"]
         ),
     )
     reason = fields.String()
     message = MaskedText()
-    source = fields.String(allow_none=True, metadata=said("Whose event it was."))
+    source = fields.String(allow_none=True, metadata=doc("Whose event it was."))
     since = UtcTime()
 
 
-class SuppressionPageAnswer(Answer):
+class SuppressionPageResponse(ResponseSchema):
     """Who is not to be called, newest first."""
 
-    items = fields.List(fields.Nested(SuppressionAnswer))
-    next_cursor = fields.String(allow_none=True, metadata=said("null: that was the last page."))
+    items = fields.List(fields.Nested(SuppressionResponse))
+    next_cursor = fields.String(allow_none=True, metadata=doc("null: that was the last page."))
 
 
-class CalledOffAnswer(Answer):
+class CalledOffResponse(ResponseSchema):
     """What became of what was planned."""
 
     cancelled = fields.Integer()
-    dropping = fields.Integer(metadata=said("CallKaro is asked to drop these."))
-    on_the_wire = fields.Integer(metadata=said("These may be ringing right now."))
+    dropping = fields.Integer(metadata=doc("CallKaro is asked to drop these."))
+    on_the_wire = fields.Integer(metadata=doc("These may be ringing right now."))
 
 
-class SuppressedAnswer(SuppressionAnswer, CalledOffAnswer):
+class SuppressedResponse(SuppressionResponse, CalledOffResponse):
     """A suppression that is kept, and what became of what was planned."""
 
 
-class UnsuppressedAnswer(Answer):
+class UnsuppressedResponse(ResponseSchema):
     """Who may be called again."""
 
     id = fields.String()
     suppressed = fields.Boolean()
 
 
-class RefusedNumber(Answer):
+class RefusedNumber(ResponseSchema):
     """A number that can't be read."""
 
-    place = fields.Integer(metadata=said("Where it stands in the list; the first is 0."))
+    place = fields.Integer(metadata=doc("Where it stands in the list; the first is 0."))
     message = fields.String()
 
 
-class SuppressedManyAnswer(Answer):
+class SuppressedManyResponse(ResponseSchema):
     """How many were suppressed now, or before, and which can't be read."""
 
     suppressed = fields.Integer()
@@ -333,31 +331,31 @@ class SuppressedManyAnswer(Answer):
     refused = fields.List(fields.Nested(RefusedNumber))
 
 
-class ErasedAnswer(Answer):
+class ErasedResponse(ResponseSchema):
     """How far an erasure got."""
 
     deliveries = fields.Integer()
     events = fields.Integer()
-    done = fields.Boolean(attribute="is_done", metadata=said("false: a worker goes on with it."))
+    done = fields.Boolean(attribute="is_done", metadata=doc("false: a worker goes on with it."))
 
 
-class PauseAnswer(Answer):
+class PauseResponse(ResponseSchema):
     """What is paused."""
 
     scope = fields.String()
     reason = fields.String(validate=one_of(("person", "account", "breaker")))
     message = MaskedText()
     since = UtcTime()
-    until = UtcTime(allow_none=True, metadata=said("null: until a person resumes it."))
+    until = UtcTime(allow_none=True, metadata=doc("null: until a person resumes it."))
 
 
-class PausesAnswer(Answer):
+class PausesResponse(ResponseSchema):
     """Everything that is paused, the oldest pause first."""
 
-    items = fields.List(fields.Nested(PauseAnswer))
+    items = fields.List(fields.Nested(PauseResponse))
 
 
-class ResumedAnswer(Answer):
+class ResumedResponse(ResponseSchema):
     """A pause that is over, and how many deliveries it had held."""
 
     scope = fields.String()
@@ -367,119 +365,119 @@ class ResumedAnswer(Answer):
 # --- many at once -------------------------------------------------------------------------------
 
 
-class BulkAnswer(Answer):
+class BulkResponse(ResponseSchema):
     """What became of many; with dry_run, what would."""
 
-    matched = fields.Integer(metadata=said("How many fit the filters."))
+    matched = fields.Integer(metadata=doc("How many fit the filters."))
     dry_run = fields.Boolean()
     next_cursor = fields.String(
-        allow_none=True, metadata=said("There are more: ask again with it. null: that was all.")
+        allow_none=True, metadata=doc("There are more: ask again with it. null: that was all.")
     )
 
 
-class RefusingAnswer(BulkAnswer):
+class RefusingResponse(BulkResponse):
     """What became of many deliveries."""
 
     refused = fields.Integer()
     refused_by = fields.Dict(
         keys=fields.String(validate=one_of(Status)),
         values=fields.Integer(),
-        metadata=said("How many were refused, by the status that they stood in."),
+        metadata=doc("How many were refused, by the status that they stood in."),
     )
 
 
-class RetriedAnswer(RefusingAnswer):
+class RetriedResponse(RefusingResponse):
     """How many were tried again."""
 
     retried = fields.Integer()
 
 
-class CancelledAnswer(RefusingAnswer):
+class CancelledResponse(RefusingResponse):
     """How many were called off."""
 
     cancelled = fields.Integer()
 
 
-class ReleasedAnswer(RefusingAnswer):
+class ReleasedResponse(RefusingResponse):
     """How many were let go."""
 
     released = fields.Integer()
 
 
-class ReplayedManyAnswer(BulkAnswer):
+class ReplayedManyResponse(BulkResponse):
     """How many events got deliveries, and how many no route wants still."""
 
     replayed = fields.Integer()
     unchanged = fields.Integer()
 
 
-class ReplayedAnswer(Answer):
+class ReplayedResponse(ResponseSchema):
     """What a replay made of an event: the deliveries that are new."""
 
     id = fields.String()
     status = fields.String(validate=one_of(EventStatus))
-    deliveries = fields.List(fields.Nested(DeliveryRefAnswer))
+    deliveries = fields.List(fields.Nested(DeliveryRefResponse))
     dry_run = fields.Boolean()
 
 
 # --- how it stands ------------------------------------------------------------------------------
 
 
-class QueueAnswer(Answer):
+class QueueResponse(ResponseSchema):
     """RQ's queue."""
 
     drains_queued = fields.Integer()
 
 
-class WorkerAnswer(Answer):
+class WorkerResponse(ResponseSchema):
     """An RQ worker that runs."""
 
     name = fields.String()
-    state = fields.String(metadata=said("RQ's own word.", type=["string", "null"]))
+    state = fields.String(metadata=doc("RQ's own word.", type=["string", "null"]))
 
 
-class PersistenceAnswer(Answer):
+class PersistenceResponse(ResponseSchema):
     """How safe Redis keeps what it took."""
 
     append_only = fields.Boolean()
     fsync = fields.String()
     policy = fields.String()
     used_bytes = fields.Integer()
-    used_ratio = fields.Float(allow_none=True, metadata=said("null: no limit is set."))
+    used_ratio = fields.Float(allow_none=True, metadata=doc("null: no limit is set."))
 
 
-class StatusAnswer(Answer):
+class StatusResponse(ResponseSchema):
     """How the bridge stands."""
 
     deliveries = fields.Dict(
-        keys=fields.String(), values=fields.Integer(), metadata=said("How many, by status.")
+        keys=fields.String(), values=fields.Integer(), metadata=doc("How many, by status.")
     )
     events = fields.Dict(
         keys=fields.String(),
         values=fields.Integer(),
-        metadata=said("How many led to nothing, by status."),
+        metadata=doc("How many led to nothing, by status."),
     )
-    oldest_waiting_s = fields.Float(allow_none=True, metadata=said("null: none waits."))
+    oldest_waiting_s = fields.Float(allow_none=True, metadata=doc("null: none waits."))
     waiting = fields.Integer()
-    bulk = fields.Integer(metadata=said("How many are held until a person releases them."))
+    bulk = fields.Integer(metadata=doc("How many are held until a person releases them."))
     suppressions = fields.Integer()
-    next_due_s = fields.Float(allow_none=True, metadata=said("null: nothing is planned."))
-    queue = fields.Nested(QueueAnswer)
-    workers = fields.List(fields.Nested(WorkerAnswer))
-    pauses = fields.List(fields.Nested(PauseAnswer))
-    callkaro = fields.Nested(CallKaroAnswer)
-    routes = fields.String(metadata=said("The digest of routes.toml."))
-    persistence = fields.Nested(PersistenceAnswer)
-    warnings = fields.List(fields.String(), metadata=said("What to look at, a sentence each."))
+    next_due_s = fields.Float(allow_none=True, metadata=doc("null: nothing is planned."))
+    queue = fields.Nested(QueueResponse)
+    workers = fields.List(fields.Nested(WorkerResponse))
+    pauses = fields.List(fields.Nested(PauseResponse))
+    callkaro = fields.Nested(CallKaroResponse)
+    routes = fields.String(metadata=doc("The digest of routes.toml."))
+    persistence = fields.Nested(PersistenceResponse)
+    warnings = fields.List(fields.String(), metadata=doc("What to look at, a sentence each."))
 
 
-class AliveAnswer(Answer):
+class AliveResponse(ResponseSchema):
     """This process lives."""
 
     status = fields.String(validate=one_of(("ok",)))
 
 
-class ReadyAnswer(Answer):
+class ReadyResponse(ResponseSchema):
     """This process can store."""
 
     status = fields.String(validate=one_of(("ready",)))
@@ -489,34 +487,34 @@ class ReadyAnswer(Answer):
 # --- what senders are told ----------------------------------------------------------------------
 
 
-class AcceptedEventAnswer(Answer):
+class AcceptedEventResponse(ResponseSchema):
     """An event as its sender is told of it; a duplicate with the ids of the first."""
 
     id = fields.String()
     status = fields.String(validate=one_of(EventStatus))
     duplicate = fields.Boolean()
     status_url = fields.String()
-    deliveries = fields.List(fields.Nested(DeliveryRefAnswer))
+    deliveries = fields.List(fields.Nested(DeliveryRefResponse))
 
 
-class WebhookAnswer(Answer):
+class WebhookResponse(ResponseSchema):
     """What became of a request's items; the four counts add up to them."""
 
     accepted = fields.Integer()
     duplicates = fields.Integer()
     unrouted = fields.Integer()
     unreadable = fields.Integer()
-    events = fields.List(fields.Nested(AcceptedEventAnswer))
+    events = fields.List(fields.Nested(AcceptedEventResponse))
 
 
-class OutcomeKeptAnswer(Answer):
+class OutcomeKeptResponse(ResponseSchema):
     """What became of an outcome."""
 
     status = fields.String(validate=one_of(("stored", "duplicate", "full", "kept", "ignored")))
 
 
-class ErrorAnswer(Answer):
+class ErrorResponse(ResponseSchema):
     """Every error has this shape."""
 
-    error = fields.String(metadata=said("One word, for programs."))
-    message = fields.String(metadata=said("One sentence, for people."))
+    error = fields.String(metadata=doc("One word, for programs."))
+    message = fields.String(metadata=doc("One sentence, for people."))

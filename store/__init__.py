@@ -38,18 +38,27 @@ Truth lives here; the queue is a hint. Every change of more than one key is one 
     bridge:token:<source>, bridge:token-lock:<source>, bridge:rate, bridge:pepper, bridge:order
 """
 
-from store.alerts import Alerting
+from store.alerts import AlertStore
 from store.base import FULL_AT, connect
-from store.intake import TakingIn
-from store.leases import Working
-from store.metrics import Measuring
-from store.pauses import Pausing
-from store.queries import Reading
-from store.sign_in_attempts import Visiting
-from store.suppressions import Suppressing
+from store.intake import IntakeStore
+from store.leases import LeaseStore
+from store.metrics import MetricStore
+from store.pauses import PauseStore
+from store.queries import QueryStore
+from store.sign_in_attempts import SignInStore
+from store.suppressions import SuppressionStore
 
 __all__ = ["FULL_AT", "Store", "connect"]
 
 
-class Store(TakingIn, Working, Suppressing, Pausing, Alerting, Visiting, Measuring, Reading):
+class Store(
+    IntakeStore,
+    LeaseStore,
+    SuppressionStore,
+    PauseStore,
+    AlertStore,
+    SignInStore,
+    MetricStore,
+    QueryStore,
+):
     """Everything the bridge remembers. Every method raises StoreUnavailable when Redis is away."""

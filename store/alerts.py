@@ -13,7 +13,7 @@ KEPT = 200  # messages that wait for a receiver who does not answer; beyond, the
 HOLDS_UP_S = 3600.0  # how old one may become while a newer one of its name waits behind it
 
 
-class Alerting(Base):
+class AlertStore(Base):
     """What is wrong just now, as it was told; and the messages about it."""
 
     def look_for_alerts(self, *, backlog_age_s: float, sources: Collection[str]) -> int:

@@ -95,9 +95,9 @@ class Base:
         """Return the keyed hash that a number (E.164) is listed by; it can't be turned back."""
         return self._keyed(number)
 
-    def person_key(self, source: str, thing: str, subject: str) -> str:
+    def person_key(self, source: str, subject_type: str, subject: str) -> str:
         """Return the keyed hash that a CRM's record (a `contact`, a `lead`) is suppressed by."""
-        return self._keyed(f"{source}\0{thing}\0{subject}")
+        return self._keyed(f"{source}\0{subject_type}\0{subject}")
 
     def _keyed(self, text: str) -> str:
         if self._pepper is None:

@@ -28,7 +28,7 @@ TO_CALL = (
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TimeBucket:
     """One resolution of the time series: how long a piece is, and for how long all are shown, s."""
 
     name: str
@@ -37,10 +37,10 @@ class Piece:
 
 
 # PIECES in store/scripts/common.lua keeps them a little longer than they are shown.
-PIECES = (
-    Piece("minute", 60, 3 * 3600),
-    Piece("ten", 600, 30 * 3600),
-    Piece("hour", 3600, 8 * 86_400),
+TIME_BUCKETS = (
+    TimeBucket("minute", 60, 3 * 3600),
+    TimeBucket("ten", 600, 30 * 3600),
+    TimeBucket("hour", 3600, 8 * 86_400),
 )
 
 
@@ -173,11 +173,11 @@ def quantile(
     return low
 
 
-def summed(pieces: Iterable[Mapping[str, str]]) -> Counter[str]:
+def summed(time_buckets: Iterable[Mapping[str, str]]) -> Counter[str]:
     """Return what several pieces of the time series hold together."""
     found: Counter[str] = Counter()
-    for piece in pieces:
-        for name, count in piece.items():
+    for bucket in time_buckets:
+        for name, count in bucket.items():
             found[name] += int(count)
     return found
 

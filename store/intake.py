@@ -6,12 +6,12 @@ import orjson
 
 from schemas.event import Event, EventStatus
 from schemas.outcome import Outcome, Result, as_record
-from schemas.records import Accepted, NewDelivery, Wish
+from schemas.records import Accepted, NewDelivery, SideEffect
 from store.base import Base, P
 from store.records import accepted, described, event_record
 
 
-class TakingIn(Base):
+class IntakeStore(Base):
     """What the web process writes."""
 
     def accept(
@@ -19,7 +19,7 @@ class TakingIn(Base):
         events: Sequence[tuple[Event, Sequence[NewDelivery]]],
         *,
         routes: str,
-        wishes: Mapping[str, Wish | None] | None = None,
+        side_effects: Mapping[str, SideEffect | None] | None = None,
     ) -> tuple[bool, list[Accepted]]:
         """Store events with their deliveries, all or none, before anyone is told so.
 
@@ -31,11 +31,11 @@ class TakingIn(Base):
         if not events:
             return False, []
         self.check_room()
-        wanted = wishes or {}
+        wanted = side_effects or {}
         items = [described(event, deliveries, wanted.get(event.id)) for event, deliveries in events]
         records = [event_record(event) for event, _ in events]
-        rung, *answers = self._run("accept", orjson.dumps(items), routes, *records)
-        return bool(rung), [
+        woke, *answers = self._run("accept", orjson.dumps(items), routes, *records)
+        return bool(woke), [
             accepted(event, deliveries, answer, one["status"])
             for (event, deliveries), answer, one in zip(events, answers, items, strict=True)
         ]
@@ -58,8 +58,8 @@ class TakingIn(Base):
         answer = self._run("replay", event.id, orjson.dumps(described_event), routes, record)
         if not answer:
             return None
-        rung, status, *new = answer
-        return bool(rung), EventStatus(status), tuple(new)
+        woke, status, *new = answer
+        return bool(woke), EventStatus(status), tuple(new)
 
     def keep_outcome(self, outcome: Outcome) -> tuple[str, str | None]:
         """Keep what CallKaro said of a call: with its delivery, else for 30 days.
@@ -80,12 +80,12 @@ class TakingIn(Base):
         became, delivery_id = self._run("outcome", outcome.delivery_id or "", orjson.dumps(told))
         return str(became), delivery_id or None
 
-    def ring(self) -> bool:
+    def set_wakeup(self) -> bool:
         """Set the bell; False if it was set already, that is, a drain has just been asked for."""
         with self._reached():
             return bool(self.redis.set(f"{P}bell", "1", nx=True, px=1000))
 
-    def answer_bell(self) -> None:
+    def clear_wakeup(self) -> None:
         """Take the bell down. A drain does this first and claims after, so no ring is lost."""
         with self._reached():
             self.redis.delete(f"{P}bell")

@@ -25,7 +25,7 @@ DIED = (
 )
 
 
-class Working(Base):
+class LeaseStore(Base):
     """What the worker process writes."""
 
     def claim(self, limit: int, *, lease_s: float) -> Claims:
@@ -60,7 +60,7 @@ class Working(Base):
         asked = orjson.dumps([written(move) for move in moves])
         return list(self._run("move", asked, self.max_rate, "", 0))
 
-    def say_again(self, moves: Sequence[Mapping[str, Any]], *, lease_s: float) -> int:
+    def replay_journal(self, moves: Sequence[Mapping[str, Any]], *, lease_s: float) -> int:
         """Make moves (as written() has them) that Redis may have forgotten in its last second.
 
         Returns how many it had. Whatever it still knows stays as it is.
@@ -108,11 +108,13 @@ class Working(Base):
             pipe.zrange(f"{P}due:cancel", 0, 0, withscores=True)
             pipe.zrange(f"{P}due:errand", 0, 0, withscores=True)
             pipe.hmget(f"{P}breaker", "open_ms", "probe_ms")
-            (seconds, micros), *firsts, cancels, errands, (is_open, probe_ms) = pipe.execute()
+            (seconds, micros), *firsts, cancels, background_tasks, (is_open, probe_ms) = (
+                pipe.execute()
+            )
         due = [first[0][1] for first in firsts if first]
         if due and is_open:
             due = [max(min(due), float(probe_ms))]
-        due += [first[1] for first in (*cancels, *errands)]  # these wait for no breaker
+        due += [first[1] for first in (*cancels, *background_tasks)]  # these wait for no breaker
         return float(min(due) / 1000 - (seconds + micros / 1e6)) if due else None
 
     def note_callkaro(self, *, answered: bool, message: str) -> None:
@@ -157,7 +159,7 @@ class Working(Base):
             return Permit(is_granted=False, is_paused=True)
         return Permit(is_granted=answer == "ok", wait_s=float(wait_ms[0]) / 1000)
 
-    def callkaro_took(
+    def note_callkaro_result(
         self, who: str, *, well: bool | None, pause: Mapping[str, Any] | None = None
     ) -> None:
         """Count how CallKaro took such a request, for the breaker; pause: why it is paused now."""

@@ -14,21 +14,21 @@ import orjson
 from schemas.errors import StoreUnavailable
 from schemas.records import Point, Refusal
 from store.base import Base, P
-from store.counters import PIECES, Measures, Piece, read_counts, read_point, summed
+from store.counters import TIME_BUCKETS, Measures, TimeBucket, read_counts, read_point, summed
 from store.records import at
 
-Pieces = dict[int, dict[str, str]]  # number of the piece since 1970 -> its counts
+TimeBuckets = dict[int, dict[str, str]]  # number of the piece since 1970 -> its counts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kept:
+class CounterSnapshot:
     """The cumulative counts, and how many deliveries stand where: {(status, route): count}."""
 
     totals: dict[str, str]
-    standing: dict[tuple[str, str], int]
+    status_counts: dict[tuple[str, str], int]
 
 
-class Measuring(Base):
+class MetricStore(Base):
     """What was measured."""
 
     def measure(self, measures: Measures) -> None:
@@ -36,7 +36,7 @@ class Measuring(Base):
         if measures:
             self._run("measure", orjson.dumps(measures.as_record()))
 
-    def measured(self) -> Kept:
+    def measured(self) -> CounterSnapshot:
         """Return what is kept for Prometheus. Fails at once if Redis was away a moment ago."""
         if time.monotonic() < self._away_until:
             raise StoreUnavailable("Redis did not answer a moment ago")
@@ -44,13 +44,13 @@ class Measuring(Base):
             pipe = self.redis.pipeline(transaction=False)
             pipe.hgetall(f"{P}measured")
             pipe.hgetall(f"{P}standing")
-            totals, standing = pipe.execute()
-        pairs = (name.partition(" ") for name in standing)
-        return Kept(
+            totals, status_counts = pipe.execute()
+        pairs = (name.partition(" ") for name in status_counts)
+        return CounterSnapshot(
             totals=totals,
-            standing={
+            status_counts={
                 (status, route): int(count)
-                for (status, _, route), count in zip(pairs, standing.values(), strict=True)
+                for (status, _, route), count in zip(pairs, status_counts.values(), strict=True)
             },
         )
 
@@ -61,13 +61,13 @@ class Measuring(Base):
         multiples of their length, so they stay the same from look to look; the last one is not
         over yet. At most 200 small hashes are read, in one pipeline.
         """
-        piece, span_s = _piece_for(hours)
-        together = max(math.ceil(span_s / piece.length_s / max(points, 1)), 1)
-        seconds = together * piece.length_s
+        bucket, span_s = _bucket_for(hours)
+        together = max(math.ceil(span_s / bucket.length_s / max(points, 1)), 1)
+        seconds = together * bucket.length_s
         now_s = self._now_s()
         last, count = now_s // seconds, math.ceil(span_s / seconds)
         wanted = range(last - count + 1, last + 1)
-        found = self._pieces(piece, (wanted[0] * seconds, now_s))
+        found = self._buckets(bucket, (wanted[0] * seconds, now_s))
         return tuple(
             read_point(
                 summed(found.get(number * together + i, {}) for i in range(together)),
@@ -79,9 +79,9 @@ class Measuring(Base):
 
     def refusals(self, hours: float = 24.0) -> tuple[Refusal, ...]:
         """Return which webhook requests were refused in the last hours, the most frequent first."""
-        piece, span_s = _piece_for(hours)
+        bucket, span_s = _bucket_for(hours)
         now_s = self._now_s()
-        counts = summed(self._pieces(piece, (now_s - span_s, now_s)).values())
+        counts = summed(self._buckets(bucket, (now_s - span_s, now_s)).values())
         with self._reached():
             latest: dict[str, str] = self.redis.hgetall(f"{P}refused")  # type: ignore[assignment]
         kept = {name: str(count) for name, count in counts.items()}
@@ -98,10 +98,10 @@ class Measuring(Base):
             seconds, _ = self.redis.time()
         return int(seconds)
 
-    def _pieces(self, piece: Piece, span_s: tuple[float, float]) -> Pieces:
-        first, last = (int(end_s // piece.length_s) for end_s in span_s)
+    def _buckets(self, bucket: TimeBucket, span_s: tuple[float, float]) -> TimeBuckets:
+        first, last = (int(end_s // bucket.length_s) for end_s in span_s)
         numbers = range(first, last + 1)
-        return dict(zip(numbers, self._hashes(f"{piece.name}:{n}" for n in numbers), strict=True))
+        return dict(zip(numbers, self._hashes(f"{bucket.name}:{n}" for n in numbers), strict=True))
 
     def _hashes(self, names: Iterable[str]) -> list[dict[str, str]]:
         with self._reached():
@@ -111,10 +111,10 @@ class Measuring(Base):
             return list(pipe.execute())
 
 
-def _piece_for(hours: float) -> tuple[Piece, float]:
+def _bucket_for(hours: float) -> tuple[TimeBucket, float]:
     """Return the shortest pieces that reach so far back, and how far that is, in seconds."""
-    span_s = min(max(hours * 3600, PIECES[0].length_s), PIECES[-1].shown_s)
-    return next(piece for piece in PIECES if span_s <= piece.shown_s), span_s
+    span_s = min(max(hours * 3600, TIME_BUCKETS[0].length_s), TIME_BUCKETS[-1].shown_s)
+    return next(bucket for bucket in TIME_BUCKETS if span_s <= bucket.shown_s), span_s
 
 
 def _refusal(code: str, cause_and_source: str, count: int, latest: dict[str, str]) -> Refusal:

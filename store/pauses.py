@@ -13,7 +13,7 @@ from store.records import at
 RELEASED = 1000  # of what is held, looked at in one go
 
 
-class Pausing(Base):
+class PauseStore(Base):
     """Pauses of everything, one source, one route, or CallKaro; and the breaker."""
 
     def pause(self, scope: str, *, reason: str, message: str) -> bool:

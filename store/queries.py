@@ -16,12 +16,21 @@ from store.records import UNREADABLE, fits, fits_event, read_delivery, read_even
 logger = log.get(__name__)
 
 # Not its lease: a claim alone is nothing that is shown.
-PULSE = ("status", "reason", "message", "next_ms", "timeline", "outcomes", "cancel_ms", "erased_ms")
+CHANGE_TOKEN = (
+    "status",
+    "reason",
+    "message",
+    "next_ms",
+    "timeline",
+    "outcomes",
+    "cancel_ms",
+    "erased_ms",
+)
 LOOKED_AT = 1500  # records that Redis looks at in one go, some ms; LOOKS of that for a page
 LOOKS = 2
 
 
-class Reading(Base):
+class QueryStore(Base):
     """What API, command line and operations read."""
 
     def event(self, event_id: str) -> SeenEvent | None:
@@ -73,10 +82,10 @@ class Reading(Base):
         cursor = None if is_last else str(items[limit - 1].order)
         return EventPage(items=items[:limit], next_cursor=cursor)
 
-    def pulse(self, delivery_id: str) -> tuple[str | None, ...]:
+    def change_token(self, delivery_id: str) -> tuple[str | None, ...]:
         """Return what changes whenever a delivery does; cheap, for those who wait for it."""
         with self._reached():
-            found: Any = self.redis.hmget(f"{P}delivery:{delivery_id}", PULSE)
+            found: Any = self.redis.hmget(f"{P}delivery:{delivery_id}", CHANGE_TOKEN)
         return tuple(found)
 
     def delivery(self, delivery_id: str) -> Delivery | None:

@@ -25,12 +25,12 @@ def open_queue(client: "redis.Redis") -> Queue:
 
 
 @dataclass(frozen=True, slots=True)
-class Bell:
+class Wakeup:
     """Asks for a drain, once while none is queued."""
 
     queue: Queue
 
-    def ask_for_drain(self) -> bool:
+    def request_drain(self) -> bool:
         """Enqueue a drain unless one waits already; a drain that has not started sees all.
 
         Raises StoreUnavailable when Redis is away; the worker's tick asks again.

@@ -20,15 +20,15 @@ from schemas.outcome import read_record as read_outcome_record
 from schemas.records import (
     MAY_COME_FROM,
     Accepted,
+    BackgroundTask,
     Claim,
-    Errand,
     EventFilters,
     Filters,
     Move,
     NewDelivery,
     SeenEvent,
+    SideEffect,
     Suppression,
-    Wish,
 )
 
 logger = log.get(__name__)
@@ -41,7 +41,7 @@ UNREADABLE = (KeyError, ValueError, TypeError)  # what reading a broken record m
 
 
 def described(
-    event: Event, deliveries: Sequence[NewDelivery], wish: Wish | None = None
+    event: Event, deliveries: Sequence[NewDelivery], side_effect: SideEffect | None = None
 ) -> dict[str, Any]:
     """Return what accept.lua is told of an event and its deliveries."""
     if event.problem:
@@ -56,16 +56,19 @@ def described(
         "source": event.source,
         "subject": event.subject or "",
         "deliveries": [_new(delivery) for delivery in deliveries],
-        **(_wished(wish) if wish else {}),
+        **(_side_effect_record(side_effect) if side_effect else {}),
     }
 
 
-def _wished(wish: Wish) -> dict[str, Any]:
+def _side_effect_record(side_effect: SideEffect) -> dict[str, Any]:
     wished: dict[str, Any] = {
-        "errand": {"id": wish.errand.id, "record": errand_record(wish.errand)}
+        "errand": {"id": side_effect.task.id, "record": background_task_record(side_effect.task)}
     }
-    if wish.person:
-        wished["person"] = {"key": wish.person.key, "record": suppression_record(wish.person)}
+    if side_effect.person:
+        wished["person"] = {
+            "key": side_effect.person.key,
+            "record": suppression_record(side_effect.person),
+        }
     return wished
 
 
@@ -124,7 +127,7 @@ def event_record(event: Event) -> bytes:
             "source_event_id": event.source_event_id,
             "type": event.type,
             "subject": event.subject,
-            "thing": event.thing,
+            "thing": event.subject_type,
             "time": event.time,
             "received_at": event.received_at,
             "hydrate": event.hydrate,
@@ -147,7 +150,7 @@ def read_event(record: str) -> Event:
         remember_s=0,
         type=kept["type"],
         subject=kept["subject"],
-        thing=kept.get("thing"),
+        subject_type=kept.get("thing"),
         time=datetime.fromisoformat(kept["time"]) if kept["time"] else None,
         received_at=datetime.fromisoformat(kept["received_at"]),
         hydrate=kept["hydrate"],
@@ -170,23 +173,23 @@ def erased(event: Event) -> Event:
     )
 
 
-def errand_record(errand: Errand) -> str:
+def background_task_record(task: BackgroundTask) -> str:
     """Return an errand as JSON."""
     return orjson.dumps(
         {
-            "what": errand.what,
-            "event_id": errand.event_id,
-            "key": errand.key,
-            "number": errand.number,
-            "state": errand.state,
+            "what": task.what,
+            "event_id": task.event_id,
+            "key": task.key,
+            "number": task.number,
+            "state": task.state,
         }
     ).decode()
 
 
-def read_errand(errand_id: str, record: str) -> Errand:
+def read_background_task(errand_id: str, record: str) -> BackgroundTask:
     """Return the errand that errand_record() wrote."""
     kept = orjson.loads(record)
-    return Errand(
+    return BackgroundTask(
         id=errand_id,
         what=kept["what"],
         event_id=kept.get("event_id"),
@@ -331,8 +334,8 @@ def written(move: Move) -> dict[str, Any]:
         "id": move.id,
         "to": move.to,
         "from": MAY_COME_FROM[move.to]
-        if move.come_from is None
-        else {str(status): True for status in move.come_from},
+        if move.from_statuses is None
+        else {str(status): True for status in move.from_statuses},
         "needs_ms": int(move.needs_s * 1000),
         "set": {name: value for name, value in move.fields.items() if value is not None},
     }
@@ -341,12 +344,12 @@ def written(move: Move) -> dict[str, Any]:
     if move.lease is None:
         # A client that did not hear Redis' answer repeats it; what a person said is done once.
         written["word"] = secrets.token_hex(8)
-    if move.saw is not None:
-        written["saw"] = move.saw
-    if move.anew:
+    if move.expected_lease is not None:
+        written["saw"] = move.expected_lease
+    if move.restarts:
         written["anew"] = True
-    if move.took is not None:
-        written["took"] = move.took
+    if move.callkaro_ok is not None:
+        written["took"] = move.callkaro_ok
     if move.pause:
         written["pause"] = orjson.dumps(move.pause).decode()
     if move.lease is not None:
@@ -364,8 +367,8 @@ def written(move: Move) -> dict[str, Any]:
         written["attempt"] = {"number": number, "record": orjson.dumps(record).decode()}
     if move.phone:
         written["phone"] = move.phone
-    if move.awaits:
-        written["awaits"] = move.awaits
+    if move.awaits_campaign:
+        written["awaits"] = move.awaits_campaign
     if move.guard:
         written["guard"] = move.guard.as_record()
     if move.keeps_number:

@@ -3,7 +3,7 @@
 from store.base import Base, P
 
 
-class Visiting(Base):
+class SignInStore(Base):
     """Counts tries, over all web processes."""
 
     def count_tries(self, who: str, *, within_s: int) -> int:

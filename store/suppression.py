@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 
 from config import log
 from rules.erasing import mentions, without
-from rules.opt_outs import wanted_by
+from rules.opt_outs import privacy_action
 from schemas.delivery import WAITING, Delivery, Reason, Status, may_redial
 from schemas.errors import NotFound
 from schemas.event import Event
 from schemas.outcome import Outcome
-from schemas.records import Errand, Move, SeenEvent, Suppression, Wish
+from schemas.records import BackgroundTask, Move, SeenEvent, SideEffect, Suppression
 from schemas.source import Source
 from store import Store
 from store.records import erased
@@ -67,17 +67,17 @@ class Erased:
     is_done: bool
 
 
-def wish_of(event: Event, source: Source, store: Store) -> Wish | None:
+def side_effect_of(event: Event, source: Source, store: Store) -> SideEffect | None:
     """Return what an event wants besides deliveries: that its person is not called, or is erased.
 
     Its person is suppressed in the very step that takes it in; the errand does the rest.
     """
-    what = wanted_by(event, source)
+    what = privacy_action(event, source)
     if what is None:
         return None
-    errand = Errand(id=f"{what}:{event.id}", what=what, event_id=event.id)
+    task = BackgroundTask(id=f"{what}:{event.id}", what=what, event_id=event.id)
     reason = "erased" if what == "erase" else "by_crm"
-    return Wish(errand=errand, person=_person(event, store, reason))
+    return SideEffect(task=task, person=_person(event, store, reason))
 
 
 def person_key(event: Event, store: Store) -> str | None:
@@ -138,13 +138,13 @@ class People:
         self.suppress(number, reason="by_callkaro", message=message)
 
     def _suppress(self, suppression: Suppression, *, replaces: bool = False) -> Suppressed:
-        errand = _calling_off(suppression.key)
+        task = _calling_off(suppression.key)
         is_new, kept = self.store.suppress(
-            suppression, replaces=replaces, errand=errand, errand_in_s=CRASHED_S
+            suppression, replaces=replaces, task=task, errand_in_s=CRASHED_S
         )
         off = self.call_off(suppression.key)
         if not off.pending:
-            self.store.end_errand(errand.id)
+            self.store.end_background_task(task.id)
         logger.info(
             "number.suppressed",
             reason=suppression.reason,
@@ -202,28 +202,28 @@ class People:
         """
         key = self.store.phone_key(number)
         self._suppress(_erased(key), replaces=True)
-        errand = Errand(id=f"erase:{key}", what="erase", key=key, number=number)
-        self.store.put_errand(errand, in_s=CRASHED_S + SLICE_S)
-        return self.pursue(errand)
+        task = BackgroundTask(id=f"erase:{key}", what="erase", key=key, number=number)
+        self.store.put_background_task(task, in_s=CRASHED_S + SLICE_S)
+        return self.pursue(task)
 
-    def pursue(self, errand: Errand) -> Erased:
+    def pursue(self, task: BackgroundTask) -> Erased:
         """Go on with an erasure for a slice of time, and keep where it got to."""
-        if errand.number is None and errand.event_id is not None:
-            errand = self._of_record(errand)
-        ids = [*self.store.ids_by_phone(errand.key)] if errand.number and errand.key else []
-        records = {tuple(one) for one in errand.state.get("records", [])}
+        if task.number is None and task.event_id is not None:
+            task = self._of_record(task)
+        ids = [*self.store.ids_by_phone(task.key)] if task.number and task.key else []
+        records = {tuple(one) for one in task.state.get("records", [])}
         records |= set(filter(None, map(self._record_of, ids)))
         ids += [one for record in records for one in self._ids_of(record)]
-        errand = replace(errand, state={**errand.state, "records": sorted(records)})
-        errand = self._erase(errand, [*ids, *errand.state.get("pending", [])])
-        return self._search(errand, records)
+        task = replace(task, state={**task.state, "records": sorted(records)})
+        task = self._erase(task, [*ids, *task.state.get("pending", [])])
+        return self._search(task, records)
 
-    def _of_record(self, errand: Errand) -> Errand:
+    def _of_record(self, task: BackgroundTask) -> BackgroundTask:
         """Begin the erasure that a CRM's event wants: suppress the numbers of its record."""
-        seen = self.store.event(str(errand.event_id))
+        seen = self.store.event(str(task.event_id))
         event = seen.event if seen else None
-        if event is None or event.record is None or "records" in errand.state:
-            return errand
+        if event is None or event.record is None or "records" in task.state:
+            return task
         key = self.store.person_key(*event.record)
         for suppression in self.store.suppressions_with(key):
             self._suppress(_erased(suppression.key), replaces=True)
@@ -231,49 +231,51 @@ class People:
             delivery = self.store.delivery(delivery_id)
             if delivery and delivery.phone:
                 self._suppress(_erased(delivery.phone), replaces=True)
-        return replace(errand, state={"records": [event.record]})
+        return replace(task, state={"records": [event.record]})
 
-    def _search(self, errand: Errand, records: set[Record]) -> Erased:
+    def _search(self, task: BackgroundTask, records: set[Record]) -> Erased:
         """Look through all events for what mentions the person, from where it got to."""
-        place: int | None = errand.state.get("place", 0)
+        place: int | None = task.state.get("place", 0)
         ends = time.monotonic() + SLICE_S
         while place is not None and time.monotonic() < ends:
             place, page = self.store.scan_events(place)
-            found = [seen for seen in page if _is_about(seen, records, errand.number)]
+            found = [seen for seen in page if _is_about(seen, records, task.number)]
             for seen in found:
-                errand = self._erase_event(errand, seen, records)
-            events = errand.state.get("events", 0) + len(found)
-            errand = replace(errand, state={**errand.state, "events": events, "place": place})
-        state = errand.state
+                task = self._erase_event(task, seen, records)
+            events = task.state.get("events", 0) + len(found)
+            task = replace(task, state={**task.state, "events": events, "place": place})
+        state = task.state
         is_done = place is None and not state["pending"]
         done = Erased(
             deliveries=state["deliveries"], events=state.get("events", 0), is_done=is_done
         )
         if not is_done:
-            self.store.put_errand(errand, in_s=0 if place is not None else SETTLED_S)
+            self.store.put_background_task(task, in_s=0 if place is not None else SETTLED_S)
             return done
-        if errand.key:
-            self.store.forget_number(errand.key)
-        self.store.end_errand(errand.id)
+        if task.key:
+            self.store.forget_number(task.key)
+        self.store.end_background_task(task.id)
         logger.info("person.erased", deliveries=done.deliveries, events=done.events)
         return done
 
-    def _erase_event(self, errand: Errand, seen: SeenEvent, records: set[Record]) -> Errand:
+    def _erase_event(
+        self, task: BackgroundTask, seen: SeenEvent, records: set[Record]
+    ) -> BackgroundTask:
         """Erase an event and its deliveries; one that calls someone else only loses the number."""
         ids = [one.id for one in seen.deliveries]
         found = list(filter(None, map(self.store.delivery, ids)))
         is_theirs = seen.event.record in records or not any(
-            one.phone and one.phone != errand.key and one.erased_at is None for one in found
+            one.phone and one.phone != task.key and one.erased_at is None for one in found
         )
         if not is_theirs:
-            event = replace(seen.event, data=without(seen.event.data, str(errand.number)))
+            event = replace(seen.event, data=without(seen.event.data, str(task.number)))
             self.store.rewrite_events([event])
-            return errand
-        errand = self._erase(errand, ids)
+            return task
+        task = self._erase(task, ids)
         self.store.rewrite_events([erased(seen.event)])
-        return errand
+        return task
 
-    def _erase(self, errand: Errand, ids: Iterable[str]) -> Errand:
+    def _erase(self, task: BackgroundTask, ids: Iterable[str]) -> BackgroundTask:
         """Call off and erase deliveries, and count those that were not erased before.
 
         What is on the wire is pending: what it takes to have CallKaro drop it must stay until then.
@@ -283,13 +285,13 @@ class People:
         pending = self.call_off_all(new).pending
         settled = [one for one in new if one not in pending]
         self.store.erase_deliveries(settled)
-        known = set(errand.state.get("pending", [])) - set(settled)
+        known = set(task.state.get("pending", [])) - set(settled)
         state = {
-            **errand.state,
-            "deliveries": errand.state.get("deliveries", 0) + len(settled),
+            **task.state,
+            "deliveries": task.state.get("deliveries", 0) + len(settled),
             "pending": sorted(known | set(pending)),
         }
-        return replace(errand, state=state)
+        return replace(task, state=state)
 
     def _record_of(self, delivery_id: str) -> Record | None:
         """Return the CRM's record that a delivery is about: its source, object and id."""
@@ -307,8 +309,8 @@ def _erased(key: str) -> Suppression:
     return Suppression(key=key, reason="erased", since=datetime.now(UTC))
 
 
-def _calling_off(key: str) -> Errand:
-    return Errand(id=f"call_off:{key}", what="call_off", key=key)
+def _calling_off(key: str) -> BackgroundTask:
+    return BackgroundTask(id=f"call_off:{key}", what="call_off", key=key)
 
 
 def called_off(delivery: Delivery, reason: Reason, message: str) -> Move:
@@ -316,7 +318,7 @@ def called_off(delivery: Delivery, reason: Reason, message: str) -> Move:
     return Move(
         id=delivery.id,
         to=Status.CANCELLED,
-        come_from=frozenset({delivery.status}),
+        from_statuses=frozenset({delivery.status}),
         reason=reason,
         message=message,
     )
@@ -327,7 +329,7 @@ def dropping(delivery: Delivery, reason: Reason) -> Move:
     return Move(
         id=delivery.id,
         to=Status.DELIVERED,
-        come_from=frozenset({Status.DELIVERED}),
+        from_statuses=frozenset({Status.DELIVERED}),
         message="CallKaro is being asked to drop the scheduled call.",
         fields={
             **UNASKED,

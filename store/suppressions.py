@@ -5,23 +5,23 @@ from itertools import chain
 from typing import Any
 
 from schemas.event import Event
-from schemas.records import Errand, SeenEvent, Suppression, SuppressionPage
+from schemas.records import BackgroundTask, SeenEvent, Suppression, SuppressionPage
 from store.base import P
-from store.queries import Reading
+from store.queries import QueryStore
 from store.records import (
     UNREADABLE,
-    errand_record,
+    background_task_record,
     event_record,
-    read_errand,
+    read_background_task,
     read_suppression,
     suppression_record,
 )
 
-ERRAND_LEASE_S = 120.0
+BACKGROUND_TASK_LEASE_S = 120.0
 SCANNED = 200  # events in a page
 
 
-class Suppressing(Reading):
+class SuppressionStore(QueryStore):
     """The list of who is not to be called."""
 
     def suppress(
@@ -29,7 +29,7 @@ class Suppressing(Reading):
         suppression: Suppression,
         *,
         replaces: bool = False,
-        errand: Errand | None = None,
+        task: BackgroundTask | None = None,
         errand_in_s: float = 0,
     ) -> tuple[bool, Suppression]:
         """Keep a suppression, and the errand that makes it so for what was planned.
@@ -41,8 +41,8 @@ class Suppressing(Reading):
             suppression.key,
             suppression_record(suppression),
             "1" if replaces else "",
-            errand.id if errand else "",
-            errand_record(errand) if errand else "",
+            task.id if task else "",
+            background_task_record(task) if task else "",
             int(errand_in_s * 1000),
         )
         return bool(is_new), read_suppression(suppression.key, kept)
@@ -141,22 +141,22 @@ class Suppressing(Reading):
 
     # --- errands ----------------------------------------------------------------------------------
 
-    def put_errand(self, errand: Errand, *, in_s: float = 0) -> None:
+    def put_background_task(self, task: BackgroundTask, *, in_s: float = 0) -> None:
         """Keep an errand, or what has become of it, to be done in in_s seconds."""
         with self._reached():
             seconds, micros = self.redis.time()
             pipe = self.redis.pipeline()
-            pipe.hset(f"{P}errands", errand.id, errand_record(errand))
+            pipe.hset(f"{P}errands", task.id, background_task_record(task))
             due_ms = int((seconds + micros / 1e6 + in_s) * 1000)
-            pipe.zadd(f"{P}due:errand", {errand.id: due_ms})
+            pipe.zadd(f"{P}due:errand", {task.id: due_ms})
             pipe.execute()
 
-    def claim_errands(self, limit: int) -> list[Errand]:
+    def claim_background_tasks(self, limit: int) -> list[BackgroundTask]:
         """Lease the errands that are due."""
-        flat = self._run("errand", limit, int(ERRAND_LEASE_S * 1000))
-        return list(_errands(zip(flat[::2], flat[1::2], strict=True)))
+        flat = self._run("errand", limit, int(BACKGROUND_TASK_LEASE_S * 1000))
+        return list(_background_tasks(zip(flat[::2], flat[1::2], strict=True)))
 
-    def end_errand(self, errand_id: str) -> None:
+    def end_background_task(self, errand_id: str) -> None:
         """Forget an errand that is done."""
         with self._reached():
             pipe = self.redis.pipeline()
@@ -165,9 +165,9 @@ class Suppressing(Reading):
             pipe.execute()
 
 
-def _errands(found: Iterable[tuple[str, str]]) -> Iterator[Errand]:
+def _background_tasks(found: Iterable[tuple[str, str]]) -> Iterator[BackgroundTask]:
     for errand_id, record in found:
         try:
-            yield read_errand(errand_id, record)
+            yield read_background_task(errand_id, record)
         except UNREADABLE:
             continue  # an older release's: the newer one that wrote it goes on with it

@@ -19,12 +19,12 @@ from schemas.settings import Settings
 from simulator import Simulator
 from store import Store, connect
 from workers.callkaro import CallKaro
-from workers.crm import Crms
-from workers.drain import Drain, Tally
-from workers.http import Http
+from workers.crm import CrmClient
+from workers.drain import Drain, DrainStats
+from workers.http import HttpClient
 
 MakeSettings = Callable[..., Settings]
-RunDrain = Callable[..., Tally]
+RunDrain = Callable[..., DrainStats]
 StartBridge = Callable[..., Bridge]
 
 
@@ -132,18 +132,20 @@ def run_drain() -> RunDrain:
     """
     log.configure("INFO", process="test")
 
-    def run(settings: Settings, *, dice: float = 0.99, **options: Any) -> Tally:
+    def run(settings: Settings, *, jitter: float = 0.99, **options: Any) -> DrainStats:
         client = connect(settings.redis_url)
         store = Store(client, max_rate=settings.max_rate)
         callkaro = CallKaro(
-            Http(timeout_s=settings.callkaro_timeout_s),
+            HttpClient(timeout_s=settings.callkaro_timeout_s),
             base_url=settings.callkaro_base_url,
             api_key=settings.callkaro_api_key,
         )
-        crms = Crms(Http(timeout_s=10.0), store, settings)
+        crm_client = CrmClient(HttpClient(timeout_s=10.0), store, settings)
         options = {"should_stop": lambda: is_idle(store), **options}
         with client:
-            return Drain(store, settings, callkaro, crms, dice=lambda: dice, **options).run()
+            return Drain(
+                store, settings, callkaro, crm_client, jitter=lambda: jitter, **options
+            ).run()
 
     return run
 

@@ -27,13 +27,13 @@ from schemas.errors import SettingsError, StoreUnavailable
 from schemas.records import Pause
 from schemas.settings import Settings
 from store import Store, connect
-from store.queue import Bell, connect_queue, open_queue
+from store.queue import Wakeup, connect_queue, open_queue
 from workers import alerts, jobs
-from workers.die_with_parent import end_with_parent
+from workers.die_with_parent import die_with_parent
 from workers.drain import LEASE_S
 from workers.journal import Journal
-from workers.shutdown import Lifeline
-from workers.timeouts import broken
+from workers.shutdown import ShutdownPipe
+from workers.timeouts import violations
 
 logger = log.get(__name__)
 
@@ -45,7 +45,7 @@ AUDIT_SLICE_S = 0.05  # of the tick, for an audit: it goes on with the next one
 AWAY_LONGEST_S = 1.0  # between two looks for a Redis that is away; less than RESTART_GRACE_S
 SAID_AT_ONCE = 500
 ALERTS_S = 5.0  # how late an alert may be
-COURIER_S = 90  # the longest that its sender may live; less than the lease of what it sends
+ALERT_SENDER_S = 90  # the longest that its sender may live; less than the lease of what it sends
 RESTART_LONGEST_S = 10.0
 FORK_AGAIN_S = 1.0
 STEADY_S = 60.0  # a worker that lived this long is started again at once
@@ -59,10 +59,10 @@ class Supervisor:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.lifeline = Lifeline()
+        self.shutdown_pipe = ShutdownPipe()
         self.journal = Journal()
         self.worker_pid = 0
-        self.courier_pid = 0  # who sends alerts; 0: nobody does
+        self.alert_sender_pid = 0  # who sends alerts; 0: nobody does
         self.stopping = False
         self._deaths = 0
         self._start_after = 0.0
@@ -82,9 +82,9 @@ class Supervisor:
             wait_s = 0.1 if self.stopping else tick.tick()
             # Without Redis an RQ worker would only die, again and again.
             self._look_after_worker(may_start=tick.is_up)
-            if tick.is_alert_due and not self.courier_pid:
+            if tick.is_alert_due and not self.alert_sender_pid:
                 tick.is_alert_due = False  # until the tick looks again
-                self._start_courier()
+                self._start_alert_sender()
             if self.stopping and not self.worker_pid:
                 logger.info("worker.stopped")
                 return 0
@@ -94,7 +94,7 @@ class Supervisor:
         if self.stopping:
             return
         self.stopping = True
-        self.lifeline.cut()
+        self.shutdown_pipe.cut()
         if self.worker_pid:
             # RQ's warm shutdown: it waits for its work-horse, which the lifeline has told.
             with contextlib.suppress(ProcessLookupError):
@@ -117,8 +117,8 @@ class Supervisor:
             if pid == self.worker_pid:
                 self.worker_pid = 0
                 self._plan_restart(status)
-            if pid == self.courier_pid:
-                self.courier_pid = 0
+            if pid == self.alert_sender_pid:
+                self.alert_sender_pid = 0
         is_wanted = not self.stopping and not self.worker_pid and may_start
         if is_wanted and time.monotonic() >= self._start_after:
             self._start_worker()
@@ -144,20 +144,20 @@ class Supervisor:
                 self._start_after = self._started_at + FORK_AGAIN_S
 
     def _be_worker(self) -> None:
-        self.lifeline.hold()
+        self.shutdown_pipe.hold()
         self.journal.hold()
         work(self.settings)
 
-    def _start_courier(self) -> None:
+    def _start_alert_sender(self) -> None:
         """Send alerts beside everything else; who stops the supervisor need not wait for them."""
         with contextlib.suppress(OSError), _stops_held():  # the next look tries again
             if not self.stopping:
-                self.courier_pid = self._fork(self._be_courier, "alert.crashed")
+                self.alert_sender_pid = self._fork(self._be_alert_sender, "alert.crashed")
 
-    def _be_courier(self) -> None:
-        self.lifeline.leave()
+    def _be_alert_sender(self) -> None:
+        self.shutdown_pipe.leave()
         self.journal.leave()
-        signal.alarm(COURIER_S)
+        signal.alarm(ALERT_SENDER_S)
         try:
             alerts.send_due(self.settings)
         except StoreUnavailable:
@@ -177,7 +177,7 @@ class Supervisor:
             for number in (*STOPS, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
-            end_with_parent()
+            die_with_parent()
             be()
             code = 0
         except BaseException as error:
@@ -192,7 +192,7 @@ class Tick:
     def __init__(self, settings: Settings, journal: Journal) -> None:
         self.journal = journal
         self.store = Store(connect(settings.redis_url))
-        self.bell = Bell(open_queue(connect_queue(settings.redis_url)))
+        self.wakeup = Wakeup(open_queue(connect_queue(settings.redis_url)))
         self.is_alert_due = False
         self._retention = timedelta(days=settings.retention_days)
         self._alerted_at = -ALERTS_S if settings.alert_webhook_url else math.inf
@@ -251,7 +251,9 @@ class Tick:
         is_restart, moves = bool(self._run_id), list(self.journal.moves())
         recovered = 0
         for start in range(0, len(moves) if is_restart else 0, SAID_AT_ONCE):
-            recovered += self.store.say_again(moves[start : start + SAID_AT_ONCE], lease_s=LEASE_S)
+            recovered += self.store.replay_journal(
+                moves[start : start + SAID_AT_ONCE], lease_s=LEASE_S
+            )
         self._run_id = run_id
         for warning in self.store.persistence().warnings():
             logger.warning("store.weak", message=warning)
@@ -308,8 +310,8 @@ class Tick:
             self._look_for_alerts()
         due_s = self.store.next_due_s()
         if due_s is not None and due_s <= 0:
-            if self.store.ring():
-                self.bell.ask_for_drain()
+            if self.store.set_wakeup():
+                self.wakeup.request_drain()
             return TICK_S
         return TICK_S if due_s is None else min(max(due_s, 0.01), TICK_S)
 
@@ -368,7 +370,7 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"The worker can't start; mend this and start it again:\n{error}\n")
         return 1
-    if problems := broken(settings):
+    if problems := violations(settings):
         listed = "\n".join(f"  - {problem}" for problem in problems)
         sys.stderr.write(f"The worker can't start; mend this and start it again:\n{listed}\n")
         return 1

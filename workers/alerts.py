@@ -17,12 +17,12 @@ import orjson
 
 from config import log
 from schemas.alert import AUTH, TEST, TRIES, Alert
-from schemas.http_result import TOO_LATE, Reply
+from schemas.http_result import TOO_LATE, HttpResult
 from schemas.settings import Settings
 from schemas.signatures import sign
 from schemas.source import Incoming
 from store import Store, connect
-from workers.http import Http, Line
+from workers.http import HttpClient, SendDeadline
 
 logger = log.get(__name__)
 
@@ -33,20 +33,20 @@ FIRST_WAIT_S = 5.0
 LONGEST_WAIT_S = 3600.0
 
 
-def send_due(settings: Settings, *, dice: Callable[[], float] = random.random) -> None:
+def send_due(settings: Settings, *, jitter: Callable[[], float] = random.random) -> None:
     """Send what is due, until nothing is. Raises StoreUnavailable.
 
     One is claimed at a time: its lease is for itself, not for slow ones before it.
     """
-    http = Http(timeout_s=TIMEOUT_S)
+    http = HttpClient(timeout_s=TIMEOUT_S)
     with connect(settings.redis_url) as client:
         store = Store(client)
         while alert := store.claim_alert(lease_s=LEASE_S):
-            _send(alert, settings, store, http, dice)
+            _send(alert, settings, store, http, jitter)
 
 
 def _send(
-    alert: Alert, settings: Settings, store: Store, http: Http, dice: Callable[[], float]
+    alert: Alert, settings: Settings, store: Store, http: HttpClient, jitter: Callable[[], float]
 ) -> None:
     """Send one, and keep what came of it."""
     reply = post(alert, settings, http)
@@ -55,7 +55,7 @@ def _send(
     if is_taken(reply) or number >= TRIES:
         store.end_alert(alert.id)
     else:
-        asked_s = max(next_wait_s(number, dice), min(reply.retry_after_s or 0, LONGEST_WAIT_S))
+        asked_s = max(next_wait_s(number, jitter), min(reply.retry_after_s or 0, LONGEST_WAIT_S))
         wait_s = asked_s if store.put_off_alert(alert.id, asked_s) else None
     log_it = logger.info if is_taken(reply) else logger.warning
     log_it(
@@ -71,36 +71,36 @@ def _send(
     )
 
 
-def send_test(settings: Settings) -> Reply:
+def send_test(settings: Settings) -> HttpResult:
     """Send a test alert once, now, and return what came of it."""
     alert = Alert(id=f"msg_{secrets.token_hex(12)}", type=TEST, at=datetime.now(UTC))
-    return post(alert, settings, Http(timeout_s=TIMEOUT_S))
+    return post(alert, settings, HttpClient(timeout_s=TIMEOUT_S))
 
 
-def post(alert: Alert, settings: Settings, http: Http) -> Reply:
+def post(alert: Alert, settings: Settings, http: HttpClient) -> HttpResult:
     """Make the request of one alert, signed with each secret. Never raises."""
     url = settings.alert_webhook_url or ""
     body = orjson.dumps(alert.as_body())
     headers = signed(url, body, alert.id, settings.alert_webhook_secrets)
     headers["Content-Type"] = "application/json"
     return _in_time(
-        http, lambda line: http.request("POST", url, headers=headers, data=body, line=line)
+        http, lambda line: http.request("POST", url, headers=headers, data=body, send_deadline=line)
     )
 
 
-def _in_time(http: Http, request: Callable[[Line], Reply]) -> Reply:
+def _in_time(http: HttpClient, request: Callable[[SendDeadline], HttpResult]) -> HttpResult:
     """Make a request, and have it end by its deadline: in vain if need be.
 
     A time-out is for each read, so an answer that drips in never meets it; and none is for a name
     that does not resolve. The latter's thread stays where it hangs, and finds itself given up.
     """
     began = time.monotonic()
-    line = Line(began + http.longest_s)
-    replies: queue.SimpleQueue[Reply] = queue.SimpleQueue()
+    line = SendDeadline(began + http.longest_s)
+    replies: queue.SimpleQueue[HttpResult] = queue.SimpleQueue()
     try:
         threading.Thread(target=lambda: replies.put(request(line)), daemon=True).start()
     except RuntimeError as error:  # no thread is to be had
-        return Reply(sent=False, duration_ms=0, error=str(error))
+        return HttpResult(sent=False, duration_ms=0, error=str(error))
     while True:
         try:
             return replies.get(timeout=WATCH_S)
@@ -108,7 +108,7 @@ def _in_time(http: Http, request: Callable[[Line], Reply]) -> Reply:
             http.cut_overdue()
         if time.monotonic() > line.start_by and line.give_up():
             took_ms = round((time.monotonic() - began) * 1000)
-            return Reply(sent=False, duration_ms=took_ms, error=TOO_LATE)
+            return HttpResult(sent=False, duration_ms=took_ms, error=TOO_LATE)
 
 
 def signed(url: str, body: bytes, message_id: str, keys: Sequence[str]) -> dict[str, str]:
@@ -122,12 +122,12 @@ def signed(url: str, body: bytes, message_id: str, keys: Sequence[str]) -> dict[
     return {**made[0], header: " ".join(one[header] for one in made)}
 
 
-def is_taken(reply: Reply) -> bool:
+def is_taken(reply: HttpResult) -> bool:
     """Say whether the receiver took a message: it answered 2xx."""
     return reply.status_code is not None and 200 <= reply.status_code < 300
 
 
-def next_wait_s(number: int, dice: Callable[[], float]) -> float:
+def next_wait_s(number: int, jitter: Callable[[], float]) -> float:
     """Return the seconds to wait after failed attempt `number` (the first is 1)."""
     longest = min(FIRST_WAIT_S * 2.0 ** (number - 1), LONGEST_WAIT_S)
-    return longest * (0.5 + dice() / 2)
+    return longest * (0.5 + jitter() / 2)

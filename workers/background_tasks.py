@@ -12,12 +12,12 @@ from config import log
 from rules.candidate import numbers_of, routes_like
 from schemas.errors import StoreUnavailable
 from schemas.event import Event
-from schemas.records import Errand
+from schemas.records import BackgroundTask
 from schemas.settings import Settings
 from schemas.source import Source
 from store import Store
 from store.suppression import AGAIN_S, People, person_key
-from workers.crm import Crms, Unread
+from workers.crm import CrmClient, FetchFailed
 
 logger = log.get(__name__)
 
@@ -33,13 +33,13 @@ class Pool(Protocol):
         """Run task in the pool, and `then` with its result in the coordinating thread."""
 
 
-class Errands:
+class BackgroundTasks:
     """Does the errands that are due, one drain's share of them."""
 
-    def __init__(self, store: Store, settings: Settings, crms: Crms, pool: Pool) -> None:
+    def __init__(self, store: Store, settings: Settings, crm_client: CrmClient, pool: Pool) -> None:
         self._store = store
         self._settings = settings
-        self._crms = crms
+        self._crm_client = crm_client
         self._pool = pool
         self._people = People(store=store)
         self._look_at = 0.0  # monotonic
@@ -49,46 +49,46 @@ class Errands:
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + LOOK_S
-        for errand in self._store.claim_errands(AT_ONCE):
-            self._pool.submit(partial(self._try, errand), lambda _: None)
+        for task in self._store.claim_background_tasks(AT_ONCE):
+            self._pool.submit(partial(self._try, task), lambda _: None)
 
-    def _try(self, errand: Errand) -> None:
+    def _try(self, task: BackgroundTask) -> None:
         try:
-            self.do(errand)
+            self.do(task)
         except StoreUnavailable as error:
             # Its lease runs out, and whoever comes next does it.
-            logger.warning("errand.unfinished", what=errand.what, error=str(error))
+            logger.warning("errand.unfinished", what=task.what, error=str(error))
 
-    def do(self, errand: Errand) -> None:
+    def do(self, task: BackgroundTask) -> None:
         """Do an errand, or what of it can be done now."""
-        match errand.what:
+        match task.what:
             case "erase":
-                self._people.pursue(errand)
-            case "call_off" if errand.key:
-                off = self._people.call_off(errand.key)
+                self._people.pursue(task)
+            case "call_off" if task.key:
+                off = self._people.call_off(task.key)
                 if off.on_the_wire:
-                    self._store.put_errand(errand, in_s=AGAIN_S)
+                    self._store.put_background_task(task, in_s=AGAIN_S)
                 else:
-                    self._store.end_errand(errand.id)
+                    self._store.end_background_task(task.id)
             case "opt_out":
-                self._opt_out(errand)
+                self._opt_out(task)
 
-    def _opt_out(self, errand: Errand) -> None:
+    def _opt_out(self, task: BackgroundTask) -> None:
         """Suppress the numbers of a CRM's record that says not to call."""
-        seen = self._store.event(str(errand.event_id))
+        seen = self._store.event(str(task.event_id))
         source = self._settings.routes.sources.get(seen.event.source) if seen else None
         if seen is None or source is None:
-            self._store.end_errand(errand.id)
+            self._store.end_background_task(task.id)
             return
         record = self._record(source, seen.event)
-        if isinstance(record, Unread):
+        if isinstance(record, FetchFailed):
             # The record itself is suppressed already; its numbers follow once they can be read.
             if datetime.now(UTC) - seen.event.received_at > PATIENCE:
                 logger.error("opt_out.given_up", source=source.name, event_id=seen.event.id)
-                self._store.end_errand(errand.id)
+                self._store.end_background_task(task.id)
                 return
             logger.warning("opt_out.unread", source=source.name, message=record.message)
-            self._store.put_errand(errand, in_s=max(AGAIN_S, record.retry_after_s or 0))
+            self._store.put_background_task(task, in_s=max(AGAIN_S, record.retry_after_s or 0))
             return
         key = person_key(seen.event, self._store)
         persons = (key,) if key else ()
@@ -105,9 +105,9 @@ class Errands:
             )
         off = self._people.call_off_all(self._people.ids_of_record(seen.event))
         if off.on_the_wire:
-            self._store.put_errand(errand, in_s=AGAIN_S)
+            self._store.put_background_task(task, in_s=AGAIN_S)
             return
-        self._store.end_errand(errand.id)
+        self._store.end_background_task(task.id)
 
     def _record(self, source: Source, event: Event) -> Any:
         """Return an event's data, made whole; Unread: the CRM could not be asked."""
@@ -118,8 +118,8 @@ class Errands:
         if source.kind.phones:
             paths.append(source.kind.phones.paths)
         fields = {name for some in paths for name in hydration.fields(some)}
-        found = self._crms.fetch(source, event.hydrate, [event.subject], sorted(fields))
+        found = self._crm_client.fetch(source, event.hydrate, [event.subject], sorted(fields))
         record = found.get(event.subject)
-        if record is None or isinstance(record, Unread):
+        if record is None or isinstance(record, FetchFailed):
             return event.data if record is None else record
         return hydration.merge(event.data, record)

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from rules.verdict import Verdict, verdict, verdict_of_deletion
 from schemas.callkaro import PATHS
-from schemas.http_result import Reply
-from workers.http import Http, Line
+from schemas.http_result import HttpResult
+from workers.http import HttpClient, SendDeadline
 
 DELETION = "/call/delete-schedule-call"
 
@@ -14,7 +14,7 @@ DELETION = "/call/delete-schedule-call"
 class CallKaro:
     """CallKaro's API under one key."""
 
-    def __init__(self, http: Http, *, base_url: str, api_key: str) -> None:
+    def __init__(self, http: HttpClient, *, base_url: str, api_key: str) -> None:
         self.http = http
         self._base_url = base_url
         self._headers = {"X-API-KEY": api_key}
@@ -24,8 +24,8 @@ class CallKaro:
         to: Literal["call", "campaign"],
         body: Mapping[str, Any],
         *,
-        line: Line | None = None,
-    ) -> tuple[Reply, Verdict]:
+        send_deadline: SendDeadline | None = None,
+    ) -> tuple[HttpResult, Verdict]:
         """Make one request and say what its answer means. Never raises.
 
         A campaign with an agent is a v1, one without is a v2. line says until when the
@@ -33,11 +33,15 @@ class CallKaro:
         """
         path = PATHS[to if to == "call" else ("v1" if "agent_id" in body else "v2")]
         reply = self.http.request(
-            "POST", self._base_url + path, headers=self._headers, json=body, line=line
+            "POST",
+            self._base_url + path,
+            headers=self._headers,
+            json=body,
+            send_deadline=send_deadline,
         )
         return reply, verdict(to, sent=reply.sent, status_code=reply.status_code, body=reply.body)
 
-    def delete_scheduled(self, agent_id: str, to_number: str) -> tuple[Reply, Verdict]:
+    def delete_scheduled(self, agent_id: str, to_number: str) -> tuple[HttpResult, Verdict]:
         """Have every scheduled call of that agent to that number deleted. Never raises."""
         reply = self.http.request(
             "POST",

@@ -10,16 +10,23 @@ from functools import partial
 from typing import Any, Protocol
 
 from config import log
-from rules.backoff import Dice
+from rules.backoff import Jitter
 from rules.plan import Ready
-from rules.transitions import account_pause, awaits_campaign, failed, needs_more_time, took, waits
+from rules.transitions import (
+    account_pause,
+    callkaro_ok,
+    failed,
+    hold_for_campaign,
+    needs_more_time,
+    waits,
+)
 from rules.verdict import Meaning, Verdict
 from schemas.delivery import Reason
-from schemas.http_result import Reply
+from schemas.http_result import HttpResult
 from schemas.records import Move
 from store import Store
 from workers.callkaro import CallKaro
-from workers.http import Line
+from workers.http import SendDeadline
 
 logger = log.get(__name__)
 
@@ -31,22 +38,22 @@ MOST_WAITING = 500  # calls of a drain that wait here; more are put back
 CROWDED_S = 5.0
 
 
-class Desk(Protocol):
+class DrainContext(Protocol):
     """What a drain does for its campaigns."""
 
     def submit(self, task: Callable[[], Any], then: Callable[[Any], None]) -> None:
         """Run task in the pool, and `then` with its result in the coordinating thread."""
 
-    def chore(self, chore: Callable[[], None]) -> None:
+    def store_later(self, store_later: Callable[[], None]) -> None:
         """Tell the store something, again and again until it took it."""
 
     def move(self, move: Move) -> None:
         """Let a delivery go on as `move` says."""
 
-    def line_up(self, ready: Ready) -> None:
+    def enqueue(self, ready: Ready) -> None:
         """Put a call into the line to be sent."""
 
-    def hear(self, verdict: Verdict) -> None:
+    def note_health(self, verdict: Verdict) -> None:
         """Note how CallKaro took a request, for the status page."""
 
     def now(self) -> datetime:
@@ -56,11 +63,13 @@ class Desk(Protocol):
 class Campaigns:
     """The campaigns of one drain's calls."""
 
-    def __init__(self, store: Store, callkaro: CallKaro, desk: Desk, dice: Dice) -> None:
+    def __init__(
+        self, store: Store, callkaro: CallKaro, drain: DrainContext, jitter: Jitter
+    ) -> None:
         self._store = store
         self._callkaro = callkaro
-        self._desk = desk
-        self._dice = dice
+        self._drain = drain
+        self._jitter = jitter
         self._kept: dict[str, str] = {}  # key -> batch_id
         self._awaiting: dict[str, list[Ready]] = {}  # by the campaign being created for them
         self._creating: set[str] = set()
@@ -73,11 +82,11 @@ class Campaigns:
     def join(self, ready: Ready) -> None:
         """Put a call into its campaign, and into the line as soon as that is there."""
         if ready.campaign is None:
-            self._desk.line_up(ready)
+            self._drain.enqueue(ready)
         elif batch_id := self._kept.get(ready.campaign.key):
-            self._desk.line_up(ready.in_campaign(batch_id))
+            self._drain.enqueue(ready.in_campaign(batch_id))
         elif self.waiting >= MOST_WAITING:
-            self._desk.move(
+            self._drain.move(
                 waits(ready.delivery, CROWDED_S, message="Its campaign is not there yet.")
             )
         else:
@@ -113,7 +122,7 @@ class Campaigns:
             body = need.body if need else None
             if body is None:
                 for ready in self._awaiting.pop(key):
-                    self._desk.move(awaits_campaign(ready, key, self._desk.now()))
+                    self._drain.move(hold_for_campaign(ready, key, self._drain.now()))
             elif self._store.may_create_campaign(key):
                 self._create(key, body)
             else:
@@ -148,19 +157,21 @@ class Campaigns:
             return
         self._creating.add(key)
         self._look_again.pop(key, None)
-        line = Line(time.monotonic() + CAMPAIGN_START_S)
-        self._desk.submit(
+        line = SendDeadline(time.monotonic() + CAMPAIGN_START_S)
+        self._drain.submit(
             partial(self._ask_for, body, line, permit.wait_s),
             partial(self._answered, key, body),
         )
 
-    def _ask_for(self, body: dict[str, Any], line: Line, wait_s: float) -> tuple[Reply, Verdict]:
+    def _ask_for(
+        self, body: dict[str, Any], line: SendDeadline, wait_s: float
+    ) -> tuple[HttpResult, Verdict]:
         time.sleep(wait_s)  # its turn under the rate cap
-        return self._callkaro.post("campaign", body, line=line)
+        return self._callkaro.post("campaign", body, send_deadline=line)
 
-    def _answered(self, key: str, body: dict[str, Any], answer: tuple[Reply, Verdict]) -> None:
+    def _answered(self, key: str, body: dict[str, Any], answer: tuple[HttpResult, Verdict]) -> None:
         reply, verdict = answer
-        self._desk.hear(verdict)
+        self._drain.note_health(verdict)
         logger.info(
             "campaign.attempted",
             meaning=verdict.meaning.name.lower(),
@@ -168,9 +179,9 @@ class Campaigns:
             duration_ms=reply.duration_ms,
             error=reply.error,
         )
-        self._desk.chore(partial(self._settle, key, body, reply, verdict))
+        self._drain.store_later(partial(self._settle, key, body, reply, verdict))
 
-    def _settle(self, key: str, body: dict[str, Any], reply: Reply, verdict: Verdict) -> None:
+    def _settle(self, key: str, body: dict[str, Any], reply: HttpResult, verdict: Verdict) -> None:
         if verdict.meaning is Meaning.ACCEPTED and verdict.id:
             kept = self.keep(key, verdict.id, body)
             self._took(key, reply, verdict)
@@ -183,7 +194,7 @@ class Campaigns:
         if verdict.meaning is Meaning.REFUSED:
             message = f"Its campaign could not be created. {verdict.message}"
             for ready in self._awaiting.pop(key, []):
-                self._desk.move(failed(ready.delivery, Reason.REFUSED, message))
+                self._drain.move(failed(ready.delivery, Reason.REFUSED, message))
         else:
             self._let_wait(
                 key,
@@ -193,20 +204,20 @@ class Campaigns:
                 may_give_up=verdict.meaning is not Meaning.PAUSE,
             )
 
-    def _took(self, key: str, reply: Reply, verdict: Verdict) -> None:
-        pause = account_pause(verdict, self._desk.now())
-        self._store.callkaro_took(_who(key), well=took(verdict, reply), pause=pause)
+    def _took(self, key: str, reply: HttpResult, verdict: Verdict) -> None:
+        pause = account_pause(verdict, self._drain.now())
+        self._store.note_callkaro_result(_who(key), well=callkaro_ok(verdict, reply), pause=pause)
 
     def keep(self, key: str, batch_id: str, body: dict[str, Any]) -> str:
         """Keep a campaign that CallKaro made; the first batch_id wins and is returned."""
-        record = {**body, "created_at": self._desk.now().isoformat()}
+        record = {**body, "created_at": self._drain.now().isoformat()}
         return self._store.keep_campaign(key, batch_id, record)
 
     def _is_there(self, key: str, batch_id: str) -> None:
         self._kept[key] = batch_id
         self._look_again.pop(key, None)
         for ready in self._awaiting.pop(key, []):
-            self._desk.line_up(ready.in_campaign(batch_id))
+            self._drain.enqueue(ready.in_campaign(batch_id))
 
     def _let_wait(
         self,
@@ -220,15 +231,15 @@ class Campaigns:
         """Let all that wait for a campaign look again later; wait None: by backoff."""
         for ready in self._awaiting.pop(key, []):
             if wait is not None:
-                self._desk.move(waits(ready.delivery, wait, message=message))
+                self._drain.move(waits(ready.delivery, wait, message=message))
                 continue
-            self._desk.move(
+            self._drain.move(
                 needs_more_time(
                     ready.delivery,
                     "campaign",
                     message,
-                    self._desk.now(),
-                    self._dice,
+                    self._drain.now(),
+                    self._jitter,
                     retry_after_s=retry_after_s,
                     may_give_up=may_give_up,
                 )

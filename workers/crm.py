@@ -9,11 +9,11 @@ import orjson
 
 from config import log
 from schemas.errors import StoreUnavailable
-from schemas.http_result import Reply
+from schemas.http_result import HttpResult
 from schemas.settings import Settings
 from schemas.source import BearerLogin, CrmRequest, Hydration, RefreshLogin, Source
 from store import Store
-from workers.http import Http
+from workers.http import HttpClient
 
 logger = log.get(__name__)
 
@@ -22,7 +22,7 @@ REFRESH_WAIT_S = 10  # how long to wait for the worker that is refreshing the to
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Unread:
+class FetchFailed:
     """A CRM could not be read now. message is for people; retry_after_s is the CRM's wish.
 
     is_account: it does not accept our credentials, which is no fault of the lead.
@@ -37,7 +37,7 @@ class Unread:
 
 # What became of each id: its record, or why it can't be read now. One that is missing is one that
 # the CRM says it does not have.
-Records = Mapping[str, Mapping[str, Any] | Unread]
+Records = Mapping[str, Mapping[str, Any] | FetchFailed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,10 @@ class _Access:
     api_url: str
 
 
-class Crms:
+class CrmClient:
     """The CRMs' APIs, by source."""
 
-    def __init__(self, http: Http, store: Store, settings: Settings) -> None:
+    def __init__(self, http: HttpClient, store: Store, settings: Settings) -> None:
         self._http = http
         self._store = store
         self._settings = settings
@@ -65,23 +65,23 @@ class Crms:
         is asked for in halves, unless its ends are refused alone too. Then it is not the ids.
         """
         answer = self._fetch_batch(source, crm_object, ids, wanted)
-        if not isinstance(answer, Unread):
+        if not isinstance(answer, FetchFailed):
             return answer
         if not answer.is_about_ids or len(ids) == 1:
             return dict.fromkeys(ids, answer)
         ends = [self._fetch_batch(source, crm_object, [end], wanted) for end in (ids[0], ids[-1])]
-        if all(isinstance(end, Unread) for end in ends):
+        if all(isinstance(end, FetchFailed) for end in ends):
             return dict.fromkeys(ids, answer)
         return self._fetch_halves(source, crm_object, ids, wanted)
 
     def _fetch_halves(
         self, source: Source, crm_object: str, ids: Sequence[str], wanted: Sequence[str]
     ) -> Records:
-        found: dict[str, Mapping[str, Any] | Unread] = {}
+        found: dict[str, Mapping[str, Any] | FetchFailed] = {}
         middle = len(ids) // 2
         for half in (ids[:middle], ids[middle:]):
             answer = self._fetch_batch(source, crm_object, half, wanted)
-            if not isinstance(answer, Unread):
+            if not isinstance(answer, FetchFailed):
                 found |= answer
             elif answer.is_about_ids and len(half) > 1:
                 found |= self._fetch_halves(source, crm_object, half, wanted)
@@ -91,36 +91,38 @@ class Crms:
 
     def _fetch_batch(
         self, source: Source, crm_object: str, ids: Sequence[str], wanted: Sequence[str]
-    ) -> Mapping[str, Mapping[str, Any]] | Unread:
+    ) -> Mapping[str, Mapping[str, Any]] | FetchFailed:
         hydration = source.kind.hydration
         if hydration is None:
-            return Unread(message=f"{source.kind.title} records can't be fetched.")
+            return FetchFailed(message=f"{source.kind.title} records can't be fetched.")
         try:
             return self._fetch(source, hydration, hydration.request(crm_object, ids, wanted))
         except StoreUnavailable:
-            return Unread(message="The access token could not be looked up.")
+            return FetchFailed(message="The access token could not be looked up.")
         except Exception as error:
             # A CRM module that breaks on an answer costs a wait, not the drain.
             logger.error("hydration.crashed", source=source.name, exc_info=error)
-            return Unread(message=f"{source.kind.title}'s answer broke the bridge; see the log.")
+            return FetchFailed(
+                message=f"{source.kind.title}'s answer broke the bridge; see the log."
+            )
 
     def _fetch(
         self, source: Source, hydration: Hydration, request: CrmRequest
-    ) -> Mapping[str, Mapping[str, Any]] | Unread:
+    ) -> Mapping[str, Mapping[str, Any]] | FetchFailed:
         access = self._access(source, hydration)
-        if isinstance(access, Unread):
+        if isinstance(access, FetchFailed):
             return access
         reply = self._ask(access, hydration.login.scheme, request)
         if reply.status_code == 401 and isinstance(hydration.login, RefreshLogin):
             # Revoked or run out before its time: buy one more and ask once more.
             self._store.drop_token(source.name)
             access = self._access(source, hydration)
-            if isinstance(access, Unread):
+            if isinstance(access, FetchFailed):
                 return access
             reply = self._ask(access, hydration.login.scheme, request)
         return self._read(source, hydration, reply)
 
-    def _ask(self, access: _Access, scheme: str, request: CrmRequest) -> Reply:
+    def _ask(self, access: _Access, scheme: str, request: CrmRequest) -> HttpResult:
         return self._http.request(
             request.method,
             access.api_url + request.path,
@@ -130,16 +132,16 @@ class Crms:
         )
 
     def _read(
-        self, source: Source, hydration: Hydration, reply: Reply
-    ) -> Mapping[str, Mapping[str, Any]] | Unread:
+        self, source: Source, hydration: Hydration, reply: HttpResult
+    ) -> Mapping[str, Mapping[str, Any]] | FetchFailed:
         title, code = source.kind.title, reply.status_code
         if code is None:
-            return Unread(message=f"{title} did not answer ({reply.error}).")
+            return FetchFailed(message=f"{title} did not answer ({reply.error}).")
         if code == 204:  # Zoho's way to say: none of them
             return {}
         if code not in (200, 207):
             # A 404 too: of a whole batch it means a wrong address, not that nobody is there.
-            return Unread(
+            return FetchFailed(
                 message=f"{title} answered {code} when asked for the record.",
                 retry_after_s=reply.retry_after_s,
                 is_account=code in (401, 403),
@@ -149,20 +151,20 @@ class Crms:
             return hydration.records(orjson.loads(reply.body))
         except (ValueError, KeyError, TypeError, AttributeError):
             # It may be too long for us; half of it may not.
-            return Unread(
+            return FetchFailed(
                 message=f"{title}'s answer for the record can't be read.", is_about_ids=True
             )
 
     # --- tokens -------------------------------------------------------------------------------
 
-    def _access(self, source: Source, hydration: Hydration) -> _Access | Unread:
+    def _access(self, source: Source, hydration: Hydration) -> _Access | FetchFailed:
         variables = self._settings.variables.get(source.name, {})
         if isinstance(hydration.login, BearerLogin):
             token = variables.get(hydration.login.variable)
             api_url = variables.get(hydration.api_url)
             if not token or not api_url:
                 name = source.variable_prefix + hydration.login.variable
-                return Unread(
+                return FetchFailed(
                     message=f"{name} is not set, so the record can't be fetched.", is_account=True
                 )
             return _Access(token, api_url)
@@ -177,7 +179,7 @@ class Crms:
             if not variables.get(suffix)
         ]
         if missing:
-            return Unread(
+            return FetchFailed(
                 message=f"{', '.join(missing)} not set, so the record can't be fetched.",
                 is_account=True,
             )
@@ -189,7 +191,7 @@ class Crms:
         hydration: Hydration,
         login: RefreshLogin,
         variables: Mapping[str, str],
-    ) -> _Access | Unread:
+    ) -> _Access | FetchFailed:
         """Return the token that all workers share, refreshed by one of them when it ran out.
 
         Zoho allows 10 access tokens in 10 minutes for a refresh token, so nobody refreshes alone.
@@ -208,13 +210,15 @@ class Crms:
                 if failed:
                     return failed
             elif time.monotonic() > until:
-                return Unread(message=f"{source.kind.title}'s access token is being refreshed.")
+                return FetchFailed(
+                    message=f"{source.kind.title}'s access token is being refreshed."
+                )
             else:
                 time.sleep(0.1)  # another worker is at it; Redis has no event to wait on cheaply
 
     def _refresh(
         self, source: Source, login: RefreshLogin, variables: Mapping[str, str]
-    ) -> Unread | None:
+    ) -> FetchFailed | None:
         """Buy an access token and keep it for all workers; None: it is there."""
         if self._store.token(source.name):
             return None  # it came while we took the right to refresh it
@@ -242,7 +246,7 @@ class Crms:
                 status_code=reply.status_code,
                 error=reply.error,
             )
-            return Unread(
+            return FetchFailed(
                 message=f"{title} gave no access token; check the client, the refresh token and "
                 f"the data centre ({source.variable_prefix}{login.accounts_url}).",
                 # Ten tries in ten minutes are all that Zoho allows.

@@ -19,7 +19,7 @@ def _find_prctl() -> Any:
 _prctl = _find_prctl()
 
 
-def end_with_parent() -> None:
+def die_with_parent() -> None:
     """Have the kernel send this process SIGTERM when its parent dies, even by kill -9.
 
     Best effort, Linux only (prctl PR_SET_PDEATHSIG); it outlasts an exec. Elsewhere a child whose

@@ -42,18 +42,18 @@ from rules.verdict import Meaning, Verdict, verdict
 from schemas.delivery import Delivery, Reason, Status
 from schemas.errors import StoreUnavailable
 from schemas.event import CALL_ME
-from schemas.http_result import TOO_LATE, Reply
-from schemas.records import Claim, Guard, Move
+from schemas.http_result import TOO_LATE, HttpResult
+from schemas.records import Claim, HistoryCheck, Move
 from schemas.settings import Settings
 from schemas.source import Source
 from store import Store
 from store.counters import Measures
 from store.suppression import person_key
-from workers.background_tasks import Errands
+from workers.background_tasks import BackgroundTasks
 from workers.callkaro import CallKaro
 from workers.campaigns import Campaigns
-from workers.crm import Crms, Records, Unread
-from workers.http import CONNECT_S, Line
+from workers.crm import CrmClient, FetchFailed, Records
+from workers.http import CONNECT_S, SendDeadline
 
 logger = log.get(__name__)
 
@@ -71,7 +71,7 @@ CRASHES = 10  # in a row, of steps; then the drain gives up
 
 
 @dataclass(slots=True)
-class Tally:
+class DrainStats:
     """What a drain did, for its one log line."""
 
     claimed: int = 0
@@ -87,21 +87,21 @@ class Drain:
         store: Store,
         settings: Settings,
         callkaro: CallKaro,
-        crms: Crms,
+        crm_client: CrmClient,
         *,
         should_stop: Callable[[], bool] = lambda: False,
         remember: Callable[[Iterable[Move]], None] = lambda moves: None,
-        dice: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
         slice_s: float = SLICE_S,
     ) -> None:
         self.store = store
         self.settings = settings
         self.callkaro = callkaro
-        self.crms = crms
-        self.tally = Tally()
+        self.crm_client = crm_client
+        self.stats = DrainStats()
         self._should_stop = should_stop
         self._remember = remember
-        self._dice = dice
+        self._jitter = jitter
         self._slice_s = slice_s
         self._needs_s = callkaro.http.longest_s + MARGIN_S
         self._most_held = 2 * settings.worker_threads
@@ -111,10 +111,10 @@ class Drain:
         self._clock = timedelta(0)  # what to add to this machine's clock to have Redis'
         self._ready: deque[Ready] = deque()
         self._moves: list[Move] = []
-        self._campaigns = Campaigns(store, callkaro, self, dice)
-        self._errands = Errands(store, settings, crms, self)
-        self._chores: deque[Callable[[], None]] = deque()  # what the store must be told besides
-        self._unsent: dict[str, tuple[Line, Ready, datetime]] = {}  # by delivery
+        self._campaigns = Campaigns(store, callkaro, self, jitter)
+        self._background_tasks = BackgroundTasks(store, settings, crm_client, self)
+        self._to_store: deque[Callable[[], None]] = deque()  # what the store must be told besides
+        self._unsent: dict[str, tuple[SendDeadline, Ready, datetime]] = {}  # by delivery
         self._given_up: set[tuple[str, int]] = set()  # (delivery, lease) whose thread hangs still
         self._running = 0  # tasks in the pool
         self._held = 0  # deliveries claimed and not moved on yet
@@ -124,14 +124,14 @@ class Drain:
         self._store_failures = 0
         self._crashes = 0
         self._took_some = False
-        self._heard: Verdict | None = None  # the latest of CallKaro's that is not told yet
+        self._health_to_note: Verdict | None = None  # the latest of CallKaro's that is not told yet
         self._told_at = 0.0
         self._measures = Measures()  # since the store was last told
         self._measured_at = 0.0
 
-    def run(self) -> Tally:
+    def run(self) -> DrainStats:
         """Drain. Returns what was done; raises StoreUnavailable if Redis is away at the start."""
-        self.store.answer_bell()
+        self.store.clear_wakeup()
         began = idle_since = time.monotonic()
         told_to_stop_at: float | None = None
         with ThreadPoolExecutor(self.settings.worker_threads, thread_name_prefix="send") as pool:
@@ -159,14 +159,14 @@ class Drain:
             self._tell_measures()
         logger.info(
             "drain.done",
-            claimed=self.tally.claimed,
-            attempts=self.tally.attempts,
-            **{f"to_{status}": count for status, count in sorted(self.tally.moved.items())},
+            claimed=self.stats.claimed,
+            attempts=self.stats.attempts,
+            **{f"to_{status}": count for status, count in sorted(self.stats.moved.items())},
         )
-        return self.tally
+        return self.stats
 
     def _is_busy(self) -> bool:
-        at_work = self._running or self._moves or self._chores or self._ready or self._campaigns
+        at_work = self._running or self._moves or self._to_store or self._ready or self._campaigns
         return bool(at_work or self._took_some)
 
     # --- one turn -----------------------------------------------------------------------------
@@ -200,7 +200,7 @@ class Drain:
             self._store_failures += 1
             if self._store_failures == 1:
                 logger.warning("store.away", error=str(error))
-            time.sleep(min(0.1 * 2**self._store_failures, 2.0) * (0.5 + self._dice() / 2))
+            time.sleep(min(0.1 * 2**self._store_failures, 2.0) * (0.5 + self._jitter() / 2))
         else:
             if self._store_failures:
                 logger.info("store.back", failures=self._store_failures)
@@ -208,22 +208,22 @@ class Drain:
             self._crashes = 0
 
     def _step(self, stopping: bool) -> None:
-        while self._chores:
-            self._chores[0]()
-            self._chores.popleft()
+        while self._to_store:
+            self._to_store[0]()
+            self._to_store.popleft()
         self._flush()
         self._took_some = False
         if stopping:
             self._give_back()
             self._flush()
             return
-        self._errands.take()
+        self._background_tasks.take()
         room = self._most_held - (self._held - self._campaigns.waiting)
         if room > self._most_held // 8 and time.monotonic() > self._no_claim_before:
             self._take(self._claim(min(room, 200)))
         self._start()
         self._flush()
-        self._tell_health()
+        self._store_health()
         if time.monotonic() - self._measured_at >= TELL_S:
             self._tell_measures()
 
@@ -233,7 +233,7 @@ class Drain:
         self.store.measure(self._measures)
         self._measures = Measures()
 
-    def _measure(self, ready: Ready, reply: Reply, move: Move) -> None:
+    def _measure(self, ready: Ready, reply: HttpResult, move: Move) -> None:
         result = str(reply.status_code) if reply.status_code else (reply.error or "no_answer")
         self._measures.attempt(result, reply.duration_ms / 1000)
         event = ready.claim.event
@@ -241,12 +241,12 @@ class Drain:
             waited_s = (self.now() - event.received_at).total_seconds()
             self._measures.accepted(ready.route.name, waited_s)
 
-    def _tell_health(self) -> None:
+    def _store_health(self) -> None:
         """Let the status page know how CallKaro takes our requests, once a second at the most."""
-        if self._heard is None or time.monotonic() - self._told_at < TELL_S:
+        if self._health_to_note is None or time.monotonic() - self._told_at < TELL_S:
             return
         self._told_at = time.monotonic()
-        heard, self._heard = self._heard, None
+        heard, self._health_to_note = self._health_to_note, None
         answered = heard.meaning in (Meaning.ACCEPTED, Meaning.REFUSED)
         self.store.note_callkaro(answered=answered, message=heard.public)
 
@@ -258,7 +258,7 @@ class Drain:
             self._no_claim_before = time.monotonic() + min(max(POLL_S, found.wait_s), LOOK_S)
         self._took_some = bool(found.looked_at)
         self._held += len(found.claims)
-        self.tally.claimed += len(found.claims)
+        self.stats.claimed += len(found.claims)
         return list(found.claims)
 
     def now(self) -> datetime:
@@ -272,7 +272,7 @@ class Drain:
         thin: dict[tuple[str, str], list[Claim]] = defaultdict(list)
         for claim in claims:
             if claim.delivery.status is Status.DELIVERED:
-                self.chore(partial(self._drop, claim))
+                self.store_later(partial(self._drop, claim))
                 continue
             event = claim.event
             source = self.settings.routes.sources.get(claim.delivery.source)
@@ -292,7 +292,7 @@ class Drain:
         ids = sorted({str(claim.event.subject) for claim in batch if claim.event})
         wanted = sorted(set(self._fields(source, batch)))
         self.submit(
-            partial(self.crms.fetch, source, crm_object, ids, wanted),
+            partial(self.crm_client.fetch, source, crm_object, ids, wanted),
             partial(self._hydrated, source, batch),
         )
 
@@ -311,20 +311,20 @@ class Drain:
             if claim.event is None or hydration is None:
                 continue
             record = answer.get(str(claim.event.subject))
-            if isinstance(record, Unread):
+            if isinstance(record, FetchFailed):
                 self.move(
                     needs_more_time(
                         claim.delivery,
                         "record",
                         record.message,
                         self.now(),
-                        self._dice,
+                        self._jitter,
                         retry_after_s=record.retry_after_s,
                         may_give_up=not record.is_account,
                     )
                 )
             elif record is None:
-                self.move(record_missing(claim.delivery, self.now(), self._dice))
+                self.move(record_missing(claim.delivery, self.now(), self._jitter))
             else:
                 self._prepare(claim, partial(hydration.merge, claim.event.data, record))
 
@@ -349,7 +349,7 @@ class Drain:
         if isinstance(prepared, Move):
             self.move(self._findable(claim, prepared))
         elif self.settings.dry_run:
-            self.chore(partial(self._run_dry, prepared))
+            self.store_later(partial(self._run_dry, prepared))
         else:
             self._campaigns.join(prepared)
 
@@ -366,14 +366,14 @@ class Drain:
             person = person_key(claim.event, self.store) if claim.event else None
         except StoreUnavailable:
             return move  # its neighbours in the batch matter more
-        guard = Guard(phone=phone, person=person, rings_at=self.now())
+        guard = HistoryCheck(phone=phone, person=person, rings_at=self.now())
         return replace(move, phone=phone, guard=guard if move.to is Status.HELD else None)
 
     def _run_dry(self, ready: Ready) -> None:
         """Do all but the send; what the number's history forbids is told here, too."""
         self.move(dry(ready, self._guard(ready)))
 
-    def line_up(self, ready: Ready) -> None:
+    def enqueue(self, ready: Ready) -> None:
         """Put a call into the line to be sent."""
         self._ready.append(ready)
 
@@ -392,12 +392,12 @@ class Drain:
             partial(self._ask_to_drop, delivery, permit.wait_s), partial(self._dropped, claim)
         )
 
-    def _ask_to_drop(self, delivery: Delivery, wait_s: float) -> tuple[Reply, Verdict]:
+    def _ask_to_drop(self, delivery: Delivery, wait_s: float) -> tuple[HttpResult, Verdict]:
         time.sleep(wait_s)  # its turn under the rate cap
         request = delivery.request or {}
         return self.callkaro.delete_scheduled(request["agent_id"], request["to_number"])
 
-    def _dropped(self, claim: Claim, answer: tuple[Reply, Verdict]) -> None:
+    def _dropped(self, claim: Claim, answer: tuple[HttpResult, Verdict]) -> None:
         delivery = claim.delivery
         reply, verdict = answer
         logger.info(
@@ -408,7 +408,7 @@ class Drain:
             status_code=reply.status_code,
             error=reply.error,
         )
-        self.move(dropped(delivery, reply, verdict, self.now(), self._dice))
+        self.move(dropped(delivery, reply, verdict, self.now(), self._jitter))
 
     # --- send, settle -------------------------------------------------------------------------
 
@@ -439,13 +439,13 @@ class Drain:
             if answer.startswith("no "):
                 self.move(forbidden(move, answer))
             else:
-                self._started(ready, answer, now, Line(line_by))
+                self._started(ready, answer, now, SendDeadline(line_by))
 
-    def _started(self, ready: Ready, answer: str, now: datetime, line: Line) -> None:
+    def _started(self, ready: Ready, answer: str, now: datetime, line: SendDeadline) -> None:
         if answer == "ok":
-            self.tally.attempts += 1
+            self.stats.attempts += 1
             self.submit(
-                partial(self.callkaro.post, ready.to, ready.body, line=line),
+                partial(self.callkaro.post, ready.to, ready.body, send_deadline=line),
                 partial(self._attempted, ready, now),
             )
             self._unsent[ready.delivery.id] = (line, ready, now)
@@ -479,11 +479,11 @@ class Drain:
             if line.give_up():
                 took_ms = round((self.now() - began).total_seconds() * 1000)
                 self._given_up.add((ready.delivery.id, ready.delivery.lease))
-                reply = Reply(sent=False, duration_ms=took_ms, error=TOO_LATE)
+                reply = HttpResult(sent=False, duration_ms=took_ms, error=TOO_LATE)
                 meant = verdict(ready.to, sent=False, status_code=None, body=b"")
                 self._answered(ready, began, (reply, meant))
 
-    def _attempted(self, ready: Ready, began: datetime, answer: tuple[Reply, Verdict]) -> None:
+    def _attempted(self, ready: Ready, began: datetime, answer: tuple[HttpResult, Verdict]) -> None:
         claim = (ready.delivery.id, ready.delivery.lease)
         self._unsent.pop(ready.delivery.id, None)
         if claim in self._given_up:
@@ -491,9 +491,9 @@ class Drain:
         else:
             self._answered(ready, began, answer)
 
-    def _answered(self, ready: Ready, began: datetime, answer: tuple[Reply, Verdict]) -> None:
+    def _answered(self, ready: Ready, began: datetime, answer: tuple[HttpResult, Verdict]) -> None:
         reply, meant = answer
-        move = settled(ready, reply, meant, began, self._dice)
+        move = settled(ready, reply, meant, began, self._jitter)
         # An unknown one waits for a person, so it is no everyday line.
         log_it = logger.warning if move.to is Status.UNKNOWN else logger.info
         log_it(
@@ -509,10 +509,10 @@ class Drain:
             retry_in_s=None if move.wait_s is None else round(move.wait_s, 1),
         )
         self._measure(ready, reply, move)
-        self.hear(meant)
+        self.note_health(meant)
         if ready.makes and meant.meaning is Meaning.ACCEPTED and meant.id:
             # Kept before the delivery is settled: a crash between the two then loses no campaign.
-            self.chore(partial(self._made, ready.makes, meant.id, ready.body, move))
+            self.store_later(partial(self._made, ready.makes, meant.id, ready.body, move))
         else:
             self.move(move)
 
@@ -520,14 +520,14 @@ class Drain:
         kept = self._campaigns.keep(key, batch_id, body)
         self.move(replace(move, fields={**move.fields, "batch_id": kept}))
 
-    def _guard(self, ready: Ready) -> Guard | None:
+    def _guard(self, ready: Ready) -> HistoryCheck | None:
         """Return what a call asks of its number's history; None: a campaign rings nobody."""
         if ready.to != "call":
             return None
         route, event = ready.route, ready.claim.event
         is_asked_for = event is not None and event.type == CALL_ME
         zone = ZoneInfo(self.settings.callkaro_timezone)
-        return Guard(
+        return HistoryCheck(
             phone=self.store.phone_key(ready.body["to_number"]),
             person=person_key(event, self.store) if event else None,
             again_s=0 if is_asked_for else route.again_after_s,
@@ -557,13 +557,13 @@ class Drain:
             # The lease of what it was about runs out, and the sweep takes it from there.
             logger.error("drain.crashed", exc_info=error)
 
-    def hear(self, verdict: Verdict) -> None:
+    def note_health(self, verdict: Verdict) -> None:
         """Note how CallKaro took a request, for the status page."""
-        self._heard = verdict
+        self._health_to_note = verdict
 
-    def chore(self, chore: Callable[[], None]) -> None:
+    def store_later(self, store_later: Callable[[], None]) -> None:
         """Tell the store something, again and again until it took it."""
-        self._chores.append(chore)
+        self._to_store.append(store_later)
 
     def move(self, move: Move) -> None:
         """Let a claimed delivery go on as `move` says."""
@@ -585,7 +585,7 @@ class Drain:
         for move, answer in zip(moves, answers, strict=True):
             if answer[:3] == "no ":
                 continue  # it is moved elsewhere, in the next turn
-            self.tally.moved[move.to if answer == "ok" else "lost"] += 1
+            self.stats.moved[move.to if answer == "ok" else "lost"] += 1
             if answer != "ok":
                 logger.info("delivery.move_lost", delivery=move.id, to=move.to, answer=answer)
 

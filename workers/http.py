@@ -18,7 +18,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from schemas.http_result import Reply, TooLateError
+from schemas.http_result import HttpResult, TooLateError
 
 CONNECT_S = 5.0
 IDLE_S = 3.0  # a keep-alive that the other side just closed would make an ordinary call `unknown`
@@ -26,7 +26,7 @@ BODY_BYTES = 8 * 1024 * 1024  # of an answer; what is beyond is not read
 USER_AGENT = "callkaro-bridge"
 
 
-class Line:
+class SendDeadline:
     """What one request has come to. Past start_by (monotonic) it is not begun any more.
 
     Two threads may ask at once: the one that sends, and the one that coordinates and gives up a
@@ -64,9 +64,9 @@ class _Marking(HTTPConnection):
     def endheaders(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is None:
             self.connect()
-        line: Line = _this_thread.line
-        line.sock = self.sock
-        line.begin()
+        send_deadline: SendDeadline = _this_thread.send_deadline
+        send_deadline.sock = self.sock
+        send_deadline.begin()
         super().endheaders(*args, **kwargs)
 
 
@@ -102,14 +102,14 @@ class _Adapter(HTTPAdapter):
         manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
 
-class Http:
+class HttpClient:
     """Makes requests from many threads, each with a connection of its own."""
 
     def __init__(self, *, timeout_s: float) -> None:
         self.timeout_s = timeout_s
         self._local = threading.local()
         self._surroundings: dict[str, dict[str, Any]] = {}  # by origin
-        self._running: dict[int, Line] = {}  # by thread
+        self._running: dict[int, SendDeadline] = {}  # by thread
 
     @property
     def longest_s(self) -> float:
@@ -125,17 +125,17 @@ class Http:
         params: Mapping[str, str] | None = None,
         json: Any = None,
         data: Mapping[str, str] | bytes | None = None,
-        line: Line | None = None,
-    ) -> Reply:
+        send_deadline: SendDeadline | None = None,
+    ) -> HttpResult:
         """Make one request, follow no redirect, and tell what came of it. Never raises.
 
         line: until when it may be begun; None: as long as one request may take.
         """
         began = time.monotonic()
         deadline = began + self.longest_s
-        line = line or Line(deadline)
-        line.deadline = deadline
-        _this_thread.line = self._running[threading.get_ident()] = line
+        send_deadline = send_deadline or SendDeadline(deadline)
+        send_deadline.deadline = deadline
+        _this_thread.send_deadline = self._running[threading.get_ident()] = send_deadline
         try:
             with self._session().request(
                 method,
@@ -150,7 +150,7 @@ class Http:
                 stream=True,
             ) as response:
                 body = b"".join(_read(response, until=deadline))
-                return Reply(
+                return HttpResult(
                     sent=True,
                     duration_ms=_since_ms(began),
                     status_code=response.status_code,
@@ -160,7 +160,9 @@ class Http:
                 )
         except Exception as error:  # whatever it is, what counts is whether a byte left
             self._forget()
-            return Reply(sent=line.sent, duration_ms=_since_ms(began), error=_cause(error))
+            return HttpResult(
+                sent=send_deadline.sent, duration_ms=_since_ms(began), error=_cause(error)
+            )
         finally:
             del self._running[threading.get_ident()]
             self._local.used = time.monotonic()
@@ -171,10 +173,10 @@ class Http:
         For whoever coordinates the threads to call now and then.
         """
         now = time.monotonic()
-        for line in list(self._running.values()):
-            if now > line.deadline and line.sock is not None:
+        for send_deadline in list(self._running.values()):
+            if now > send_deadline.deadline and send_deadline.sock is not None:
                 with contextlib.suppress(OSError, ValueError):
-                    line.sock.shutdown(socket.SHUT_RDWR)
+                    send_deadline.sock.shutdown(socket.SHUT_RDWR)
 
     def _around(self, url: str) -> dict[str, Any]:
         """Return what the environment says of proxies and certificates for this host.

@@ -12,11 +12,11 @@ from schemas.hours import Hours, Rule, open_at, zones_of
 from schemas.settings import Settings
 from store import Store, connect
 from workers.callkaro import CallKaro
-from workers.crm import Crms
+from workers.crm import CrmClient
 from workers.drain import Drain
-from workers.http import Http
-from workers.journal import Pen
-from workers.shutdown import StopWatch
+from workers.http import HttpClient
+from workers.journal import JournalWriter
+from workers.shutdown import ShutdownSignal
 
 logger = log.get(__name__)
 
@@ -52,16 +52,23 @@ def drain() -> None:
     current = settings()
     # No connection is older than this process: one that was forked would be shared.
     store = Store(connect(current.redis_url, timeout_s=5.0), max_rate=current.max_rate)
-    http = Http(timeout_s=current.callkaro_timeout_s)
+    http = HttpClient(timeout_s=current.callkaro_timeout_s)
     callkaro = CallKaro(http, base_url=current.callkaro_base_url, api_key=current.callkaro_api_key)
-    crms = Crms(Http(timeout_s=10.0), store, current)
-    pen = Pen()
-    with StopWatch().installed() as should_stop:
+    crm_client = CrmClient(HttpClient(timeout_s=10.0), store, current)
+    journal_writer = JournalWriter()
+    with ShutdownSignal().installed() as should_stop:
         try:
-            Drain(store, current, callkaro, crms, should_stop=should_stop, remember=pen.write).run()
+            Drain(
+                store,
+                current,
+                callkaro,
+                crm_client,
+                should_stop=should_stop,
+                remember=journal_writer.write,
+            ).run()
         except Exception as error:
             # RQ would log the error's text, and that may quote a record. Nothing is lost: the
             # leases run out and the tick rings again.
             logger.error("drain.crashed", exc_info=error)
         finally:
-            pen.finish()
+            journal_writer.finish()

@@ -73,7 +73,7 @@ class Journal:
                 yield orjson.loads(line)
 
 
-class Pen:
+class JournalWriter:
     """Writes moves into the journal; it does not wait for a reader while there is work to do."""
 
     def __init__(self) -> None:

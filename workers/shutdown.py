@@ -14,7 +14,7 @@ from types import FrameType
 _read_end: int | None = None  # in a worker and its work-horses; None where there is no supervisor
 
 
-class Lifeline:
+class ShutdownPipe:
     """A pipe from the supervisor to all that works for it."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Lifeline:
             os.close(self._write)
 
 
-class StopWatch:
+class ShutdownSignal:
     """Says when a drain is to stop."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class StopWatch:
         self._signalled = False
 
     @contextlib.contextmanager
-    def installed(self) -> Iterator["StopWatch"]:
+    def installed(self) -> Iterator["ShutdownSignal"]:
         """Watch for SIGTERM too: Heroku sends it to every process, and RQ leaves it deadly here."""
 
         def on_signal(number: int, frame: FrameType | None) -> None:

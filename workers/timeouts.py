@@ -10,7 +10,7 @@ from workers.http import CONNECT_S
 SHUTDOWN_S = 30.0  # Heroku and Docker kill so long (or sooner) after they ask to stop
 
 
-def broken(settings: Settings) -> list[str]:
+def violations(settings: Settings) -> list[str]:
     """Return each rule that does not hold with these settings, a sentence each."""
     request_s = CONNECT_S + settings.callkaro_timeout_s
     rules = {

@@ -23,7 +23,7 @@ class Description:
 
     tag: str
     summary: str
-    more: str = ""
+    description: str = ""
     query: type[Schema] | None = None
     body: type[Schema] | None = None
     takes: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Description:
     example: Mapping[str, Any] | None = None
 
 
-def described(summary: str, **said: Any) -> Callable[[View], View]:
+def operation(summary: str, **said: Any) -> Callable[[View], View]:
     """Keep a description with a view; said are the other fields of Description."""
     description = Description(summary=summary, **said)
 

@@ -24,7 +24,7 @@ def end_all() -> None:
     _is_over = True
 
 
-class Waiting:
+class LongPoll:
     """The places of this process for requests that wait."""
 
     def __init__(self, store: Store, *, most: int) -> None:
@@ -51,9 +51,9 @@ class Waiting:
     ) -> Delivery | None:
         seen: tuple[str | None, ...] = ()
         while True:
-            pulse = self._store.pulse(delivery_id)
-            if pulse != seen:
-                seen, found = pulse, self._store.delivery(delivery_id)
+            change_token = self._store.change_token(delivery_id)
+            if change_token != seen:
+                seen, found = change_token, self._store.delivery(delivery_id)
                 if found is None or is_news(found):
                     return found
             left_s = ends - time.monotonic()

@@ -17,11 +17,11 @@ from marshmallow import Schema, fields
 from werkzeug.routing import Rule
 
 from bridge.api.access import check_token
-from bridge.api.describe import JSON, Description, described, description_of
+from bridge.api.describe import JSON, Description, description_of, operation
 from bridge.api.reference import pages_of
 from bridge.http.security import asks_for_host
 from schemas.errors import RequestError, StoreUnavailable, UnknownHost
-from schemas.responses import Answer, ErrorAnswer
+from schemas.responses import ErrorResponse, ResponseSchema
 from schemas.settings import Settings
 
 # Pages for people, which are not described here.
@@ -62,10 +62,10 @@ def views(settings: Settings) -> Blueprint:
         return render_template("api_docs.html", **pages_of(spec()))
 
     @pages.get("/openapi.json")
-    @described(
+    @operation(
         "This description, for programs",
         tag="Description",
-        more="OpenAPI 3.1.",
+        description="OpenAPI 3.1.",
         answers={200: JSON},
     )
     def openapi_json() -> Response:
@@ -75,7 +75,7 @@ def views(settings: Settings) -> Blueprint:
     # It tells what anybody can read in our source, and nothing of this installation; and a browser
     # can't send the token by itself.
     @pages.get("/docs")
-    @described(
+    @operation(
         "This description, for people",
         tag="Description",
         answers={200: "text/html"},
@@ -158,8 +158,8 @@ def _operation(rule: Rule, method: str, said: Description) -> dict[str, Any]:
         },
         "security": [{"token": []}] if said.needs_token else [],
     }
-    if said.more:
-        operation["description"] = said.more
+    if said.description:
+        operation["description"] = said.description
     if said.query:
         operation["parameters"] += [{"in": "query", "schema": said.query}]
     if 304 in said.answers:
@@ -230,7 +230,7 @@ def _error(status: int) -> dict[str, Any]:
         "content": {
             JSON: {
                 "schema": {
-                    "allOf": [ErrorAnswer],
+                    "allOf": [ErrorResponse],
                     "properties": {"error": {"enum": sorted(found)}},
                 },
                 "example": {"error": [*found][-1], "message": "One sentence on what is wrong."},
@@ -261,7 +261,7 @@ def _complete(shapes: dict[str, Any], schemas: dict[str, type[Schema]]) -> None:
     """Say what apispec does not know: what a shape is, and that an answer has all of its keys."""
     for name, shape in shapes.items():
         shape["description"] = _first_line(schemas[name])
-        if issubclass(schemas[name], Answer):
+        if issubclass(schemas[name], ResponseSchema):
             shape["required"] = list(shape["properties"])
             del shape["additionalProperties"]  # a later release may say more
 

@@ -6,15 +6,15 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from bridge.api.access import note_revealed
-from bridge.api.describe import described
+from bridge.api.describe import operation
 from bridge.api.queries import (
     read_bulk,
+    read_command,
     read_cursor,
     read_event_filters,
     read_filters,
     read_key,
     read_look,
-    read_order,
     read_page,
     read_phone,
     read_reveal,
@@ -25,39 +25,39 @@ from schemas.delivery import DeliveryRef, Status
 from schemas.errors import BadQuery, NotFound
 from schemas.records import NewDelivery
 from schemas.requests import (
-    CallMeBody,
-    CancelManyBody,
-    EraseBody,
+    CallMeRequest,
+    CancelManyRequest,
+    EraseRequest,
     LookQuery,
-    NoBody,
-    PauseBody,
-    ReleaseManyBody,
-    ReplayBody,
-    ReplayManyBody,
-    ResolveBody,
-    RetryBody,
-    RetryManyBody,
-    SuppressBody,
+    NoRequest,
+    PauseRequest,
+    ReleaseManyRequest,
+    ReplayManyRequest,
+    ReplayRequest,
+    ResolveRequest,
+    RetryManyRequest,
+    RetryRequest,
     SuppressionsQuery,
-    SuppressManyBody,
+    SuppressManyRequest,
+    SuppressRequest,
 )
 from schemas.responses import (
-    CalledOffAnswer,
-    CancelledAnswer,
-    DeliveryAnswer,
-    ErasedAnswer,
-    PauseAnswer,
-    PausesAnswer,
-    ReleasedAnswer,
-    ReplayedAnswer,
-    ReplayedManyAnswer,
-    ResumedAnswer,
-    RetriedAnswer,
-    SuppressedAnswer,
-    SuppressedManyAnswer,
-    SuppressionAnswer,
-    SuppressionPageAnswer,
-    UnsuppressedAnswer,
+    CalledOffResponse,
+    CancelledResponse,
+    DeliveryResponse,
+    ErasedResponse,
+    PauseResponse,
+    PausesResponse,
+    ReleasedResponse,
+    ReplayedManyResponse,
+    ReplayedResponse,
+    ResumedResponse,
+    RetriedResponse,
+    SuppressedManyResponse,
+    SuppressedResponse,
+    SuppressionPageResponse,
+    SuppressionResponse,
+    UnsuppressedResponse,
     revealed,
 )
 from store.suppression import People
@@ -75,92 +75,92 @@ def add(api: Blueprint, operations: Operations) -> None:
 
 
 def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
-    answer = DeliveryAnswer()
+    answer = DeliveryResponse()
 
     @api.post("/deliveries/<delivery_id>/retry")
-    @described(
+    @operation(
         "Retry a delivery",
         tag="Deliveries",
-        more="What ended starts anew; what waits is looked at now.",
-        body=RetryBody,
-        answers={200: DeliveryAnswer},
+        description="What ended starts anew; what waits is looked at now.",
+        body=RetryRequest,
+        answers={200: DeliveryResponse},
         refusals=(400, 404, 409, 413, 503),
         example={"call_again": False},
     )
     def retry(delivery_id: str) -> Response:
-        said = read_order(request, RetryBody())
+        said = read_command(request, RetryRequest())
         return jsonify(answer.dump(operations.retry(delivery_id, **said)))
 
     @api.post("/deliveries/<delivery_id>/cancel")
-    @described(
+    @operation(
         "Cancel a delivery",
         tag="Deliveries",
-        more="A call that CallKaro holds scheduled stays delivered until it was deleted there.",
-        answers={200: DeliveryAnswer},
+        description="A scheduled call stays delivered until CallKaro has deleted it.",
+        answers={200: DeliveryResponse},
         refusals=(400, 404, 409, 413, 503),
     )
     def cancel(delivery_id: str) -> Response:
-        read_order(request, NoBody())
+        read_command(request, NoRequest())
         return jsonify(answer.dump(operations.cancel(delivery_id)))
 
     @api.post("/deliveries/<delivery_id>/resolve")
-    @described(
+    @operation(
         "Resolve an unknown delivery",
         tag="Deliveries",
-        more="As a person found it.",
-        body=ResolveBody,
-        answers={200: DeliveryAnswer},
+        description="As a person found it.",
+        body=ResolveRequest,
+        answers={200: DeliveryResponse},
         refusals=(400, 404, 409, 413, 503),
         example={"as": "delivered"},
     )
     def resolve(delivery_id: str) -> Response:
-        said = read_order(request, ResolveBody())
+        said = read_command(request, ResolveRequest())
         return jsonify(answer.dump(operations.resolve(delivery_id, Status(said["found"]))))
 
     @api.post("/deliveries/retry")
-    @described(
+    @operation(
         "Retry many deliveries",
         tag="Deliveries",
-        more=f"{FILTERS}Without status: the failed ones.{MORE}",
-        body=RetryManyBody,
-        answers={200: RetriedAnswer},
+        description=f"{FILTERS}Without status: the failed ones.{MORE}",
+        body=RetryManyRequest,
+        answers={200: RetriedResponse},
         refusals=(400, 413, 503),
         example={"route": "call new leads", "dry_run": True},
     )
     def retry_many() -> Response:
-        args, said = read_bulk(request, RetryManyBody())
+        args, said = read_bulk(request, RetryManyRequest())
         filters = read_filters(args, operations.settings.default_region)
         done = operations.retry_many(filters, before=read_cursor(args.get("cursor")), **said)
         return jsonify(_moved("retried", done, dry_run=said["dry_run"]))
 
     @api.post("/deliveries/cancel")
-    @described(
+    @operation(
         "Cancel many deliveries",
         tag="Deliveries",
-        more=f"{FILTERS}Without status: what waits.{MORE}",
-        body=CancelManyBody,
-        answers={200: CancelledAnswer},
+        description=f"{FILTERS}Without status: what waits.{MORE}",
+        body=CancelManyRequest,
+        answers={200: CancelledResponse},
         refusals=(400, 413, 503),
         example={"source": "hubspot", "dry_run": True},
     )
     def cancel_many() -> Response:
-        args, said = read_bulk(request, CancelManyBody())
+        args, said = read_bulk(request, CancelManyRequest())
         filters = read_filters(args, operations.settings.default_region)
         done = operations.cancel_many(filters, before=read_cursor(args.get("cursor")), **said)
         return jsonify(_moved("cancelled", done, dry_run=said["dry_run"]))
 
     @api.post("/deliveries/release")
-    @described(
+    @operation(
         "Release what is held as bulk",
         tag="Deliveries",
-        more=f"{FILTERS}The newest first.{MORE}",
-        body=ReleaseManyBody,
-        answers={200: ReleasedAnswer},
+        description=f"{FILTERS}The newest first.{MORE}",
+        body=ReleaseManyRequest,
+        answers={200: ReleasedResponse},
         refusals=(400, 413, 503),
         example={"route": "call new leads", "limit": 50, "dry_run": True},
     )
     def release_many() -> Response:
-        args, said = read_bulk(request, ReleaseManyBody())
+        args, said = read_bulk(request, ReleaseManyRequest())
         filters = read_filters(args, operations.settings.default_region)
         before, most = read_cursor(args.get("cursor")), said.pop("limit", None)
         done = operations.release_many(filters, before=before, most=most, **said)
@@ -168,17 +168,17 @@ def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
 
     # A route may be named anything.
     @api.post("/routes/<path:name>/call-me")
-    @described(
+    @operation(
         "Make a test call",
         tag="Routes",
-        more="One real call by a route, to a number that you name.",
-        body=CallMeBody,
-        answers={202: DeliveryAnswer},
+        description="One real call by a route, to a number that you name.",
+        body=CallMeRequest,
+        answers={202: DeliveryResponse},
         refusals=(400, 404, 413, 503),
         example={"to_number": "+919876543210", "record": {"firstname": "Test"}},
     )
     def call_me(name: str) -> tuple[Response, int]:
-        said = read_order(request, CallMeBody())
+        said = read_command(request, CallMeRequest())
         number = read_phone(said["to_number"], operations.settings.default_region)
         return jsonify(answer.dump(operations.call_me(name, number, said["record"]))), 202
 
@@ -186,15 +186,15 @@ def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
 def _add_people(api: Blueprint, operations: Operations) -> None:
     people, store = People(store=operations.store), operations.store
     region = operations.settings.default_region
-    answer, off_answer = SuppressionAnswer(), CalledOffAnswer()
+    answer, off_answer = SuppressionResponse(), CalledOffResponse()
 
     @api.get("/suppressions")
-    @described(
+    @operation(
         "List suppressions",
         tag="Suppressions",
-        more="Who is not to be called, newest first.",
+        description="Who is not to be called, newest first.",
         query=SuppressionsQuery,
-        answers={200: SuppressionPageAnswer},
+        answers={200: SuppressionPageResponse},
         refusals=(400, 503),
     )
     def suppressions() -> Response:
@@ -208,17 +208,17 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
         return jsonify({"items": items, "next_cursor": page.next_cursor})
 
     @api.post("/suppressions")
-    @described(
+    @operation(
         "Suppress many numbers",
         tag="Suppressions",
-        more="One that can't be read does not cost the others.",
-        body=SuppressManyBody,
-        answers={200: SuppressedManyAnswer},
+        description="One that can't be read does not cost the others.",
+        body=SuppressManyRequest,
+        answers={200: SuppressedManyResponse},
         refusals=(400, 413, 503),
         example={"numbers": ["+919876543210"], "message": "our old do-not-call list"},
     )
     def suppress_many() -> Response:
-        said = read_order(request, SuppressManyBody())
+        said = read_command(request, SuppressManyRequest())
         new, refused = 0, []
         for place, text in enumerate(said["numbers"]):
             try:
@@ -233,11 +233,11 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
 
     # People write numbers with a slash, too.
     @api.get("/suppressions/<path:phone>")
-    @described(
+    @operation(
         "One suppression",
         tag="Suppressions",
         query=LookQuery,
-        answers={200: SuppressionAnswer},
+        answers={200: SuppressionResponse},
         refusals=(400, 404, 503),
     )
     def suppression(phone: str) -> Response:
@@ -251,79 +251,79 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
             return jsonify(answer.dump(found))
 
     @api.put("/suppressions/<path:phone>")
-    @described(
+    @operation(
         "Suppress a number",
         tag="Suppressions",
-        more="And call off what was planned for it.",
-        body=SuppressBody,
-        answers={200: SuppressedAnswer},
+        description="And call off what was planned for it.",
+        body=SuppressRequest,
+        answers={200: SuppressedResponse},
         refusals=(400, 404, 413, 503),
         example={"message": "asked us to stop"},
     )
     def suppress(phone: str) -> Response:
-        said = read_order(request, SuppressBody())
+        said = read_command(request, SuppressRequest())
         done = people.suppress(read_phone(phone, region), **said)
         operations.wake()
         return jsonify({**answer.dump(done.suppression), **off_answer.dump(done.called_off)})
 
     @api.delete("/suppressions/<path:phone>")
-    @described(
+    @operation(
         "Let a number be called again",
         tag="Suppressions",
-        answers={200: UnsuppressedAnswer},
+        answers={200: UnsuppressedResponse},
         refusals=(400, 404, 413, 503),
     )
     def unsuppress(phone: str) -> Response:
-        read_order(request, NoBody())
+        read_command(request, NoRequest())
         key = read_key(phone, region, store)
         people.unsuppress(key)
         return jsonify({"id": key, "suppressed": False})
 
     @api.post("/erasures")
-    @described(
+    @operation(
         "Erase a person",
         tag="Suppressions",
-        more="202: a worker goes on with it; ask again to see how far it is.",
-        body=EraseBody,
-        answers={200: ErasedAnswer, 202: ErasedAnswer},
+        description="202: a worker goes on with it; ask again to see how far it is.",
+        body=EraseRequest,
+        answers={200: ErasedResponse, 202: ErasedResponse},
         refusals=(400, 413, 503),
         example={"phone": "+919876543210"},
     )
     def erase() -> tuple[Response, int]:
-        said = read_order(request, EraseBody())
+        said = read_command(request, EraseRequest())
         done = people.erase(read_phone(said["phone"], region))
         operations.wake()
-        return jsonify(ErasedAnswer().dump(done)), 200 if done.is_done else 202
+        return jsonify(ErasedResponse().dump(done)), 200 if done.is_done else 202
 
 
 def _add_to_events(api: Blueprint, operations: Operations) -> None:
     @api.post("/events/<event_id>/replay")
-    @described(
+    @operation(
         "Replay an event",
         tag="Events",
-        more="It is matched under today's routes, and gets the deliveries that it never had.",
-        body=ReplayBody,
-        answers={200: ReplayedAnswer},
+        description="The event is matched under today's routes and gets the deliveries it lacks.",
+        body=ReplayRequest,
+        answers={200: ReplayedResponse},
         refusals=(400, 404, 413, 503),
         example={"dry_run": True},
     )
     def replay(event_id: str) -> Response:
-        said = read_order(request, ReplayBody())
+        said = read_command(request, ReplayRequest())
         done = operations.replay(event_id, **said)
         return jsonify(_replayed(done, dry_run=said["dry_run"]))
 
     @api.post("/events/replay")
-    @described(
+    @operation(
         "Replay many events",
         tag="Events",
-        more=f"{FILTERS}Without status: those unrouted or unreadable.{MORE}",
-        body=ReplayManyBody,
-        answers={200: ReplayedManyAnswer},
+        description=f"{FILTERS}Without status: those unrouted or unreadable.{MORE}",
+        body=ReplayManyRequest,
+        answers={200: ReplayedManyResponse},
         refusals=(400, 404, 413, 503),
         example={"source": "hubspot", "dry_run": True},
     )
     def replay_many() -> Response:
-        args, said = read_bulk(request, ReplayManyBody())
+        args, said = read_bulk(request, ReplayManyRequest())
         before = read_cursor(args.get("cursor"))
         filters = read_event_filters(args, operations.settings.routes.sources)
         done = operations.replay_many(filters, before=before, **said)
@@ -332,14 +332,14 @@ def _add_to_events(api: Blueprint, operations: Operations) -> None:
 
 
 def _add_to_pauses(api: Blueprint, operations: Operations) -> None:
-    answer = PauseAnswer()
+    answer = PauseResponse()
 
     @api.get("/pauses")
-    @described(
+    @operation(
         "List pauses",
         tag="Pauses",
-        more="CallKaro's circuit breaker is one, while it is open.",
-        answers={200: PausesAnswer},
+        description="CallKaro's circuit breaker is one, while it is open.",
+        answers={200: PausesResponse},
         refusals=(503,),
     )
     def pauses() -> Response:
@@ -347,7 +347,7 @@ def _add_to_pauses(api: Blueprint, operations: Operations) -> None:
 
     # A route may be named anything, so a scope may hold slashes and spaces.
     @api.get("/pauses/<path:scope>")
-    @described("One pause", tag="Pauses", answers={200: PauseAnswer}, refusals=(404, 503))
+    @operation("One pause", tag="Pauses", answers={200: PauseResponse}, refusals=(404, 503))
     def one_pause(scope: str) -> Response:
         found = [one for one in operations.store.pauses() if one.scope == scope]
         if not found:
@@ -355,16 +355,16 @@ def _add_to_pauses(api: Blueprint, operations: Operations) -> None:
         return jsonify(answer.dump(found[0]))
 
     @api.put("/pauses/<path:scope>")
-    @described(
+    @operation(
         "Pause",
         tag="Pauses",
-        body=PauseBody,
-        answers={200: PauseAnswer},
+        body=PauseRequest,
+        answers={200: PauseResponse},
         refusals=(400, 404, 413, 503),
         example={"message": "holiday"},
     )
     def pause(scope: str) -> Response:
-        said = read_order(request, PauseBody())
+        said = read_command(request, PauseRequest())
         operations.pause(scope, **said)
         for found in operations.store.pauses():
             if found.scope == scope and found.reason != "breaker":
@@ -372,15 +372,15 @@ def _add_to_pauses(api: Blueprint, operations: Operations) -> None:
         raise NotFound("Somebody else has just resumed it.")
 
     @api.delete("/pauses/<path:scope>")
-    @described(
+    @operation(
         "Resume",
         tag="Pauses",
-        more="What it held is due now.",
-        answers={200: ResumedAnswer},
+        description="What it held is due now.",
+        answers={200: ResumedResponse},
         refusals=(400, 404, 413, 503),
     )
     def resume(scope: str) -> Response:
-        read_order(request, NoBody())
+        read_command(request, NoRequest())
         return jsonify({"scope": scope, "released": operations.resume(scope)})
 
 

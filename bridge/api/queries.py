@@ -169,7 +169,7 @@ def read_limit(raw: str | None) -> int:
 # --- bodies -------------------------------------------------------------------------------------
 
 
-def read_order(request: Request, schema: Schema) -> dict[str, Any]:
+def read_command(request: Request, schema: Schema) -> dict[str, Any]:
     """Return what a person said in the body; none is an empty one. Raises BadQuery, BadPayload.
 
     A query string is refused: one that is not read would be one that somebody relied on.

@@ -8,8 +8,8 @@ from rq import Worker
 
 from bridge.api import operations as api_operations
 from bridge.api.access import check_token, note_revealed
-from bridge.api.describe import described
-from bridge.api.long_poll import MOST_WAITING, Waiting
+from bridge.api.describe import operation
+from bridge.api.long_poll import MOST_WAITING, LongPoll
 from bridge.api.queries import read_delivery_look, read_event_query, read_look, read_query
 from bridge.operations import Operations
 from bridge.webhooks import base_url, refs
@@ -20,25 +20,25 @@ from schemas.fields import mask_text
 from schemas.records import SeenEvent
 from schemas.requests import DeliveriesQuery, DeliveryQuery, EventsQuery, LookQuery
 from schemas.responses import (
-    AliveAnswer,
-    CallKaroAnswer,
-    CampaignAnswer,
-    CampaignsAnswer,
-    DeliveryAnswer,
+    AliveResponse,
+    CallKaroResponse,
+    CampaignResponse,
+    CampaignsResponse,
     DeliveryBrief,
     DeliveryPage,
-    EventAnswer,
+    DeliveryResponse,
     EventBrief,
-    EventPageAnswer,
-    PauseAnswer,
-    ReadyAnswer,
-    SeenEventAnswer,
-    StatusAnswer,
+    EventPageResponse,
+    EventResponse,
+    PauseResponse,
+    ReadyResponse,
+    SeenEventResponse,
+    StatusResponse,
     revealed,
 )
 from schemas.settings import Settings
 from store import Store
-from store.queue import Bell
+from store.queue import Wakeup
 
 NO_DELIVERY = "There is no delivery with that id; records are kept RETENTION_DAYS."
 FULL_RETRY_S = 1  # when to ask again where all places to wait in are taken
@@ -46,36 +46,36 @@ FULL_RETRY_S = 1  # when to ask again where all places to wait in are taken
 STANDS_STILL = SETTLED | {Status.UNKNOWN}
 
 
-def views(store: Store, settings: Settings, bell: Bell) -> Blueprint:
+def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     """Return the routes of /api."""
     api = Blueprint("api", __name__, url_prefix="/api")
     brief = DeliveryBrief(many=True)
-    event_brief, event_full = EventBrief(), EventAnswer()
-    campaign_answer = CampaignAnswer(many=True)
-    waiting = Waiting(store, most=MOST_WAITING)
+    event_brief, event_full = EventBrief(), EventResponse()
+    campaign_answer = CampaignResponse(many=True)
+    waiting = LongPoll(store, most=MOST_WAITING)
 
     @api.before_request
     def ask_for_token() -> None:
         check_token(settings)
 
     @api.get("/status")
-    @described(
+    @operation(
         "How the bridge stands",
         tag="Status",
-        more="Counts, ages, workers, pauses, how Redis keeps data, and warnings.",
-        answers={200: StatusAnswer},
+        description="Counts, ages, workers, pauses, how Redis keeps data, and warnings.",
+        answers={200: StatusResponse},
         refusals=(503,),
     )
     def status() -> Response:
-        return jsonify(overview(store, settings, bell))
+        return jsonify(overview(store, settings, wakeup))
 
     @api.get("/events")
-    @described(
+    @operation(
         "List events",
         tag="Events",
-        more="What came in, newest first, each with its deliveries.",
+        description="What came in, newest first, each with its deliveries.",
         query=EventsQuery,
-        answers={200: EventPageAnswer},
+        answers={200: EventPageResponse},
         refusals=(400, 503),
     )
     def events() -> Response:
@@ -85,12 +85,12 @@ def views(store: Store, settings: Settings, bell: Bell) -> Blueprint:
         return jsonify({"items": items, "next_cursor": page.next_cursor})
 
     @api.get("/events/<event_id>")
-    @described(
+    @operation(
         "One event",
         tag="Events",
-        more="As it was stored, with its deliveries.",
+        description="As it was stored, with its deliveries.",
         query=LookQuery,
-        answers={200: SeenEventAnswer},
+        answers={200: SeenEventResponse},
         refusals=(400, 404, 503),
     )
     def event(event_id: str) -> Response:
@@ -104,10 +104,10 @@ def views(store: Store, settings: Settings, bell: Bell) -> Blueprint:
             return jsonify(shown_event(seen, event_full))
 
     @api.get("/deliveries")
-    @described(
+    @operation(
         "List deliveries",
         tag="Deliveries",
-        more="Newest first.",
+        description="Newest first.",
         query=DeliveriesQuery,
         answers={200: DeliveryPage},
         refusals=(400, 503),
@@ -118,15 +118,15 @@ def views(store: Store, settings: Settings, bell: Bell) -> Blueprint:
         return jsonify({"items": brief.dump(page.items), "next_cursor": page.next_cursor})
 
     @api.get("/deliveries/<delivery_id>")
-    @described(
+    @operation(
         "One delivery",
         tag="Deliveries",
-        more="With wait, the answer comes once its status changes, at once where it is settled or "
-        "unknown, and after that time as it stands. With If-None-Match it comes once anything of "
-        "it is new, else 304. Few requests may wait at a time; one more is answered at once, with "
-        "Retry-After.",
+        description="With wait, the answer comes once the status changes: at once where the "
+        "delivery is settled or unknown, and at the latest after that time. With If-None-Match the "
+        "answer comes once anything of the delivery is new, else 304. Few requests may wait at a "
+        "time. One more is answered at once, with Retry-After.",
         query=DeliveryQuery,
-        answers={200: DeliveryAnswer, 304: None},
+        answers={200: DeliveryResponse, 304: None},
         refusals=(400, 404, 503),
         headers={
             "ETag": "What it is now; send it as If-None-Match.",
@@ -154,23 +154,23 @@ def views(store: Store, settings: Settings, bell: Bell) -> Blueprint:
         return answer
 
     @api.get("/campaigns")
-    @described(
+    @operation(
         "List campaigns",
         tag="Campaigns",
-        more="The newest of those that the bridge made.",
-        answers={200: CampaignsAnswer},
+        description="The newest of those that the bridge made.",
+        answers={200: CampaignsResponse},
         refusals=(503,),
     )
     def campaigns() -> Response:
         return jsonify({"items": campaign_answer.dump(store.campaigns())})
 
-    api_operations.add(api, Operations(settings=settings, store=store, bell=bell))
+    api_operations.add(api, Operations(settings=settings, store=store, wakeup=wakeup))
     return api
 
 
 def answered(delivery: Delivery) -> Response:
     """Return a delivery as it is answered: 304 where its sender has it already."""
-    answer = jsonify(DeliveryAnswer().dump(delivery))
+    answer = jsonify(DeliveryResponse().dump(delivery))
     etag = hashlib.blake2b(answer.get_data(), digest_size=12).hexdigest()
     if request.if_none_match.contains_weak(etag):
         answer = Response(status=304)
@@ -199,21 +199,21 @@ def health(store: Store) -> Blueprint:
     health = Blueprint("health", __name__)
 
     @health.get("/healthz")
-    @described(
+    @operation(
         "Whether this process lives",
         tag="Health",
-        answers={200: AliveAnswer},
+        answers={200: AliveResponse},
         needs_token=False,
     )
     def healthz() -> Response:
         return jsonify({"status": "ok"})
 
     @health.get("/readyz")
-    @described(
+    @operation(
         "Whether this process can store",
         tag="Health",
-        more="503 only where it can't; what else is to be looked at stands in warnings.",
-        answers={200: ReadyAnswer},
+        description="503 only where it can't; what else is to be looked at stands in warnings.",
+        answers={200: ReadyResponse},
         refusals=(503,),
         needs_token=False,
     )
@@ -231,11 +231,11 @@ def health(store: Store) -> Blueprint:
     return health
 
 
-def overview(store: Store, settings: Settings, bell: Bell) -> dict[str, Any]:
+def overview(store: Store, settings: Settings, wakeup: Wakeup) -> dict[str, Any]:
     """Return how the bridge stands: counts, ages, workers, persistence, what to look at."""
     kept = store.persistence()
     due_s = store.next_due_s()
-    workers = Worker.all(queue=bell.queue)
+    workers = Worker.all(queue=wakeup.queue)
     warnings = [
         *warnings_of(settings),
         *store_warnings(store),
@@ -259,10 +259,10 @@ def overview(store: Store, settings: Settings, bell: Bell) -> dict[str, Any]:
         "bulk": bulk,
         "suppressions": store.suppression_count(),
         "next_due_s": rounded(due_s),
-        "queue": {"drains_queued": bell.queue.count},
+        "queue": {"drains_queued": wakeup.queue.count},
         "workers": [{"name": one.name, "state": one.get_state()} for one in workers],
-        "pauses": PauseAnswer(many=True).dump(store.pauses()),
-        "callkaro": CallKaroAnswer().dump(store.callkaro()),
+        "pauses": PauseResponse(many=True).dump(store.pauses()),
+        "callkaro": CallKaroResponse().dump(store.callkaro()),
         "routes": settings.routes.digest,
         "persistence": {
             "append_only": kept.append_only,

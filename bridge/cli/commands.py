@@ -22,7 +22,7 @@ DOING = (
 TRYING = (call_me, simulate, demo)
 
 
-def carry_commands() -> Flask:
+def create_cli() -> Flask:
     """Return an app that carries the commands. It serves nothing and reads nothing."""
     app = Flask("bridge", static_folder=None)
     for command in (*LOOKING, *DOING, *TRYING):

@@ -20,16 +20,16 @@ from bridge.operations import Operations
 from schemas.errors import RequestError, StoreUnavailable
 from schemas.settings import Settings
 from store import Store
-from store.queue import Bell
+from store.queue import Wakeup
 
 
-def register(app: Flask, settings: Settings, store: Store, bell: Bell) -> None:
+def register(app: Flask, settings: Settings, store: Store, wakeup: Wakeup) -> None:
     """Give an app the dashboard at `/`."""
     session.configure(app, settings)
-    app.register_blueprint(views(settings, store, bell))
+    app.register_blueprint(views(settings, store, wakeup))
 
 
-def views(settings: Settings, store: Store, bell: Bell) -> Blueprint:
+def views(settings: Settings, store: Store, wakeup: Wakeup) -> Blueprint:
     """Return the pages."""
     dashboard = Blueprint(
         "dashboard",
@@ -40,7 +40,7 @@ def views(settings: Settings, store: Store, bell: Bell) -> Blueprint:
     )
     session.add(dashboard, settings, store)
     filters.add(dashboard, settings)
-    operations = Operations(settings=settings, store=store, bell=bell)
+    operations = Operations(settings=settings, store=store, wakeup=wakeup)
     overview.add(dashboard, operations)
     deliveries.add(dashboard, operations)
     events.add(dashboard, operations)

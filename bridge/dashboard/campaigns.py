@@ -3,12 +3,12 @@
 from flask import Blueprint, render_template
 
 from bridge.operations import Operations
-from schemas.responses import CampaignAnswer
+from schemas.responses import CampaignResponse
 
 
 def add(dashboard: Blueprint, operations: Operations) -> None:
     """Give the blueprint its page about campaigns."""
-    store, answer = operations.store, CampaignAnswer(many=True)
+    store, answer = operations.store, CampaignResponse(many=True)
 
     @dashboard.get("/campaigns")
     def campaigns() -> str:

@@ -36,7 +36,7 @@ class Plot:
     @property
     def is_empty(self) -> bool:
         """Say whether there is nothing to draw."""
-        return not self.bars and not any(pieces for _, pieces in self.lines)
+        return not self.bars and not any(time_buckets for _, time_buckets in self.lines)
 
 
 def bars(points: Sequence[Point]) -> Plot:
@@ -86,21 +86,23 @@ def lines(points: Sequence[Point]) -> Plot:
     return Plot(
         top=top,
         since=since,
-        lines=tuple((name, tuple(_pieces(row, top))) for name, row in shown.items()),
+        lines=tuple((name, tuple(_buckets(row, top))) for name, row in shown.items()),
     )
 
 
-def _pieces(row: Sequence[float | None], top: float) -> list[str]:
+def _buckets(row: Sequence[float | None], top: float) -> list[str]:
     """Return the unbroken pieces of a line, each as SVG's points."""
     width = WIDTH / max(len(row), 1)
-    pieces: list[list[str]] = [[]]
+    time_buckets: list[list[str]] = [[]]
     for place, value in enumerate(row):
         if value is None:
-            pieces.append([])
+            time_buckets.append([])
             continue
         x, y = (place + 0.5) * width, HEIGHT * (1 - value / top)
-        pieces[-1].append(f"{x:.1f},{y:.1f}")
+        time_buckets[-1].append(f"{x:.1f},{y:.1f}")
     # A single point is no line: it is drawn as a short one.
     return [
-        " ".join(piece if len(piece) > 1 else [piece[0], piece[0]]) for piece in pieces if piece
+        " ".join(bucket if len(bucket) > 1 else [bucket[0], bucket[0]])
+        for bucket in time_buckets
+        if bucket
     ]

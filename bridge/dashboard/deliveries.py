@@ -15,7 +15,7 @@ from bridge.operations import Bulk, Operations
 from schemas.delivery import Delivery, Reason, Status, may_have_rung, retried
 from schemas.errors import BadQuery, BridgeError, NotFound
 from schemas.records import Filters
-from schemas.responses import DeliveryAnswer, DeliveryBrief, EventAnswer
+from schemas.responses import DeliveryBrief, DeliveryResponse, EventResponse
 from schemas.settings import Settings
 from store import Store
 from store.suppression import People
@@ -51,7 +51,7 @@ class Listed:
 def add(dashboard: Blueprint, operations: Operations) -> None:
     """Give the blueprint its pages about deliveries."""
     store, settings = operations.store, operations.settings
-    brief, full, event_full = DeliveryBrief(), DeliveryAnswer(), EventAnswer()
+    brief, full, event_full = DeliveryBrief(), DeliveryResponse(), EventResponse()
 
     @dashboard.before_request
     def hide_number() -> Response | None:

@@ -15,7 +15,7 @@ from bridge.operations import Bulk, Operations
 from schemas.errors import BadQuery, BridgeError, NotFound, StoreUnavailable
 from schemas.event import EventStatus
 from schemas.records import EventFilters, SeenEvent
-from schemas.responses import EventAnswer, EventBrief, revealed
+from schemas.responses import EventBrief, EventResponse, revealed
 from schemas.settings import Settings
 from store import Store
 from store.counters import read_counts
@@ -131,7 +131,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         if is_revealed:
             note_look("event", event_id, is_part=is_part)
         with revealed(is_revealed):
-            one = _row(seen, EventAnswer())
+            one = _row(seen, EventResponse())
         would = operations.replay(event_id, dry_run=True)
         return {
             "one": one,

@@ -16,7 +16,7 @@ HOURS, POINTS = 24.0, 48
 
 def add(dashboard: Blueprint, operations: Operations) -> None:
     """Give the blueprint its first page."""
-    settings, store, bell = operations.settings, operations.store, operations.bell
+    settings, store, wakeup = operations.settings, operations.store, operations.wakeup
 
     @dashboard.get("/")
     def overview() -> str:
@@ -41,7 +41,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         return redirect(url_for("dashboard.overview"))
 
     def shown() -> dict[str, Any]:
-        found = api.overview(store, settings, bell)
+        found = api.overview(store, settings, wakeup)
         points = store.series(hours=HOURS, points=POINTS)
         return {
             "found": found,

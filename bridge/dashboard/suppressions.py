@@ -12,7 +12,7 @@ from bridge.api.queries import PHONE_KEY, read_cursor, read_phone
 from bridge.operations import Operations
 from rules.number_list import read_numbers
 from schemas.errors import BadQuery, NotFound
-from schemas.responses import SuppressionAnswer
+from schemas.responses import SuppressionResponse
 from store.suppression import CalledOff, Erased, People
 
 ROWS: Final = 50
@@ -25,7 +25,7 @@ NAMED: Final = 50  # lines that are named in a message, which travels in a cooki
 def add(dashboard: Blueprint, operations: Operations) -> None:
     """Give the blueprint its page about suppressions."""
     store, region = operations.store, operations.settings.default_region
-    people, answer = People(store=store), SuppressionAnswer()
+    people, answer = People(store=store), SuppressionResponse()
 
     def page(problem: str = "", at: str = "") -> str:
         """Return the page; at: the form whose words are kept and that the problem is of."""

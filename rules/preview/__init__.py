@@ -11,11 +11,11 @@ from typing import Any
 
 import orjson
 
-from rules.candidate import Case
+from rules.candidate import Candidate
 from rules.mapping import CampaignNeed
 from rules.matching import as_event, deliveries_of
-from rules.opt_outs import wanted_by
-from rules.plan import Ready, case_of, prepare, screen
+from rules.opt_outs import privacy_action
+from rules.plan import Ready, candidate_or_none, prepare, screen
 from rules.preview.guards import guards_of
 from rules.preview.text import Outcome, Preview, Request, Ruling, Seen
 from schemas.callkaro import PATHS
@@ -62,7 +62,7 @@ def look(
 def _see(settings: Settings, source: Source, event: Event, *, now: datetime, record: Any) -> Seen:
     if event.problem:
         return Seen(event=event, why_none=(event.problem,))
-    wants = wanted_by(event, source)
+    wants = privacy_action(event, source)
     made = deliveries_of(event, settings.routes)
     if not made:
         return Seen(event=event, why_none=tuple(_why_none(event, settings)), wants=wants)
@@ -91,48 +91,48 @@ class _Look:
             is_whole = found is not None
             data = data if found is None else hydration.merge(data, found)
         claim = Claim(delivery=_delivery(self.event, self.new, self.settings), event=self.event)
-        case = case_of(claim, data, self.settings, self.now)
-        assert case is not None  # noqa: S101  (its route has just been matched)
+        candidate = candidate_or_none(claim, data, self.settings, self.now)
+        assert candidate is not None  # noqa: S101  (its route has just been matched)
         if hydration is None or is_whole:
-            outcome = _told(prepare(claim, data, self.settings, self.now), case.route)
+            outcome = _told(prepare(claim, data, self.settings, self.now), candidate.route)
         else:
-            outcome = _fetch(case, hydration)
+            outcome = _fetch(candidate, hydration)
             if move := screen(claim, self.settings, self.now):
                 would = tuple(replace(one, note=WOULD_BE) for one in outcome.requests)
-                outcome = replace(_told(move, case.route), requests=would)
+                outcome = replace(_told(move, candidate.route), requests=would)
             elif record is not None:
-                outcome = _gone(case)
-        guards = guards_of(claim, self.new, case, is_whole=is_whole, is_off=is_off)
+                outcome = _gone(candidate)
+        guards = guards_of(claim, self.new, candidate, is_whole=is_whole, is_off=is_off)
         return _stopped(replace(outcome, guards=guards))
 
 
 def _stopped(outcome: Outcome) -> Outcome:
     """Return an outcome as the guards have it that prepare() does not ask: before it, and after."""
-    no = next((one for one in outcome.guards if one.verdict == "no"), None)
-    if no and no.reason == Reason.BULK:
-        return _ended(outcome, Status.HELD, no, note="once it is released")
-    if no and outcome.verdict == SENT:
-        return _ended(outcome, Status.SKIPPED, no, note=WOULD_BE)
+    denial = next((one for one in outcome.guards if one.verdict == "no"), None)
+    if denial and denial.reason == Reason.BULK:
+        return _ended(outcome, Status.HELD, denial, note="once it is released")
+    if denial and outcome.verdict == SENT:
+        return _ended(outcome, Status.SKIPPED, denial, note=WOULD_BE)
     return outcome
 
 
-def _ended(outcome: Outcome, status: Status, no: Ruling, *, note: str) -> Outcome:
+def _ended(outcome: Outcome, status: Status, denial: Ruling, *, note: str) -> Outcome:
     return replace(
         outcome,
         verdict=status,
-        reason=no.reason,
-        message=no.message,
+        reason=denial.reason,
+        message=denial.message,
         until=None,
         requests=tuple(replace(one, note=one.note or note) for one in outcome.requests),
     )
 
 
-def _gone(case: Case) -> Outcome:
+def _gone(candidate: Candidate) -> Outcome:
     return Outcome(
-        route=case.route.name,
+        route=candidate.route.name,
         verdict=Status.SKIPPED,
         reason=Reason.RECORD_GONE,
-        message=f"--record has no record {case.event.subject}.",
+        message=f"--record has no record {candidate.event.subject}.",
     )
 
 
@@ -205,12 +205,12 @@ def _delivery(event: Event, new: NewDelivery, settings: Settings) -> Delivery:
 # --- thin events ----------------------------------------------------------------------------
 
 
-def _fetch(case: Case, hydration: Hydration) -> Outcome:
+def _fetch(candidate: Candidate, hydration: Hydration) -> Outcome:
     """Return the request for the record that an event lacks."""
-    route, source = case.route, case.source
+    route, source = candidate.route, candidate.source
     wanted = sorted({*hydration.fields(route.paths_with(source)), *route.fetch})
-    ask = hydration.request(str(case.event.hydrate), [str(case.event.subject)], wanted)
-    variables = case.settings.variables.get(source.name, {})
+    ask = hydration.request(str(candidate.event.hydrate), [str(candidate.event.subject)], wanted)
+    variables = candidate.settings.variables.get(source.name, {})
     base_url = variables.get(hydration.api_url) or f"<{source.variable_prefix}{hydration.api_url}>"
     when = f", then judges when: {route.when.text}" if route.when else ""
     return Outcome(

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Final
 
-from rules.candidate import CALLABLE, WANTED, Case, judged
-from rules.guards import No, span
+from rules.candidate import CALL_GUARDS, ELIGIBILITY, Candidate, run_guard
+from rules.guards import Denial, span
 from rules.plan import screen
 from rules.preview.text import Ruling
 from schemas.delivery import Reason
@@ -18,7 +18,7 @@ OF_NUMBER: Final = frozenset({"ALLOW_NUMBERS", "hours"})
 
 
 def guards_of(
-    claim: Claim, new: NewDelivery, case: Case, *, is_whole: bool, is_off: bool
+    claim: Claim, new: NewDelivery, candidate: Candidate, *, is_whole: bool, is_off: bool
 ) -> tuple[Ruling, ...]:
     """Return what each guard says, in the order in which they are asked.
 
@@ -26,8 +26,8 @@ def guards_of(
     """
     return (
         *_at_intake(new),
-        *_judged(claim, case, is_whole=is_whole),
-        *_at_send(case, is_off=is_off),
+        *_judged(claim, candidate, is_whole=is_whole),
+        *_at_send(candidate, is_off=is_off),
     )
 
 
@@ -39,59 +39,63 @@ def _at_intake(new: NewDelivery) -> Iterator[Ruling]:
         yield Ruling(guard="flood", verdict="at the intake", message=message)
 
 
-def _judged(claim: Claim, case: Case, *, is_whole: bool) -> Iterator[Ruling]:
+def _judged(claim: Claim, candidate: Candidate, *, is_whole: bool) -> Iterator[Ruling]:
     has_number = True
-    asked = (*WANTED, *CALLABLE) if case.route.to == "call" else WANTED
+    asked = (*ELIGIBILITY, *CALL_GUARDS) if candidate.route.to == "call" else ELIGIBILITY
     for name, guard in asked:
-        if not _is_set(name, case):
+        if not _is_set(name, candidate):
             yield Ruling(guard=name, verdict="ok", message=NOT_SET)
         elif not is_whole and name not in OVER_NOTIFICATION:
-            yield _over_notification(name, claim, case)
+            yield _over_notification(name, claim, candidate)
         elif name in OF_NUMBER and not has_number:
             yield Ruling(guard=name, verdict="not judged", message="needs a number")
         else:
-            ruling = _ruling(name, judged(guard, case))
+            ruling = _ruling(name, run_guard(guard, candidate))
             has_number = has_number and not (name == "number" and ruling.verdict == "no")
             yield ruling
 
 
-def _over_notification(name: str, claim: Claim, case: Case) -> Ruling:
+def _over_notification(name: str, claim: Claim, candidate: Candidate) -> Ruling:
     """Return what can be said without the record: of `when` only its part that is `match`."""
     if name == "when":
-        move = screen(claim, case.settings, case.now)
+        move = screen(claim, candidate.settings, candidate.now)
         if move and move.reason in (Reason.BAD_REQUEST, Reason.WHEN_FALSE):
             return Ruling(guard=name, verdict="no", reason=move.reason, message=move.message)
-        if case.route.when is None:
+        if candidate.route.when is None:
             return Ruling(guard=name, verdict="ok")
     return Ruling(guard=name, verdict="not judged", message="needs the record")
 
 
-def _ruling(name: str, no: No | None) -> Ruling:
-    if no is None:
+def _ruling(name: str, denial: Denial | None) -> Ruling:
+    if denial is None:
         return Ruling(guard=name, verdict="ok")
-    return Ruling(guard=name, verdict="no", reason=no.reason, message=no.message, until=no.until)
+    return Ruling(
+        guard=name, verdict="no", reason=denial.reason, message=denial.message, until=denial.until
+    )
 
 
 # What has a guard judge at all, where that is a setting; else each event passes it.
-SETTING: Final[dict[str, Callable[[Case], bool]]] = {
-    "when": lambda case: bool(case.route.match or case.route.when),
-    "own change": lambda case: case.source.kind.is_own_change is not None,
-    "max_age": lambda case: case.route.max_age_s is not None,
-    "opt_out": lambda case: case.source.opt_out is not None,
-    "consent": lambda case: case.route.consent is not None,
-    "ALLOW_NUMBERS": lambda case: case.settings.allow_numbers is not None,
-    "hours": lambda case: case.route.hours is not None or not case.settings.calling_hours.always,
+SETTING: Final[dict[str, Callable[[Candidate], bool]]] = {
+    "when": lambda candidate: bool(candidate.route.match or candidate.route.when),
+    "own change": lambda candidate: candidate.source.kind.is_own_change is not None,
+    "max_age": lambda candidate: candidate.route.max_age_s is not None,
+    "opt_out": lambda candidate: candidate.source.opt_out is not None,
+    "consent": lambda candidate: candidate.route.consent is not None,
+    "ALLOW_NUMBERS": lambda candidate: candidate.settings.allow_numbers is not None,
+    "hours": lambda candidate: (
+        candidate.route.hours is not None or not candidate.settings.calling_hours.always
+    ),
 }
 
 
-def _is_set(name: str, case: Case) -> bool:
+def _is_set(name: str, candidate: Candidate) -> bool:
     is_set = SETTING.get(name)
-    return is_set is None or is_set(case)
+    return is_set is None or is_set(candidate)
 
 
-def _at_send(case: Case, *, is_off: bool) -> Iterator[Ruling]:
+def _at_send(candidate: Candidate, *, is_off: bool) -> Iterator[Ruling]:
     """Yield the guards of a number's history, which is known to the store alone; and DRY_RUN."""
-    route, settings = case.route, case.settings
+    route, settings = candidate.route, candidate.settings
     if route.to == "call":
         if is_off:
             message = "The event itself says that its person is not to be called."

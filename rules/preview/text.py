@@ -118,7 +118,12 @@ def _event_json(seen: Seen) -> dict[str, Any]:
                     for ruling in one.guards
                 ],
                 "requests": [
-                    {"method": ask.method, "path": ask.path, "body": ask.body, "note": ask.note}
+                    {
+                        "method": ask.method,
+                        "path": ask.path,
+                        "body": ask.body,
+                        "note": ask.note,
+                    }
                     for ask in one.requests
                 ],
             }

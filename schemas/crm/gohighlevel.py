@@ -45,8 +45,8 @@ HAPPENED: Final = {"Create": "created", "Update": "updated", "Delete": "deleted"
 # HighLevel's word -> ours. A word that is not here keeps HighLevel's spelling.
 TYPES: Final = {
     **{
-        thing + word: f"{ours}.{happened}"
-        for thing, ours in OBJECTS.items()
+        subject_type + word: f"{ours}.{happened}"
+        for subject_type, ours in OBJECTS.items()
         for word, happened in HAPPENED.items()
     },
     "ContactDndUpdate": "contact.dnd_updated",

@@ -123,13 +123,13 @@ def translate(word: str, object_type_id: str | None) -> tuple[str, str | None]:
     object_type_id counts for `object.*` only. Cached: an account subscribes to a few words, and
     every notification carries one.
     """
-    thing, dot, happened = word.partition(".")
+    subject_type, dot, happened = word.partition(".")
     happened = HAPPENED.get(happened, happened)
-    api_object = API_OBJECTS.get(thing)
-    if thing == "object" and object_type_id and _OBJECT_TYPE_ID.fullmatch(object_type_id):
-        thing = OBJECT_TYPES.get(object_type_id, thing)
-        api_object = API_OBJECTS.get(thing, object_type_id)
-    return thing + dot + happened, None if happened in GONE else api_object
+    api_object = API_OBJECTS.get(subject_type)
+    if subject_type == "object" and object_type_id and _OBJECT_TYPE_ID.fullmatch(object_type_id):
+        subject_type = OBJECT_TYPES.get(object_type_id, subject_type)
+        api_object = API_OBJECTS.get(subject_type, object_type_id)
+    return subject_type + dot + happened, None if happened in GONE else api_object
 
 
 # --- notifications --------------------------------------------------------------------------
@@ -246,10 +246,12 @@ def _workflow_item(body: dict[str, Any], request: Incoming, source: Source) -> I
     ids = [body.get(name) for name in ("vid", "objectId", "hs_object_id")]
     ids.append(properties.get("hs_object_id"))
     subject = next((found for value in ids if (found := id_text(value))), None)
-    return replace(item_by_paths(body, request, source, subject=subject), thing=_thing(body))
+    return replace(
+        item_by_paths(body, request, source, subject=subject), subject_type=_subject_type(body)
+    )
 
 
-def _thing(body: Mapping[str, Any]) -> str | None:
+def _subject_type(body: Mapping[str, Any]) -> str | None:
     """Return what a workflow's body is about, where it says so; only contacts have a `vid`."""
     named = OBJECT_TYPES.get(str(body.get("objectTypeId") or ""))
     if named is None and str(body.get("objectType") or "").lower() in API_OBJECTS:
@@ -317,8 +319,8 @@ def is_own_change(event_type: str, data: Any) -> bool:
     sourceId names the app where an integration or the API made it; that it does so as the bare id
     or as "appId:<id>" is unconfirmed, so both are taken.
     """
-    thing, _, happened = event_type.partition(".")
-    if happened != "updated" and thing not in WRITTEN_BACK:
+    subject_type, _, happened = event_type.partition(".")
+    if happened != "updated" and subject_type not in WRITTEN_BACK:
         return False
     if not isinstance(data, dict) or data.get("changeSource") not in ("INTEGRATION", "API"):
         return False

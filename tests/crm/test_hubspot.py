@@ -88,7 +88,7 @@ def test_a_workflow_body_without_a_vid_is_known_by_its_object_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "thing"),
+    ("body", "subject_type"),
     [
         ({"vid": 7}, "contact"),
         ({"objectId": 7, "objectTypeId": "0-1"}, "contact"),
@@ -99,10 +99,10 @@ def test_a_workflow_body_without_a_vid_is_known_by_its_object_id() -> None:
     ids=str,
 )
 def test_what_a_workflow_body_is_about_is_told_where_it_says_so(
-    body: dict[str, object], thing: str | None
+    body: dict[str, object], subject_type: str | None
 ) -> None:
     [item] = items(KIND, body)
-    assert (item.thing, item.subject) == (thing, "7")
+    assert (item.subject_type, item.subject) == (subject_type, "7")
 
 
 def test_a_workflow_of_a_source_with_paths_is_read_by_them() -> None:

@@ -8,7 +8,7 @@ import pytest
 from rq import Worker
 from support import ROOT, free_port
 
-from bridge.healthcheck import role_of, what_ails
+from bridge.healthcheck import problem_of, role_of
 from schemas.settings import Settings
 from simulator import Simulator
 from store.queue import connect_queue, open_queue
@@ -43,27 +43,27 @@ def test_a_web_process_that_is_not_there_or_answers_otherwise_is_not_healthy(
     settings: Settings, simulator: Simulator
 ) -> None:
     gone = replace(settings, port=free_port())
-    assert "does not answer" in str(what_ails("web", gone))
+    assert "does not answer" in str(problem_of("web", gone))
     other = replace(settings, port=simulator.port)
-    assert "answers 404" in str(what_ails("web", other))
+    assert "answers 404" in str(problem_of("web", other))
 
 
 def test_a_worker_is_healthy_while_it_is_registered_and_when_redis_is_away(
     settings: Settings, make_settings: Callable[..., Settings]
 ) -> None:
-    assert what_ails("worker", settings) == "no RQ worker of this machine is registered in Redis"
+    assert problem_of("worker", settings) == "no RQ worker of this machine is registered in Redis"
     queue = open_queue(connect_queue(settings.redis_url))
     worker = Worker([queue], connection=queue.connection, serializer=queue.serializer)
     worker.register_birth()
-    assert what_ails("worker", settings) is None
+    assert problem_of("worker", settings) is None
     worker.register_death()
     elsewhere = Worker([queue], connection=queue.connection, serializer=queue.serializer)
     elsewhere.hostname = "another-machine"
     elsewhere.register_birth()
-    assert what_ails("worker", settings) is not None
+    assert problem_of("worker", settings) is not None
     away = make_settings(redis_url=f"redis://127.0.0.1:{free_port()}/0")
-    assert what_ails("worker", away) is None
+    assert problem_of("worker", away) is None
 
 
 def test_what_is_neither_web_nor_worker_has_nothing_to_ail(settings: Settings) -> None:
-    assert what_ails("", replace(settings, port=free_port())) is None
+    assert problem_of("", replace(settings, port=free_port())) is None

@@ -44,59 +44,61 @@ def busy(start_bridge: StartBridge, simulator: Simulator) -> Bridge:
 
 
 @pytest.fixture
-def crms(busy: Bridge) -> Iterator[Crms]:
-    crms = Crms(busy, per_s=PER_S)
-    yield crms
-    crms.close()
+def crm_client(busy: Bridge) -> Iterator[Crms]:
+    crm_client = Crms(busy, per_s=PER_S)
+    yield crm_client
+    crm_client.close()
 
 
 def test_web_and_worker_stop_in_time_under_load_and_nothing_is_lost_or_doubled(
-    busy: Bridge, crms: Crms, store: Store, simulator: Simulator
+    busy: Bridge, crm_client: Crms, store: Store, simulator: Simulator
 ) -> None:
     state = simulator.state
     leads = Leads(state, random.Random(1), lists=False)  # noqa: S311  (dice, no secrets)
 
     def go_on(name: str) -> None:
         """Have more posted than one step of this test takes, and calls on the wire."""
-        crms.post(leads.webhooks(80, of=name))
+        crm_client.post(leads.webhooks(80, of=name))
         until(lambda: state.totals()["in_flight"] > 1, what=f"{name}: requests on the wire")
-        wanted = crms.counts["webhooks"] + 10
-        until(lambda: crms.counts["webhooks"] >= wanted, what=f"{name}: webhooks taken in")
+        wanted = crm_client.counts["webhooks"] + 10
+        until(lambda: crm_client.counts["webhooks"] >= wanted, what=f"{name}: webhooks taken in")
 
-    crms.post(leads.one_of_each(of="the start"))
+    crm_client.post(leads.one_of_each(of="the start"))
     until(lambda: len(state.campaigns) == 2, what="the campaigns")
 
     go_on("web")
     assert busy.web is not None
     stop_all(busy.web, "web", *children(busy.web.pid))
-    lost = crms.failures["connection lost"]
-    until(lambda: crms.failures["connection lost"] > lost, what="a webhook that nobody takes")
-    assert crms.waiting
+    lost = crm_client.failures["connection lost"]
+    until(lambda: crm_client.failures["connection lost"] > lost, what="a webhook that nobody takes")
+    assert crm_client.waiting
     busy.start_web()
 
     go_on("worker")
     stop_all(busy.worker, "worker", busy.rq_worker(), busy.horse())
-    assert crms.waiting
+    assert crm_client.waiting
     counts = store.counts()
     assert counts["sending"] == 0
     assert counts["queued"]
-    taken_in = crms.counts["webhooks"]
-    until(lambda: crms.counts["webhooks"] > taken_in, what="a webhook that waits for a worker")
+    taken_in = crm_client.counts["webhooks"]
+    until(
+        lambda: crm_client.counts["webhooks"] > taken_in, what="a webhook that waits for a worker"
+    )
     state.latency_ms = 0
     busy.start_worker()
 
     def is_over() -> bool:
-        return not crms.waiting and not sum(
+        return not crm_client.waiting and not sum(
             count for status, count in store.counts().items() if status not in ENDS
         )
 
     until(is_over, what="the end of every delivery")
-    broken, ends = judge(store, state, crms.acknowledged, crms.wrong)
+    broken, ends = judge(store, state, crm_client.acknowledged, crm_client.wrong)
     assert not broken, "\n".join(broken.lines())
     assert {end.partition(" ")[0] for end in ends} == {"delivered", "skipped", "failed"}, ends
     assert len(state.requests_to(CALLS)) == ends["delivered"]
     assert state.doubled == {}
-    sys.stdout.write(f"{crms.counts['webhooks']} webhooks, {dict(ends)}\n")
+    sys.stdout.write(f"{crm_client.counts['webhooks']} webhooks, {dict(ends)}\n")
 
 
 def test_a_request_that_waits_is_answered_when_the_web_process_is_asked_to_stop(

@@ -15,7 +15,7 @@ from schemas.records import Move
 from store import Store
 from workers import http, jobs
 from workers.callkaro import CallKaro
-from workers.crm import Crms
+from workers.crm import CrmClient
 
 When = Callable[[tuple[Any, ...], Any], object]
 
@@ -65,7 +65,7 @@ def moves_to(status: Status) -> When:
 STEPS: dict[str, Callable[[], None]] = {
     "nowhere": lambda: None,
     "the claim": lambda: crash_after(Store, "claim", lambda args, answer: answer.claims),
-    "hydration": lambda: crash_after(Crms, "fetch"),
+    "hydration": lambda: crash_after(CrmClient, "fetch"),
     "the campaign's creation": lambda: crash_before(Store, "keep_campaign"),
     "the campaign was kept": lambda: crash_after(Store, "keep_campaign"),
     "`sending` is recorded": lambda: crash_after(Store, "move", moves_to(Status.SENDING)),

@@ -43,7 +43,7 @@ from schemas.routes_toml import load_routes  # noqa: E402
 from schemas.settings import Settings  # noqa: E402
 from schemas.signatures import check_secret, sign  # noqa: E402
 from schemas.source import Auth, Incoming, Signatures, Source, Token  # noqa: E402
-from store import counters as measures  # noqa: E402
+from store import counters  # noqa: E402
 
 PAYLOADS = ROOT / "tests" / "payloads"
 BASE = "http://localhost"
@@ -569,10 +569,10 @@ class World:
         """Yield the keys that figures may stand in since this world began."""
         yield from (f"bridge:{name}" for name in ("measured", "standing", "refused"))
         yield "bridge:alerts:refused"
-        for piece in measures.PIECES:
-            last = int(time.time() // piece.length_s)
-            first = int(self.began_at // piece.length_s)
-            yield from (f"bridge:{piece.name}:{number}" for number in range(first, last + 1))
+        for bucket in counters.TIME_BUCKETS:
+            last = int(time.time() // bucket.length_s)
+            first = int(self.began_at // bucket.length_s)
+            yield from (f"bridge:{bucket.name}:{number}" for number in range(first, last + 1))
 
     def send(self, case: Case) -> Any:
         """Send a case's request through the Flask test client, as gunicorn would hand it over."""

@@ -77,10 +77,10 @@ class Leads:
     lists: some calls belong to a campaign that another event makes, and wait for that one.
     """
 
-    def __init__(self, state: State, dice: random.Random, *, lists: bool) -> None:
+    def __init__(self, state: State, jitter: random.Random, *, lists: bool) -> None:
         self._state = state
         self._lists = lists
-        self._dice = dice
+        self._jitter = jitter
         self._people = 0
 
     def webhooks(self, count: int, *, of: str) -> list[Webhook]:
@@ -89,7 +89,7 @@ class Leads:
             return [self._webhook(of) for _ in range(count)]
         made = [self._webhook(of) for _ in range(count - 1)]
         opened = lead(event_type="list.opened", list=f"list {of}")
-        made.insert(self._dice.randrange(count), Webhook(source="website", body=opened))
+        made.insert(self._jitter.randrange(count), Webhook(source="website", body=opened))
         return made
 
     def one_of_each(self, of: str) -> list[Webhook]:
@@ -97,7 +97,7 @@ class Leads:
         return [make(of) for make in (self._form, self._hubspot, self._zoho, self._zoho_form)]
 
     def _webhook(self, of: str) -> Webhook:
-        make = self._dice.choices(
+        make = self._jitter.choices(
             (self._form, self._forms, self._hubspot, self._zoho, self._zoho_form, self._joined),
             weights=(40, 10, 25, 12, 8, 5 if self._lists else 0),
         )[0]
@@ -109,24 +109,24 @@ class Leads:
         return None if self._lacks(NO_NUMBER) else f"+9198765{self._people:05}"
 
     def _lacks(self, share: float) -> bool:
-        return self._dice.random() < share and self._people > SOUND
+        return self._jitter.random() < share and self._people > SOUND
 
     def _lead(self) -> dict[str, Any]:
         phone = self._person()
         return lead(phone, language="xx" if self._lacks(BAD_LANGUAGE) else "hi")
 
     def _resent(self) -> bool:
-        return self._dice.random() < 0.03
+        return self._jitter.random() < 0.03
 
     def _form(self, of: str) -> Webhook:
         return Webhook(source="website", body=self._lead(), is_resent=self._resent())
 
     def _forms(self, of: str) -> Webhook:
-        leads = [self._lead() for _ in range(self._dice.randint(2, 5))]
+        leads = [self._lead() for _ in range(self._jitter.randint(2, 5))]
         return Webhook(source="website", body=leads, items=len(leads), is_resent=self._resent())
 
     def _hubspot(self, of: str) -> Webhook:
-        ids = [self._contact() for _ in range(self._dice.choice((1, 1, 1, 3, 10)))]
+        ids = [self._contact() for _ in range(self._jitter.choice((1, 1, 1, 3, 10)))]
         body = [notification(contact) for contact in ids]
         return Webhook(source="hubspot", body=body, items=len(ids), is_resent=self._resent())
 
@@ -139,7 +139,7 @@ class Leads:
 
     def _zoho(self, of: str) -> Webhook:
         ids = []
-        for _ in range(self._dice.randint(1, 3)):
+        for _ in range(self._jitter.randint(1, 3)):
             phone = self._person()
             ids.append(str(5_725_767_000_001_000_000 + self._people))
             self._state.put_record("zoho", "Leads", ids[-1], {"Phone": phone})

@@ -145,7 +145,7 @@ class Machine(RuleBasedStateMachine):
             attempt=(held.number, {"number": held.number}),
             fields={"call_sid": held.sid} if end is Status.DELIVERED else {},
             wait_s=0 if end is Status.RETRYING else None,
-            took=ENDS[end],
+            callkaro_ok=ENDS[end],
         )
         self.store.move([move])
 
@@ -193,9 +193,9 @@ class Machine(RuleBasedStateMachine):
         move = Move(
             id=delivery,
             to=to,
-            come_from=frozenset({found.status}),
-            saw=found.lease,
-            anew=found.status not in WAITING,
+            from_statuses=frozenset({found.status}),
+            expected_lease=found.lease,
+            restarts=found.status not in WAITING,
             fields={} if found.status in WAITING else fields,
             wait_s=0,
         )
@@ -214,7 +214,7 @@ class Machine(RuleBasedStateMachine):
     def _person(self, delivery: str, to: Status, seen: frozenset[Status]) -> None:
         found = self.store.delivery(delivery)
         if found is not None and found.status in seen:
-            move = Move(id=delivery, to=to, come_from=frozenset({found.status}))
+            move = Move(id=delivery, to=to, from_statuses=frozenset({found.status}))
             assert self.store.move([move]) == ["ok"]
 
     @rule(scope=st.sampled_from(["all", "callkaro", "source:website", "route:call back"]))

@@ -18,13 +18,13 @@ from support import API_TOKEN, CALL_BACK, ROOT, Bridge, Web, lead, make_due, rou
 from config.settings import load_settings
 from schemas.alert import TEST, TRIES, TYPES, Alert
 from schemas.errors import SettingsError
-from schemas.http_result import TOO_LATE, Reply, TooLateError
+from schemas.http_result import TOO_LATE, HttpResult, TooLateError
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
 from store.alerts import HOLDS_UP_S, KEPT
 from workers import alerts
-from workers.http import Http, Line
+from workers.http import HttpClient, SendDeadline
 
 MakeSettings = Callable[..., Settings]
 RunDrain = Callable[..., Any]
@@ -102,7 +102,7 @@ def told(store: Store, settings: Settings, receiver: Receiver) -> list[tuple[str
     """Look, send, and return what is new to the receiver."""
     before = len(receiver.told())
     look(store)
-    alerts.send_due(settings, dice=lambda: 0)
+    alerts.send_due(settings, jitter=lambda: 0)
     return receiver.told()[before:]
 
 
@@ -110,7 +110,7 @@ def send_again(settings: Settings, store: Store) -> None:
     """Let the waits of all messages be over, and send."""
     for one in store.redis.zrange("bridge:due:alert", 0, -1):
         store.redis.zadd("bridge:due:alert", {one: 1})
-    alerts.send_due(settings, dice=lambda: 0)
+    alerts.send_due(settings, jitter=lambda: 0)
 
 
 def turn_older(store: Store, by_s: float) -> None:
@@ -173,10 +173,10 @@ def test_the_bridges_own_pauses_are_told(
     run_drain: RunDrain,
 ) -> None:
     for _ in range(20):
-        store.callkaro_took("a test", well=False)
+        store.note_callkaro_result("a test", well=False)
     [(kind, data)] = told(store, settings, receiver)
     assert (kind, data["scope"], data["reason"]) == ("destination.paused", "callkaro", "breaker")
-    store.callkaro_took("a test", well=True)
+    store.note_callkaro_result("a test", well=True)
     assert [one[0] for one in told(store, settings, receiver)] == ["destination.paused.resolved"]
 
     simulator.state.behave(401, path="/call/outbound", times=1)
@@ -458,13 +458,13 @@ def test_a_message_that_every_sender_dies_of_is_given_up(store: Store) -> None:
 # --- a receiver that is slow --------------------------------------------------------------------
 
 
-class Hasty(Http):
+class Hasty(HttpClient):
     """Waits long for each read, and not long for the whole."""
 
     longest_s = 0.3
 
 
-class Stuck(Http):
+class Stuck(HttpClient):
     """Plays a name that does not resolve: it hangs before the first byte."""
 
     longest_s = 0.1
@@ -472,13 +472,13 @@ class Stuck(Http):
     def __init__(self) -> None:
         super().__init__(timeout_s=5.0)
         self.go_on = threading.Event()
-        self.lines: list[Line] = []
+        self.lines: list[SendDeadline] = []
 
-    def request(self, *args: Any, line: Line | None = None, **kwargs: Any) -> Reply:
+    def request(self, *args: Any, line: SendDeadline | None = None, **kwargs: Any) -> HttpResult:
         assert line
         self.lines.append(line)
         self.go_on.wait(10)
-        return Reply(sent=False, duration_ms=0)
+        return HttpResult(sent=False, duration_ms=0)
 
 
 def an_alert() -> Alert:

@@ -10,7 +10,7 @@ from storing import a_delivery, accept, an_event, claim, put, to_sending
 from support import API_TOKEN, CALL_BACK, Web, lead
 
 from bridge.api import views as api
-from bridge.api.long_poll import Waiting
+from bridge.api.long_poll import LongPoll
 from schemas.delivery import Status
 from schemas.event import event_ids
 from schemas.records import Move
@@ -179,13 +179,13 @@ def test_one_that_is_forgotten_meanwhile_is_not_found(web: Web, store: Store) ->
 def test_where_no_place_is_left_to_wait_in_the_answer_comes_at_once(
     settings: Settings, open_web: OpenWeb, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    has_place, watch = threading.Event(), Waiting._watch
+    has_place, watch = threading.Event(), LongPoll._watch
 
     def watched(*args: Any) -> Any:
         has_place.set()
         return watch(*args)
 
-    monkeypatch.setattr(Waiting, "_watch", watched)
+    monkeypatch.setattr(LongPoll, "_watch", watched)
     monkeypatch.setattr(api, "MOST_WAITING", 1)
     web = open_web(settings)
     put(store, "d1")

@@ -27,7 +27,7 @@ from schemas.errors import StoreUnavailable
 from simulator import Simulator
 from store import Store, connect
 from store.client import is_demoted
-from store.queue import Bell, connect_queue, open_queue
+from store.queue import Wakeup, connect_queue, open_queue
 
 RunBridge = Callable[..., Bridge]
 
@@ -200,7 +200,7 @@ def test_a_self_signed_certificate_is_refused_by_our_clients_and_rqs(self_signed
     with connect(self_signed, retries=1) as client, pytest.raises(StoreUnavailable) as ours:
         Store(client).ping()
     with connect_queue(self_signed) as client, pytest.raises(StoreUnavailable) as of_rq:
-        Bell(open_queue(client)).ask_for_drain()
+        Wakeup(open_queue(client)).request_drain()
     for caught in (ours, of_rq):
         assert "REDIS_TLS_VERIFY" in str(caught.value)
         assert "self-signed" in str(caught.value)
@@ -250,13 +250,13 @@ def test_a_master_that_became_a_replica_behind_the_same_name_is_left(tmp_path: P
         front = stack.enter_context(Front(old.port))
         client = stack.enter_context(connect(f"redis://127.0.0.1:{front.port}/0"))
         of_rq = stack.enter_context(connect_queue(f"redis://127.0.0.1:{front.port}/0"))
-        store, bell = Store(client), Bell(open_queue(of_rq))
+        store, wakeup = Store(client), Wakeup(open_queue(of_rq))
         store.ping()
         assert of_rq.ping()
 
         front.port_behind = new.port
         ask(old, "REPLICAOF", "127.0.0.1", str(free_port()))
-        for do in (store.ping, bell.ask_for_drain):
+        for do in (store.ping, wakeup.request_drain):
             with pytest.raises(StoreUnavailable, match=r"(?i)readonly"):
                 do()
             do()
@@ -343,7 +343,7 @@ def test_the_bridge_goes_on_at_the_new_master_after_a_failover(
     with contextlib.ExitStack() as stack:
         store = Store(stack.enter_context(connect(watched.url)))
         of_rq = stack.enter_context(connect_queue(watched.url))
-        bell = Bell(open_queue(of_rq))
+        wakeup = Wakeup(open_queue(of_rq))
         bridge = run_bridge(watched.url)
         [first] = bridge.send("website", lead())
         bridge.await_status(first, "delivered")
@@ -353,7 +353,7 @@ def test_the_bridge_goes_on_at_the_new_master_after_a_failover(
 
         watched.master.stop(signal.SIGKILL)
         until(lambda: works(store.ping), what="the store's return")
-        until(lambda: works(bell.ask_for_drain), what="the queue's return", timeout_s=5)
+        until(lambda: works(wakeup.request_drain), what="the queue's return", timeout_s=5)
 
         assert store.run_id() != former
         assert store.persistence().warnings() == []

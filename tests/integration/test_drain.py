@@ -70,7 +70,7 @@ def test_a_form_becomes_one_call_with_our_id_in_its_metadata(
 ) -> None:
     [delivery] = form.send("website", lead("098765 43210"))
 
-    tally = run_drain(plain)
+    stats = run_drain(plain)
 
     [call] = simulator.state.calls
     assert (call.to_number, call.agent_id, call.batch_id) == ("+919876543210", AGENT, None)
@@ -81,7 +81,7 @@ def test_a_form_becomes_one_call_with_our_id_in_its_metadata(
     [attempt] = kept.attempts
     assert (attempt["number"], attempt["status_code"], attempt["error"]) == (1, 200, None)
     assert call.call_sid in attempt["answer"]
-    assert (tally.claimed, tally.attempts, dict(tally.moved)) == (1, 1, {"delivered": 1})
+    assert (stats.claimed, stats.attempts, dict(stats.moved)) == (1, 1, {"delivered": 1})
 
 
 def test_a_drain_lingers_a_moment_and_then_ends_by_itself(
@@ -102,9 +102,9 @@ def test_nothing_is_sent_again_by_another_drain_or_a_resend(
     run_drain(plain)
     form.send("website", body)
 
-    tally = run_drain(plain)
+    stats = run_drain(plain)
 
-    assert tally.claimed == 0
+    assert stats.claimed == 0
     assert len(simulator.state.requests_to(CALLS)) == 1
 
 
@@ -156,7 +156,7 @@ def test_eight_drains_at_once_share_one_zoho_token(
         tallies = list(pool.map(lambda _: run_drain(settings), range(8)))
     settle(run_drain, settings, store)
 
-    assert sum(tally.claimed > 0 for tally in tallies) > 1
+    assert sum(stats.claimed > 0 for stats in tallies) > 1
     assert simulator.state.zoho_refreshed == 1
     assert len(simulator.state.requests_to("/oauth")) == 1
     assert counts(store) == {"delivered": 24}
@@ -182,7 +182,7 @@ def settle(run_drain: RunDrain, settings: Settings, store: Store) -> None:
     """Run drains until nothing waits any more."""
 
     def is_over() -> bool:
-        run_drain(settings, dice=0)
+        run_drain(settings, jitter=0)
         return not {"queued", "retrying", "sending"} & counts(store).keys()
 
     until(is_over, what="the end of all deliveries")
@@ -300,7 +300,7 @@ def test_a_route_may_say_that_an_unknown_calls_again(
     simulator.state.behave(path=CALLS, times=1, **answers)
     [delivery] = open_web(settings).send("website", lead())
 
-    run_drain(settings, dice=0)
+    run_drain(settings, jitter=0)
 
     assert found(store, delivery).status == "delivered"
     assert len(simulator.state.requests_to(CALLS)) == 2
@@ -314,7 +314,7 @@ def test_attempts_are_counted_and_written_down_until_one_is_accepted(
         simulator.state.behave(status, path=CALLS, times=1)
     [delivery] = form.send("website", lead())
 
-    run_drain(plain, dice=0)
+    run_drain(plain, jitter=0)
 
     kept = found(store, delivery)
     assert kept.status == "delivered"
@@ -330,7 +330,7 @@ def test_retry_after_is_honoured_to_the_second_and_a_little_more(
     simulator.state.behave(429, path=CALLS, retry_after="300")
     [delivery] = form.send("website", lead())
 
-    run_drain(plain, dice=0.5)
+    run_drain(plain, jitter=0.5)
 
     kept = found(store, delivery)
     assert kept.next_attempt_at is not None
@@ -409,7 +409,7 @@ def test_a_campaign_is_created_once_though_ten_drains_want_it_at_once(
         tallies = list(pool.map(lambda _: run_drain(settings), range(10)))
     settle(run_drain, settings, store)
 
-    assert sum(tally.claimed > 0 for tally in tallies) > 1
+    assert sum(stats.claimed > 0 for stats in tallies) > 1
     assert len(simulator.state.requests_to(CAMPAIGNS)) == 1
     [campaign] = simulator.state.campaigns
     assert counts(store) == {"delivered": 30}
@@ -573,7 +573,7 @@ def test_an_unclear_answer_to_a_campaign_is_tried_again(
     body = {"event_type": "campaign.started", "campaign": "7", "title": "Autumn"}
     [making] = open_web(settings).send("website", body)
 
-    run_drain(settings, dice=0)
+    run_drain(settings, jitter=0)
 
     assert found(store, making).status == "delivered"
     assert len(simulator.state.campaigns) == 2
@@ -706,7 +706,7 @@ def test_a_zoho_that_gives_no_token_is_waited_for_at_its_own_pace(
     simulator.state.revoked_refresh_tokens.add("a-refresh-token")
     ids = web.send("zoho", zoho_notification("5725767000000411001", "5725767000000411002"))
 
-    run_drain(settings, dice=0)
+    run_drain(settings, jitter=0)
 
     for delivery in ids:
         kept = found(store, delivery)
@@ -938,7 +938,7 @@ def test_many_drains_at_once_send_each_call_once(
     with ThreadPoolExecutor(6) as pool:
         tallies = list(pool.map(lambda _: run_drain(settings), range(6)))
 
-    assert sum(tally.attempts for tally in tallies) == 200
+    assert sum(stats.attempts for stats in tallies) == 200
     assert counts(store) == {"delivered": 200}
     assert len(simulator.state.requests_to(CALLS)) == 200
     assert simulator.state.doubled == {}

@@ -41,8 +41,8 @@ def deliver(store: Store, delivery_id: str = "d1", sid: str = "CA1") -> None:
 def again(store: Store, delivery_id: str = "d1") -> None:
     """Have a person say "call again"."""
     rang = frozenset({Status.DELIVERED, Status.UNKNOWN})
-    anew: dict[str, Any] = {"anew": True, "fields": {"call_sid": None}}
-    move = Move(id=delivery_id, to=Status.QUEUED, come_from=rang, wait_s=0, **anew)
+    restarts: dict[str, Any] = {"restarts": True, "fields": {"call_sid": None}}
+    move = Move(id=delivery_id, to=Status.QUEUED, from_statuses=rang, wait_s=0, **restarts)
     assert store.move([move]) == ["ok"]
 
 
@@ -251,7 +251,7 @@ def test_a_person_fences_off_the_worker_that_has_it(store: Store) -> None:
 
 def test_a_person_moves_only_what_stands_where_they_saw_it(store: Store) -> None:
     deliver(store)
-    retry = Move(id="d1", to=Status.QUEUED, come_from=frozenset({Status.FAILED}), wait_s=0)
+    retry = Move(id="d1", to=Status.QUEUED, from_statuses=frozenset({Status.FAILED}), wait_s=0)
 
     assert store.move([retry]) == ["refused delivered"]
 
@@ -291,7 +291,7 @@ def test_a_cancellation_at_callkaro_is_claimed_like_any_work(store: Store) -> No
     ask = Move(
         id="d1",
         to=Status.DELIVERED,
-        come_from=frozenset({Status.DELIVERED}),
+        from_statuses=frozenset({Status.DELIVERED}),
         fields={"cancel_ms": 1},
         wait_s=0,
     )
@@ -341,7 +341,7 @@ def test_an_orphan_without_a_call_sid_proves_it_too(store: Store) -> None:
 def test_what_a_person_says_is_done_once_however_often_redis_hears_it(store: Store) -> None:
     deliver(store)
     rang = frozenset({Status.DELIVERED})
-    move = Move(id="d1", to=Status.QUEUED, come_from=rang, anew=True, wait_s=0)
+    move = Move(id="d1", to=Status.QUEUED, from_statuses=rang, restarts=True, wait_s=0)
     said = orjson.dumps([written(move)])  # once written, a client may send it again
     assert store._run("move", said, 0, "", 0) == ["ok"]
     second = claim(store)["d1"]
@@ -366,7 +366,13 @@ def test_two_people_who_saw_the_same_call_have_it_called_again_once(store: Store
     deliver(store)
     seen = store.delivery("d1").lease
     rang = frozenset({Status.DELIVERED})
-    again = {"to": Status.QUEUED, "come_from": rang, "saw": seen, "anew": True, "wait_s": 0}
+    again = {
+        "to": Status.QUEUED,
+        "from_statuses": rang,
+        "expected_lease": seen,
+        "restarts": True,
+        "wait_s": 0,
+    }
     assert store.move([Move(id="d1", **again)]) == ["ok"]
     second = claim(store)["d1"]
     store.move([Move(id="d1", to=Status.SENDING, lease=second, attempt=(2, {"number": 2}))])
@@ -381,13 +387,13 @@ def test_a_late_word_on_a_cancellation_does_not_undo_a_call_again(
 ) -> None:
     deliver(store)
     rang = frozenset({Status.DELIVERED})
-    ask = Move(id="d1", to=Status.DELIVERED, come_from=rang, fields={"cancel_ms": 1}, wait_s=0)
+    ask = Move(id="d1", to=Status.DELIVERED, from_statuses=rang, fields={"cancel_ms": 1}, wait_s=0)
     assert store.move([ask]) == ["ok"]
     lease = claim(store)["d1"]
     again(store)
 
     late = {"wait_s": 2.0} if keeps else {"fields": {"cancel_ms": None}}
-    stays = Move(id="d1", to=Status.DELIVERED, lease=lease, come_from=rang, **late)
+    stays = Move(id="d1", to=Status.DELIVERED, lease=lease, from_statuses=rang, **late)
 
     assert store.move([stays]) == ["stale"]
     assert claim(store).keys() == {"d1"}
@@ -415,7 +421,7 @@ def test_what_callkaro_dropped_stays_cancelled_whatever_is_said_late(store: Stor
     )
 
     assert store.move([done]) == ["stale"]
-    store.say_again([orjson.loads(orjson.dumps(written(done)))], lease_s=60)
+    store.replay_journal([orjson.loads(orjson.dumps(written(done)))], lease_s=60)
     assert status(store, "d1") == "cancelled"
 
 

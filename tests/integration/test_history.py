@@ -13,7 +13,7 @@ from storing import claim, to_sending
 from support import AGENT, API_TOKEN, WEBSITE, Web, lead, make_due, route
 
 from schemas.delivery import Delivery
-from schemas.records import Guard
+from schemas.records import HistoryCheck
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
@@ -460,6 +460,6 @@ def test_hours_that_end_while_a_call_waits_its_turn_are_asked_in_the_step_that_s
     [one] = open_web(make_settings(AGAIN)).send("website", lead(phone=ONE))
     lease, now = claim(store)[one], datetime.now(UTC)
     closes_at = now + timedelta(seconds=closes_in_s) if closes_in_s else None
-    guard = Guard(phone=store.phone_key(ONE), person=None, rings_at=now, closes_at=closes_at)
+    guard = HistoryCheck(phone=store.phone_key(ONE), person=None, rings_at=now, closes_at=closes_at)
 
     assert store.move([to_sending(one, lease, guard=guard)]) == [answer]

@@ -16,7 +16,7 @@ from schemas.delivery import Reason, Status
 from schemas.records import Move
 from schemas.settings import Settings
 from store import Store, connect
-from store.counters import PIECES, Measures, bound_of, quantile, read_histograms
+from store.counters import TIME_BUCKETS, Measures, bound_of, quantile, read_histograms
 
 MakeSettings = Callable[..., Settings]
 RunDrain = Callable[..., Any]
@@ -30,8 +30,8 @@ def _alone(redis_url: str) -> None:
         client.flushall()
 
 
-def standing(store: Store) -> dict[tuple[str, str], int]:
-    return {place: count for place, count in store.measured().standing.items() if count}
+def status_counts(store: Store) -> dict[tuple[str, str], int]:
+    return {place: count for place, count in store.measured().status_counts.items() if count}
 
 
 def by_record(store: Store) -> dict[tuple[str, str], int]:
@@ -49,10 +49,10 @@ def reached(store: Store, status: str) -> int:
 
 def test_each_move_is_counted_where_the_delivery_stands(store: Store) -> None:
     put(store, "a", "b", "c", "d")
-    assert standing(store) == {("queued", "call back"): 4}
+    assert status_counts(store) == {("queued", "call back"): 4}
     leases = claim(store)
     store.move([to_sending(one, leases[one]) for one in ("a", "b")])
-    assert standing(store) == by_record(store)
+    assert status_counts(store) == by_record(store)
     attempt = (1, {"number": 1})
     store.move(
         [
@@ -61,15 +61,15 @@ def test_each_move_is_counted_where_the_delivery_stands(store: Store) -> None:
             Move(id="d", to=Status.HELD, lease=leases["d"], reason=Reason.OUTSIDE_HOURS),
         ]
     )
-    assert standing(store) == by_record(store)
+    assert status_counts(store) == by_record(store)
     end_lease(store, "b")
     store.sweep()
-    assert standing(store) == by_record(store)
-    assert standing(store)["unknown", "call back"] == 1
+    assert status_counts(store) == by_record(store)
+    assert status_counts(store)["unknown", "call back"] == 1
     assert [reached(store, name) for name in ("delivered", "skipped", "held", "unknown")] == [1] * 4
     store.prune(datetime.now(UTC) + timedelta(days=1))
     assert (
-        standing(store)
+        status_counts(store)
         == by_record(store)
         == {
             ("held", "call back"): 1,
@@ -83,7 +83,7 @@ def test_what_is_held_by_a_pause_and_what_is_bulk_is_counted(store: Store) -> No
     put(store, "b")
     store.pause("all", reason="person", message="")
     claim(store)
-    assert standing(store) == by_record(store) == {("held", "call back"): 2}
+    assert status_counts(store) == by_record(store) == {("held", "call back"): 2}
     assert reached(store, "held") == 2
 
 
@@ -91,7 +91,7 @@ def test_a_move_that_is_refused_counts_for_nothing(store: Store) -> None:
     put(store, "a")
     lease = claim(store)["a"]
     store.move([Move(id="a", to=Status.SKIPPED, lease=lease + 1, reason=Reason.NO_NUMBER)])
-    assert standing(store) == {("queued", "call back"): 1}
+    assert status_counts(store) == {("queued", "call back"): 1}
     assert reached(store, "skipped") == 0
 
 
@@ -202,10 +202,10 @@ def test_pieces_are_kept_for_longer_than_they_are_shown(store: Store) -> None:
     """The script's table and bridge/measures.py's say the same."""
     put(store, "a")
     store.move([Move(id="a", to=Status.CANCELLED, reason=Reason.BY_PERSON)])
-    for piece in PIECES:
-        [key] = store.redis.scan_iter(f"bridge:{piece.name}:*")
-        assert int(key.rpartition(":")[2]) == int(time.time()) // piece.length_s
-        assert store.redis.ttl(key) >= piece.shown_s + piece.length_s
+    for bucket in TIME_BUCKETS:
+        [key] = store.redis.scan_iter(f"bridge:{bucket.name}:*")
+        assert int(key.rpartition(":")[2]) == int(time.time()) // bucket.length_s
+        assert store.redis.ttl(key) >= bucket.shown_s + bucket.length_s
 
 
 @pytest.mark.parametrize("figure", ["bridge:standing", "bridge:measured"])

@@ -16,15 +16,15 @@ CALLS = "/call/outbound"
 BREAKER = "bridge:breaker"
 
 
-def fail(store: Store, delivery_id: str, *, took: bool = False) -> None:
+def fail(store: Store, delivery_id: str, *, callkaro_ok: bool = False) -> None:
     """Have a claimed delivery's attempt end, well or not."""
     lease = store.delivery(delivery_id).lease
     assert store.move([to_sending(delivery_id, lease)]) == ["ok"]
     attempt = (1, {"number": 1})
     ended: dict[str, Any] = {"to": Status.RETRYING, "reason": Reason.BUSY, "wait_s": 900}
-    if took:
+    if callkaro_ok:
         ended = {"to": Status.DELIVERED}
-    move = Move(id=delivery_id, lease=lease, attempt=attempt, took=took, **ended)
+    move = Move(id=delivery_id, lease=lease, attempt=attempt, callkaro_ok=callkaro_ok, **ended)
     assert store.move([move]) == ["ok"]
 
 
@@ -197,7 +197,7 @@ def test_a_success_between_counts_anew(store: Store) -> None:
     put(store, *ids)
     claim(store)
     for number, one in enumerate(ids):
-        fail(store, one, took=number % 20 == 19)
+        fail(store, one, callkaro_ok=number % 20 == 19)
 
     assert not store.redis.hexists(BREAKER, "open_ms")
 
@@ -208,7 +208,7 @@ def test_a_probe_that_is_answered_closes_it(store: Store) -> None:
     let_probe(store)
     [probe] = claim(store)
 
-    fail(store, probe, took=True)
+    fail(store, probe, callkaro_ok=True)
 
     assert store.pauses() == []
     assert len(claim(store)) == 2
@@ -238,7 +238,7 @@ def test_answers_that_were_on_the_wire_do_not_put_the_probe_off(store: Store) ->
             to=Status.UNKNOWN,
             lease=leases[one],
             reason=Reason.NO_ANSWER,
-            took=False,
+            callkaro_ok=False,
             attempt=(1, {"number": 1}),
         )
         assert store.move([move]) == ["ok"]
@@ -297,7 +297,7 @@ def test_campaigns_are_not_asked_for_while_it_is_open_but_by_the_probe(store: St
     assert not store.may_ask_callkaro("campaign:b", on_behalf_of=["d2", "d3"]).is_granted
     assert store.may_ask_callkaro("campaign:a", on_behalf_of=["d0", "d1"]).is_granted
     assert not store.may_ask_callkaro("campaign:b", on_behalf_of=["d1"]).is_granted
-    store.callkaro_took("campaign:a", well=True)
+    store.note_callkaro_result("campaign:a", well=True)
     assert store.pauses() == []
 
 
@@ -380,7 +380,7 @@ def test_a_person_who_retries_what_waits_for_hours_does_not_make_it_too_old(stor
     store.move([hold])
     move_back(store, "d1", "held_since_ms", 7200)
 
-    retry = Move(id="d1", to=Status.QUEUED, come_from=frozenset({Status.HELD}), wait_s=0)
+    retry = Move(id="d1", to=Status.QUEUED, from_statuses=frozenset({Status.HELD}), wait_s=0)
     assert store.move([retry]) == ["ok"]
 
     assert 7_200_000 <= store.delivery("d1").held_ms < 7_260_000
@@ -424,12 +424,12 @@ def open_breaker_at_once(store: Store) -> None:
 
 def test_what_is_to_be_called_off_goes_first_and_waits_for_no_breaker(store: Store) -> None:
     put(store, "old")
-    fail(store, next(iter(claim(store))), took=True)
+    fail(store, next(iter(claim(store))), callkaro_ok=True)
     put(store, *(f"d{number}" for number in range(30)))
     ask = Move(
         id="old",
         to=Status.DELIVERED,
-        come_from=frozenset({Status.DELIVERED}),
+        from_statuses=frozenset({Status.DELIVERED}),
         fields={"cancel_ms": 1},
         wait_s=0,
     )

@@ -119,11 +119,13 @@ def test_what_stands_where_is_counted_anew_after_a_repair(store: Store, harm: st
     audit(store)
 
     left = {"of an older release": 3, "two statuses": 2, "gone": 1}[harm]
-    assert store.measured().standing == {("queued", "call back"): left}
+    assert store.measured().status_counts == {("queued", "call back"): left}
     [one, *_] = claim(store)
-    assert {status: n for (status, _), n in store.measured().standing.items()}["queued"] == left
+    assert {status: n for (status, _), n in store.measured().status_counts.items()}[
+        "queued"
+    ] == left
     store.move([Move(id=one, to=Status.SKIPPED, reason=Reason.NO_NUMBER)])
-    assert store.measured().standing[("skipped", "call back")] == 1
+    assert store.measured().status_counts[("skipped", "call back")] == 1
 
 
 # --- a Redis that was started again ---------------------------------------------------------------
@@ -178,7 +180,7 @@ def test_what_redis_forgot_of_an_attempt_is_said_again(store: Store, end: str) -
     assert store.move(moves) == ["ok", "ok"]
     forget_the_attempt(store)
 
-    assert store.say_again(as_noted(*moves), lease_s=60) == 2
+    assert store.replay_journal(as_noted(*moves), lease_s=60) == 2
 
     assert status(store, "d1") == end
     assert store.delivery("d1").attempts[0]["answer"] == "so"
@@ -195,7 +197,7 @@ def test_a_drain_that_records_its_answer_before_it_was_said_again_does_no_harm(
     forget_the_attempt(store)
     assert store.move(moves[1:]) == ["stale"], "Redis knows nothing of that lease"
 
-    store.say_again(as_noted(*moves), lease_s=60)
+    store.replay_journal(as_noted(*moves), lease_s=60)
 
     assert status(store, "d1") == "unknown"
     assert claim(store) == {}
@@ -216,7 +218,7 @@ def test_a_lost_delivery_that_was_on_the_wire_is_in_doubt_when_it_comes_again(
     store.move(moves)
     store.redis.flushall()
 
-    store.say_again(as_noted(*moves), lease_s=60)
+    store.replay_journal(as_noted(*moves), lease_s=60)
     put(store, "d1")
 
     assert bool(claim(store)) == (becomes == "queued")
@@ -229,7 +231,7 @@ def test_an_attempt_that_is_still_on_the_wire_is_put_back_there(store: Store) ->
     store.move([an_attempt(lease)])
     forget_the_attempt(store)
 
-    store.say_again(as_noted(an_attempt(lease)), lease_s=60)
+    store.replay_journal(as_noted(an_attempt(lease)), lease_s=60)
 
     assert status(store, "d1") == "sending"
     assert claim(store) == {}
@@ -246,7 +248,7 @@ def test_what_redis_still_knows_stays_as_it_is(store: Store, end: str) -> None:
     store.move(moves)
     before = store.redis.hgetall("bridge:delivery:d1")
 
-    assert store.say_again(as_noted(*moves), lease_s=60) == 0
+    assert store.replay_journal(as_noted(*moves), lease_s=60) == 0
 
     assert store.redis.hgetall("bridge:delivery:d1") == before
 
@@ -256,10 +258,10 @@ def test_a_person_who_has_moved_it_since_is_not_overruled(store: Store) -> None:
     lease = claim(store)["d1"]
     moves = [an_attempt(lease), an_attempt(lease, Status.DELIVERED, fields={"call_sid": "CA1"})]
     store.move(moves)
-    again = Move(id="d1", to=Status.QUEUED, come_from=frozenset({Status.DELIVERED}), wait_s=0)
+    again = Move(id="d1", to=Status.QUEUED, from_statuses=frozenset({Status.DELIVERED}), wait_s=0)
     assert store.move([again]) == ["ok"]
 
-    assert store.say_again(as_noted(*moves), lease_s=60) == 0
+    assert store.replay_journal(as_noted(*moves), lease_s=60) == 0
 
     assert claim(store).keys() == {"d1"}
 
@@ -271,7 +273,7 @@ def test_a_newer_lease_is_not_overruled(store: Store) -> None:
     store.move(moves)
     newer = claim(store)["d1"]
 
-    assert store.say_again(as_noted(*moves), lease_s=60) == 0
+    assert store.replay_journal(as_noted(*moves), lease_s=60) == 0
     assert store.delivery("d1").lease == newer
 
 
@@ -284,7 +286,7 @@ def test_a_delivery_that_is_all_forgotten_does_not_ring_when_its_crm_sends_it_ag
     store.move(moves)
     store.redis.flushall()
 
-    store.say_again(as_noted(*moves), lease_s=60)
+    store.replay_journal(as_noted(*moves), lease_s=60)
     put(store, "d1")
 
     assert claim(store) == {}

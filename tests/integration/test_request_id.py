@@ -58,7 +58,7 @@ def test_a_retry_has_the_id_of_the_webhook_too(
     web = open_web(settings)  # here, for logs go to what stdout is now
     simulator.state.behave(503, path="/call/outbound", times=1)
     post(web, GIVEN, lead())
-    run_drain(settings, dice=0)
+    run_drain(settings, jitter=0)
 
     told = [one for one in lines(capsys.readouterr().out) if one["event"] == "delivery.attempted"]
     assert [(one["attempt"], one["request_id"]) for one in told] == [(1, GIVEN), (2, GIVEN)]

@@ -32,9 +32,9 @@ from store import Store, connect
 def test_an_event_is_stored_with_its_deliveries(store: Store) -> None:
     event = an_event("e1", subject="77", hydrate="contacts")
 
-    rung, [accepted] = accept(store, (event, [a_delivery("d1"), a_delivery("d2", route="two")]))
+    woke, [accepted] = accept(store, (event, [a_delivery("d1"), a_delivery("d2", route="two")]))
 
-    assert rung
+    assert woke
     assert not accepted.duplicate
     assert [(one.id, one.route, one.status) for one in accepted.deliveries] == [
         ("d1", "call back", "queued"),
@@ -59,11 +59,11 @@ def test_a_duplicate_is_answered_with_the_ids_and_statuses_of_the_first(store: S
     store.move([Move(id="d1", to=Status.SKIPPED, lease=lease, reason=Reason.NO_NUMBER)])
     before = keys_of(store)
 
-    rung, [accepted] = accept(
+    woke, [accepted] = accept(
         store, (an_event("e1"), [a_delivery("d1"), a_delivery("d2", route="a new route")])
     )
 
-    assert not rung
+    assert not woke
     assert accepted.duplicate
     assert accepted.event_id == "e1"
     assert [(one.id, one.status) for one in accepted.deliveries] == [("d1", "skipped")]
@@ -95,11 +95,11 @@ def test_equal_bytes_are_a_new_event_once_their_window_is_over(store: Store) -> 
 
 
 def test_an_event_that_no_route_wants_or_nobody_can_read_is_kept(store: Store) -> None:
-    rung, [unrouted, unreadable] = accept(
+    woke, [unrouted, unreadable] = accept(
         store, (an_event("e1"), []), (an_event("e2", problem="It is no JSON object."), [])
     )
 
-    assert not rung
+    assert not woke
     assert (unrouted.status, unreadable.status) == ("unrouted", "unreadable")
     for event_id, expected in (("e1", "unrouted"), ("e2", "unreadable")):
         found = store.event(event_id)
@@ -122,18 +122,18 @@ def test_the_bell_is_rung_once_until_a_drain_answers_it(store: Store) -> None:
     first, _ = accept(store, (an_event(), [a_delivery("d1")]))
     store.redis.persist("bridge:bell")
     second, _ = accept(store, (an_event(), [a_delivery("d2")]))
-    assert not store.ring()
-    store.answer_bell()
+    assert not store.set_wakeup()
+    store.clear_wakeup()
     third, _ = accept(store, (an_event(), [a_delivery("d3")]))
 
     assert (first, second, third) == (True, False, True)
 
 
 def test_the_bell_is_not_rung_for_what_is_due_later(store: Store) -> None:
-    rung, _ = accept(store, (an_event(), [a_delivery("d1", wait_s=120)]))
+    woke, _ = accept(store, (an_event(), [a_delivery("d1", wait_s=120)]))
 
-    assert not rung
-    assert store.ring()
+    assert not woke
+    assert store.set_wakeup()
 
 
 # --- claiming -----------------------------------------------------------------------------------
@@ -664,7 +664,7 @@ def test_a_campaign_wakes_whoever_awaits_it(store: Store) -> None:
             lease=leases[delivery_id],
             reason=Reason.AWAITING_CAMPAIGN,
             due_at=due_at,
-            awaits=key,
+            awaits_campaign=key,
         )
         assert store.move([held]) == ["ok"]
     assert claim(store) == {}
@@ -704,8 +704,8 @@ def test_every_method_says_when_redis_is_away() -> None:
         move = Move(id="d1", to=Status.SKIPPED, lease=1)
         for ask in (
             lambda: accept(store, (an_event(), [a_delivery("d1")])),
-            store.ring,
-            store.answer_bell,
+            store.set_wakeup,
+            store.clear_wakeup,
             lambda: store.claim(1, lease_s=1),
             lambda: store.move([move]),
             store.sweep,

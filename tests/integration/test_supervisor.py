@@ -48,8 +48,8 @@ def test_after_a_stop_nobody_is_forked(
     monkeypatch.setattr(os, "fork", lambda: pytest.fail("forked"))
     signal.raise_signal(signal.SIGTERM)
     supervisor._start_worker()
-    supervisor._start_courier()
-    assert (supervisor.worker_pid, supervisor.courier_pid) == (0, 0)
+    supervisor._start_alert_sender()
+    assert (supervisor.worker_pid, supervisor.alert_sender_pid) == (0, 0)
 
 
 def test_no_process_to_be_had_is_no_end_of_the_supervisor(
@@ -59,9 +59,9 @@ def test_no_process_to_be_had_is_no_end_of_the_supervisor(
         raise BlockingIOError("Resource temporarily unavailable")
 
     monkeypatch.setattr(os, "fork", fork)
-    supervisor._start_courier()
+    supervisor._start_alert_sender()
     supervisor._start_worker()
-    assert (supervisor.worker_pid, supervisor.courier_pid) == (0, 0)
+    assert (supervisor.worker_pid, supervisor.alert_sender_pid) == (0, 0)
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(STOPS)
 
 
@@ -75,12 +75,12 @@ def test_who_sends_alerts_holds_up_no_stop(
         signal.pause()
 
     monkeypatch.setattr(alerts, "send_due", send)
-    supervisor._start_courier()
+    supervisor._start_alert_sender()
     try:
         assert os.read(begun, 1) == b"!"
-        supervisor.lifeline.cut()
+        supervisor.shutdown_pipe.cut()
         # Its end is what drains look for; a write end in another process would keep it open.
-        assert select.select([supervisor.lifeline._read], [], [], 5)[0]
+        assert select.select([supervisor.shutdown_pipe._read], [], [], 5)[0]
     finally:
-        os.kill(supervisor.courier_pid, signal.SIGKILL)
-        os.waitpid(supervisor.courier_pid, 0)
+        os.kill(supervisor.alert_sender_pid, signal.SIGKILL)
+        os.waitpid(supervisor.alert_sender_pid, 0)

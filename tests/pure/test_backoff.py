@@ -23,7 +23,7 @@ def test_the_longest_wait_doubles_from_2_s_to_15_min(failed, longest_s):
 
 
 @pytest.mark.parametrize(
-    ("retry_after_s", "dice", "waits_s"),
+    ("retry_after_s", "jitter", "waits_s"),
     [
         (60, 0.0, 60),
         (60, 0.5, 66),
@@ -34,18 +34,20 @@ def test_the_longest_wait_doubles_from_2_s_to_15_min(failed, longest_s):
         (1e12, 0.0, 86_400),  # but not for ever
     ],
 )
-def test_what_the_other_side_asks_for_is_honoured_plus_up_to_a_fifth(retry_after_s, dice, waits_s):
-    assert wait_s(1, lambda: dice, retry_after_s=retry_after_s) == pytest.approx(waits_s)
+def test_what_the_other_side_asks_for_is_honoured_plus_up_to_a_fifth(
+    retry_after_s, jitter, waits_s
+):
+    assert wait_s(1, lambda: jitter, retry_after_s=retry_after_s) == pytest.approx(waits_s)
 
 
 @settings(derandomize=True, max_examples=80)
 @given(
     failed=st.integers(1, 10_000),
-    dice=st.floats(0, 1, exclude_max=True),
+    jitter=st.floats(0, 1, exclude_max=True),
     asked=st.none() | st.floats(0, 1e7),
 )
-def test_a_wait_is_never_negative_nor_shorter_than_asked(failed, dice, asked):
-    found = wait_s(failed, lambda: dice, retry_after_s=asked)
+def test_a_wait_is_never_negative_nor_shorter_than_asked(failed, jitter, asked):
+    found = wait_s(failed, lambda: jitter, retry_after_s=asked)
     asked = min(asked or 0, GIVE_UP_AFTER.total_seconds())
     assert asked <= found <= max(LONGEST_S, 1.2 * asked)
 

@@ -9,7 +9,7 @@ import pytest
 from makers import AGENT, CALL, NOW, NUMBER, call_route, campaign_route, claim, load, settings
 
 from rules.candidate import numbers_of
-from rules.plan import SPREAD_S, Ready, case_of, prepare, screen
+from rules.plan import SPREAD_S, Ready, candidate_or_none, prepare, screen
 from rules.transitions import begun
 from schemas.delivery import Reason
 from schemas.event import CALL_ME, derive_id
@@ -235,7 +235,7 @@ def test_the_allow_list_is_asked_of_the_number_that_is_chosen():
 
 # --- consent ----------------------------------------------------------------------------------
 
-AGREED = call_route("consent = \"agreed == 'yes'\"")
+CONSENT = call_route("consent = \"agreed == 'yes'\"")
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_what_the_consent_read_is_kept_as_proof_and_nothing_besides(consent, dat
 
 
 def test_the_proof_of_consent_is_recorded_with_the_attempt_and_its_time():
-    found = ready(AGREED, {**LEAD, "agreed": "yes", "name": "Asha"})
+    found = ready(CONSENT, {**LEAD, "agreed": "yes", "name": "Asha"})
     fields = begun(found, NOW, guard=None, needs_s=30).fields
     assert orjson.loads(str(fields["consent"])) == {
         "expression": "agreed == 'yes'",
@@ -302,7 +302,7 @@ def test_a_route_that_asks_for_no_consent_records_none():
 
 def test_consent_is_read_in_the_record_not_in_the_notification():
     record = {**LEAD, "agreed": "no"}
-    found = prepare(claim({"agreed": "yes"}), record, settings(AGREED), NOW)
+    found = prepare(claim({"agreed": "yes"}), record, settings(CONSENT), NOW)
     assert verdict(found) == "skipped no_consent"
 
 
@@ -339,7 +339,7 @@ def test_the_opt_out_is_looked_for_in_the_record_as_it_is_now():
 
 
 def test_an_opt_out_comes_before_consent_and_number():
-    routes = '[[source]]\nname = "generic"\nopt_out = "dnd"\n' + AGREED
+    routes = '[[source]]\nname = "generic"\nopt_out = "dnd"\n' + CONSENT
     data = {"phone": "n/a", "dnd": True, "agreed": "yes"}
     assert verdict(judge(routes, data)) == "skipped suppressed"
 
@@ -952,11 +952,11 @@ def test_of_several_guards_that_say_no_the_first_is_told():
 
 
 def test_what_guards_judge_can_be_looked_at_by_itself():
-    case = case_of(claim(LEAD), LEAD, settings(call_route('region = "AE"')), NOW)
+    case = candidate_or_none(claim(LEAD), LEAD, settings(call_route('region = "AE"')), NOW)
     assert case is not None
     assert (case.number, case.region, case.countries) == (NUMBER, "AE", frozenset({"IN"}))
-    assert case_of(claim(LEAD), LEAD, settings(""), NOW) is None
-    assert case_of(claim(LEAD, kept=False), LEAD, settings(), NOW) is None
+    assert candidate_or_none(claim(LEAD), LEAD, settings(""), NOW) is None
+    assert candidate_or_none(claim(LEAD, kept=False), LEAD, settings(), NOW) is None
 
 
 # --- every number of a record -------------------------------------------------------------------
@@ -1017,7 +1017,7 @@ def test_the_numbers_of_a_hubspot_record_are_read_by_its_country():
 
 
 def test_a_ready_call_stays_the_same_inside_a_campaign():
-    found = ready(AGREED, {**LEAD, "agreed": "yes"}, calling_hours=DAY)
+    found = ready(CONSENT, {**LEAD, "agreed": "yes"}, calling_hours=DAY)
     inside = found.in_campaign("b-1")
     assert replace(inside, body=found.body) == found
     assert inside.body == {**found.body, "batch_id": "b-1"}

@@ -49,6 +49,8 @@ def test_a_line_breaks_where_nothing_was_delivered():
     ]
     plot = lines(row)
     assert plot.top == 4
-    name, pieces = plot.lines[0]
-    assert (name, len(pieces)) == ("p50", 2)
-    assert [len(piece.split()) for piece in pieces] == [2, 2], "a single point is a short line"
+    name, time_buckets = plot.lines[0]
+    assert (name, len(time_buckets)) == ("p50", 2)
+    assert [len(bucket.split()) for bucket in time_buckets] == [2, 2], (
+        "a single point is a short line"
+    )

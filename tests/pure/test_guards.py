@@ -5,14 +5,14 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from rules.guards import (
-    No,
-    judge_age,
-    judge_allowed,
-    judge_condition,
-    judge_consent,
-    judge_hours,
-    judge_opt_out,
-    judge_own_change,
+    Denial,
+    check_age,
+    check_allowed,
+    check_condition,
+    check_consent,
+    check_hours,
+    check_opt_out,
+    check_own_change,
     span,
 )
 from schemas.delivery import Reason
@@ -33,13 +33,13 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def refused(no: No | None, reason: Reason) -> No:
+def refused(denial: Denial | None, reason: Reason) -> Denial:
     """Return a no after a look at what every no has to be."""
-    assert no is not None
-    assert no.reason is reason
-    assert no.message.endswith(".")
-    assert PERSONAL not in no.message
-    return no
+    assert denial is not None
+    assert denial.reason is reason
+    assert denial.message.endswith(".")
+    assert PERSONAL not in denial.message
+    return denial
 
 
 # --- match, when ----------------------------------------------------------------------------
@@ -66,31 +66,31 @@ def refused(no: No | None, reason: Reason) -> No:
     ],
 )
 def test_a_condition_holds_as_jmespath_means_it(condition, data, holds):
-    no = judge_condition("when", condition and Expression.of(condition), data)
+    denial = check_condition("when", condition and Expression.of(condition), data)
     if holds:
-        assert no is None
+        assert denial is None
     else:
-        no = refused(no, Reason.WHEN_FALSE)
-        assert (no.message, no.until) == ("The route's condition does not hold.", None)
+        denial = refused(denial, Reason.WHEN_FALSE)
+        assert (denial.message, denial.until) == ("The route's condition does not hold.", None)
 
 
 @pytest.mark.parametrize("name", ["when", "match"])
 def test_a_condition_that_cannot_be_worked_out_is_the_routes_fault(name):
-    no = judge_condition(name, Expression.of("abs(name) > `1`"), {"name": PERSONAL})
-    no = refused(no, Reason.BAD_REQUEST)
-    assert no.message.startswith(f"{name}: `abs(name) > `1`` can't be worked out")
-    assert no.until is None
+    denial = check_condition(name, Expression.of("abs(name) > `1`"), {"name": PERSONAL})
+    denial = refused(denial, Reason.BAD_REQUEST)
+    assert denial.message.startswith(f"{name}: `abs(name) > `1`` can't be worked out")
+    assert denial.until is None
 
 
 # --- our own change -------------------------------------------------------------------------
 
 
 def test_what_others_changed_passes():
-    assert judge_own_change(False) is None
+    assert check_own_change(False) is None
 
 
 def test_what_we_changed_ourselves_makes_no_call():
-    assert refused(judge_own_change(True), Reason.OWN_CHANGE).until is None
+    assert refused(check_own_change(True), Reason.OWN_CHANGE).until is None
 
 
 # --- age ------------------------------------------------------------------------------------
@@ -114,16 +114,16 @@ LEAST = timedelta(microseconds=1)
     ],
 )
 def test_an_event_may_be_as_old_as_its_route_says(age, max_age_s, passes):
-    no = judge_age(age, max_age_s)
+    denial = check_age(age, max_age_s)
     if passes:
-        assert no is None
+        assert denial is None
     else:
-        assert refused(no, Reason.TOO_OLD).until is None
+        assert refused(denial, Reason.TOO_OLD).until is None
 
 
 def test_how_old_it_is_is_told():
-    no = refused(judge_age(timedelta(hours=7, minutes=40), 6 * 3600), Reason.TOO_OLD)
-    assert no.message == "It happened 7 h ago, and the route calls within 6 h."
+    denial = refused(check_age(timedelta(hours=7, minutes=40), 6 * 3600), Reason.TOO_OLD)
+    assert denial.message == "It happened 7 h ago, and the route calls within 6 h."
 
 
 @pytest.mark.parametrize(
@@ -175,28 +175,28 @@ def test_a_length_of_time_is_told_in_its_largest_unit(seconds, text):
     ],
 )
 def test_an_opt_out_counts_unless_it_surely_is_none(found, verdict):
-    no = judge_opt_out(Expression.of("dnd"), {"dnd": found})
+    denial = check_opt_out(Expression.of("dnd"), {"dnd": found})
     if verdict == "in":
-        assert no is None
+        assert denial is None
         return
-    no = refused(no, Reason.SUPPRESSED)
-    assert no.until is None
-    assert ("can't be told" in no.message) is (verdict == "unclear")
+    denial = refused(denial, Reason.SUPPRESSED)
+    assert denial.until is None
+    assert ("can't be told" in denial.message) is (verdict == "unclear")
 
 
 def test_an_opt_out_that_cannot_be_worked_out_is_a_no():
-    no = judge_opt_out(Expression.of("abs(name) > `1`"), {"name": PERSONAL})
-    assert "can't be told" in refused(no, Reason.SUPPRESSED).message
+    denial = check_opt_out(Expression.of("abs(name) > `1`"), {"name": PERSONAL})
+    assert "can't be told" in refused(denial, Reason.SUPPRESSED).message
 
 
 @pytest.mark.parametrize("data", [None, {}, {"dnd": True}])
 def test_where_the_source_has_no_opt_out_nobody_opted_out(data):
-    assert judge_opt_out(None, data) is None
+    assert check_opt_out(None, data) is None
 
 
 @pytest.mark.parametrize("data", [None, [], "text", 7, {}])
 def test_a_record_that_does_not_say_has_not_opted_out(data):
-    assert judge_opt_out(Expression.of("properties.do_not_call == 'true'"), data) is None
+    assert check_opt_out(Expression.of("properties.do_not_call == 'true'"), data) is None
 
 
 # --- consent --------------------------------------------------------------------------------
@@ -222,28 +222,28 @@ def test_a_record_that_does_not_say_has_not_opted_out(data):
     ],
 )
 def test_only_true_is_consent(found, verdict):
-    no = judge_consent(Expression.of("consent"), {"consent": found})
+    denial = check_consent(Expression.of("consent"), {"consent": found})
     if verdict == "yes":
-        assert no is None
+        assert denial is None
         return
-    no = refused(no, Reason.NO_CONSENT)
-    assert no.until is None
-    assert ("can't be told" in no.message) is (verdict == "unclear")
+    denial = refused(denial, Reason.NO_CONSENT)
+    assert denial.until is None
+    assert ("can't be told" in denial.message) is (verdict == "unclear")
 
 
 def test_a_consent_that_cannot_be_worked_out_is_none():
-    no = judge_consent(Expression.of("abs(name) > `1`"), {"name": PERSONAL})
-    assert "can't be told" in refused(no, Reason.NO_CONSENT).message
+    denial = check_consent(Expression.of("abs(name) > `1`"), {"name": PERSONAL})
+    assert "can't be told" in refused(denial, Reason.NO_CONSENT).message
 
 
 @pytest.mark.parametrize("data", [None, {}, {"consent": False}])
 def test_where_the_route_asks_for_no_consent_none_is_needed(data):
-    assert judge_consent(None, data) is None
+    assert check_consent(None, data) is None
 
 
 @pytest.mark.parametrize("data", [None, [], "yes", 1, {}])
 def test_a_record_that_does_not_say_gives_no_consent(data):
-    refused(judge_consent(Expression.of("p.call == 'yes'"), data), Reason.NO_CONSENT)
+    refused(check_consent(Expression.of("p.call == 'yes'"), data), Reason.NO_CONSENT)
 
 
 # --- the allow list -------------------------------------------------------------------------
@@ -261,13 +261,13 @@ def test_a_record_that_does_not_say_gives_no_consent(data):
     ],
 )
 def test_only_numbers_on_the_allow_list_are_called_where_there_is_one(allowed, passes):
-    no = judge_allowed(INDIA, allowed)
+    denial = check_allowed(INDIA, allowed)
     if passes:
-        assert no is None
+        assert denial is None
     else:
-        no = refused(no, Reason.NOT_ALLOWED)
-        assert no.until is None
-        assert INDIA not in no.message
+        denial = refused(denial, Reason.NOT_ALLOWED)
+        assert denial.until is None
+        assert INDIA not in denial.message
 
 
 # --- hours ----------------------------------------------------------------------------------
@@ -291,8 +291,8 @@ def outer(number: str = INDIA, hours: Hours = DAY) -> Rule:
     return Rule(hours=hours, zones=zones_of(number))
 
 
-def ask(*rules: Rule, now: str, planned: str | None = None) -> No | None:
-    return judge_hours(rules, now=at(now), planned=planned and at(planned))
+def hours_check(*rules: Rule, now: str, planned: str | None = None) -> Denial | None:
+    return check_hours(rules, now=at(now), planned=planned and at(planned))
 
 
 @pytest.mark.parametrize(
@@ -316,14 +316,14 @@ def ask(*rules: Rule, now: str, planned: str | None = None) -> No | None:
     ],
 )
 def test_phones_ring_by_the_clock_where_they_are(number, now, until):
-    no = ask(outer(number), now=now)
+    denial = hours_check(outer(number), now=now)
     if until is None:
-        assert no is None
+        assert denial is None
         return
-    no = refused(no, Reason.OUTSIDE_HOURS)
-    assert no.until == at(until)
-    assert no.message == "Held for the calling hours (09:00-21:00)."
-    assert ask(outer(number), now=until) is None
+    denial = refused(denial, Reason.OUTSIDE_HOURS)
+    assert denial.until == at(until)
+    assert denial.message == "Held for the calling hours (09:00-21:00)."
+    assert hours_check(outer(number), now=until) is None
 
 
 @pytest.mark.parametrize(
@@ -359,13 +359,13 @@ def test_phones_ring_by_the_clock_where_they_are(number, now, until):
     ],
 )
 def test_a_route_narrows_the_outer_limit_and_never_widens_it(rule, now, until):
-    no = ask(outer(), rule, now=now)
+    denial = hours_check(outer(), rule, now=now)
     if until is None:
-        assert no is None
+        assert denial is None
         return
-    no = refused(no, Reason.OUTSIDE_HOURS)
-    assert no.until == at(until)
-    assert ask(outer(), rule, now=until) is None
+    denial = refused(denial, Reason.OUTSIDE_HOURS)
+    assert denial.until == at(until)
+    assert hours_check(outer(), rule, now=until) is None
 
 
 @pytest.mark.parametrize(
@@ -383,16 +383,18 @@ def test_a_route_narrows_the_outer_limit_and_never_widens_it(rule, now, until):
     ids=["nothing in common", "never both", "no zone", "no such zone", "five weeks of holidays"],
 )
 def test_rules_that_are_never_open_together_are_a_no_for_good(rule):
-    no = refused(ask(outer(), rule, now="2026-11-20T06:00:00"), Reason.OUTSIDE_HOURS)
-    assert no.until is None
-    assert no.message.startswith("No time in the weeks to come")
+    denial = refused(hours_check(outer(), rule, now="2026-11-20T06:00:00"), Reason.OUTSIDE_HOURS)
+    assert denial.until is None
+    assert denial.message.startswith("No time in the weeks to come")
 
 
 def test_all_hours_are_told_and_the_same_only_once():
     night = "2026-11-19T22:00:00"
-    two = refused(ask(outer(), own("10:00-19:00", "mon-sat"), now=night), Reason.OUTSIDE_HOURS)
+    two = refused(
+        hours_check(outer(), own("10:00-19:00", "mon-sat"), now=night), Reason.OUTSIDE_HOURS
+    )
     assert two.message == "Held for the calling hours (09:00-21:00 and 10:00-19:00, mon-sat)."
-    same = refused(ask(outer(), own("09:00-21:00"), now=night), Reason.OUTSIDE_HOURS)
+    same = refused(hours_check(outer(), own("09:00-21:00"), now=night), Reason.OUTSIDE_HOURS)
     assert same.message == "Held for the calling hours (09:00-21:00)."
 
 
@@ -400,7 +402,7 @@ def test_a_number_of_several_zones_is_called_only_while_all_of_them_are_open():
     # +1 800 may ring from the Caribbean (UTC-4) to Hawaii and Saipan: hardly a common hour.
     def open_hours(number: str) -> list[int]:
         times = ((hour, f"2026-11-20T{hour:02}:00:00") for hour in range(24))
-        return [hour for hour, now in times if ask(outer(number), now=now) is None]
+        return [hour for hour, now in times if hours_check(outer(number), now=now) is None]
 
     in_new_york = open_hours("+12125550123")
     assert len(in_new_york) == 12
@@ -410,22 +412,22 @@ def test_a_number_of_several_zones_is_called_only_while_all_of_them_are_open():
 @pytest.mark.parametrize(("number", "window"), [(RUSSIA, "09:00-10:00"), (NOWHERE, "09:00-21:00")])
 def test_zones_without_a_common_hour_and_no_zone_at_all_are_a_no_for_good(number, window):
     rule = outer(number, Hours(window=parse_window(window)))
-    no = refused(ask(rule, now="2026-11-20T06:00:00"), Reason.OUTSIDE_HOURS)
-    assert no.until is None
-    assert number not in no.message
+    denial = refused(hours_check(rule, now="2026-11-20T06:00:00"), Reason.OUTSIDE_HOURS)
+    assert denial.until is None
+    assert number not in denial.message
 
 
 @pytest.mark.parametrize("number", [INDIA, NOWHERE, RUSSIA])
 @pytest.mark.parametrize("planned", [None, "2026-11-20T21:30:00"])
 def test_always_lifts_the_hours_for_everybody(number, planned):
-    assert ask(outer(number, LIFTED), now="2026-11-20T21:30:00", planned=planned) is None
+    assert hours_check(outer(number, LIFTED), now="2026-11-20T21:30:00", planned=planned) is None
 
 
 def test_always_lifts_the_outer_limit_but_not_the_routes_own_hours():
     rules = outer(NOWHERE, LIFTED), own("10:00-19:00")
-    no = refused(ask(*rules, now="2026-11-19T22:00:00"), Reason.OUTSIDE_HOURS)
-    assert no.until == at("2026-11-20T04:30:00")
-    assert ask(*rules, now="2026-11-20T04:30:00") is None
+    denial = refused(hours_check(*rules, now="2026-11-19T22:00:00"), Reason.OUTSIDE_HOURS)
+    assert denial.until == at("2026-11-20T04:30:00")
+    assert hours_check(*rules, now="2026-11-20T04:30:00") is None
 
 
 @pytest.mark.parametrize(
@@ -444,17 +446,17 @@ def test_always_lifts_the_outer_limit_but_not_the_routes_own_hours():
     ],
 )
 def test_hours_are_judged_at_the_planned_time_where_that_is_to_come(now, planned, answer):
-    no = ask(outer(), now=now, planned=planned)
+    denial = hours_check(outer(), now=now, planned=planned)
     if answer is None:
-        assert no is None
+        assert denial is None
         return
-    no = refused(no, Reason.OUTSIDE_HOURS)
+    denial = refused(denial, Reason.OUTSIDE_HOURS)
     if answer == "for good":
-        assert no.until is None
-        assert no.message == "schedule_at is outside the calling hours (09:00-21:00)."
+        assert denial.until is None
+        assert denial.message == "schedule_at is outside the calling hours (09:00-21:00)."
     else:
-        assert no.until == at("2026-11-21T03:30:00")
+        assert denial.until == at("2026-11-21T03:30:00")
 
 
 def test_no_rule_at_all_forbids_nothing():
-    assert ask(now="2026-11-20T21:30:00") is None
+    assert hours_check(now="2026-11-20T21:30:00") is None

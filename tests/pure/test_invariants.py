@@ -20,7 +20,7 @@ USUAL = Settings(
 def test_every_time_out_that_the_settings_allow_keeps_them(timeout_s: float) -> None:
     settings = dataclasses.replace(USUAL, callkaro_timeout_s=timeout_s)
 
-    assert invariants.broken(settings) == []
+    assert invariants.violations(settings) == []
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,10 @@ def test_every_time_out_that_the_settings_allow_keeps_them(timeout_s: float) -> 
 def test_one_that_is_too_long_is_named(timeout_s: float, said: list[str]) -> None:
     settings = dataclasses.replace(USUAL, callkaro_timeout_s=timeout_s)
 
-    broken = invariants.broken(settings)
+    violations = invariants.violations(settings)
 
-    assert len(broken) == len(said)
-    assert all(words in sentence for words, sentence in zip(said, broken, strict=True))
+    assert len(violations) == len(said)
+    assert all(words in sentence for words, sentence in zip(said, violations, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,4 @@ def test_a_limit_that_somebody_changes_is_caught(
 ) -> None:
     monkeypatch.setattr(invariants, name, value)
 
-    assert any(words in sentence for sentence in invariants.broken(USUAL))
+    assert any(words in sentence for sentence in invariants.violations(USUAL))

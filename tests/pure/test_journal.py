@@ -8,7 +8,7 @@ import pytest
 from schemas.delivery import Status
 from schemas.records import Move
 from workers import journal
-from workers.journal import Journal, Pen
+from workers.journal import Journal, JournalWriter
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def a_move(number: int = 1, **more: object) -> Move:
 
 
 def test_moves_come_out_as_they_went_in_and_in_order(book: Journal) -> None:
-    pen = Pen()
-    pen.write([a_move(1), a_move(2)])
-    pen.write([a_move(3)])
+    journal_writer = JournalWriter()
+    journal_writer.write([a_move(1), a_move(2)])
+    journal_writer.write([a_move(3)])
 
     found = list(book.moves())
 
@@ -40,7 +40,9 @@ def test_moves_come_out_as_they_went_in_and_in_order(book: Journal) -> None:
 
 def test_neither_requests_nor_long_answers_travel(book: Journal) -> None:
     attempt = (1, {"number": 1, "answer": "x" * 5000})
-    Pen().write([a_move(fields={"request": '{"to_number": "+91…"}', "spent": 1}, attempt=attempt)])
+    JournalWriter().write(
+        [a_move(fields={"request": '{"to_number": "+91…"}', "spent": 1}, attempt=attempt)]
+    )
 
     [found] = book.moves()
 
@@ -49,15 +51,15 @@ def test_neither_requests_nor_long_answers_travel(book: Journal) -> None:
 
 
 def test_a_writer_never_waits_and_loses_nothing_while_the_reader_is_busy(book: Journal) -> None:
-    pen = Pen()
+    journal_writer = JournalWriter()
     sent = [f"d{number}" for number in range(12_000)]  # more than a pipe holds
     for start in range(0, 12_000, 500):
-        pen.write(a_move(number) for number in range(start, start + 500))
-    assert pen._unwritten
+        journal_writer.write(a_move(number) for number in range(start, start + 500))
+    assert journal_writer._unwritten
 
-    while pen._unwritten:
+    while journal_writer._unwritten:
         book.take_in()
-        pen.write(())
+        journal_writer.write(())
 
     assert [one["id"] for one in book.moves()] == sent
 
@@ -67,29 +69,29 @@ def test_what_is_a_minute_older_than_the_newest_is_forgotten(
 ) -> None:
     now = [1000.0]
     monkeypatch.setattr(journal.time, "monotonic", lambda: now[0])
-    pen = Pen()
-    pen.write([a_move(1)])
+    journal_writer = JournalWriter()
+    journal_writer.write([a_move(1)])
     book.take_in()
     now[0] += 59
-    pen.write([a_move(2)])
+    journal_writer.write([a_move(2)])
     assert len(list(book.moves())) == 2
     now[0] += 3600  # as while Redis is away: nothing new comes, and what was last is needed then
     assert len(list(book.moves())) == 2
-    pen.write([a_move(3)])
+    journal_writer.write([a_move(3)])
 
     assert [one["id"] for one in book.moves()] == ["d3"]
 
 
 def test_a_line_that_two_writers_tore_costs_only_itself(book: Journal) -> None:
     os.write(book._write_end, b'{"id": "d0", "to\n')
-    Pen().write([a_move(1)])
+    JournalWriter().write([a_move(1)])
 
     assert [one["id"] for one in book.moves()] == ["d1"]
 
 
 def test_without_a_supervisor_nothing_is_written() -> None:
-    pen = Pen()
-    pen.write([a_move(1)])
-    pen.finish()
+    journal_writer = JournalWriter()
+    journal_writer.write([a_move(1)])
+    journal_writer.finish()
 
-    assert not pen._unwritten
+    assert not journal_writer._unwritten

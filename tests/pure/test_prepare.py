@@ -26,10 +26,10 @@ from rules.mapping import CampaignNeed
 from rules.plan import KEPT_ATTEMPTS, Ready, prepare
 from rules.transitions import (
     ANSWER_CHARS,
-    awaits_campaign,
     begun,
     dry,
     forbidden,
+    hold_for_campaign,
     needs_more_time,
     never_sent,
     record_missing,
@@ -39,13 +39,13 @@ from rules.transitions import (
 from rules.verdict import Meaning, Verdict
 from schemas.delivery import Reason, Status, may_come_from
 from schemas.hours import parse_window
-from schemas.http_result import Reply
-from schemas.records import Guard, Move
+from schemas.http_result import HttpResult
+from schemas.records import HistoryCheck, Move
 
 LEAD = {"phone": "098765 43210", "name": "Asha", "city": None}
 DAY = parse_window("09:00-21:00")
 NIGHT = datetime(2026, 11, 19, 21, 30, tzinfo=UTC)  # 3 am in India
-ASKS = Guard(
+ASKS = HistoryCheck(
     phone="hash",
     person=None,
     again_s=86_400,
@@ -607,12 +607,18 @@ def attempt(routes: str = CALL, data: Any = None, **more: Any) -> Ready:
     return replace(found, claim=replace(found.claim, delivery=delivery(**more)))
 
 
-def reply(**more: Any) -> Reply:
-    return Reply(**{"sent": True, "duration_ms": 12, "status_code": 200, "body": b"{}", **more})
+def reply(**more: Any) -> HttpResult:
+    return HttpResult(
+        **{"sent": True, "duration_ms": 12, "status_code": 200, "body": b"{}", **more}
+    )
 
 
 def settle(
-    meaning: Meaning, found: Ready | None = None, came: Reply | None = None, *, dice: float = 0.5
+    meaning: Meaning,
+    found: Ready | None = None,
+    came: HttpResult | None = None,
+    *,
+    jitter: float = 0.5,
 ) -> Move:
     verdict = Verdict(
         meaning=meaning,
@@ -620,7 +626,7 @@ def settle(
         id="s-1" if meaning is Meaning.ACCEPTED else None,
         why="busy" if meaning is Meaning.AGAIN else None,
     )
-    move = settled(found or attempt(), came or reply(), verdict, NOW, lambda: dice)
+    move = settled(found or attempt(), came or reply(), verdict, NOW, lambda: jitter)
     assert move.to in {s for s in Status if Status.SENDING in may_come_from(s)}
     assert (move.id, move.lease, move.message) == ("d1", 3, "So.")
     return move
@@ -706,7 +712,7 @@ def test_a_refusal_and_a_silence_are_not_tried_again(meaning, to, reason):
 
 
 @pytest.mark.parametrize(
-    ("spent", "retry_after", "dice", "waits_s"),
+    ("spent", "retry_after", "jitter", "waits_s"),
     [
         (0, None, 0.5, 1),
         (1, None, 0.5, 2),
@@ -720,10 +726,10 @@ def test_a_refusal_and_a_silence_are_not_tried_again(meaning, to, reason):
         (0, "", 0.5, 1),
     ],
 )
-def test_what_was_surely_not_accepted_is_tried_again_later(spent, retry_after, dice, waits_s):
+def test_what_was_surely_not_accepted_is_tried_again_later(spent, retry_after, jitter, waits_s):
     headers = {} if retry_after is None else {"Retry-After": retry_after}
     came = reply(status_code=429, headers=headers)
-    move = settle(Meaning.AGAIN, attempt(spent=spent), came, dice=dice)
+    move = settle(Meaning.AGAIN, attempt(spent=spent), came, jitter=jitter)
     assert (move.to, move.reason) == (Status.RETRYING, Reason.BUSY)
     assert move.wait_s == pytest.approx(waits_s)
     assert "spent" not in move.fields  # `sending` counted it already
@@ -765,7 +771,7 @@ def test_a_day_with_a_refused_account_does_not_burn_the_lead():
 
 def test_a_pause_waits_as_long_as_it_is_asked_to():
     came = reply(status_code=403, headers={"Retry-After": "100"})
-    assert settle(Meaning.PAUSE, came=came, dice=0.0).wait_s == 100
+    assert settle(Meaning.PAUSE, came=came, jitter=0.0).wait_s == 100
 
 
 def test_a_route_may_say_that_a_double_ring_does_no_harm():
@@ -807,8 +813,8 @@ def test_a_delivery_waits_where_it_stands(status):
 
 
 def test_a_call_waits_for_the_campaign_of_another_event():
-    move = awaits_campaign(attempt(), "key/77", NOW)
-    assert (move.to, move.reason, move.awaits) == (
+    move = hold_for_campaign(attempt(), "key/77", NOW)
+    assert (move.to, move.reason, move.awaits_campaign) == (
         Status.HELD,
         Reason.AWAITING_CAMPAIGN,
         "key/77",
@@ -819,13 +825,13 @@ def test_a_call_waits_for_the_campaign_of_another_event():
 # --- the record -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dice", [0.0, 0.5, 0.999])
+@pytest.mark.parametrize("jitter", [0.0, 0.5, 0.999])
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.RETRYING])
-def test_a_record_that_is_not_there_is_asked_for_for_two_minutes(dice, status):
+def test_a_record_that_is_not_there_is_asked_for_for_two_minutes(jitter, status):
     asked, since, now, times = 0, None, NOW, 0
     while True:
         stood = delivery(asked=asked, asked_for="record", asked_since=since, status=status)
-        move = record_missing(stood, now, lambda: dice)
+        move = record_missing(stood, now, lambda: jitter)
         if move.to is Status.SKIPPED:
             break
         times += 1

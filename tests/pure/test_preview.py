@@ -193,7 +193,7 @@ def test_a_campaign_is_asked_only_whether_it_is_wanted() -> None:
 
 # --- thin events --------------------------------------------------------------------------------
 
-THIN = {
+BEFORE_FETCH = {
     "when": "ok not set",
     "own change": "ok",
     "max_age": "ok not set",
@@ -241,7 +241,7 @@ def test_a_thin_event_is_judged_as_far_as_that_goes(
     keys: str, change: dict[str, Any], differs: dict[str, str], verdict: str
 ) -> None:
     _, outcome = one([CREATED | change], CONTACTS % keys, source="hubspot")
-    assert said(outcome) == THIN | differs
+    assert said(outcome) == BEFORE_FETCH | differs
     assert outcome.verdict == verdict
     [ask] = outcome.requests
     assert ask.path.endswith("/contacts/batch/read")
@@ -252,7 +252,7 @@ def test_a_record_that_is_not_there_leaves_its_guards_unjudged() -> None:
     record = {"results": [{"id": "999", "properties": {}}]}
     _, outcome = one([CREATED], CONTACTS % "", source="hubspot", record=record)
     assert outcome.reason == "record_gone"
-    assert said(outcome) == THIN
+    assert said(outcome) == BEFORE_FETCH
 
 
 # --- imports, floods, people --------------------------------------------------------------------

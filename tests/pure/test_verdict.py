@@ -58,7 +58,7 @@ WEIRD = [
 ]
 
 
-def ask(to: Any, status_code: int | None, body: bytes = b"", *, sent: bool = True) -> Verdict:
+def read(to: Any, status_code: int | None, body: bytes = b"", *, sent: bool = True) -> Verdict:
     return verdict(to, sent=sent, status_code=status_code, body=body)
 
 
@@ -68,14 +68,14 @@ both = pytest.mark.parametrize("to", ["call", "campaign"])
 @both
 @pytest.mark.parametrize("status_code", [None, 200, 400, 500])
 def test_what_never_left_is_tried_again(to, status_code):
-    found = ask(to, status_code, NO, sent=False)
+    found = read(to, status_code, NO, sent=False)
     assert (found.meaning, found.why) == (AGAIN, "unreachable")
 
 
 @both
 @pytest.mark.parametrize("status_code", [200, 201, 202, 299])
 def test_a_success_with_an_id_is_accepted(to, status_code):
-    found = ask(to, status_code, YES[to])
+    found = read(to, status_code, YES[to])
     assert (found.meaning, found.id) == (ACCEPTED, ID[to])
 
 
@@ -92,20 +92,20 @@ def test_a_success_with_an_id_is_accepted(to, status_code):
     ],
 )
 def test_the_older_spelling_of_an_accepted_call_counts(body, call_sid):
-    found = ask("call", 200, json.dumps(body).encode())
+    found = read("call", 200, json.dumps(body).encode())
     assert (found.meaning, found.id) == (ACCEPTED, call_sid)
 
 
 @both
 def test_the_other_ones_id_accepts_nothing(to):
     other = YES["campaign" if to == "call" else "call"]
-    assert ask(to, 200, other).meaning is (UNKNOWN if to == "call" else AGAIN)
+    assert read(to, 200, other).meaning is (UNKNOWN if to == "call" else AGAIN)
 
 
 @both
 @pytest.mark.parametrize("status_code", [200, 202])
 def test_a_success_that_says_error_is_a_refusal(to, status_code):
-    found = ask(to, status_code, NO)
+    found = read(to, status_code, NO)
     assert found.meaning is REFUSED
     assert "Agent does not exist" in found.message
 
@@ -114,7 +114,7 @@ def test_a_success_that_says_error_is_a_refusal(to, status_code):
 @pytest.mark.parametrize("body", [b"", NO, HTML, b'{"status": "done", "call_sid": "s-1"}'])
 @pytest.mark.parametrize("status_code", [429, 503])
 def test_busy_is_tried_again(to, status_code, body):
-    found = ask(to, status_code, body)
+    found = read(to, status_code, body)
     assert (found.meaning, found.why) == (AGAIN, "busy")
     assert str(status_code) in found.message
 
@@ -123,7 +123,7 @@ def test_busy_is_tried_again(to, status_code, body):
 @pytest.mark.parametrize("body", [b"", NO, HTML, YES["call"]])
 @pytest.mark.parametrize("status_code", [401, 402, 403])
 def test_a_refused_account_pauses(to, status_code, body):
-    found = ask(to, status_code, body)
+    found = read(to, status_code, body)
     assert found.meaning is PAUSE
     assert str(status_code) in found.message
 
@@ -132,7 +132,7 @@ def test_a_refused_account_pauses(to, status_code, body):
 @pytest.mark.parametrize("status_code", [400, 404, 408, 409, 422, 499])
 @pytest.mark.parametrize("body", [NO, *WEIRD])
 def test_any_other_4xx_is_a_refusal(to, status_code, body):
-    found = ask(to, status_code, body)
+    found = read(to, status_code, body)
     assert found.meaning is REFUSED
     assert f"({status_code})" in found.message
 
@@ -140,7 +140,7 @@ def test_any_other_4xx_is_a_refusal(to, status_code, body):
 @both
 def test_a_500_in_callkaros_own_words_is_tried_again(to):
     body = b'{"status": "error", "message": "Internal server error"}'
-    found = ask(to, 500, body)
+    found = read(to, 500, body)
     assert (found.meaning, found.why) == (AGAIN, "busy")
     assert "Internal server error" in found.message
 
@@ -148,7 +148,7 @@ def test_a_500_in_callkaros_own_words_is_tried_again(to):
 @both
 @pytest.mark.parametrize("body", WEIRD)
 def test_a_500_in_anybody_elses_words_is_doubtful(to, body):
-    assert ask(to, 500, body).meaning is (UNKNOWN if to == "call" else AGAIN)
+    assert read(to, 500, body).meaning is (UNKNOWN if to == "call" else AGAIN)
 
 
 @both
@@ -160,7 +160,7 @@ def test_a_500_in_anybody_elses_words_is_doubtful(to, body):
 def test_anything_else_may_have_rung_a_phone_and_an_empty_campaign_rings_nobody(
     to, status_code, body
 ):
-    found = ask(to, status_code, body)
+    found = read(to, status_code, body)
     assert found.meaning is (UNKNOWN if to == "call" else AGAIN)
     assert found.id is None
 
@@ -168,7 +168,7 @@ def test_anything_else_may_have_rung_a_phone_and_an_empty_campaign_rings_nobody(
 @both
 @pytest.mark.parametrize("body", WEIRD)
 def test_a_success_that_cannot_be_read_is_doubtful(to, body):
-    found = ask(to, 200, body)
+    found = read(to, 200, body)
     assert found.meaning is (UNKNOWN if to == "call" else AGAIN)
     assert found.id is None
     assert found.message.endswith(".")
@@ -177,7 +177,7 @@ def test_a_success_that_cannot_be_read_is_doubtful(to, body):
 @pytest.mark.parametrize("status_code", [200, 400, 500])
 def test_a_message_for_people_is_short_and_shows_no_number(status_code):
     said = {"status": "error", "message": "+919876543210 is blocked\n" + "x" * 5000}
-    found = ask("call", status_code, json.dumps(said).encode())
+    found = read("call", status_code, json.dumps(said).encode())
     assert "9876543210" not in found.message
     assert "\n" not in found.message
     assert len(found.message) < 300
@@ -210,7 +210,7 @@ fuzz = settings(derandomize=True, max_examples=100, deadline=None)
     body=BODIES,
 )
 def test_whatever_comes_back_there_is_a_verdict(to, sent, status_code, body):
-    found = ask(to, status_code, body, sent=sent)
+    found = read(to, status_code, body, sent=sent)
     assert found.message
     assert found.why is None or found.meaning is AGAIN
     assert (found.meaning is ACCEPTED) is (found.id is not None)
@@ -229,14 +229,14 @@ def test_whatever_comes_back_there_is_a_verdict(to, sent, status_code, body):
 @given(body=ANSWERS, call_sid=st.text(min_size=1).filter(str.strip), code=st.integers(200, 299))
 def test_a_success_with_a_call_sid_is_never_called_again_nor_called_refused(body, call_sid, code):
     answer = {**json.loads(body), "call_sid": call_sid}
-    found = ask("call", code, json.dumps(answer).encode())
+    found = read("call", code, json.dumps(answer).encode())
     assert found.meaning in (ACCEPTED, UNKNOWN)
 
 
 @fuzz
 @given(body=BODIES, code=st.none() | st.integers(0, 1000))
 def test_a_call_that_went_out_is_called_again_only_on_callkaros_word(body, code):
-    if ask("call", code, body).meaning is AGAIN:
+    if read("call", code, body).meaning is AGAIN:
         assert code in (429, 503, 500)
         if code == 500:
             assert json.loads(body)["status"] == "error"

@@ -28,7 +28,7 @@ from schemas.outcome import (
     read_outcome,
     read_record,
 )
-from schemas.responses import DeliveryAnswer, OutcomeAnswer
+from schemas.responses import DeliveryResponse, OutcomeResponse
 from simulator.outcomes import call_ended
 from simulator.state import Call
 
@@ -435,7 +435,7 @@ def check(outcome: Outcome | None) -> None:
 
 def check_shown(outcome: Outcome) -> None:
     """Check that an outcome can be answered with."""
-    shown = OutcomeAnswer().dump(outcome)
+    shown = OutcomeResponse().dump(outcome)
     assert orjson.loads(orjson.dumps(shown)) == shown
 
 
@@ -578,7 +578,7 @@ def test_an_outcome_is_shown_with_its_numbers_masked():
             "score": 7,
         },
     )
-    assert OutcomeAnswer().dump(said) == {
+    assert OutcomeResponse().dump(said) == {
         "call_sid": "c-1",
         "try_count": 1,
         "final": True,
@@ -604,11 +604,11 @@ def test_an_outcome_is_shown_with_its_numbers_masked():
 
 def test_a_number_does_not_hide_behind_a_date():
     said = replace(READ, post_call={"said": "2025-12-20 10:00 9876543210"})
-    assert "98765" not in str(OutcomeAnswer().dump(said))
+    assert "98765" not in str(OutcomeResponse().dump(said))
 
 
 def test_what_is_not_known_is_shown_as_null():
-    shown = OutcomeAnswer().dump(LEAST)
+    shown = OutcomeResponse().dump(LEAST)
     known = {"call_sid": "c-1", "try_count": 0, "final": True, "result": "unrecognised"}
     assert {name: value for name, value in shown.items() if value is not None} == {
         **known,
@@ -630,6 +630,6 @@ def test_a_delivery_is_shown_with_its_outcomes():
         order=1,
         created_at=datetime(2025, 12, 19, tzinfo=UTC),
     )
-    assert DeliveryAnswer().dump(delivery)["outcomes"] == []
-    shown = DeliveryAnswer().dump(replace(delivery, outcomes=(LEAST, READ)))
+    assert DeliveryResponse().dump(delivery)["outcomes"] == []
+    shown = DeliveryResponse().dump(replace(delivery, outcomes=(LEAST, READ)))
     assert [one["result"] for one in shown["outcomes"]] == ["unrecognised", "connected"]

@@ -263,7 +263,7 @@ def test_the_pending_answer_of_an_old_worker_settles_its_delivery(
         lease=delivery.lease,
         attempt=(1, {"number": 1, "status_code": 200}),
         fields={"call_sid": "sid-1"},
-        took=True,
+        callkaro_ok=True,
     )
     assert store.move([answered]) == ["ok"]
     assert stands(web, delivery.id) == ("delivered", None)
