@@ -23,7 +23,9 @@ RECORD_PATIENCE = timedelta(minutes=2)  # how long a record that isn't there is 
 ANSWER_CHARS = 2000  # of CallKaro's answer, kept with the attempt
 
 
-def begun(ready: Ready, now: datetime, *, guard: HistoryCheck | None, needs_s: float) -> Move:
+def start_sending(
+    ready: Ready, now: datetime, *, guard: HistoryCheck | None, needs_s: float
+) -> Move:
     """Return the move that records an attempt before its first byte leaves.
 
     guard is what the history of the number must permit in that very step; None: it is no call.
@@ -51,7 +53,7 @@ def begun(ready: Ready, now: datetime, *, guard: HistoryCheck | None, needs_s: f
     )
 
 
-def dry(ready: Ready, guard: HistoryCheck | None) -> Move:
+def skip_dry_run(ready: Ready, guard: HistoryCheck | None) -> Move:
     """Return the move of what would have been sent, had DRY_RUN not been on."""
     return Move(
         id=ready.delivery.id,
@@ -65,7 +67,7 @@ def dry(ready: Ready, guard: HistoryCheck | None) -> Move:
     )
 
 
-def forbidden(move: Move, answer: str) -> Move:
+def skip_forbidden(move: Move, answer: str) -> Move:
     """Return what becomes of a call whose guard the store answered with `no <reason> …`.
 
     The loser of two for one number is skipped at once: it is the other one that calls.
@@ -98,7 +100,7 @@ def forbidden(move: Move, answer: str) -> Move:
     )
 
 
-def settled(
+def settle(
     ready: Ready, reply: HttpResult, verdict: Verdict, began: datetime, jitter: Jitter
 ) -> Move:
     """Return the move that an attempt's answer means for its delivery."""
@@ -116,7 +118,7 @@ def settled(
         "lease": delivery.lease,
         "message": verdict.message,
         "attempt": (ready.number, attempt),
-        "took": callkaro_ok(verdict, reply),
+        "callkaro_ok": callkaro_ok(verdict, reply),
         "pause": account_pause(verdict, began),
     }
     meaning = verdict.meaning
@@ -169,7 +171,7 @@ def account_pause(verdict: Verdict, now: datetime) -> dict[str, Any] | None:
     }
 
 
-def dropped(
+def settle_cancellation(
     delivery: Delivery, reply: HttpResult, verdict: Verdict, now: datetime, jitter: Jitter
 ) -> Move:
     """Return the move of a delivery whose scheduled call CallKaro was asked to delete."""
@@ -186,15 +188,16 @@ def dropped(
             )
         case Meaning.REFUSED:
             return replace(
-                waits(delivery, 0, message=f"It stays: {verdict.message}", fields=over), wait_s=None
+                keep_waiting(delivery, 0, message=f"It stays: {verdict.message}", fields=over),
+                wait_s=None,
             )
     lookups = FailedLookups.of(delivery, "cancel", now)
     if is_spent(lookups.asked, lookups.since, now):
         message = "It stays: CallKaro could not be asked to drop it."
-        return replace(waits(delivery, 0, message=message, fields=over), wait_s=None)
+        return replace(keep_waiting(delivery, 0, message=message, fields=over), wait_s=None)
     wait = wait_s(lookups.asked, jitter, retry_after_s=reply.retry_after_s)
     message = f"CallKaro is to drop the scheduled call, but: {verdict.message}"
-    return waits(delivery, wait, message=message, fields=lookups.fields)
+    return keep_waiting(delivery, wait, message=message, fields=lookups.fields)
 
 
 def tried_since(delivery: Delivery) -> datetime | None:
@@ -204,7 +207,7 @@ def tried_since(delivery: Delivery) -> datetime | None:
     return None if first is None else first + free
 
 
-def never_sent(ready: Ready, now: datetime, *, wait: float) -> tuple[Move, Move]:
+def undo_sending(ready: Ready, now: datetime, *, wait: float) -> tuple[Move, Move]:
     """Return the moves for an attempt that may be recorded and surely was not begun.
 
     Redis went away while `sending` was being recorded. If it was, the delivery is `sending` and
@@ -221,10 +224,10 @@ def never_sent(ready: Ready, now: datetime, *, wait: float) -> tuple[Move, Move]
         attempt=(ready.number, attempt),
         wait_s=wait,
     )
-    return back, waits(delivery, wait)
+    return back, keep_waiting(delivery, wait)
 
 
-def waits(
+def keep_waiting(
     delivery: Delivery,
     wait: float,
     *,
@@ -260,7 +263,7 @@ def hold_for_campaign(ready: Ready, key: str, now: datetime) -> Move:
     )
 
 
-def record_missing(delivery: Delivery, now: datetime, jitter: Jitter) -> Move:
+def retry_missing_record(delivery: Delivery, now: datetime, jitter: Jitter) -> Move:
     """Return the move of a delivery whose record is not there: again for 2 minutes, then over."""
     lookups = FailedLookups.of(delivery, "record", now)
     if now - lookups.since >= RECORD_PATIENCE:
@@ -273,7 +276,7 @@ def record_missing(delivery: Delivery, now: datetime, jitter: Jitter) -> Move:
         )
     left = (lookups.since + RECORD_PATIENCE - now).total_seconds()
     wait = min(wait_s(lookups.asked, jitter) + 1, left)
-    return waits(
+    return keep_waiting(
         delivery,
         max(wait, 0.5),
         message="The CRM does not have the record yet.",
@@ -281,7 +284,7 @@ def record_missing(delivery: Delivery, now: datetime, jitter: Jitter) -> Move:
     )
 
 
-def needs_more_time(
+def retry_lookup(
     delivery: Delivery,
     what: Literal["record", "campaign"],
     why: str,
@@ -294,12 +297,12 @@ def needs_more_time(
     """Return the move of a delivery that lacks its record or campaign: again, for a day at most."""
     lookups = FailedLookups.of(delivery, what, now)
     if may_give_up and is_spent(0, lookups.since, now):
-        return failed(delivery, Reason.GAVE_UP, why)
+        return fail(delivery, Reason.GAVE_UP, why)
     wait = wait_s(lookups.asked, jitter, retry_after_s=retry_after_s)
-    return waits(delivery, wait, message=why, fields=lookups.fields)
+    return keep_waiting(delivery, wait, message=why, fields=lookups.fields)
 
 
-def failed(delivery: Delivery, reason: Reason, message: str) -> Move:
+def fail(delivery: Delivery, reason: Reason, message: str) -> Move:
     """Return the move of a delivery that can't be made."""
     return Move(
         id=delivery.id, to=Status.FAILED, lease=delivery.lease, reason=reason, message=message

@@ -20,8 +20,9 @@ from simulator import Simulator
 from store import Store, connect
 from workers.callkaro import CallKaro
 from workers.crm import CrmClient
-from workers.drain import Drain, DrainStats
+from workers.drain import Drain
 from workers.http import HttpClient
+from workers.reporting import DrainStats
 
 MakeSettings = Callable[..., Settings]
 RunDrain = Callable[..., DrainStats]

@@ -1,12 +1,12 @@
-"""Errands: what events and people want done besides deliveries. Doing one twice does no harm.
+"""Background tasks: what the worker does besides deliveries. Doing a task twice does no harm.
 
-Each is done as a whole in a thread of the drain's pool, so that it may ask a CRM and take its time.
+A thread of the drain's pool does the whole task, so a task may wait for a CRM.
 """
 
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from config import log
 from rules.candidate import numbers_of, routes_like
@@ -18,49 +18,45 @@ from schemas.source import Source
 from store import Store
 from store.suppression import AGAIN_S, People, person_key
 from workers.crm import CrmClient, FetchFailed
+from workers.drain_context import DrainContext
 
 logger = log.get(__name__)
 
-LOOK_S = 1.0  # how often to look for errands
-AT_ONCE = 8
-PATIENCE = timedelta(days=1)  # for a CRM that can't be read
-
-
-class Pool(Protocol):
-    """What a drain does for its errands."""
-
-    def submit(self, task: Any, then: Any) -> None:
-        """Run task in the pool, and `then` with its result in the coordinating thread."""
+LOOK_S = 1.0  # how often to look for tasks
+AT_ONCE = 8  # tasks in one look
+PATIENCE = timedelta(days=1)  # with a CRM that can't be read
 
 
 class BackgroundTasks:
-    """Does the errands that are due, one drain's share of them."""
+    """Does background tasks that are due: one drain's share of them."""
 
-    def __init__(self, store: Store, settings: Settings, crm_client: CrmClient, pool: Pool) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, crm_client: CrmClient, drain: DrainContext
+    ) -> None:
         self._store = store
         self._settings = settings
         self._crm_client = crm_client
-        self._pool = pool
+        self._drain = drain
         self._people = People(store=store)
         self._look_at = 0.0  # monotonic
 
     def take(self) -> None:
-        """Put what is due to work."""
+        """Start the tasks that are due."""
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + LOOK_S
         for task in self._store.claim_background_tasks(AT_ONCE):
-            self._pool.submit(partial(self._try, task), lambda _: None)
+            self._drain.submit(partial(self._try, task), lambda _: None)
 
     def _try(self, task: BackgroundTask) -> None:
         try:
             self.do(task)
         except StoreUnavailable as error:
-            # Its lease runs out, and whoever comes next does it.
-            logger.warning("errand.unfinished", what=task.what, error=str(error))
+            # Its lease runs out; then the next drain does it.
+            logger.warning("background_task.unfinished", what=task.what, error=str(error))
 
     def do(self, task: BackgroundTask) -> None:
-        """Do an errand, or what of it can be done now."""
+        """Do a task, or the part of it that can be done now."""
         match task.what:
             case "erase":
                 self._people.pursue(task)
@@ -74,7 +70,7 @@ class BackgroundTasks:
                 self._opt_out(task)
 
     def _opt_out(self, task: BackgroundTask) -> None:
-        """Suppress the numbers of a CRM's record that says not to call."""
+        """Suppress the numbers of a CRM's record whose person must not be called."""
         seen = self._store.event(str(task.event_id))
         source = self._settings.routes.sources.get(seen.event.source) if seen else None
         if seen is None or source is None:
@@ -82,12 +78,12 @@ class BackgroundTasks:
             return
         record = self._record(source, seen.event)
         if isinstance(record, FetchFailed):
-            # The record itself is suppressed already; its numbers follow once they can be read.
+            # The record is suppressed already. Its numbers follow once the CRM can be read.
             if datetime.now(UTC) - seen.event.received_at > PATIENCE:
                 logger.error("opt_out.given_up", source=source.name, event_id=seen.event.id)
                 self._store.end_background_task(task.id)
                 return
-            logger.warning("opt_out.unread", source=source.name, message=record.message)
+            logger.warning("opt_out.fetch_failed", source=source.name, message=record.message)
             self._store.put_background_task(task, in_s=max(AGAIN_S, record.retry_after_s or 0))
             return
         key = person_key(seen.event, self._store)
@@ -110,7 +106,7 @@ class BackgroundTasks:
         self._store.end_background_task(task.id)
 
     def _record(self, source: Source, event: Event) -> Any:
-        """Return an event's data, made whole; Unread: the CRM could not be asked."""
+        """Return an event's data with its full record; FetchFailed: the CRM can't be read."""
         hydration = source.kind.hydration
         if hydration is None or event.hydrate is None or event.subject is None:
             return event.data

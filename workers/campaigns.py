@@ -1,13 +1,11 @@
 """Campaigns that calls share: looked up, or created by one worker while the others wait.
 
-Everything here runs in the drain's coordinating thread, but for the request itself.
+This runs in the drain's coordinating thread, except for the request itself.
 """
 
 import time
-from collections.abc import Callable
-from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from config import log
 from rules.backoff import Jitter
@@ -15,49 +13,29 @@ from rules.plan import Ready
 from rules.transitions import (
     account_pause,
     callkaro_ok,
-    failed,
+    fail,
     hold_for_campaign,
-    needs_more_time,
-    waits,
+    keep_waiting,
+    retry_lookup,
 )
 from rules.verdict import Meaning, Verdict
 from schemas.delivery import Reason
 from schemas.http_result import HttpResult
-from schemas.records import Move
 from store import Store
 from workers.callkaro import CallKaro
+from workers.drain_context import DrainContext
 from workers.http import SendDeadline
 
 logger = log.get(__name__)
 
-IN_USE_S = 0.3  # when to look again for a campaign that another worker is creating
-IN_USE_LONGEST_S = 20.0  # of the lease; then the call is put back
-CAMPAIGN_START_S = 20.0  # to wait for a free thread; with the request it ends before its lock does
-PATIENCE_S = 10.0  # of these, to wait for its turn under the rate cap
-MOST_WAITING = 500  # calls of a drain that wait here; more are put back
-CROWDED_S = 5.0
-
-
-class DrainContext(Protocol):
-    """What a drain does for its campaigns."""
-
-    def submit(self, task: Callable[[], Any], then: Callable[[Any], None]) -> None:
-        """Run task in the pool, and `then` with its result in the coordinating thread."""
-
-    def store_later(self, store_later: Callable[[], None]) -> None:
-        """Tell the store something, again and again until it took it."""
-
-    def move(self, move: Move) -> None:
-        """Let a delivery go on as `move` says."""
-
-    def enqueue(self, ready: Ready) -> None:
-        """Put a call into the line to be sent."""
-
-    def note_health(self, verdict: Verdict) -> None:
-        """Note how CallKaro took a request, for the status page."""
-
-    def now(self) -> datetime:
-        """Return Redis' time."""
+IN_USE_S = 0.3  # until the next look for a campaign that another worker is creating
+IN_USE_LONGEST_S = 20.0  # of the lease; then the calls are put back
+# How long a creation may wait for a free thread. With its request it ends before its lock does.
+CAMPAIGN_START_S = 20.0
+PATIENCE_S = 10.0  # of CAMPAIGN_START_S, to wait for a turn under the rate cap
+MOST_WAITING = 500  # calls that wait here in one drain; further calls are put back
+IN_CREATION = "Waiting for the campaign: it is being created."
+CROWDED_S = 5.0  # until a call that was put back looks again
 
 
 class Campaigns:
@@ -73,28 +51,27 @@ class Campaigns:
         self._kept: dict[str, str] = {}  # key -> batch_id
         self._awaiting: dict[str, list[Ready]] = {}  # by the campaign being created for them
         self._creating: set[str] = set()
-        self._look_again: dict[str, tuple[float, float]] = {}  # key -> (when, since), monotonic
+        # key -> (when to look again, since when we look), monotonic
+        self._look_again: dict[str, tuple[float, float]] = {}
 
     def __bool__(self) -> bool:
         """Say whether calls wait here."""
         return bool(self._awaiting)
 
     def join(self, ready: Ready) -> None:
-        """Put a call into its campaign, and into the line as soon as that is there."""
+        """Give a call its campaign, and enqueue it as soon as the campaign exists."""
         if ready.campaign is None:
             self._drain.enqueue(ready)
         elif batch_id := self._kept.get(ready.campaign.key):
             self._drain.enqueue(ready.in_campaign(batch_id))
         elif self.waiting >= MOST_WAITING:
-            self._drain.move(
-                waits(ready.delivery, CROWDED_S, message="Its campaign is not there yet.")
-            )
+            self._drain.move(keep_waiting(ready.delivery, CROWDED_S, message=IN_CREATION))
         else:
             self._awaiting.setdefault(ready.campaign.key, []).append(ready)
 
     @property
     def waiting(self) -> int:
-        """Return how many calls wait here. They hold no place of those that can be sent."""
+        """Return how many calls wait here. They take no room from calls that can be sent."""
         return sum(map(len, self._awaiting.values()))
 
     def give_back(self) -> list[Ready]:
@@ -104,7 +81,7 @@ class Campaigns:
         return waiting
 
     def make(self) -> None:
-        """Look up the campaigns that calls wait for; create what is not there, one worker each."""
+        """Look up the campaigns that calls wait for; one worker creates each that is missing."""
         now = time.monotonic()
         unknown = [
             key
@@ -114,7 +91,7 @@ class Campaigns:
         if not unknown:
             return
         for key, batch_id in self._store.campaigns_kept(unknown).items():
-            self._is_there(key, batch_id)
+            self._use(key, batch_id)
         for key in unknown:
             if key not in self._awaiting:
                 continue
@@ -126,94 +103,97 @@ class Campaigns:
             elif self._store.may_create_campaign(key):
                 self._create(key, body)
             else:
-                self._look_again_for(key, now)
+                self._look_again_soon(key, now)
 
-    def _look_again_for(self, key: str, now: float) -> None:
-        """Let those that wait for a campaign of another worker's wait here, but not for too long.
+    def _look_again_soon(self, key: str, now: float) -> None:
+        """Let calls wait here while another worker creates their campaign, but not for too long.
 
-        Put back at once, they would have their records fetched anew each time they look.
+        If they were put back at once, each look would fetch their records again.
         """
         _, since = self._look_again.get(key, (0.0, now))
         if now - since < IN_USE_LONGEST_S:
             self._look_again[key] = (now + IN_USE_S, since)
             return
         del self._look_again[key]
-        self._let_wait(key, "Its campaign is being created.", wait=IN_USE_S)
+        self._let_wait(key, IN_CREATION, wait=IN_USE_S)
 
     def _create(self, key: str, body: dict[str, Any]) -> None:
-        # Between our look and our right to create it, another worker may have done it.
+        # Another worker may have created it after we looked and before we got the lock.
         if kept := self._store.campaigns_kept([key]):
             self._store.give_up_campaign(key)
-            self._is_there(key, kept[key])
+            self._use(key, kept[key])
             return
         waiting = [ready.delivery.id for ready in self._awaiting[key]]
         permit = self._store.may_ask_callkaro(
-            _who(key), on_behalf_of=waiting, patience_s=PATIENCE_S
+            _requester(key), on_behalf_of=waiting, patience_s=PATIENCE_S
         )
         if not permit.is_granted:
             self._store.give_up_campaign(key)
-            # Nothing is asked of CallKaro just now: what is paused is held by the next claim.
-            self._let_wait(key, "Its campaign can't be asked for just now.", wait=permit.wait_s)
+            # CallKaro is paused or the rate cap is reached. The next claim holds what is paused.
+            message = "Waiting: the campaign can't be created just now."
+            self._let_wait(key, message, wait=permit.wait_s)
             return
         self._creating.add(key)
         self._look_again.pop(key, None)
-        line = SendDeadline(time.monotonic() + CAMPAIGN_START_S)
+        deadline = SendDeadline(time.monotonic() + CAMPAIGN_START_S)
         self._drain.submit(
-            partial(self._ask_for, body, line, permit.wait_s),
+            partial(self._post, body, deadline, permit.wait_s),
             partial(self._answered, key, body),
         )
 
-    def _ask_for(
-        self, body: dict[str, Any], line: SendDeadline, wait_s: float
+    def _post(
+        self, body: dict[str, Any], deadline: SendDeadline, wait_s: float
     ) -> tuple[HttpResult, Verdict]:
         time.sleep(wait_s)  # its turn under the rate cap
-        return self._callkaro.post("campaign", body, send_deadline=line)
+        return self._callkaro.post("campaign", body, send_deadline=deadline)
 
     def _answered(self, key: str, body: dict[str, Any], answer: tuple[HttpResult, Verdict]) -> None:
-        reply, verdict = answer
+        result, verdict = answer
         self._drain.note_health(verdict)
         logger.info(
             "campaign.attempted",
             meaning=verdict.meaning.name.lower(),
-            status_code=reply.status_code,
-            duration_ms=reply.duration_ms,
-            error=reply.error,
+            status_code=result.status_code,
+            duration_ms=result.duration_ms,
+            error=result.error,
         )
-        self._drain.store_later(partial(self._settle, key, body, reply, verdict))
+        self._drain.store_later(partial(self._settle, key, body, result, verdict))
 
-    def _settle(self, key: str, body: dict[str, Any], reply: HttpResult, verdict: Verdict) -> None:
+    def _settle(self, key: str, body: dict[str, Any], result: HttpResult, verdict: Verdict) -> None:
         if verdict.meaning is Meaning.ACCEPTED and verdict.id:
             kept = self.keep(key, verdict.id, body)
-            self._took(key, reply, verdict)
+            self._note_result(key, result, verdict)
             self._creating.discard(key)
-            self._is_there(key, kept)
+            self._use(key, kept)
             return
-        self._took(key, reply, verdict)
+        self._note_result(key, result, verdict)
         self._store.give_up_campaign(key)
         self._creating.discard(key)
         if verdict.meaning is Meaning.REFUSED:
-            message = f"Its campaign could not be created. {verdict.message}"
+            message = f"The campaign could not be created. {verdict.message}"
             for ready in self._awaiting.pop(key, []):
-                self._drain.move(failed(ready.delivery, Reason.REFUSED, message))
+                self._drain.move(fail(ready.delivery, Reason.REFUSED, message))
         else:
             self._let_wait(
                 key,
-                f"Its campaign can't be created yet. {verdict.message}",
-                retry_after_s=reply.retry_after_s,
-                # An account that is refused is no fault of the leads: they wait for a person.
+                f"The campaign can't be created yet. {verdict.message}",
+                retry_after_s=result.retry_after_s,
+                # The leads are not at fault if CallKaro refuses the account: a person must act.
                 may_give_up=verdict.meaning is not Meaning.PAUSE,
             )
 
-    def _took(self, key: str, reply: HttpResult, verdict: Verdict) -> None:
+    def _note_result(self, key: str, result: HttpResult, verdict: Verdict) -> None:
         pause = account_pause(verdict, self._drain.now())
-        self._store.note_callkaro_result(_who(key), well=callkaro_ok(verdict, reply), pause=pause)
+        self._store.note_callkaro_result(
+            _requester(key), well=callkaro_ok(verdict, result), pause=pause
+        )
 
     def keep(self, key: str, batch_id: str, body: dict[str, Any]) -> str:
-        """Keep a campaign that CallKaro made; the first batch_id wins and is returned."""
+        """Keep a campaign that CallKaro created. Returns the batch_id that was kept first."""
         record = {**body, "created_at": self._drain.now().isoformat()}
         return self._store.keep_campaign(key, batch_id, record)
 
-    def _is_there(self, key: str, batch_id: str) -> None:
+    def _use(self, key: str, batch_id: str) -> None:
         self._kept[key] = batch_id
         self._look_again.pop(key, None)
         for ready in self._awaiting.pop(key, []):
@@ -228,13 +208,13 @@ class Campaigns:
         retry_after_s: float | None = None,
         may_give_up: bool = True,
     ) -> None:
-        """Let all that wait for a campaign look again later; wait None: by backoff."""
+        """Let all calls that wait for a campaign look again later; wait None: by backoff."""
         for ready in self._awaiting.pop(key, []):
             if wait is not None:
-                self._drain.move(waits(ready.delivery, wait, message=message))
+                self._drain.move(keep_waiting(ready.delivery, wait, message=message))
                 continue
             self._drain.move(
-                needs_more_time(
+                retry_lookup(
                     ready.delivery,
                     "campaign",
                     message,
@@ -246,5 +226,5 @@ class Campaigns:
             )
 
 
-def _who(key: str) -> str:
+def _requester(key: str) -> str:
     return f"campaign:{key}"

@@ -4,8 +4,9 @@ from schemas.settings import Settings
 from store.leases import CAMPAIGN_LOCK_S
 from store.queue import DRAIN_TIMEOUT_S
 from workers.campaigns import CAMPAIGN_START_S
-from workers.drain import LEASE_S, MARGIN_S, SLICE_S, STOP_S
+from workers.drain import LEASE_S, SLICE_S, STOP_S
 from workers.http import CONNECT_S
+from workers.sending import MARGIN_S
 
 SHUTDOWN_S = 30.0  # Heroku and Docker kill so long (or sooner) after they ask to stop
 

@@ -11,7 +11,7 @@ from support import WEBSITE, Web, lead, make_due, route
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
-from workers import drain
+from workers import sending
 
 CALLS, CAMPAIGNS = "/call/outbound", "/call/campaign"
 OpenWeb = Callable[[Settings], Web]
@@ -44,8 +44,8 @@ def test_a_name_that_does_not_resolve_in_time_is_no_call_in_doubt(
     names_hang: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(drain, "MARGIN_S", 0.2)
-    monkeypatch.setattr(drain, "CONNECT_S", 0.2)
+    monkeypatch.setattr(sending, "MARGIN_S", 0.2)
+    monkeypatch.setattr(sending, "CONNECT_S", 0.2)
     url = "http://callkaro.example"
     settings = make_settings(WEBSITE + route(), callkaro_base_url=url, worker_threads=2)
     [delivery] = open_web(settings).send("website", lead())

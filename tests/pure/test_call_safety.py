@@ -10,7 +10,7 @@ from makers import AGENT, CALL, NOW, NUMBER, call_route, campaign_route, claim, 
 
 from rules.candidate import numbers_of
 from rules.plan import SPREAD_S, Ready, candidate_or_none, prepare, screen
-from rules.transitions import begun
+from rules.transitions import start_sending
 from schemas.delivery import Reason
 from schemas.event import CALL_ME, derive_id
 from schemas.hours import ALWAYS, parse_window
@@ -286,7 +286,7 @@ def test_what_the_consent_read_is_kept_as_proof_and_nothing_besides(consent, dat
 
 def test_the_proof_of_consent_is_recorded_with_the_attempt_and_its_time():
     found = ready(CONSENT, {**LEAD, "agreed": "yes", "name": "Asha"})
-    fields = begun(found, NOW, guard=None, needs_s=30).fields
+    fields = start_sending(found, NOW, guard=None, needs_s=30).fields
     assert orjson.loads(str(fields["consent"])) == {
         "expression": "agreed == 'yes'",
         "read": {"agreed": "yes"},
@@ -297,7 +297,7 @@ def test_the_proof_of_consent_is_recorded_with_the_attempt_and_its_time():
 def test_a_route_that_asks_for_no_consent_records_none():
     found = ready()
     assert found.consent is None
-    assert "consent" not in begun(found, NOW, guard=None, needs_s=30).fields
+    assert "consent" not in start_sending(found, NOW, guard=None, needs_s=30).fields
 
 
 def test_consent_is_read_in_the_record_not_in_the_notification():

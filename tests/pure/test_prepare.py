@@ -26,15 +26,15 @@ from rules.mapping import CampaignNeed
 from rules.plan import KEPT_ATTEMPTS, Ready, prepare
 from rules.transitions import (
     ANSWER_CHARS,
-    begun,
-    dry,
-    forbidden,
     hold_for_campaign,
-    needs_more_time,
-    never_sent,
-    record_missing,
-    settled,
-    waits,
+    keep_waiting,
+    retry_lookup,
+    retry_missing_record,
+    settle,
+    skip_dry_run,
+    skip_forbidden,
+    start_sending,
+    undo_sending,
 )
 from rules.verdict import Meaning, Verdict
 from schemas.delivery import Reason, Status, may_come_from
@@ -528,7 +528,7 @@ def test_a_schedule_at_at_night_is_skipped_and_one_by_day_passes_at_night():
 )
 def test_a_dry_run_shows_what_would_have_been_sent(routes, guard):
     made = ready(routes, {**LEAD, "title": "Diwali"}, dry_run=True)
-    found = dry(made, guard)
+    found = skip_dry_run(made, guard)
     assert (found.to, found.reason, found.lease) == (Status.SKIPPED, Reason.DRY_RUN, 3)
     assert found.message == "DRY_RUN is on: this is what would have been sent."
     assert orjson.loads(str(found.fields["request"])) == made.body
@@ -559,8 +559,10 @@ def test_a_dry_run_says_no_to_what_would_not_be_sent_anyway():
 @pytest.mark.parametrize("is_dry", [False, True])
 def test_what_the_history_forbids_is_skipped_with_its_reason(answer, reason, told, is_dry):
     found = ready()
-    asked = dry(found, ASKS) if is_dry else begun(found, NOW, guard=ASKS, needs_s=30)
-    move = forbidden(asked, answer)
+    asked = (
+        skip_dry_run(found, ASKS) if is_dry else start_sending(found, NOW, guard=ASKS, needs_s=30)
+    )
+    move = skip_forbidden(asked, answer)
     assert (move.to, move.reason, move.message) == (Status.SKIPPED, reason, told)
     assert (move.id, move.lease, move.phone) == ("d1", 3, "hash")
     assert (move.guard, move.attempt, move.wait_s, move.due_at) == (None, None, None, None)
@@ -613,7 +615,7 @@ def reply(**more: Any) -> HttpResult:
     )
 
 
-def settle(
+def settled_as(
     meaning: Meaning,
     found: Ready | None = None,
     came: HttpResult | None = None,
@@ -626,7 +628,7 @@ def settle(
         id="s-1" if meaning is Meaning.ACCEPTED else None,
         why="busy" if meaning is Meaning.AGAIN else None,
     )
-    move = settled(found or attempt(), came or reply(), verdict, NOW, lambda: jitter)
+    move = settle(found or attempt(), came or reply(), verdict, NOW, lambda: jitter)
     assert move.to in {s for s in Status if Status.SENDING in may_come_from(s)}
     assert (move.id, move.lease, move.message) == ("d1", 3, "So.")
     return move
@@ -634,7 +636,7 @@ def settle(
 
 def test_an_attempt_is_recorded_before_it_is_made():
     found = ready(call_route('campaign = { name = "Leads" }')).in_campaign("b-1")
-    move = begun(found, NOW, guard=ASKS, needs_s=30)
+    move = start_sending(found, NOW, guard=ASKS, needs_s=30)
     assert (move.to, move.lease, move.needs_s, move.phone) == (Status.SENDING, 3, 30, "hash")
     assert move.guard == ASKS
     assert orjson.loads(move.fields["request"]) == found.body
@@ -651,7 +653,7 @@ def test_a_later_attempt_counts_on():
     found = attempt(
         spent=2, first_attempt_at=NOW - timedelta(hours=1), attempts=({}, {}, {}), status="retrying"
     )
-    move = begun(found, NOW, guard=None, needs_s=30)
+    move = start_sending(found, NOW, guard=None, needs_s=30)
     assert (move.phone, move.guard) == (None, None)
     assert move.fields["spent"] == 3
     assert "first_ms" not in move.fields
@@ -666,7 +668,7 @@ def test_attempts_without_end_are_kept_up_to_a_number():
 
 def test_what_came_of_an_attempt_is_kept_with_it():
     came = reply(status_code=503, error=None, body="ü".encode() * 5000, duration_ms=7)
-    move = settle(Meaning.AGAIN, came=came)
+    move = settled_as(Meaning.AGAIN, came=came)
     assert move.attempt == (
         1,
         {
@@ -682,20 +684,20 @@ def test_what_came_of_an_attempt_is_kept_with_it():
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"\xe2\x82" * 4000, b""])
 def test_an_answer_that_is_no_text_is_kept_as_far_as_it_is(body):
-    kept = settle(Meaning.UNKNOWN, came=reply(body=body)).attempt
+    kept = settled_as(Meaning.UNKNOWN, came=reply(body=body)).attempt
     assert kept is not None
     assert len(kept[1]["answer"]) <= ANSWER_CHARS
 
 
 def test_an_accepted_call_is_delivered_with_its_call_sid():
-    move = settle(Meaning.ACCEPTED)
+    move = settled_as(Meaning.ACCEPTED)
     assert (move.to, move.fields, move.reason) == (Status.DELIVERED, {"call_sid": "s-1"}, None)
     assert (move.wait_s, move.due_at) == (None, None)
 
 
 def test_an_accepted_campaign_is_delivered_with_its_batch_id():
     made = campaign_route().replace("make campaigns", "call new leads")
-    move = settle(Meaning.ACCEPTED, attempt(made, {"title": "Diwali"}))
+    move = settled_as(Meaning.ACCEPTED, attempt(made, {"title": "Diwali"}))
     assert (move.to, move.fields) == (Status.DELIVERED, {"batch_id": "s-1"})
 
 
@@ -707,7 +709,7 @@ def test_an_accepted_campaign_is_delivered_with_its_batch_id():
     ],
 )
 def test_a_refusal_and_a_silence_are_not_tried_again(meaning, to, reason):
-    move = settle(meaning)
+    move = settled_as(meaning)
     assert (move.to, move.reason, move.wait_s, move.due_at) == (to, reason, None, None)
 
 
@@ -729,7 +731,7 @@ def test_a_refusal_and_a_silence_are_not_tried_again(meaning, to, reason):
 def test_what_was_surely_not_accepted_is_tried_again_later(spent, retry_after, jitter, waits_s):
     headers = {} if retry_after is None else {"Retry-After": retry_after}
     came = reply(status_code=429, headers=headers)
-    move = settle(Meaning.AGAIN, attempt(spent=spent), came, jitter=jitter)
+    move = settled_as(Meaning.AGAIN, attempt(spent=spent), came, jitter=jitter)
     assert (move.to, move.reason) == (Status.RETRYING, Reason.BUSY)
     assert move.wait_s == pytest.approx(waits_s)
     assert "spent" not in move.fields  # `sending` counted it already
@@ -745,7 +747,7 @@ def test_what_was_surely_not_accepted_is_tried_again_later(spent, retry_after, j
     ],
 )
 def test_it_is_given_up_after_enough_attempts_or_a_day(spent, since, over):
-    move = settle(Meaning.AGAIN, attempt(spent=spent, first_attempt_at=since))
+    move = settled_as(Meaning.AGAIN, attempt(spent=spent, first_attempt_at=since))
     if over:
         assert (move.to, move.reason, move.wait_s) == (Status.FAILED, Reason.GAVE_UP, None)
     else:
@@ -755,7 +757,7 @@ def test_it_is_given_up_after_enough_attempts_or_a_day(spent, since, over):
 @pytest.mark.parametrize("spent", [0, 3, MAX_ATTEMPTS - 1, MAX_ATTEMPTS])
 def test_a_refused_account_spends_no_attempt_and_never_gives_up(spent):
     found = attempt(spent=spent, first_attempt_at=NOW - 10 * GIVE_UP_AFTER)
-    move = settle(Meaning.PAUSE, found, reply(status_code=403))
+    move = settled_as(Meaning.PAUSE, found, reply(status_code=403))
     assert (move.to, move.reason) == (Status.RETRYING, Reason.ACCOUNT)
     assert move.fields["spent"] == spent
     assert move.wait_s is not None
@@ -764,25 +766,25 @@ def test_a_refused_account_spends_no_attempt_and_never_gives_up(spent):
 def test_a_day_with_a_refused_account_does_not_burn_the_lead():
     # The key is wrong for 30 hours, then right; the next answer is a 503.
     stood = attempt(first_attempt_at=NOW - timedelta(hours=30))
-    fields = settle(Meaning.PAUSE, stood, reply(status_code=403)).fields
+    fields = settled_as(Meaning.PAUSE, stood, reply(status_code=403)).fields
     since = datetime.fromtimestamp(int(fields["first_ms"]) / 1000, UTC)
-    assert settle(Meaning.AGAIN, attempt(first_attempt_at=since)).to is Status.RETRYING
+    assert settled_as(Meaning.AGAIN, attempt(first_attempt_at=since)).to is Status.RETRYING
 
 
 def test_a_pause_waits_as_long_as_it_is_asked_to():
     came = reply(status_code=403, headers={"Retry-After": "100"})
-    assert settle(Meaning.PAUSE, came=came, jitter=0.0).wait_s == 100
+    assert settled_as(Meaning.PAUSE, came=came, jitter=0.0).wait_s == 100
 
 
 def test_a_route_may_say_that_a_double_ring_does_no_harm():
     found = attempt(call_route('on_unknown = "call_again"'))
-    again = settle(Meaning.UNKNOWN, found)
+    again = settled_as(Meaning.UNKNOWN, found)
     assert (again.to, again.reason) == (Status.RETRYING, Reason.NO_ANSWER)
     # A phone may have rung: the number stays claimed.
     assert again.keeps_number
-    assert not settle(Meaning.AGAIN, found).keeps_number
+    assert not settled_as(Meaning.AGAIN, found).keeps_number
     spent = replace(found, claim=replace(found.claim, delivery=delivery(spent=MAX_ATTEMPTS)))
-    move = settle(Meaning.UNKNOWN, spent)
+    move = settled_as(Meaning.UNKNOWN, spent)
     assert (move.to, move.reason) == (Status.FAILED, Reason.GAVE_UP)
 
 
@@ -791,7 +793,7 @@ def test_a_route_may_say_that_a_double_ring_does_no_harm():
 )
 def test_an_attempt_that_surely_never_began_is_taken_back(status, stays):
     found = attempt(status=status, spent=2, attempts=({}, {}))
-    back, put = never_sent(found, NOW, wait=1.0)
+    back, put = undo_sending(found, NOW, wait=1.0)
     # If `sending` was recorded, this takes it back without spending the attempt …
     assert back.to is Status.RETRYING
     assert Status.SENDING in may_come_from(back.to)
@@ -807,9 +809,9 @@ def test_an_attempt_that_surely_never_began_is_taken_back(status, stays):
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.RETRYING])
 def test_a_delivery_waits_where_it_stands(status):
-    move = waits(delivery(status=status), 5, message="Its campaign is being created.")
+    move = keep_waiting(delivery(status=status), 5, message="Waiting for the campaign.")
     assert (move.to, move.wait_s, move.lease) == (status, 5, 3)
-    assert move.message == "Its campaign is being created."
+    assert move.message == "Waiting for the campaign."
 
 
 def test_a_call_waits_for_the_campaign_of_another_event():
@@ -831,7 +833,7 @@ def test_a_record_that_is_not_there_is_asked_for_for_two_minutes(jitter, status)
     asked, since, now, times = 0, None, NOW, 0
     while True:
         stood = delivery(asked=asked, asked_for="record", asked_since=since, status=status)
-        move = record_missing(stood, now, lambda: jitter)
+        move = retry_missing_record(stood, now, lambda: jitter)
         if move.to is Status.SKIPPED:
             break
         times += 1
@@ -859,7 +861,7 @@ def test_a_record_that_is_not_there_is_asked_for_for_two_minutes(jitter, status)
 )
 def test_a_crm_that_cannot_be_read_is_asked_again(asked, since, retry_after_s, waits_s):
     stood = delivery(asked=asked, asked_for="record", asked_since=since)
-    move = needs_more_time(
+    move = retry_lookup(
         stood, "record", "HubSpot answered 500.", NOW, lambda: 0.5, retry_after_s=retry_after_s
     )
     assert (move.to, move.message) == (Status.QUEUED, "HubSpot answered 500.")
@@ -875,7 +877,7 @@ def test_a_crm_that_cannot_be_read_is_asked_again(asked, since, retry_after_s, w
 def test_a_crm_that_cannot_be_read_for_a_day_is_given_up(asked):
     def after(span: timedelta) -> Move:
         stood = delivery(asked=asked, asked_for="record", asked_since=NOW - span)
-        return needs_more_time(stood, "record", "HubSpot answered 500.", NOW, lambda: 0.5)
+        return retry_lookup(stood, "record", "HubSpot answered 500.", NOW, lambda: 0.5)
 
     assert after(GIVE_UP_AFTER - timedelta(seconds=1)).to is Status.QUEUED
     over = after(GIVE_UP_AFTER)
@@ -889,19 +891,19 @@ def test_a_crm_that_cannot_be_read_for_a_day_is_given_up(asked):
 
 def test_waiting_for_a_campaign_does_not_use_up_the_patience_for_a_record():
     waited = delivery(asked=30, asked_for="campaign", asked_since=NOW - timedelta(hours=23))
-    assert record_missing(waited, NOW, lambda: 0.5).fields["asked"] == 1
-    later = needs_more_time(waited, "record", "HubSpot answered 500.", NOW, lambda: 0.5)
+    assert retry_missing_record(waited, NOW, lambda: 0.5).fields["asked"] == 1
+    later = retry_lookup(waited, "record", "HubSpot answered 500.", NOW, lambda: 0.5)
     assert later.fields["asked_since_ms"] == int(NOW.timestamp() * 1000)
 
 
 def test_a_refused_account_never_gives_up_on_a_campaign():
     waited = delivery(asked=30, asked_for="campaign", asked_since=NOW - 10 * GIVE_UP_AFTER)
     why = "CallKaro does not accept the API key (403)."
-    kept = needs_more_time(waited, "campaign", why, NOW, lambda: 0.5, may_give_up=False)
+    kept = retry_lookup(waited, "campaign", why, NOW, lambda: 0.5, may_give_up=False)
     assert kept.to is Status.QUEUED
 
 
 def test_time_held_does_not_use_up_the_day_of_attempts():
     first = NOW - GIVE_UP_AFTER - timedelta(hours=1)
     held = attempt(spent=1, first_attempt_at=first, held_ms=2 * 3_600_000)
-    assert settle(Meaning.AGAIN, held).to is Status.RETRYING
+    assert settled_as(Meaning.AGAIN, held).to is Status.RETRYING

@@ -1,0 +1,98 @@
+"""Hydration: fetches the full CRM records of thin events, many records in one request.
+
+This runs in the drain's coordinating thread, except for the request itself.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from rules.backoff import Jitter
+from rules.plan import screen
+from rules.transitions import retry_lookup, retry_missing_record
+from schemas.records import Claim
+from schemas.settings import Settings
+from schemas.source import Hydration as CrmHydration
+from schemas.source import Source
+from workers.crm import CrmClient, FetchFailed, Records
+from workers.drain_context import DrainContext
+from workers.preparation import MakeWhole
+
+Prepare = Callable[[Claim, MakeWhole | None], None]
+
+
+class Hydration:
+    """The records that one drain fetches."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        crm_client: CrmClient,
+        drain: DrainContext,
+        prepare: Prepare,
+        jitter: Jitter,
+    ) -> None:
+        self._settings = settings
+        self._crm_client = crm_client
+        self._drain = drain
+        self._prepare = prepare
+        self._jitter = jitter
+
+    def take(self, claims: Iterable[Claim]) -> None:
+        """Prepare deliveries whose event is complete; fetch the records of the others first."""
+        thin: dict[tuple[str, str], list[Claim]] = defaultdict(list)
+        for claim in claims:
+            event = claim.event
+            source = self._settings.routes.sources.get(claim.delivery.source)
+            if not (event and event.hydrate and event.subject and source and source.kind.hydration):
+                self._prepare(claim, None)
+            elif move := screen(claim, self._settings, self._drain.now()):
+                self._drain.move(move)
+            else:
+                thin[source.name, event.hydrate].append(claim)
+        for (name, crm_object), group in thin.items():
+            source = self._settings.routes.sources[name]
+            if hydration := source.kind.hydration:
+                for start in range(0, len(group), hydration.batch):
+                    batch = group[start : start + hydration.batch]
+                    self._fetch(source, hydration, crm_object, batch)
+
+    def _fetch(
+        self, source: Source, hydration: CrmHydration, crm_object: str, batch: list[Claim]
+    ) -> None:
+        ids = sorted({str(claim.event.subject) for claim in batch if claim.event})
+        wanted = sorted(set(self._fields(source, hydration, batch)))
+        self._drain.submit(
+            partial(self._crm_client.fetch, source, crm_object, ids, wanted),
+            partial(self._fetched, hydration, batch),
+        )
+
+    def _fields(self, source: Source, hydration: CrmHydration, batch: list[Claim]) -> Iterator[str]:
+        """Yield the CRM fields that the routes of these deliveries read, and their `fetch`."""
+        for name in {claim.delivery.route for claim in batch}:
+            if route := self._settings.routes.named(name):
+                yield from hydration.fields(route.paths_with(source))
+                yield from route.fetch
+
+    def _fetched(self, hydration: CrmHydration, batch: list[Claim], records: Records) -> None:
+        now = self._drain.now()
+        for claim in batch:
+            if claim.event is None:
+                continue
+            record = records.get(str(claim.event.subject))
+            if record is None:
+                self._drain.move(retry_missing_record(claim.delivery, now, self._jitter))
+            elif isinstance(record, FetchFailed):
+                move = retry_lookup(
+                    claim.delivery,
+                    "record",
+                    record.message,
+                    now,
+                    self._jitter,
+                    retry_after_s=record.retry_after_s,
+                    # If the CRM does not accept our login, the lead is not at fault.
+                    may_give_up=not record.is_account,
+                )
+                self._drain.move(move)
+            else:
+                self._prepare(claim, partial(hydration.merge, claim.event.data, record))

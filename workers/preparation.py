@@ -1,0 +1,108 @@
+"""Preparation: a claimed delivery and its data become a request, or the move that ends it.
+
+The rules decide (rules/plan.py). This module adds what only the store knows, and lets no broken
+record stop the others.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from config import log
+from rules.plan import Ready, prepare
+from rules.transitions import fail, skip_dry_run
+from schemas.delivery import Reason, Status
+from schemas.errors import StoreUnavailable
+from schemas.event import CALL_ME
+from schemas.records import Claim, HistoryCheck, Move
+from schemas.settings import Settings
+from store import Store
+from store.suppression import person_key
+from workers.campaigns import Campaigns
+from workers.drain_context import DrainContext, request_id_of
+
+logger = log.get(__name__)
+
+MakeWhole = Callable[[], Any]  # merges an event's data with its fetched record
+
+
+class Preparation:
+    """Prepares the deliveries of one drain."""
+
+    def __init__(
+        self, store: Store, settings: Settings, drain: DrainContext, campaigns: Campaigns
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._drain = drain
+        self._campaigns = campaigns
+
+    def prepare(self, claim: Claim, make_whole: MakeWhole | None) -> None:
+        """Prepare one delivery. make_whole None: the event's own data is complete."""
+        try:
+            data = make_whole() if make_whole else claim.event and claim.event.data
+            prepared = prepare(claim, data, self._settings, self._drain.now())
+        except Exception as error:
+            # One bad record must not cost the others: it is shown as failed.
+            logger.error(
+                "delivery.crashed",
+                delivery=claim.delivery.id,
+                **request_id_of(claim),
+                exc_info=error,
+            )
+            prepared = fail(
+                claim.delivery,
+                Reason.BAD_REQUEST,
+                "This record caused an error in the bridge. The worker's log has the details "
+                "(delivery.crashed).",
+            )
+        if isinstance(prepared, Move):
+            self._drain.move(self._findable(claim, prepared))
+        elif self._settings.dry_run:
+            self._drain.store_later(partial(self._skip_dry_run, prepared))
+        else:
+            self._campaigns.join(prepared)
+
+    def _findable(self, claim: Claim, move: Move) -> Move:
+        """Let people find a delivery by its number, although it goes no further.
+
+        A delivery that would wait for its hours does not wait if its number is suppressed.
+        """
+        number = orjson.loads(str(move.fields.get("request") or "{}")).get("to_number")
+        if not number:
+            return move
+        try:
+            phone = self._store.phone_key(number)
+            person = person_key(claim.event, self._store) if claim.event else None
+        except StoreUnavailable:
+            return move  # the other deliveries of the batch matter more
+        guard = HistoryCheck(phone=phone, person=person, rings_at=self._drain.now())
+        return replace(move, phone=phone, guard=guard if move.to is Status.HELD else None)
+
+    def _skip_dry_run(self, ready: Ready) -> None:
+        """Do everything except the request; the number's history is checked here, too."""
+        check = history_check(ready, self._store, self._settings)
+        self._drain.move(skip_dry_run(ready, check))
+
+
+def history_check(ready: Ready, store: Store, settings: Settings) -> HistoryCheck | None:
+    """Return what the number's history must permit; None: a campaign calls no number."""
+    if ready.to != "call":
+        return None
+    route, event = ready.route, ready.claim.event
+    is_call_me = event is not None and event.type == CALL_ME
+    zone = ZoneInfo(settings.callkaro_timezone)
+    return HistoryCheck(
+        phone=store.phone_key(ready.body["to_number"]),
+        person=person_key(event, store) if event else None,
+        again_s=0 if is_call_me else route.again_after_s,
+        number_cap=0 if is_call_me else settings.max_per_number,
+        day_cap=route.max_per_day,
+        day=ready.rings_at.astimezone(zone).date().isoformat(),
+        rings_at=ready.rings_at,
+        closes_at=ready.closes_at,
+    )

@@ -1,0 +1,217 @@
+"""Sending: records `sending`, makes the requests that Redis permits, and settles their answers.
+
+This is the only place that permits a request: `start`, after `sending` was recorded and Redis
+answered ok. It runs in the drain's coordinating thread, except for the request itself.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from config import log
+from rules.backoff import Jitter
+from rules.plan import Ready
+from rules.transitions import keep_waiting, settle, skip_forbidden, start_sending, undo_sending
+from rules.verdict import Meaning, Verdict, verdict
+from schemas.delivery import Status
+from schemas.errors import StoreUnavailable
+from schemas.http_result import TOO_LATE, HttpResult
+from schemas.records import Move
+from schemas.settings import Settings
+from store import Store
+from workers.callkaro import CallKaro
+from workers.campaigns import Campaigns
+from workers.drain_context import DrainContext, request_id_of
+from workers.http import CONNECT_S, SendDeadline
+from workers.preparation import history_check
+from workers.reporting import Reports
+
+logger = log.get(__name__)
+
+MARGIN_S = 5.0  # of the lease that must be left after a request's longest time
+REDIS_AWAY_S = 1.0  # until the next try of what Redis may not have recorded
+
+Answer = tuple[HttpResult, Verdict]
+Remember = Callable[[Iterable[Move]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A request in the pool."""
+
+    ready: Ready
+    began: datetime
+    deadline: SendDeadline
+
+
+class Sending:
+    """The requests of one drain."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        callkaro: CallKaro,
+        drain: DrainContext,
+        campaigns: Campaigns,
+        reports: Reports,
+        remember: Remember,
+        jitter: Jitter,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._callkaro = callkaro
+        self._drain = drain
+        self._campaigns = campaigns
+        self._reports = reports
+        self._remember = remember
+        self._jitter = jitter
+        self._needs_s = callkaro.http.longest_s + MARGIN_S
+        self._ready: deque[Ready] = deque()
+        self._in_pool: dict[str, _Attempt] = {}  # by delivery
+        self._given_up: set[tuple[str, int]] = set()  # (delivery, lease) whose thread still hangs
+        self._no_start_before = 0.0  # monotonic: the rate cap
+
+    def __bool__(self) -> bool:
+        """Say whether requests wait for a free thread."""
+        return bool(self._ready)
+
+    def enqueue(self, ready: Ready) -> None:
+        """Add a request to those that wait for a free thread."""
+        self._ready.append(ready)
+
+    def give_back(self) -> list[Ready]:
+        """Return the requests that wait for a free thread, and forget them."""
+        waiting = list(self._ready)
+        self._ready.clear()
+        return waiting
+
+    def start_in_s(self) -> float:
+        """Return the seconds until the rate cap permits a request; below 0: it permits one now."""
+        return self._no_start_before - time.monotonic()
+
+    def start(self, free_threads: int) -> None:
+        """Record `sending` for as many as there are free threads; POST those that Redis permits."""
+        if not self._ready or free_threads <= 0 or self.start_in_s() > 0:
+            return
+        batch = [self._ready.popleft() for _ in range(min(free_threads, len(self._ready)))]
+        start_by = time.monotonic() + MARGIN_S
+        now = self._drain.now()
+        try:
+            moves = [self._start_of(ready, now) for ready in batch]
+            answers = self._store.move(moves)
+        except StoreUnavailable:
+            # `sending` may be recorded, but surely no request was begun.
+            for ready in batch:
+                self._drain.move(*undo_sending(ready, now, wait=REDIS_AWAY_S))
+            raise
+        self._remember(move for move, answer in zip(moves, answers, strict=True) if answer == "ok")
+        for ready, move, answer in zip(batch, moves, answers, strict=True):
+            if answer == "ok":
+                self._post(_Attempt(ready, now, SendDeadline(start_by)))
+            else:
+                self._not_permitted(ready, move, answer)
+
+    def _start_of(self, ready: Ready, now: datetime) -> Move:
+        check = history_check(ready, self._store, self._settings)
+        return start_sending(ready, now, guard=check, needs_s=self._needs_s)
+
+    def _not_permitted(self, ready: Ready, move: Move, answer: str) -> None:
+        word, _, rest = answer.partition(" ")
+        match word:
+            case "no":
+                self._drain.move(skip_forbidden(move, answer))
+            case "wait":  # the rate cap
+                self._no_start_before = time.monotonic() + int(rest) / 1000
+                self._ready.append(ready)
+            case "paused":
+                # A pause began, or the breaker opened, after the claim. The next claim sees it.
+                self._drain.move(keep_waiting(ready.delivery, int(rest) / 1000))
+            case _:
+                # Too little of its lease is left, or the lease is no longer ours: the sweep or
+                # the new owner takes over.
+                self._drain.let_go()
+                logger.info(
+                    "delivery.lost_lease",
+                    delivery=ready.delivery.id,
+                    answer=answer,
+                    **request_id_of(ready.claim),
+                )
+
+    # --- POST -------------------------------------------------------------------------------------
+
+    def _post(self, attempt: _Attempt) -> None:
+        ready = attempt.ready
+        self._reports.stats.attempts += 1
+        self._in_pool[ready.delivery.id] = attempt
+        self._drain.submit(
+            partial(self._callkaro.post, ready.to, ready.body, send_deadline=attempt.deadline),
+            partial(self._answered, attempt),
+        )
+
+    def give_up_unsent(self) -> None:
+        """Settle attempts that hang before their first byte, so that their lease does not run out.
+
+        A name that does not resolve can take longer than a lease. Then a call that surely was not
+        made would become `unknown`. The thread hangs on; when it returns, its result is ignored.
+        """
+        now = time.monotonic()
+        late = [one for one in self._in_pool.values() if now > one.deadline.start_by + CONNECT_S]
+        for attempt in late:
+            delivery = attempt.ready.delivery
+            del self._in_pool[delivery.id]
+            if attempt.deadline.give_up():
+                self._given_up.add((delivery.id, delivery.lease))
+                took_ms = round((self._drain.now() - attempt.began).total_seconds() * 1000)
+                result = HttpResult(sent=False, duration_ms=took_ms, error=TOO_LATE)
+                meant = verdict(attempt.ready.to, sent=False, status_code=None, body=b"")
+                self._settle(attempt, result, meant)
+
+    def _answered(self, attempt: _Attempt, answer: Answer) -> None:
+        delivery = attempt.ready.delivery
+        self._in_pool.pop(delivery.id, None)
+        if (delivery.id, delivery.lease) in self._given_up:
+            self._given_up.discard((delivery.id, delivery.lease))  # it is settled already
+        else:
+            self._settle(attempt, *answer)
+
+    # --- settle -----------------------------------------------------------------------------------
+
+    def _settle(self, attempt: _Attempt, result: HttpResult, meant: Verdict) -> None:
+        ready = attempt.ready
+        move = settle(ready, result, meant, attempt.began, self._jitter)
+        _log_attempt(ready, result, move)
+        self._reports.note_attempt(ready, result, move, self._drain.now())
+        self._drain.note_health(meant)
+        if ready.makes and meant.meaning is Meaning.ACCEPTED and meant.id:
+            # The campaign is kept before its delivery is settled: a crash between the two then
+            # loses no campaign.
+            keep = partial(self._keep_campaign, ready.makes, meant.id, ready.body, move)
+            self._drain.store_later(keep)
+        else:
+            self._drain.move(move)
+
+    def _keep_campaign(self, key: str, batch_id: str, body: dict[str, Any], move: Move) -> None:
+        kept = self._campaigns.keep(key, batch_id, body)
+        self._drain.move(replace(move, fields={**move.fields, "batch_id": kept}))
+
+
+def _log_attempt(ready: Ready, result: HttpResult, move: Move) -> None:
+    # An `unknown` delivery waits for a person, so its line is a warning.
+    log_it = logger.warning if move.to is Status.UNKNOWN else logger.info
+    log_it(
+        "delivery.attempted",
+        delivery=ready.delivery.id,
+        **request_id_of(ready.claim),
+        route=ready.route.name,
+        status=move.to,
+        attempt=ready.number,
+        duration_ms=result.duration_ms,
+        status_code=result.status_code,
+        error=result.error,
+        retry_in_s=None if move.wait_s is None else round(move.wait_s, 1),
+    )
