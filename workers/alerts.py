@@ -1,8 +1,8 @@
-"""Alerts out: signed as Standard Webhooks, again and again until their receiver has taken them.
+"""The alert sender: signs alerts as Standard Webhooks and sends each until the receiver has it.
 
-In a process of its own, for as long as something is to be sent: a receiver that hangs holds up
-neither a delivery nor the tick. Each message is sent at least once; its id tells a second one.
-Messages about one thing leave in their order: see alert_claim.lua.
+It runs in a process of its own while there are alerts, so a receiver that hangs delays neither a
+delivery nor the ticker. Each message is sent at least once; a repeated message has the same id.
+Messages about one subject are sent in their order: see store/scripts/alert_claim.lua.
 """
 
 import queue
@@ -27,16 +27,16 @@ from workers.http import HttpClient, SendDeadline
 logger = log.get(__name__)
 
 TIMEOUT_S = 5.0
-WATCH_S = 0.1  # how late an exchange that is overdue is cut
-LEASE_S = 120.0  # longer than its sender may live: see COURIER_S
+WATCH_S = 0.1  # how late a request past its deadline is cut off
+LEASE_S = 120.0  # longer than the sender may live: see ALERT_SENDER_S in supervisor.py
 FIRST_WAIT_S = 5.0
 LONGEST_WAIT_S = 3600.0
 
 
 def send_due(settings: Settings, *, jitter: Callable[[], float] = random.random) -> None:
-    """Send what is due, until nothing is. Raises StoreUnavailable.
+    """Send alerts until none is due. Raises StoreUnavailable.
 
-    One is claimed at a time: its lease is for itself, not for slow ones before it.
+    Alerts are claimed one by one, so slow alerts do not use up the lease of the next.
     """
     http = HttpClient(timeout_s=TIMEOUT_S)
     with connect(settings.redis_url) as client:
@@ -48,31 +48,31 @@ def send_due(settings: Settings, *, jitter: Callable[[], float] = random.random)
 def _send(
     alert: Alert, settings: Settings, store: Store, http: HttpClient, jitter: Callable[[], float]
 ) -> None:
-    """Send one, and keep what came of it."""
-    reply = post(alert, settings, http)
+    """Send one alert, and record the result."""
+    result = post(alert, settings, http)
     number = alert.tries + 1
     wait_s = None
-    if is_taken(reply) or number >= TRIES:
+    if is_taken(result) or number >= TRIES:
         store.end_alert(alert.id)
     else:
-        asked_s = max(next_wait_s(number, jitter), min(reply.retry_after_s or 0, LONGEST_WAIT_S))
+        asked_s = max(next_wait_s(number, jitter), min(result.retry_after_s or 0, LONGEST_WAIT_S))
         wait_s = asked_s if store.put_off_alert(alert.id, asked_s) else None
-    log_it = logger.info if is_taken(reply) else logger.warning
+    log_it = logger.info if is_taken(result) else logger.warning
     log_it(
         "alert.attempted",
         alert=alert.id,
         type=alert.as_body()["type"],
         attempt=number,
-        status_code=reply.status_code,
-        duration_ms=reply.duration_ms,
-        error=reply.error,
+        status_code=result.status_code,
+        duration_ms=result.duration_ms,
+        error=result.error,
         retry_in_s=None if wait_s is None else round(wait_s, 1),
-        given_up=not is_taken(reply) and wait_s is None,
+        given_up=not is_taken(result) and wait_s is None,
     )
 
 
 def send_test(settings: Settings) -> HttpResult:
-    """Send a test alert once, now, and return what came of it."""
+    """Send a test alert once, now, and return the result."""
     alert = Alert(id=f"msg_{secrets.token_hex(12)}", type=TEST, at=datetime.now(UTC))
     return post(alert, settings, HttpClient(timeout_s=TIMEOUT_S))
 
@@ -84,47 +84,51 @@ def post(alert: Alert, settings: Settings, http: HttpClient) -> HttpResult:
     headers = signed(url, body, alert.id, settings.alert_webhook_secrets)
     headers["Content-Type"] = "application/json"
     return _in_time(
-        http, lambda line: http.request("POST", url, headers=headers, data=body, send_deadline=line)
+        http,
+        lambda deadline: http.request(
+            "POST", url, headers=headers, data=body, send_deadline=deadline
+        ),
     )
 
 
 def _in_time(http: HttpClient, request: Callable[[SendDeadline], HttpResult]) -> HttpResult:
-    """Make a request, and have it end by its deadline: in vain if need be.
+    """Make a request, and end it at its deadline, with or without an answer.
 
-    A time-out is for each read, so an answer that drips in never meets it; and none is for a name
-    that does not resolve. The latter's thread stays where it hangs, and finds itself given up.
+    requests' own time-out is not enough. It is for each read, so a slow trickle of bytes never
+    exceeds it; and it does not cover a name that does not resolve. The thread that waits for a name
+    hangs on; when it returns, its result is ignored.
     """
     began = time.monotonic()
-    line = SendDeadline(began + http.longest_s)
-    replies: queue.SimpleQueue[HttpResult] = queue.SimpleQueue()
+    deadline = SendDeadline(began + http.longest_s)
+    results: queue.SimpleQueue[HttpResult] = queue.SimpleQueue()
     try:
-        threading.Thread(target=lambda: replies.put(request(line)), daemon=True).start()
-    except RuntimeError as error:  # no thread is to be had
+        threading.Thread(target=lambda: results.put(request(deadline)), daemon=True).start()
+    except RuntimeError as error:  # the system has no thread left
         return HttpResult(sent=False, duration_ms=0, error=str(error))
     while True:
         try:
-            return replies.get(timeout=WATCH_S)
+            return results.get(timeout=WATCH_S)
         except queue.Empty:
             http.cut_overdue()
-        if time.monotonic() > line.start_by and line.give_up():
+        if time.monotonic() > deadline.start_by and deadline.give_up():
             took_ms = round((time.monotonic() - began) * 1000)
             return HttpResult(sent=False, duration_ms=took_ms, error=TOO_LATE)
 
 
 def signed(url: str, body: bytes, message_id: str, keys: Sequence[str]) -> dict[str, str]:
-    """Return the headers that prove a body; with several secrets, a signature by each."""
+    """Return the headers that sign a body, with one signature for each secret."""
     request = Incoming(
         method="POST", url=url, headers={}, query={}, body=body, content_type="application/json"
     )
     now = datetime.now(UTC)
-    made = [sign(AUTH, key, request, now=now, message_id=message_id) for key in keys]
+    signatures = [sign(AUTH, key, request, now=now, message_id=message_id) for key in keys]
     header = AUTH.schemes[0].header
-    return {**made[0], header: " ".join(one[header] for one in made)}
+    return {**signatures[0], header: " ".join(one[header] for one in signatures)}
 
 
-def is_taken(reply: HttpResult) -> bool:
-    """Say whether the receiver took a message: it answered 2xx."""
-    return reply.status_code is not None and 200 <= reply.status_code < 300
+def is_taken(result: HttpResult) -> bool:
+    """Say whether the receiver accepted a message: it answered 2xx."""
+    return result.status_code is not None and 200 <= result.status_code < 300
 
 
 def next_wait_s(number: int, jitter: Callable[[], float]) -> float:

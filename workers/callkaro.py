@@ -26,29 +26,33 @@ class CallKaro:
         *,
         send_deadline: SendDeadline | None = None,
     ) -> tuple[HttpResult, Verdict]:
-        """Make one request and say what its answer means. Never raises.
+        """Make one request and return what its answer means. Never raises.
 
-        A campaign with an agent is a v1, one without is a v2. line says until when the
-        request may be begun; past that it counts as never sent.
+        A campaign with an agent is a v1 campaign, a campaign without is a v2 campaign. After
+        send_deadline the request is not begun; then it counts as never sent.
         """
         path = PATHS[to if to == "call" else ("v1" if "agent_id" in body else "v2")]
-        reply = self.http.request(
+        result = self.http.request(
             "POST",
             self._base_url + path,
             headers=self._headers,
             json=body,
             send_deadline=send_deadline,
         )
-        return reply, verdict(to, sent=reply.sent, status_code=reply.status_code, body=reply.body)
+        return result, verdict(
+            to, sent=result.sent, status_code=result.status_code, body=result.body
+        )
 
     def delete_scheduled(self, agent_id: str, to_number: str) -> tuple[HttpResult, Verdict]:
         """Have every scheduled call of that agent to that number deleted. Never raises."""
-        reply = self.http.request(
+        result = self.http.request(
             "POST",
             self._base_url + DELETION,
             headers=self._headers,
             params={"agent_id": agent_id},
             json={"to_number": to_number},
         )
-        found = verdict_of_deletion(sent=reply.sent, status_code=reply.status_code, body=reply.body)
-        return reply, found
+        found = verdict_of_deletion(
+            sent=result.sent, status_code=result.status_code, body=result.body
+        )
+        return result, found

@@ -1,4 +1,4 @@
-"""The only module that talks to CRMs: fetches full records. What to ask stands in schemas/crm."""
+"""The only module that talks to CRMs: fetches full records. schemas/crm has the requests."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -19,24 +19,20 @@ logger = log.get(__name__)
 
 TOKEN_SLACK_S = 120  # an access token is renewed this long before its CRM forgets it
 REFRESH_WAIT_S = 10  # how long to wait for the worker that is refreshing the token
+REFUSED_TOKEN_S = 60  # until the next try; Zoho allows ten tries in ten minutes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FetchFailed:
-    """A CRM could not be read now. message is for people; retry_after_s is the CRM's wish.
+    """A CRM could not be read now."""
 
-    is_account: it does not accept our credentials, which is no fault of the lead.
-    is_about_ids: it refused what was asked for; others, asked for alone, may be read.
-    """
-
-    message: str
-    retry_after_s: float | None = None
-    is_account: bool = False
-    is_about_ids: bool = False
+    message: str  # for people
+    retry_after_s: float | None = None  # what the CRM asked for
+    is_account: bool = False  # the CRM does not accept our login, so the lead is not at fault
+    is_about_ids: bool = False  # the CRM refused these ids; it may accept some of them alone
 
 
-# What became of each id: its record, or why it can't be read now. One that is missing is one that
-# the CRM says it does not have.
+# By id: its record, or why it can't be read now. The CRM has no record of an id that is missing.
 Records = Mapping[str, Mapping[str, Any] | FetchFailed]
 
 
@@ -49,7 +45,7 @@ class _Access:
 
 
 class CrmClient:
-    """The CRMs' APIs, by source."""
+    """The APIs of the CRMs, by source."""
 
     def __init__(self, http: HttpClient, store: Store, settings: Settings) -> None:
         self._http = http
@@ -59,10 +55,11 @@ class CrmClient:
     def fetch(
         self, source: Source, crm_object: str, ids: Sequence[str], wanted: Sequence[str]
     ) -> Records:
-        """Fetch records of one object by id, the wanted fields of them. Never raises.
+        """Fetch the wanted fields of records of one object, by id. Never raises.
 
-        One id that a CRM refuses must not cost its neighbours: a batch that is refused as a whole
-        is asked for in halves, unless its ends are refused alone too. Then it is not the ids.
+        One id that a CRM refuses must not cost the others. So a batch that is refused as a whole is
+        fetched in halves, unless its first and last id are refused alone, too: then the ids are not
+        the cause.
         """
         answer = self._fetch_batch(source, crm_object, ids, wanted)
         if not isinstance(answer, FetchFailed):
@@ -98,12 +95,13 @@ class CrmClient:
         try:
             return self._fetch(source, hydration, hydration.request(crm_object, ids, wanted))
         except StoreUnavailable:
-            return FetchFailed(message="The access token could not be looked up.")
+            return FetchFailed(message="Redis did not answer, so the access token is not known.")
         except Exception as error:
-            # A CRM module that breaks on an answer costs a wait, not the drain.
+            # A bug in a CRM module costs a wait, not the drain.
             logger.error("hydration.crashed", source=source.name, exc_info=error)
             return FetchFailed(
-                message=f"{source.kind.title}'s answer broke the bridge; see the log."
+                message=f"{source.kind.title}'s answer caused an error in the bridge. The worker's "
+                "log has the details (hydration.crashed)."
             )
 
     def _fetch(
@@ -112,15 +110,15 @@ class CrmClient:
         access = self._access(source, hydration)
         if isinstance(access, FetchFailed):
             return access
-        reply = self._ask(access, hydration.login.scheme, request)
-        if reply.status_code == 401 and isinstance(hydration.login, RefreshLogin):
-            # Revoked or run out before its time: buy one more and ask once more.
+        result = self._ask(access, hydration.login.scheme, request)
+        if result.status_code == 401 and isinstance(hydration.login, RefreshLogin):
+            # The token was revoked, or ran out early: get a new token and ask once more.
             self._store.drop_token(source.name)
             access = self._access(source, hydration)
             if isinstance(access, FetchFailed):
                 return access
-            reply = self._ask(access, hydration.login.scheme, request)
-        return self._read(source, hydration, reply)
+            result = self._ask(access, hydration.login.scheme, request)
+        return self._read(source, hydration, result)
 
     def _ask(self, access: _Access, scheme: str, request: CrmRequest) -> HttpResult:
         return self._http.request(
@@ -132,28 +130,26 @@ class CrmClient:
         )
 
     def _read(
-        self, source: Source, hydration: Hydration, reply: HttpResult
+        self, source: Source, hydration: Hydration, result: HttpResult
     ) -> Mapping[str, Mapping[str, Any]] | FetchFailed:
-        title, code = source.kind.title, reply.status_code
+        title, code = source.kind.title, result.status_code
         if code is None:
-            return FetchFailed(message=f"{title} did not answer ({reply.error}).")
-        if code == 204:  # Zoho's way to say: none of them
+            return FetchFailed(message=f"{title} did not answer ({result.error}).")
+        if code == 204:  # Zoho means by this: none of these records exists
             return {}
         if code not in (200, 207):
-            # A 404 too: of a whole batch it means a wrong address, not that nobody is there.
+            # Also after a 404: for a whole batch it means a wrong address, not missing records.
             return FetchFailed(
                 message=f"{title} answered {code} when asked for the record.",
-                retry_after_s=reply.retry_after_s,
+                retry_after_s=result.retry_after_s,
                 is_account=code in (401, 403),
                 is_about_ids=code == 400,
             )
         try:
-            return hydration.records(orjson.loads(reply.body))
+            return hydration.records(orjson.loads(result.body))
         except (ValueError, KeyError, TypeError, AttributeError):
-            # It may be too long for us; half of it may not.
-            return FetchFailed(
-                message=f"{title}'s answer for the record can't be read.", is_about_ids=True
-            )
+            # The answer may be too long for us; the answer for half of the ids may not be.
+            return FetchFailed(message=f"{title}'s answer can't be read.", is_about_ids=True)
 
     # --- tokens -------------------------------------------------------------------------------
 
@@ -180,7 +176,7 @@ class CrmClient:
         ]
         if missing:
             return FetchFailed(
-                message=f"{', '.join(missing)} not set, so the record can't be fetched.",
+                message=f"{', '.join(missing)}: not set, so the record can't be fetched.",
                 is_account=True,
             )
         return self._shared_token(source, hydration, hydration.login, variables)
@@ -192,9 +188,9 @@ class CrmClient:
         login: RefreshLogin,
         variables: Mapping[str, str],
     ) -> _Access | FetchFailed:
-        """Return the token that all workers share, refreshed by one of them when it ran out.
+        """Return the token that all workers share; one worker refreshes it when it has run out.
 
-        Zoho allows 10 access tokens in 10 minutes for a refresh token, so nobody refreshes alone.
+        Zoho allows 10 access tokens in 10 minutes for a refresh token, so the workers take turns.
         """
         until = time.monotonic() + REFRESH_WAIT_S
         while True:
@@ -214,15 +210,15 @@ class CrmClient:
                     message=f"{source.kind.title}'s access token is being refreshed."
                 )
             else:
-                time.sleep(0.1)  # another worker is at it; Redis has no event to wait on cheaply
+                time.sleep(0.1)  # another worker refreshes it; Redis has no cheap event to wait for
 
     def _refresh(
         self, source: Source, login: RefreshLogin, variables: Mapping[str, str]
     ) -> FetchFailed | None:
-        """Buy an access token and keep it for all workers; None: it is there."""
+        """Get an access token and keep it for all workers. Returns None if that worked."""
         if self._store.token(source.name):
-            return None  # it came while we took the right to refresh it
-        reply = self._http.request(
+            return None  # another worker refreshed it before we got the lock
+        result = self._http.request(
             "POST",
             variables[login.accounts_url] + login.path,
             headers={},
@@ -235,7 +231,7 @@ class CrmClient:
         )
         title = source.kind.title
         try:
-            answer = orjson.loads(reply.body) if reply.status_code else {}
+            answer = orjson.loads(result.body) if result.status_code else {}
             token = answer.get("access_token")
         except (ValueError, AttributeError):
             token = None
@@ -243,15 +239,14 @@ class CrmClient:
             logger.warning(
                 "token.refused",
                 source=source.name,
-                status_code=reply.status_code,
-                error=reply.error,
+                status_code=result.status_code,
+                error=result.error,
             )
             return FetchFailed(
-                message=f"{title} gave no access token; check the client, the refresh token and "
+                message=f"{title} gave no access token. Check the client, the refresh token and "
                 f"the data centre ({source.variable_prefix}{login.accounts_url}).",
-                # Ten tries in ten minutes are all that Zoho allows.
-                retry_after_s=reply.retry_after_s or 60,
-                is_account=reply.status_code is not None and reply.status_code < 500,
+                retry_after_s=result.retry_after_s or REFUSED_TOKEN_S,
+                is_account=result.status_code is not None and result.status_code < 500,
             )
         lifetime_s = int(answer.get("expires_in") or 3600)
         self._store.put_token(

@@ -1,4 +1,4 @@
-"""A child process that does not outlive its parent. For workers too, so without flask and rich."""
+"""A child process that does not outlive its parent."""
 
 import contextlib
 import ctypes
@@ -15,15 +15,15 @@ def _find_prctl() -> Any:
     return None
 
 
-# Looked up here and not by the child: between fork and exec, the less happens the better.
+# Looked up at import, not by the child: as little as possible must happen between fork and exec.
 _prctl = _find_prctl()
 
 
 def die_with_parent() -> None:
     """Have the kernel send this process SIGTERM when its parent dies, even by kill -9.
 
-    Best effort, Linux only (prctl PR_SET_PDEATHSIG); it outlasts an exec. Elsewhere a child whose
-    parent was killed goes on, or waits idle, until somebody ends it.
+    Linux only (prctl PR_SET_PDEATHSIG); it stays in force after an exec. On other systems a child
+    whose parent was killed runs on until somebody ends it.
     """
     if _prctl is not None:
         _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,8 +1,8 @@
 """HTTP to CallKaro and the CRMs: what surely never left, what may have arrived, and until when.
 
-requests does the work. What it can't tell is added here, at the one place that knows: whether
-the first byte of a request left (endheaders, below), and a deadline for the whole of an attempt
-(requests' own time-out is for each read).
+requests does the work. This module adds what requests can't tell: whether the first byte of a
+request left (endheaders, below), and a deadline for a whole attempt (requests' own time-out is for
+each read).
 """
 
 import contextlib
@@ -21,23 +21,25 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from schemas.http_result import HttpResult, TooLateError
 
 CONNECT_S = 5.0
-IDLE_S = 3.0  # a keep-alive that the other side just closed would make an ordinary call `unknown`
-BODY_BYTES = 8 * 1024 * 1024  # of an answer; what is beyond is not read
+# A connection idle for longer is not used again: if the other side had just closed it, an ordinary
+# call would become `unknown`.
+IDLE_S = 3.0
+BODY_BYTES = 8 * 1024 * 1024  # of an answer; the rest is not read
 USER_AGENT = "callkaro-bridge"
 
 
 class SendDeadline:
-    """What one request has come to. Past start_by (monotonic) it is not begun any more.
+    """Until when a request may be begun, and whether it was begun.
 
-    Two threads may ask at once: the one that sends, and the one that coordinates and gives up a
-    request that hangs before its first byte, such as in a name that does not resolve.
+    Two threads use it at the same time: the thread that sends, and the coordinating thread, which
+    gives up a request that hangs before its first byte (for instance while its name is resolved).
     """
 
     def __init__(self, start_by: float) -> None:
-        self.start_by = start_by
-        self.deadline = start_by
-        self.sent = False
-        self.sock: socket.socket | None = None
+        self.start_by = start_by  # monotonic; the request is not begun after this
+        self.deadline = start_by  # monotonic; the whole request ends by this
+        self.sent = False  # the first byte left
+        self.sock: socket.socket | None = None  # where it is sent; None: not connected yet
         self._is_given_up = False
         self._lock = threading.Lock()
 
@@ -49,17 +51,17 @@ class SendDeadline:
             self.sent = True
 
     def give_up(self) -> bool:
-        """Keep the request from being begun; False: its first byte has left already."""
+        """Forbid the request to begin. Returns False if its first byte has left already."""
         with self._lock:
             self._is_given_up = not self.sent
             return self._is_given_up
 
 
-_this_thread = threading.local()  # .line: that of the request that this thread is making
+_this_thread = threading.local()  # .send_deadline: of the request that this thread is making
 
 
 class _Marking(HTTPConnection):
-    """Marks the wire when the first byte of a request (not of a proxy's CONNECT) leaves."""
+    """Notes when the first byte of a request (not of a proxy's CONNECT) leaves."""
 
     def endheaders(self, *args: Any, **kwargs: Any) -> None:
         if self.sock is None:
@@ -83,7 +85,7 @@ class _HttpsPool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """One connection a host, marked, and nothing retried by itself."""
+    """One connection per host, whose first byte is noted. Nothing is retried."""
 
     def __init__(self) -> None:
         super().__init__(pool_connections=4, pool_maxsize=1, max_retries=0)
@@ -108,12 +110,12 @@ class HttpClient:
     def __init__(self, *, timeout_s: float) -> None:
         self.timeout_s = timeout_s
         self._local = threading.local()
-        self._surroundings: dict[str, dict[str, Any]] = {}  # by origin
+        self._environment: dict[str, dict[str, Any]] = {}  # by origin
         self._running: dict[int, SendDeadline] = {}  # by thread
 
     @property
     def longest_s(self) -> float:
-        """How long one request can take from its start: connecting, sending, being answered."""
+        """The longest time of one request, in s: connecting, sending and receiving the answer."""
         return CONNECT_S + self.timeout_s
 
     def request(
@@ -127,9 +129,9 @@ class HttpClient:
         data: Mapping[str, str] | bytes | None = None,
         send_deadline: SendDeadline | None = None,
     ) -> HttpResult:
-        """Make one request, follow no redirect, and tell what came of it. Never raises.
+        """Make one request, follow no redirect, and return the result. Never raises.
 
-        line: until when it may be begun; None: as long as one request may take.
+        send_deadline: until when the request may be begun; None: for longest_s from now.
         """
         began = time.monotonic()
         deadline = began + self.longest_s
@@ -142,7 +144,7 @@ class HttpClient:
                 url,
                 headers={"User-Agent": USER_AGENT, **headers},
                 params=params,
-                **self._around(url),
+                **self._environment_of(url),
                 json=json,
                 data=data,
                 timeout=(CONNECT_S, self.timeout_s),
@@ -158,7 +160,7 @@ class HttpClient:
                     body=body,
                     received_at=datetime.now(UTC),
                 )
-        except Exception as error:  # whatever it is, what counts is whether a byte left
+        except Exception as error:  # for any error, what counts is whether a byte left
             self._forget()
             return HttpResult(
                 sent=send_deadline.sent, duration_ms=_since_ms(began), error=_cause(error)
@@ -168,9 +170,9 @@ class HttpClient:
             self._local.used = time.monotonic()
 
     def cut_overdue(self) -> None:
-        """Close the line of each request past its deadline, whatever drips in; its thread goes on.
+        """Close the connection of each request past its deadline, even while bytes still come in.
 
-        For whoever coordinates the threads to call now and then.
+        Its thread then gets an error. The coordinating thread calls this now and then.
         """
         now = time.monotonic()
         for send_deadline in list(self._running.values()):
@@ -178,17 +180,17 @@ class HttpClient:
                 with contextlib.suppress(OSError, ValueError):
                     send_deadline.sock.shutdown(socket.SHUT_RDWR)
 
-    def _around(self, url: str) -> dict[str, Any]:
-        """Return what the environment says of proxies and certificates for this host.
+    def _environment_of(self, url: str) -> dict[str, Any]:
+        """Return the environment's proxies and certificates for this host.
 
-        Worked out once: requests does it anew for each request, which was a tenth of its time.
+        Kept per host: requests would look them up for each request, a tenth of its time.
         """
         origin = url.split("/", 3)[2]
-        found = self._surroundings.get(origin)
+        found = self._environment.get(origin)
         if found is None:
             merged = requests.Session().merge_environment_settings(url, {}, None, None, None)
             found = {name: merged[name] for name in ("proxies", "verify")}
-            self._surroundings[origin] = found
+            self._environment[origin] = found
         return found
 
     def _session(self) -> requests.Session:
@@ -197,8 +199,8 @@ class HttpClient:
             return session
         self._forget()
         session = requests.Session()
-        # The environment's proxies come with each request (_around). Its ~/.netrc must not come
-        # at all: requests would put a login from there over ours.
+        # Each request gets the environment's proxies (_environment_of). ~/.netrc must not be read:
+        # requests would replace our login with one from there.
         session.trust_env = False
         session.mount("http://", _Adapter())
         session.mount("https://", _Adapter())
@@ -206,7 +208,7 @@ class HttpClient:
         return session
 
     def _forget(self) -> None:
-        """Close this thread's connection; what went wrong on it must not meet the next request."""
+        """Close this thread's connection: after an error, the next request needs a new one."""
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is not None:
             session.close()
@@ -214,7 +216,7 @@ class HttpClient:
 
 
 def _read(response: requests.Response, *, until: float) -> Iterator[bytes]:
-    """Yield the body up to BODY_BYTES. Raises TimeoutError when it is not there in time."""
+    """Yield the body up to BODY_BYTES. Raises TimeoutError if it does not end in time."""
     left = BODY_BYTES
     while left > 0:
         part = response.raw.read1(min(left, 65_536), decode_content=True)
@@ -233,7 +235,7 @@ def _since_ms(began: float) -> int:
 def _cause(error: BaseException) -> str:
     """Return the kind of the innermost error: ConnectionRefusedError, not ConnectionError.
 
-    Only its class: its text names addresses, and at times the URL with a token in it.
+    Only its class: its text may contain addresses, or the URL with a token in it.
     """
     seen = error
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""The RQ jobs, a few lines each. Their dotted paths are part of the queue: keep them."""
+"""The RQ jobs, a few lines each. Queued jobs contain their dotted paths, so keep the paths."""
 
 from datetime import UTC, datetime
 from functools import cache
@@ -30,9 +30,9 @@ def settings() -> Settings:
 
 
 def warm_up() -> None:
-    """Do once, before the fork, what each drain would else do for its first number.
+    """Prepare, once before the fork, what each drain would else prepare for its first number.
 
-    phonenumbers reads and compiles a region's patterns when it first meets it: 35 ms.
+    phonenumbers reads and compiles the patterns of a region at their first use: 35 ms.
     """
     current = settings()
     region = current.default_region or "IN"
@@ -50,7 +50,7 @@ def _digits(number: phonenumbers.PhoneNumber) -> str:
 def drain() -> None:
     """Deliver what is due."""
     current = settings()
-    # No connection is older than this process: one that was forked would be shared.
+    # Connections are opened in this process: a connection from before the fork would be shared.
     store = Store(connect(current.redis_url, timeout_s=5.0), max_rate=current.max_rate)
     http = HttpClient(timeout_s=current.callkaro_timeout_s)
     callkaro = CallKaro(http, base_url=current.callkaro_base_url, api_key=current.callkaro_api_key)
@@ -67,8 +67,8 @@ def drain() -> None:
                 remember=journal_writer.write,
             ).run()
         except Exception as error:
-            # RQ would log the error's text, and that may quote a record. Nothing is lost: the
-            # leases run out and the tick rings again.
+            # RQ would log the error's text, which may quote a record. Nothing is lost: the leases
+            # run out, and the ticker requests the next drain.
             logger.error("drain.crashed", exc_info=error)
         finally:
             journal_writer.finish()

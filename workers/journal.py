@@ -1,9 +1,10 @@
-"""What this worker attempted last, a minute of it, kept where a restart of Redis can't reach.
+"""The journal: what this worker attempted in the last minute, kept outside Redis.
 
-A Redis that does not write each change to disk may come back without its last second, and would
-have what was sent in it sent again. A drain tells its supervisor, through a pipe, of each attempt
-begun and settled; on a new start of Redis the supervisor says it all again before anything is
-claimed. With `appendfsync always` nothing is ever missing, and nothing is changed by that.
+A Redis that does not write each change to disk may restart without its last second. Then calls
+that were sent in that second would be sent again. So a drain writes each attempt that it begins or
+settles into a pipe to its supervisor. After a restart of Redis, the supervisor replays the journal
+before anything is claimed. With `appendfsync always` nothing is missing, and the replay changes
+nothing.
 """
 
 import contextlib
@@ -21,40 +22,40 @@ from schemas.records import Move
 from store.records import written
 
 REMEMBERED_S = 60.0
-ANSWER_CHARS = 200  # of CallKaro's answer: this is about what was sent, not about what it said
+ANSWER_CHARS = 200  # of CallKaro's answer: what was sent matters here, not the answer
 PIPE_BYTES = 1024 * 1024
 FLUSH_S = 1.0
 
-_write_end: int | None = None  # in a worker and its work-horses; None where there is no supervisor
+_write_end: int | None = None  # in a worker and its work-horses; None: there is no supervisor
 
 
 class Journal:
-    """A pipe from all that work for a supervisor, and the last minute of what came through it."""
+    """A pipe from a supervisor's worker, and the last minute of what came through it."""
 
     def __init__(self) -> None:
         self.read_end, self._write_end = os.pipe()
         os.set_blocking(self.read_end, False)
         os.set_blocking(self._write_end, False)
-        with contextlib.suppress(OSError, AttributeError):  # the system's own size will do
+        with contextlib.suppress(OSError, AttributeError):  # the system's default size is enough
             fcntl.fcntl(self._write_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._kept: deque[tuple[float, bytes]] = deque()
         self._part = b""
 
-    def hold(self) -> None:
-        """In the worker, after the fork: write here from here on."""
+    def write_here(self) -> None:
+        """In the worker, after the fork: from now on, JournalWriter writes into this journal."""
         global _write_end
         os.close(self.read_end)
         _write_end = self._write_end
 
-    def leave(self) -> None:
-        """In another child, after the fork: hold no end of it."""
+    def close(self) -> None:
+        """In another child, after the fork: close both ends."""
         os.close(self.read_end)
         os.close(self._write_end)
 
     def take_in(self) -> None:
-        """Read what has come, and forget what is a minute older than the newest.
+        """Read what has come, and forget what is a minute older than the newest move.
 
-        Not than now: what was sent last is to be said again however long Redis was away since.
+        Not a minute older than now: the last moves are replayed however long Redis was away.
         """
         now = time.monotonic()
         with contextlib.suppress(BlockingIOError):
@@ -68,19 +69,19 @@ class Journal:
         """Yield the moves of the last minute, oldest first."""
         self.take_in()
         for _, line in self._kept:
-            # Two work-horses may have written at once, while one of them was ending.
+            # While one work-horse was ending, the next one may have written at the same time.
             with contextlib.suppress(orjson.JSONDecodeError):
                 yield orjson.loads(line)
 
 
 class JournalWriter:
-    """Writes moves into the journal; it does not wait for a reader while there is work to do."""
+    """Writes moves into the journal, without waiting for the reader."""
 
     def __init__(self) -> None:
         self._unwritten: deque[bytes] = deque()
 
     def write(self, moves: Iterable[Move]) -> None:
-        """Note moves; what does not fit into the pipe follows with the next ones."""
+        """Write moves. Those that do not fit into the pipe follow at the next call."""
         if _write_end is None:
             return
         self._unwritten.extend(orjson.dumps(_short(move)) + b"\n" for move in moves)
@@ -91,7 +92,7 @@ class JournalWriter:
                     self._unwritten.popleft()
 
     def finish(self) -> None:
-        """Wait a moment for the reader to take the rest."""
+        """Wait a moment for the reader, and write the rest."""
         until = time.monotonic() + FLUSH_S
         while self._unwritten and _write_end is not None and time.monotonic() < until:
             select.select([], [_write_end], [], FLUSH_S)
@@ -99,7 +100,7 @@ class JournalWriter:
 
 
 def _short(move: Move) -> Mapping[str, Any]:
-    """Return a move without what a second saying of it can do without."""
+    """Return a move without what its replay does not need."""
     short = written(move)
     short["set"].pop("request", None)
     if move.attempt:

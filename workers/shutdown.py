@@ -1,7 +1,7 @@
-"""How a drain learns that it is to stop: from whom it belongs to, even if that one was killed.
+"""How a drain learns that it must stop: through its supervisor, even if the supervisor is killed.
 
-The supervisor holds the only write end of a pipe, so its stop and its death look alike from the
-other end. RQ forks a work-horse for each job; one whose RQ worker died must not go on alone.
+The supervisor has the only write end of a pipe, so its stop and its death look alike at the other
+end. RQ forks a work-horse for each job; a work-horse whose RQ worker died must not go on alone.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
-_read_end: int | None = None  # in a worker and its work-horses; None where there is no supervisor
+_read_end: int | None = None  # in a worker and its work-horses; None: there is no supervisor
 
 
 class ShutdownPipe:
@@ -20,25 +20,25 @@ class ShutdownPipe:
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
 
-    def hold(self) -> None:
-        """In the worker, after the fork: watch the supervisor from here on."""
+    def watch(self) -> None:
+        """In the worker, after the fork: from now on, watch the supervisor."""
         global _read_end
         os.close(self._write)
         _read_end = self._read
 
-    def leave(self) -> None:
-        """In another child, after the fork: hold no end that the rest would wait for."""
+    def close(self) -> None:
+        """In another child, after the fork: close both ends, or the others would wait for it."""
         os.close(self._read)
         os.close(self._write)
 
-    def cut(self) -> None:
-        """In the supervisor: tell every drain to finish what is on the wire and end."""
+    def signal(self) -> None:
+        """In the supervisor: let every drain finish what is on the wire, and end."""
         with contextlib.suppress(OSError):
             os.close(self._write)
 
 
 class ShutdownSignal:
-    """Says when a drain is to stop."""
+    """Says when a drain must stop."""
 
     def __init__(self) -> None:
         self._parent = os.getppid()
@@ -46,7 +46,7 @@ class ShutdownSignal:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator["ShutdownSignal"]:
-        """Watch for SIGTERM too: Heroku sends it to every process, and RQ leaves it deadly here."""
+        """Watch for SIGTERM too: Heroku sends it to every process; RQ's work-horse would die."""
 
         def on_signal(number: int, frame: FrameType | None) -> None:
             self._signalled = True
@@ -58,7 +58,7 @@ class ShutdownSignal:
             signal.signal(signal.SIGTERM, before)
 
     def __call__(self) -> bool:
-        """Say whether the supervisor or the RQ worker is gone, or a signal came."""
+        """Say whether a signal came, or the supervisor or the RQ worker is gone."""
         if self._signalled or os.getppid() != self._parent:
             return True
         if _read_end is None:

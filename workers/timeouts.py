@@ -1,4 +1,4 @@
-"""What must hold between the time limits for a crash to cost no call. Checked at each start."""
+"""Rules between the time limits: if they are kept, a crash costs no call. Checked at each start."""
 
 from schemas.settings import Settings
 from store.leases import CAMPAIGN_LOCK_S
@@ -8,11 +8,11 @@ from workers.drain import LEASE_S, SLICE_S, STOP_S
 from workers.http import CONNECT_S
 from workers.sending import MARGIN_S
 
-SHUTDOWN_S = 30.0  # Heroku and Docker kill so long (or sooner) after they ask to stop
+SHUTDOWN_S = 30.0  # Heroku and Docker kill 30 s (or sooner) after they ask to stop
 
 
 def violations(settings: Settings) -> list[str]:
-    """Return each rule that does not hold with these settings, a sentence each."""
+    """Return a sentence for each rule that these settings break."""
     request_s = CONNECT_S + settings.callkaro_timeout_s
     rules = {
         "a request can outlast the lease of its delivery, and then be sent twice": (
@@ -28,4 +28,4 @@ def violations(settings: Settings) -> list[str]:
             request_s <= STOP_S and STOP_S < SHUTDOWN_S
         ),
     }
-    return [f"CALLKARO_TIMEOUT_S: {what}" for what, holds in rules.items() if not holds]
+    return [f"CALLKARO_TIMEOUT_S: {what}" for what, is_kept in rules.items() if not is_kept]

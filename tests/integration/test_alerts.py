@@ -472,11 +472,13 @@ class Stuck(HttpClient):
     def __init__(self) -> None:
         super().__init__(timeout_s=5.0)
         self.go_on = threading.Event()
-        self.lines: list[SendDeadline] = []
+        self.deadlines: list[SendDeadline] = []
 
-    def request(self, *args: Any, line: SendDeadline | None = None, **kwargs: Any) -> HttpResult:
-        assert line
-        self.lines.append(line)
+    def request(
+        self, *args: Any, send_deadline: SendDeadline | None = None, **kwargs: Any
+    ) -> HttpResult:
+        assert send_deadline
+        self.deadlines.append(send_deadline)
         self.go_on.wait(10)
         return HttpResult(sent=False, duration_ms=0)
 
@@ -507,9 +509,9 @@ def test_a_request_that_never_begins_is_given_up_and_can_not_begin_later(
     reply = alerts.post(an_alert(), settings, http)
 
     assert (reply.sent, reply.error) == (False, TOO_LATE)
-    [line] = http.lines
+    [deadline] = http.deadlines
     with pytest.raises(TooLateError):
-        line.begin()
+        deadline.begin()
     http.go_on.set()
 
 

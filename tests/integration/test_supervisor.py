@@ -10,7 +10,7 @@ import pytest
 
 from schemas.settings import Settings
 from workers import alerts
-from workers.__main__ import STOPS, Supervisor
+from workers.supervisor import STOPS, Supervisor
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded:DeprecationWarning"
@@ -78,7 +78,7 @@ def test_who_sends_alerts_holds_up_no_stop(
     supervisor._start_alert_sender()
     try:
         assert os.read(begun, 1) == b"!"
-        supervisor.shutdown_pipe.cut()
+        supervisor.shutdown_pipe.signal()
         # Its end is what drains look for; a write end in another process would keep it open.
         assert select.select([supervisor.shutdown_pipe._read], [], [], 5)[0]
     finally:

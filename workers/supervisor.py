@@ -1,0 +1,224 @@
+"""The supervisor: keeps one stock RQ worker running, and ticks.
+
+It forks the worker and starts it again when it dies. Its own loop is the tick, which RQ could not
+promise. A second child sends alerts while there are any.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import NoReturn
+
+from rq import Worker
+
+from config import log
+from schemas.errors import StoreUnavailable
+from schemas.settings import Settings
+from store.queue import connect_queue, open_queue
+from workers import alerts
+from workers.die_with_parent import die_with_parent
+from workers.journal import Journal
+from workers.shutdown import ShutdownPipe
+from workers.ticker import Ticker
+
+logger = log.get(__name__)
+
+STOPPING_TICK_S = 0.1  # between two looks for children that end
+ALERT_SENDER_S = 90  # the longest that an alert sender may live; less than the lease of an alert
+RESTART_LONGEST_S = 10.0
+FORK_AGAIN_S = 1.0
+STEADY_S = 60.0  # a worker that lived this long is restarted at once
+WORKER_TTL_S = 30  # RQ blocks for this less 15 s, and does its own maintenance in between
+MAINTENANCE_S = 15
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Supervisor:
+    """Keeps one RQ worker running, and ticks."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.shutdown_pipe = ShutdownPipe()
+        self.journal = Journal()
+        self.worker_pid = 0  # 0: no worker is running
+        self.alert_sender_pid = 0  # 0: no alert sender is running
+        self.stopping = False
+        self._deaths = 0  # of the worker, in a row
+        self._start_after = 0.0  # monotonic
+        self._started_at = 0.0  # monotonic
+        self._woken, self._wake = os.pipe()  # a signal writes here, and so ends a nap
+
+    def run(self) -> int:
+        """Work until a signal asks to stop. Returns the exit code."""
+        os.set_blocking(self._wake, False)
+        signal.set_wakeup_fd(self._wake)
+        for number in STOPS:
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        ticker = Ticker(self.settings, self.journal)
+        logger.info("worker.started", threads=self.settings.worker_threads)
+        while True:
+            wait_s = STOPPING_TICK_S if self.stopping else ticker.tick()
+            self._note_ended_children()
+            if not self.worker_pid and self._may_start(ticker):
+                self._start_worker()
+            if not self.alert_sender_pid and ticker.take_due_alerts():
+                self._start_alert_sender()
+            if self.stopping and not self.worker_pid:
+                logger.info("worker.stopped")
+                return 0
+            self._nap(wait_s)
+
+    def _may_start(self, ticker: Ticker) -> bool:
+        """Say whether the RQ worker may be started now.
+
+        Without Redis it would only die, again and again.
+        """
+        if self.stopping or time.monotonic() < self._start_after:
+            return False
+        return ticker.is_redis_up
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.stopping:
+            return
+        self.stopping = True
+        self.shutdown_pipe.signal()
+        if self.worker_pid:
+            # RQ's warm shutdown: it waits for its work-horse, which reads the shutdown pipe.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.worker_pid, signal.SIGTERM)
+
+    def _nap(self, seconds: float) -> None:
+        """Sleep that long, or until a signal; meanwhile read what the worker journals."""
+        until = time.monotonic() + seconds
+        while (left_s := until - time.monotonic()) > 0:
+            ready, _, _ = select.select([self._woken, self.journal.read_end], [], [], left_s)
+            if self.journal.read_end in ready:
+                self.journal.take_in()
+            if self._woken in ready:
+                os.read(self._woken, 1024)
+                return
+
+    def _note_ended_children(self) -> None:
+        for pid, status in _ended_children():
+            if pid == self.worker_pid:
+                self.worker_pid = 0
+                self._plan_restart(status)
+            if pid == self.alert_sender_pid:
+                self.alert_sender_pid = 0
+
+    def _plan_restart(self, status: int) -> None:
+        """Decide when to start the worker again: later each time it dies young."""
+        if self.stopping:
+            return
+        lived_s = time.monotonic() - self._started_at
+        self._deaths = 0 if lived_s > STEADY_S else self._deaths + 1
+        wait_s = min(0.2 * 2.0**self._deaths, RESTART_LONGEST_S)
+        self._start_after = time.monotonic() + wait_s
+        logger.warning("worker.died", status=os.waitstatus_to_exitcode(status), restart_in_s=wait_s)
+
+    # --- children ---------------------------------------------------------------------------------
+
+    def _start_worker(self) -> None:
+        self._started_at = time.monotonic()
+        with _stops_held():
+            if self.stopping:
+                return
+            try:
+                self.worker_pid = self._fork(self._be_worker, "worker.crashed")
+            except OSError as error:  # the system has no process left
+                logger.error("worker.unstarted", error=str(error))
+                self._start_after = self._started_at + FORK_AGAIN_S
+
+    def _be_worker(self) -> None:
+        self.shutdown_pipe.watch()
+        self.journal.write_here()
+        work(self.settings)
+
+    def _start_alert_sender(self) -> None:
+        """Send alerts in a child of its own, which does not delay a stop of the supervisor."""
+        with contextlib.suppress(OSError), _stops_held():  # after the next look it is tried again
+            if not self.stopping:
+                self.alert_sender_pid = self._fork(self._be_alert_sender, "alert.crashed")
+
+    def _be_alert_sender(self) -> None:
+        self.shutdown_pipe.close()
+        self.journal.close()
+        signal.alarm(ALERT_SENDER_S)
+        try:
+            alerts.send_due(self.settings)
+        except StoreUnavailable:
+            logger.warning("alert.unsent")  # the lease of its alert runs out
+
+    def _fork(self, be: Callable[[], None], crashed: str) -> int:
+        """Fork a child, while stops are held. Returns its pid; its crash is logged as `crashed`."""
+        pid = os.fork()
+        if not pid:
+            self._live(be, crashed)
+        return pid
+
+    def _live(self, be: Callable[[], None], crashed: str) -> NoReturn:
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (*STOPS, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+            die_with_parent()
+            be()
+            code = 0
+        except BaseException as error:
+            logger.error(crashed, exc_info=error)
+        finally:
+            os._exit(code)
+
+
+class PatientWorker(Worker):
+    """RQ's stock worker, except for one public hook: a second SIGTERM changes nothing.
+
+    At a second SIGTERM, RQ kills its work-horse. Calls that are on the wire then become `unknown`.
+    The work-horse knows that it must stop, and ends within STOP_S. To end it sooner, send SIGKILL.
+    """
+
+    def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Go on stopping as the first signal asked."""
+
+
+def work(settings: Settings) -> None:
+    """Run an RQ worker on our queue until a signal stops it."""
+    queue = open_queue(connect_queue(settings.redis_url, timeout_s=None))
+    worker = PatientWorker(
+        [queue],
+        connection=queue.connection,
+        serializer=queue.serializer,
+        worker_ttl=WORKER_TTL_S,
+        maintenance_interval=MAINTENANCE_S,
+    )
+    worker.work(logging_level="WARNING", with_scheduler=False)
+
+
+@contextlib.contextmanager
+def _stops_held() -> Iterator[None]:
+    """Hold stop signals back between a fork and the note of its pid, so the child gets them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+
+
+def _ended_children() -> Iterator[tuple[int, int]]:
+    """Yield (pid, status) of each child that ended.
+
+    All of them: in a container we are process 1 and inherit the work-horses of a worker that died.
+    """
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            yield pid, status

@@ -1,0 +1,197 @@
+"""The ticker: what must be done every second or so, whatever happens.
+
+It requests a drain when a delivery falls due, and repairs what dead workers left behind. RQ's own
+scheduler is not used: after it was killed, it was not restarted within 90 s.
+"""
+
+import math
+import random
+import time
+from dataclasses import asdict, astuple
+from datetime import UTC, datetime, timedelta
+
+from config import log
+from schemas.errors import StoreUnavailable
+from schemas.records import Pause
+from schemas.settings import Settings
+from store import Store, connect
+from store.queue import Wakeup, connect_queue, open_queue
+from workers.drain import LEASE_S
+from workers.journal import Journal
+
+logger = log.get(__name__)
+
+TICK_S = 1.0  # the longest that a due delivery waits after a wake-up was lost
+SWEEP_S = 5.0
+PRUNE_S = 60.0
+PRUNE_SLICE_S = 1.0  # of the tick, for pruning
+AUDIT_S = 5.0
+AUDIT_SLICE_S = 0.05  # of the tick, for an audit; the next audit goes on from there
+ALERTS_S = 5.0  # the longest that an alert waits before the ticker finds it
+AWAY_LONGEST_S = 1.0  # between two tries while Redis is away; less than RESTART_GRACE_S
+REPLAYED_AT_ONCE = 500
+
+
+class _Every:
+    """Says when something is due that is done every period_s seconds. The first time is now."""
+
+    def __init__(self, period_s: float, *, first_in_s: float = 0.0) -> None:
+        self._period_s = period_s
+        self._due_at = time.monotonic() + first_in_s
+
+    def is_due(self) -> bool:
+        """Say whether it is due; if so, the next time is a period later."""
+        if time.monotonic() < self._due_at:
+            return False
+        self.put_off()
+        return True
+
+    def put_off(self) -> None:
+        """Have it due a period from now."""
+        self._due_at = time.monotonic() + self._period_s
+
+    def hurry(self) -> None:
+        """Have it due now."""
+        self._due_at = time.monotonic()
+
+
+class Ticker:
+    """Requests drains when work is due, and keeps the store in order."""
+
+    def __init__(self, settings: Settings, journal: Journal) -> None:
+        self._journal = journal
+        self._store = Store(connect(settings.redis_url))
+        self._wakeup = Wakeup(open_queue(connect_queue(settings.redis_url)))
+        self._retention = timedelta(days=settings.retention_days)
+        self._backlog_age_s = settings.alert_backlog_age_s
+        self._sources = frozenset(settings.routes.sources)
+        self._sweep = _Every(SWEEP_S)
+        self._prune = _Every(PRUNE_S)
+        self._audit = _Every(AUDIT_S)
+        has_alerts = bool(settings.alert_webhook_url)
+        self._alerts = _Every(ALERTS_S, first_in_s=0.0 if has_alerts else math.inf)
+        self._audit_place = (0, 0)
+        self._run_id = ""  # of the Redis that we saw last; empty: of none so far
+        self._pauses: dict[str, Pause] = {}  # those that were logged
+        self._is_alert_due = False
+        self._failures = 0
+
+    @property
+    def is_redis_up(self) -> bool:
+        """Say whether Redis answered the last time."""
+        return not self._failures
+
+    def take_due_alerts(self) -> bool:
+        """Say whether alerts are due. Until the ticker has looked again, the next answer is no."""
+        is_due, self._is_alert_due = self._is_alert_due, False
+        return is_due
+
+    def tick(self) -> float:
+        """Do what is due. Returns the seconds to wait before the next tick. Never raises."""
+        try:
+            wait_s = self._tick()
+        except StoreUnavailable as error:
+            self._failures += 1
+            if self._failures == 1:
+                logger.warning("store.away", error=str(error))
+            return self._backoff_s()
+        except Exception as error:
+            # The ticker restarts everything else, so it must outlive a bug of ours.
+            self._failures += 1
+            logger.error("tick.crashed", exc_info=error)
+            return self._backoff_s()
+        if self._failures:
+            logger.info("store.back", failures=self._failures)
+            # Drains waited for Redis, too. They must record their answers before we sweep.
+            self._sweep.put_off()
+        self._failures = 0
+        return wait_s
+
+    def _tick(self) -> float:
+        self._meet_redis()
+        if self._sweep.is_due():
+            self._sweep_stalled()
+        if self._prune.is_due():
+            self._prune_old()
+        if self._audit.is_due():
+            self._audit_some()
+        self._log_pauses()
+        if self._alerts.is_due():
+            self._look_for_alerts()
+        return self._request_drain()
+
+    def _backoff_s(self) -> float:
+        return min(0.2 * 2.0 ** min(self._failures, 6), AWAY_LONGEST_S) * random.uniform(0.5, 1)  # noqa: S311  # nosec B311  # no secret
+
+    def _request_drain(self) -> float:
+        """Request a drain if a delivery is due. Returns the seconds until the next look."""
+        due_s = self._store.next_due_s()
+        if due_s is None:
+            return TICK_S
+        if due_s > 0:
+            return min(max(due_s, 0.01), TICK_S)
+        if self._store.set_wakeup():
+            self._wakeup.request_drain()
+        return TICK_S
+
+    def _meet_redis(self) -> None:
+        """After a restart of Redis, replay the journal: Redis may have lost its last second."""
+        run_id = self._store.run_id()
+        if run_id == self._run_id:
+            return
+        is_restart, moves = bool(self._run_id), list(self._journal.moves())
+        recovered = 0
+        for start in range(0, len(moves) if is_restart else 0, REPLAYED_AT_ONCE):
+            part = moves[start : start + REPLAYED_AT_ONCE]
+            recovered += self._store.replay_journal(part, lease_s=LEASE_S)
+        self._run_id = run_id
+        for warning in self._store.persistence().warnings():
+            logger.warning("store.weak", message=warning)
+        if is_restart:
+            logger.warning("store.restarted", said_again=len(moves), recovered=recovered)
+
+    def _sweep_stalled(self) -> None:
+        """Repair the deliveries whose worker died."""
+        unknown, back = self._store.sweep()
+        if unknown or back:
+            logger.warning("delivery.stalled", to_unknown=unknown, given_back=back)
+
+    def _prune_old(self) -> None:
+        """Forget what is past its retention: what a second allows, the rest in the next tick."""
+        before, until = datetime.now(UTC) - self._retention, time.monotonic() + PRUNE_SLICE_S
+        forgotten = last = self._store.prune(before)
+        while last and time.monotonic() < until:
+            last = self._store.prune(before)
+            forgotten += last
+        if forgotten:
+            logger.info("delivery.pruned", forgotten=forgotten)
+        if last:
+            self._prune.hurry()
+
+    def _audit_some(self) -> None:
+        """Look through deliveries, a few at a time, for states that no crash should leave."""
+        until = time.monotonic() + AUDIT_SLICE_S
+        while True:
+            self._audit_place, repaired = self._store.audit(self._audit_place, lease_s=LEASE_S)
+            if any(astuple(repaired)):
+                logger.warning("store.repaired", **asdict(repaired))
+            if self._audit_place == (0, 0) or time.monotonic() > until:
+                return
+
+    def _log_pauses(self) -> None:
+        """Log each pause once as it begins and ends; the bridge pauses CallKaro by itself, too."""
+        now = {f"{pause.scope} {pause.reason}": pause for pause in self._store.pauses()}
+        for name in now.keys() - self._pauses.keys():
+            logger.warning("pause.began", scope=now[name].scope, reason=now[name].reason)
+        for name in self._pauses.keys() - now.keys():
+            ended = self._pauses[name]
+            logger.info("pause.ended", scope=ended.scope, reason=ended.reason)
+        self._pauses = now
+
+    def _look_for_alerts(self) -> None:
+        """Find what people must be alerted of. If this fails, the tick goes on."""
+        try:
+            self._store.look_for_alerts(backlog_age_s=self._backlog_age_s, sources=self._sources)
+            self._is_alert_due = self._store.is_alert_due()
+        except Exception as error:
+            logger.error("alert.crashed", exc_info=error)
