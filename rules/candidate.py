@@ -1,28 +1,17 @@
-"""A case: one delivery of one event, its route of today and the time, and what guards say of it.
+"""A candidate: one delivery of one event, with today's route and the time. Guards check it.
 
-Nothing here does I/O. What can't be worked out raises Stop with the no that it means.
+Nothing here does I/O. A value that can't be worked out raises Denied.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from marshmallow import ValidationError
 
-from rules.guards import (
-    Denial,
-    check_age,
-    check_allowed,
-    check_condition,
-    check_consent,
-    check_hours,
-    check_opt_out,
-    check_own_change,
-)
 from rules.numbers import candidates_of, choose_number
 from schemas.callkaro import describe
 from schemas.delivery import Delivery, Reason
@@ -38,37 +27,60 @@ from schemas.source import Source
 ROUTE_CHECK = timedelta(minutes=1)  # how often a delivery without a route looks for one
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Denial:
+    """Why a call is not made, now or at all."""
+
+    reason: Reason
+    message: str
+    until: datetime | None = None  # UTC: then it is checked again; None: never
+    open_s: float = 0.0  # how long the hours stay open from `until` on, as far as is known
+
+
 class Denied(Exception):
-    """Raised where the delivery goes no further for now."""
+    """Raised when a delivery goes no further for now."""
 
     def __init__(self, denial: Denial, body: dict[str, Any] | None = None) -> None:
         super().__init__(denial.message)
-        self.denial, self.body = denial, body
+        self.denial = denial
+        self.body = body  # the request, as far as it was mapped
 
 
-@dataclass(frozen=True, kw_only=True)  # no slots: what takes long is worked out once
+@dataclass(frozen=True, kw_only=True)  # no slots: cached_property needs a __dict__
 class Candidate:
-    """What guards judge: one delivery of one event, by its route of today, at one time.
+    """What guards check: one delivery of one event, by today's route, at one time.
 
-    data is the event's, hydrated. What can't be worked out raises Stop with the no that it means.
+    A property that can't be worked out raises Denied.
     """
 
     delivery: Delivery
     event: Event
     route: Route
     source: Source
-    data: Any
+    data: Any  # the event's, hydrated
     settings: Settings
     now: datetime
 
     @property
     def is_call_me(self) -> bool:
-        """Say whether a person asked for this very call, to a number that they named."""
+        """Say whether this is a test call: a person asked for it and named the number."""
         return self.event.type == CALL_ME
 
     @property
+    def is_own_change(self) -> bool:
+        """Say whether the CRM app of this bridge caused the event."""
+        is_own_change = self.source.kind.is_own_change
+        return bool(is_own_change and is_own_change(self.event.type, self.event.data))
+
+    @property
+    def age(self) -> timedelta:
+        """Return the age of the event. The time that the bridge held it does not count."""
+        held = timedelta(milliseconds=self.delivery.held_ms)
+        return self.now - self.event.happened_at - held
+
+    @property
     def candidates(self) -> Any:
-        """Return the number, or several to choose from, as they stand in the record."""
+        """Return the number, or several to choose from, as the record has them."""
         if self.is_call_me:
             return self.event.data["to_number"]
         return search("to_number", self.route.request["to_number"], self.data)
@@ -83,12 +95,12 @@ class Candidate:
 
     @property
     def region(self) -> str | None:
-        """Return the country of a number that is written without one; None: there is none."""
+        """Return the country of a number without a country code; None: it is not known."""
         return region_of(self.route.region, self.source, self.data, self.settings)
 
     @property
     def countries(self) -> frozenset[str] | None:
-        """Return the countries that the route calls; None: all of them."""
+        """Return the countries that the route calls; None: all countries."""
         if self.route.countries == "any":
             return None
         default = self.settings.default_region
@@ -96,7 +108,7 @@ class Candidate:
 
     @property
     def planned(self) -> datetime | None:
-        """Return when the record wants the call; None: now."""
+        """Return when the record asks for the call; None: now."""
         local = self.schedule_at
         if local is None:
             return None
@@ -117,7 +129,7 @@ class Candidate:
 
     @cached_property
     def rules(self) -> tuple[Rule, ...]:
-        """The hours that must be open: the outer limit, and the route's own within it."""
+        """The hours that must all be open: CALLING_HOURS, and the route's own."""
         zones = zones_of(self.number)
         outer = Rule(hours=Hours(window=self.settings.calling_hours), zones=zones)
         hours = self.route.hours
@@ -127,7 +139,7 @@ class Candidate:
         if isinstance(zone, Expression):
             found = search("hours.timezone", zone, self.data)
             if not is_blank(found):
-                # One that can't be read is no zone, and no zone is closed.
+                # A zone that can't be read is not known, and then the hours are closed.
                 zone = read_zone(found) if isinstance(found, str) else None
                 zones = frozenset({zone} if zone else ())
         elif zone:
@@ -136,19 +148,20 @@ class Candidate:
 
 
 def candidate_of(claim: Claim, data: Any, settings: Settings, now: datetime) -> Candidate:
-    """Return what guards judge; a delivery whose route is gone waits for it."""
+    """Return what guards check. Raises Denied; a delivery waits for a route that is missing."""
     delivery, event = claim.delivery, claim.event
     route = settings.routes.named(delivery.route)
     if route is None or route.source != delivery.source:
         raise Denied(
             Denial(
                 reason=Reason.ROUTE_MISSING,
-                message="There is no route of that name any more. Put it back and this goes on.",
+                message="routes.toml has no route of this name any more. Add it again, and the "
+                "delivery continues.",
                 until=now + ROUTE_CHECK,
             )
         )
     if event is None:
-        message = "The event's record is no longer kept."
+        message = "The bridge does not have the event any more, so nobody is called."
         raise Denied(Denial(reason=Reason.RECORD_GONE, message=message))
     return Candidate(
         delivery=delivery,
@@ -162,15 +175,14 @@ def candidate_of(claim: Claim, data: Any, settings: Settings, now: datetime) -> 
 
 
 def region_of(region: Value | None, source: Source, data: Any, settings: Settings) -> str | None:
-    """Return the country of a record's number that is written without one; None: there is none.
+    """Return the country of a record's number without a country code; None: it is not known.
 
-    The route's own word (region) counts, then what the CRM keeps of the record, then
-    DEFAULT_REGION. Raises Stop.
+    The route's `region` counts first, then what the CRM keeps, then DEFAULT_REGION. Raises Denied.
     """
     if region:
         found = search("region", region, data)
         if not is_blank(found):
-            # Not a text, or no country: then a number without a country code can't be read.
+            # If it is not a country, a number without a country code can't be read.
             return found if isinstance(found, str) else "?"
     if source.kind.region:
         found = search("region", source.kind.region, data)
@@ -180,7 +192,7 @@ def region_of(region: Value | None, source: Source, data: Any, settings: Setting
 
 
 def routes_like(source: Source, settings: Settings) -> list[Route]:
-    """Return the routes that call records such as this source's, by whatever source they come."""
+    """Return the routes that call records of this source's CRM, for any source of that kind."""
     sources = settings.routes.sources
     return [
         route
@@ -190,7 +202,7 @@ def routes_like(source: Source, settings: Settings) -> list[Route]:
 
 
 def numbers_of(source: Source, data: Any, settings: Settings) -> frozenset[str]:
-    """Return the numbers (E.164) of a record: the CRM's usual ones, and what routes would call."""
+    """Return the numbers (E.164) of a record: the CRM's own fields, and those that routes call."""
     found: set[str] = set()
     ways: list[tuple[Value, Value | None]] = [
         (one.request["to_number"], one.region) for one in routes_like(source, settings)
@@ -209,90 +221,6 @@ def numbers_of(source: Source, data: Any, settings: Settings) -> frozenset[str]:
     return frozenset(found)
 
 
-# --- the guards -----------------------------------------------------------------------------------
-
-
-def _when(candidate: Candidate) -> Denial | None:
-    if candidate.is_call_me:
-        return None
-    return _match(candidate) or check_condition("when", candidate.route.when, candidate.data)
-
-
-def _match(candidate: Candidate) -> Denial | None:
-    return check_condition("match", candidate.route.match, candidate.event.data)
-
-
-def _own_change(candidate: Candidate) -> Denial | None:
-    judge = candidate.source.kind.is_own_change
-    return check_own_change(bool(judge and judge(candidate.event.type, candidate.event.data)))
-
-
-def _age(candidate: Candidate) -> Denial | None:
-    held = timedelta(milliseconds=candidate.delivery.held_ms)
-    return check_age(candidate.now - candidate.event.happened_at - held, candidate.route.max_age_s)
-
-
-def _opt_out(candidate: Candidate) -> Denial | None:
-    return check_opt_out(candidate.source.opt_out, candidate.data)
-
-
-def _consent(candidate: Candidate) -> Denial | None:
-    return None if candidate.is_call_me else check_consent(candidate.route.consent, candidate.data)
-
-
-def _number(candidate: Candidate) -> Denial | None:
-    _ = candidate.number
-    return None
-
-
-def _allowed(candidate: Candidate) -> Denial | None:
-    return check_allowed(candidate.number, candidate.settings.allow_numbers)
-
-
-def _hours(candidate: Candidate) -> Denial | None:
-    return check_hours(candidate.rules, now=candidate.now, planned=candidate.planned)
-
-
-Guards = tuple[tuple[str, Callable[[Candidate], Denial | None]], ...]
-# In the order in which they are asked; the first no counts. Those of the number's history follow,
-# in the step that permits the request.
-BEFORE_FETCH: Final[Guards] = (  # what can be told before the record is fetched
-    ("match", _match),
-    ("own change", _own_change),
-    ("max_age", _age),
-)
-ELIGIBILITY: Final[Guards] = (
-    ("when", _when),
-    ("own change", _own_change),
-    ("max_age", _age),
-)
-CONSENT: Final[Guards] = (
-    ("opt_out", _opt_out),
-    ("consent", _consent),
-)
-REACHABILITY: Final[Guards] = (
-    ("number", _number),
-    ("ALLOW_NUMBERS", _allowed),
-    ("hours", _hours),
-)
-CALL_GUARDS: Final = CONSENT + REACHABILITY
-
-
-def run_guards(guards: Guards, candidate: Candidate) -> None:
-    """Ask guards in their order. Raises Stop with the first no."""
-    for _, guard in guards:
-        if denial := guard(candidate):
-            raise Denied(denial)
-
-
-def run_guard(guard: Callable[[Candidate], Denial | None], candidate: Candidate) -> Denial | None:
-    """Return a guard's verdict; one that can't get at what it judges says no."""
-    try:
-        return guard(candidate)
-    except Denied as denied:
-        return denied.denial
-
-
 # --- within ---------------------------------------------------------------------------------------
 
 
@@ -304,7 +232,7 @@ def search(name: str, value: Any, data: Any) -> Any:
 
 
 def is_blank(value: Any) -> bool:
-    """Say whether a CRM means "nothing" by it."""
+    """Say whether a value is what CRMs send for "nothing"."""
     return value is None or (isinstance(value, str) and not value.strip())
 
 

@@ -1,4 +1,4 @@
-"""Whether a piece of data mentions a number: what erasing a person has to find."""
+"""Erasing: finds and removes the mentions of a number in data."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ ERASED: Final = "[erased]"
 
 
 def mentions(data: Any, number: str) -> bool:
-    """Say whether a number (E.164) stands anywhere in a JSON value, however it is written there.
+    """Say whether a number (E.164) is anywhere in a JSON value, in any way of writing.
 
     With or without its country code, with blanks and dashes, within a sentence, or as an integer.
     """
@@ -28,7 +28,7 @@ def mentions(data: Any, number: str) -> bool:
 
 
 def without(data: Any, number: str) -> Any:
-    """Return a JSON value in which each text and integer that mentions a number is ERASED."""
+    """Return the JSON value, with ERASED for each text and integer that mentions the number."""
     return _without(data, _ways(number), 0)
 
 
@@ -47,9 +47,9 @@ def _without(value: Any, ways: re.Pattern[str], depth: int) -> Any:
 
 
 def _ways(number: str) -> re.Pattern[str]:
-    """Return how the digits of a number (E.164) may read.
+    """Return a pattern for the digits of a number (E.164) as people write them.
 
-    Zeros as dialled from within its country, also behind the country code: +44 (0)20 …
+    That includes zeros as dialled within its country, also after the country code: +44 (0)20 …
     """
     parsed = phonenumbers.parse(number, None)
     return re.compile(rf"0*(?:{parsed.country_code}0*)?{parsed.national_number}")
@@ -61,7 +61,7 @@ def _mentions(value: Any, ways: re.Pattern[str], depth: int) -> bool:
     match value:
         case bool() | None:
             return False
-        case int() if abs(value) < 10**18:  # Python refuses to print endless ones
+        case int() if abs(value) < 10**18:  # Python refuses to print longer integers
             return ways.fullmatch(str(abs(value))) is not None
         case float() if value.is_integer() and abs(value) < 10**18:
             return ways.fullmatch(str(int(abs(value)))) is not None
@@ -77,14 +77,14 @@ def _mentions(value: Any, ways: re.Pattern[str], depth: int) -> bool:
 
 
 def _pieces(run: str) -> Iterator[str]:
-    """Yield the digits of a run, of each part of it that starts and ends between others.
+    """Yield the digits of a run, and of each part that starts and ends between its groups.
 
-    A house number, a PIN code or a second number may stand beside the one that is looked for.
+    A house number, a PIN code or a second number may be beside the number that we look for.
     """
     groups = [phonenumbers.normalize_digits_only(one) for one in re.findall(r"\d+", run)]
     before = 0
     for start, first in enumerate(groups):
-        # Behind a + comes a country's code, and without it that would be another number.
+        # After a + comes the country code; the rest alone would be another number.
         is_within = run[0] in "+\uff0b" and 0 < before < _SHORTEST
         before += len(first)
         if is_within:

@@ -1,142 +1,145 @@
-"""Guards: may this number be called for this event now? Pure, and closed when in doubt.
+"""Guards: may this number be called for this event now? Pure. In doubt, a guard denies the call.
 
-Each takes what it judges and returns a No, or None where it has nothing against the call. What the
-history of a number forbids (suppressed, called_recently, day_cap) is judged in the store, in the
-very step that permits the request: store/scripts/move.lua, guarded().
+A guard takes a Candidate. It returns a Denial, or None if it permits the call. The history of a
+number (suppressed, called_recently, day_cap) is checked by the store, in the same step that permits
+the request: guarded() in store/scripts/move.lua.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
+from rules.candidate import Candidate, Denial, Denied
 from schemas.delivery import Reason
 from schemas.expression import Expression, ExpressionError
 from schemas.hours import Rule, next_opening, open_at, open_span
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Denial:
-    """A guard's no.
-
-    until: when it may be asked again (UTC); None: the answer stays no. open_s: for how long it then
-    has nothing against the call, as far as that is known.
-    """
-
-    reason: Reason
-    message: str
-    until: datetime | None = None
-    open_s: float = 0.0
+Guard = Callable[[Candidate], Denial | None]
+Guards = tuple[tuple[str, Guard], ...]
 
 
-def check_condition(name: str, condition: Expression | None, data: Any) -> Denial | None:
-    """Return a no where the route's condition does not hold; None: it does, or there is none.
+def check_match(candidate: Candidate) -> Denial | None:
+    """Deny an event if the route's `match` is false for the notification."""
+    return _check_condition("match", candidate.route.match, candidate.event.data)
 
-    One that can't be worked out is the route's fault, so it reads as `bad_request`.
-    """
+
+def check_when(candidate: Candidate) -> Denial | None:
+    """Deny an event if `match` or `when` is false; a person's test call needs neither."""
+    if candidate.is_call_me:
+        return None
+    return check_match(candidate) or _check_condition("when", candidate.route.when, candidate.data)
+
+
+def _check_condition(name: str, condition: Expression | None, data: Any) -> Denial | None:
     try:
         if condition is None or condition.holds(data):
             return None
     except ExpressionError as error:
+        # The route is wrong, not the event.
         return Denial(reason=Reason.BAD_REQUEST, message=f"{name}: {error}.")
-    return Denial(reason=Reason.WHEN_FALSE, message="The route's condition does not hold.")
+    message = f"The route's condition `{name}` is false for this event."
+    return Denial(reason=Reason.WHEN_FALSE, message=message)
 
 
-def check_own_change(is_own: bool) -> Denial | None:
-    """Return a no to an event that our own writing back caused: it would go round and round."""
-    if not is_own:
+def check_own_change(candidate: Candidate) -> Denial | None:
+    """Deny an event that our own write to the CRM caused: calls and writes would go in a circle."""
+    if not candidate.is_own_change:
         return None
-    return Denial(
-        reason=Reason.OWN_CHANGE,
-        message="The app that this webhook belongs to made the change itself.",
-    )
+    message = "The CRM app that sends this webhook made the change itself, so nobody is called."
+    return Denial(reason=Reason.OWN_CHANGE, message=message)
 
 
-def check_age(age: timedelta, max_age_s: int | None) -> Denial | None:
-    """Return a no to an event that is older than its route calls for; max_age_s None: never."""
-    if max_age_s is None or age <= timedelta(seconds=max_age_s):
+def check_age(candidate: Candidate) -> Denial | None:
+    """Deny an event that is older than its route's max_age."""
+    max_age_s = candidate.route.max_age_s
+    if max_age_s is None or candidate.age <= timedelta(seconds=max_age_s):
         return None
     within = span(timedelta(seconds=max_age_s))
-    return Denial(
-        reason=Reason.TOO_OLD,
-        message=f"It happened {span(age)} ago, and the route calls within {within}.",
-    )
+    message = f"The event is {span(candidate.age)} old, and the route calls within {within}."
+    return Denial(reason=Reason.TOO_OLD, message=message)
 
 
-def check_opt_out(opt_out: Expression | None, data: Any) -> Denial | None:
-    """Return a no where the record says that its person is not to be called.
+def check_opt_out(candidate: Candidate) -> Denial | None:
+    """Deny a call if the record says that its person must not be called.
 
-    What neither says so nor denies it (a text, an error) is a no, too.
+    A value that is neither true nor false (a text, an error) denies the call, too.
     """
-    found = _found(opt_out, data) if opt_out else False
+    opt_out = candidate.source.opt_out
+    found = _found(opt_out, candidate.data) if opt_out else False
     if _is_nothing(found):
         return None
-    if found is True:
-        return Denial(reason=Reason.SUPPRESSED, message="The record says not to call (opt_out).")
-    return Denial(
-        reason=Reason.SUPPRESSED,
-        message="Whether the record says not to call can't be told: opt_out yields neither true "
-        "nor false.",
-    )
-
-
-def check_consent(consent: Expression | None, data: Any) -> Denial | None:
-    """Return a no unless the route's consent yields exactly true; None: it asks for none.
-
-    A text is no consent, however it reads: "no" would be one.
-    """
-    found = _found(consent, data) if consent else True
-    if found is True:
-        return None
-    if _is_nothing(found):
-        return Denial(
-            reason=Reason.NO_CONSENT, message="The record has no consent to being called."
+    message = "The CRM record says that this person must not be called (opt_out)."
+    if found is not True:
+        message = (
+            "The source's opt_out is neither true nor false for this record, so nobody is called. "
+            "Fix the expression, for instance with a comparison."
         )
-    return Denial(
-        reason=Reason.NO_CONSENT,
-        message="Whether there is consent can't be told: consent must yield true, for instance "
-        "by a comparison.",
-    )
+    return Denial(reason=Reason.SUPPRESSED, message=message)
 
 
-def check_allowed(number: str, allowed: frozenset[str] | None) -> Denial | None:
-    """Return a no to a number (E.164) that ALLOW_NUMBERS has not; allowed None: anyone."""
-    if allowed is None or number in allowed:
-        return None
-    return Denial(
-        reason=Reason.NOT_ALLOWED, message="ALLOW_NUMBERS is set and has not this number."
-    )
+def check_consent(candidate: Candidate) -> Denial | None:
+    """Deny a call unless the route's consent is exactly true; a person's test call needs none.
 
-
-def check_hours(rules: Sequence[Rule], *, now: datetime, planned: datetime | None) -> Denial | None:
-    """Return a no outside the calling hours, all of which must be open.
-
-    planned is schedule_at, which is judged where it is to come: what CallKaro does with a time that
-    has passed is not documented, and it may well call at once.
+    A text is not a consent: it could be "no".
     """
+    consent = candidate.route.consent
+    if consent is None or candidate.is_call_me:
+        return None
+    found = _found(consent, candidate.data)
+    if found is True:
+        return None
+    message = "The CRM record has no consent to calls (consent)."
+    if not _is_nothing(found):
+        message = (
+            "The route's consent is neither true nor false for this record, so nobody is called. "
+            "Fix the expression, for instance with a comparison."
+        )
+    return Denial(reason=Reason.NO_CONSENT, message=message)
+
+
+def check_number(candidate: Candidate) -> Denial | None:
+    """Deny a call without a number that may be called. Raises Denied."""
+    _ = candidate.number
+    return None
+
+
+def check_allowed(candidate: Candidate) -> Denial | None:
+    """Deny a call to a number that is not in ALLOW_NUMBERS, if that is set."""
+    allowed = candidate.settings.allow_numbers
+    if allowed is None or candidate.number in allowed:
+        return None
+    message = "ALLOW_NUMBERS is set and does not contain this number."
+    return Denial(reason=Reason.NOT_ALLOWED, message=message)
+
+
+def check_hours(candidate: Candidate) -> Denial | None:
+    """Deny a call outside the calling hours. All of the hours that apply must be open.
+
+    A planned call is checked at its planned time. If that has passed, CallKaro may call at once
+    (its documentation does not say), so then the current time counts.
+    """
+    rules, now, planned = candidate.rules, candidate.now, candidate.planned
     at = max(now, planned) if planned else now
     if open_at(rules, at):
         return None
-    hours = " and ".join(dict.fromkeys(str(rule.hours) for rule in rules))
+    limits = [rule for rule in rules if not rule.hours.always]
+    hours = " and ".join(dict.fromkeys(str(rule.hours) for rule in limits))
     if at is not now:
-        return Denial(
-            reason=Reason.OUTSIDE_HOURS,
-            message=f"schedule_at is outside the calling hours ({hours}).",
-        )
+        message = f"schedule_at is outside the calling hours ({hours})."
+        return Denial(reason=Reason.OUTSIDE_HOURS, message=message)
     until = next_opening(rules, now)
     if until is None:
         zones = " and ".join(
-            f"{rule.hours} in {', '.join(sorted(rule.zones)) or 'a zone that is not known'}"
-            for rule in rules
-            if not rule.hours.always
+            f"{rule.hours} in {', '.join(sorted(rule.zones)) or 'an unknown time zone'}"
+            for rule in limits
         )
-        message = f"No time in the weeks to come is within all calling hours: {zones}."
+        message = f"No time in the coming weeks is within all calling hours: {zones}."
         return Denial(reason=Reason.OUTSIDE_HOURS, message=message)
-    return held_until(until, rules, f"Held for the calling hours ({hours}).")
+    return closed_until(until, rules, f"Outside the calling hours ({hours}).")
 
 
-def held_until(opening: datetime, rules: Sequence[Rule], message: str) -> Denial:
-    """Return the no of a call that waits for an opening of its hours."""
+def closed_until(opening: datetime, rules: Sequence[Rule], message: str) -> Denial:
+    """Return the denial of a call that must wait for an opening of its hours."""
     open_ = open_span(rules, opening)
     return Denial(
         reason=Reason.OUTSIDE_HOURS,
@@ -144,6 +147,49 @@ def held_until(opening: datetime, rules: Sequence[Rule], message: str) -> Denial
         until=opening,
         open_s=(open_[1] - opening).total_seconds() if open_ else 0.0,
     )
+
+
+# --- the guards, in the order in which they are run: the first denial counts ----------------------
+
+# Those that need no record, before it is fetched.
+BEFORE_FETCH: Final[Guards] = (
+    ("match", check_match),
+    ("own change", check_own_change),
+    ("max_age", check_age),
+)
+ELIGIBILITY: Final[Guards] = (
+    ("when", check_when),
+    ("own change", check_own_change),
+    ("max_age", check_age),
+)
+CONSENT: Final[Guards] = (
+    ("opt_out", check_opt_out),
+    ("consent", check_consent),
+)
+REACHABILITY: Final[Guards] = (
+    ("number", check_number),
+    ("ALLOW_NUMBERS", check_allowed),
+    ("hours", check_hours),
+)
+CALL_GUARDS: Final = CONSENT + REACHABILITY
+
+
+def run_guards(guards: Guards, candidate: Candidate) -> None:
+    """Run guards in their order. Raises Denied with the first denial."""
+    for _, guard in guards:
+        if denial := guard(candidate):
+            raise Denied(denial)
+
+
+def run_guard(guard: Guard, candidate: Candidate) -> Denial | None:
+    """Return a guard's denial; also if it can't get at what it must check."""
+    try:
+        return guard(candidate)
+    except Denied as denied:
+        return denied.denial
+
+
+# --- within ---------------------------------------------------------------------------------------
 
 
 def span(length: timedelta) -> str:
@@ -156,7 +202,7 @@ def span(length: timedelta) -> str:
 
 
 def _found(expression: Expression, data: Any) -> Any:
-    """Return what an expression yields; where it can't be worked out, neither yes nor no."""
+    """Return an expression's value; if it fails, a value that is neither true nor false."""
     try:
         return expression.search(data)
     except ExpressionError:

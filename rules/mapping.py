@@ -1,6 +1,6 @@
-"""What CallKaro is to get: a route's map over a record, checked by CallKaro's schemas.
+"""The request to CallKaro: a route's map over a record, checked by CallKaro's schemas.
 
-Nothing here does I/O. What can't be worked out raises Stop with the no that it means.
+Nothing here does I/O. A value that can't be worked out raises Denied.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 import orjson
 from marshmallow import ValidationError
 
-from rules.candidate import Candidate, Denied, bad_request, is_blank, search
-from rules.guards import Denial, held_until
+from rules.candidate import Candidate, Denial, Denied, bad_request, is_blank, search
+from rules.guards import closed_until
 from schemas.callkaro import METADATA_ID, CampaignV1Schema, CampaignV2Schema, OutboundCallSchema
 from schemas.delivery import Reason
 from schemas.hours import Rule, next_opening, open_span, trigger_times
@@ -21,23 +21,20 @@ from schemas.route import Route
 from schemas.settings import Settings
 from schemas.source import id_text
 
-CARRIED_DAYS: Final = 7  # as far as redials that CallKaro carries over are looked at
+CARRIED_DAYS: Final = 7  # days ahead that are checked for redials that CallKaro carries over
 CALL, V1, V2 = OutboundCallSchema(), CampaignV1Schema(), CampaignV2Schema()  # made once: 70 us each
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CampaignNeed:
-    """A campaign that must be there before a call goes out, known in the store by key.
+    """A campaign that must exist before its call is sent."""
 
-    body None: another event's delivery makes it, so we can only wait.
-    """
-
-    key: str
-    body: dict[str, Any] | None
+    key: str  # its name in the store
+    body: dict[str, Any] | None  # None: another event's delivery makes it, so we can only wait
 
 
 def map_call(candidate: Candidate) -> dict[str, Any]:
-    """Return the wire body of the call that the route makes of the record. Raises Stop."""
+    """Return the wire body of the call that the route makes of the record. Raises Denied."""
     number = candidate.number
     mapped = mapped_fields(candidate.route, candidate.data)
     mapped["to_number"] = number
@@ -60,7 +57,7 @@ def map_campaign(route: Route, data: Any) -> dict[str, Any]:
 
 
 def mapped_fields(route: Route, data: Any) -> dict[str, Any]:
-    """Return what the route's expressions yield, unchecked."""
+    """Return the values of the route's expressions, unchecked."""
     return {name: search(name, value, data) for name, value in route.request.items()}
 
 
@@ -71,7 +68,7 @@ def _wire_body(schema: Any, mapped: dict[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         raise bad_request(error) from None
     except TypeError:
-        # to_number() makes a number of any length out of a record's text.
+        # JMESPath's to_number() can make a number of any length from a record's text.
         message = "A number in the request is longer than 64 bits."
         raise Denied(Denial(reason=Reason.BAD_REQUEST, message=message)) from None
     return body
@@ -81,10 +78,10 @@ def _wire_body(schema: Any, mapped: dict[str, Any]) -> dict[str, Any]:
 
 
 def redial_times(candidate: Candidate, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the trigger times of a call: CallKaro redials by itself, and must keep the hours too.
+    """Return the trigger times of a call: CallKaro redials by itself, within these hours.
 
-    In CallKaro's zone, on the day of the call: it is not told of other days, on which the hours
-    may be others, so it carries nothing over unless the route says so of the same hours each day.
+    They are in CallKaro's zone, for the day of the call. On other days the hours may differ, so
+    CallKaro may carry redials over only if the route says so and the hours are the same each day.
     """
     rules = candidate.rules
     if all(rule.hours.always for rule in rules):
@@ -93,27 +90,30 @@ def redial_times(candidate: Candidate, body: Mapping[str, Any]) -> dict[str, Any
     zone = candidate.settings.callkaro_timezone
     times = _times_of_day(rules, at, zone)
     is_now = at == candidate.now
-    # The last minute before midnight, which CallKaro has no name for the end of.
+    # In the last minute before midnight, CallKaro has no way to write when that minute ends.
     if times is None or (is_now and f"{at.astimezone(ZoneInfo(zone)):%H:%M}" >= times[1]):
         raise Denied(_no_time_today(candidate, zone))
     opens = max(times[0], _clock(body.get("min_trigger_time"), times[0]))
     closes = min(times[1], _clock(body.get("max_trigger_time"), times[1]))
     if opens >= closes:
-        message = "The trigger times of the route leave nothing of the calling hours."
+        message = (
+            "The route's min_trigger_time and max_trigger_time leave no time within the calling "
+            "hours. Fix them in routes.toml."
+        )
         raise Denied(Denial(reason=Reason.OUTSIDE_HOURS, message=message))
     own = candidate.route.hours.hours if candidate.route.hours else None
     is_daily = own is None or (len(own.days) == 7 and not own.holidays)
-    is_whole = times[0] != "00:00" and times[1] != "23:59"  # nothing was cut off at midnight
+    is_whole = times[0] != "00:00" and times[1] != "23:59"  # midnight cuts nothing off
     carries_over = bool(body.get("carry_over")) and is_daily and is_whole
     if carries_over:
-        # Where clocks are about to change, the same hours are others by CallKaro's clock.
+        # Before a change of clocks, the same hours are at other times in CallKaro's zone.
         days = (at + timedelta(days=n) for n in range(1, CARRIED_DAYS + 1))
         carries_over = all(_times_of_day(rules, day, zone) == times for day in days)
     return {"min_trigger_time": opens, "max_trigger_time": closes, "carry_over": carries_over}
 
 
 def closes_at(candidate: Candidate) -> datetime | None:
-    """Return when the hours end that a call for now is made in; None: it is planned for later."""
+    """Return when the hours of a call for now end; None: the call is planned for later."""
     if candidate.planned and candidate.planned > candidate.now:
         return None
     open_ = open_span(candidate.rules, candidate.now)
@@ -126,19 +126,19 @@ def _times_of_day(rules: Sequence[Rule], at: datetime, zone: str) -> tuple[str, 
 
 
 def _clock(text: str | None, default: str) -> str:
-    """Return a time of day with two digits for the hour: "9:00" sorts after "21:00"."""
+    """Return a time of day with a two-digit hour, because "9:00" sorts after "21:00"."""
     return default if text is None else text.zfill(5)
 
 
 def _no_time_today(candidate: Candidate, zone: str) -> Denial:
-    """Return the no of a call for which no trigger times can be told: it waits for the next ones.
+    """Return the denial of a call that has no trigger times today: it waits for the next ones.
 
-    Less than a minute is left of the hours or of CallKaro's day, or CallKaro's clock is about to
-    show the same times again, of which some are outside the hours.
+    Either less than a minute is left of the hours or of CallKaro's day; or CallKaro's clocks are
+    about to go back, and the repeated times are partly outside the hours.
     """
     if candidate.planned and candidate.planned > candidate.now:
         message = (
-            "By CallKaro's clock, no minute around schedule_at is surely in the calling hours."
+            "In CallKaro's time zone, no minute around schedule_at is surely in the calling hours."
         )
         return Denial(reason=Reason.OUTSIDE_HOURS, message=message)
     open_ = open_span(candidate.rules, candidate.now)
@@ -146,21 +146,21 @@ def _no_time_today(candidate: Candidate, zone: str) -> Denial:
     midnight = datetime.combine(tomorrow, time(), tzinfo=ZoneInfo(zone)).astimezone(UTC)
     opening = next_opening(candidate.rules, min(open_[1], midnight) if open_ else midnight)
     if opening is None:
-        message = "No time in the weeks to come is within the calling hours."
+        message = "No time in the coming weeks is within the calling hours."
         return Denial(reason=Reason.OUTSIDE_HOURS, message=message)
-    message = "Held: by CallKaro's clock, no minute of today is surely in the calling hours."
-    return held_until(opening, candidate.rules, message)
+    message = "In CallKaro's time zone, no minute of today is surely in the calling hours."
+    return closed_until(opening, candidate.rules, message)
 
 
 # --- the proof of consent, the campaign -----------------------------------------------------------
 
 
 def proof_of_consent(route: Route, data: Any) -> dict[str, Any] | None:
-    """Return what the route's consent read in the record, by path; None: it asks for none."""
+    """Return what the route's consent read in the record, by path; None: the route has none."""
     if route.consent is None:
         return None
     paths = sorted(route.consent.paths)
-    # Not what only leads there: `properties` would be all that is known of the person.
+    # Only the ends of the paths: `properties` would be everything that is known of the person.
     ends = [
         path
         for path in paths
@@ -170,7 +170,7 @@ def proof_of_consent(route: Route, data: Any) -> dict[str, Any] | None:
 
 
 def _read(data: Any, path: tuple[str, ...]) -> tuple[str, Any]:
-    """Return a path as far as plain names lead, that is up to a list, and what stands there."""
+    """Return a path as far as its plain names go, that is up to a list, and the value there."""
     for depth, name in enumerate(path):
         if isinstance(data, list):
             return ".".join(path[:depth]), data
@@ -181,13 +181,13 @@ def _read(data: Any, path: tuple[str, ...]) -> tuple[str, Any]:
 def campaign_need(
     route: Route, data: Any, settings: Settings, now: datetime
 ) -> CampaignNeed | None:
-    """Return the campaign that a call goes into; None: it goes into none, or names it itself."""
+    """Return the campaign of a call; None: it has none, or its request names it."""
     if route.campaign is None:
         return None
     if route.campaign.key is not None:
         key = campaign_key(route, data)
         if key is None:
-            message = "campaign.key: yields neither text nor a number."
+            message = "campaign.key: its value is neither text nor a number. Fix it in routes.toml."
             raise Denied(Denial(reason=Reason.BAD_REQUEST, message=message))
         return CampaignNeed(key=key, body=None)
     name = route.campaign.full_name(now, settings.callkaro_timezone)
@@ -198,13 +198,13 @@ def campaign_need(
 
 
 def campaign_key(route: Route, data: Any) -> str | None:
-    """Return the key that calls and a campaign find each other by; None: the route has none."""
+    """Return the key by which calls find their campaign; None: the route has none."""
     if route.campaign is None or route.campaign.key is None:
         return None
     return own_key(search("campaign.key", route.campaign.key, data))
 
 
 def own_key(found: Any) -> str | None:
-    """Return the key made of an id; None: it is none."""
+    """Return the key made of an id; None: it is not an id."""
     text = id_text(found)
     return None if is_blank(text) else f"key/{text}"

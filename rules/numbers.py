@@ -1,6 +1,6 @@
 """The number guard: which of a record's numbers may be called, if any.
 
-Pure. No message holds a digit of the number that was refused: a message may end in a log line.
+Pure. No message contains a digit of the number that was refused: messages may be logged.
 """
 
 import re
@@ -20,14 +20,14 @@ _REFUSED: Final = {
     PhoneNumberType.VOICEMAIL: "it is a voicemail access number",
 }
 _EMERGENCY: Final = "it is an emergency number"
-_SHORT: Final = "it is a short number, as services have"
+_SHORT: Final = "it is a short number, such as services use"
 
 _EVERYWHERE: Final = frozenset({"112", "911"})
 """Mobile phones and networks connect these to an emergency service in any country."""
 
 _CANDIDATES: Final = 50
 _STEPS: Final = 1000
-"""How many items are looked at on the way to the candidates: lists may hold empty lists."""
+"""How many items are looked at to find the candidates: lists may contain empty lists."""
 
 _LONGEST_SHORT: Final = 6
 _DIGITS: Final = re.compile(r"\s*(\+|00|)([\d\s()./\-]{1,24})")
@@ -36,16 +36,16 @@ _DIGITS: Final = re.compile(r"\s*(\+|00|)([\d\s()./\-]{1,24})")
 def choose_number(raw: Any, *, region: str | None, countries: frozenset[str] | None) -> str:
     """Return the first of a record's numbers that may be called, in E.164 ("+919876543210").
 
-    raw is one value as e164() takes it, or a list of candidates, best first: lists in it are
-    flattened, and no more than the first 50 are looked at. region is the country (two capital
-    letters) that a number without a country code belongs to; None: there is none. countries are
-    those that may be called; None: any. A number counts for the country that phonenumbers finds it
-    in: Jersey (JE) is not GB, and all of +1 800 is US.
+    raw is one value as e164() takes it, or a list of candidates, best first. Lists in it are
+    flattened, and the first 50 candidates are looked at. region is the country (two capital
+    letters) of a number without a country code; None: it is not known. countries may be called;
+    None: all. phonenumbers decides the country of a number: Jersey (JE) is not GB, and all of
+    +1 800 is US.
 
     Raises:
-        PhoneError: none may be called. no_number if every candidate is blank or there is none; else
-            the reason of the first that is not blank: invalid_number, which includes premium-rate,
-            shared-cost, pager, voicemail, short and emergency numbers, or country.
+        PhoneError: no candidate may be called. no_number if there is no candidate that is not
+            blank; else the reason of the first that is not blank: country, or invalid_number, which
+            includes premium-rate, shared-cost, pager, voicemail, short and emergency numbers.
     """
     refusal = PhoneError("no_number", "There is no phone number.")
     for candidate in candidates_of(raw):
@@ -60,14 +60,14 @@ def choose_number(raw: Any, *, region: str | None, countries: frozenset[str] | N
 def country_of(number: str) -> str | None:
     """Return the country of a number in E.164, by two capital letters.
 
-    None for what belongs to no country (+800 and its like) and for what is no number.
+    None: the number belongs to no country (such as +800), or it is not a number.
     """
     parsed = _parse(number)
     return _region(parsed) if parsed else None
 
 
 def candidates_of(raw: Any) -> Iterator[Any]:
-    """Yield the values in a list of lists, in order, and no more than are to be looked at."""
+    """Yield the candidates in a list of lists, in order, at most 50."""
     return islice(_leaves(raw), _CANDIDATES)
 
 
@@ -90,14 +90,14 @@ _END: Final = object()
 
 
 def _check(raw: Any, region: str | None, countries: frozenset[str] | None) -> str:
-    """Return one candidate in E.164. Raises PhoneError where it may not be called."""
+    """Return one candidate in E.164. Raises PhoneError if it may not be called."""
     try:
         number = e164(raw, region)
     except PhoneError as error:
         kind = _short_kind(raw, region) if error.reason == "invalid_number" else None
         raise _invalid(kind) if kind else error from None
     parsed = _parse(number)
-    # What is dialled is the text, so the text is what must be valid, not what it was read from.
+    # CallKaro dials the E.164 text, so that must be valid, not only the value it was read from.
     if parsed is None or not phonenumbers.is_valid_number(parsed):
         raise _invalid("no such number exists in its country")
     why = _REFUSED.get(phonenumbers.number_type(parsed)) or _short_kind(number, None)
@@ -115,9 +115,9 @@ def _invalid(why: str) -> PhoneError:
 
 def _foreign(country: str | None) -> PhoneError:
     if country is None:
-        message = "The number belongs to no country, and the route calls only some countries."
+        message = "The number belongs to no country, and this route calls only some countries."
     else:
-        message = f"The number's country ({country}) is not one that the route calls."
+        message = f"The number is in {country}, and this route does not call that country."
     return PhoneError("country", message)
 
 
@@ -130,15 +130,14 @@ def _parse(number: str) -> PhoneNumber | None:
 
 def _region(number: PhoneNumber) -> str | None:
     region = phonenumbers.region_code_for_number(number)
-    # 001 is phonenumbers' word for the whole world.
+    # phonenumbers writes 001 for the whole world.
     return None if region == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY else region
 
 
 def _short_kind(raw: Any, region: str | None) -> str | None:
-    """Tell in words if a value is an emergency or another short number; None: it is neither.
+    """Say in words if a value is an emergency or another short number; None: it is neither.
 
-    With or without its country's code in front: whether "+91 112" reaches an emergency service is
-    not worth trying out.
+    With or without a country code: "+91 112" may reach an emergency service, too.
     """
     readings = _short_readings(raw, region)
     if any(_is_emergency(digits, place) for digits, place in readings):
@@ -150,7 +149,7 @@ def _short_kind(raw: Any, region: str | None) -> str | None:
 
 def _short_readings(raw: Any, region: str | None) -> list[tuple[str, str | None]]:
     """Return the ways to read a value as a short number: its digits, and the country they mean."""
-    # The bound comes first: Python refuses to print integers of more than 4300 digits.
+    # The bound is checked first: Python refuses to print integers of more than 4300 digits.
     text = str(raw) if isinstance(raw, int) and 0 < raw < 10**9 else raw
     found = _DIGITS.fullmatch(text) if isinstance(text, str) else None
     if found is None:
@@ -160,7 +159,7 @@ def _short_readings(raw: Any, region: str | None) -> list[tuple[str, str | None]
     readings: list[tuple[str, str | None]] = [(prefix.strip("+") + digits, home), (digits, home)]
     for length in (1, 2, 3):
         places = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(digits[:length] or 0), ())
-        # Without a plus only the region's own code is one: 1800 is not Northern America's 800.
+        # Without a plus, only the region's own country code counts: 1800 is not +1 800.
         readings += [(digits[length:], place) for place in places if prefix or place == home]
     return [(short, place) for short, place in readings if 0 < len(short) <= _LONGEST_SHORT]
 
@@ -172,7 +171,7 @@ def _is_emergency(digits: str, region: str | None) -> bool:
 
 
 def _is_short(digits: str, region: str | None) -> bool:
-    """Tell if digits are as long as a region's short numbers are, whether in use or not."""
+    """Say whether digits have the length of a region's short numbers, in use or not."""
     if region not in shortnumberinfo.SUPPORTED_SHORT_REGIONS:
         return False
     national = int(digits)

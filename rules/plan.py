@@ -1,7 +1,7 @@
-"""What to send for a delivery, and whether: when, guards, map, schema.
+"""The plan for a delivery: guards, map and schema decide what is sent, or why nothing is.
 
-Nothing here does I/O: what goes in is the claim, the record, the settings and the time; what comes
-out is a request that is ready, or the move that the delivery ends in.
+Nothing here does I/O. A claim, its record, the settings and the time go in; a request that is ready
+comes out, or the move of the delivery that is not sent.
 """
 
 from collections.abc import Mapping
@@ -12,16 +12,8 @@ from zlib import crc32
 
 import orjson
 
-from rules.candidate import (
-    BEFORE_FETCH,
-    CONSENT,
-    ELIGIBILITY,
-    REACHABILITY,
-    Candidate,
-    Denied,
-    candidate_of,
-    run_guards,
-)
+from rules.candidate import Candidate, Denied, candidate_of
+from rules.guards import BEFORE_FETCH, CONSENT, ELIGIBILITY, REACHABILITY, run_guards
 from rules.mapping import (
     CampaignNeed,
     campaign_key,
@@ -38,30 +30,27 @@ from schemas.records import Claim, Move
 from schemas.route import Route
 from schemas.settings import Settings
 
-SPREAD_S: Final = 300.0  # after an opening, over how long what waited for it is sent
-# An account that is refused spends no attempt, so their number has no end. From here on the last
-# one kept is written over.
-KEPT_ATTEMPTS = 60
+SPREAD_S: Final = 300.0  # after an opening, the calls that waited for it are spread over this time
+# An attempt that CallKaro refuses for its account is not counted, so there may be very many. From
+# here on, each attempt replaces the last one kept.
+KEPT_ATTEMPTS: Final = 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ready:
-    """A delivery with its request, past all guards but those of the number's history.
-
-    rings_at is when the phone is to ring. closes_at: the hours end then, so it must be sent before;
-    None: it is for a later time, which was judged. consent is what the route's consent read, as
-    proof; None: it asks for none.
-    """
+    """A delivery with its request. Only the number's history can still deny it."""
 
     claim: Claim
     route: Route
     to: Literal["call", "campaign"]
     body: dict[str, Any]
-    rings_at: datetime
+    rings_at: datetime  # when the phone rings
+    # The hours end then, so the call must be sent before. None: the call is for a later time, at
+    # which the hours were checked.
     closes_at: datetime | None = None
-    campaign: CampaignNeed | None = None
-    makes: str | None = None  # the key under which this campaign can be found by calls
-    consent: Mapping[str, Any] | None = None
+    campaign: CampaignNeed | None = None  # None: the call is in no campaign, or names it in body
+    makes: str | None = None  # the key by which calls find the campaign that this delivery makes
+    consent: Mapping[str, Any] | None = None  # the proof of it; None: the route asks for none
 
     @property
     def delivery(self) -> Delivery:
@@ -74,24 +63,24 @@ class Ready:
         return min(len(self.delivery.attempts) + 1, KEPT_ATTEMPTS)
 
     def in_campaign(self, batch_id: str) -> "Ready":
-        """Return the same, in a campaign that is there now."""
+        """Return the same request, in this campaign."""
         return replace(self, body={**self.body, "batch_id": batch_id}, campaign=None)
 
 
 def screen(claim: Claim, settings: Settings, now: datetime) -> Move | None:
-    """Return the move of a thin delivery that needs no record to be fetched; None: it does."""
+    """Return the move of a thin delivery that is denied without its record; None: fetch it."""
     try:
         candidate = candidate_of(claim, claim.event and claim.event.data, settings, now)
         run_guards(BEFORE_FETCH, candidate)
     except Denied as denied:
-        return _ended(claim.delivery, denied)
+        return _denied(claim.delivery, denied)
     return None
 
 
 def prepare(claim: Claim, data: Any, settings: Settings, now: datetime) -> Move | Ready:
-    """Decide what a claimed delivery comes to: `when`, own change, age, guards, map, schema.
+    """Return the request of a claimed delivery, or the move of a delivery that is not sent.
 
-    data is the event's, hydrated. Returns a request that is ready, or the move it ends in.
+    data is the event's, hydrated.
     """
     try:
         candidate = candidate_of(claim, data, settings, now)
@@ -109,13 +98,13 @@ def prepare(claim: Claim, data: Any, settings: Settings, now: datetime) -> Move 
             )
         return _prepare_call(claim, candidate)
     except Denied as denied:
-        return _ended(claim.delivery, denied)
+        return _denied(claim.delivery, denied)
 
 
 def candidate_or_none(
     claim: Claim, data: Any, settings: Settings, now: datetime
 ) -> Candidate | None:
-    """Return what guards judge; None: there is no such route, or the event's record is gone."""
+    """Return what guards check; None: the route or the event is not there any more."""
     try:
         return candidate_of(claim, data, settings, now)
     except Denied:
@@ -131,7 +120,7 @@ def _prepare_call(claim: Claim, candidate: Candidate) -> Ready:
         run_guards(REACHABILITY, candidate)
         body |= redial_times(candidate, body)
     except Denied as denied:
-        # A person's test call is for now: hours later it would surprise them.
+        # A person's test call is for now. Hours later it would surprise that person.
         denial = replace(denied.denial, until=None) if candidate.is_call_me else denied.denial
         raise Denied(denial, body) from None
     return Ready(
@@ -146,7 +135,7 @@ def _prepare_call(claim: Claim, candidate: Candidate) -> Ready:
     )
 
 
-def _ended(delivery: Delivery, denied: Denied) -> Move:
+def _denied(delivery: Delivery, denied: Denied) -> Move:
     denial = denied.denial
     if denial.until:
         to = Status.HELD
@@ -165,8 +154,8 @@ def _ended(delivery: Delivery, denied: Denied) -> Move:
 
 
 def _share(delivery_id: str) -> float:
-    """Return where a delivery stands, from 0 to 1, among those that wait for the same opening.
+    """Return a delivery's place (0 to 1) among those that wait for the same opening.
 
-    So that the opening minute does not get them all; the same at each look.
+    It spreads them, so that they are not all sent in the first minute. It is the same at each look.
     """
     return crc32(delivery_id.encode()) / 2**32

@@ -1,7 +1,7 @@
-"""One delivery: what an attempt's answer means for it, as a move in the store.
+"""Transitions: the moves of one delivery, and the sentences that people read about them.
 
-Nothing here does I/O: what goes in is the delivery, the answer and the time; drain.py makes the
-moves. What is sent for a delivery is preparing.py's.
+Nothing here does I/O. A delivery, an answer and the time go in, and a move comes out, which the
+drain makes in the store. What is sent for a delivery is decided in rules/plan.py.
 """
 
 from dataclasses import dataclass, replace
@@ -18,9 +18,12 @@ from schemas.delivery import Delivery, Reason, Status
 from schemas.http_result import TOO_LATE, HttpResult
 from schemas.records import HistoryCheck, Move
 
-CAMPAIGN_CHECK = timedelta(minutes=1)  # the campaign's arrival wakes it; this is for a lost wake
-RECORD_PATIENCE = timedelta(minutes=2)  # how long a record that isn't there is asked for again
+# The campaign's creation wakes the calls that wait for it. This is for a wake-up that was lost.
+CAMPAIGN_CHECK = timedelta(minutes=1)
+RECORD_PATIENCE = timedelta(minutes=2)  # how long a record that is missing is fetched again
 ANSWER_CHARS = 2000  # of CallKaro's answer, kept with the attempt
+STILL_SCHEDULED = "The scheduled call was not deleted."
+RESOLVE = "Look for it in CallKaro's dashboard, then resolve this delivery."
 
 
 def start_sending(
@@ -28,7 +31,7 @@ def start_sending(
 ) -> Move:
     """Return the move that records an attempt before its first byte leaves.
 
-    guard is what the history of the number must permit in that very step; None: it is no call.
+    guard is what the number's history must permit in the same step; None: it is not a call.
     """
     delivery = ready.delivery
     fields: dict[str, str | int | None] = {
@@ -54,7 +57,7 @@ def start_sending(
 
 
 def skip_dry_run(ready: Ready, guard: HistoryCheck | None) -> Move:
-    """Return the move of what would have been sent, had DRY_RUN not been on."""
+    """Return the move of a delivery that is not sent because DRY_RUN is on."""
     return Move(
         id=ready.delivery.id,
         to=Status.SKIPPED,
@@ -68,57 +71,62 @@ def skip_dry_run(ready: Ready, guard: HistoryCheck | None) -> Move:
 
 
 def skip_forbidden(move: Move, answer: str) -> Move:
-    """Return what becomes of a call whose guard the store answered with `no <reason> …`.
+    """Return the move of a call for which the store answered `no <reason> …`.
 
-    The loser of two for one number is skipped at once: it is the other one that calls.
+    Of two calls to one number, one is skipped at once, because the other one is made.
     """
     guard = move.guard
-    assert guard is not None  # noqa: S101  (no other move is answered so)
+    assert guard is not None  # noqa: S101  (other moves get no such answer)
     _, word, what = f"{answer} ".split(" ", 2)
     reason = Reason(word)
     match reason:
         case Reason.SUPPRESSED:
-            message = "The number, or the record, is suppressed."
+            message = "The number or its CRM record is suppressed."
         case Reason.CALLED_RECENTLY if what.strip() == "0":
-            message = "When the number was called before can't be read."
+            message = "The history of this number can't be read, so it is not called."
         case Reason.CALLED_RECENTLY:
             again = span(timedelta(seconds=guard.again_s))
-            message = f"The route called this number already, and does so once in {again}."
+            message = f"This route called the number already, and calls it once in {again} at most."
         case _ if what.strip() == "route":
-            message = f"The route has made its {guard.day_cap} calls of the day."
+            message = (
+                f"The route has made {guard.day_cap} calls that day, its maximum (max_per_day)."
+            )
         case _:
-            message = f"The number was called {guard.number_cap} times that day."
+            message = (
+                f"The number was called {guard.number_cap} times that day, the maximum "
+                "(MAX_PER_NUMBER_PER_DAY)."
+            )
     return Move(
         id=move.id,
         to=Status.SKIPPED,
         lease=move.lease,
         reason=reason,
         message=message,
-        # Of who is not to be called, who may have been erased, nothing is kept that was read.
+        # Nothing of a suppressed person is kept: that person may have been erased.
         fields={} if reason is Reason.SUPPRESSED else {"request": move.fields["request"]},
         phone=guard.phone,
     )
 
 
 def settle(
-    ready: Ready, reply: HttpResult, verdict: Verdict, began: datetime, jitter: Jitter
+    ready: Ready, result: HttpResult, verdict: Verdict, began: datetime, jitter: Jitter
 ) -> Move:
-    """Return the move that an attempt's answer means for its delivery."""
+    """Return the move of a delivery after the answer to an attempt."""
     delivery = ready.delivery
     attempt = {
         "number": ready.number,
         "at": _iso(began),
-        "duration_ms": reply.duration_ms,
-        "status_code": reply.status_code,
-        "error": reply.error,
-        "answer": reply.body[: 4 * ANSWER_CHARS].decode("utf-8", "replace")[:ANSWER_CHARS],
+        "duration_ms": result.duration_ms,
+        "status_code": result.status_code,
+        "error": result.error,
+        "answer": result.body[: 4 * ANSWER_CHARS].decode("utf-8", "replace")[:ANSWER_CHARS],
     }
     common: dict[str, Any] = {
         "id": delivery.id,
         "lease": delivery.lease,
         "message": verdict.message,
         "attempt": (ready.number, attempt),
-        "callkaro_ok": callkaro_ok(verdict, reply),
+        "callkaro_ok": callkaro_ok(verdict, result),
         "pause": account_pause(verdict, began),
     }
     meaning = verdict.meaning
@@ -132,11 +140,12 @@ def settle(
         case Meaning.REFUSED:
             return Move(to=Status.FAILED, reason=Reason.REFUSED, **common)
         case Meaning.UNKNOWN:
+            common["message"] = f"{verdict.message} {RESOLVE}"
             return Move(to=Status.UNKNOWN, reason=Reason.NO_ANSWER, **common)
         case Meaning.PAUSE:
-            # It is CallKaro's account that is wrong, not the lead: the attempt is not spent, and
-            # the day after which it is given up starts anew.
-            wait = wait_s(ready.number, jitter, retry_after_s=reply.retry_after_s)
+            # The account at CallKaro is at fault, not the lead. So the attempt does not count, and
+            # the day after which the bridge gives up starts again.
+            wait = wait_s(ready.number, jitter, retry_after_s=result.retry_after_s)
             fields = {"spent": delivery.spent, "first_ms": int(began.timestamp() * 1000)}
             return Move(
                 to=Status.RETRYING, reason=Reason.ACCOUNT, fields=fields, wait_s=wait, **common
@@ -144,38 +153,39 @@ def settle(
         case Meaning.AGAIN:
             if is_spent(delivery.spent + 1, tried_since(delivery), began):
                 return Move(to=Status.FAILED, reason=Reason.GAVE_UP, **common)
-            wait = wait_s(delivery.spent + 1, jitter, retry_after_s=reply.retry_after_s)
+            wait = wait_s(delivery.spent + 1, jitter, retry_after_s=result.retry_after_s)
             reason = Reason(verdict.why) if verdict.why else Reason.NO_ANSWER
             return Move(to=Status.RETRYING, reason=reason, wait_s=wait, **common)
 
 
-def callkaro_ok(verdict: Verdict, reply: HttpResult) -> bool | None:
-    """Say whether CallKaro took a request well, for the breaker; a refusal is a sensible answer.
+def callkaro_ok(verdict: Verdict, result: HttpResult) -> bool | None:
+    """Say whether CallKaro works, for the breaker; a refusal is an answer of a working CallKaro.
 
-    None: the account is at fault, and that has a pause of its own; or it was we who were too slow.
+    None: the answer does not tell. Either the account is at fault, which has its own pause, or the
+    bridge was too slow.
     """
-    if verdict.meaning is Meaning.PAUSE or reply.error == TOO_LATE:
+    if verdict.meaning is Meaning.PAUSE or result.error == TOO_LATE:
         return None
     return verdict.meaning in (Meaning.ACCEPTED, Meaning.REFUSED)
 
 
 def account_pause(verdict: Verdict, now: datetime) -> dict[str, Any] | None:
-    """Return why CallKaro is paused from now on, lest a wrong key burn leads; None: it is not."""
+    """Return the pause of CallKaro that saves the leads from a wrong key; None: no pause."""
     if verdict.meaning is not Meaning.PAUSE:
         return None
     return {
         "reason": "account",
-        "message": f"{verdict.message} Mend CALLKARO_API_KEY or the account, restart the worker, "
+        "message": f"{verdict.message} Fix CALLKARO_API_KEY or the account, restart the worker, "
         "then resume callkaro.",
         "since_ms": int(now.timestamp() * 1000),
     }
 
 
 def settle_cancellation(
-    delivery: Delivery, reply: HttpResult, verdict: Verdict, now: datetime, jitter: Jitter
+    delivery: Delivery, result: HttpResult, verdict: Verdict, now: datetime, jitter: Jitter
 ) -> Move:
-    """Return the move of a delivery whose scheduled call CallKaro was asked to delete."""
-    over: dict[str, str | int | None] = {"cancel_ms": None, "cancel_reason": None}
+    """Return the move of a delivery after CallKaro's answer to the deletion of its call."""
+    is_over: dict[str, str | int | None] = {"cancel_ms": None, "cancel_reason": None}
     match verdict.meaning:
         case Meaning.ACCEPTED:
             return Move(
@@ -183,35 +193,37 @@ def settle_cancellation(
                 to=Status.CANCELLED,
                 lease=delivery.lease,
                 reason=Reason(delivery.cancel_reason or Reason.BY_PERSON),
-                message="CallKaro dropped what it still held of the call, as it was asked to.",
-                fields=over,
+                message="CallKaro deleted the scheduled call.",
+                fields=is_over,
             )
         case Meaning.REFUSED:
             return replace(
-                keep_waiting(delivery, 0, message=f"It stays: {verdict.message}", fields=over),
+                keep_waiting(
+                    delivery, 0, message=f"{STILL_SCHEDULED} {verdict.message}", fields=is_over
+                ),
                 wait_s=None,
             )
     lookups = FailedLookups.of(delivery, "cancel", now)
-    if is_spent(lookups.asked, lookups.since, now):
-        message = "It stays: CallKaro could not be asked to drop it."
-        return replace(keep_waiting(delivery, 0, message=message, fields=over), wait_s=None)
-    wait = wait_s(lookups.asked, jitter, retry_after_s=reply.retry_after_s)
-    message = f"CallKaro is to drop the scheduled call, but: {verdict.message}"
+    if is_spent(lookups.lookup_failures, lookups.since, now):
+        message = f"{STILL_SCHEDULED} CallKaro gave no clear answer for too long."
+        return replace(keep_waiting(delivery, 0, message=message, fields=is_over), wait_s=None)
+    wait = wait_s(lookups.lookup_failures, jitter, retry_after_s=result.retry_after_s)
+    message = f"The bridge will ask CallKaro again to delete the call. {verdict.message}"
     return keep_waiting(delivery, wait, message=message, fields=lookups.fields)
 
 
 def tried_since(delivery: Delivery) -> datetime | None:
-    """Return when the first attempt was, later by what the delivery was held: that time is free."""
+    """Return the time of the first attempt, plus the time held or paused, which does not count."""
     first = delivery.first_attempt_at
     free = timedelta(milliseconds=delivery.held_ms + delivery.paused_ms)
     return None if first is None else first + free
 
 
 def undo_sending(ready: Ready, now: datetime, *, wait: float) -> tuple[Move, Move]:
-    """Return the moves for an attempt that may be recorded and surely was not begun.
+    """Return the two moves after an attempt that may be recorded, and surely was not begun.
 
-    Redis went away while `sending` was being recorded. If it was, the delivery is `sending` and
-    the first move takes it back; if it was not, the second puts it back where it was.
+    Redis went away while `sending` was recorded. If it was recorded, the first move undoes it; if
+    it was not, the second move lets the delivery wait. The store refuses the other one.
     """
     delivery = ready.delivery
     attempt = {"number": ready.number, "at": _iso(now), "error": "not_sent"}
@@ -234,9 +246,10 @@ def keep_waiting(
     message: str | None = None,
     fields: dict[str, str | int | None] | None = None,
 ) -> Move:
-    """Return the move that lets a claimed delivery wait where it stands.
+    """Return the move of a claimed delivery that waits in its status for `wait` seconds.
 
-    One that was held is `queued` by its claim. A `delivered` one waits for its cancellation.
+    A delivery that was held is `queued` since its claim. A `delivered` delivery waits for its
+    cancellation.
     """
     stays = Status.QUEUED if delivery.status is Status.HELD else delivery.status
     return Move(
@@ -251,20 +264,20 @@ def keep_waiting(
 
 
 def hold_for_campaign(ready: Ready, key: str, now: datetime) -> Move:
-    """Return the move of a call whose campaign another event has yet to make."""
+    """Return the move of a call that waits until another event has made its campaign."""
     return Move(
         id=ready.delivery.id,
         to=Status.HELD,
         lease=ready.delivery.lease,
         reason=Reason.AWAITING_CAMPAIGN,
-        message="The campaign that it belongs to has not been made yet.",
+        message="Waiting for the campaign of this key: no event has created it yet.",
         due_at=now + CAMPAIGN_CHECK,
         awaits_campaign=key,
     )
 
 
 def retry_missing_record(delivery: Delivery, now: datetime, jitter: Jitter) -> Move:
-    """Return the move of a delivery whose record is not there: again for 2 minutes, then over."""
+    """Return the move of a delivery whose CRM record is missing; after 2 minutes it is skipped."""
     lookups = FailedLookups.of(delivery, "record", now)
     if now - lookups.since >= RECORD_PATIENCE:
         return Move(
@@ -272,10 +285,10 @@ def retry_missing_record(delivery: Delivery, now: datetime, jitter: Jitter) -> M
             to=Status.SKIPPED,
             lease=delivery.lease,
             reason=Reason.RECORD_GONE,
-            message="The CRM has no such record; it may have been deleted or merged.",
+            message="The CRM has no such record. It may have been deleted or merged.",
         )
     left = (lookups.since + RECORD_PATIENCE - now).total_seconds()
-    wait = min(wait_s(lookups.asked, jitter) + 1, left)
+    wait = min(wait_s(lookups.lookup_failures, jitter) + 1, left)
     return keep_waiting(
         delivery,
         max(wait, 0.5),
@@ -294,16 +307,16 @@ def retry_lookup(
     retry_after_s: float | None = None,
     may_give_up: bool = True,
 ) -> Move:
-    """Return the move of a delivery that lacks its record or campaign: again, for a day at most."""
+    """Return the move of a delivery without its record or campaign; after a day it fails."""
     lookups = FailedLookups.of(delivery, what, now)
     if may_give_up and is_spent(0, lookups.since, now):
         return fail(delivery, Reason.GAVE_UP, why)
-    wait = wait_s(lookups.asked, jitter, retry_after_s=retry_after_s)
+    wait = wait_s(lookups.lookup_failures, jitter, retry_after_s=retry_after_s)
     return keep_waiting(delivery, wait, message=why, fields=lookups.fields)
 
 
 def fail(delivery: Delivery, reason: Reason, message: str) -> Move:
-    """Return the move of a delivery that can't be made."""
+    """Return the move of a delivery that can't be sent."""
     return Move(
         id=delivery.id, to=Status.FAILED, lease=delivery.lease, reason=reason, message=message
     )
@@ -311,26 +324,31 @@ def fail(delivery: Delivery, reason: Reason, message: str) -> Move:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailedLookups:
-    """How often one thing was asked for in vain, this time included, and since when."""
+    """Consecutive failed lookups of one thing, this one included, and the time of the first."""
 
-    what: Literal["record", "campaign", "cancel"]
-    asked: int
+    waiting_for: Literal["record", "campaign", "cancel"]
+    lookup_failures: int
     since: datetime
 
     @classmethod
     def of(
-        cls, delivery: Delivery, what: Literal["record", "campaign", "cancel"], now: datetime
+        cls, delivery: Delivery, waiting_for: Literal["record", "campaign", "cancel"], now: datetime
     ) -> "FailedLookups":
-        """Count on; a delivery that now lacks something else starts to count anew."""
-        if delivery.asked_for != what or delivery.asked_since is None:
-            return cls(what=what, asked=1, since=now)
-        return cls(what=what, asked=delivery.asked + 1, since=delivery.asked_since)
+        """Count one more failure; if the delivery now waits for something else, start at 1."""
+        if delivery.asked_for != waiting_for or delivery.asked_since is None:
+            return cls(waiting_for=waiting_for, lookup_failures=1, since=now)
+        failures = delivery.asked + 1
+        return cls(waiting_for=waiting_for, lookup_failures=failures, since=delivery.asked_since)
 
     @property
     def fields(self) -> dict[str, str | int | None]:
-        """Return it as the store keeps it."""
+        """Return the fields as the store keeps them."""
         since_ms = int(self.since.timestamp() * 1000)
-        return {"asked": self.asked, "asked_for": self.what, "asked_since_ms": since_ms}
+        return {
+            "asked": self.lookup_failures,
+            "asked_for": self.waiting_for,
+            "asked_since_ms": since_ms,
+        }
 
 
 # --- within ---------------------------------------------------------------------------------

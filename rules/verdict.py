@@ -1,4 +1,4 @@
-"""What an attempt's answer means: one pure table.
+"""The verdict: what the answer to an attempt means. One pure table.
 
     what happened                                        call       campaign
     ------------------------------------------------------------------------
@@ -12,7 +12,7 @@
     anything else: read time-out, reset, other 5xx,      UNKNOWN    AGAIN
       a redirect, an answer that can't be read
 
-An empty campaign rings nobody, so making one is simply tried again.
+An empty campaign calls nobody, so its creation is simply repeated.
 """
 
 from dataclasses import dataclass, replace
@@ -38,42 +38,38 @@ class Meaning(Enum):
     ACCEPTED = auto()
     REFUSED = auto()
     AGAIN = auto()  # surely not accepted
-    PAUSE = auto()  # surely not accepted, and no fault of the lead: spends no attempt
+    PAUSE = auto()  # surely not accepted; the account is at fault, so the attempt does not count
     UNKNOWN = auto()  # may have been accepted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What an attempt means. id is CallKaro's, of what it accepted; message is for people.
-
-    said is what of it are CallKaro's own words. why is the reason word of what is tried again
-    because it surely was not accepted, else None.
-    """
+    """What the answer to an attempt means."""
 
     meaning: Meaning
-    message: str
-    id: str | None = None
-    why: Literal["unreachable", "busy"] | None = None
-    said: str = ""
+    message: str  # for people
+    id: str | None = None  # CallKaro's id of what it accepted
+    why: Literal["unreachable", "busy"] | None = None  # the reason word, if surely not accepted
+    said: str = ""  # the end of message, if that is CallKaro's own text
 
     @property
     def public(self) -> str:
-        """Return the message without CallKaro's own words: they may be about a person."""
+        """Return the message without CallKaro's own text, which may be about a person."""
         return self.message.removesuffix(self.said).rstrip(": ") if self.said else self.message
 
 
 NOT_ACCEPTED = frozenset({429, 503})
 ACCOUNT = {
     401: "CallKaro does not accept the API key",
-    402: "CallKaro wants the account paid up",
-    403: "CallKaro does not accept the API key",  # what it documents for a missing or wrong key
+    402: "CallKaro says that the account must be paid",
+    403: "CallKaro does not accept the API key",  # as CallKaro documents it
 }
 
 
 def verdict(
     to: Literal["call", "campaign"], *, sent: bool, status_code: int | None, body: bytes
 ) -> Verdict:
-    """Return what an attempt means.
+    """Return what the answer to an attempt means.
 
     sent: the first byte of the request left. status_code None: no answer came.
     """
@@ -82,7 +78,7 @@ def verdict(
             meaning=Meaning.AGAIN, why="unreachable", message="CallKaro could not be reached."
         )
     if status_code is None:
-        return _doubtful(to, "The request went out and no answer came")
+        return _doubtful(to, "The request was sent and no answer came")
     if status_code in ACCOUNT:
         return Verdict(meaning=Meaning.PAUSE, message=f"{ACCOUNT[status_code]} ({status_code}).")
     if status_code in NOT_ACCEPTED:
@@ -94,8 +90,8 @@ def verdict(
         return _of_success(to, answer)
     said = answer.message if isinstance(answer, Refused) else ""
     if status_code == 500 and isinstance(answer, Refused):
-        # An assumption, CallKaro does not document it: its own error body is its word that
-        # nothing was queued. A gateway's 500 has another body and proves nothing.
+        # An assumption, as CallKaro does not document it: after an error body of CallKaro's own,
+        # nothing was queued. The 500 of a gateway has another body and proves nothing.
         return Verdict(
             meaning=Meaning.AGAIN, why="busy", message=f"CallKaro failed (500): {said}", said=said
         )
@@ -106,24 +102,26 @@ def verdict(
             message=f"CallKaro refused it ({status_code}): {said}",
             said=said,
         )
-    return _doubtful(to, f"The answer was {status_code}, which does not say if it was accepted")
+    return _doubtful(
+        to, f"CallKaro answered {status_code}, which does not tell whether it accepted the request"
+    )
 
 
 def verdict_of_deletion(*, sent: bool, status_code: int | None, body: bytes) -> Verdict:
     """Return what a request to delete a scheduled call means.
 
-    As with a campaign, doing it twice does no harm, so whatever is doubtful is tried again.
+    A second deletion does no harm, so it is repeated in doubt, as a campaign's creation is.
     """
     if sent and status_code is not None and 200 <= status_code < 300:
         said = read_deletion_answer(_decoded(body))
         if said is None:
-            return Verdict(meaning=Meaning.ACCEPTED, message="CallKaro dropped the scheduled call.")
+            return Verdict(meaning=Meaning.ACCEPTED, message="CallKaro deleted the scheduled call.")
         if isinstance(said, Refused):
             return Verdict(meaning=Meaning.REFUSED, message=f"CallKaro refused it: {said.message}")
         return Verdict(meaning=Meaning.AGAIN, message="CallKaro's answer can't be read.")
     found = verdict("campaign", sent=sent, status_code=status_code, body=body)
     if found.meaning is Meaning.AGAIN and found.why is None:
-        return replace(found, message="CallKaro did not say whether it was done.")
+        return replace(found, message="CallKaro did not say whether it deleted the call.")
     return found
 
 
@@ -143,10 +141,8 @@ def _of_success(
 
 def _doubtful(to: Literal["call", "campaign"], what: str) -> Verdict:
     if to == "campaign":
-        return Verdict(
-            meaning=Meaning.AGAIN, message=f"{what}; an empty campaign rings nobody, so: again."
-        )
-    return Verdict(meaning=Meaning.UNKNOWN, message=f"{what}; a phone may ring.")
+        return Verdict(meaning=Meaning.AGAIN, message=f"{what}. The bridge tries again.")
+    return Verdict(meaning=Meaning.UNKNOWN, message=f"{what}. A phone may ring.")
 
 
 def _read(
@@ -154,7 +150,7 @@ def _read(
 ) -> CallAccepted | CampaignAccepted | Refused | Unreadable:
     decoded = _decoded(body)
     if decoded is None:
-        return Unreadable(why="The answer is no JSON.")
+        return Unreadable(why="The answer is not JSON.")
     return read_call_answer(decoded) if to == "call" else read_campaign_answer(decoded)
 
 

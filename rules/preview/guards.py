@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Final
 
-from rules.candidate import CALL_GUARDS, ELIGIBILITY, Candidate, run_guard
-from rules.guards import Denial, span
+from rules.candidate import Candidate, Denial
+from rules.guards import CALL_GUARDS, ELIGIBILITY, run_guard, span
 from rules.plan import screen
 from rules.preview.text import Ruling
 from schemas.delivery import Reason

@@ -60,7 +60,7 @@ def test_a_sample_that_ends_otherwise_fails_the_demo(tmp_path: Path, free_port: 
     with start_demo(*arguments, env={"ROUTES_FILE": str(routes)}) as demo:
         output, _ = demo.communicate(timeout=60)
     assert demo.returncode == 1
-    assert "hubspot: 'call new leads' is skipped: The route's condition does not hold." in output
+    assert "hubspot: 'call new leads' is skipped: The route's condition `when` is false" in output
 
 
 def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def closed_now() -> Window:
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        ({"calling_hours": closed_now()}, "It is skipped (outside_hours). Held for"),
+        ({"calling_hours": closed_now()}, "It is skipped (outside_hours). Outside the"),
         ({"dry_run": True}, "It is skipped (dry_run). DRY_RUN is on"),
         ({"allow_numbers": frozenset({"+919812345678"})}, "It is skipped (not_allowed)."),
         ({"default_region": "US"}, "It is skipped (country)."),

@@ -108,16 +108,16 @@ agent_id = {{ value = "{AGENT}" }}
     assert first.splitlines()[0].endswith(", as of 2025-11-24T17:00:00+00:00")
     assert rest.partition("\n\n")[0].splitlines() == [
         "skipped (no_consent)",
-        "    The record has no consent to being called.",
+        "    The CRM record has no consent to calls (consent).",
         "    flood          at the intake: more than 100 within 300 s are held as bulk",
         "    when           ok",
         "    own change     ok",
         "    max_age        ok: not set",
         "    opt_out        ok: not set",
-        "    consent        no: The record has no consent to being called.",
+        "    consent        no: The CRM record has no consent to calls (consent).",
         "    number         ok",
-        "    ALLOW_NUMBERS  no: ALLOW_NUMBERS is set and has not this number.",
-        "    hours          no: Held for the calling hours (09:00-21:00). "
+        "    ALLOW_NUMBERS  no: ALLOW_NUMBERS is set and does not contain this number.",
+        "    hours          no: Outside the calling hours (09:00-21:00). "
         "until 2025-11-25T03:30+00:00",
         "    suppressed     at the send",
         "    called_recently at the send: once in 1 d for a number",
@@ -135,7 +135,7 @@ def test_guards_are_told_to_programs_as_well(cli: Cli, record) -> None:
             "guard": "hours",
             "verdict": "no",
             "reason": "outside_hours",
-            "message": "Held for the calling hours (09:00-21:00).",
+            "message": "Outside the calling hours (09:00-21:00).",
             "until": "2025-11-25T03:30:00+00:00",
         },
         {

@@ -91,7 +91,7 @@ def test_it_is_asked_for_until_callkaro_has_answered(
     found = kept(store, scheduled)
     assert found.status == "delivered"
     assert found.message is not None
-    assert "to drop the scheduled call" in found.message
+    assert "ask CallKaro again to delete the call" in found.message
 
     make_due(store, scheduled)
     run_drain(settings)
@@ -110,7 +110,7 @@ def test_a_refusal_leaves_it_as_it_is_and_says_so(
     found = kept(store, scheduled)
     assert (found.status, found.cancel_asked_at) == ("delivered", None)
     assert found.message is not None
-    assert "It stays" in found.message
+    assert "was not deleted" in found.message
     assert store.next_due_s() is None
 
 

@@ -251,7 +251,9 @@ def test_a_number_has_its_cap_over_all_routes(
 
     assert ended(store, *ids) == {("delivered", None): 6, ("skipped", "day_cap"): 2}
     [message] = {of(store, one).message for one in ids if of(store, one).reason == "day_cap"}
-    assert message == "The number was called 3 times that day."
+    assert (
+        message == "The number was called 3 times that day, the maximum (MAX_PER_NUMBER_PER_DAY)."
+    )
 
 
 def test_a_route_has_its_cap_by_day(
@@ -283,7 +285,9 @@ def test_a_route_has_its_cap_by_day(
     [one, _] = [one for one in capped if of(store, one).reason == "day_cap"]
     order(web, f"/api/deliveries/{one}/retry", {"call_again": True})
     run_drain(settings)
-    assert of(store, one).message == "The route has made its 2 calls of the day."
+    assert (
+        of(store, one).message == "The route has made 2 calls that day, its maximum (max_per_day)."
+    )
 
 
 def test_a_planned_call_counts_when_it_rings(

@@ -195,7 +195,7 @@ def test_only_numbers_of_the_routes_countries_are_called(keys, default, phone, c
 def test_a_country_that_is_not_called_is_skipped_without_the_number_in_its_message():
     found = stopped(data={"phone": DUBAI})
     assert verdict(found) == "skipped country"
-    assert found.message == "The number's country (AE) is not one that the route calls."
+    assert found.message == "The number is in AE, and this route does not call that country."
     assert "request" not in found.fields
 
 
@@ -730,7 +730,10 @@ def test_nothing_is_carried_over_to_a_day_after_clocks_change(phone, now, expect
 def test_trigger_times_that_leave_nothing_of_the_hours_call_nobody(request_):
     found = stopped(call_route(request=request_), calling_hours=DAY)
     assert (verdict(found), found.due_at) == (NEVER, None)
-    assert found.message == "The trigger times of the route leave nothing of the calling hours."
+    assert found.message == (
+        "The route's min_trigger_time and max_trigger_time leave no time within the calling hours. "
+        "Fix them in routes.toml."
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,21 @@
 """The guards, a table each: what each says no to, in which word, and until when."""
 
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from rules.candidate import Denial
 from rules.guards import (
-    Denial,
     check_age,
     check_allowed,
-    check_condition,
     check_consent,
     check_hours,
+    check_match,
     check_opt_out,
     check_own_change,
+    check_when,
     span,
 )
 from schemas.delivery import Reason
@@ -31,6 +34,30 @@ PERSONAL = "Asha 98765"  # stands in records, and so must stand in no message
 
 def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def about(**known: Any) -> Any:
+    """Return a candidate as far as one guard reads it."""
+    return SimpleNamespace(**known)
+
+
+def deny_when(condition: Expression | None, data: Any) -> Denial | None:
+    route = about(match=None, when=condition)
+    return check_when(about(is_call_me=False, route=route, event=about(data={}), data=data))
+
+
+def deny_match(condition: Expression | None, data: Any) -> Denial | None:
+    return check_match(about(route=about(match=condition), event=about(data=data)))
+
+
+def deny_opt_out(opt_out: Expression | None, data: Any) -> Denial | None:
+    return check_opt_out(about(source=about(opt_out=opt_out), data=data))
+
+
+def deny_consent(consent: Expression | None, data: Any, **more: Any) -> Denial | None:
+    return check_consent(
+        about(**{"is_call_me": False, "route": about(consent=consent), "data": data, **more})
+    )
 
 
 def refused(denial: Denial | None, reason: Reason) -> Denial:
@@ -66,17 +93,24 @@ def refused(denial: Denial | None, reason: Reason) -> Denial:
     ],
 )
 def test_a_condition_holds_as_jmespath_means_it(condition, data, holds):
-    denial = check_condition("when", condition and Expression.of(condition), data)
+    denial = deny_when(condition and Expression.of(condition), data)
     if holds:
         assert denial is None
     else:
         denial = refused(denial, Reason.WHEN_FALSE)
-        assert (denial.message, denial.until) == ("The route's condition does not hold.", None)
+        assert denial.message == "The route's condition `when` is false for this event."
+        assert denial.until is None
 
 
-@pytest.mark.parametrize("name", ["when", "match"])
-def test_a_condition_that_cannot_be_worked_out_is_the_routes_fault(name):
-    denial = check_condition(name, Expression.of("abs(name) > `1`"), {"name": PERSONAL})
+@pytest.mark.parametrize(("name", "deny"), [("when", deny_when), ("match", deny_match)])
+def test_the_message_names_the_condition_that_is_false(name, deny):
+    denial = refused(deny(Expression.of("stage == 'lead'"), {}), Reason.WHEN_FALSE)
+    assert f"`{name}`" in denial.message
+
+
+@pytest.mark.parametrize(("name", "deny"), [("when", deny_when), ("match", deny_match)])
+def test_a_condition_that_cannot_be_worked_out_is_the_routes_fault(name, deny):
+    denial = deny(Expression.of("abs(name) > `1`"), {"name": PERSONAL})
     denial = refused(denial, Reason.BAD_REQUEST)
     assert denial.message.startswith(f"{name}: `abs(name) > `1`` can't be worked out")
     assert denial.until is None
@@ -86,11 +120,11 @@ def test_a_condition_that_cannot_be_worked_out_is_the_routes_fault(name):
 
 
 def test_what_others_changed_passes():
-    assert check_own_change(False) is None
+    assert check_own_change(about(is_own_change=False)) is None
 
 
 def test_what_we_changed_ourselves_makes_no_call():
-    assert refused(check_own_change(True), Reason.OWN_CHANGE).until is None
+    assert refused(check_own_change(about(is_own_change=True)), Reason.OWN_CHANGE).until is None
 
 
 # --- age ------------------------------------------------------------------------------------
@@ -114,7 +148,7 @@ LEAST = timedelta(microseconds=1)
     ],
 )
 def test_an_event_may_be_as_old_as_its_route_says(age, max_age_s, passes):
-    denial = check_age(age, max_age_s)
+    denial = check_age(about(age=age, route=about(max_age_s=max_age_s)))
     if passes:
         assert denial is None
     else:
@@ -122,8 +156,9 @@ def test_an_event_may_be_as_old_as_its_route_says(age, max_age_s, passes):
 
 
 def test_how_old_it_is_is_told():
-    denial = refused(check_age(timedelta(hours=7, minutes=40), 6 * 3600), Reason.TOO_OLD)
-    assert denial.message == "It happened 7 h ago, and the route calls within 6 h."
+    old = about(age=timedelta(hours=7, minutes=40), route=about(max_age_s=6 * 3600))
+    denial = refused(check_age(old), Reason.TOO_OLD)
+    assert denial.message == "The event is 7 h old, and the route calls within 6 h."
 
 
 @pytest.mark.parametrize(
@@ -175,28 +210,28 @@ def test_a_length_of_time_is_told_in_its_largest_unit(seconds, text):
     ],
 )
 def test_an_opt_out_counts_unless_it_surely_is_none(found, verdict):
-    denial = check_opt_out(Expression.of("dnd"), {"dnd": found})
+    denial = deny_opt_out(Expression.of("dnd"), {"dnd": found})
     if verdict == "in":
         assert denial is None
         return
     denial = refused(denial, Reason.SUPPRESSED)
     assert denial.until is None
-    assert ("can't be told" in denial.message) is (verdict == "unclear")
+    assert ("neither true nor false" in denial.message) is (verdict == "unclear")
 
 
 def test_an_opt_out_that_cannot_be_worked_out_is_a_no():
-    denial = check_opt_out(Expression.of("abs(name) > `1`"), {"name": PERSONAL})
-    assert "can't be told" in refused(denial, Reason.SUPPRESSED).message
+    denial = deny_opt_out(Expression.of("abs(name) > `1`"), {"name": PERSONAL})
+    assert "neither true nor false" in refused(denial, Reason.SUPPRESSED).message
 
 
 @pytest.mark.parametrize("data", [None, {}, {"dnd": True}])
 def test_where_the_source_has_no_opt_out_nobody_opted_out(data):
-    assert check_opt_out(None, data) is None
+    assert deny_opt_out(None, data) is None
 
 
 @pytest.mark.parametrize("data", [None, [], "text", 7, {}])
 def test_a_record_that_does_not_say_has_not_opted_out(data):
-    assert check_opt_out(Expression.of("properties.do_not_call == 'true'"), data) is None
+    assert deny_opt_out(Expression.of("properties.do_not_call == 'true'"), data) is None
 
 
 # --- consent --------------------------------------------------------------------------------
@@ -222,28 +257,28 @@ def test_a_record_that_does_not_say_has_not_opted_out(data):
     ],
 )
 def test_only_true_is_consent(found, verdict):
-    denial = check_consent(Expression.of("consent"), {"consent": found})
+    denial = deny_consent(Expression.of("consent"), {"consent": found})
     if verdict == "yes":
         assert denial is None
         return
     denial = refused(denial, Reason.NO_CONSENT)
     assert denial.until is None
-    assert ("can't be told" in denial.message) is (verdict == "unclear")
+    assert ("neither true nor false" in denial.message) is (verdict == "unclear")
 
 
 def test_a_consent_that_cannot_be_worked_out_is_none():
-    denial = check_consent(Expression.of("abs(name) > `1`"), {"name": PERSONAL})
-    assert "can't be told" in refused(denial, Reason.NO_CONSENT).message
+    denial = deny_consent(Expression.of("abs(name) > `1`"), {"name": PERSONAL})
+    assert "neither true nor false" in refused(denial, Reason.NO_CONSENT).message
 
 
 @pytest.mark.parametrize("data", [None, {}, {"consent": False}])
 def test_where_the_route_asks_for_no_consent_none_is_needed(data):
-    assert check_consent(None, data) is None
+    assert deny_consent(None, data) is None
 
 
 @pytest.mark.parametrize("data", [None, [], "yes", 1, {}])
 def test_a_record_that_does_not_say_gives_no_consent(data):
-    refused(check_consent(Expression.of("p.call == 'yes'"), data), Reason.NO_CONSENT)
+    refused(deny_consent(Expression.of("p.call == 'yes'"), data), Reason.NO_CONSENT)
 
 
 # --- the allow list -------------------------------------------------------------------------
@@ -261,7 +296,7 @@ def test_a_record_that_does_not_say_gives_no_consent(data):
     ],
 )
 def test_only_numbers_on_the_allow_list_are_called_where_there_is_one(allowed, passes):
-    denial = check_allowed(INDIA, allowed)
+    denial = check_allowed(about(number=INDIA, settings=about(allow_numbers=allowed)))
     if passes:
         assert denial is None
     else:
@@ -292,7 +327,8 @@ def outer(number: str = INDIA, hours: Hours = DAY) -> Rule:
 
 
 def hours_check(*rules: Rule, now: str, planned: str | None = None) -> Denial | None:
-    return check_hours(rules, now=at(now), planned=planned and at(planned))
+    when = planned and at(planned)
+    return check_hours(about(rules=rules, now=at(now), planned=when))
 
 
 @pytest.mark.parametrize(
@@ -322,7 +358,7 @@ def test_phones_ring_by_the_clock_where_they_are(number, now, until):
         return
     denial = refused(denial, Reason.OUTSIDE_HOURS)
     assert denial.until == at(until)
-    assert denial.message == "Held for the calling hours (09:00-21:00)."
+    assert denial.message == "Outside the calling hours (09:00-21:00)."
     assert hours_check(outer(number), now=until) is None
 
 
@@ -385,7 +421,7 @@ def test_a_route_narrows_the_outer_limit_and_never_widens_it(rule, now, until):
 def test_rules_that_are_never_open_together_are_a_no_for_good(rule):
     denial = refused(hours_check(outer(), rule, now="2026-11-20T06:00:00"), Reason.OUTSIDE_HOURS)
     assert denial.until is None
-    assert denial.message.startswith("No time in the weeks to come")
+    assert denial.message.startswith("No time in the coming weeks")
 
 
 def test_all_hours_are_told_and_the_same_only_once():
@@ -393,9 +429,9 @@ def test_all_hours_are_told_and_the_same_only_once():
     two = refused(
         hours_check(outer(), own("10:00-19:00", "mon-sat"), now=night), Reason.OUTSIDE_HOURS
     )
-    assert two.message == "Held for the calling hours (09:00-21:00 and 10:00-19:00, mon-sat)."
+    assert two.message == "Outside the calling hours (09:00-21:00 and 10:00-19:00, mon-sat)."
     same = refused(hours_check(outer(), own("09:00-21:00"), now=night), Reason.OUTSIDE_HOURS)
-    assert same.message == "Held for the calling hours (09:00-21:00)."
+    assert same.message == "Outside the calling hours (09:00-21:00)."
 
 
 def test_a_number_of_several_zones_is_called_only_while_all_of_them_are_open():
@@ -427,6 +463,7 @@ def test_always_lifts_the_outer_limit_but_not_the_routes_own_hours():
     rules = outer(NOWHERE, LIFTED), own("10:00-19:00")
     denial = refused(hours_check(*rules, now="2026-11-19T22:00:00"), Reason.OUTSIDE_HOURS)
     assert denial.until == at("2026-11-20T04:30:00")
+    assert denial.message == "Outside the calling hours (10:00-19:00)."
     assert hours_check(*rules, now="2026-11-20T04:30:00") is None
 
 

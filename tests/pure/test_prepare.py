@@ -26,6 +26,7 @@ from rules.mapping import CampaignNeed
 from rules.plan import KEPT_ATTEMPTS, Ready, prepare
 from rules.transitions import (
     ANSWER_CHARS,
+    RESOLVE,
     hold_for_campaign,
     keep_waiting,
     retry_lookup,
@@ -478,7 +479,7 @@ def test_what_is_too_old_is_skipped_and_time_held_for_the_hours_does_not_count(a
     else:
         assert isinstance(found, Move)
         assert (found.to, found.reason) == (Status.SKIPPED, Reason.TOO_OLD)
-        assert found.message == "It happened 6 h ago, and the route calls within 6 h."
+        assert found.message == "The event is 6 h old, and the route calls within 6 h."
 
 
 def test_where_the_crm_gives_no_time_age_counts_from_the_receipt():
@@ -546,14 +547,22 @@ def test_a_dry_run_says_no_to_what_would_not_be_sent_anyway():
 @pytest.mark.parametrize(
     ("answer", "reason", "told"),
     [
-        ("no suppressed", Reason.SUPPRESSED, "The number, or the record, is suppressed."),
+        ("no suppressed", Reason.SUPPRESSED, "The number or its CRM record is suppressed."),
         (
             "no called_recently 1795154400000",
             Reason.CALLED_RECENTLY,
-            "The route called this number already, and does so once in 1 d.",
+            "This route called the number already, and calls it once in 1 d at most.",
         ),
-        ("no day_cap route", Reason.DAY_CAP, "The route has made its 500 calls of the day."),
-        ("no day_cap number", Reason.DAY_CAP, "The number was called 3 times that day."),
+        (
+            "no day_cap route",
+            Reason.DAY_CAP,
+            "The route has made 500 calls that day, its maximum (max_per_day).",
+        ),
+        (
+            "no day_cap number",
+            Reason.DAY_CAP,
+            "The number was called 3 times that day, the maximum (MAX_PER_NUMBER_PER_DAY).",
+        ),
     ],
 )
 @pytest.mark.parametrize("is_dry", [False, True])
@@ -630,7 +639,8 @@ def settled_as(
     )
     move = settle(found or attempt(), came or reply(), verdict, NOW, lambda: jitter)
     assert move.to in {s for s in Status if Status.SENDING in may_come_from(s)}
-    assert (move.id, move.lease, move.message) == ("d1", 3, "So.")
+    told = f"So. {RESOLVE}" if move.to is Status.UNKNOWN else "So."
+    assert (move.id, move.lease, move.message) == ("d1", 3, told)
     return move
 
 
