@@ -1,8 +1,7 @@
-"""What CallKaro takes and answers: the gate that every request of ours passes.
+"""CallKaro's requests and answers: every request of ours is checked here.
 
-What a route's map yields is loaded by a schema here, and the frozen dataclass that comes out is
-dumped as the exact body. Where CallKaro's documents are silent nothing is assumed: what they don't
-describe is refused.
+A schema loads the values of a route's map into a frozen dataclass, and dumps that as the exact
+body. Nothing is assumed about CallKaro: a request that its documents don't describe is refused.
 https://docs.callkaro.ai/api-reference
 """
 
@@ -27,7 +26,7 @@ from marshmallow import (
 from schemas.fields import Phone, mask_text
 
 METADATA_ID: Final = "bridge_delivery_id"
-"""The metadata key that carries our delivery id out and comes back with the outcome."""
+"""The metadata key of our delivery id; CallKaro sends it back with the outcome."""
 
 PATHS: Final = {"call": "/call/outbound", "v1": "/call/campaign", "v2": "/v2/call/campaign"}
 
@@ -86,7 +85,7 @@ class Gap(fields.Field["int | tuple[int, ...]"]):
     A list becomes a tuple; whether its length fits the redials is the schema's to judge.
     """
 
-    _minutes = Whole(0, 525_600)  # a year; a gap that long is a slip
+    _minutes = Whole(0, 525_600)  # a year; a longer gap is a mistake
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -102,7 +101,7 @@ class Gap(fields.Field["int | tuple[int, ...]"]):
 
 
 class Flag(fields.Field[bool]):
-    """true or false, and nothing that merely resembles them."""
+    """true or false, and no value that only looks like one."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -130,7 +129,7 @@ class LocalTime(fields.Field[str]):
 
 
 class ClockTime(fields.Field[str]):
-    """A time of day, "9:00" or "09:00"; CallKaro takes both, and gets what the route wrote."""
+    """A time of day, "9:00" or "09:00". CallKaro accepts both; it gets what the route has."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -143,7 +142,7 @@ class ClockTime(fields.Field[str]):
 
 
 class Language(fields.Field[str]):
-    """One of CallKaro's languages; of a CRM's locale ("en-US", "hi_IN") the language is taken."""
+    """One of CallKaro's languages; a CRM's locale ("en-US", "hi_IN") is cut to its language."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -155,10 +154,10 @@ class Language(fields.Field[str]):
 
 
 class Metadata(fields.Field[dict[str, Any]]):
-    """A JSON object whose keys prompts read as {{metadata.key}}.
+    """A JSON object whose keys a prompt reads as {{metadata.key}}.
 
-    A null becomes "": every mapped key is sent, because a pre-call function can't add one, and a
-    prompt must not read out "null". A null further down stays.
+    A null becomes "". Every mapped key is sent, because a pre-call function can't add a key, and a
+    prompt must not read out "null". A null in a deeper level stays.
     """
 
     def _deserialize(
@@ -174,24 +173,24 @@ class Metadata(fields.Field[dict[str, Any]]):
 
 
 _DEEPEST: Final = 20
-"""Levels of metadata. Prompts read one; far more would exhaust the stack of whoever dumps it."""
+"""Levels of metadata. Prompts read one level; more would exhaust a JSON writer's stack."""
 
 
 def _json_problem(value: object, depth: int = 0) -> str | None:
-    """Say what keeps a value from being JSON, without naming any part of it; None: nothing does."""
+    """Say why a value is not JSON, without any part of it; None: it is JSON."""
     if depth > _DEEPEST:
         return f"must not be nested deeper than {_DEEPEST} levels"
     match value:
         case None | bool():
             return None
         case int():
-            # A record's text may become a number of any length; no reader of JSON has to take it.
-            return None if abs(value) < 2**63 else "must not hold a number of more than 64 bits"
+            # A record's text may become a number of any length; JSON readers need not accept it.
+            return None if abs(value) < 2**63 else "must not contain a number of more than 64 bits"
         case str():
             return None if _is_unicode(value) else "must be Unicode text throughout"
         case float():
-            # Python would write NaN, which no JSON reader has to take.
-            return None if math.isfinite(value) else "must not hold NaN or infinity"
+            # Python would write NaN, which JSON readers need not accept.
+            return None if math.isfinite(value) else "must not contain NaN or infinity"
         case list():
             parts: list[object] = value
         case dict():
@@ -199,13 +198,13 @@ def _json_problem(value: object, depth: int = 0) -> str | None:
                 return "must have text for keys"
             parts = list(value.values())
         case _:
-            return "must hold JSON values only"
+            return "must contain JSON values only"
     problems = (_json_problem(part, depth + 1) for part in parts)
     return next((problem for problem in problems if problem), None)
 
 
 def _is_unicode(text: str) -> bool:
-    """Tell whether text can be sent: JSON may bring half a surrogate pair, UTF-8 can't hold it."""
+    """Say whether text can be sent: JSON may contain half a surrogate pair, UTF-8 can't."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -218,9 +217,9 @@ def _is_unicode(text: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutboundCall:
-    """Body of POST /call/outbound. What is None, and empty metadata, is not sent.
+    """Body of POST /call/outbound. A field that is None and empty metadata are not sent.
 
-    The zone of schedule_at and of the trigger times is not documented; CALLKARO_TIMEZONE holds it.
+    The zone of schedule_at and of the trigger times is not documented: it is CALLKARO_TIMEZONE.
     """
 
     to_number: str  # E.164, "+919876543210"
@@ -247,22 +246,22 @@ class CampaignV1:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CampaignV2:
-    """Body of POST /v2/call/campaign: a campaign whose calls each bring their own agent."""
+    """Body of POST /v2/call/campaign: a campaign whose calls each name their agent."""
 
     name: str
 
 
 class RequestSchema(Schema):
-    """A request of ours. Unknown keys raise: routes.toml is written by our own people.
+    """A request of ours. Unknown keys raise an error, because our own people write routes.toml.
 
-    validate(…, partial=True) judges a route's constants alone, at boot.
+    validate(…, partial=True) checks only a route's constants, at the start.
     """
 
     @pre_load
     def drop_empty(self, data: Any, *, partial: Any = None, **_: Any) -> Any:
-        """Take null and blank text as absent, as CRMs mean them: a lead may have no language.
+        """Drop null and blank text, which CRMs send for "nothing": a lead may have no language.
 
-        A route's constants are no CRM's: there an empty one is a slip, and is told.
+        An empty constant of a route is not dropped: it is a mistake, and is reported.
         """
         if partial or not isinstance(data, Mapping):
             return data
@@ -275,7 +274,7 @@ class RequestSchema(Schema):
 
     @post_dump
     def drop_none(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Leave out what was not given."""
+        """Leave out the fields without a value."""
         return {key: value for key, value in data.items() if value is not None and value != {}}
 
 
@@ -283,7 +282,9 @@ class OutboundCallSchema(RequestSchema):
     """https://docs.callkaro.ai/api-reference/outbound-call"""
 
     to_number = Phone(required=True)
-    agent_id = Text(required=True)  # any length: the documents' own sample has 25 characters
+    agent_id = Text(
+        required=True
+    )  # any length: the sample in CallKaro's documents has 25 characters
     batch_id = Text()
     metadata = Metadata()
     schedule_at = LocalTime()
@@ -297,7 +298,7 @@ class OutboundCallSchema(RequestSchema):
 
     @validates_schema
     def check_trigger_times(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse a window that crosses midnight: what it means is not documented."""
+        """Refuse a window that crosses midnight: CallKaro does not document its meaning."""
         if "min_trigger_time" not in data or "max_trigger_time" not in data:
             return
         if _minutes(data["min_trigger_time"]) >= _minutes(data["max_trigger_time"]):
@@ -305,11 +306,11 @@ class OutboundCallSchema(RequestSchema):
 
     @validates_schema
     def check_gaps(self, data: dict[str, Any], *, partial: Any = None, **_: Any) -> None:
-        """Refuse a list that is shorter than the redials: what it means is not documented."""
+        """Refuse fewer gaps than redials: CallKaro does not document their meaning."""
         gaps = data.get("gap_between_retries")
         if not isinstance(gaps, tuple):
             return
-        if partial and "number_of_retries" not in data:  # an expression will yield it
+        if partial and "number_of_retries" not in data:  # an expression will return it
             return
         if not gaps or len(gaps) != data.get("number_of_retries", 0):
             raise ValidationError(
@@ -354,7 +355,7 @@ def _minutes(clock: str) -> int:
     return int(hours) * 60 + int(minutes)
 
 
-# --- misses ----------------------------------------------------------------------------------
+# --- problems ----------------------------------------------------------------------------------
 
 # marshmallow's words -> ours.
 _WORDS: Final = {
@@ -369,33 +370,33 @@ _WORDS: Final = {
     "Not a valid number.": "must be a number",
     "Not a valid boolean.": "must be true or false",
 }
-# A key that the sender chose may be anybody's name or number; one that reads like a field may not.
+# A key that the sender chose may be a person's name or number. A key like a field name is not.
 _FIELD_NAME: Final = re.compile(r"[a-z][a-z_]{0,40}")
 
 
 def describe(error: ValidationError) -> str:
-    """Put a schema's misses into one sentence: "to_number: missing; priority: must be between …".
+    """Put a schema's problems into one sentence: "to_number: missing; priority: must be …".
 
-    No value of the request is in it, provided that the fields' own messages hold none, as ours
-    and marshmallow's defaults do; nor is a key that does not read like a field's name.
+    The sentence has no value of the request, because neither our messages nor marshmallow's have
+    one. It has no key either, unless the key looks like a field's name.
     """
-    return "; ".join(_misses(error.messages, ""))
+    return "; ".join(_problems(error.messages, ""))
 
 
-def _misses(messages: Any, path: str) -> list[str]:
+def _problems(messages: Any, path: str) -> list[str]:
     if isinstance(messages, Mapping):
         return [
-            miss
+            problem
             for key, below in messages.items()
-            for miss in _misses(below, path if key == "_schema" else _join(path, key))
+            for problem in _problems(below, path if key == "_schema" else _join(path, key))
         ]
     found = messages if isinstance(messages, list) else [messages]
-    return [miss for message in found for miss in _miss(message, path)]
+    return [problem for message in found for problem in _problem(message, path)]
 
 
-def _miss(message: Any, path: str) -> list[str]:
+def _problem(message: Any, path: str) -> list[str]:
     if isinstance(message, Mapping | list):
-        return _misses(message, path)
+        return _problems(message, path)
     text = _WORDS.get(str(message), str(message).removesuffix("."))
     return [f"{path}: {text}" if path else text]
 
@@ -410,24 +411,23 @@ def _join(path: str, key: object) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallAccepted:
-    """CallKaro took the call: a phone will ring."""
+    """CallKaro accepted the call: a phone will ring."""
 
     call_sid: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CampaignAccepted:
-    """CallKaro made the campaign."""
+    """CallKaro created the campaign."""
 
     batch_id: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refused:
-    """CallKaro says no, in its own words: cut to 200 characters, phone numbers masked.
+    """CallKaro refused, with this text: cut to 200 characters, phone numbers masked.
 
-    Its words may still repeat other parts of the request, so they belong on the delivery and not
-    in a log line.
+    The text may repeat other parts of the request. So it is kept with the delivery, and not logged.
     """
 
     message: str
@@ -435,7 +435,7 @@ class Refused:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unreadable:
-    """An answer that says neither yes nor no, so a phone may ring. why is one sentence."""
+    """An answer that is neither yes nor no, so a phone may ring. why is one sentence."""
 
     why: str
 
@@ -445,7 +445,7 @@ _YES: Final = frozenset({"done", "success"})  # the older documents have "succes
 
 
 class AnswerId(fields.Field[str]):
-    """An id in an answer, as text; a number is taken too."""
+    """An id in an answer, as text; a number is accepted, too."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -458,7 +458,7 @@ class AnswerId(fields.Field[str]):
 
 
 class AnswerSchema(Schema):
-    """What all answers have. Unknown keys are ignored: CallKaro adds them without notice."""
+    """The fields of all answers. Unknown keys are ignored: CallKaro adds keys without notice."""
 
     class Meta:
         unknown = EXCLUDE
@@ -485,10 +485,10 @@ _CAMPAIGN_ANSWER: Final = CampaignAnswerSchema()
 
 
 def read_call_answer(body: object) -> CallAccepted | Refused | Unreadable:
-    """Read the decoded body of an answer to POST /call/outbound; its HTTP status is not judged.
+    """Read the decoded body of an answer to POST /call/outbound; without its HTTP status.
 
-    Refused only if the status is "error" and no id is given, accepted only if it is "done" or
-    "success" and one is; all else is unreadable, and so an outcome that nobody knows.
+    Refused only if the status is "error" and there is no id; accepted only if it is "done" or
+    "success" and there is an id. Everything else is unreadable: nobody knows what happened.
     """
     found = _read(_CALL_ANSWER, ("call_sid", "call_id"), body)
     return CallAccepted(call_sid=found) if isinstance(found, str) else found
@@ -513,7 +513,7 @@ def read_deletion_answer(body: object) -> Refused | Unreadable | None:
 
 
 def _read(schema: AnswerSchema, ids: tuple[str, ...], body: object) -> str | Refused | Unreadable:
-    """Return the id of what was accepted (the first of ids that is given), or why there is none."""
+    """Return the accepted id (the first of ids that is there), or why there is none."""
     if not isinstance(body, dict):
         return Unreadable(why="The answer is not a JSON object.")
     try:

@@ -1,4 +1,4 @@
-"""JMESPath expressions of routes.toml: compiled at boot, read in the line."""
+"""JMESPath expressions of routes.toml: compiled at the start, evaluated for each event."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -39,10 +39,10 @@ class Expression:
         return cls(text, compiled)
 
     def search(self, data: Any) -> Any:
-        """Return what the expression yields over data; None where nothing is there.
+        """Return the value of the expression over data; None: there is no value.
 
-        Raises ExpressionError where a function gets a type it can't take. The cause is left
-        out: jmespath quotes the value, and that is a person's data.
+        Raises ExpressionError if a function gets a type that it does not accept. The cause is left
+        out, because jmespath quotes the value, which is a person's data.
         """
         try:
             return self.compiled.search(data)
@@ -52,18 +52,18 @@ class Expression:
             ) from None
 
     def holds(self, data: Any) -> bool:
-        """Say whether it is true as JMESPath means it: not false, null, or empty."""
+        """Say whether the value is true for JMESPath: not false, null or empty."""
         value = self.search(data)
         return value is not None and value is not False and value not in ("", [], {})
 
     @property
     def paths(self) -> frozenset[Path]:
-        """The paths it reads from the root, as far as they are plain names: ("properties", "x")."""
+        """The paths that the expression reads, as far as they are names: ("properties", "x")."""
         return frozenset(_leaves(self.compiled.parsed))
 
 
 def _misused_functions(node: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the functions in the tree; jmespath sees it at each record only."""
+    """Yield what is wrong with functions in the tree; jmespath notices it only at a record."""
     children = node.get("children", [])
     if node["type"] == "function_expression":
         known = Functions.FUNCTION_TABLE.get(node["value"])
@@ -74,7 +74,7 @@ def _misused_functions(node: Mapping[str, Any]) -> Iterator[str]:
             at_least = bool(takes and takes[-1].get("variadic"))
             if len(children) < len(takes) or (len(children) > len(takes) and not at_least):
                 more = " or more" if at_least else ""
-                yield f"{node['value']}() wants {len(takes)}{more} argument(s), not {len(children)}"
+                yield f"{node['value']}() needs {len(takes)}{more} argument(s), not {len(children)}"
     for child in children:
         if isinstance(child, Mapping):
             yield from _misused_functions(child)
@@ -102,7 +102,7 @@ def _leaves(node: Mapping[str, Any], base: Path = ()) -> Iterator[Path]:
 
 
 def _chain(children: list[Any], base: Path) -> Iterator[Path]:
-    """Yield the paths of steps that follow each other: each starts where the last one ended."""
+    """Yield the paths of consecutive steps: each step starts where the step before it ended."""
     ends = {base}
     for child in children:
         reached = {path for end in ends for path in _leaves(child, end)}

@@ -1,8 +1,8 @@
-"""Calling hours: when a phone may ring, by the clock on the wall where it rings.
+"""Calling hours: when a phone may ring, by local time where it rings.
 
-Pure: the instant is always an argument. A number may belong to several zones (a Russian mobile
-to sixteen); then a call is lawful only while the hours are open in every one of them. Several rules
-may hold at once, the outer limit and a route's own; a call is lawful while all of them are open.
+Pure: the time is always an argument. A number may belong to several zones (a Russian mobile to
+sixteen). Then a call is lawful only while the hours are open in all of its zones. Several rules may
+apply at once: the outer limit and a route's own. A call is lawful while all of them are open.
 """
 
 import re
@@ -27,15 +27,15 @@ _REACH: Final = timedelta(hours=24)
 """How far open_span looks to each side."""
 
 _PROBE: Final = timedelta(hours=6)
-"""How far apart a zone's offset is probed. Clock changes lie days apart at the least."""
+"""How far apart a zone's offset is probed. Clock changes are at least days apart."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
     """The part of every day in which phones may ring, from start_min up to, not including, end_min.
 
-    Both are minutes after midnight of wall-clock time (540 is 09:00, 1440 is 24:00). always means
-    that no clock is consulted, not even a zone that is unknown.
+    Both are minutes after midnight, local time (540 is 09:00, 1440 is 24:00). always: open at any
+    time, even if the zone is unknown.
 
     Raises:
         ValueError: the window is empty, crosses midnight or leaves the day.
@@ -75,13 +75,13 @@ def parse_window(text: str) -> Window:
     if start_m > 59 or end_m > 59 or start_h > 23 or end_min > _DAY_MIN:
         raise ValueError(f"{text!r} is not a window: there is no such time of day.")
     if start_min >= end_min:
-        # Across midnight would ring people at night, and most often is a slip of the pen.
+        # Across midnight would ring people at night, and is usually a mistake.
         raise ValueError(f"{text!r} is not a window: it must end after it starts, the same day.")
     return Window(start_min=start_min, end_min=end_min)
 
 
 def zones_of(number: str) -> frozenset[str]:
-    """Return the IANA zones that a number in E.164 may ring in; empty if none is known.
+    """Return the IANA zones in which a number in E.164 may ring; empty if none is known.
 
     By the number's prefix only: a mobile that travels keeps its home's zones. Names may be aliases
     ("Asia/Calcutta").
@@ -109,8 +109,8 @@ _DAY_NAMES: Final = (
 class Hours:
     """The part of the week in which phones may ring: a window, on some days, but not on holidays.
 
-    days are numbers, 0 for Monday; holidays are dates of the wall's calendar. A window "always"
-    with days or holidays means the whole of each such day.
+    days are numbers, 0 for Monday; holidays are local dates. A window "always" with days or
+    holidays means the whole of each such day.
 
     Raises:
         ValueError: no day, no such day, or a holiday that has a time.
@@ -139,11 +139,11 @@ class Hours:
 
     @property
     def always(self) -> bool:
-        """Whether no clock is consulted, not even a zone that is unknown."""
+        """Whether the hours are open at any time, even if the zone is unknown."""
         return self.window.always and self.days == ALL_DAYS and not self.holidays
 
     def has(self, local: datetime) -> bool:
-        """Tell whether a time on the wall's clock lies in the hours."""
+        """Say whether a local time is within the hours."""
         minute = local.hour * 60 + local.minute
         return (
             self.window.start_min <= minute < self.window.end_min
@@ -154,7 +154,7 @@ class Hours:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """Hours, and the zones (IANA names) in each of which they must be open, by its own clock."""
+    """Hours, and the zones (IANA names) in all of which they must be open, by local time."""
 
     hours: Hours
     zones: frozenset[str]
@@ -211,7 +211,7 @@ def parse_holidays(value: object) -> frozenset[date]:
 
     Raises:
         ValueError: with a sentence that names the line or the entry that is wrong, by its number;
-            it is not quoted, for a wrong file may hold people's data.
+            it is not quoted, because a wrong file may contain people's data.
     """
     if isinstance(value, str):
         # Windows' editors put a byte order mark first.
@@ -225,7 +225,7 @@ def parse_holidays(value: object) -> frozenset[date]:
 
 
 def _holiday(value: object, where: str) -> date:
-    """Return the date that a line or an entry stands for. Raises ValueError."""
+    """Return the date of a line or an entry. Raises ValueError."""
     if type(value) is date:  # not a datetime, which TOML has too: its time would be lost
         return value
     text = value.strip() if isinstance(value, str) else ""
@@ -238,7 +238,7 @@ def _holiday(value: object, where: str) -> date:
 
 
 _NO_PLACE: Final = frozenset({"Factory", "localtime"})
-"""What the data has besides zones: a stand-in for none, and whatever the machine is set to."""
+"""Names in the zone data that are not zones: a placeholder, and the machine's own setting."""
 
 _LONGEST_NAME: Final = 64
 
@@ -246,14 +246,14 @@ _LONGEST_NAME: Final = 64
 def read_zone(text: object) -> str | None:
     """Return the IANA name of a zone as people and CRMs write it; None if there is no such zone.
 
-    The case does not count, and blanks stand for underscores: "america/new york". HubSpot writes
-    "asia_slash_kolkata" and "america_slash_port_hyphen_au_hyphen_prince" (unconfirmed: seen in
-    public connectors' lists of hs_timezone, not in HubSpot's documentation).
+    Upper and lower case are the same, and so are blanks and underscores: "america/new york".
+    HubSpot writes "asia_slash_kolkata" and "america_slash_port_hyphen_au_hyphen_prince"
+    (unconfirmed: seen in public connectors' lists of hs_timezone, not in HubSpot's documentation).
     """
     if not isinstance(text, str) or len(text) > _LONGEST_NAME:
         return None
     name = "_".join(text.lower().split())
-    # No zone's own name has these words between underscores.
+    # No zone has a name with these words between underscores.
     name = name.replace("_slash_", "/").replace("_hyphen_", "-")
     return _zone_names().get(name)
 
@@ -265,10 +265,10 @@ def _zone_names() -> dict[str, str]:
 
 
 def open_at(rules: Sequence[Rule], at: datetime) -> bool:
-    """Tell whether every rule is open, in each of its zones, at that instant (aware).
+    """Say whether every rule is open, in each of its zones, at that time (aware).
 
-    A rule with no zone at all, or with one that is unknown, is closed: where it is not known what
-    time it is for people, their phone stays silent. No rule at all forbids nothing.
+    A rule without a zone, or with an unknown zone, is closed: a phone must not ring if the local
+    time is not known. Without rules, every time is open.
 
     Raises:
         ValueError: at is naive.
@@ -288,14 +288,14 @@ def _is_open(rule: Rule, at: datetime) -> bool:
 
 
 Span = tuple[datetime, datetime]
-"""From an instant up to, not including, another; both UTC."""
+"""From a start up to, not including, an end; both UTC."""
 
 
 def next_opening(rules: Sequence[Rule], at: datetime) -> datetime | None:
-    """Return the first instant from at on (aware) that is open in all rules and zones, as UTC.
+    """Return the first time from `at` on (aware) at which all rules are open, in UTC.
 
-    None if there is none within 35 days: the rules have no open hour in common, or a zone is
-    unknown, or there is none.
+    None: there is no such time within 35 days, because the rules have no open hour in common, or
+    because a zone is unknown or missing.
 
     Raises:
         ValueError: at is naive.
@@ -312,10 +312,10 @@ def next_opening(rules: Sequence[Rule], at: datetime) -> datetime | None:
 
 
 def open_span(rules: Sequence[Rule], at: datetime) -> Span | None:
-    """Return the whole open span that holds at (aware): UTC, the end not in it.
+    """Return the whole open span around `at` (aware): UTC, without its end.
 
-    It is looked at no further than 24 h to each side. Days that meet at midnight (00:00-24:00) are
-    one span. None if at is closed. If every rule is always open: 24 h to each side.
+    The span is cut at 24 h to each side. Days that meet at midnight (00:00-24:00) are one span.
+    None: `at` is closed. If every rule is always open: 24 h to each side.
 
     Raises:
         ValueError: at is naive.
@@ -334,16 +334,16 @@ def open_span(rules: Sequence[Rule], at: datetime) -> Span | None:
 
 
 def trigger_times(span: Span, at: datetime, zone: str) -> tuple[str, str] | None:
-    """Return CallKaro's min_trigger_time and max_trigger_time for a call at that instant (aware).
+    """Return CallKaro's min_trigger_time and max_trigger_time for a call at that time (aware).
 
-    ("10:00", "19:00"): the part of the span that lies on at's day, by the clock of zone (an IANA
-    name), inwards to whole minutes. What comes from before midnight starts at 00:00, what goes on
-    past it ends at 23:59. CallKaro redials by itself between the two, so no minute from the first
-    up to, not including, the second may lie outside the span on that day. An hour that clocks
-    repeat counts as both of its turns: what one of them forbids is cut off.
+    ("10:00", "19:00"): the part of the span on the day of `at`, in zone (an IANA name), rounded
+    inwards to whole minutes. A span from before midnight starts at 00:00; a span that goes on past
+    midnight ends at 23:59. CallKaro redials by itself between the two, so each minute from the
+    first up to, not including, the second must be within the span. If clocks repeat an hour, a time
+    is cut off if one of its two turns is outside the span.
 
-    None if nothing of at least a minute is left, if at's own time of day is cut off or outside the
-    span, or if the zone is unknown: then no redial is known to be lawful.
+    None: less than a minute is left, or the time of `at` is cut off or outside the span, or the
+    zone is unknown. Then no redial is known to be lawful.
 
     Raises:
         ValueError: at is naive.
@@ -361,7 +361,7 @@ def trigger_times(span: Span, at: datetime, zone: str) -> tuple[str, str] | None
         return None
     midnight = datetime.combine(local.date(), time())
     first_min = -((midnight - times[0]) // timedelta(minutes=1))
-    # There is no 24:00 for CallKaro.
+    # CallKaro does not accept 24:00.
     last_min = min((times[1] - midnight) // timedelta(minutes=1), _DAY_MIN - 1)
     if first_min >= last_min:
         return None
@@ -373,9 +373,9 @@ def _clock(minute: int) -> str:
 
 
 def _lawful_times(span: Span, local: datetime, zone: ZoneInfo) -> Span | None:
-    """Return the wall-clock times (naive) around local, on its day, that are in the span only.
+    """Return the local times (naive) around `local`, on its day, that are only inside the span.
 
-    None if local is not one of them.
+    None if `local` is not one of them.
     """
     midnight = datetime.combine(local.date(), time())
     inside, outside = _split_day(span, midnight, zone)
@@ -383,7 +383,7 @@ def _lawful_times(span: Span, local: datetime, zone: ZoneInfo) -> Span | None:
     last = min((start for start, _ in outside if local < start), default=midnight + _DAY)
     if any(start <= local < end for start, end in outside):
         return None
-    # Times that clocks skip are neither in nor out; the ends are such as exist.
+    # Times that clocks skip are neither inside nor outside; the ends must be times that exist.
     whole = [(max(first, start), min(last, end)) for start, end in inside]
     whole = [(start, end) for start, end in whole if start < end]
     if not whole:
@@ -392,9 +392,9 @@ def _lawful_times(span: Span, local: datetime, zone: ZoneInfo) -> Span | None:
 
 
 def _split_day(span: Span, midnight: datetime, zone: ZoneInfo) -> tuple[list[Span], list[Span]]:
-    """Return what of the day from midnight lies inside the span and what outside, by the wall.
+    """Return the parts of the day from midnight inside and outside the span, in local time.
 
-    All but the span is naive. Where clocks go back, the same times may lie in both.
+    Everything except the span is naive. If clocks go back, the same times may be in both.
     """
     inside: list[Span] = []
     outside: list[Span] = []
@@ -414,7 +414,7 @@ def _split_day(span: Span, midnight: datetime, zone: ZoneInfo) -> tuple[list[Spa
 
 def _require_aware(at: datetime) -> None:
     if at.utcoffset() is None:
-        raise ValueError("The instant must be an aware datetime.")
+        raise ValueError("The time must be an aware datetime.")
 
 
 def _load(zones: Iterable[str]) -> list[ZoneInfo] | None:
@@ -427,7 +427,7 @@ def _load(zones: Iterable[str]) -> list[ZoneInfo] | None:
 
 @lru_cache(maxsize=1024)
 def _zone(name: str) -> ZoneInfo:
-    # zoneinfo itself keeps eight. A failure is not kept: it may be a want of file handles.
+    # zoneinfo itself caches eight. A failure is not cached: a lack of file handles may cause it.
     return ZoneInfo(name)
 
 
@@ -441,13 +441,13 @@ def _common_spans(rules: Sequence[Rule], since: datetime, until: datetime) -> It
         if not known:
             return
         for zone in known:
-            # Lazily: most questions are settled by the first day of thirty-five.
+            # Lazily: the first day of thirty-five usually has the answer.
             common = _intersect(common, _open_spans(rule.hours, zone, since, until))
     yield from common
 
 
 def _joined(spans: Iterable[Span]) -> Iterator[Span]:
-    """Yield ordered spans with those that touch made one."""
+    """Yield ordered spans; spans that touch are joined."""
     current: Span | None = None
     for opens, closes in spans:
         if current and opens == current[1]:
@@ -461,13 +461,13 @@ def _joined(spans: Iterable[Span]) -> Iterator[Span]:
 
 
 def _open_spans(hours: Hours, zone: ZoneInfo, since: datetime, until: datetime) -> Iterator[Span]:
-    """Yield, in order, the spans between two instants in which the hours are open in one zone.
+    """Yield, in order, the spans between two times in which the hours are open in one zone.
 
-    Between two clock changes a zone is a fixed offset, so each stretch is plain arithmetic, and
+    Between two clock changes, a zone has a fixed offset. So each stretch is simple arithmetic, and
     hours that clocks skip or repeat need no special case.
     """
     for first, last, offset in _stretches(zone, since, until):
-        # Shifted by the offset, the UTC calendar reads as the wall's.
+        # Shifted by the offset, UTC reads as local time.
         day = (first + offset).date()
         midnight = datetime.combine(day, time(), tzinfo=UTC) - offset
         while midnight < last:
@@ -484,7 +484,7 @@ def _stretches(
 ) -> Iterator[tuple[datetime, datetime, timedelta]]:
     """Cut since to until at the zone's clock changes. Yield from, to, and the offset from UTC.
 
-    About a day at a time, so that who wants the first opening need not wait for the last day.
+    About a day at a time, so that a search for the first opening does not compute all days.
     """
     first, at, offset = since, since, _offset(zone, since)
     while at < until:
@@ -502,9 +502,9 @@ def _stretches(
 
 
 def _change(zone: ZoneInfo, before: datetime, after: datetime) -> datetime:
-    """Return the instant, to the second, between the two at which the zone's offset changes."""
+    """Return the second between the two times at which the zone's offset changes."""
     old = _offset(zone, before)
-    # Changes stand on whole seconds; so must the halves.
+    # Clocks change at whole seconds, so the search uses whole seconds.
     low, high = 0, int(_PROBE.total_seconds()) + 1
     start = before.replace(microsecond=0)
     while high - low > 1:
@@ -521,7 +521,7 @@ def _offset(zone: ZoneInfo, at: datetime) -> timedelta:
 
 
 def _intersect(left: Iterable[Span], right: Iterable[Span]) -> Iterator[Span]:
-    """Yield, in order, what two ordered rows of spans have in common."""
+    """Yield, in order, the common parts of two ordered rows of spans."""
     lefts, rights = iter(left), iter(right)
     one, other = next(lefts, None), next(rights, None)
     while one is not None and other is not None:

@@ -1,7 +1,7 @@
-"""What CallKaro says of a call once it is over: `call_ended`, read as far as it can be read.
+"""The outcome of a call: CallKaro's `call_ended`, read as far as it can be read.
 
-CallKaro sends it once, documents no retry, and documents few types; so a field that is missing or
-can't be read costs only itself, and what is kept of a body is bounded whatever comes.
+CallKaro sends it once, documents no retry, and documents few types. So a field that is missing or
+can't be read costs only that field, and only a limited part of any body is kept.
 """
 
 import math
@@ -23,30 +23,30 @@ from schemas.fields import PhoneError, e164
 
 EVENT: Final = "call_ended"
 
-INBOUND: Final = -1  # the try_count of a call that a person made
+INBOUND: Final = -1  # the try_count of a call from a person to CallKaro
 
 LONGEST_ID: Final = 200
-"""Characters of a callSid or batchId; a longer one is none."""
+"""Characters of a callSid or batchId; a longer text is not an id."""
 
 LONGEST_TEXT: Final = 500
 """Characters that are kept of a short text."""
 
 LONGEST_URL: Final = 2000
-"""Characters of a link; of a longer one nothing is kept, for half a link leads nowhere."""
+"""Characters of a link; a longer link is dropped, because half a link leads nowhere."""
 
 LONGEST_TRANSCRIPTION: Final = 20_000
 """Characters that are kept of a transcription: more than half an hour of talk."""
 
 LARGEST_POST_CALL: Final = 8 * 1024
-"""Bytes of JSON that are kept of the variables which an agent extracted."""
+"""Bytes of JSON that are kept of the variables that an agent extracted."""
 
-_DEEPEST: Final = 20  # levels of post_call; far more would exhaust the stack of whoever dumps it
+_DEEPEST: Final = 20  # levels of post_call; very many would exhaust the stack of a JSON writer
 _LONGEST_CALL_S: Final = 10**9
 _MOST_TRIES: Final = 10**6
 
 
 class Result(StrEnum):
-    """What a call came to, in words that a CRM can be told."""
+    """The result of a call, in words for a CRM."""
 
     CONNECTED = "connected"
     VOICEMAIL = "voicemail"
@@ -78,18 +78,17 @@ RESULTS: Final = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How one dialling of a call ended. CallKaro may tell it twice: (call_sid, try_count) is one.
+    """How one dialling of a call ended.
 
-    delivery_id is our own, out of the metadata; it or call_sid is set. try_count: -1 inbound, 0
-    the first, 1 and up CallKaro's redials. is_final: no further redial is coming.
+    CallKaro may send an outcome twice: equal (call_sid, try_count) are one outcome.
     """
 
-    call_sid: str | None
-    delivery_id: str | None
-    try_count: int = 0
+    call_sid: str | None  # this or delivery_id is set
+    delivery_id: str | None  # our own id, from the metadata
+    try_count: int = 0  # -1: inbound; 0: the first dial; 1 and up: CallKaro's redials
     result: Result = Result.UNRECOGNISED
     hangup_reason: str | None = None
-    is_final: bool = True
+    is_final: bool = True  # no further redial follows
     duration_s: int | None = None
     ended_at: datetime | None = None  # aware, UTC
     conversion_status: bool | None = None
@@ -102,7 +101,7 @@ class Outcome:
 
     @property
     def proves_cancellation(self) -> bool:
-        """Whether CallKaro deleted the scheduled call, so that it rang nobody."""
+        """Whether CallKaro deleted the scheduled call, so that no phone rang."""
         return self.result is Result.CANCELLED
 
     def __repr__(self) -> str:
@@ -113,7 +112,7 @@ class Outcome:
 
 
 class Id(AnswerId):
-    """CallKaro's id of something, text or a number. It is never cut: half an id is another's."""
+    """An id of CallKaro, text or a number. It is never cut: half an id could be another id."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -132,12 +131,12 @@ class OurId(fields.Field[str]):
     ) -> str:
         found = value.get(METADATA_ID) if isinstance(value, dict) else None
         if not isinstance(found, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", found):
-            raise ValidationError("must hold our id")
+            raise ValidationError("must contain our id")
         return found
 
 
 class CutText(fields.Field[str]):
-    """Text without the space around it, cut to longest characters; blank text is none."""
+    """Text without the space around it, cut to `longest` characters; blank text is refused."""
 
     def __init__(self, longest: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -148,11 +147,11 @@ class CutText(fields.Field[str]):
     ) -> str:
         if not isinstance(value, str) or not (text := value.strip()):
             raise ValidationError("must be text")
-        return _mended(text[: self.longest])
+        return _as_unicode(text[: self.longest])
 
 
 class Link(fields.Field[str]):
-    """A web address. Pages show it as a link, so no other scheme passes, least of all a script."""
+    """A web address. Pages show it as a link, so only http and https are accepted."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -164,7 +163,7 @@ class Link(fields.Field[str]):
 
 
 class Count(fields.Field[int]):
-    """A whole number from least to most; digits as text are taken, fractions are cut off."""
+    """A whole number from least to most; digits as text are accepted, fractions are cut off."""
 
     def __init__(self, least: int, most: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -185,7 +184,7 @@ class Count(fields.Field[int]):
 
 
 class Variables(fields.Field[dict[str, Any]]):
-    """An object of any JSON, as many of its entries as fit into LARGEST_POST_CALL bytes."""
+    """An object of any JSON; as many entries are kept as fit into LARGEST_POST_CALL bytes."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -196,14 +195,14 @@ class Variables(fields.Field[dict[str, Any]]):
         room = LARGEST_POST_CALL
         for name, item in _sound(value).items():
             size = len(orjson.dumps({name: item}))
-            if size <= room:  # one that is too large does not cost the others
+            if size <= room:  # an entry that is too large does not cost the others
                 kept[name] = item
                 room -= size
         return kept
 
 
 class CallEndedSchema(Schema):
-    """The `data` of call_ended. What is not kept is not read: numbers, functions called."""
+    """The `data` of call_ended, without the fields that are not kept: numbers, functions called."""
 
     class Meta:
         unknown = EXCLUDE
@@ -231,10 +230,10 @@ _SCHEMA: Final = CallEndedSchema()
 
 
 def read_outcome(content: object, zone: str) -> Outcome | None:
-    """Return what a decoded body says of a call; None: nothing that could belong to one of ours.
+    """Return the outcome in a decoded body; None: it has no outcome of a call of ours.
 
-    zone is the IANA name of the zone that CallKaro's times are in. None is another event, no
-    object, or neither a callSid nor our id.
+    None means another event, not an object, or neither a callSid nor our id. zone is the IANA name
+    of the zone of CallKaro's times.
     """
     if not isinstance(content, dict) or content.get("event") != EVENT:
         return None
@@ -255,11 +254,11 @@ def read_outcome(content: object, zone: str) -> Outcome | None:
 
 
 def asks_to_stop(outcome: Outcome, suppress_when: Expression | None) -> bool:
-    """Say whether a number is not to be called again because of how a call ended.
+    """Say whether a number must not be called again because of how a call ended.
 
-    suppress_when is looked at over the outcome as it is kept (`post_call`, `disposition_reason`,
-    `result`…). One that can't be worked out is no wish to stop: an agent that extracts no such
-    variable would have everybody suppressed.
+    suppress_when is evaluated over the outcome as it is kept (`post_call`, `disposition_reason`,
+    `result`…). If that fails, the number is not suppressed: an agent that does not extract such a
+    variable would suppress everybody.
     """
     if outcome.result is Result.WRONG_NUMBER:
         return True
@@ -270,14 +269,14 @@ def asks_to_stop(outcome: Outcome, suppress_when: Expression | None) -> bool:
 
 
 def number_of(content: object, outcome: Outcome) -> str | None:
-    """Return the person's number (E.164) in a decoded body; None: there is none that is valid.
+    """Return the person's number (E.164) in a decoded body; None: it has no valid number.
 
-    CallKaro writes digits without a plus. Of an inbound call it is the one that called.
+    CallKaro writes digits without a plus. For an inbound call it is the number of the caller.
     """
     data = content.get("data") if isinstance(content, dict) else None
     key = "from" if outcome.try_count == INBOUND else "to"
     said = data.get(key) if isinstance(data, dict) else None
-    if isinstance(said, int) and 0 < said < 10**18:  # Python refuses to print endless ones
+    if isinstance(said, int) and 0 < said < 10**18:  # Python refuses to print longer integers
         said = str(said)
     digits = re.sub(r"[^0-9]", "", said) if isinstance(said, str) else ""
     try:
@@ -302,7 +301,7 @@ _TIME: Final = re.compile(
 
 
 def _instant(text: str, zone: str) -> datetime | None:
-    """Return "2025-12-19 16:01:07" in UTC; one without an offset, as documented, is in zone."""
+    """Return "2025-12-19 16:01:07" in UTC; a time without an offset, as documented, is in zone."""
     if not _TIME.fullmatch(text):
         return None
     try:
@@ -313,18 +312,18 @@ def _instant(text: str, zone: str) -> datetime | None:
         return None
 
 
-def _mended(text: str) -> str:
-    """Return text that UTF-8 can hold: half a surrogate pair becomes a question mark."""
+def _as_unicode(text: str) -> str:
+    """Return text that UTF-8 can encode: half a surrogate pair becomes a question mark."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _sound(value: Any, depth: int = 0) -> Any:
-    """Return a JSON value that orjson writes and reads unchanged; what it can't hold is null."""
+    """Return a JSON value that orjson writes and reads unchanged; other values become null."""
     if depth > _DEEPEST:
         return None
     match value:
         case str():
-            return _mended(value)
+            return _as_unicode(value)
         case bool():
             return value
         case int() if abs(value) < 2**63:
@@ -335,7 +334,7 @@ def _sound(value: Any, depth: int = 0) -> Any:
             return [_sound(item, depth + 1) for item in value]
         case dict():
             named = ((key, item) for key, item in value.items() if isinstance(key, str))
-            return {_mended(key): _sound(item, depth + 1) for key, item in named}
+            return {_as_unicode(key): _sound(item, depth + 1) for key, item in named}
     return None
 
 
@@ -346,7 +345,7 @@ _RESULT_WORDS: Final = frozenset(Result)
 
 
 def as_record(outcome: Outcome) -> dict[str, Any]:
-    """Return the outcome as JSON values, as it is stored. What is None is left out."""
+    """Return the outcome as JSON values, as it is stored. Fields that are None are left out."""
     kept = {name: getattr(outcome, name) for name in _NAMES}
     kept["result"] = str(outcome.result)
     kept["ended_at"] = outcome.ended_at.isoformat() if outcome.ended_at else None
@@ -354,7 +353,7 @@ def as_record(outcome: Outcome) -> dict[str, Any]:
 
 
 def read_record(record: Mapping[str, Any]) -> Outcome:
-    """Return the outcome that as_record() wrote; what a newer release added is ignored."""
+    """Return the outcome that as_record() wrote; fields of a newer release are ignored."""
     kept = {name: record[name] for name in _NAMES if name in record}
     word = kept.pop("result", None)
     ended_at = kept.pop("ended_at", None)

@@ -1,7 +1,7 @@
-"""Routes: which events become which request to CallKaro, under which rules. All of it compiled.
+"""Routes: which events become which request to CallKaro, under which rules. All compiled.
 
-*routes.toml proposes, the CallKaro schema disposes*: an expression may yield anything, and what
-it yields is loaded by the schema of the request when the delivery is made.
+An expression may return anything. So CallKaro's schema (schemas/callkaro.py) checks its value when
+the delivery is prepared.
 """
 
 from collections.abc import Mapping
@@ -22,18 +22,15 @@ PERIODS: dict[str, str] = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CampaignChoice:
-    """The campaign a route's calls go into: created once by name, or another event's, by key.
-
-    period: a new campaign each day, week or month of the send, in CALLKARO_TIMEZONE; None: one
-    campaign for good. key is worked out over event.data.
-    """
+    """The campaign of a route's calls: created once by name, or found by another event's key."""
 
     name: str | None = None
+    # A new campaign each day, week or month of the send, in CALLKARO_TIMEZONE; None: one campaign.
     period: Period | None = None
-    key: Expression | None = None
+    key: Expression | None = None  # over event.data
 
     def full_name(self, at: datetime, zone: str) -> str:
-        """Return the campaign's name in the period that holds `at`: `HubSpot leads 2026-11`."""
+        """Return the campaign's name in the period of `at`: `HubSpot leads 2026-11`."""
         if self.name is None:
             raise ValueError("a campaign chosen by key has no name of its own")
         if self.period is None:
@@ -43,13 +40,13 @@ class CampaignChoice:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A value that routes.toml gives as it is: `{ value = 2 }`."""
+    """A constant value in routes.toml: `{ value = 2 }`."""
 
     value: Any
 
     @property
     def paths(self) -> frozenset[Path]:
-        """It reads nothing."""
+        """A constant reads nothing."""
         return frozenset()
 
     def search(self, data: Any) -> Any:
@@ -64,8 +61,8 @@ Value = Expression | Constant
 class RouteHours:
     """When a route calls, within CALLING_HOURS.
 
-    timezone is whose clock it is: an IANA zone, or an expression that yields one from the record;
-    None: the zones that the number may be in.
+    timezone: an IANA zone, or an expression that returns one from the record; None: the zones in
+    which the number may be.
     """
 
     hours: Hours
@@ -74,7 +71,7 @@ class RouteHours:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flood:
-    """From how many matches within within_s seconds on a route's deliveries are held as bulk."""
+    """After more than `over` matches within within_s seconds, further ones are held as bulk."""
 
     over: int
     within_s: int
@@ -82,52 +79,44 @@ class Flood:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
-    """One [[route]] of routes.toml.
-
-    match is worked out at intake over the notification, when and consent over the whole (hydrated)
-    event; each may be None. delay_s is how long a delivery waits before its first look at the
-    record; max_age_s None: never too old; again_after_s 0: as often as events come; max_per_day 0:
-    no cap. countries are those that it calls ("IN"); "any": all; None: the default region. region
-    yields the country of numbers that are written without one; None: the source's way.
-    request and metadata: CallKaro's field -> where it comes from.
-    """
+    """One [[route]] of routes.toml."""
 
     name: str
     source: str
-    event: str
+    event: str  # an event type, or a glob of types
     to: Literal["call", "campaign"]
-    match: Expression | None = None
-    when: Expression | None = None
-    fetch: tuple[str, ...] = ()
+    match: Expression | None = None  # over the notification, at the intake
+    when: Expression | None = None  # over the whole (hydrated) event
+    fetch: tuple[str, ...] = ()  # CRM fields to fetch besides those that the route reads
     campaign: CampaignChoice | None = None
-    delay_s: int = 0
-    max_age_s: int | None = None
+    delay_s: int = 0  # how long a delivery waits before the first look at its record
+    max_age_s: int | None = None  # None: no event is too old
     on_unknown: Literal["hold", "call_again"] = "hold"
     hours: RouteHours | None = None
-    again_after_s: int = 0
-    max_per_day: int = 0
-    consent: Expression | None = None
-    countries: frozenset[str] | Literal["any"] | None = None
-    region: Value | None = None
+    again_after_s: int = 0  # at most one call to a number within this time; 0: no limit
+    max_per_day: int = 0  # 0: no cap
+    consent: Expression | None = None  # over the whole (hydrated) event
+    countries: frozenset[str] | Literal["any"] | None = None  # {"IN"}; None: the default region
+    region: Value | None = None  # the country of numbers without a country code; None: the source's
     flood: Flood | None = None
-    request: Mapping[str, Value] = field(default_factory=dict)
+    request: Mapping[str, Value] = field(default_factory=dict)  # CallKaro's field -> its value
     metadata: Mapping[str, Value] = field(default_factory=dict)
 
     def wants(self, source: str, event_type: str) -> bool:
         """Say whether this route looks at events of this type from this source."""
-        # A person's test call names its route; one that a webhook claims to be is nobody's.
+        # A person's test call names its route. A webhook that claims to be one matches no route.
         if source != self.source or event_type == CALL_ME:
             return False
         if event_type == self.event:
             return True
-        # Only a route that names it calls because of a deletion, a merge or a test.
+        # A glob never matches a deletion, a merge or a test, so that nobody is called for it.
         if self.to == "call" and is_guarded_type(event_type):
             return False
         return fnmatchcase(event_type, self.event)
 
     @property
     def paths(self) -> frozenset[Path]:
-        """All that it reads of an event's data."""
+        """The paths that the route reads in an event's data."""
         reads: list[Value | None] = [*self.request.values(), *self.metadata.values()]
         reads += [self.when, self.match, self.consent, self.region]
         if self.campaign:
@@ -137,14 +126,14 @@ class Route:
         return frozenset(path for value in reads if value for path in value.paths)
 
     def paths_with(self, source: Source) -> frozenset[Path]:
-        """All that is read before it calls, the source's own guards included: to be hydrated."""
+        """The paths that are read before a call, those of the source's guards included."""
         region = None if isinstance(self.region, Constant) else source.kind.region
         guards = [value for value in (source.opt_out, region) if value]
         return self.paths | {path for value in guards for path in value.paths}
 
     @property
     def has_constant_agent(self) -> bool:
-        """Say whether every call of this route uses one agent: its campaign can then be v1."""
+        """Say whether all calls of this route use one agent; then its campaign can be v1."""
         return isinstance(self.request.get("agent_id"), Constant)
 
 
@@ -165,10 +154,10 @@ class Routes:
         return next((route for route in self.routes if route.name == name), None)
 
     def campaign_agent(self, route: Route) -> str | None:
-        """Return the agent that a route's named campaign is tied to (v1); None: it is a v2.
+        """Return the agent of a route's named campaign (v1); None: the campaign is v2.
 
-        Routes that share a campaign's name with different agents use v2, where each call brings
-        its own.
+        Routes with different agents that share a campaign's name use v2, where each call names its
+        agent.
         """
         if route.campaign is None:
             return None

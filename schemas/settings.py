@@ -14,47 +14,41 @@ NO_ROUTES = Routes(routes=(), sources={}, digest="")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What this process runs with. A name that ends in _s is in seconds.
+    """What this process runs with. A name that ends in _s is in seconds."""
 
-    secrets and variables are by source: its webhook secrets, and its other environment
-    variables by suffix (`{"hubspot": {"ACCESS_TOKEN": …}}`). max_rate 0: no cap. calling_hours
-    is the outer limit in the callee's own zone. max_per_number: calls a day to one number over all
-    routes; 0: no cap. suppress_when tells, over an outcome, that its number is not to be called
-    again. allow_numbers None: anyone may be called.
-    alert_webhook_url None: nobody is alerted. alert_backlog_age_s: how late a delivery may be
-    before somebody is.
-    public_url None: the address is what the request says, through proxy_hops trusted proxies.
-    redis_url says with ?ssl_cert_reqs=none that REDIS_TLS_VERIFY is false: then what goes to a
-    rediss:// is encrypted, but nothing proves that it goes to our Redis and to nobody between.
-    allowed_hosts: more host names than public_url's that people and programs may ask us under; one
-    that begins with a dot stands for all below it. Neither set: any.
-    """
-
+    # With ?ssl_cert_reqs=none, REDIS_TLS_VERIFY is false: then a rediss:// connection is encrypted,
+    # but nothing proves that it leads to our Redis.
     redis_url: str = field(repr=False)
     api_tokens: tuple[str, ...] = field(repr=False)
     callkaro_api_key: str = field(repr=False)
     routes: Routes
     port: int = 8000
+    # None: the address is that of the request, as proxy_hops trusted proxies report it.
     public_url: str | None = None
+    # Host names, besides that of public_url, under which the web process answers. A name that
+    # begins with a dot includes all names below it. Neither set: the web process answers to any.
     allowed_hosts: frozenset[str] = frozenset()
     proxy_hops: int = 0
     callkaro_base_url: str = CALLKARO_URL
     callkaro_timezone: str = "Asia/Kolkata"
     callkaro_timeout_s: float = 15.0
     callkaro_webhook_tokens: tuple[str, ...] = field(default=(), repr=False)
-    max_rate: float = 0
+    max_rate: float = 0  # requests to CallKaro a second, over all workers; 0: no cap
     worker_threads: int = 64
-    default_region: str | None = "IN"
-    calling_hours: Window = HOURS
-    max_per_number: int = 0
-    suppress_when: Expression | None = None
+    default_region: str | None = "IN"  # the country of numbers without a country code
+    calling_hours: Window = HOURS  # the outer limit, in the zone of the number that is called
+    max_per_number: int = 0  # calls a day to one number, over all routes; 0: no cap
+    suppress_when: Expression | None = None  # over an outcome: its number is suppressed if true
     dry_run: bool = False
-    allow_numbers: frozenset[str] | None = field(default=None, repr=False)
+    allow_numbers: frozenset[str] | None = field(default=None, repr=False)  # None: all numbers
     retention_days: int = 30
     dedupe_days: int = 30
     log_level: str = "INFO"
-    alert_webhook_url: str | None = field(default=None, repr=False)  # a token may stand in it
+    # It may contain a token. None: no alerts are sent.
+    alert_webhook_url: str | None = field(default=None, repr=False)
     alert_webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
-    alert_backlog_age_s: int = 900
+    alert_backlog_age_s: int = 900  # an alert is sent if a delivery is later than this
+    # By source: its webhook secrets.
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    # By source: its other environment variables, {"hubspot": {"ACCESS_TOKEN": …}}.
     variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)

@@ -222,11 +222,11 @@ ROUTE = f"{FILE}: route 'call new leads': "
         ),
         (
             "request.metadata.born = { value = 2020-01-31 }",
-            "request.metadata.born: must hold JSON values only",
+            "request.metadata.born: must contain JSON values only",
         ),
         (
             "request.metadata.much = { value = nan }",
-            "request.metadata.much: must not hold NaN or infinity",
+            "request.metadata.much: must not contain NaN or infinity",
         ),
         (
             "request.number_of_retries = { value = 11 }",
