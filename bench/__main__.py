@@ -1,4 +1,4 @@
-"""`python -m bench`: measure, print the table, and be gone with all processes and files."""
+"""`python -m bench`: measure, print the table, and remove all processes and files."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ from bench.table import Results
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """How much to measure. calls: in each round at 100 ms, and at 0 ms; rounds likewise."""
+    """How much to measure. calls and call_rounds: (for an API at 100 ms, for an API at 0 ms)."""
 
     intake_rounds: int
     single: Sizes
@@ -59,7 +59,7 @@ def main() -> int:
         progress.print(f"The benchmark failed: {error}", markup=False, highlight=False)
         return 1
     except KeyboardInterrupt:
-        progress.print("Stopped; all that was started has been ended.")
+        progress.print("Stopped. All processes have ended.")
         return 130
     took_s = time.monotonic() - began
     remarks = [
@@ -85,13 +85,15 @@ def read_options() -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
-    parser.add_argument("--only", choices=("intake", "calls"), help="just this half")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every round there")
+    parser.add_argument("--only", choices=("intake", "calls"), help="measure only this half")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write every round to this file"
+    )
     return parser.parse_args()
 
 
 def measure(plan: Plan, only: str | None, home: Path, progress: Console) -> Results:
-    """Do all rounds, the kinds in turn, so that a noisy moment of the machine meets each."""
+    """Do all rounds, the kinds in turn, so that a noisy moment of the machine affects each."""
     results = Results(singles=[], batches=[], waiting=[], instant=[])
     with Valkey(home) as valkey:
         valkey.wait_for_port(valkey.port)

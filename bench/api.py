@@ -1,7 +1,7 @@
-"""An API that answers like CallKaro after a given time, counts what it got, and does no more.
+"""An API that answers like CallKaro after a given time, and counts its requests.
 
-The simulator checks every rule and so has a speed of its own; this one must not be what limits.
-Run as a process of its own: `python -m bench.api PORT`.
+The simulator checks every rule, which costs time. This API must not be the limit.
+Run it as a process of its own: `python -m bench.api PORT`.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ CALL, CAMPAIGN, RESET, GOT = "/call/outbound", "/call/campaign", "/bench/reset",
 
 
 class Seen:
-    """What came since the last reset."""
+    """The requests since the last reset."""
 
     def __init__(self) -> None:
         self.delay_s = 0.0

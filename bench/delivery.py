@@ -1,4 +1,4 @@
-"""The worker, against a loop of as many threads; their API takes 100 ms, or answers at once."""
+"""The worker, against a loop with as many threads. The API answers after 100 ms, or at once."""
 
 import sys
 import time
@@ -38,7 +38,7 @@ class Delivered:
 
 
 class Deliveries:
-    """The API, and what is needed to give a worker and a loop the same work."""
+    """The API, and the same work for a worker and for a loop."""
 
     def __init__(self, home: Path, valkey: Valkey, port: int) -> None:
         self._home, self._valkey = home, valkey
@@ -48,7 +48,7 @@ class Deliveries:
         self._rounds = 0
 
     def round(self, count: int, *, delay_s: float) -> tuple[Delivered, Delivered]:
-        """Return what the loop and then the worker did. Raises BenchError on any fault."""
+        """Return the results of the loop and of the worker. Raises BenchError on any fault."""
         self._rounds += 1
         looped = self._loop(count, delay_s)
         return looped, self._worker(count, delay_s)
@@ -134,7 +134,7 @@ class Deliveries:
         )
 
     def _wait_for(self, child: Child, calls: int) -> tuple[int, float]:
-        """Wait until so many calls came. Returns how many did, and the child's CPU seconds."""
+        """Wait until that many calls came. Returns their number, and the child's CPU seconds."""
         give_up_at = time.monotonic() + PATIENCE_S
         while time.monotonic() < give_up_at:
             child.check()
@@ -152,7 +152,7 @@ class Deliveries:
 
 
 def _body(number: int) -> dict[str, Any]:
-    """Return the body that the loop posts; what the worker makes of the same lead looks so too."""
+    """Return the body that the loop posts; the worker makes an equal body of the same lead."""
     return {
         "to_number": f"+9198{number:08d}",
         "agent_id": AGENT,

@@ -1,6 +1,6 @@
 """The floor of the intake: Flask on the same gunicorn, the HMAC over the raw body, json.loads.
 
-It looks at nothing, keeps nothing and promises nothing; no intake in Flask can be faster.
+It checks nothing else, stores nothing and promises nothing. No intake in Flask can be faster.
 """
 
 import hmac

@@ -1,4 +1,4 @@
-"""HubSpot webhooks as they come: notifications of 12 fields, every one new, and signed (v3)."""
+"""HubSpot webhooks: notifications of 12 fields, each of them new, and signed (v3)."""
 
 import base64
 import hmac
@@ -23,7 +23,7 @@ _numbers = itertools.count(random.randrange(10**9, 2 * 10**9))  # noqa: S311  (n
 
 
 def bodies(requests: int, *, events: int) -> list[bytes]:
-    """Return bodies of so many notifications each, none of which was ever returned before."""
+    """Return bodies with that many notifications each; every notification is new."""
     now_ms = int(time.time() * 1000)
     return [
         f"[{','.join(_notifications(now_ms, events))}]".encode("ascii") for _ in range(requests)
@@ -37,13 +37,13 @@ def _notifications(now_ms: int, count: int) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """Where to post. signs_url False: the floor checks less, time and body only."""
+    """Where to post. signs_url False: the floor checks only the time and the body."""
 
     port: int
     signs_url: bool
 
     def requests(self, bodies: list[bytes]) -> list[bytes]:
-        """Return each body as the bytes of a whole request, signed now: good for 5 minutes."""
+        """Return each body as the bytes of a request, signed now: valid for 5 minutes."""
         stamp = str(int(time.time() * 1000))
         head = (
             f"POST {PATH} HTTP/1.1\r\nHost: {HOST}:{self.port}\r\n"

@@ -16,7 +16,7 @@ WORKERS, SERVER_THREADS = 2, 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sizes:
-    """How many requests make a round; those to the floor are more, for it is faster."""
+    """How many requests make a round. The floor gets more, because it is faster."""
 
     events: int  # in each request
     bridge: int
@@ -49,7 +49,7 @@ class Taken:
 
 
 class Intake:
-    """Both servers, up and ready; only one of them has something to do at a time."""
+    """Both servers, ready. Only one of them works at a time."""
 
     def __init__(self, bridge: Child, floor: Child, ports: tuple[int, int], valkey: Valkey) -> None:
         self._bridge, self._floor, self._valkey = bridge, floor, valkey
@@ -58,12 +58,12 @@ class Intake:
         self._store = Store(connect(valkey.url))
 
     def warm_up(self) -> None:
-        """Have every thread of both servers do its work once or twice."""
+        """Let every thread of both servers work once or twice."""
         for target in (self._bridge_target, self._floor_target):
             load.run(target.port, target.requests(hubspot.bodies(400, events=1)))
 
     def round(self, sizes: Sizes) -> tuple[Taken, Taken]:
-        """Return what the floor and then the bridge took in. Raises BenchError on any fault."""
+        """Return the results of the floor and of the bridge. Raises BenchError on any fault."""
         bodies = hubspot.bodies(sizes.bridge, events=sizes.events)
         floor = self._post(self._floor, self._floor_target, bodies, sizes.floor)
         self._valkey.fresh()
@@ -111,7 +111,7 @@ def servers(home: Path, valkey: Valkey) -> Iterator[Intake]:
 
 
 def _gunicorn(app: str, port: int) -> list[str]:
-    """Return the command that the Procfile has, with another app and a port of ours."""
+    """Return the command of the Procfile, with another app and our own port."""
     return [
         *(sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"),
         *("--workers", str(WORKERS), "--threads", str(SERVER_THREADS)),

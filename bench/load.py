@@ -1,7 +1,7 @@
-"""The load: whole requests, made before the clock starts, over connections that stay open.
+"""The load: requests that are made before the clock starts, over connections that stay open.
 
-One thread and epoll, nothing but send and receive: on the machine that it was written on it takes
-a third of a core at what the floor can do. How busy it was is part of every result.
+One thread with epoll only sends and receives. At the rate of the floor it was measured to need
+a third of a core. Every result says how busy it was.
 """
 
 import gc
@@ -21,7 +21,7 @@ SILENCE_S = 15.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Load:
-    """What came of one round of load. errors: answers that were not 202; busy: of one core."""
+    """The result of one round of load. errors: answers other than 202; busy: of one core."""
 
     requests: int
     wall_s: float
@@ -55,7 +55,7 @@ class _Connection:
         self.sock.sendall(request)
 
     def read(self) -> bool:
-        """Take in what came. Returns whether the answer is whole."""
+        """Read what has come. Returns whether the answer is complete."""
         part = self.sock.recv(262_144)
         if not part:
             raise BenchError("The server closed a connection in the middle of an answer.")
@@ -70,7 +70,7 @@ class _Connection:
 
 
 def run(port: int, requests: Sequence[bytes]) -> Load:
-    """Post them all, one at a time on each of 32 connections, as fast as answers come."""
+    """Post all requests, one at a time on each of 32 connections, as fast as answers come."""
     connections = [_Connection(port) for _ in range(CONNECTIONS)]
     try:
         gc.disable()

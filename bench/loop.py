@@ -1,8 +1,8 @@
-"""The hand-made loop: 64 threads that move an item over, post it, and take it off.
+"""The hand-made loop: 64 threads that move an item to a list, post it, and remove it.
 
-What one would write in an afternoon, and the ceiling for threads and `requests`: it checks
-nothing, does not know a duplicate, and what was on the wire at a crash is anybody's guess.
-Run as a process of its own: `python -m bench.loop REDIS_URL API_URL THREADS`.
+A program of one afternoon, and the ceiling for threads and `requests`. It checks nothing, does not
+notice duplicates, and does not know after a crash what was on the wire.
+Run it in a process of its own: `python -m bench.loop REDIS_URL API_URL THREADS`.
 """
 
 import sys
@@ -16,7 +16,7 @@ TODO, DOING, KEPT_S = "loop:todo", "loop:doing", 3600
 
 
 def work(client: "redis.Redis", url: str) -> None:
-    """Deliver until nothing came for a second."""
+    """Deliver until no item has come for a second."""
     session = requests.Session()
     session.headers["X-API-KEY"] = "bench"
     while item := client.blmove(TODO, DOING, 1, "RIGHT", "LEFT"):
@@ -32,7 +32,7 @@ def work(client: "redis.Redis", url: str) -> None:
 
 
 def main(redis_url: str, api_url: str, count: int) -> None:
-    """Run so many threads until there is nothing left."""
+    """Run `count` threads until no item is left."""
     client = redis.Redis.from_url(redis_url, decode_responses=True)
     threads = [threading.Thread(target=work, args=(client, api_url)) for _ in range(count)]
     for thread in threads:

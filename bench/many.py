@@ -1,7 +1,7 @@
 """`python -m bench.many`: how long lists, details and figures take over 200,000 deliveries.
 
-A few deliveries of each status go through the store's own scripts; what these wrote is then copied
-under new ids, times and numbers, with the keys that list it.
+A few deliveries of each status go through the store's own scripts. Their records are then copied
+with new ids, times and numbers, and added to the indexes.
 """
 
 import argparse
@@ -98,14 +98,14 @@ class Took:
 
 @dataclass(slots=True)
 class Batch:
-    """What is written in one go: the members of indexes by key, and all hashes."""
+    """One write: the members of indexes by key, and all hashes."""
 
     indexes: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     hashes: dict[str, dict[str, str]] = field(default_factory=dict)
     strings: dict[str, str] = field(default_factory=dict)
 
     def write(self, client: Any) -> None:
-        """Write it all."""
+        """Write the batch."""
         pipe = client.pipeline(transaction=False)
         for key, members in self.indexes.items():
             pipe.zadd(key, members)
@@ -130,7 +130,7 @@ class Filler:
         self.store = Store(store.redis)  # what the first one knows of numbers' hashes is gone
 
     def fill(self, count: int) -> None:
-        """Write so many deliveries, the oldest first."""
+        """Write that many deliveries, the oldest first."""
         first = int((datetime.now(UTC) - timedelta(days=DAYS)).timestamp() * 1e6)
         step = DAYS * 86_400 * 1_000_000 // count
         status_counts: Counter[str] = Counter()
@@ -219,7 +219,7 @@ class Filler:
             to=status,
             lease=claim.delivery.lease,
             reason=REASONS.get(status),
-            message="What became of it is told in a sentence of about this length.",
+            message="A sentence of about this length says what happened to the call.",
         )
         moves = [last]
         if status not in (Status.SKIPPED, Status.HELD, Status.CANCELLED):
@@ -290,11 +290,11 @@ def _measured(count: int) -> Measures:
     return measures
 
 
-# --- asking ---------------------------------------------------------------------------------------
+# --- queries --------------------------------------------------------------------------------------
 
 
 def queries(filler: Filler) -> Iterator[tuple[str, str]]:
-    """Yield what is asked for: its name in the table, and its path."""
+    """Yield each query: its name in the table, and its path."""
     far = datetime.now(UTC) - timedelta(days=11)
     hour = {"since": f"{far:%Y-%m-%dT%H:00:00Z}", "until": f"{far:%Y-%m-%dT%H:59:59Z}"}
     filters: list[dict[str, str]] = [
@@ -346,7 +346,7 @@ def _said(filters: dict[str, str]) -> str:
 
 
 def asked(client: Any, path: str) -> Took:
-    """Return how long this takes. Raises BenchError unless it is answered 200."""
+    """Return how long this query takes. Raises BenchError unless the answer is 200."""
     times, answer = [], None
     for number in range(ROUNDS + 3):
         began = time.perf_counter()
@@ -364,7 +364,7 @@ def asked(client: Any, path: str) -> Took:
 
 
 def settings_of(valkey: Valkey) -> Settings:
-    """Return the settings of the web process that is asked."""
+    """Return the settings of the web process that answers the queries."""
     routes = "".join(
         f'[[route]]\nname = "{route}"\nsource = "{source}"\nevent = "contact.created"\n'
         f'to = "call"\n[route.request]\nto_number = "phone"\nagent_id = {{ value = "{AGENT}" }}\n'
@@ -385,7 +385,7 @@ def settings_of(valkey: Valkey) -> Settings:
 
 
 def measured(valkey: Valkey, count: int, progress: Console) -> tuple[dict[str, Took], float]:
-    """Return what each query took over so many deliveries, and Redis' bytes a delivery."""
+    """Return the time of each query over that many deliveries, and Redis' bytes for each."""
     store = Store(connect(valkey.url, timeout_s=60))
     filler = Filler(store)
     before = store.persistence().used_bytes
@@ -407,7 +407,7 @@ def measured(valkey: Valkey, count: int, progress: Console) -> tuple[dict[str, T
 
 
 def table_of(found: dict[int, dict[str, Took]]) -> Table:
-    """Return all figures: a column a size."""
+    """Return all figures, with one column for each size."""
     table = Table(title="Server time, ms: median / p95; rows of the page")
     table.add_column("", no_wrap=True)
     for count in found:
@@ -421,7 +421,7 @@ def table_of(found: dict[int, dict[str, Took]]) -> Table:
 
 
 def main() -> int:
-    """Fill, ask, print. Returns the exit code."""
+    """Fill the store, run the queries, print. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.many", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     options = parser.parse_args()

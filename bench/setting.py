@@ -7,8 +7,8 @@ THREADS = 64
 API_KEY = "bench"
 AGENT = "6803fa770b666a64ab1694c1e"
 
-# One route for what the intake gets, as thin as HubSpot sends it; one for what the worker is
-# given, which is complete: hydrating is another service's speed.
+# One route for the intake's events, thin as HubSpot sends them; one for the worker's events, which
+# are complete: hydration would measure another service.
 ROUTES = f"""
 [[route]]
 name     = "call new leads"

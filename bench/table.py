@@ -1,4 +1,4 @@
-"""The figures as a table, beside the prototype's; for people on a terminal, plain elsewhere."""
+"""The figures as a table, beside the prototype's; without colours if it is not a terminal."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from bench.delivery import Delivered
 from bench.intake import Taken
 
 T = TypeVar("T")
-Pairs = Sequence[tuple[T, T]]  # what we are compared with, and us: a pair a round
+Pairs = Sequence[tuple[T, T]]  # (what the bridge is compared with, the bridge), one per round
 
-BUSY = 0.8  # from here on the client itself may be what limits
+BUSY = 0.8  # of a core; above this, the client itself may be the limit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,13 +28,13 @@ class Results:
     instant: list[tuple[Delivered, Delivered]]
 
     def client_limits(self) -> bool:
-        """Say whether the client was so busy that the floor may be higher than it shows."""
+        """Say whether the client was so busy that the floor may be higher than measured."""
         return any(floor.load.busy > BUSY for floor, _ in [*self.singles, *self.batches])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prototype:
-    """What a prototype reached on a machine like CI's, as RQ-AND-REDIS.md gives it."""
+    """What a prototype of this design reached on two cores; its ratio is what to compare."""
 
     rate: str
     ms: str = ""
@@ -103,7 +103,7 @@ def add(
     *,
     ratio: bool = True,
 ) -> None:
-    """Add one row: theirs, ours, and the ratio, each the median over the rounds."""
+    """Add one row: the other's figure, ours, and the ratio, each the median over the rounds."""
     ratios = [read(ours) / read(theirs) for theirs, ours in pairs if ratio and read(theirs)]
     table.add_row(
         f"  {name}",
@@ -122,7 +122,7 @@ def latency(taken: Iterable[Taken]) -> str:
 
 
 def show(found: Table, *remarks: str) -> None:
-    """Print it."""
+    """Print the table, and the remarks below it."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=100, no_color=True)

@@ -1,4 +1,4 @@
-"""A list of phone numbers as people keep them: a CSV of whatever make, or a number a line. Pure."""
+"""A list of phone numbers as people keep them: any kind of CSV, or one number a line. Pure."""
 
 import contextlib
 import csv
@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 DELIMITERS: Final = ",;\t|"
-LOOKED_AT: Final = 200  # lines, to find out how a file is written
-# Of a header without all but its letters; best first. Whoever has several of the first is not to be
-# called on any of them.
+LOOKED_AT: Final = 200  # lines, to find the delimiter and the columns
+# For a header reduced to its letters; the best first. A person with several columns of the first
+# kind must not be called on any of them.
 NAMED: Final = (
     re.compile(r".*(phone|mobile|cell|whatsapp|contactn).*|tel|ph|phno|msisdn"),
     re.compile(r".*number"),
@@ -18,20 +18,21 @@ NAMED: Final = (
 _NUMBER: Final = re.compile(r"[+\uff0b]?[\d\s().\[\]/\-]{7,30}")
 _RUN: Final = re.compile(r"\d[\d\s()./\-]{5,}\d")
 _DATE: Final = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(\s.*)?")
-_SEP: Final = re.compile(r"sep=(.)", re.IGNORECASE)  # how Excel is told a file's delimiter
+_SEP: Final = re.compile(r"sep=(.)", re.IGNORECASE)  # tells Excel the delimiter of a file
 
 Row = tuple[int, list[str]]  # the number of the line that it begins in; the first is 1
 
 
 def read_numbers(raw: bytes) -> tuple[list[tuple[int, str]], list[int]]:
-    """Return the numbers of a file, each with its line's number, and the lines that hold none.
+    """Return the numbers of a file, each with its line's number, and the lines without a number.
 
-    They stand in the columns that a header names as phone, mobile, … (any case), else number;
-    without such a name: in the only column whose values look like numbers. Empty lines don't count.
+    The numbers are in the columns that a header names phone, mobile, … (any case), else number.
+    Without such a header they are in the only column whose values look like numbers. Empty lines
+    don't count.
 
     Raises:
-        ValueError: several columns look so, and no name says which, or a field is longer than
-            any of a list could be; with a sentence.
+        ValueError: with a sentence: several columns look like numbers and no header tells them
+            apart, or a field is too long for a list of numbers.
     """
     lines = list(io.StringIO(_decoded(raw), newline=""))
     skipped = 0
@@ -42,10 +43,10 @@ def read_numbers(raw: bytes) -> tuple[list[tuple[int, str]], list[int]]:
     readable = [rows for rows in candidates if rows is not None]
     if not readable:
         raise ValueError(
-            f"A field of it is longer than {csv.field_size_limit():,} characters, so this is no "
-            "list of numbers. Export it as CSV, a record a line."
+            f"A field is longer than {csv.field_size_limit():,} characters, so this is not a list "
+            "of numbers. Export it as CSV, one record a line."
         )
-    # Where none of them parts anything, all see the same, and the first will do.
+    # If no delimiter is in the file, all readings are the same, and the first is used.
     rows = max(readable, key=_fitness)
     columns = _named(rows)
     if columns:
@@ -55,8 +56,8 @@ def read_numbers(raw: bytes) -> tuple[list[tuple[int, str]], list[int]]:
         if len(columns) > 1:
             places = ", ".join(str(column + 1) for column in columns)
             raise ValueError(
-                f"Columns {places} all look like numbers. Name the one of phone numbers: write "
-                '"phone" above it.'
+                f'Columns {places} all look like numbers. Write "phone" above the column of the '
+                "phone numbers."
             )
         title = _cell(rows[0][1], columns[0]) if rows else ""
         if title and not any(map(str.isdecimal, title)):
@@ -76,7 +77,7 @@ def _decoded(raw: bytes) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return raw.decode("latin-1")  # whatever the names in it become, digits are digits
+        return raw.decode("latin-1")  # names may become unreadable, but digits stay digits
 
 
 def _rows(lines: list[str], delimiter: str, skipped: int) -> list[Row] | None:
@@ -96,13 +97,13 @@ def _parsed(reader: Any, skipped: int) -> Iterator[Row]:
         if any(cell.strip() for cell in row):
             yield skipped + begins, row
         if any("\n" in cell and _RUN.search(cell) for cell in row):
-            # It may be a stray quote that took these lines in, and they may have a number.
+            # A stray quote may have swallowed these lines, and they may have numbers.
             yield from ((skipped + line, []) for line in range(begins + 1, reader.line_num + 1))
         begins = reader.line_num + 1
 
 
 def _fitness(rows: list[Row]) -> tuple[int, int]:
-    """Say how well a delimiter fits: rows with numbers, and as many columns as may be."""
+    """Say how well a delimiter fits: by the rows with numbers, then by the number of columns."""
     columns = _named(rows) or _by_looks(rows)
     looked_at = rows[:LOOKED_AT]
     fit = sum(any(_is_number(_cell(row, one)) for one in columns) for _, row in looked_at)
@@ -110,11 +111,11 @@ def _fitness(rows: list[Row]) -> tuple[int, int]:
 
 
 def _named(rows: list[Row]) -> list[int]:
-    """Return the columns that the first row names; none: it is no header."""
+    """Return the columns that the first row names; none: the first row is not a header."""
     header = [re.sub(r"[^a-z]", "", cell.casefold()) for cell in rows[0][1]] if rows else []
     for names in NAMED:
         found = [column for column, name in enumerate(header) if names.fullmatch(name)]
-        # Of "Phone" and "Phone type", the one that holds numbers.
+        # Of "Phone" and "Phone type", the column with numbers.
         held = [column for column in found if _holds_numbers(rows[1:], column)]
         if found:
             return held or found[:1]
@@ -134,7 +135,7 @@ def _holds_numbers(rows: list[Row], column: int) -> bool:
 
 
 def _cell(row: Sequence[str], column: int) -> str:
-    """Return a cell without what spreadsheets put around a number to keep it a text; "": none."""
+    """Return a cell without the marks by which spreadsheets keep a number as text; "": empty."""
     return row[column].strip().lstrip("'=").strip('" ') if column < len(row) else ""
 
 

@@ -20,6 +20,9 @@ from workers.shutdown import ShutdownSignal
 
 logger = log.get(__name__)
 
+REDIS_TIMEOUT_S = 5.0
+CRM_TIMEOUT_S = 10.0
+
 
 @cache
 def settings() -> Settings:
@@ -51,10 +54,10 @@ def drain() -> None:
     """Deliver what is due."""
     current = settings()
     # Connections are opened in this process: a connection from before the fork would be shared.
-    store = Store(connect(current.redis_url, timeout_s=5.0), max_rate=current.max_rate)
+    store = Store(connect(current.redis_url, timeout_s=REDIS_TIMEOUT_S), max_rate=current.max_rate)
     http = HttpClient(timeout_s=current.callkaro_timeout_s)
     callkaro = CallKaro(http, base_url=current.callkaro_base_url, api_key=current.callkaro_api_key)
-    crm_client = CrmClient(HttpClient(timeout_s=10.0), store, current)
+    crm_client = CrmClient(HttpClient(timeout_s=CRM_TIMEOUT_S), store, current)
     journal_writer = JournalWriter()
     with ShutdownSignal().installed() as should_stop:
         try:

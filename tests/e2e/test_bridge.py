@@ -290,7 +290,7 @@ def test_redis_may_be_killed_and_come_back_while_all_goes_on(
     until(lambda: simulator.state.calls, what="the call that was on the wire")
     own_valkey.start()
 
-    # Each web process asks Redis again a second after it did so in vain; a CRM sends again too.
+    # After a failure, each web process waits a second before it asks Redis again; a CRM, too.
     body_after = lead()
     assert until(lambda: taken_in(bridge, body), what="an answer")["duplicates"] == 1
     answer = until(lambda: taken_in(bridge, body_after), what="an answer")
@@ -312,7 +312,7 @@ def test_a_worker_that_starts_finds_what_came_in_without_one(
     end(bridge.worker, by=signal.SIGTERM)
     [delivery] = bridge.send("website", lead())
     with connect(bridge.environment["REDIS_URL"]) as client:
-        # The bell and the RQ job are hints: without them nothing is lost.
+        # The wake-up and the RQ job are hints: without them nothing is lost.
         client.delete("bridge:bell", "rq:queue:callkaro-bridge")
 
     bridge.start_worker()

@@ -152,7 +152,7 @@ def test_a_call_whose_worker_dies_at_a_step_rings_once_at_the_most(
     last = found(store, hit)
     assert last.status == at_last
     assert len(simulator.state.calls) == calls
-    assert requests_to(simulator, CALLS) == calls  # no request was made in vain either
+    assert requests_to(simulator, CALLS) == calls  # and no request was made twice
     assert way(last)[-1] == at_last
     assert last.call_sid == (simulator.state.calls[0].call_sid if at_last == "delivered" else None)
 

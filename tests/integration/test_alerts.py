@@ -1,4 +1,4 @@
-"""Alerts: what is told, once a change; and how it is sent. The receiver's side is written anew."""
+"""Alerts: which changes raise one, and how it is sent. The receiver is written here again."""
 
 import base64
 import hashlib
@@ -133,7 +133,7 @@ def order(web: Web, path: str, body: object = None, method: str = "POST") -> Any
     return answer.json
 
 
-# --- what is told -------------------------------------------------------------------------------
+# --- what raises an alert -----------------------------------------------------------------------
 
 
 def test_while_all_is_well_nobody_is_told(
@@ -392,7 +392,9 @@ def test_an_end_waits_until_its_beginning_is_taken(
     assert [one[0] for one in told(store, settings, receiver)] == [BEGAN]
     store.resume("all")
     assert told(store, settings, receiver) == []
-    assert not store.is_alert_due()  # or a sender would be started in vain, again and again
+    assert (
+        not store.is_alert_due()
+    )  # or senders would be started again and again, with nothing to send
 
     send_again(settings, store)
     assert [one[0] for one in receiver.told()] == [BEGAN, BEGAN, ENDED]

@@ -927,7 +927,7 @@ def test_of_several_guards_that_say_no_the_first_is_told():
     data: dict[str, Any] = {"phone": "n/a", "dnd": True}
     strict = {"allow_numbers": frozenset(), "calling_hours": DAY, "now": NIGHT}
     told = []
-    for mended in (
+    for fixed in (
         {},
         {"go": True},
         {"old": False},
@@ -937,10 +937,10 @@ def test_of_several_guards_that_say_no_the_first_is_told():
         {"allow_numbers": None},
         {"now": NOW},
     ):
-        old = {} if "old" in mended else old
-        data |= {key: value for key, value in mended.items() if key in ("go", "dnd", "agreed")}
-        data |= {"phone": mended.get("phone", data["phone"])}
-        strict |= {key: value for key, value in mended.items() if key in strict}
+        old = {} if "old" in fixed else old
+        data |= {key: value for key, value in fixed.items() if key in ("go", "dnd", "agreed")}
+        data |= {"phone": fixed.get("phone", data["phone"])}
+        strict |= {key: value for key, value in fixed.items() if key in strict}
         told.append(verdict(judge(routes, data, claimed=claim(data, **old), **strict)))
     assert told == [
         "skipped when_false",

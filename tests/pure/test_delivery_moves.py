@@ -1,4 +1,4 @@
-"""The status diagram, against DESIGN's own table."""
+"""The status diagram, against the table of its moves."""
 
 import re
 from importlib.resources import files
@@ -7,7 +7,7 @@ import pytest
 
 from schemas.delivery import MOVES, SETTLED, WAITING, Reason, Status, may_come_from
 
-# DESIGN.md, "Status of a delivery, and the only moves", as far as the service makes them itself:
+# The moves that the service makes by itself:
 # from -> to. What a person does (any settled one -> queued) goes another way.
 TABLE = {
     "queued": "sending held skipped failed cancelled",

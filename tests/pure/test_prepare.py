@@ -533,7 +533,7 @@ def test_a_dry_run_shows_what_would_have_been_sent(routes, guard):
     assert (found.to, found.reason, found.lease) == (Status.SKIPPED, Reason.DRY_RUN, 3)
     assert found.message == "DRY_RUN is on: this is what would have been sent."
     assert orjson.loads(str(found.fields["request"])) == made.body
-    # The history is asked all the same: who is suppressed is told as that.
+    # The history is checked all the same: a suppressed number gets that reason.
     assert (found.guard, found.phone) == (guard, guard and "hash")
     assert found.attempt is None
 

@@ -1,4 +1,4 @@
-"""routes.toml: what loads, what each mistake is told as, which events a route wants."""
+"""routes.toml: what loads, the message of each mistake, which events a route matches."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,8 +15,8 @@ from schemas.route import Constant, Flood, RouteHours
 from schemas.routes_toml import RoutesError, duration_s, load_routes
 from schemas.source import STANDARD_WEBHOOKS, Basic, Signature, Signatures, Token
 
-# DESIGN.md's sample.
-DESIGNED = """
+# A route with every key.
+EVERY_KEY = """
 [[route]]
 name     = "call new leads"
 source   = "hubspot"
@@ -57,7 +57,7 @@ time = "submission.at"
 
 
 def test_the_designed_sample_loads_with_all_that_it_says():
-    routes = load(DESIGNED)
+    routes = load(EVERY_KEY)
     [route] = routes.routes
     assert (route.name, route.source, route.event, route.to) == (
         "call new leads",
@@ -175,7 +175,7 @@ def test_constants_are_left_as_they_are():
     assert route.metadata["a"].paths == frozenset()
 
 
-# --- what each mistake is told as -----------------------------------------------------------
+# --- the message of each mistake -----------------------------------------------------------
 
 ROUTE = f"{FILE}: route 'call new leads': "
 
@@ -1252,7 +1252,7 @@ def test_whatever_the_file_holds_it_loads_or_every_problem_is_a_sentence(documen
 
 @settings(derandomize=True, max_examples=120, deadline=None)
 @given(
-    st.text(max_size=30) | st.lists(st.sampled_from(DESIGNED.split()), max_size=12).map("\n".join)
+    st.text(max_size=30) | st.lists(st.sampled_from(EVERY_KEY.split()), max_size=12).map("\n".join)
 )
 def test_whatever_the_text_it_loads_or_is_refused(text):
     problems(text)
