@@ -48,7 +48,7 @@ class Child:
         self.pid = self._process.pid
 
     def wait_for_port(self, port: int) -> Self:
-        """Return when the process listens. Raises BenchError if it ends first, or takes too long."""
+        """Return when the process listens. Raises BenchError if it ends first or takes too long."""
         give_up_at = time.monotonic() + START_S
         while time.monotonic() < give_up_at:
             self.check()

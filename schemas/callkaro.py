@@ -82,7 +82,7 @@ class Whole(fields.Field[int]):
 class Gap(fields.Field["int | tuple[int, ...]"]):
     """Minutes between redials: one whole number, or a list with one for each redial.
 
-    A list becomes a tuple; whether its length fits the redials is the schema's to judge.
+    A list becomes a tuple; the schema checks whether its length fits the redials.
     """
 
     _minutes = Whole(0, 525_600)  # a year; a longer gap is a mistake
