@@ -5,6 +5,7 @@ import importlib.util
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -511,6 +512,7 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("body.json", "contact.json", "do-not-call.csv"):
         (tmp_path / name).touch()
+    shutil.copytree(ROOT / "demo" / "samples", tmp_path / "demo" / "samples")
     return tmp_path
 
 
@@ -593,6 +595,14 @@ def test_every_command_of_the_pages_is_there(command: str, app: Flask, beside: P
 def test_a_command_that_is_not_there_would_be_found(wrong: str, app: Flask, beside: Path) -> None:
     with pytest.raises((AssertionError, click.UsageError, HTTPException)):
         check_command(wrong, app)
+
+
+def test_the_hooks_before_a_commit_use_the_pinned_ruff() -> None:
+    [pinned] = re.findall(
+        r"^ruff==([\w.]+)", (ROOT / "requirements-dev.txt").read_text(), re.MULTILINE
+    )
+    hooks = re.findall(r"ruff==([\w.]+)", (ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
+    assert set(hooks) == {pinned}
 
 
 def test_the_site_builds_and_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
