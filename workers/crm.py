@@ -243,7 +243,7 @@ class CrmClient:
                 error=result.error,
             )
             return FetchFailed(
-                message=f"{title} gave no access token. Check the client, the refresh token and "
+                message=f"{title} gave no access token; check the client, the refresh token and "
                 f"the data centre ({source.variable_prefix}{login.accounts_url}).",
                 retry_after_s=result.retry_after_s or REFUSED_TOKEN_S,
                 is_account=result.status_code is not None and result.status_code < 500,
