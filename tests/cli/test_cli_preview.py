@@ -105,7 +105,7 @@ agent_id = {{ value = "{AGENT}" }}
     assert result.exit_code == 0, result.output
     first, _, rest = result.stdout.partition("  route 'call new leads': ")
     assert first.startswith("Event 1 of 3: contact.created, subject 101, ")
-    assert first.splitlines()[0].endswith(", as of 2025-11-24T17:00:00+00:00")
+    assert first.splitlines()[0].endswith(", as of 2025-11-24 22:30:00 Asia/Kolkata")
     assert rest.partition("\n\n")[0].splitlines() == [
         "skipped (no_consent)",
         "    The record has no consent to being called.",
@@ -118,7 +118,7 @@ agent_id = {{ value = "{AGENT}" }}
         "    number         ok",
         "    ALLOW_NUMBERS  no: ALLOW_NUMBERS is set and has not this number.",
         "    hours          no: Held for the calling hours (09:00-21:00). "
-        "until 2025-11-25T03:30+00:00",
+        "until 2025-11-25 09:00:00 Asia/Kolkata",
         "    suppressed     at the send",
         "    called_recently at the send: once in 1 d for a number",
         "    day_cap        at the send: 500 a day by the route",
@@ -195,7 +195,7 @@ def test_every_sample_body_can_be_previewed(cli: Cli, body: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("no-such-source", HUBSPOT), 2, "There is no source 'no-such-source'; there are"),
+        (("no-such-source", HUBSPOT), 2, "There is no source 'no-such-source'. The sources are"),
         (("hubspot", "no-such-file"), 2, "no-such-file"),
         (("hubspot", HUBSPOT, "--at", "soon"), 2, "2026-01-31T09:30:00+05:30"),
         (("hubspot", HUBSPOT, "--header", "nonsense"), 2, "Name: value"),

