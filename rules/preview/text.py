@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from schemas.delivery import Reason
 from schemas.event import Event
 
-Word = Literal["ok", "no", "at the intake", "at the send", "not judged"]
+Word = Literal["ok", "no", "at the intake", "at the send", "not checked"]
 WIDTH = 14  # of the column of guards
 
 

@@ -120,7 +120,7 @@ agent_id = {{ value = "{AGENT}" }}
         "    hours          no: Held for the calling hours (09:00-21:00). "
         "until 2025-11-25 09:00:00 Asia/Kolkata",
         "    suppressed     at the send",
-        "    called_recently at the send: once in 1 d for a number",
+        "    called_recently at the send: at most once in 1 d for a number",
         "    day_cap        at the send: 500 a day by the route",
     ]
 
@@ -151,7 +151,7 @@ def test_guards_are_told_to_programs_as_well(cli: Cli, record) -> None:
 def test_an_event_that_no_route_wants_says_why(cli: Cli) -> None:
     event = seen(cli, "hubspot", HUBSPOT)[2]
     assert event["status"] == "unrouted"
-    assert event["why_none"] == ["call new leads: it wants contact.created."]
+    assert event["why_none"] == ["call new leads: its event is contact.created."]
 
 
 def test_a_match_that_does_not_hold_is_quoted(cli: Cli, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_match_that_does_not_hold_is_quoted(cli: Cli, tmp_path: Path) -> None:
     body.write_text(json.dumps([first | {"changeSource": "IMPORT"}]))
     [event] = seen(cli, "hubspot", body)
     assert event["why_none"] == [
-        "call new leads: its match does not hold: changeSource != 'IMPORT'"
+        "call new leads: its match is not true: changeSource != 'IMPORT'"
     ]
 
 

@@ -1,4 +1,4 @@
-"""`python -m bridge.healthy`: what the image's HEALTHCHECK asks."""
+"""`python -m bridge.healthcheck`: the HEALTHCHECK of the image."""
 
 import shlex
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from store.queue import connect_queue, open_queue
         ("tini -- gunicorn --workers 3 bridge.app:create_app()", "web"),
         ("python -m workers", "worker"),
         ("tini -- python -m workers", "worker"),
-        ("flask --app bridge check", ""),
+        ("python -m bridge check", ""),
         ("python -m simulator", ""),
     ],
 )
