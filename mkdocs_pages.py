@@ -1,8 +1,8 @@
-"""What mkdocs.yml can't say: pages that stand outside docs/, and links that lead out of it.
+"""What mkdocs.yml can't say: pages outside docs/, and links that lead out of docs/.
 
-README.md, CHANGELOG.md and SECURITY.md are written for the repository's page, where their links
-lead into docs/. Here they become pages beside the others. A link to a file that is no page (a
-module, routes.toml) stays as its words: a site has no such file.
+The pages of the root (OUTSIDE) are written for the repository's page, where their links lead into
+docs/. Here they become pages beside the others. A link to a file that is not a page (a module,
+routes.toml) becomes plain text: a site has no such file.
 """
 
 import posixpath
@@ -14,20 +14,25 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent
-OUTSIDE = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "SECURITY.md": "security.md"}
+OUTSIDE = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+}
 DECISIONS = "docs/decisions"
 LINK = re.compile(r"(?<!!)\[((?:`[^`]*`|[^\]`])*)\]\(([^)\s]+)\)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put all decisions into the menu, under what their own heads say."""
+    """Put all decisions into the menu, each under its own title."""
     pages = sorted(file.name for file in (ROOT / DECISIONS).glob("*.md"))
     config.nav = [*(config.nav or []), {"Decisions": [f"decisions/{name}" for name in pages]}]
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that stand outside docs/."""
+    """Add the pages outside docs/."""
     for source, name in OUTSIDE.items():
         if (ROOT / source).exists():
             text = (ROOT / source).read_text("utf-8").replace("](docs/images/", "](images/")
@@ -36,7 +41,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Have each link lead to a page of the site."""
+    """Make each link lead to a page of the site."""
     sources = {name: source for source, name in OUTSIDE.items()}
     here = sources.get(page.file.src_uri, f"docs/{page.file.src_uri}")
 
