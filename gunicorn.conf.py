@@ -108,7 +108,7 @@ class JsonLogger(gunicorn.glogging.Logger):
             super().debug("%s", _URL.sub("/…", str(msg % args if args else msg)), **kwargs)
 
     def warning(self, msg: Any, *args: Any, **kwargs: Any) -> None:
-        """Log a warning, without the first line of a request that is not HTTP: gunicorn quotes it."""
+        """Log a warning, but not the first line of a request that is not HTTP."""
         if str(msg).startswith("Invalid request"):
             msg = str(msg).partition(":")[0]
         super().warning(msg, *args, **kwargs)

@@ -54,7 +54,7 @@ def _problem_of_worker(redis_url: str) -> str | None:
     try:
         found = Worker.all(queue=open_queue(connect_queue(redis_url)))
     except redis.RedisError:
-        # The supervisor waits for Redis, and it knows what its worker sent last. A restart now would
+        # The supervisor waits for Redis, and it knows what its worker sent last. A restart would
         # lose that: docs/decisions/0008-what-redis-forgets.md.
         return None
     if any(worker.hostname == socket.gethostname() for worker in found):

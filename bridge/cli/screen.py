@@ -20,10 +20,12 @@ from rich.text import Text
 
 from bridge.cli.times import WIDTH, local_time, zoned_time
 
+WIDE = 140  # of a table in a pipe or a file, which have no width of their own
+
 
 def console() -> Console:
-    """Return where tables are printed. A pipe has no width of its own, so it gets a wide one."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    """Return where tables are printed."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 def show(found: Any, as_json: bool, display: Callable[[Any], None]) -> None:

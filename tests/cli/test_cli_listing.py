@@ -80,6 +80,7 @@ def test_a_list_that_is_longer_than_a_page_is_followed(
     some = run("deliveries", "--limit", "3").stdout
     assert "There are more. --limit N lists more of them." in some
     assert len(some.splitlines()) == 5
+    assert "There are more" not in run("deliveries", "--limit", "5").stdout
 
 
 @pytest.mark.parametrize(

@@ -159,9 +159,7 @@ def test_a_match_that_does_not_hold_is_quoted(cli: Cli, tmp_path: Path) -> None:
     [first, *_] = json.loads(HUBSPOT.read_text())
     body.write_text(json.dumps([first | {"changeSource": "IMPORT"}]))
     [event] = seen(cli, "hubspot", body)
-    assert event["why_none"] == [
-        "call new leads: its match is not true: changeSource != 'IMPORT'"
-    ]
+    assert event["why_none"] == ["call new leads: its match is not true: changeSource != 'IMPORT'"]
 
 
 def test_an_old_event_is_too_old_and_the_way_to_see_more_is_told(cli: Cli, record) -> None:

