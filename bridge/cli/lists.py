@@ -27,7 +27,7 @@ LIMIT = click.option(
 MORE = "There are more. --limit N lists more of them."
 
 
-@click.command(short_help="List deliveries.")
+@click.command(short_help="List deliveries by filters.")
 @with_filters("status", "route", "source", "phone", "subject", "reason", "since", "until")
 @LIMIT
 @with_bridge
@@ -41,7 +41,7 @@ def deliveries(
     show(found, as_json, lambda found: _show_deliveries(found, pages))
 
 
-@click.command(short_help="List events.")
+@click.command(short_help="List events by filters.")
 @with_filters("status", "source", "since", "until")
 @LIMIT
 @with_bridge

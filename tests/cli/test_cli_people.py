@@ -73,7 +73,7 @@ def test_what_the_list_shows_leads_back_to_the_number(run: Run, store: Store) ->
         run("suppress", number, "--message", "Said no.")
 
     table = run("suppress", "--list").stdout
-    assert [line.split()[1] for line in table.splitlines()[1:]] == [
+    assert [line.split()[2] for line in table.splitlines()[1:]] == [
         *("+91••••••5679", "+91••••••5678", "+91••••••3210")
     ]
     assert table.count("Said no.") == 3

@@ -501,7 +501,7 @@ def test_what_the_address_says_of_itself_goes_before_the_variable() -> None:
 def test_a_parameter_that_the_client_would_crash_over_is_refused_by_name(url: str) -> None:
     problem = problem_of(url)
     assert problem
-    assert problem.startswith("has a parameter that means nothing here: ")
+    assert problem.startswith("has a parameter that is not known here: ")
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ def test_what_history_knows_is_judged_at_the_send() -> None:
     assert outcome.verdict == "would be sent"
     assert {name: word for name, word in said(outcome).items() if "send" in word} == {
         "suppressed": "at the send",
-        "called_recently": "at the send once in 1 d for a number",
+        "called_recently": "at the send at most once in 1 d for a number",
         "day_cap": "at the send 500 a day by the route, 3 a day to a number",
     }
 
