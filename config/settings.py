@@ -175,7 +175,7 @@ def _without_numbers(settings: Settings) -> Iterator[str]:
     for source in settings.routes.sources.values():
         if source.opt_out and not source.kind.phones and source.kind.name not in called:
             yield (
-                f"source {source.name!r} has an opt_out, but no route that calls shows which field "
+                f"source {source.name!r} has an opt_out, and no route that calls shows which field "
                 "has the phone number: an opt-out suppresses no number"
             )
 

@@ -225,7 +225,7 @@ def _fetch(candidate: Candidate, hydration: Hydration) -> Outcome:
             ),
         ),
         message=f"The event has only an id. The worker fetches {', '.join(wanted)}{when}. "
-        "To preview the call, give such a record with --record FILE.",
+        "Give such a record with --record FILE to see the call.",
     )
 
 
