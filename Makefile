@@ -1,28 +1,32 @@
-# What a newcomer and CI type. Needs Python 3.11 or newer, pip and make; all else is installed into
-# .venv here. Paths are relative, so the directory's own path may have spaces.
+# The commands for people and for CI. They need Python 3.11 or newer, pip and make; all else is
+# installed into .venv here. Paths are relative, so the path of this directory may have spaces.
 
 PY := .venv/bin/python
 export PYTHONUNBUFFERED := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# What `make test` runs. The faults have `make faults`, the browser has `make browser`.
+ARGS = --ignore=tests/faults --ignore=tests/browser -n 3 --dist worksteal
 PIP_FAILED = echo 'pip could not install it. Is the network there?' >&2; exit 1
 
-.PHONY: help run demo test check docs audit faults browser image fuzz api-fuzz bench bench-many requirements clean
+.PHONY: help install run demo test check docs audit faults browser image fuzz api-fuzz bench bench-many requirements clean
 
-help:  ## Say what can be made
+help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
 		printf '  make %-14s %s\n' "$$name" "$$what"; \
 	done
 
+install: .venv/.installed  ## Create .venv and install what the bridge needs to run
+
 run: .venv/.installed  ## Start everything, send samples, then serve until Ctrl-C (PORT=8001 make run)
 	@$(PY) -m demo --serve
 
-demo: .venv/.installed  ## Start everything, send samples, and end: 0 only if all went as it should
+demo: .venv/.installed  ## Start everything, send samples, and stop; fail if a sample ended otherwise than it should
 	@$(PY) -m demo
 
-test: .venv/.installed-dev  ## Run the tests
-	@$(PY) -m pytest --ignore=tests/faults --ignore=tests/browser -n 3 --dist worksteal
+test: .venv/.installed-dev  ## Run the tests; some of them: make test ARGS="tests/rules -k hours"
+	@$(PY) -m pytest $(ARGS)
 
-check: .venv/.installed-dev  ## Run what CI runs: format, lint, types, import rules, tests
+check: .venv/.installed-dev  ## Run all that CI runs: format, lint, types, import rules, tests
 	@echo 'Format …' && $(PY) -m ruff format --check .
 	@echo 'Lint …' && $(PY) -m ruff check .
 	@echo 'Types …' && $(PY) -m mypy
@@ -32,63 +36,63 @@ check: .venv/.installed-dev  ## Run what CI runs: format, lint, types, import ru
 	@echo 'Tests …' && $(MAKE) --no-print-directory test
 	@echo 'Faults and fuzz, in short …' && $(PY) -m pytest tests/faults
 
-audit: .venv/.installed-dev  ## Look up known flaws in what requirements.txt pins; fails if it can't
+audit: .venv/.installed-dev  ## Look up known flaws in the packages of requirements.txt; fail if that is not possible
 	@$(PY) -m tests.audit
 
-docs: .venv/.installed-dev  ## Build docs/ into site/, to be opened in a browser; a link that leads nowhere fails it
+docs: .venv/.installed-dev  ## Build docs/ into site/ for a browser; fail if a link leads nowhere
 	@$(PY) -m mkdocs build --strict && echo 'Open site/index.html'
 
-faults: .venv/.installed-dev  ## Kill every process at random, 20 rounds, and count what was lost (SEED=7 make faults)
+faults: .venv/.installed-dev  ## Kill processes at random, 20 rounds, and count what was lost (SEED=7 make faults)
 	@$(PY) -m tests.faults $(if $(SEED),--seed $(SEED))
 	@FAULTS_EXAMPLES=500 FAULTS_WAITING=10000 $(PY) -m pytest -q tests/faults/test_state_machine.py \
 		tests/faults/test_crash_steps.py tests/e2e/test_outages.py
 
-browser: .venv/.installed-dev  ## Use the dashboard in a real Chromium, and keep pictures of it
+browser: .venv/.installed-dev  ## Test the dashboard in a real Chromium, and keep screenshots
 	@command -v chromium chromium-browser chrome >/dev/null || { \
 		echo 'Installing Chromium …'; \
 		apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
 	} || { echo 'Install Chromium, and try again.' >&2; exit 1; }
 	@$(PY) -m pytest -q tests/browser -n auto --maxprocesses 2
 
-image: .venv/.installed-dev  ## Build the image without Docker, and run web and workers from it (root, Debian)
+image: .venv/.installed-dev  ## Build the image without Docker, and run all processes from it (needs root and Debian)
 	@$(PY) -m tests.deploy.image
 
-fuzz: .venv/.installed-dev  ## Post 100,000 mutated requests (SEED=7 make fuzz)
+fuzz: .venv/.installed-dev  ## Post 100,000 mutated webhooks (SEED=7 make fuzz)
 	@$(PY) -m tests.faults.fuzz $(if $(SEED),--seed $(SEED))
 
-api-fuzz: .venv/.installed-dev  ## Ask the API all that it allows and forbids, for two minutes (SEED=7 make api-fuzz)
+api-fuzz: .venv/.installed-dev  ## Send the API valid and invalid requests for two minutes (SEED=7 make api-fuzz)
 	@seed=$(or $(SEED),$$(date +%s)); echo "SEED=$$seed"; API_FUZZ_SEED=$$seed API_FUZZ_S=110 \
 		$(PY) -m pytest -q -n 4 tests/openapi/test_schemathesis.py
 
-bench: .venv/.installed-dev  ## Measure intake and delivery beside a floor
+bench: .venv/.installed-dev  ## Measure intake and delivery, beside the least work that is possible
 	@$(PY) -m bench
 
-bench-many: .venv/.installed-dev  ## Measure lists and figures over 200,000 deliveries
+bench-many: .venv/.installed-dev  ## Measure lists and counts over 200,000 deliveries
 	@$(PY) -m bench.many
 
-requirements: .venv/.installed-dev  ## Pin anew what requirements*.in ask for
+requirements: .venv/.installed-dev  ## Pin the newest versions of the packages in requirements*.in
 	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--upgrade requirements.in -o requirements.txt
 	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--upgrade requirements-dev.in -o requirements-dev.txt
 
-clean:  ## Remove .venv, site and caches; .data, which holds events, stays
+clean:  ## Remove .venv, site and caches, but not .data, which has events
 	rm -rf site .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Stamps: a later run installs only what changed.
+# Stamp files: a later run installs only if the requirements changed.
 
 .venv/.installed: requirements.txt .venv/.made
-	@echo 'Installing what requirements.txt pins (a minute or so, only the first time) …'
+	@echo 'Installing the packages of requirements.txt (about a minute, only the first time) …'
 	@$(PY) -m pip install --quiet --no-input -r requirements.txt || { $(PIP_FAILED); }
 	@touch $@
 
 .venv/.installed-dev: requirements-dev.txt .venv/.installed
-	@echo 'Installing the tools that tests and checks need …'
+	@echo 'Installing the packages for tests and checks …'
 	@$(PY) -m pip install --quiet --no-input -r requirements-dev.txt || { $(PIP_FAILED); }
 	@touch $@
 
-# Debian's Python comes without ensurepip unless python3-venv is installed; a pip outside will do.
+# Debian's Python has no ensurepip unless python3-venv is installed; then a pip outside .venv is used.
 .venv/.made:
 	@set -eu; \
 	if .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -100,8 +104,8 @@ clean:  ## Remove .venv, site and caches; .data, which holds events, stays
 		fi; \
 	done; \
 	if [ -z "$$found" ]; then \
-		echo "CallKaro Bridge needs Python 3.11 or newer, and here is" \
-			"$$(python3 --version 2>/dev/null || echo none). Install one, or name it:" \
+		echo "CallKaro Bridge needs Python 3.11 or newer. This machine has" \
+			"$$(python3 --version 2>/dev/null || echo none). Install one, or give its path:" \
 			"make run PYTHON=/path/to/python3.12" >&2; \
 		exit 1; \
 	fi; \

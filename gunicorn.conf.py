@@ -19,41 +19,41 @@ bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
 
 
 def _processes() -> int:
-    """Return how many processes the cores keep busy, from 2 to 4: four fit into 512 MB."""
+    """Return one process for each core, but at least 2 and at most 4: four fit into 512 MB."""
     try:
-        cores = len(os.sched_getaffinity(0))  # those that we may use
+        cores = len(os.sched_getaffinity(0))  # the cores that this process may use
     except AttributeError:  # not on every system
         cores = os.cpu_count() or 1
     return min(max(cores, 2), 4)
 
 
-# A webhook is a few ms of work and one wait for Redis: few processes, and threads for the waits.
+# A webhook takes a few ms of work and one wait for Redis: so few processes, and threads to wait.
 _WORKERS = os.environ.get("WEB_CONCURRENCY", "").strip() or str(_processes())
 if not re.fullmatch(r"[1-9][0-9]{0,2}", _WORKERS):
     sys.exit("WEB_CONCURRENCY must be a number from 1 to 999.")
 workers = int(_WORKERS)
 worker_class = "gthread"
-# Each holds up to two connections to Redis, and small plans of managed ones allow 20 or 40.
+# Each thread uses up to two connections to Redis. Small plans of a managed Redis allow 20 or 40.
 threads = 8
-# Of a process that hangs as a whole. A request ends sooner: Redis has 2 s, a `?wait=` 25 s at most,
+# For a process that hangs as a whole. A request ends sooner: Redis has 2 s, `?wait=` at most 25 s,
 # and Heroku's router gives up after 30 s.
 timeout = 30
-graceful_timeout = 25  # Heroku kills 30 s after it asks to stop; Docker after 10 s unless told
-# Longer than a router keeps an idle connection (Heroku's: 90 s). Else we close one just as the
-# router sends a webhook down it.
+graceful_timeout = 25  # Heroku kills 30 s after its stop signal; Docker after 10 s by default
+# Longer than a router keeps an idle connection (Heroku's: 90 s). Otherwise gunicorn might close a
+# connection just when the router sends a webhook on it.
 keepalive = 95
-# A process that leaks would be replaced before it hurts; not all at the same time.
+# A process that leaks memory is replaced before that hurts, and not all processes at the same time.
 max_requests = 100_000
 max_requests_jitter = 10_000
 # Each process opens its own connections, so nothing is loaded before the fork.
 preload_app = False
 if os.access("/dev/shm", os.W_OK):  # noqa: S108  (gunicorn's own heartbeat files)
     worker_tmp_dir = "/dev/shm"  # noqa: S108  (on a slow disk a heartbeat can block a worker)
-# Would put a socket into ~/.gunicorn; nobody uses it, and a home may not be writable.
+# It would put a socket into ~/.gunicorn. Nobody uses it, and the home may not be writable.
 control_socket_disable = True
-# Which headers of proxies to believe is PROXY_HOPS' to say, and ProxyFix counts the hops. Else
-# gunicorn would believe whoever FORWARDED_ALLOW_IPS names, by default all of this machine; Heroku's
-# buildpack sets it to *, and then a client's own SCRIPT_NAME header would move our URLs.
+# PROXY_HOPS says which proxies' headers to believe, and ProxyFix counts the hops. Without this line
+# gunicorn would believe every address in FORWARDED_ALLOW_IPS, by default all of this machine.
+# Heroku's buildpack sets it to *, and then a client's own SCRIPT_NAME header would change our URLs.
 forwarded_allow_ips = ""
 secure_scheme_headers: dict[str, str] = {}
 
@@ -64,11 +64,11 @@ _URL = re.compile(r"""(?<![\w/.:-])/[^\s'"]*""")
 
 
 class JsonLogger(gunicorn.glogging.Logger):
-    """gunicorn's own log lines as the bridge writes its: JSON on stdout, without URLs."""
+    """gunicorn's own log lines in the bridge's format: JSON on stdout, without URLs."""
 
     def setup(self, cfg: gunicorn.config.Config) -> None:
-        """Hand everything to the root logger, which the bridge set up."""
-        from config import log  # gunicorn has put this directory on the path by now
+        """Send all lines to the root logger, which the bridge has set up."""
+        from config import log  # only now is this directory on the path
 
         super().setup(cfg)
         log.configure(loglevel.upper(), process="web")
@@ -78,9 +78,10 @@ class JsonLogger(gunicorn.glogging.Logger):
                 logger.propagate = True
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
-        """Log a request if that is switched on: --access-logfile - or in GUNICORN_CMD_ARGS.
+        """Log a request, if --access-logfile or GUNICORN_CMD_ARGS switches that on.
 
-        No path and no query: a token may stand in them. The rule is what the app matched.
+        The line has no path and no query, because they may contain a token. It has the URL rule
+        that the app matched.
         """
         if not self.access_log_enabled:
             return
@@ -98,16 +99,16 @@ class JsonLogger(gunicorn.glogging.Logger):
         )
 
     def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
-        """Log what broke outside the app; gunicorn would name the URL."""
+        """Log a failure outside the app. gunicorn's own line would contain the URL."""
         super().exception(_URL.sub("/…", str(msg % args if args else msg)), **kwargs)
 
     def debug(self, msg: Any, *args: Any, **kwargs: Any) -> None:
-        """Log a detail; with LOG_LEVEL=DEBUG gunicorn would name the path of every request."""
+        """Log a detail. With LOG_LEVEL=DEBUG, gunicorn's own lines would contain every path."""
         if self.error_log.isEnabledFor(logging.DEBUG):
             super().debug("%s", _URL.sub("/…", str(msg % args if args else msg)), **kwargs)
 
     def warning(self, msg: Any, *args: Any, **kwargs: Any) -> None:
-        """Log a warning; that of a request that is no HTTP quotes its first line."""
+        """Log a warning, but not the first line of a request that is not HTTP."""
         if str(msg).startswith("Invalid request"):
             msg = str(msg).partition(":")[0]
         super().warning(msg, *args, **kwargs)
@@ -121,7 +122,7 @@ logger_class = JsonLogger
 
 
 def post_worker_init(worker: Any) -> None:
-    """Have requests that wait (`?wait=`) answered as soon as the process is asked to stop."""
+    """Answer requests that wait (`?wait=`) as soon as the process gets its stop signal."""
     from bridge.api import long_poll as waiting
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -129,11 +130,11 @@ def post_worker_init(worker: Any) -> None:
         worker.handle_exit(number, frame)
 
     signal.signal(signal.SIGTERM, stop)
-    signal.siginterrupt(signal.SIGTERM, False)  # as gunicorn: a stop cuts no system call off
+    signal.siginterrupt(signal.SIGTERM, False)  # as gunicorn: it interrupts no system call
 
 
 def on_starting(server: Any) -> None:
-    """Say once what is wrong or odd in the settings, before each worker meets it."""
+    """Report the settings' problems and warnings once, before every worker meets them."""
     from config import log
     from schemas.errors import SettingsError
 
@@ -141,5 +142,5 @@ def on_starting(server: Any) -> None:
         for warning in warnings_of(load_settings()):
             log.get(__name__).warning("settings.warning", message=warning)
     except SettingsError as error:
-        sys.stderr.write(f"The web process can't start; mend this and start it again:\n{error}\n")
+        sys.stderr.write(f"The web process can't start. Fix this, then start it again:\n{error}\n")
         sys.exit(1)

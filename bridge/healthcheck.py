@@ -1,7 +1,8 @@
-"""`python -m bridge.healthy`: what the image's HEALTHCHECK asks, whatever the container runs.
+"""`python -m bridge.healthcheck`: the image's HEALTHCHECK, for whatever the container runs.
 
-Process 1 says what that is; where it is somebody else's (a pod that shares its processes), name
-it: `python -m bridge.healthy worker`. Exit code 0: healthy; 1: not, and one line says why.
+The command of process 1 shows whether that is the web process or a worker. In a pod that shares its
+processes, process 1 is another program; then name the role: `python -m bridge.healthcheck worker`.
+Exit code 0: healthy. Exit code 1: not healthy; one line says why.
 """
 
 import http.client
@@ -17,21 +18,21 @@ TIMEOUT_S = 4.0
 
 
 def role_of(command: bytes) -> str:
-    """Return what a command line runs: `web`, `worker`, or "" for what has no health of its own."""
+    """Return what a command line runs: `web`, `worker`, or "" for any other program."""
     if b"gunicorn" in command:  # first: it may have --workers
         return "web"
     return "worker" if b"workers" in command else ""
 
 
 def problem_of(role: str, settings: Settings) -> str | None:
-    """Return what is wrong with a process of this machine; None: nothing, or it can't be told."""
+    """Return the problem of a process on this machine; None: healthy, or that can't be known."""
     if role == "web":
         return _problem_of_web(settings.port)
     return _problem_of_worker(settings.redis_url) if role == "worker" else None
 
 
 def _problem_of_web(port: int) -> str | None:
-    # Not through a proxy, whatever http_proxy says: it asks this machine.
+    # http.client uses no proxy, even if http_proxy is set: the web process is on this machine.
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/healthz")
@@ -44,8 +45,8 @@ def _problem_of_web(port: int) -> str | None:
 
 
 def _problem_of_worker(redis_url: str) -> str | None:
-    """Look for an RQ worker of this machine; Redis forgets one that is silent for 90 s."""
-    import redis  # in here: the web's check, twice a minute, should not wait for RQ
+    """Look for an RQ worker of this machine; Redis deletes a worker that is silent for 90 s."""
+    import redis  # imported here, because the check of the web process does not need RQ
     from rq import Worker
 
     from store.queue import connect_queue, open_queue
@@ -53,8 +54,8 @@ def _problem_of_worker(redis_url: str) -> str | None:
     try:
         found = Worker.all(queue=open_queue(connect_queue(redis_url)))
     except redis.RedisError:
-        # The supervisor waits for Redis, and knows what its worker sent last. A platform that
-        # restarted it now would have that forgotten: docs/decisions/0008-what-redis-forgets.md.
+        # The supervisor waits for Redis, and it knows what its worker sent last. A restart would
+        # lose that: docs/decisions/0008-what-redis-forgets.md.
         return None
     if any(worker.hostname == socket.gethostname() for worker in found):
         return None
@@ -62,7 +63,7 @@ def _problem_of_worker(redis_url: str) -> str | None:
 
 
 def main() -> int:
-    """Say what ails; return the exit code."""
+    """Print the problem, if there is one; return the exit code."""
     role = sys.argv[1] if sys.argv[1:] else role_of(Path("/proc/1/cmdline").read_bytes())
     try:
         problem = problem_of(role, load_settings(needs=frozenset()))

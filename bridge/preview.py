@@ -1,4 +1,4 @@
-"""What the command line and the dashboard share to show what a body would become."""
+"""The preview of the command line and of the dashboard: what a body would become."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,7 +18,8 @@ def look(
 ) -> Preview:
     """Return what a request becomes at `now`. Nothing is sent or fetched.
 
-    record is the full record of its thin events, or several by id; None: none is at hand.
+    record: the full record of the request's thin events, or several records by id; None: no record
+    is given.
 
     Raises BadPayload or UnsupportedMedia.
     """
@@ -34,7 +35,7 @@ def incoming(
     base_url: str,
     headers: Mapping[str, str] | None = None,
 ) -> Incoming:
-    """Return the webhook request that SOURCE would make of this body."""
+    """Return the webhook request that a source would make with this body."""
     return Incoming(
         method="POST",
         url=f"{base_url}/webhooks/{source.name}",
@@ -46,7 +47,7 @@ def incoming(
 
 
 def guess_content_type(name: str, body: bytes) -> str:
-    """Return what a body is: by its file's name, else by how it begins."""
+    """Return the media type of a body: by its file's name, or else by how the body begins."""
     if name.endswith(".form") or (
         not name.endswith(".json") and not body.lstrip().startswith((b"{", b"["))
     ):

@@ -1,1 +1,1 @@
-"""The settings: what our own people write, read once at the start; and how logs are written."""
+"""The settings of the bridge, read once at the start; and how logs are written."""

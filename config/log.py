@@ -1,4 +1,7 @@
-"""Logs: one JSON line a thing that happened, `noun.verbed`, ids as fields, never people's data."""
+"""Logs: one JSON line for each thing that happened. Ids are fields; personal data is never logged.
+
+The name of a line is `noun.verbed`, such as `delivery.attempted`.
+"""
 
 import logging
 import sys
@@ -7,11 +10,11 @@ from typing import Any
 
 import structlog
 
-AGAIN_S = 300.0
+REPEAT_S = 300.0  # a noisy line is logged at most once in this time
 
 
 def configure(level: str = "INFO", *, process: str) -> None:
-    """Send every log line of this process, ours and the libraries', to stdout as JSON."""
+    """Write all log lines of this process to stdout as JSON, the libraries' lines too."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,  # the id of the request: see request_id.py
         structlog.stdlib.add_log_level,
@@ -39,11 +42,11 @@ def configure(level: str = "INFO", *, process: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # Each RQ job is a line or four of RQ's own; a drain says what it did itself.
+    # RQ writes up to four lines for each job, and a drain already logs what it did.
     for noisy in ("rq", "rq.worker", "urllib3", "werkzeug"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
-    # RQ says every few seconds that Redis is away; once in a while is enough.
-    logging.getLogger("rq.worker").filters[:] = [_NotAgain()]
+    # While Redis is away, RQ says so every few seconds.
+    logging.getLogger("rq.worker").filters[:] = [_RepeatFilter()]
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:
@@ -52,21 +55,21 @@ def get(name: str) -> structlog.stdlib.BoundLogger:
     return logger
 
 
-class _NotAgain(logging.Filter):
-    """Lets a line of one kind through once in AGAIN_S."""
+class _RepeatFilter(logging.Filter):
+    """Lets a line of one kind through at most once in REPEAT_S."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._said_at: dict[object, float] = {}
+        self._logged_at: dict[object, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether this line has not been said for a while."""
-        now, said_at = time.monotonic(), self._said_at.get(record.msg)
-        if said_at is not None and now - said_at < AGAIN_S:
+        """Return whether this kind of line was not logged for REPEAT_S."""
+        now, logged_at = time.monotonic(), self._logged_at.get(record.msg)
+        if logged_at is not None and now - logged_at < REPEAT_S:
             return False
-        if len(self._said_at) >= 100:  # kinds, not lines; a text that varies would be no kind
-            self._said_at.clear()
-        self._said_at[record.msg] = now
+        if len(self._logged_at) >= 100:  # kinds, not lines: some texts differ each time
+            self._logged_at.clear()
+        self._logged_at[record.msg] = now
         return True
 
 
@@ -82,7 +85,7 @@ def _named(process: str) -> structlog.typing.Processor:
 def _without_values(
     logger: Any, method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """Keep of an exception where it happened and its class; its text may quote a body."""
+    """Replace an exception by its class and its place; its text may quote a body."""
     info = event.pop("exc_info", None)
     if info is True:
         info = sys.exc_info()

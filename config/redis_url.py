@@ -1,6 +1,6 @@
-"""What REDIS_URL may say: one Redis, or the sentinels that know which of several is the master.
+"""REDIS_URL: the address of one Redis, or of the sentinels that know which Redis is the master.
 
-The problems told here never quote the URL: a password may stand anywhere in a wrong one.
+No message of this module quotes the URL: in a wrong URL, a password may be anywhere.
 """
 
 from dataclasses import dataclass, field
@@ -10,13 +10,14 @@ from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 SENTINEL = "sentinel://"
 SENTINEL_PORT = 26379
+REDIS_PORT = 6379
 SENTINEL_LOGIN = frozenset({"sentinel_user", "sentinel_password"})
 SENTINEL_FORM = (
     "must be of the form "
     "sentinel://[user:password@]host:26379,host2:26379/<name of the service>/<database>"
 )
 ADDRESS = "must be an address that starts with redis://, rediss://, unix:// or sentinel://"
-# Of what redis-py knows, what somebody might want; it crashes over those that it does not know.
+# The useful ones of redis-py's parameters. redis-py crashes over a parameter that it does not know.
 PARAMETERS = frozenset(
     {
         *("db", "username", "password", "client_name", "protocol", "max_connections"),
@@ -26,24 +27,24 @@ PARAMETERS = frozenset(
         *("ssl_password", "ssl_check_hostname", "ssl_min_version", "ssl_ciphers"),
     }
 )
-VERIFY_MODES = ("none", "optional", "required")  # redis-py's words for it
+VERIFY_MODES = ("none", "optional", "required")  # redis-py's words
 
 
 @dataclass(frozen=True, slots=True)
 class Sentinels:
-    """Whom to ask for the master, and how to log in at the master and at them (`sentinel_…`)."""
+    """The sentinels that know the master, and the logins."""
 
     addresses: tuple[tuple[str, int], ...]
-    service: str
+    service: str  # the master's name at the sentinels
     database: int = 0
-    user: str | None = field(default=None, repr=False)
+    user: str | None = field(default=None, repr=False)  # of the master
     password: str | None = field(default=None, repr=False)
     sentinel_user: str | None = field(default=None, repr=False)
     sentinel_password: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, url: str) -> Self | None:
-        """Return what a sentinel:// says; None: it is another URL. Raises ValueError."""
+        """Return what a sentinel:// URL says; None: another kind of URL. Raises ValueError."""
         if not url.startswith(SENTINEL):
             return None
         rest, _, query = url.removeprefix(SENTINEL).partition("?")
@@ -51,8 +52,8 @@ class Sentinels:
         login, _, hosts = place.rpartition("@")
         user, _, password = login.partition(":")
         service, _, database = path.rstrip("/").partition("/")
-        asked = parse_qs(query)
-        if not asked.keys() <= SENTINEL_LOGIN:
+        given = parse_qs(query)
+        if not given.keys() <= SENTINEL_LOGIN:
             raise ValueError("sentinel:// takes sentinel_user and sentinel_password, nothing else")
         if not service or "#" in url or not (database or "0").isdecimal():
             raise ValueError(SENTINEL_FORM)
@@ -62,7 +63,7 @@ class Sentinels:
             database=int(database or 0),
             user=unquote(user) or None,
             password=unquote(password) or None,
-            **{name: values[0] for name, values in asked.items()},
+            **{name: values[0] for name, values in given.items()},
         )
 
 
@@ -75,9 +76,9 @@ def problem_of(url: str) -> str | None:
 
 
 def verified(url: str, *, verify: bool) -> str:
-    """Return a REDIS_URL that also says whether the server of a rediss:// must prove who it is.
+    """Return a REDIS_URL that also says whether the certificate of a rediss:// server is verified.
 
-    What the URL itself says about that goes before `verify`.
+    If the URL itself says so already, `verify` changes nothing.
     """
     parts = urlsplit(url)
     if verify or parts.scheme != "rediss" or "ssl_cert_reqs" in parse_qs(parts.query):
@@ -87,11 +88,31 @@ def verified(url: str, *, verify: bool) -> str:
 
 
 def is_unproved(url: str) -> bool:
-    """Tell whether a REDIS_URL encrypts without making sure whom it talks to."""
+    """Return whether a REDIS_URL encrypts without verifying the server's certificate."""
     parts = urlsplit(url)
     given = parse_qs(parts.query)
     any_name = given.get("ssl_check_hostname", ["true"])[0].lower() in ("false", "no", "0")
     return parts.scheme == "rediss" and (given.get("ssl_cert_reqs") == ["none"] or any_name)
+
+
+def shown_address(url: str) -> str | None:
+    """Return the address of a REDIS_URL for messages: host and port, never a login.
+
+    None: the URL is not one that is surely understood, so that nothing of it may be shown.
+    """
+    try:
+        if sentinels := Sentinels.of(url):
+            return ", ".join(f"{host}:{port}" for host, port in sentinels.addresses)
+        parts = urlsplit(url)
+        port = parts.port or REDIS_PORT
+    except ValueError:
+        return None
+    # A password with a / or ? in it ends the host early: then the @ comes later, or no host.
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        return None
+    if parts.scheme == "unix":
+        return parts.path
+    return f"{parts.hostname}:{port}" if parts.hostname else None
 
 
 def _address(host: str) -> tuple[str, int]:
@@ -99,7 +120,7 @@ def _address(host: str) -> tuple[str, int]:
     try:
         parts = urlsplit(f"//{host}")
         port = parts.port or SENTINEL_PORT
-    except ValueError:  # an open bracket, a port that is no number
+    except ValueError:  # an open bracket, a port that is not a number
         raise ValueError(SENTINEL_FORM) from None
     if not parts.hostname:
         raise ValueError(SENTINEL_FORM)
@@ -119,9 +140,9 @@ def _problem_of_one(url: str) -> str | None:
         return ADDRESS
     given = {name: values[0] for name, values in parse_qs(parts.query).items()}
     if unknown := given.keys() - PARAMETERS:
-        return f"has a parameter that means nothing here: {', '.join(sorted(unknown))}"
+        return f"has a parameter that is not known here: {', '.join(sorted(unknown))}"
     if parts.scheme != "rediss" and any(name.startswith("ssl_") for name in given):
-        return "has parameters of TLS (ssl_…), and only rediss:// is TLS"
+        return "has parameters of TLS (ssl_…), but only rediss:// uses TLS"
     if given.get("ssl_cert_reqs", "required") not in VERIFY_MODES:
         return f"ssl_cert_reqs must be one of {', '.join(VERIFY_MODES)}"
     if "ssl_ca_certs" in given and not _is_readable(Path(given["ssl_ca_certs"])):

@@ -1,11 +1,12 @@
-"""Every environment variable this service reads. The only module that reads the environment.
+"""Every environment variable of the bridge. No other module reads the settings' variables.
 
-Each can also be given as NAME_FILE, a file that holds the value. Secrets may hold several
-values, with commas between them, for rotation. All that is missing or wrong is named at once.
+Each variable can also be given as NAME_FILE, the path of a file with the value. A secret may have
+several values with commas between them, for rotation. One error names every problem.
 """
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,63 +29,77 @@ from schemas.settings import CALLKARO_URL, NO_ROUTES, Settings
 from schemas.signatures import check_secret
 from schemas.source import BearerLogin, RefreshLogin, Source
 
-MAX_BODY_BYTES = (
-    4 * 1024 * 1024
-)  # HubSpot's 100 notifications are 40 kB; a contact with history 1 MB
+# HubSpot's 100 notifications are 40 kB; a contact with its history is 1 MB.
+MAX_BODY_BYTES = 4 * 1024 * 1024
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-# As a Host header has them, and a dot before for all below: a name, an address, an IPv6 address.
+# As in a Host header: a name, an IPv4 or an IPv6 address; a dot before a name means all below it.
 HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[a-f0-9]*:[a-f0-9.:]+\]")
-SHORT_TOKEN = 20  # characters; a random one of that length is beyond guessing
+SHORT_TOKEN = 20  # characters; nobody can guess a random token of that length
 
 
-# What the bridge can't run without; "ROUTES" stands for ROUTES_FILE or ROUTES_TOML.
+# Each default is written once, in the dataclass.
+DEFAULT = {one.name: one.default for one in fields(Settings) if one.default is not MISSING}
+ROUTES_FILE = "routes.toml"
+# What the bridge can't run without. "ROUTES" means ROUTES_FILE or ROUTES_TOML.
 NEEDED = frozenset({"REDIS_URL", "API_TOKEN", "CALLKARO_API_KEY", "ROUTES"})
 
 
 def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
-    """Read the environment and routes.toml. Raises SettingsError that names all to mend.
+    """Read the environment and routes.toml. Raises SettingsError that names every problem.
 
-    needs: what of NEEDED whoever asks can't do without. The rest may be missing and is then
-    empty; without "ROUTES" no routes are read.
+    needs: the required variables of this command. Other variables of NEEDED may be missing and are
+    then empty; without "ROUTES" no routes are read.
     """
     reader = _Reader(needs)
     routes = reader.routes() if "ROUTES" in needs else NO_ROUTES
-    retention_days = reader.whole("RETENTION_DAYS", 30, low=1, high=3650)
+    retention_days = reader.whole("RETENTION_DAYS", DEFAULT["retention_days"], low=1, high=3650)
     settings: dict[str, Any] = {
         "redis_url": reader.redis_url(),
         "api_tokens": reader.secret("API_TOKEN"),
         "callkaro_api_key": reader.required("CALLKARO_API_KEY"),
         "routes": routes,
-        "port": reader.whole("PORT", 8000, low=1, high=65_535),
-        "public_url": reader.url("PUBLIC_URL", None),
-        "allowed_hosts": reader.text("ALLOWED_HOSTS", None, parse=_hosts) or frozenset(),
-        "proxy_hops": reader.whole("PROXY_HOPS", 0, low=0, high=10),
-        "callkaro_base_url": reader.url("CALLKARO_BASE_URL", CALLKARO_URL),
-        "callkaro_timezone": reader.text("CALLKARO_TIMEZONE", "Asia/Kolkata", parse=_zone),
-        "callkaro_timeout_s": reader.number("CALLKARO_TIMEOUT_S", 15.0, low=1, high=20),
+        "port": reader.whole("PORT", DEFAULT["port"], low=1, high=65_535),
+        "public_url": reader.url("PUBLIC_URL", DEFAULT["public_url"]),
+        "allowed_hosts": reader.text("ALLOWED_HOSTS", DEFAULT["allowed_hosts"], parse=_hosts),
+        "proxy_hops": reader.whole("PROXY_HOPS", DEFAULT["proxy_hops"], low=0, high=10),
+        "callkaro_base_url": reader.url("CALLKARO_BASE_URL", DEFAULT["callkaro_base_url"]),
+        "callkaro_timezone": reader.text(
+            "CALLKARO_TIMEZONE", DEFAULT["callkaro_timezone"], parse=_zone
+        ),
+        "callkaro_timeout_s": reader.number(
+            "CALLKARO_TIMEOUT_S", DEFAULT["callkaro_timeout_s"], low=1, high=20
+        ),
         "callkaro_webhook_tokens": _several(reader.text("CALLKARO_WEBHOOK_TOKEN", None) or ""),
-        "max_rate": reader.number("CALLKARO_MAX_RATE", 0.0, low=0, high=10_000),
-        "worker_threads": reader.whole("WORKER_THREADS", 64, low=1, high=512),
-        "default_region": reader.text("DEFAULT_REGION", "IN", parse=_region),
-        "calling_hours": reader.text("CALLING_HOURS", "09:00-21:00", parse=parse_window),
-        "max_per_number": reader.whole("MAX_PER_NUMBER_PER_DAY", 0, low=0, high=1000),
-        "suppress_when": reader.text("SUPPRESS_WHEN", None, parse=_expression),
+        "max_rate": reader.number("CALLKARO_MAX_RATE", DEFAULT["max_rate"], low=0, high=10_000),
+        "worker_threads": reader.whole(
+            "WORKER_THREADS", DEFAULT["worker_threads"], low=1, high=512
+        ),
+        "default_region": reader.text("DEFAULT_REGION", DEFAULT["default_region"], parse=_region),
+        "calling_hours": reader.text("CALLING_HOURS", DEFAULT["calling_hours"], parse=parse_window),
+        "max_per_number": reader.whole(
+            "MAX_PER_NUMBER_PER_DAY", DEFAULT["max_per_number"], low=0, high=1000
+        ),
+        "suppress_when": reader.text("SUPPRESS_WHEN", DEFAULT["suppress_when"], parse=_expression),
         "dry_run": reader.flag("DRY_RUN"),
-        "allow_numbers": reader.text("ALLOW_NUMBERS", None, parse=_numbers),
+        "allow_numbers": reader.text("ALLOW_NUMBERS", DEFAULT["allow_numbers"], parse=_numbers),
         "retention_days": retention_days,
-        "dedupe_days": reader.whole("DEDUPE_DAYS", max(30, retention_days), low=1, high=3650),
-        "log_level": reader.text("LOG_LEVEL", "INFO", parse=_log_level),
-        "alert_webhook_url": reader.url("ALERT_WEBHOOK_URL", None),
+        "dedupe_days": reader.whole(
+            "DEDUPE_DAYS", max(DEFAULT["dedupe_days"], retention_days), low=1, high=3650
+        ),
+        "log_level": reader.text("LOG_LEVEL", DEFAULT["log_level"], parse=_log_level),
+        "alert_webhook_url": reader.url("ALERT_WEBHOOK_URL", DEFAULT["alert_webhook_url"]),
         "alert_webhook_secrets": reader.alert_secrets(),
-        "alert_backlog_age_s": reader.text("ALERT_BACKLOG_AGE", "15m", parse=duration_s),
+        "alert_backlog_age_s": reader.text(
+            "ALERT_BACKLOG_AGE", DEFAULT["alert_backlog_age_s"], parse=duration_s
+        ),
     }
     sources = routes.sources.values() if routes else ()
     settings["secrets"] = {source.name: reader.source_secrets(source) for source in sources}
     settings["variables"] = {source.name: reader.source_variables(source) for source in sources}
     if routes:
-        if settings["default_region"] is None and not reader.has_told_of("DEFAULT_REGION"):
-            reader.problems += _countryless(routes)
-        reader.problems += _hourless(routes, settings["calling_hours"])
+        if settings["default_region"] is None and not reader.has_problem("DEFAULT_REGION"):
+            reader.problems += _without_country(routes)
+        reader.problems += _never_open(routes, settings["calling_hours"])
     if settings["dedupe_days"] < settings["retention_days"]:
         reader.problems.append("DEDUPE_DAYS: must not be less than RETENTION_DAYS")
     if settings["alert_webhook_url"] and not settings["alert_webhook_secrets"]:
@@ -95,7 +110,7 @@ def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
 
 
 def warnings_of(settings: Settings) -> list[str]:
-    """Return what is no error and yet not what its owner may think, a sentence each."""
+    """Return the warnings: what is not wrong but may not be meant, one line each."""
     found = [
         f"source {name!r} has routes but {settings.routes.sources[name].variable_prefix}"
         "WEBHOOK_SECRET is not set: its URL answers 404"
@@ -120,24 +135,26 @@ def warnings_of(settings: Settings) -> list[str]:
             )
     if any(len(token) < SHORT_TOKEN for token in settings.api_tokens):
         found.append(
-            f"API_TOKEN has fewer than {SHORT_TOKEN} characters: nothing but its length keeps "
-            "it from being guessed"
+            f"API_TOKEN has fewer than {SHORT_TOKEN} characters: a short token can be guessed"
         )
     calls = any(route.to == "call" for route in settings.routes.routes)
     if calls and not settings.callkaro_webhook_tokens:
         found.append(
-            "CALLKARO_WEBHOOK_TOKEN is not set: how calls end is not taken in, and what is "
-            "unknown stays so until a person resolves it"
+            "CALLKARO_WEBHOOK_TOKEN is not set: no outcomes of calls are received, and an unknown "
+            "delivery stays unknown until a person resolves it"
         )
     if settings.suppress_when and not settings.callkaro_webhook_tokens:
-        found.append("SUPPRESS_WHEN is set but CALLKARO_WEBHOOK_TOKEN is not: nobody's no is heard")
+        found.append(
+            "SUPPRESS_WHEN is set but CALLKARO_WEBHOOK_TOKEN is not: no outcome arrives that could "
+            "suppress a number"
+        )
     if settings.calling_hours.always and settings.callkaro_base_url == CALLKARO_URL:
         found.append("CALLING_HOURS is always: phones may ring at night")
-    found += _numberless(settings)
+    found += _without_numbers(settings)
     if is_unproved(settings.redis_url):
         found.append(
-            "REDIS_TLS_VERIFY is false: what goes to Redis is encrypted, but whoever takes "
-            "Redis' place on the way is not noticed"
+            "REDIS_TLS_VERIFY is false: the connection to Redis is encrypted, but another server "
+            "could pretend to be Redis"
         )
     if settings.dry_run:
         found.append("DRY_RUN is on: nobody is called")
@@ -148,8 +165,8 @@ def warnings_of(settings: Settings) -> list[str]:
     return found
 
 
-def _numberless(settings: Settings) -> Iterator[str]:
-    """Yield the sources whose opt-outs reach no number, a sentence each."""
+def _without_numbers(settings: Settings) -> Iterator[str]:
+    """Yield a warning for each source whose opt-outs can't be matched with phone numbers."""
     called = {
         settings.routes.sources[one.source].kind.name
         for one in settings.routes.routes
@@ -158,47 +175,47 @@ def _numberless(settings: Settings) -> Iterator[str]:
     for source in settings.routes.sources.values():
         if source.opt_out and not source.kind.phones and source.kind.name not in called:
             yield (
-                f"source {source.name!r} has an opt_out, and no route that calls tells where "
-                "its records keep their numbers: an opt-out reaches none of them"
+                f"source {source.name!r} has an opt_out, and no route that calls shows which field "
+                "has the phone number: an opt-out suppresses no number"
             )
 
 
 def redis_url_from_env() -> str | None:
-    """Return where Redis is, whatever else is wrong; None: that can't be known."""
+    """Return REDIS_URL, even if other settings are wrong; None: not set, or wrong itself."""
     reader = _Reader(frozenset())
     url = reader.redis_url()
     return url if url and not reader.problems else None
 
 
 class _Reader:
-    """Reads variables one by one and collects what is wrong, so that all is said at once."""
+    """Reads variables one by one and collects the problems, so that one error names them all."""
 
     def __init__(self, needs: frozenset[str]) -> None:
         self.env = FileAwareEnv(strip_whitespace=True)
         self.needs = needs
         self.problems: list[str] = []
 
-    def text(
-        self, name: str, default: str | None, *, parse: Callable[[str], Any] | None = None
-    ) -> Any:
-        """Return a variable, parsed; an empty one counts as not set."""
+    def text(self, name: str, default: Any, *, parse: Callable[[str], Any] | None = None) -> Any:
+        """Return a variable, parsed; the default, as it is, if the variable is not set or empty."""
         try:
-            raw = (self.env.str(name, default=None) or "").strip() or default
-            return parse(raw) if parse and raw is not None else raw
+            raw = (self.env.str(name, default=None) or "").strip()
+            if not raw:
+                return default
+            return parse(raw) if parse else raw
         except (OSError, UnicodeDecodeError):
-            # Not its text: who gives the secret itself for a path would read it in the message.
+            # Not the error's text: it quotes the path, and somebody may have put the secret there.
             self.problems.append(f"{name}: the file that {name}_FILE names can't be read")
             return None
         except (EnvError, ValueError) as error:
             self.problems.append(f"{name}: {_plain(error)}")
             return None
 
-    def has_told_of(self, name: str) -> bool:
-        """Say whether a variable was found to be wrong."""
+    def has_problem(self, name: str) -> bool:
+        """Return whether a variable was found to be wrong."""
         return any(problem.startswith(f"{name}: ") for problem in self.problems)
 
     def required(self, name: str) -> Any:
-        """Return a variable that must be set, or "" where it is not needed this time."""
+        """Return a variable that must be set; "" if this command does not need it."""
         before = len(self.problems)
         value = self.text(name, None)
         if value is None and name not in self.needs:
@@ -208,7 +225,7 @@ class _Reader:
         return value
 
     def secret(self, name: str) -> tuple[str, ...]:
-        """Return the values of a secret that must be set; commas alone are none."""
+        """Return the values of a secret that must be set; commas alone are not a value."""
         raw = self.required(name)
         found = _several(raw or "")
         if raw and not found:
@@ -216,7 +233,7 @@ class _Reader:
         return found
 
     def url(self, name: str, default: str | None = "") -> Any:
-        """Return an address without a trailing slash; a default of "" means it must be set."""
+        """Return an address without a trailing slash; a default of "" means that it must be set."""
         raw = self.required(name) if default == "" else self.text(name, default)
         if not raw:
             return raw
@@ -225,7 +242,7 @@ class _Reader:
         return raw.rstrip("/")
 
     def redis_url(self) -> Any:
-        """Return where Redis is, and whether it must prove that there."""
+        """Return REDIS_URL, which also says whether the server's certificate is verified."""
         verify = self.flag("REDIS_TLS_VERIFY") if self.text("REDIS_TLS_VERIFY", None) else True
         raw = self.required("REDIS_URL")
         if not raw:
@@ -244,7 +261,7 @@ class _Reader:
         return float(self._between(self.env.float, name, default, low, high))
 
     def flag(self, name: str) -> bool:
-        """Return a yes or no; not set or empty is no."""
+        """Return true or false; a variable that is not set or empty is false."""
         if not self.text(name, None):
             return False
         try:
@@ -268,9 +285,9 @@ class _Reader:
         return value
 
     def routes(self) -> Routes | None:
-        """Compile the routes, from ROUTES_TOML or else the file that ROUTES_FILE names."""
+        """Compile the routes of ROUTES_TOML, or else of the file that ROUTES_FILE names."""
         text = self.text("ROUTES_TOML", None)
-        file = "ROUTES_TOML" if text else self.text("ROUTES_FILE", "routes.toml") or ""
+        file = "ROUTES_TOML" if text else self.text("ROUTES_FILE", ROUTES_FILE) or ""
         try:
             beside = Path(file).parent if not text else Path()
             return load_routes(
@@ -283,13 +300,13 @@ class _Reader:
             self.problems += error.problems
         except (OSError, UnicodeDecodeError) as error:
             self.problems.append(
-                f"{file}: can't be read ({type(error).__name__}): write one, point ROUTES_FILE at "
-                "it, or put its text into ROUTES_TOML"
+                f"{file}: can't be read ({type(error).__name__}). Write it, give its path in "
+                "ROUTES_FILE, or put the routes into ROUTES_TOML"
             )
         return None
 
     def alert_secrets(self) -> tuple[str, ...]:
-        """Return the secrets that alerts are signed with; none: there is nobody to alert."""
+        """Return the secrets that sign alerts; an empty tuple: no alerts are sent."""
         found = _several(self.text("ALERT_WEBHOOK_SECRET", None) or "")
         for secret in found:
             if problem := check_secret(AUTH, secret):
@@ -297,7 +314,7 @@ class _Reader:
         return found
 
     def source_secrets(self, source: Source) -> tuple[str, ...]:
-        """Return the webhook secrets of a source; none: it is not switched on."""
+        """Return the webhook secrets of a source; an empty tuple: the source is switched off."""
         name = f"{source.variable_prefix}WEBHOOK_SECRET"
         found = _several(self.text(name, None) or "")
         for secret in found:
@@ -306,7 +323,7 @@ class _Reader:
         return found
 
     def source_variables(self, source: Source) -> dict[str, str]:
-        """Return a source's other variables, by suffix; those not set are left out."""
+        """Return a source's other variables, by suffix; a variable that is not set is left out."""
         found: dict[str, str] = {}
         for variable in source.kind.variables:
             name = f"{source.variable_prefix}{variable.suffix}"
@@ -319,8 +336,8 @@ class _Reader:
         return found
 
 
-def _countryless(routes: Routes) -> Iterator[str]:
-    """Yield the routes that could call nobody for want of a country, a sentence each."""
+def _without_country(routes: Routes) -> Iterator[str]:
+    """Yield a problem for each route that could call nobody, because no country is named."""
     for route in routes.routes:
         if route.to == "call" and route.countries is None:
             yield (
@@ -329,8 +346,11 @@ def _countryless(routes: Routes) -> Iterator[str]:
             )
 
 
-def _hourless(routes: Routes, outer: Window | None) -> Iterator[str]:
-    """Yield the routes whose hours are never open; outer None: it could not be read."""
+def _never_open(routes: Routes, outer: Window | None) -> Iterator[str]:
+    """Yield a problem for each route whose hours are never open.
+
+    outer: CALLING_HOURS; None: they could not be read.
+    """
     for route in routes.routes:
         hours = route.hours
         if hours is None or outer is None or outer.always or hours.timezone is not None:
@@ -348,7 +368,7 @@ def _several(raw: str) -> tuple[str, ...]:
 
 
 def _login_variables(source: Source) -> tuple[str, ...]:
-    """Return the suffixes of what must be set for a source's records to be fetched."""
+    """Return the suffixes of the variables that a source needs to fetch its records."""
     match source.kind.hydration and source.kind.hydration.login:
         case BearerLogin(variable=variable):
             return (variable,)
@@ -362,13 +382,13 @@ def _is_address(raw: str) -> bool:
     try:
         parts = urlsplit(raw)
         _ = parts.port
-    except ValueError:  # an open bracket, a port that is no number
+    except ValueError:  # an open bracket, a port that is not a number
         return False
     return parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
 def _plain(error: Exception) -> str:
-    """Return what is wrong, without the value: it may be a secret."""
+    """Return the problem, without the value, which may be a secret."""
     if isinstance(error, EnvValidationError | ValidationError):
         return "can't be read"
     return str(error)
@@ -383,7 +403,7 @@ def _zone(name: str) -> str:
 
 
 def _region(code: str) -> str | None:
-    if code.lower() == "none":  # an empty variable counts as not set, so none has a word
+    if code.lower() == "none":  # a word of its own, because an empty variable counts as not set
         return None
     if code.upper() not in phonenumbers.SUPPORTED_REGIONS:
         raise ValueError("must be a country's two letters, such as IN (GB for Britain)")
@@ -394,14 +414,16 @@ def _expression(text: str) -> Expression:
     try:
         return Expression.of(text)
     except ExpressionError as error:
-        raise ValueError(f"is no JMESPath expression: {error}") from None
+        raise ValueError(f"is not a JMESPath expression: {error}") from None
 
 
 def _numbers(raw: str) -> frozenset[str]:
     try:
         return frozenset(e164(number, None) for number in _several(raw))
     except PhoneError:
-        raise ValueError("must be numbers in full, such as +919876543210, with commas") from None
+        raise ValueError(
+            "must be numbers in full, such as +919876543210, with commas between them"
+        ) from None
 
 
 def _hosts(raw: str) -> frozenset[str]:
@@ -409,7 +431,7 @@ def _hosts(raw: str) -> frozenset[str]:
 
 
 def _host(name: str) -> str:
-    """Return a host name as a Host header has it: an umlaut comes as xn--."""
+    """Return a host name as a Host header has it: an umlaut is written as xn--."""
     try:
         dot = "." if name.startswith(".") else ""
         found = dot + name[len(dot) :].encode("idna").decode("ascii")
@@ -417,8 +439,8 @@ def _host(name: str) -> str:
         found = ""
     if not HOST.fullmatch(found):
         raise ValueError(
-            "must be host names without a scheme or port, such as bridge.example.com or "
-            ".example.com (all below it), with commas"
+            "must be host names without a scheme or port, with commas between them, such as "
+            "bridge.example.com or .example.com (all names below it)"
         )
     return found
 

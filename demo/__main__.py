@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 
 from bridge.cli import Failure
+from config.dotenv import read_dotenv
 from demo.run import run
+from schemas.errors import SettingsError
 
 
 @click.command()
@@ -27,6 +29,10 @@ def demo(serve: bool, port: int | None, data: Path) -> None:
     With --serve and a CALLKARO_API_KEY, calls go to the real CallKaro. Then no sample is sent,
     because a phone may ring.
     """
+    try:
+        read_dotenv()
+    except SettingsError as error:
+        raise Failure(str(error)) from None
     sys.exit(run(serve=serve, port=port or _port_from_env(), data=data))
 
 

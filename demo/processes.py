@@ -182,7 +182,7 @@ def take(held: IO[str], data: Path) -> None:
     except BlockingIOError:
         raise Failure(
             f"Another `make run` or `make demo` uses {data}. End it first, or give this one a "
-            "folder of its own: flask --app bridge demo --data FOLDER"
+            "folder of its own: python -m bridge demo --data FOLDER"
         ) from None
 
 
@@ -199,7 +199,7 @@ def cannot_write(folder: Path, error: OSError) -> Failure:
     """Return what says that a folder of ours can't be written."""
     return Failure(
         f"{folder} can't be written ({error.strerror}). Mend that, or name another folder: "
-        "flask --app bridge demo --data FOLDER"
+        "python -m bridge demo --data FOLDER"
     )
 
 

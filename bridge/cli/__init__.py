@@ -1,6 +1,6 @@
 """The command line. Each command reads the settings when it runs.
 
-A failure that was to be expected is one message on stderr and exit code 1; a wrong use is 2.
+An expected failure is one message on stderr and exit code 1; a wrong use is exit code 2.
 """
 
 from bridge.cli.client import Api, Failure, address_of

@@ -1,4 +1,4 @@
-"""`alert-test`: is whoever is to be alerted reached?"""
+"""`alert-test`: send one alert, to see that the receiver gets it."""
 
 import importlib
 
@@ -7,27 +7,35 @@ import click
 from bridge.cli.client import Failure, read_settings
 from bridge.cli.screen import show
 
-ALERTS = "workers.alerts"  # a name: the web process' package imports nothing of the workers'
+# Imported by its name when the command runs: the web process imports nothing of the workers'.
+ALERTS = "workers.alerts"
 
 
 @click.command("alert-test", short_help="Send a test alert.")
-@click.option("--json", "as_json", is_flag=True, help="What came of it, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print the receiver's answer as JSON.")
 def alert_test(as_json: bool) -> None:
-    """Send a test alert, signed, to ALERT_WEBHOOK_URL, once; fail unless it is answered 2xx."""
+    """Send one signed test alert to ALERT_WEBHOOK_URL. The command fails unless the answer is 2xx.
+
+    This command does not use a running bridge.
+    """
     settings = read_settings(needs=frozenset())
     if not settings.alert_webhook_url:
-        raise Failure("ALERT_WEBHOOK_URL is not set, so nobody is alerted.")
+        raise Failure("ALERT_WEBHOOK_URL is not set, so no alerts are sent.")
     alerts = importlib.import_module(ALERTS)
-    reply = alerts.send_test(settings)
-    is_taken = alerts.is_taken(reply)
-    came = {
+    result = alerts.send_test(settings)
+    is_taken = alerts.is_taken(result)
+    found = {
         "taken": is_taken,
-        "status_code": reply.status_code,
-        "duration_ms": reply.duration_ms,
-        "error": reply.error,
+        "status_code": result.status_code,
+        "duration_ms": result.duration_ms,
+        "error": result.error,
     }
     if as_json or is_taken:
-        show(came, as_json, lambda it: click.echo(f"It was taken ({it['status_code']})."))
+        show(
+            found,
+            as_json,
+            lambda it: click.echo(f"Accepted ({it['status_code']})."),
+        )
     if not is_taken:
-        said = "answered" if reply.status_code else "did not answer"
-        raise Failure(f"The receiver {said}: {reply.status_code or reply.error}.")
+        answered = "answered" if result.status_code else "did not answer"
+        raise Failure(f"The receiver {answered}: {result.status_code or result.error}.")

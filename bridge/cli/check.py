@@ -12,24 +12,23 @@ from rich.text import Text
 
 from bridge.cli.client import Failure
 from bridge.cli.screen import console
+from config.redis_url import shown_address
 from config.settings import load_settings, redis_url_from_env, warnings_of
 from schemas.errors import SettingsError
 from schemas.settings import Settings
 
 
 @click.command(short_help="Check the settings, the routes and Redis.")
-@click.option("--json", "as_json", is_flag=True, help="What was found, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 def check(as_json: bool) -> None:
-    """Check the settings, the routes and Redis; say all that is wrong at once."""
+    """Check the settings, the routes and Redis, and print every problem at once."""
     problems: list[str] = []
     settings = None
     try:
         settings = load_settings()
     except SettingsError as error:
         problems.append(str(error))
-    warnings, redis_problem = _look_at_redis(
-        settings.redis_url if settings else redis_url_from_env()
-    )
+    warnings, redis_problem = _check_redis(settings.redis_url if settings else redis_url_from_env())
     if redis_problem:
         problems.append(f"  - REDIS_URL: {redis_problem}")
     if settings is not None:
@@ -37,10 +36,10 @@ def check(as_json: bool) -> None:
     if as_json:
         sources = [] if settings is None else list(_sources(settings))
         lines = [line.strip() for line in "\n".join(problems).splitlines()]
-        told = {"ok": not problems, "problems": lines, "sources": sources, "warnings": warnings}
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        found = {"ok": not problems, "problems": lines, "sources": sources, "warnings": warnings}
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     if settings is None or problems:
-        raise Failure("The bridge can't run; mend this:\n" + "\n".join(problems))
+        raise Failure("The bridge can't run. Fix this:\n" + "\n".join(problems))
     if not as_json:
         _show_settings(settings, warnings)
     if os.environ.get("HONCHO_PROCESS_NAME"):
@@ -48,8 +47,8 @@ def check(as_json: bool) -> None:
         signal.pause()
 
 
-def _look_at_redis(url: str | None) -> tuple[list[str], str | None]:
-    """Return Redis' warnings and what is wrong with it; None: nothing, or it can't be asked."""
+def _check_redis(url: str | None) -> tuple[list[str], str | None]:
+    """Return Redis' warnings and its problem; None: no problem, or no address to check."""
     from schemas.errors import StoreUnavailable
     from store import Store, connect
 
@@ -61,13 +60,15 @@ def _look_at_redis(url: str | None) -> tuple[list[str], str | None]:
         store.check_room()
         return store.persistence().warnings(), None
     except StoreUnavailable as error:
-        return [], f"{str(error).rstrip('.')}."
+        address = shown_address(url)
+        place = f" Its address is {address}." if address else ""
+        return [], f"{str(error).rstrip('.')}.{place}"
     except ValueError:  # redis-py's, about the address; its text would repeat the password
-        return [], "is no address that Redis can be reached under."
+        return [], "is not an address of a Redis."
 
 
 def _sources(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Yield the sources that somebody uses, each with its URL and routes."""
+    """Yield the sources that have a route or a secret, each with its URL and routes."""
     for source in settings.routes.sources.values():
         routes = [route.name for route in settings.routes.routes if route.source == source.name]
         is_set = bool(settings.secrets.get(source.name))
@@ -90,6 +91,6 @@ def _show_settings(settings: Settings, warnings: list[str]) -> None:
     screen.print("Settings, routes and Redis are in order.\n")
     screen.print(table)
     if warnings:
-        screen.print("\nNo errors, but mind:")
+        screen.print("\nNo errors, but these warnings:")
         for warning in warnings:
             screen.print(Text(f"  - {warning}"))

@@ -1,14 +1,16 @@
-"""A running bridge's API, as the commands ask it."""
+"""A running bridge's API, as the commands use it."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import click
 import requests
 
+from bridge.cli.times import utc_text
 from config.settings import load_settings
 from schemas.errors import SettingsError
 from schemas.settings import Settings
@@ -17,7 +19,7 @@ TIMEOUT_S = 30.0
 
 
 class Failure(click.ClickException):
-    """What stops a command and was to be expected: its message is all that is shown."""
+    """An expected failure that ends a command: only its message is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,16 +28,17 @@ class Api:
 
     base_url: str
     token: str = field(repr=False)
+    timezone: str = "UTC"  # of the times that people type and see
 
     def get(self, path: str, *, or_none: bool = False) -> Any:
-        """Return an answer's JSON; None for a 404 if or_none. Raises Failure."""
-        return self.ask("GET", path, or_none=or_none)
+        """Return a response's JSON; None for a 404 if or_none. Raises Failure."""
+        return self.request("GET", path, or_none=or_none)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Have something done, and return the answer's JSON. Raises Failure."""
-        return self.ask("POST", path, body)
+        """Post a body and return the response's JSON. Raises Failure."""
+        return self.request("POST", path, body)
 
-    def ask(
+    def request(
         self,
         method: str,
         path: str,
@@ -43,20 +46,30 @@ class Api:
         *,
         or_none: bool = False,
     ) -> Any:
-        """Return an answer's JSON; None for a 404 if or_none. Raises Failure."""
+        """Return a response's JSON; None for a 404 if or_none. Raises Failure."""
         headers = {"Authorization": f"Bearer {self.token}"}
-        answer = ask(method, self.base_url + path, headers=headers, json=body)
-        if answer.status_code == 404 and or_none:
+        response = http_request(method, self.base_url + path, headers=headers, json=body)
+        if response.status_code == 404 and or_none:
             return None
-        content = json_of(answer)
-        if answer.status_code == 401:
-            raise Failure(f"API_TOKEN is not the one of the bridge at {self.base_url}.")
-        if not answer.ok:
-            message = content.get("message") or answer.reason
-            raise Failure(f"The bridge at {self.base_url} answered {answer.status_code}: {message}")
+        content = json_of(response)
+        if response.status_code == 401:
+            raise Failure(f"The bridge at {self.base_url} does not accept this API_TOKEN.")
+        if not response.ok:
+            message = content.get("message") or response.reason
+            raise Failure(
+                f"The bridge at {self.base_url} answered {response.status_code}: {message}"
+            )
         if not content:
-            raise Failure(f"What answers at {self.base_url} is no bridge.")
+            raise Failure(f"The program that answers at {self.base_url} is not a bridge.")
         return content
+
+    def filters(self, options: Mapping[str, str | datetime | None]) -> dict[str, str]:
+        """Return the filters that were given, as the API reads them."""
+        return {
+            name: utc_text(value, self.timezone) if isinstance(value, datetime) else value
+            for name, value in options.items()
+            if value is not None
+        }
 
 
 def open_api(url: str | None) -> Api:
@@ -65,6 +78,7 @@ def open_api(url: str | None) -> Api:
     return Api(
         base_url=address_of(url or settings.public_url or f"http://localhost:{settings.port}"),
         token=settings.api_tokens[0],
+        timezone=settings.callkaro_timezone,
     )
 
 
@@ -74,7 +88,7 @@ def quoted(text: str) -> str:
 
 
 def id_in(text: str) -> str:
-    """Return the ID that somebody gave, be it as a pasted status_url."""
+    """Return the ID that a person typed; a pasted status_url gives the ID at its end."""
     return re.split(r"[?#]", text)[0].rstrip("/").rpartition("/")[2] or text
 
 
@@ -83,11 +97,11 @@ def read_settings(*, needs: frozenset[str]) -> Settings:
     try:
         return load_settings(needs=needs)
     except SettingsError as error:
-        raise Failure(f"The settings can't be used; mend this:\n{error}") from None
+        raise Failure(f"The settings can't be used. Fix this:\n{error}") from None
 
 
-def ask(method: str, url: str, **options: Any) -> requests.Response:
-    """Make one request. Raises Failure when nobody answers."""
+def http_request(method: str, url: str, **options: Any) -> requests.Response:
+    """Make one request. Raises Failure when there is no answer."""
     with requests.Session() as session:
         session.trust_env = not is_here(url)  # a proxy can't reach this machine for us
         try:
@@ -96,20 +110,20 @@ def ask(method: str, url: str, **options: Any) -> requests.Response:
             where = f"{urlsplit(url).scheme}://{urlsplit(url).netloc}"
             raise Failure(
                 f"No bridge answers at {where} ({type(error).__name__}). Does it run there? "
-                "--url says where to look."
+                "Give another address with --url."
             ) from None
 
 
 def address_of(url: str) -> str:
-    """Return a bridge's address as it will see it: with a scheme, without a default port.
+    """Return a bridge's address as the bridge will see it: with a scheme, without a default port.
 
-    HTTP clients leave a default port out of Host, over which some CRMs sign. Raises Failure.
+    HTTP clients leave a default port out of Host, and some CRMs sign the Host. Raises Failure.
     """
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port
-    except ValueError:  # an open bracket, a port that is no number
-        raise Failure(f"{url} is no address; write it as http://localhost:8000") from None
+    except ValueError:  # an open bracket, a port that is not a number
+        raise Failure(f"{url} is not an address. Write it as http://localhost:8000") from None
     netloc = parts.netloc
     if port == {"http": 80, "https": 443}.get(parts.scheme):
         netloc = netloc.removesuffix(f":{port}")
@@ -117,14 +131,14 @@ def address_of(url: str) -> str:
 
 
 def is_here(url: str) -> bool:
-    """Say whether an address is of this machine."""
+    """Return whether an address is on this machine."""
     return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
 
 
-def json_of(answer: requests.Response) -> dict[str, Any]:
-    """Return an answer's JSON object; an empty one if it has none."""
+def json_of(response: requests.Response) -> dict[str, Any]:
+    """Return a response's JSON object; an empty one if it has none."""
     try:
-        content = answer.json()
+        content = response.json()
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}

@@ -1,6 +1,7 @@
 """`deliveries` and `events`: lists by filters, the newest first."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -8,76 +9,117 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from bridge.cli.bulk_options import given, with_bridge, with_filters
+from bridge.cli.bulk_options import with_bridge, with_filters
 from bridge.cli.client import Api, open_api
-from bridge.cli.screen import console, show
+from bridge.cli.screen import console, show, table_with_times
+from bridge.cli.times import local_time
 
 PAGE = 200  # the most that a page of the API may have
+LENGTH = 50  # of a list, unless --limit says otherwise
 LIMIT = click.option(
-    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="So many."
+    "--limit",
+    type=click.IntRange(min=1),
+    default=LENGTH,
+    show_default=True,
+    metavar="N",
+    help="List at most N.",
 )
+MORE = "There are more. --limit N lists more of them."
 
 
-@click.command(short_help="List deliveries.")
+@click.command(short_help="List deliveries by filters.")
 @with_filters("status", "route", "source", "phone", "subject", "reason", "since", "until")
 @LIMIT
 @with_bridge
-def deliveries(limit: int, as_json: bool, url: str | None, **filters: str | None) -> None:
-    """List the deliveries that fit every filter, the newest first."""
-    found = collected(open_api(url), "/api/deliveries", given(filters), limit)
-    show(found, as_json, _show_deliveries)
+def deliveries(
+    limit: int, as_json: bool, url: str | None, **filters: str | datetime | None
+) -> None:
+    """List the deliveries that match every filter, the newest first."""
+    api = open_api(url)
+    pages = Pages(api, "/api/deliveries", api.filters(filters))
+    found = pages.first(limit)
+    show(found, as_json, lambda found: _show_deliveries(found, pages))
 
 
-@click.command(short_help="List events.")
+@click.command(short_help="List events by filters.")
 @with_filters("status", "source", "since", "until")
 @LIMIT
 @with_bridge
-def events(limit: int, as_json: bool, url: str | None, **filters: str | None) -> None:
-    """List the events that came in and fit every filter, the newest first."""
-    found = collected(open_api(url), "/api/events", given(filters), limit)
-    show(found, as_json, _show_events)
+def events(limit: int, as_json: bool, url: str | None, **filters: str | datetime | None) -> None:
+    """List the events that match every filter, the newest first."""
+    api = open_api(url)
+    pages = Pages(api, "/api/events", api.filters(filters))
+    found = pages.first(limit)
+    show(found, as_json, lambda found: _show_events(found, pages))
 
 
-def collected(api: Api, path: str, filters: Mapping[str, str], limit: int) -> dict[str, Any]:
-    """Return the first `limit` of a list, in the shape of one page. Raises Failure."""
-    items: list[Any] = []
-    asked = dict(filters)
-    while True:
-        asked["limit"] = str(min(PAGE, limit - len(items)))
-        page = api.get(f"{path}?{urlencode(asked)}")
-        items += page["items"]
-        cursor = page["next_cursor"]
-        if cursor is None or len(items) >= limit:
-            return {"items": items, "next_cursor": cursor}
-        asked["cursor"] = cursor
+class Pages:
+    """A list of the API, read page by page."""
+
+    def __init__(self, api: Api, path: str, filters: Mapping[str, str]) -> None:
+        self.api = api
+        self._path = path
+        self._filters = filters
+
+    def first(self, limit: int) -> dict[str, Any]:
+        """Return the first `limit` items, in the shape of one page. Raises Failure."""
+        items: list[Any] = []
+        cursor: str | None = None
+        while True:
+            page = self._page(cursor, min(PAGE, limit - len(items)))
+            items += page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None or len(items) >= limit:
+                return {"items": items, "next_cursor": cursor}
+
+    def has_more(self, cursor: str | None) -> bool:
+        """Return whether any item follows. A page may have a cursor and still be the last one."""
+        while cursor is not None:
+            page = self._page(cursor, 1)
+            if page["items"]:
+                return True
+            cursor = page["next_cursor"]
+        return False
+
+    def _page(self, cursor: str | None, limit: int) -> Any:
+        query = {**self._filters, "limit": str(limit), **({"cursor": cursor} if cursor else {})}
+        return self.api.get(f"{self._path}?{urlencode(query)}")
 
 
-def _show_deliveries(found: Mapping[str, Any]) -> None:
-    columns = ("Came in", "Status", "Route", "Source", "Subject", "Message")
-    table = Table(*columns, box=None, pad_edge=False)
-    table.add_column("ID", no_wrap=True)
+def _show_deliveries(found: Mapping[str, Any], pages: Pages) -> None:
+    columns = ("Received", "Status", "Route", "Source", "Subject", "Message", "ID")
+    zone = pages.api.timezone
+    table = table_with_times(*columns, time="Received", timezone=zone)
     for one in found["items"]:
+        received = local_time(one["created_at"], zone)
         because = f"{one['status']} ({one['reason']})" if one["reason"] else one["status"]
-        row = (one["created_at"], because, one["route"], one["source"], one["subject"])
-        table.add_row(*(Text(cell or "") for cell in (*row, one["message"], one["id"])))
-    _show_table(found, table, "No delivery fits.")
+        row = (received, because, one["route"], one["source"], one["subject"], one["message"])
+        table.add_row(*_texts(*row, one["id"]))
+    show_table(found, table, pages, none="No delivery matches.")
 
 
-def _show_events(found: Mapping[str, Any]) -> None:
-    columns = ("Came in", "Status", "Source", "Type", "Subject", "Deliveries")
-    table = Table(*columns, box=None, pad_edge=False)
-    table.add_column("ID", no_wrap=True)
+def _show_events(found: Mapping[str, Any], pages: Pages) -> None:
+    columns = ("Received", "Status", "Source", "Type", "Subject", "Deliveries", "ID")
+    zone = pages.api.timezone
+    table = table_with_times(*columns, time="Received", timezone=zone)
     for one in found["items"]:
-        became = "\n".join(f"{each['status']}  {each['route']}" for each in one["deliveries"])
-        row = (one["received_at"], one["status"], one["source"], one["type"], one["subject"])
-        table.add_row(*(Text(cell or "") for cell in (*row, became, one["id"])))
-    _show_table(found, table, "No event fits.")
+        received = local_time(one["received_at"], zone)
+        made = "\n".join(f"{each['status']}  {each['route']}" for each in one["deliveries"])
+        row = (received, one["status"], one["source"], one["type"], one["subject"], made)
+        table.add_row(*_texts(*row, one["id"]))
+    show_table(found, table, pages, none="No event matches.")
 
 
-def _show_table(found: Mapping[str, Any], table: Table, none: str) -> None:
+def _texts(*cells: str | None) -> Iterator[Text]:
+    """Yield cells that show a text as it is, also one with square brackets."""
+    return (Text(cell or "") for cell in cells)
+
+
+def show_table(found: Mapping[str, Any], table: Table, pages: Pages, *, none: str) -> None:
+    """Print a list, and whether there are more; `none` is printed when the list is empty."""
     if not found["items"]:
         click.echo(none)
         return
     console().print(table)
-    if found["next_cursor"]:
-        click.echo("There are more: --limit.")
+    if pages.has_more(found["next_cursor"]):
+        click.echo(MORE)

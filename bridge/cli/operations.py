@@ -1,22 +1,29 @@
-"""`retry`, `cancel`, `release`, `resolve`, `replay`, `pause`, `resume`: what a person has it do."""
+"""Commands by which a person acts: retry, cancel, release, resolve, replay, pause and resume."""
 
 from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 import click
 
-from bridge.cli.bulk_options import Bulk, for_many, given, is_one, order, read_id, with_bridge
+from bridge.cli.bulk_options import Bulk, act_on_one, for_many, given, is_one, read_id, with_bridge
 from bridge.cli.client import open_api, quoted
 from bridge.cli.screen import show
+from bridge.cli.times import zoned_time
 
-EVER = "1970-01-01T00:00:00Z"  # the API wants a filter, lest saying nothing mean all
+EVER = "1970-01-01T00:00:00Z"  # the API requires a filter, so that an empty body never means all
 
 # --- deliveries -----------------------------------------------------------------------------
 
 
-@click.command(short_help="Have deliveries tried again, now.")
+@click.command(short_help="Try deliveries again, now.")
 @click.argument("some_id", metavar="[ID]", required=False)
-@click.option("--call-again", is_flag=True, help="Although a phone rang, or may have.")
+@click.option(
+    "--call-again",
+    is_flag=True,
+    help="Also retry calls where the phone rang or may have rung. It may ring again.",
+)
 @for_many("status", "reason", "route", "source", "subject", "phone", "since", "until")
 @with_bridge
 def retry(
@@ -26,30 +33,32 @@ def retry(
     yes: bool,
     as_json: bool,
     url: str | None,
-    **filters: str | None,
+    **filters: str | datetime | None,
 ) -> None:
-    """Have a delivery tried again, by its ID; or all that fit the filters.
+    """Try a delivery again, by its ID; or all deliveries that match the filters.
 
-    Without --status: the failed ones. What rang, or may have, needs --call-again.
+    Without --status, the filters select failed deliveries. A call where the phone rang or may have
+    rung is refused without --call-again.
     """
     options = {"call_again": call_again} if call_again else {}
     if is_one(some_id, filters, dry_run=dry_run):
-        order("POST", f"/api/deliveries/{read_id(some_id)}/retry", options, url, as_json)
+        act_on_one("POST", f"/api/deliveries/{read_id(some_id)}/retry", options, url, as_json)
         return
-    again = " People may be rung a second time." if call_again else ""
+    again = " Phones that rang may ring again." if call_again else ""
+    api = open_api(url)
     bulk = Bulk(
-        api=open_api(url),
+        api=api,
         path="/api/deliveries/retry",
-        body={**given(filters), **options},
-        fit="deliveries fit",
+        body={**api.filters(filters), **options},
+        match="deliveries match",
         done="retried",
         left="refused",
-        ask=f"Try them again?{again}",
+        question=f"Retry them?{again}",
     )
     bulk.run(dry_run=dry_run, yes=yes, as_json=as_json)
 
 
-@click.command(short_help="Call deliveries off.")
+@click.command(short_help="Cancel deliveries that wait.")
 @click.argument("some_id", metavar="[ID]", required=False)
 @for_many("status", "reason", "route", "source", "subject", "phone", "since", "until")
 @with_bridge
@@ -59,30 +68,37 @@ def cancel(
     yes: bool,
     as_json: bool,
     url: str | None,
-    **filters: str | None,
+    **filters: str | datetime | None,
 ) -> None:
-    """Call a delivery off, by its ID; or all that fit the filters.
+    """Cancel a delivery, by its ID; or all deliveries that match the filters.
 
-    That is one that waits, or a call that CallKaro holds scheduled. Without --status: what waits.
+    A delivery can be cancelled while it waits, or while CallKaro has its call scheduled. Without
+    --status, the filters select deliveries that wait.
     """
     if is_one(some_id, filters, dry_run=dry_run):
-        order("POST", f"/api/deliveries/{read_id(some_id)}/cancel", {}, url, as_json)
+        act_on_one("POST", f"/api/deliveries/{read_id(some_id)}/cancel", {}, url, as_json)
         return
+    api = open_api(url)
     bulk = Bulk(
-        api=open_api(url),
+        api=api,
         path="/api/deliveries/cancel",
-        body=given(filters),
-        fit="deliveries fit",
+        body=api.filters(filters),
+        match="deliveries match",
         done="cancelled",
         left="refused",
-        ask="Call them off?",
+        question="Cancel them?",
     )
     bulk.run(dry_run=dry_run, yes=yes, as_json=as_json)
 
 
-@click.command(short_help="Let go what is held as bulk.")
-@click.option("--all", "everything", is_flag=True, help="Of all routes.")
-@click.option("--limit", type=click.IntRange(min=1), help="So many, the newest first.")
+@click.command(short_help="Release deliveries that are held as bulk.")
+@click.option("--all", "everything", is_flag=True, help="Release those of all routes.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Release at most N, the newest first.",
+)
 @for_many("route", "source", "subject", "since", "until")
 @with_bridge
 def release(
@@ -92,25 +108,27 @@ def release(
     yes: bool,
     as_json: bool,
     url: str | None,
-    **filters: str | None,
+    **filters: str | datetime | None,
 ) -> None:
-    """Let go what an import or a flood of events made, and is held until a person releases it.
+    """Release deliveries of an import or of a flood of events, which are held as bulk.
 
-    All other guards are asked all the same. To drop it instead: cancel --reason bulk.
+    Phones will ring. All other checks still apply. To drop these deliveries instead, use
+    cancel --reason bulk.
     """
     if everything == bool(given(filters)):
         raise click.UsageError(
-            "Give at least one filter (--route, --source, --subject, --since, --until); or --all, "
-            "which is every route's, and goes with none."
+            "Give at least one filter (--route, --source, --subject, --since, --until); or give "
+            "--all alone, for every route."
         )
+    api = open_api(url)
     bulk = Bulk(
-        api=open_api(url),
+        api=api,
         path="/api/deliveries/release",
-        body={"since": EVER} if everything else given(filters),
-        fit="deliveries fit",
+        body={"since": EVER} if everything else api.filters(filters),
+        match="deliveries match",
         done="released",
         left="refused",
-        ask="Release them? Phones will ring.",
+        question="Release them? Phones will ring.",
         limit=limit,
     )
     bulk.run(dry_run=dry_run, yes=yes, as_json=as_json)
@@ -118,17 +136,18 @@ def release(
 
 @click.command(short_help="Settle an unknown delivery.")
 @click.argument("some_id", metavar="ID")
-@click.argument("found", metavar="delivered|failed", type=click.Choice(["delivered", "failed"]))
+@click.argument("result", metavar="delivered|failed", type=click.Choice(["delivered", "failed"]))
 @with_bridge
-def resolve(some_id: str, found: str, as_json: bool, url: str | None) -> None:
-    """Say how an unknown delivery ended, as CallKaro's dashboard shows it."""
-    order("POST", f"/api/deliveries/{read_id(some_id)}/resolve", {"as": found}, url, as_json)
+def resolve(some_id: str, result: str, as_json: bool, url: str | None) -> None:
+    """Record how an unknown delivery ended. CallKaro's dashboard shows whether it has the call."""
+    path = f"/api/deliveries/{read_id(some_id)}/resolve"
+    act_on_one("POST", path, {"as": result}, url, as_json)
 
 
 # --- events ---------------------------------------------------------------------------------
 
 
-@click.command(short_help="Match events again, under today's routes.")
+@click.command(short_help="Match events again, with today's routes.")
 @click.argument("some_id", metavar="[ID]", required=False)
 @for_many("status", "source", "since", "until")
 @with_bridge
@@ -138,26 +157,27 @@ def replay(
     yes: bool,
     as_json: bool,
     url: str | None,
-    **filters: str | None,
+    **filters: str | datetime | None,
 ) -> None:
-    """Match an event again, by its ID, under today's routes; or all that fit the filters.
+    """Match an event with today's routes, by its ID; or all events that match the filters.
 
-    An event gets only the deliveries that it never had. Without --status: those unrouted or
-    unreadable.
+    A replay only makes deliveries that the event does not have yet. Without --status, the filters
+    select events that are unrouted or unreadable.
     """
     if is_one(some_id, filters):
         body = {"dry_run": True} if dry_run else {}
         found = open_api(url).post(f"/api/events/{read_id(some_id)}/replay", body)
         show(found, as_json, _show_replayed)
         return
+    api = open_api(url)
     bulk = Bulk(
-        api=open_api(url),
+        api=api,
         path="/api/events/replay",
-        body=given(filters),
-        fit="events fit",
+        body=api.filters(filters),
+        match="events match",
         done="replayed",
         left="unchanged",
-        ask="Replay them?",
+        question="Replay them?",
     )
     bulk.run(dry_run=dry_run, yes=yes, as_json=as_json)
 
@@ -165,7 +185,7 @@ def replay(
 def _show_replayed(found: Mapping[str, Any]) -> None:
     would = "would be " if found["dry_run"] else ""
     if not found["deliveries"]:
-        click.echo(f"It stays {found['status']}: no route makes a delivery that it never had.")
+        click.echo(f"The event stays {found['status']}: no route makes a new delivery for it.")
     for one in found["deliveries"]:
         click.echo(f"{would}new: {one['id']}  {one['route']}")
 
@@ -175,27 +195,29 @@ def _show_replayed(found: Mapping[str, Any]) -> None:
 
 @click.command(short_help="Pause all, a source, a route or CallKaro.")
 @click.argument("scope")
-@click.option("--message", default="", help="Why, for whoever finds it paused.")
+@click.option("--message", default="", help="The reason, for everybody who sees the pause.")
 @with_bridge
 def pause(scope: str, message: str, as_json: bool, url: str | None) -> None:
-    """Pause SCOPE: all, callkaro, source:NAME or route:NAME. Webhooks are taken in all the same."""
+    """Pause SCOPE: all, callkaro, source:NAME or route:NAME. Webhooks are still accepted."""
     body = {"message": message} if message else {}
-    found = open_api(url).ask("PUT", f"/api/pauses/{quoted(scope)}", body)
-    show(
-        found,
-        as_json,
-        lambda it: click.echo(f"{it['scope']} is paused since {it['since']}: {it['message']}"),
-    )
+    api = open_api(url)
+    found = api.request("PUT", f"/api/pauses/{quoted(scope)}", body)
+    show(found, as_json, partial(_show_paused, timezone=api.timezone))
+
+
+def _show_paused(found: Mapping[str, Any], *, timezone: str) -> None:
+    since = zoned_time(found["since"], timezone)
+    click.echo(f"{found['scope']} is paused since {since}: {found['message']}")
 
 
 @click.command(short_help="End a pause.")
 @click.argument("scope")
 @with_bridge
 def resume(scope: str, as_json: bool, url: str | None) -> None:
-    """End the pause of SCOPE; what it held goes on now."""
-    found = open_api(url).ask("DELETE", f"/api/pauses/{quoted(scope)}")
+    """End the pause of SCOPE. The deliveries that it held go on now."""
+    found = open_api(url).request("DELETE", f"/api/pauses/{quoted(scope)}")
     show(
         found,
         as_json,
-        lambda it: click.echo(f"{it['scope']} goes on; {it['released']} were held by it."),
+        lambda it: click.echo(f"{it['scope']} is resumed; deliveries released: {it['released']}."),
     )

@@ -3,12 +3,14 @@
 import json
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
+from zoneinfo import ZoneInfo
 
 import click
 from requests.structures import CaseInsensitiveDict
 
 from bridge.cli.client import Failure, read_settings
-from bridge.cli.send import find_source
+from bridge.cli.send import CONTENT_TYPE, find_source
+from bridge.cli.times import TIME
 from bridge.preview import guess_content_type, incoming, look
 from schemas.errors import BridgeError
 
@@ -16,28 +18,44 @@ from schemas.errors import BridgeError
 @click.command(short_help="Show what a body would become, and why.")
 @click.argument("source")
 @click.argument("body", type=click.File("rb"))
-@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header of it.")
-@click.option("--content-type", help="Default: by the file's name, else by its looks.")
-@click.option("--record", type=click.File("rb"), help="The full record(s) of a thin event, JSON.")
-@click.option("--at", metavar="TIME", help="As of this time (ISO 8601). Default: now.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help="Add this header to the request. It can be given several times.",
+)
+@CONTENT_TYPE
+@click.option(
+    "--record",
+    type=click.File("rb"),
+    help="A JSON file with the full record of a thin event, or with several records by id.",
+)
+@click.option(
+    "--at",
+    type=TIME,
+    metavar="TIME",
+    help="Preview as of this time: 2026-01-31T09:30, or how long ago: 90s, 15m, 1h, 3d. A time "
+    "without a zone is in CALLKARO_TIMEZONE. Without it: now.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the preview as JSON, in UTC.")
 def preview(
     source: str,
     body: BinaryIO,
     headers: tuple[str, ...],
     content_type: str | None,
     record: BinaryIO | None,
-    at: str | None,
+    at: datetime | None,
     as_json: bool,
 ) -> None:
-    """Show what BODY, posted by SOURCE, would become, and why. Nothing is sent or fetched.
+    """Show what BODY would become if SOURCE posted it, and why. Nothing is sent or fetched.
 
-    Every guard's verdict is shown; what hangs on history (who is suppressed, who was called
-    lately) is known at the send alone.
+    The preview shows the result of every check. Checks that need a number's history (is it
+    suppressed, was it called lately) are made only when a call is sent.
 
     BODY is a file, or - for stdin. The signature is not checked. A thin event carries only an id:
-    --record gives the record that would be fetched, as its CRM's API answers or as plain fields;
-    several of them by id.
+    with --record, give the record that the worker would fetch, as the CRM's API answers or as plain
+    fields.
     """
     settings = read_settings(needs=frozenset({"ROUTES"}))
     found = find_source(settings, source)
@@ -45,13 +63,21 @@ def preview(
     given = CaseInsensitiveDict(_read_header(header) for header in headers)
     kind = content_type or given.get("Content-Type") or guess_content_type(body.name, raw)
     request = incoming(found, raw, kind, base_url="https://bridge.example", headers=dict(given))
+    zone = ZoneInfo(settings.callkaro_timezone)
     try:
         seen = look(
-            settings, found, request, now=_read_time(at), record=_read_json(record, "--record")
+            settings,
+            found,
+            request,
+            now=_instant(at, zone),
+            record=_read_json(record, "--record"),
         )
     except BridgeError as error:
         raise Failure(str(error)) from None
-    click.echo(json.dumps(seen.as_json(), indent=2, ensure_ascii=False) if as_json else seen.text())
+    if as_json:
+        click.echo(json.dumps(seen.as_json(), indent=2, ensure_ascii=False))
+    else:
+        click.echo(seen.text(zone))
 
 
 def _read_header(text: str) -> tuple[str, str]:
@@ -61,16 +87,11 @@ def _read_header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _read_time(text: str | None) -> datetime:
-    """Return an aware time; one without a zone is in this machine's; None: now."""
-    if text is None:
+def _instant(at: datetime | None, zone: ZoneInfo) -> datetime:
+    """Return an aware time; None: now."""
+    if at is None:
         return datetime.now(UTC)
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise click.BadParameter(
-            "write it as 2026-01-31T09:30:00+05:30", param_hint="--at"
-        ) from None
+    return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
 
 
 def _read_json(file: BinaryIO | None, hint: str) -> Any:

@@ -1,4 +1,4 @@
-"""`simulate` and `demo`: programs of their own, started in the place of this process."""
+"""`simulate` and `demo`: programs of their own, which replace this process."""
 
 import os
 import sys
@@ -7,19 +7,20 @@ from typing import NoReturn
 import click
 
 
-@click.command(short_help="Serve the stand-in APIs.")
+@click.command(short_help="Serve stand-ins for CallKaro and the CRMs.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65_535),
     default=8001,
     show_default=True,
-    help="The port to listen on. 0: any free port.",
+    metavar="PORT",
+    help="Listen on this port; 0: on any free port.",
 )
 def simulate(port: int) -> None:
     """Serve stand-ins for CallKaro, HubSpot and Zoho. No phone rings.
 
-    A bridge uses them when CALLKARO_BASE_URL, HUBSPOT_API_URL and ZOHO_ACCOUNTS_URL are set to
-    their address.
+    To make a bridge use them, set CALLKARO_BASE_URL, HUBSPOT_API_URL and ZOHO_ACCOUNTS_URL to their
+    address.
     """
     become("simulator", "--port", str(port))
 
@@ -36,7 +37,7 @@ def demo(arguments: tuple[str, ...]) -> None:
 
 
 def become(program: str, *arguments: str) -> NoReturn:
-    """Run a program of this project in the place of this process: a signal then reaches it."""
+    """Replace this process by a program of this project, which then gets the signals itself."""
     sys.stdout.flush()
     command = [sys.executable, "-m", program, *arguments]
     os.execv(sys.executable, command)  # noqa: S606  # nosec B606  # our own program

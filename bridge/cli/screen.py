@@ -1,4 +1,4 @@
-"""What the commands show: tables of an overview, an event, a delivery."""
+"""What the commands print: tables of an overview, an event, a delivery."""
 
 import json
 import sys
@@ -18,14 +18,18 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from bridge.cli.times import WIDTH, local_time, zoned_time
+
+WIDE = 140  # of a table in a pipe or a file, which have no width of their own
+
 
 def console() -> Console:
-    """Return where tables go; a pipe has no width, so there they get room."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    """Return where tables are printed."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 def show(found: Any, as_json: bool, display: Callable[[Any], None]) -> None:
-    """Show an answer: as it is, for programs, or for people."""
+    """Print an API answer: as JSON for programs, or by `display` for people."""
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
@@ -33,10 +37,10 @@ def show(found: Any, as_json: bool, display: Callable[[Any], None]) -> None:
 
 
 @contextmanager
-def progress(what: str, of: int | None) -> Iterator[Callable[[int], None]]:
-    """Show on a terminal's stderr how far long work has come; yields what to tell it with.
+def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on stderr, and yield the function that says how many are done.
 
-    of: how many there are; None: that is not known. Nothing is shown where stderr is no terminal.
+    total: how many there are; None: not known. No bar is shown where stderr is not a terminal.
     """
     screen = Console(stderr=True)
     if not screen.is_terminal:
@@ -44,12 +48,23 @@ def progress(what: str, of: int | None) -> Iterator[Callable[[int], None]]:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=screen, transient=True) as bar:
-        task = bar.add_task(what, total=of)
+        task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=done)
 
 
-def show_overview(found: Mapping[str, Any]) -> None:
-    """Show how a bridge stands."""
+def table_with_times(*columns: str, time: str, timezone: str) -> Table:
+    """Return a table whose column `time` names its zone and never cuts or wraps a time."""
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        if column == time:
+            table.add_column(f"{column} ({timezone})", min_width=WIDTH)
+        else:
+            table.add_column(column, no_wrap=column == "ID")
+    return table
+
+
+def show_overview(found: Mapping[str, Any], *, timezone: str) -> None:
+    """Print the state of a bridge."""
     screen = console()
     counts = Table("Deliveries", "", box=None, pad_edge=False)
     for word, count in found["deliveries"].items():
@@ -64,46 +79,48 @@ def show_overview(found: Mapping[str, Any]) -> None:
         "workers": ", ".join(one["state"] for one in found["workers"]) or "none",
         "Redis": f"append-only {'yes' if kept['append_only'] else 'no'}, "
         f"fsync {kept['fsync']}, {kept['policy']}",
-        "CallKaro": _callkaro(found.get("callkaro") or {}),
+        "CallKaro": _callkaro(found.get("callkaro") or {}, timezone),
         "routes": found["routes"],
     }
     screen.print(_pairs(rows))
-    show_pauses(found["pauses"])
+    _show_pauses(found["pauses"], timezone)
     for warning in found["warnings"]:
-        screen.print(Text(f"mind: {warning}"))
+        screen.print(Text(f"warning: {warning}"))
 
 
-def _callkaro(found: Mapping[str, Any]) -> str:
-    """Return how CallKaro took the latest requests."""
-    answered, failed = found.get("answered_at"), found.get("failed_at")
-    told = [
+def _callkaro(found: Mapping[str, Any], timezone: str) -> str:
+    """Return when CallKaro last answered, when it last failed, and how."""
+    answered = zoned_time(found.get("answered_at"), timezone)
+    failed = zoned_time(found.get("failed_at"), timezone)
+    lines = [
         f"answered {answered}" if answered else "",
         f"failed {failed}" if failed else "",
         found.get("message") or "",
     ]
-    return "\n".join(filter(None, told)) or "not asked yet"
+    return "\n".join(filter(None, lines)) or "no request yet"
 
 
-def show_event(found: Mapping[str, Any], get: Callable[[str], Any]) -> None:
-    """Show an event, and its deliveries in full, which get returns."""
+def show_event(found: Mapping[str, Any], get: Callable[[str], Any], *, timezone: str) -> None:
+    """Print an event, and its deliveries in full, which `get` returns."""
     rows = {
         "event": found["id"],
-        "of": f"{found['source']}, there {found['source_event_id']}",
+        "source": found["source"],
+        "id there": found["source_event_id"],
         "type": found["type"],
         "subject": found["subject"],
-        "happened": found["time"],
-        "received": found["received_at"],
+        "happened": zoned_time(found["time"], timezone),
+        "received": zoned_time(found["received_at"], timezone),
         "status": found["status"],
         "problem": found["problem"],
     }
     console().print(_pairs(rows))
     for brief in found["deliveries"]:
         click.echo()
-        show_delivery(get(f"/api/deliveries/{brief['id']}"))
+        show_delivery(get(f"/api/deliveries/{brief['id']}"), timezone=timezone)
 
 
-def show_delivery(found: Mapping[str, Any]) -> None:
-    """Show a delivery: where it stands, how it came there, what CallKaro said."""
+def show_delivery(found: Mapping[str, Any], *, timezone: str) -> None:
+    """Print a delivery: its status, its history, and what CallKaro answered."""
     screen = console()
     reason = f" ({found['reason']})" if found["reason"] else ""
     rows = {
@@ -111,43 +128,45 @@ def show_delivery(found: Mapping[str, Any]) -> None:
         "route": found["route"],
         "status": f"{found['status']}{reason}",
         "message": found["message"],
-        "next attempt": found["next_attempt_at"],
+        "next attempt": zoned_time(found["next_attempt_at"], timezone),
         "call": found["call_sid"],
         "campaign": found["batch_id"],
         "consent": json.dumps(found["consent"], ensure_ascii=False)
         if found.get("consent")
         else None,
-        "erased": found.get("erased_at"),
+        "erased": zoned_time(found.get("erased_at"), timezone),
         "request": json.dumps(found["request"], ensure_ascii=False) if found["request"] else None,
     }
     screen.print(_pairs(rows))
-    timeline = Table("When", "Became", "Why", box=None, pad_edge=False)
+    timeline = table_with_times("When", "Status", "Reason", time="When", timezone=timezone)
     for change in found["timeline"]:
-        timeline.add_row(change["at"], change["status"], change["reason"] or "")
+        timeline.add_row(local_time(change["at"], timezone), change["status"], change["reason"])
     screen.print(timeline)
     if found["attempts"]:
-        screen.print(_attempts(found["attempts"]))
+        screen.print(_attempts(found["attempts"], timezone))
     if found["outcomes"]:
-        screen.print(_outcomes(found["outcomes"]))
+        screen.print(_outcomes(found["outcomes"], timezone))
 
 
-def show_pauses(pauses: Sequence[Mapping[str, Any]]) -> None:
-    """Show what is paused, if anything is."""
+def _show_pauses(pauses: Sequence[Mapping[str, Any]], timezone: str) -> None:
     if not pauses:
         return
-    table = Table("Paused", "Why", "Since", "Message", box=None, pad_edge=False)
+    columns = ("Paused", "Reason", "Since", "Message")
+    table = table_with_times(*columns, time="Since", timezone=timezone)
     for one in pauses:
-        table.add_row(Text(one["scope"]), one["reason"], one["since"], Text(one["message"]))
+        since = local_time(one["since"], timezone)
+        table.add_row(Text(one["scope"]), one["reason"], since, Text(one["message"]))
     console().print(table)
 
 
-def _attempts(found: Sequence[Mapping[str, Any]]) -> Table:
-    attempts = Table("Attempt", "When", "Took", "HTTP", "Answer", box=None, pad_edge=False)
+def _attempts(found: Sequence[Mapping[str, Any]], timezone: str) -> Table:
+    columns = ("Attempt", "When", "Took", "HTTP", "Answer")
+    attempts = table_with_times(*columns, time="When", timezone=timezone)
     for one in found:
         took = one.get("duration_ms")
         attempts.add_row(
             str(one["number"]),
-            one["at"],
+            local_time(one["at"], timezone),
             "" if took is None else f"{took} ms",
             str(one.get("status_code") or "-"),
             Text(one.get("error") or one.get("answer") or ""),
@@ -155,14 +174,15 @@ def _attempts(found: Sequence[Mapping[str, Any]]) -> Table:
     return attempts
 
 
-def _outcomes(found: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table("Outcome", "Call", "When", "Talked", "Final", box=None, pad_edge=False)
+def _outcomes(found: Sequence[Mapping[str, Any]], timezone: str) -> Table:
+    columns = ("Outcome", "Call", "When", "Talked", "Final")
+    table = table_with_times(*columns, time="When", timezone=timezone)
     for one in found:
         talked = one["duration_s"]
         table.add_row(
             one["result"],
             Text(one["call_sid"] or "-"),
-            one["ended_at"] or "-",
+            local_time(one["ended_at"], timezone) if one["ended_at"] else "-",
             "-" if talked is None else f"{talked} s",
             "yes" if one["final"] else "redials",
         )
@@ -170,7 +190,7 @@ def _outcomes(found: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _pairs(rows: Mapping[str, object]) -> Table:
-    """Return names and values, those without a value left out."""
+    """Return names and values as a table; a name without a value is left out."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in rows.items():
         if value not in (None, ""):

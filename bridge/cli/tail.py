@@ -12,15 +12,17 @@ from urllib.parse import urlencode
 
 import click
 
-from bridge.cli.bulk_options import given, with_bridge, with_filters
+from bridge.cli.bulk_options import with_bridge, with_filters
 from bridge.cli.client import Api, Failure, open_api, quoted
+from bridge.cli.times import zoned_time
 from schemas.delivery import Status
 
 LOOK_S = 1.0
 LONGEST_LOOK_S = 30.0  # while the bridge does not answer
 PAGE = 200
-PAGES = 10  # of what came in since the last look, at the most
-ASKED_ALONE = 20  # in one look, of what is older than the newest page
+PAGES = 10  # at most, of deliveries that are new since the last look
+OLDER_AT_ONCE = 20  # deliveries older than the newest page that one look reads
+TIMELINES_AT_ONCE = PAGE  # that one look reads; more would delay the next look in a flood
 KNOWN = 20_000
 FOLLOWED: Final = frozenset(
     {Status.QUEUED, Status.HELD, Status.SENDING, Status.RETRYING, Status.UNKNOWN}
@@ -28,48 +30,58 @@ FOLLOWED: Final = frozenset(
 Item = Mapping[str, Any]
 
 
-@click.command(short_help="Show deliveries as their status changes.")
+@click.command(short_help="Follow deliveries as their status changes.")
 @with_filters("status", "route", "source")
 @click.option(
-    "--lines", type=click.IntRange(0, PAGE), default=10, show_default=True, help="Of now."
+    "--lines",
+    type=click.IntRange(0, PAGE),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Begin with the newest N deliveries.",
 )
 @with_bridge
 def tail(lines: int, as_json: bool, url: str | None, **filters: str | None) -> None:
-    """Show deliveries as their status changes: those that come in from now on, and the newest 200.
+    """Print deliveries as their status changes: all new ones, and the newest 200 older ones.
 
-    A status that lasts less than a second may be missed. Ctrl-C ends it.
+    Each line begins with the time at which the status changed. A status that lasts less than a
+    second may be missed. Ctrl-C ends the command.
     """
-    wanted = given(filters)
-    statuses = read_statuses(wanted.pop("status", None))
-    tail = Tail(open_api(url), wanted)
+    statuses = read_statuses(filters.pop("status", None))
+    api = open_api(url)
+    tail = Tail(api, api.filters(filters))
     try:
-        follow(tail, statuses, lines, _as_line if not as_json else json.dumps)
+        follow(tail, statuses, lines, lines_of(tail, api.timezone) if not as_json else json_lines)
     except KeyboardInterrupt:
         return
     except BrokenPipeError:
-        # Whoever read it has gone. Python would complain when it flushes at its end.
+        # The program that read the output has ended. Python would complain when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def read_statuses(text: str | None) -> frozenset[str]:
-    """Return which statuses are wanted; none: all. Raises UsageError for what is none."""
+    """Return the statuses to print; an empty set: all. Raises UsageError for an unknown one."""
     words = frozenset(filter(None, (text or "").split(",")))
     if unknown := words - set(Status):
-        raise click.UsageError(f"There is no status {', '.join(sorted(unknown))}.")
+        raise click.UsageError(
+            f"There is no status {', '.join(sorted(unknown))}. The statuses are "
+            f"{', '.join(Status)}."
+        )
     return words
 
 
-def follow(
-    tail: "Tail", statuses: frozenset[str], lines: int, written: Callable[[Item], str]
-) -> None:
+Writer = Callable[[list[Item]], Iterator[str]]
+
+
+def follow(tail: "Tail", statuses: frozenset[str], lines: int, write: Writer) -> None:
     """Print what is there, then what changes, for ever. Raises Failure if the first look fails."""
 
-    def fits(item: Item) -> bool:
+    def matches(item: Item) -> bool:
         return not statuses or item["status"] in statuses
 
-    first = [item for item in tail.changes() if fits(item)]
-    for item in first[len(first) - lines :] if lines else ():
-        click.echo(written(item))
+    first = list(filter(matches, tail.changes()))
+    for line in write(first[len(first) - lines :] if lines else []):
+        click.echo(line)
     failures = 0
     while True:
         nap(min(LOOK_S * 2.0**failures, LONGEST_LOOK_S))
@@ -77,33 +89,32 @@ def follow(
             changed = list(tail.changes())
         except Failure as error:
             if not failures:
-                click.echo(f"{error.message} Looking again …", err=True)
+                click.echo(f"{error.message} Trying again …", err=True)
             failures = min(failures + 1, 10)
             continue
         failures = 0
-        for item in changed:
-            if fits(item):
-                click.echo(written(item))
+        for line in write(list(filter(matches, changed))):
+            click.echo(line)
 
 
 def nap(seconds: float) -> None:
-    """Sleep, unless whoever reads our output goes. Raises BrokenPipeError, though nothing is said.
+    """Sleep. Raises BrokenPipeError as soon as the program that reads our output has ended.
 
-    Else `tail | head` would not end before something changes.
+    Otherwise `tail | head` would not end before something changes.
     """
     try:
         output = sys.stdout.fileno()
-    except (OSError, ValueError):  # it is no file
+    except (OSError, ValueError):  # not a file
         time.sleep(seconds)
         return
     reader = select.poll()
-    reader.register(output, 0)  # of errors alone
+    reader.register(output, 0)  # errors only
     if reader.poll(seconds * 1000):
         raise BrokenPipeError
 
 
 class Tail:
-    """What is known of a bridge's deliveries, and what has changed in them since the last look."""
+    """What is known of a bridge's deliveries, and what changed since the last look."""
 
     def __init__(self, api: Api, filters: Mapping[str, str]) -> None:
         self._api = api
@@ -112,53 +123,79 @@ class Tail:
         self._looks = 0
 
     def changes(self) -> Iterator[Item]:
-        """Yield the deliveries that are new or stand elsewhere than at the last look, oldest first.
+        """Yield the deliveries that are new or have changed since the last look, oldest first.
 
-        Raises Failure; what was found until then is found again by the next look.
+        Raises Failure; the next look finds what was not yielded.
         """
         newest = self._newest()
         on_page = {item["id"] for item in newest}
         found = [*self._older(on_page), *reversed(newest)]
         for item in found:
-            stands = (item["status"], item["reason"])
-            if self._known.get(item["id"]) != stands:
-                self._known[item["id"]] = stands
+            state = (item["status"], item["reason"])
+            if self._known.get(item["id"]) != state:
+                self._known[item["id"]] = state
                 yield item
         for gone in list(self._known)[: max(len(self._known) - KNOWN, 0)]:
             del self._known[gone]
         self._looks += 1
 
+    def changed_at(self, item: Item) -> str | None:
+        """Return when a delivery got the status that it has; None: that can't be known now."""
+        timeline = item.get("timeline")
+        if timeline is None:  # of a list, which shows deliveries in brief
+            try:
+                found = self._api.get(f"/api/deliveries/{quoted(item['id'])}", or_none=True)
+            except Failure:
+                return None
+            timeline = found["timeline"] if found else []
+        times = [str(one["at"]) for one in timeline if one["status"] == item["status"]]
+        return times[-1] if times else None
+
     def _newest(self) -> list[Item]:
-        """Return the newest deliveries: a page, and all that came in since the last look."""
+        """Return the newest deliveries: a page, and all that are new since the last look."""
         items: list[Item] = []
-        asked = {**self._filters, "limit": str(PAGE)}
+        query = {**self._filters, "limit": str(PAGE)}
         for _ in range(PAGES):
-            page = self._api.get(f"/api/deliveries?{urlencode(asked)}")
+            page = self._api.get(f"/api/deliveries?{urlencode(query)}")
             items += page["items"]
             is_all_new = not any(item["id"] in self._known for item in page["items"])
             if page["next_cursor"] is None or not is_all_new or not self._looks:
                 break
-            asked["cursor"] = page["next_cursor"]
+            query["cursor"] = page["next_cursor"]
         return items
 
     def _older(self, on_page: set[str]) -> Iterator[Item]:
-        """Yield what is not on the newest page and not at its end, some of them at each look."""
+        """Yield deliveries that still wait and are not on the newest page, some at each look."""
         waiting = [
             one
             for one, (status, _) in self._known.items()
             if status in FOLLOWED and one not in on_page
         ]
-        start = self._looks * ASKED_ALONE % max(len(waiting), 1)
-        for one in (waiting[start:] + waiting[:start])[:ASKED_ALONE]:
+        start = self._looks * OLDER_AT_ONCE % max(len(waiting), 1)
+        for one in (waiting[start:] + waiting[:start])[:OLDER_AT_ONCE]:
             item = self._api.get(f"/api/deliveries/{quoted(one)}", or_none=True)
             if item is None:
-                del self._known[one]  # it is forgotten over there
+                del self._known[one]  # the bridge has deleted it
             else:
                 yield item
 
 
-def _as_line(item: Item) -> str:
-    at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    because = f"{item['status']} ({item['reason']})" if item["reason"] else item["status"]
-    message = f"  {item['message']}" if item["message"] else ""
-    return f"{at}  {item['id']}  {because:<22}  {item['route']}{message}"
+def lines_of(tail: Tail, timezone: str) -> Writer:
+    """Return what writes the changes of one look for people."""
+
+    def write(items: list[Item]) -> Iterator[str]:
+        looked_at = datetime.now(UTC).isoformat()
+        for number, item in enumerate(items):
+            # In a flood the later lines have the time of the look, about a second after the change.
+            changed_at = tail.changed_at(item) if number < TIMELINES_AT_ONCE else None
+            at = zoned_time(changed_at or looked_at, timezone)
+            because = f"{item['status']} ({item['reason']})" if item["reason"] else item["status"]
+            message = f"  {item['message']}" if item["message"] else ""
+            yield f"{at}  {item['id']}  {because:<22}  {item['route']}{message}"
+
+    return write
+
+
+def json_lines(items: list[Item]) -> Iterator[str]:
+    """Write the changes of one look for programs: each delivery as the API has it."""
+    return map(json.dumps, items)

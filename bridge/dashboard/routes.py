@@ -30,7 +30,7 @@ TONES: Final = {
     "no": "bad",
     "at the intake": "waits",
     "at the send": "waits",
-    "not judged": "quiet",
+    "not checked": "quiet",
 }
 TRY: Final = "dashboard.routes_try"
 

@@ -146,7 +146,7 @@ def _numbers_of(request: Request) -> tuple[list[tuple[int, str]], list[int]]:
     if len(raw) > MOST_BYTES:
         raise BadQuery(
             "The file is over 1 MB. Cut it in pieces, or use the command line: "
-            "flask --app bridge suppress --import FILE"
+            "python -m bridge suppress --import FILE"
         )
     try:
         numbers, without = read_numbers(raw)

@@ -1,6 +1,6 @@
 """What a webhook request would become, without Redis, network or secrets: `preview`.
 
-The code of the intake and of the worker decides: the CRM module's parse(), as_event(),
+The functions of the intake and of the worker decide: the CRM module's parse(), as_event(),
 deliveries_of(), screen() and prepare(). This package only shows what they return.
 """
 
@@ -41,10 +41,11 @@ def look(
     now: datetime,
     record: Any = None,
 ) -> Preview:
-    """Say what a request of this source becomes at `now`; its signature is not checked.
+    """Return what a request of this source becomes at `now`. Its signature is not checked.
 
-    content is the parsed body. record is the full record of its thin events, or several by id;
-    None: none is at hand.
+    content: the parsed body.
+    record: the full record of the request's thin events, or several records by id; None: no record
+    is given.
 
     Raises BadPayload: the source's module can't read the content.
     """
@@ -67,14 +68,14 @@ def _see(settings: Settings, source: Source, event: Event, *, now: datetime, rec
     if not made:
         return Seen(event=event, why_none=tuple(_why_none(event, settings)), wants=wants)
     looks = [_Look(settings=settings, source=source, event=event, new=new, now=now) for new in made]
-    is_off = wants is not None and event.subject is not None  # its record is suppressed, then
+    is_off = wants is not None and event.subject is not None  # then its record is suppressed
     outcomes = tuple(look.outcome(record, is_off=is_off) for look in looks)
     return Seen(event=event, outcomes=outcomes, wants=wants)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Look:
-    """A delivery that the intake would make of an event, and the time to look at it."""
+    """A delivery that the intake would make of an event, and the time of the preview."""
 
     settings: Settings
     source: Source
@@ -83,7 +84,7 @@ class _Look:
     now: datetime
 
     def outcome(self, record: Any, *, is_off: bool) -> Outcome:
-        """Return what becomes of it; is_off: the event itself suppresses its person."""
+        """Return what becomes of the delivery. is_off: the event itself suppresses its person."""
         data, is_whole = self.event.data, True
         hydration = self.source.kind.hydration
         if hydration and self.event.hydrate and self.event.subject:
@@ -107,7 +108,7 @@ class _Look:
 
 
 def _stopped(outcome: Outcome) -> Outcome:
-    """Return an outcome as the guards have it that prepare() does not ask: before it, and after."""
+    """Apply the guards that prepare() does not run: those of the intake and those of the send."""
     denial = next((one for one in outcome.guards if one.verdict == "no"), None)
     if denial and denial.reason == Reason.BULK:
         return _ended(outcome, Status.HELD, denial, note="once it is released")
@@ -137,7 +138,7 @@ def _gone(candidate: Candidate) -> Outcome:
 
 
 def _told(prepared: Move | Ready, route: Route) -> Outcome:
-    """Return what prepare() decided, as the requests that would leave."""
+    """Return what prepare() decided, as the requests that would be sent."""
     if isinstance(prepared, Ready):
         return Outcome(route=route.name, verdict=SENT, requests=tuple(_requests(prepared)))
     body = prepared.fields.get("request")
@@ -168,7 +169,7 @@ def _requests(ready: Ready) -> Iterator[Request]:
                 method="POST",
                 path=_campaign_path(ready.campaign.body),
                 body=ready.campaign.body,
-                note="once, if the campaign is not there yet",
+                note="once, if the campaign does not exist yet",
             )
         body = {**body, "batch_id": _batch_id(ready.campaign)}
     yield Request(method="POST", path=PATHS["call"], body=body)
@@ -209,32 +210,38 @@ def _fetch(candidate: Candidate, hydration: Hydration) -> Outcome:
     """Return the request for the record that an event lacks."""
     route, source = candidate.route, candidate.source
     wanted = sorted({*hydration.fields(route.paths_with(source)), *route.fetch})
-    ask = hydration.request(str(candidate.event.hydrate), [str(candidate.event.subject)], wanted)
+    crm_request = hydration.request(
+        str(candidate.event.hydrate), [str(candidate.event.subject)], wanted
+    )
     variables = candidate.settings.variables.get(source.name, {})
     base_url = variables.get(hydration.api_url) or f"<{source.variable_prefix}{hydration.api_url}>"
-    when = f", then judges when: {route.when.text}" if route.when else ""
+    when = f", then checks when: {route.when.text}" if route.when else ""
     return Outcome(
         route=route.name,
         verdict=FETCHED,
-        requests=(Request(method=ask.method, path=base_url + _path(ask), body=ask.json),),
-        message=f"The event has only an id. The worker asks for {', '.join(wanted)}{when}. "
+        requests=(
+            Request(
+                method=crm_request.method, path=base_url + _path(crm_request), body=crm_request.json
+            ),
+        ),
+        message=f"The event has only an id. The worker fetches {', '.join(wanted)}{when}. "
         "Give such a record with --record FILE to see the call.",
     )
 
 
-def _path(ask: CrmRequest) -> str:
-    query = "&".join(f"{name}={value}" for name, value in ask.params.items())
-    return f"{ask.path}?{query}" if query else ask.path
+def _path(crm_request: CrmRequest) -> str:
+    query = "&".join(f"{name}={value}" for name, value in crm_request.params.items())
+    return f"{crm_request.path}?{query}" if query else crm_request.path
 
 
 def _record_of(hydration: Hydration, content: Any, subject: str) -> Mapping[str, Any] | None:
-    """Return the record of a subject out of what --record gave; None: it is not there.
+    """Return the record of a subject in the content of --record; None: there is none.
 
-    That is what the CRM's API answers; or records by id; or one record, which then is everyone's.
+    The content is what the CRM's API answers; or records by id; or one record for all events.
     """
-    answered = hydration.records(content)
-    if answered:
-        return answered.get(subject)
+    records = hydration.records(content)
+    if records:
+        return records.get(subject)
     if not isinstance(content, dict):
         return None
     if content and all(isinstance(value, dict) and _is_id(key) for key, value in content.items()):
@@ -248,7 +255,7 @@ def _is_id(key: str) -> bool:
 
 
 def _as_answered(hydration: Hydration, record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a record as its CRM's API gives it, whose fields may stand under `properties`."""
+    """Return a record as its CRM's API answers it: some have the fields under `properties`."""
     nested = hydration.fields(frozenset({("properties", "x")})) == {"x"}
     return {"properties": record} if nested and "properties" not in record else record
 
@@ -257,7 +264,7 @@ def _as_answered(hydration: Hydration, record: Mapping[str, Any]) -> Mapping[str
 
 
 def _why_none(event: Event, settings: Settings) -> Iterator[str]:
-    """Yield a sentence for each route of the event's source on why it does not want the event."""
+    """Yield a sentence for each route of the event's source: why it does not match the event."""
     routes = [route for route in settings.routes.routes if route.source == event.source]
     if not routes:
         yield f"No route has source = {event.source!r}."
@@ -267,10 +274,10 @@ def _why_none(event: Event, settings: Settings) -> Iterator[str]:
 
 def _why_not(event: Event, route: Route) -> str:
     if not route.wants(event.source, event.type):
-        return f"it wants {route.event}."
+        return f"its event is {route.event}."
     try:
         if route.match and not route.match.holds(event.data):
-            return f"its match does not hold: {route.match.text}"
+            return f"its match is not true: {route.match.text}"
     except ExpressionError as error:
         return f"{error}."
-    return f"its when does not hold: {route.when.text if route.when else ''}"
+    return f"its when is not true: {route.when.text if route.when else ''}"

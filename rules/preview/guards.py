@@ -1,4 +1,4 @@
-"""Every guard's verdict on a delivery, for the preview: not only the first no."""
+"""The verdict of every guard on a delivery, for the preview: not only the first denial."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -12,7 +12,7 @@ from schemas.delivery import Reason
 from schemas.records import Claim, NewDelivery
 
 NOT_SET: Final = "not set"
-# Guards that judge the notification as it came, so that no record need be fetched for them.
+# Guards that need only the notification, so that no record is fetched for them.
 OVER_NOTIFICATION: Final = frozenset({"own change", "max_age"})
 OF_NUMBER: Final = frozenset({"ALLOW_NUMBERS", "hours"})
 
@@ -20,13 +20,13 @@ OF_NUMBER: Final = frozenset({"ALLOW_NUMBERS", "hours"})
 def guards_of(
     claim: Claim, new: NewDelivery, candidate: Candidate, *, is_whole: bool, is_off: bool
 ) -> tuple[Ruling, ...]:
-    """Return what each guard says, in the order in which they are asked.
+    """Return the verdict of each guard, in the order in which they run.
 
     is_whole: the event has its record. is_off: the event itself suppresses its person.
     """
     return (
         *_at_intake(new),
-        *_judged(claim, candidate, is_whole=is_whole),
+        *_before_send(claim, candidate, is_whole=is_whole),
         *_at_send(candidate, is_off=is_off),
     )
 
@@ -39,16 +39,16 @@ def _at_intake(new: NewDelivery) -> Iterator[Ruling]:
         yield Ruling(guard="flood", verdict="at the intake", message=message)
 
 
-def _judged(claim: Claim, candidate: Candidate, *, is_whole: bool) -> Iterator[Ruling]:
+def _before_send(claim: Claim, candidate: Candidate, *, is_whole: bool) -> Iterator[Ruling]:
     has_number = True
-    asked = (*ELIGIBILITY, *CALL_GUARDS) if candidate.route.to == "call" else ELIGIBILITY
-    for name, guard in asked:
+    guards = (*ELIGIBILITY, *CALL_GUARDS) if candidate.route.to == "call" else ELIGIBILITY
+    for name, guard in guards:
         if not _is_set(name, candidate):
             yield Ruling(guard=name, verdict="ok", message=NOT_SET)
         elif not is_whole and name not in OVER_NOTIFICATION:
             yield _over_notification(name, claim, candidate)
         elif name in OF_NUMBER and not has_number:
-            yield Ruling(guard=name, verdict="not judged", message="needs a number")
+            yield Ruling(guard=name, verdict="not checked", message="needs a number")
         else:
             ruling = _ruling(name, run_guard(guard, candidate))
             has_number = has_number and not (name == "number" and ruling.verdict == "no")
@@ -56,14 +56,14 @@ def _judged(claim: Claim, candidate: Candidate, *, is_whole: bool) -> Iterator[R
 
 
 def _over_notification(name: str, claim: Claim, candidate: Candidate) -> Ruling:
-    """Return what can be said without the record: of `when` only its part that is `match`."""
+    """Return the verdict that is possible without the record: of `when`, only the part `match`."""
     if name == "when":
         move = screen(claim, candidate.settings, candidate.now)
         if move and move.reason in (Reason.BAD_REQUEST, Reason.WHEN_FALSE):
             return Ruling(guard=name, verdict="no", reason=move.reason, message=move.message)
         if candidate.route.when is None:
             return Ruling(guard=name, verdict="ok")
-    return Ruling(guard=name, verdict="not judged", message="needs the record")
+    return Ruling(guard=name, verdict="not checked", message="needs the record")
 
 
 def _ruling(name: str, denial: Denial | None) -> Ruling:
@@ -74,7 +74,7 @@ def _ruling(name: str, denial: Denial | None) -> Ruling:
     )
 
 
-# What has a guard judge at all, where that is a setting; else each event passes it.
+# Whether the setting of a guard is set. Without it, every event passes the guard.
 SETTING: Final[dict[str, Callable[[Candidate], bool]]] = {
     "when": lambda candidate: bool(candidate.route.match or candidate.route.when),
     "own change": lambda candidate: candidate.source.kind.is_own_change is not None,
@@ -94,18 +94,18 @@ def _is_set(name: str, candidate: Candidate) -> bool:
 
 
 def _at_send(candidate: Candidate, *, is_off: bool) -> Iterator[Ruling]:
-    """Yield the guards of a number's history, which is known to the store alone; and DRY_RUN."""
+    """Yield DRY_RUN and the guards of a number's history, which only the store knows."""
     route, settings = candidate.route, candidate.settings
     if route.to == "call":
         if is_off:
-            message = "The event itself says that its person is not to be called."
+            message = "The event itself says that its person must not be called."
             yield Ruling(
                 guard="suppressed", verdict="no", reason=Reason.SUPPRESSED, message=message
             )
         else:
             yield Ruling(guard="suppressed", verdict="at the send")
         if route.again_after_s:
-            message = f"once in {span(timedelta(seconds=route.again_after_s))} for a number"
+            message = f"at most once in {span(timedelta(seconds=route.again_after_s))} for a number"
             yield Ruling(guard="called_recently", verdict="at the send", message=message)
         caps = [
             *([f"{route.max_per_day} a day by the route"] if route.max_per_day else []),

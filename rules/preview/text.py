@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 from schemas.delivery import Reason
 from schemas.event import Event
 
-Word = Literal["ok", "no", "at the intake", "at the send", "not judged"]
+Word = Literal["ok", "no", "at the intake", "at the send", "not checked"]
 WIDTH = 14  # of the column of guards
 
 
@@ -25,62 +26,61 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ruling:
-    """One guard's verdict; `at …`: it hangs on history, which is known there alone.
-
-    until: when it may be asked again; None: that changes nothing.
-    """
+    """One guard's verdict."""
 
     guard: str
-    verdict: Word
+    verdict: Word  # "at …": the guard needs the history, which is known only then
     reason: str | None = None
     message: str | None = None
-    until: datetime | None = None
+    until: datetime | None = None  # when the guard is checked again; None: that changes nothing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What one route makes of one event. verdict: SENT, FETCHED, or its delivery's status."""
+    """What one route makes of one event."""
 
     route: str
-    verdict: str
+    verdict: str  # SENT, FETCHED, or the status of the delivery
     guards: tuple[Ruling, ...] = ()
     requests: tuple[Request, ...] = ()
     reason: str | None = None
     message: str | None = None
-    until: datetime | None = None  # of what is held
+    until: datetime | None = None  # until when the delivery is held
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
-    """One event, and what becomes of it; no outcomes: why_none says why, a sentence a route.
-
-    wants is what it has done to its person, whatever the routes; None: nothing.
-    """
+    """One event, and what becomes of it."""
 
     event: Event
     outcomes: tuple[Outcome, ...] = ()
-    why_none: tuple[str, ...] = ()
-    wants: Literal["erase", "opt_out"] | None = None
+    why_none: tuple[str, ...] = ()  # why there is no outcome, a sentence a route
+    wants: Literal["erase", "opt_out"] | None = None  # the privacy action; None: none
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preview:
-    """What a whole request becomes, as of `at`."""
+    """What a whole request becomes at the time `at`."""
 
     at: datetime
     events: tuple[Seen, ...] = ()
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Return it as JSON can hold it."""
+        """Return the preview for programs. Its times are in UTC."""
         return [{"at": _iso(self.at), **_event_json(seen)} for seen in self.events]
 
-    def text(self) -> str:
-        """Return it for people."""
+    def text(self, zone: ZoneInfo) -> str:
+        """Return the preview for people. Its times are in `zone`, which each of them names."""
         if not self.events:
-            return "No event: the body holds no item."
+            return "No event: the body has no item."
         total = len(self.events)
         return "\n\n".join(
-            "\n".join((f"Event {number} of {total}{_told(seen, self.at)}", *_event_lines(seen)))
+            "\n".join(
+                (
+                    f"Event {number} of {total}: {_heading(seen.event, self.at, zone)}",
+                    *_event_lines(seen, zone),
+                )
+            )
             for number, seen in enumerate(self.events, start=1)
         )
 
@@ -119,12 +119,12 @@ def _event_json(seen: Seen) -> dict[str, Any]:
                 ],
                 "requests": [
                     {
-                        "method": ask.method,
-                        "path": ask.path,
-                        "body": ask.body,
-                        "note": ask.note,
+                        "method": request.method,
+                        "path": request.path,
+                        "body": request.body,
+                        "note": request.note,
                     }
-                    for ask in one.requests
+                    for request in one.requests
                 ],
             }
             for one in seen.outcomes
@@ -139,19 +139,18 @@ def _iso(at: datetime | None) -> str | None:
 # --- lines ----------------------------------------------------------------------------------
 
 WANTS = {
-    "erase": "its person is erased: their records lose what is personal, and they are suppressed.",
-    "opt_out": "its person is suppressed from the intake on: opt_out says so.",
+    "erase": "This event erases its person: their data is deleted, and they are suppressed.",
+    "opt_out": "This event suppresses its person as soon as it is accepted: opt_out matches it.",
 }
 
 
-def _told(seen: Seen, at: datetime) -> str:
-    event = seen.event
+def _heading(event: Event, at: datetime, zone: ZoneInfo) -> str:
     subject = f", subject {event.subject}" if event.subject else ""
-    time = f", {event.time.isoformat(timespec='seconds')}" if event.time else ""
-    return f": {event.type}{subject}{time}, as of {at.isoformat(timespec='seconds')}"
+    happened = f", happened {_local(event.time, zone)}" if event.time else ""
+    return f"{event.type}{subject}{happened}, as of {_local(at, zone)}"
 
 
-def _event_lines(seen: Seen) -> Iterator[str]:
+def _event_lines(seen: Seen, zone: ZoneInfo) -> Iterator[str]:
     event = seen.event
     yield f"  id {event.id} ({event.source}: {event.source_event_id})"
     if event.problem:
@@ -163,25 +162,30 @@ def _event_lines(seen: Seen) -> Iterator[str]:
         yield "  unrouted, so nobody is called:"
         yield from (f"    {why}" for why in seen.why_none)
     for one in seen.outcomes:
-        yield from _outcome_lines(one)
+        yield from _outcome_lines(one, zone)
 
 
-def _outcome_lines(one: Outcome) -> Iterator[str]:
+def _outcome_lines(one: Outcome, zone: ZoneInfo) -> Iterator[str]:
     reason = f" ({one.reason})" if one.reason else ""
-    yield f"  route {one.route!r}: {one.verdict}{reason}{_until(one.until)}"
+    yield f"  route {one.route!r}: {one.verdict}{reason}{_until(one.until, zone)}"
     if one.message:
         yield f"    {one.message}"
     if one.reason == Reason.TOO_OLD:
-        yield "    --at TIME looks at it as of then; the event's own time stays."
+        yield "    To preview it as of an earlier time, give --at TIME."
     for ruling in one.guards:
         message = f": {ruling.message}" if ruling.message else ""
-        yield f"    {ruling.guard:<{WIDTH}} {ruling.verdict}{message}{_until(ruling.until)}"
-    for ask in one.requests:
-        yield f"    {ask.method} {ask.path}{f'   ({ask.note})' if ask.note else ''}"
-        if ask.body is not None:
-            body = json.dumps(ask.body, indent=2, ensure_ascii=False)
+        until = _until(ruling.until, zone)
+        yield f"    {ruling.guard:<{WIDTH}} {ruling.verdict}{message}{until}"
+    for request in one.requests:
+        yield f"    {request.method} {request.path}{f'   ({request.note})' if request.note else ''}"
+        if request.body is not None:
+            body = json.dumps(request.body, indent=2, ensure_ascii=False)
             yield from (f"      {line}" for line in body.splitlines())
 
 
-def _until(at: datetime | None) -> str:
-    return f" until {at.isoformat(timespec='minutes')}" if at else ""
+def _until(at: datetime | None, zone: ZoneInfo) -> str:
+    return f" until {_local(at, zone)}" if at else ""
+
+
+def _local(at: datetime, zone: ZoneInfo) -> str:
+    return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S} {zone.key}"

@@ -17,10 +17,12 @@ ROOT = Path(__file__).parent.parent.parent
 SAMPLES = ROOT / "demo" / "samples"
 PLAIN = {
     "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
-    "FLASK_SKIP_DOTENV": "1",
+    "BRIDGE_SKIP_DOTENV": "1",
     "PYTHONUNBUFFERED": "1",
     "WEB_CONCURRENCY": "1",  # one process less to start
 }
+
+BRIDGE = (sys.executable, "-m", "bridge")
 
 Cli = Callable[..., Result]
 Serve = Callable[[Settings], str]
@@ -42,9 +44,8 @@ def start(*command: str, env: Mapping[str, str] | None = None) -> subprocess.Pop
 
 
 def start_demo(*arguments: object, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Start `flask --app bridge demo`."""
-    command = (sys.executable, "-m", "flask", "--app", "bridge", "demo")
-    return start(*command, *map(str, arguments), env=env)
+    """Start `python -m bridge demo`."""
+    return start(*BRIDGE, "demo", *map(str, arguments), env=env)
 
 
 def read_until(process: subprocess.Popen[str], *texts: str) -> str:

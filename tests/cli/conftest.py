@@ -10,13 +10,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 from commandline import PLAIN, ROOT, Cli, Fails, Run, Serve
 from support import API_TOKEN
 from werkzeug.serving import make_server
 
-from bridge import make_app
 from bridge.app import create_app
+from bridge.cli.commands import create_cli
+from bridge.cli.completion import PROGRAM
 from demo.processes import environment, valkey_binary
 from schemas.settings import Settings
 from simulator import Simulator
@@ -32,7 +33,7 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
     ) -> Result:
         with environment({**PLAIN, **(env or {})}):
             args = [str(one) for one in arguments]
-            return make_app().test_cli_runner().invoke(args=args, input=typed)
+            return CliRunner().invoke(create_cli(), args, input=typed, prog_name=PROGRAM)
 
     return run
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import requests
 from commandline import (
+    BRIDGE,
     ROOT,
     SAMPLES,
     Cli,
@@ -255,13 +256,13 @@ def test_status_tells_the_story_of_an_event_and_of_a_delivery(
         (("status", "nope"), SECRETS, "There is no event and no delivery nope"),
         (("status", "../status"), SECRETS, "There is no event and no delivery status"),
         (("status", "a b%2F?x"), SECRETS, "There is no event and no delivery a b%2F"),
-        (("status",), {"API_TOKEN": "wrong"}, "API_TOKEN is not the one of the bridge at http://"),
+        (("status",), {"API_TOKEN": "wrong"}, "does not accept this API_TOKEN"),
         (("status",), {}, "API_TOKEN: is not set"),
         (("send", "website", SAMPLES / "website.json"), {}, "WEBSITE_WEBHOOK_SECRET is not set"),
         (
             ("send", "website", SAMPLES / "website.json"),
             {"WEBSITE_WEBHOOK_SECRET": "wrong"},
-            "Not all of it was taken in.",
+            "The bridge did not accept every request.",
         ),
     ],
 )
@@ -368,11 +369,11 @@ def test_a_signature_at_a_default_port_is_over_the_host_that_is_sent(
 ) -> None:
     asked = {}
 
-    def ask(method: str, url: str, **options: Any) -> requests.Response:
+    def http_request(method: str, url: str, **options: Any) -> requests.Response:
         asked.update(options, url=url)
         return requests.Response()
 
-    monkeypatch.setattr("bridge.cli.send.ask", ask)
+    monkeypatch.setattr("bridge.cli.send.http_request", http_request)
     kind = kinds()["hubspot"]
     source = Source(name="hubspot", kind=kind, auth=kind.auth)
     env = {"HUBSPOT_WEBHOOK_SECRET": "hub", "ROUTES_TOML": "#"}
@@ -391,7 +392,7 @@ def test_a_signature_at_a_default_port_is_over_the_host_that_is_sent(
 def test_an_address_that_is_none_is_one_sentence(cli: Cli) -> None:
     result = cli("status", "--url", "http://localhost:port", env=SECRETS)
     assert result.exit_code == 1
-    assert "http://localhost:port is no address" in result.stderr
+    assert "http://localhost:port is not an address" in result.stderr
 
 
 def test_ctrl_c_during_the_start_leaves_nothing_behind(tmp_path: Path, free_port: int) -> None:
@@ -405,8 +406,7 @@ def test_ctrl_c_during_the_start_leaves_nothing_behind(tmp_path: Path, free_port
 
 
 def test_simulate_serves_the_stand_ins(free_port: int) -> None:
-    command = (sys.executable, "-m", "flask", "--app", "bridge", "simulate", "--port")
-    with start(*command, str(free_port)) as process:
+    with start(*BRIDGE, "simulate", "--port", str(free_port)) as process:
         read_until(process, f"http://127.0.0.1:{free_port}/simulator")
         process.terminate()
         process.communicate(timeout=30)

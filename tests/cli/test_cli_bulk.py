@@ -53,13 +53,13 @@ RELEASED = {"queued": 2, "queued by_person": 5}
 def test_what_is_held_as_bulk_is_released(
     run: Run, web: Web, ids: list[str], arguments: tuple[str, ...]
 ) -> None:
-    counted = "5 deliveries fit; would be released: 5, refused: 0.\n"
+    counted = "5 deliveries match; would be released: 5, refused: 0.\n"
 
     assert re.search(r"^held as bulk +5 *$", run("status").stdout, re.M)
     assert run("release", *arguments, "--dry-run").stdout == counted
     assert stands(web, ids)["held bulk"] == 5
     said = run("release", *arguments, "--yes").stdout
-    assert said == counted + "5 deliveries fit; released: 5, refused: 0.\n"
+    assert said == counted + "5 deliveries match; released: 5, refused: 0.\n"
     assert stands(web, ids) == RELEASED
 
 
@@ -76,7 +76,7 @@ def test_what_is_held_as_bulk_is_released(
 def test_what_does_not_fit_stays_held(
     run: Run, web: Web, ids: list[str], arguments: tuple[str, ...]
 ) -> None:
-    assert run("release", *arguments, "--yes").stdout.startswith("0 deliveries fit")
+    assert run("release", *arguments, "--yes").stdout.startswith("0 deliveries match")
     assert stands(web, ids)["held bulk"] == 5
 
 
@@ -84,8 +84,8 @@ def test_a_release_in_part_is_the_newest_so_many(run: Run, web: Web, ids: list[s
     said = run("release", "--route", "call back", "--limit", 2, "--yes").stdout
 
     assert said.splitlines() == [
-        "2 deliveries fit (--limit 2); would be released: 2, refused: 0.",
-        "2 deliveries fit (--limit 2); released: 2, refused: 0.",
+        "2 deliveries match (--limit 2); would be released: 2, refused: 0.",
+        "2 deliveries match (--limit 2); released: 2, refused: 0.",
     ]
     assert stands(web, ids[4:6]) == {"queued by_person": 2}
     assert stands(web, ids[1:4]) == {"held bulk": 3}
@@ -122,12 +122,12 @@ def test_a_flood_is_cancelled_and_its_neighbours_are_not(
     run: Run, web: Web, ids: list[str]
 ) -> None:
     filters = ("--route", "call back", "--reason", "bulk")
-    counted = "5 deliveries fit; would be cancelled: 5, refused: 0.\n"
+    counted = "5 deliveries match; would be cancelled: 5, refused: 0.\n"
 
     assert run("cancel", *filters, "--dry-run").stdout == counted
     assert stands(web, ids)["held bulk"] == 5
     said = run("cancel", *filters, "--yes").stdout
-    assert said == counted + "5 deliveries fit; cancelled: 5, refused: 0.\n"
+    assert said == counted + "5 deliveries match; cancelled: 5, refused: 0.\n"
     assert stands(web, ids) == {"queued": 2, "cancelled by_person": 5}
 
 
@@ -161,7 +161,7 @@ def test_what_has_ended_is_refused_where_it_is_asked_for(
 
 def test_a_retry_is_narrowed_by_reason(run: Run, web: Web, ids: list[str]) -> None:
     filters = ("--status", "held,queued", "--reason")
-    assert run("retry", *filters, "paused", "--dry-run").stdout.startswith("0 deliveries fit")
+    assert run("retry", *filters, "paused", "--dry-run").stdout.startswith("0 deliveries match")
     assert run("retry", *filters, "bulk", "--yes").stdout.endswith("retried: 5, refused: 0.\n")
     assert stands(web, ids) == RELEASED
 
@@ -174,11 +174,11 @@ def test_a_retry_is_narrowed_by_reason(run: Run, web: Web, ids: list[str]) -> No
         (("release", "--all", "--route", "call back"), 2, "--all"),
         (("release", "--route", "", "--yes"), 1, "Empty: route"),
         (("release", "--all", "--limit", "0"), 2, "--limit"),
-        (("release", "--since", "soon", "--yes"), 1, "since must be a time"),
-        (("cancel",), 2, "Give an ID, or at least one filter."),
-        (("cancel", "--yes"), 2, "Give an ID, or at least one filter."),
-        (("cancel", "x", "--route", "call back"), 2, "An ID is one"),
-        (("cancel", "x", "--dry-run"), 2, "An ID is one"),
+        (("release", "--since", "soon", "--yes"), 2, "'soon' is not a time"),
+        (("cancel",), 2, "Give an ID, or at least one filter: --status, "),
+        (("cancel", "--yes"), 2, "Give an ID, or at least one filter: --status, "),
+        (("cancel", "x", "--route", "call back"), 2, "An ID names one"),
+        (("cancel", "x", "--dry-run"), 2, "An ID names one"),
         (("cancel", "--reason", "boredom", "--yes"), 1, "reason: Must be one of"),
         (("retry", "--reason", "boredom", "--yes"), 1, "reason: Must be one of"),
     ],

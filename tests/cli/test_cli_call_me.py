@@ -99,10 +99,10 @@ def closed_now() -> Window:
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        ({"calling_hours": closed_now()}, "It is skipped (outside_hours). Outside the"),
-        ({"dry_run": True}, "It is skipped (dry_run). DRY_RUN is on"),
-        ({"allow_numbers": frozenset({"+919812345678"})}, "It is skipped (not_allowed)."),
-        ({"default_region": "US"}, "It is skipped (country)."),
+        ({"calling_hours": closed_now()}, "The delivery is skipped (outside_hours). Outside"),
+        ({"dry_run": True}, "The delivery is skipped (dry_run). DRY_RUN is on"),
+        ({"allow_numbers": frozenset({"+919812345678"})}, "The delivery is skipped (not_allowed)."),
+        ({"default_region": "US"}, "The delivery is skipped (country)."),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -126,7 +126,7 @@ def test_who_is_suppressed_is_not_called_even_so(
     People(store=store).suppress(ME)
     drained(settings)
     said = call_me(settings, ME)
-    assert (said.exit_code, "It is skipped (suppressed)." in said.stderr) == (1, True)
+    assert (said.exit_code, "The delivery is skipped (suppressed)." in said.stderr) == (1, True)
     assert simulator.state.calls == []
 
 
@@ -136,16 +136,16 @@ def test_what_callkaro_refuses_is_told(
     simulator.state.behave(400, path="/call/outbound")
     drained(settings)
     said = call_me(settings, ME)
-    assert (said.exit_code, "It is failed (refused)." in said.stderr) == (1, True)
+    assert (said.exit_code, "The delivery is failed (refused)." in said.stderr) == (1, True)
 
 
 def test_without_a_worker_patience_ends(
     call_me, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calling, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(calling, "WAIT_S", 0.5)
     said = call_me(settings, ME)
     assert said.exit_code == 1
-    assert "It is still queued. Does a worker run?" in said.stderr
+    assert "The delivery is still queued. Does a worker run?" in said.stderr
     assert "status " in said.stderr
 
 
@@ -158,8 +158,8 @@ def test_without_a_worker_patience_ends(
         ((ME, "--route", "nope"), ONE, 1, "There is no route of that name that calls."),
         ((ME, "--route", "campaigns"), ONE, 1, "There is no route of that name that calls."),
         (("12",), ONE, 1, "That is no valid number"),
-        ((ME, "--record", "README.md"), ONE, 2, "the file is no JSON object"),
-        ((ME, "--record", "demo/samples/hubspot.json"), ONE, 2, "the file is no JSON object"),
+        ((ME, "--record", "README.md"), ONE, 2, "the file is not a JSON object"),
+        ((ME, "--record", "demo/samples/hubspot.json"), ONE, 2, "the file is not a JSON object"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_makes_nothing(

@@ -18,6 +18,7 @@ def test_a_redis_that_is_away_is_named_beside_the_rest(cli: Cli, free_port: int)
     assert result.exit_code == 1
     assert "- PORT: " in result.stderr
     assert "- REDIS_URL: Redis does not answer" in result.stderr
+    assert f"Its address is 127.0.0.1:{free_port}." in result.stderr
     assert "pass-123" not in result.output
 
 

@@ -6,12 +6,11 @@ import pty
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from commandline import PLAIN, ROOT, Cli, Run, read_until, start
+from commandline import BRIDGE, PLAIN, ROOT, Cli, Run, read_until, start
 from support import API_TOKEN, CALL_BACK, Web, lead, route
 
 from schemas.settings import Settings
@@ -20,7 +19,6 @@ from simulator import Simulator
 MakeSettings = Callable[..., Settings]
 RunDrain = Callable[..., Any]
 StartTail = Callable[..., "subprocess.Popen[str]"]
-FLASK = (sys.executable, "-m", "flask", "--app", "bridge")
 ENV = {"API_TOKEN": API_TOKEN}
 
 
@@ -51,9 +49,9 @@ def test_deliveries_are_listed_by_filters(
     assert ids("--until", "2020-01-01T00:00:00Z") == []
     assert ids("--reason", "bulk") == []
     lines = run("deliveries").stdout.splitlines()
-    assert [word in lines[0] for word in ("Came in", "Status", "Route", "ID")] == [True] * 4
+    assert [word in lines[0] for word in ("Received", "Status", "Route", "ID")] == [True] * 4
     assert [line.split()[-1] for line in lines[1:]] == [second, first]
-    assert "No delivery fits." in run("deliveries", "--subject", "none").stdout
+    assert "No delivery matches." in run("deliveries", "--subject", "none").stdout
 
 
 def test_events_are_listed_by_filters(run: Run, web: Web) -> None:
@@ -67,7 +65,7 @@ def test_events_are_listed_by_filters(run: Run, web: Web) -> None:
     said = run("events").stdout
     assert "queued  call back" in said
     assert other in said
-    assert "No event fits." in run("events", "--source", "zoho").stdout
+    assert "No event matches." in run("events", "--source", "zoho").stdout
 
 
 def test_a_list_that_is_longer_than_a_page_is_followed(
@@ -80,8 +78,9 @@ def test_a_list_that_is_longer_than_a_page_is_followed(
     assert sorted(one["id"] for one in found["items"]) == sorted(ids)
     assert found["next_cursor"] is None
     some = run("deliveries", "--limit", "3").stdout
-    assert "There are more: --limit." in some
+    assert "There are more. --limit N lists more of them." in some
     assert len(some.splitlines()) == 5
+    assert "There are more" not in run("deliveries", "--limit", "5").stdout
 
 
 @pytest.mark.parametrize(
@@ -90,7 +89,7 @@ def test_a_list_that_is_longer_than_a_page_is_followed(
         (("deliveries", "--status", "sent"), 1, "Unknown status: sent"),
         (("deliveries", "--phone", "12"), 1, "That is no valid number"),
         (("deliveries", "--limit", "0"), 2, "--limit"),
-        (("events", "--since", "yesterday"), 1, "since must be a time"),
+        (("events", "--since", "yesterday"), 2, "'yesterday' is not a time. Write a time such as"),
         (("tail", "--status", "sent"), 2, "There is no status sent."),
     ],
 )
@@ -110,7 +109,7 @@ def start_tail(url: str) -> Iterator[StartTail]:
     started: list[subprocess.Popen[str]] = []
 
     def begin(*arguments: str) -> "subprocess.Popen[str]":
-        started.append(start(*FLASK, "tail", "--url", url, *arguments, env=ENV))
+        started.append(start(*BRIDGE, "tail", "--url", url, *arguments, env=ENV))
         return started[-1]
 
     yield begin
@@ -161,7 +160,7 @@ def test_programs_get_a_line_each_of_what_they_asked_for(
 
 def test_a_reader_that_goes_ends_it_without_a_complaint(web: Web, url: str) -> None:
     web.send("website", [lead() for _ in range(10)])
-    command = shlex.join(FLASK)
+    command = shlex.join(BRIDGE)
     done = subprocess.run(  # noqa: S603
         ["/bin/bash", "-c", f"set -o pipefail; {command} tail --url {url} | head -1"],
         cwd=ROOT,
@@ -210,7 +209,7 @@ def test_long_work_shows_how_far_it_has_come_on_a_terminal_alone(
     web.send("website", [lead() for _ in range(3)])
     command = ("cancel", "--route", "call back")
 
-    out, err = on_terminal(*FLASK, *command, "--yes", "--json", "--url", url)
+    out, err = on_terminal(*BRIDGE, *command, "--yes", "--json", "--url", url)
     assert json.loads(out)["cancelled"] == 3
     assert "3/3" in err
     assert run(*command, "--dry-run").stderr == ""

@@ -112,7 +112,7 @@ def test_an_event_is_replayed(
     [delivery] = tried["deliveries"]
     assert replay("--dry-run") == f"would be new: {delivery['id']}  call back\n"
     assert replay() == f"new: {delivery['id']}  call back\n"
-    assert replay() == "It stays routed: no route makes a delivery that it never had.\n"
+    assert replay() == "The event stays routed: no route makes a new delivery for it.\n"
 
 
 # --- many ---------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def test_many_are_counted_first_and_done_when_told(
 ) -> None:
     monkeypatch.setattr(operations, "PAGE", 1)
     monkeypatch.setattr(operations, "MOST_AT_ONCE", 1)  # so that every one has a page of its own
-    counted = "3 deliveries fit; would be retried: 3, refused: 0.\n"
+    counted = "3 deliveries match; would be retried: 3, refused: 0.\n"
 
     def retry(*arguments: str) -> Result:
         command = ("retry", "--route", "call back", *arguments, "--url", url)
@@ -137,10 +137,10 @@ def test_many_are_counted_first_and_done_when_told(
     assert [status(web, one) for one in failed] == ["failed"] * 3
     sure = retry("--yes")
     assert sure.exit_code == 0
-    assert sure.stdout == counted + "3 deliveries fit; retried: 3, refused: 0.\n"
+    assert sure.stdout == counted + "3 deliveries match; retried: 3, refused: 0.\n"
     assert [status(web, one) for one in failed] == ["queued"] * 3
     none = retry("--yes")
-    assert none.stdout == "0 deliveries fit; would be retried: 0, refused: 0.\n"
+    assert none.stdout == "0 deliveries match; would be retried: 0, refused: 0.\n"
 
 
 def test_programs_get_the_counts_alone(run: Run, web: Web, failed: list[str]) -> None:
@@ -168,9 +168,9 @@ def test_events_are_replayed_by_filter(
         assert result.exit_code == 0, result.output
         return result.stdout
 
-    assert replay("--dry-run") == "3 events fit; would be replayed: 2, unchanged: 1.\n"
+    assert replay("--dry-run") == "3 events match; would be replayed: 2, unchanged: 1.\n"
     assert store.counts()["queued"] == 0
-    assert replay("--yes").endswith("3 events fit; replayed: 2, unchanged: 1.\n")
+    assert replay("--yes").endswith("3 events match; replayed: 2, unchanged: 1.\n")
     assert store.counts()["queued"] == 2
 
 
@@ -202,7 +202,7 @@ def test_a_pause_is_shown_and_ended(
     assert "Wrong agent." in overview
     assert "held (paused)" in run("status", delivery)
     assert json.loads(run("pause", scope, "--json"))["scope"] == scope
-    assert run("resume", scope) == f"{scope} goes on; 1 were held by it.\n"
+    assert run("resume", scope) == f"{scope} is resumed; deliveries released: 1.\n"
     assert "Paused" not in run("status")
 
 
@@ -237,20 +237,20 @@ def test_status_shows_the_outcomes_of_a_delivery(
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("retry",), 2, "Give an ID, or at least one filter."),
-        (("retry", "--yes"), 2, "Give an ID, or at least one filter."),
-        (("retry", "--call-again", "--yes"), 2, "Give an ID, or at least one filter."),
-        (("replay",), 2, "Give an ID, or at least one filter."),
-        (("retry", "x", "--route", "call back"), 2, "An ID is one"),
-        (("retry", "x", "--dry-run"), 2, "An ID is one"),
-        (("replay", "x", "--source", "website"), 2, "An ID is one"),
-        (("retry", ""), 2, "'' is no ID."),
-        (("cancel", "/"), 2, "'/' is no ID."),
+        (("retry",), 2, "Give an ID, or at least one filter: --status, "),
+        (("retry", "--yes"), 2, "Give an ID, or at least one filter: --status, "),
+        (("retry", "--call-again", "--yes"), 2, "Give an ID, or at least one filter: --status, "),
+        (("replay",), 2, "Give an ID, or at least one filter: --status, "),
+        (("retry", "x", "--route", "call back"), 2, "An ID names one"),
+        (("retry", "x", "--dry-run"), 2, "An ID names one"),
+        (("replay", "x", "--source", "website"), 2, "An ID names one"),
+        (("retry", ""), 2, "'' is not an ID."),
+        (("cancel", "/"), 2, "'/' is not an ID."),
         (("retry", "--route", "", "--yes"), 1, "Empty: route"),
         (("retry", "--status", "sent", "--yes"), 1, "Unknown status: sent"),
         (("retry", "--phone", "12", "--yes"), 1, "That is no valid number"),
-        (("replay", "--since", "yesterday", "--yes"), 1, "since must be a time"),
-        (("retry", "."), 2, "'.' is no ID."),
+        (("replay", "--since", "yesterday", "--yes"), 2, "'yesterday' is not a time"),
+        (("retry", "."), 2, "'.' is not an ID."),
         (("retry", "nope"), 1, "There is no delivery with that id"),
         (("cancel", "nope"), 1, "There is no delivery with that id"),
         (("resolve", "nope", "failed"), 1, "There is no delivery with that id"),
@@ -271,4 +271,4 @@ def test_without_the_token_nothing_is_done(cli: Cli, url: str) -> None:
     for command in (("retry", "x"), ("pause", "all"), ("replay", "--source", "x", "--yes")):
         result = cli(*command, "--url", url, env={"API_TOKEN": "wrong"})
         assert result.exit_code == 1
-        assert "API_TOKEN is not the one of the bridge" in result.stderr
+        assert "does not accept this API_TOKEN" in result.stderr

@@ -9,7 +9,8 @@ import pytest
 from commandline import Cli, Fails, Run
 from support import API_TOKEN, CALL_BACK, Web, lead
 
-from bridge.cli import people
+from bridge.cli import lists
+from bridge.cli import suppress as suppressing
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
@@ -44,7 +45,7 @@ def test_a_number_is_suppressed_and_let_be_called_again(
     run_drain(settings)
     assert web.get(f"/api/deliveries/{delivery}").json["reason"] == "suppressed"
 
-    assert run("suppress", ONE, "--remove").stdout == "It may be called again.\n"
+    assert run("suppress", ONE, "--remove").stdout == "The number may be called again.\n"
     assert suppressed(store, ONE) == [False]
     web.send("website", lead(ONE))
     run_drain(settings)
@@ -61,18 +62,18 @@ def test_what_was_planned_is_called_off_and_counted(
 
     said = run("suppress", ONE).stdout
 
-    assert "Called off: 1 that waited; CallKaro is asked to drop 0." in said
+    assert "Cancelled: 1 that waited. CallKaro is asked to drop: 0." in said
     found = web.get(f"/api/deliveries/{waits}").json
     assert (found["status"], found["reason"]) == ("cancelled", "suppressed")
 
 
 def test_what_the_list_shows_leads_back_to_the_number(run: Run, store: Store) -> None:
-    assert run("suppress", "--list").stdout == "Nobody is suppressed.\n"
+    assert run("suppress", "--list").stdout == "No number is suppressed.\n"
     for number in (ONE, OTHER, THIRD):
         run("suppress", number, "--message", "Said no.")
 
     table = run("suppress", "--list").stdout
-    assert [line.split()[1] for line in table.splitlines()[1:]] == [
+    assert [line.split()[2] for line in table.splitlines()[1:]] == [
         *("+91••••••5679", "+91••••••5678", "+91••••••3210")
     ]
     assert table.count("Said no.") == 3
@@ -85,13 +86,13 @@ def test_what_the_list_shows_leads_back_to_the_number(run: Run, store: Store) ->
 def test_a_list_is_followed_as_far_as_its_limit(
     run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(people, "PAGE", 2)
+    monkeypatch.setattr(lists, "PAGE", 2)
     for place in range(5):
         People(store=store).suppress(f"+91981234567{place}")
 
     short = run("suppress", "--list", "--limit", 3).stdout
     assert short.count("by_person") == 3
-    assert short.endswith("There are more: --limit.\n")
+    assert short.endswith("There are more. --limit N lists more of them.\n")
     whole = json.loads(run("suppress", "--list", "--json").stdout)
     assert [one["phone"][-1] for one in whole["items"]] == list("43210")
     assert whole["next_cursor"] is None
@@ -103,7 +104,7 @@ def test_a_list_is_followed_as_far_as_its_limit(
 def test_a_file_is_suppressed_and_its_bad_lines_are_named(
     fails: Fails, run: Run, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(people, "AT_ONCE", 2)  # so that there are several requests
+    monkeypatch.setattr(suppressing, "AT_ONCE", 2)  # so that there are several requests
     run("suppress", OTHER)
     file = tmp_path / "do-not-call.csv"
     file.write_text(
@@ -150,11 +151,11 @@ def test_an_import_that_stops_says_where(
 ) -> None:
     file = tmp_path / "list.txt"
     file.write_text(f"{ONE}\n{OTHER}\n{THIRD}\n")
-    monkeypatch.setattr(people, "AT_ONCE", 2)
+    monkeypatch.setattr(suppressing, "AT_ONCE", 2)
     store.redis.config_set("maxmemory", 1)  # full: nothing is taken in any more
     code, said = fails("suppress", "--import", file)
     assert code == 1
-    assert "It stopped at line 1; import the file again" in said
+    assert "The import stopped at line 1. Import the file again" in said
     assert not DIGITS.search(said)
 
 
@@ -173,13 +174,13 @@ def test_a_person_is_erased_when_that_is_sure(
     assert suppressed(store, ONE) == [False]
 
     said = run("erase", ONE, "--yes")
-    assert said.stdout == "Gone through: 1 deliveries, 1 events of theirs.\n"
+    assert said.stdout == "Erased in 1 deliveries and 1 events.\n"
     assert not DIGITS.search(said.output)
     assert re.search(r"^erased +20", run("status", delivery).stdout, re.M)
     assert suppressed(store, ONE) == [True]
     assert "erased" in run("suppress", "--list").stdout
     again = run("suppress", ONE).stdout
-    assert again.startswith("A person who was erased is suppressed since ")
+    assert again.startswith("An erased person is suppressed since ")
 
 
 def test_what_is_left_of_an_erasure_is_told(
@@ -187,7 +188,7 @@ def test_what_is_left_of_an_erasure_is_told(
 ) -> None:
     monkeypatch.setattr("store.suppression.SLICE_S", -1.0)  # no time to look through any event
     web.send("website", lead(ONE))
-    assert "a worker goes on with it" in run("erase", ONE, "--yes").stdout
+    assert "A worker goes on with them" in run("erase", ONE, "--yes").stdout
     left = json.loads(run("erase", ONE, "--yes", "--json").stdout)
     assert left == {"deliveries": 0, "events": 0, "done": False}
 
@@ -198,22 +199,22 @@ def test_what_is_left_of_an_erasure_is_told(
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("suppress",), 2, "one of them"),
-        (("suppress", ONE, "--list"), 2, "one of them"),
-        (("suppress", "--remove"), 2, "one of them"),
-        (("suppress", "--list", "--remove"), 2, "--remove goes with a NUMBER alone"),
-        (("suppress", ONE, "--remove", "--message", "x"), 2, "--remove goes with"),
-        (("suppress", "--list", "--message", "x"), 2, "--list without --message"),
+        (("suppress",), 2, "Give one of these"),
+        (("suppress", ONE, "--list"), 2, "Give one of these"),
+        (("suppress", "--remove"), 2, "Give one of these"),
+        (("suppress", "--list", "--remove"), 2, "--remove takes only a NUMBER"),
+        (("suppress", ONE, "--remove", "--message", "x"), 2, "--remove takes only"),
+        (("suppress", "--list", "--message", "x"), 2, "--list takes no --message"),
         (("suppress", ONE, "--limit", "2"), 2, "--limit is for --list"),
         (("suppress", "--import", "no-such-file"), 2, "no-such-file"),
         (("suppress", "--import", "/dev/null"), 1, "There is no number in that file."),
-        (("suppress", ""), 2, "That is no number"),
-        (("suppress", ".."), 2, "That is no number"),
+        (("suppress", ""), 2, "That is not a number"),
+        (("suppress", ".."), 2, "That is not a number"),
         (("suppress", "12"), 1, "That is no valid number"),
         (("suppress", "12/../13"), 1, "That is no valid number"),
         (("suppress", ONE, "--remove"), 1, "That is not suppressed."),
         (("suppress", ONE, "--message", "x" * 501), 1, "message: Longer than"),
-        (("erase", ""), 2, "That is no number"),
+        (("erase", ""), 2, "That is not a number"),
         (("erase", "12", "--yes"), 1, "That is no valid number"),
     ],
 )
@@ -229,5 +230,5 @@ def test_without_the_token_nobody_is_suppressed_or_erased(cli: Cli, url: str, st
     for command in (("suppress", ONE), ("erase", ONE, "--yes"), ("suppress", "--list")):
         result = cli(*command, "--url", url, env={"API_TOKEN": "wrong"})
         assert result.exit_code == 1
-        assert "API_TOKEN is not the one of the bridge" in result.stderr
+        assert "does not accept this API_TOKEN" in result.stderr
     assert store.suppression_count() == 0

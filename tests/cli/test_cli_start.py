@@ -127,13 +127,13 @@ def make(tmp_path: Path):
 def test_a_python_that_is_too_old_is_one_sentence(make) -> None:
     result = make(python3='[ "$1" = --version ] && echo Python 3.9.2 && exit 0; exit 1')
     assert result.returncode != 0
-    assert "needs Python 3.11 or newer, and here is Python 3.9.2." in result.stderr
+    assert "needs Python 3.11 or newer. This machine has Python 3.9.2." in result.stderr
 
 
 def test_no_python_is_one_sentence(make) -> None:
     result = make()
     assert result.returncode != 0
-    assert "needs Python 3.11 or newer, and here is none." in result.stderr
+    assert "needs Python 3.11 or newer. This machine has none." in result.stderr
 
 
 def test_a_python_without_venv_and_pip_is_one_sentence(make) -> None:

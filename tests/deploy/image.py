@@ -317,16 +317,16 @@ class Trial:
         fits(answer.status_code == 202, f"HubSpot's, signed (v3): {answer.status_code}")
         ids = [one["id"] for event in answer.json()["events"] for one in event["deliveries"]]
         sent = web.ask(
-            *("flask", "--app", "bridge", "send", "website", "demo/samples/website.json"),
+            *("python", "-m", "bridge", "send", "website", "demo/samples/website.json"),
             "--json",
         )
-        fits(sent.returncode == 0, f"the website's, by `flask --app bridge send` {sent.stderr}")
+        fits(sent.returncode == 0, f"the website's, by `python -m bridge send` {sent.stderr}")
         [told] = json.loads(sent.stdout)
         ids += [one["id"] for event in told["events"] for one in event["deliveries"]]
         for one in ids:
             until(functools.partial(self.is_delivered, one), what=f"{one} is delivered")
-        shown = web.ask("flask", "--app", "bridge", "status", "--url", "http://localhost:8000")
-        fits(shown.returncode == 0, f"`flask --app bridge status` inside {shown.stderr}")
+        shown = web.ask("python", "-m", "bridge", "status", "--url", "http://localhost:8000")
+        fits(shown.returncode == 0, f"`python -m bridge status` inside {shown.stderr}")
         calls = self.played()["calls"]
         fits(calls == len(ids) == 3, f"{len(ids)} deliveries are delivered, {calls} calls made")
 

@@ -22,10 +22,9 @@ from flask import Flask
 from requests.structures import CaseInsensitiveDict
 from werkzeug.exceptions import HTTPException
 
-from bridge import make_app
 from bridge.api.views import callkaro_warnings, pause_warnings
 from bridge.app import create_app
-from bridge.cli.commands import DOING, TRYING
+from bridge.cli.commands import DOING, TRYING, create_cli
 from config.settings import warnings_of
 from schemas.alert import TYPES
 from schemas.callkaro import CALL_FIELDS, LANGUAGES
@@ -518,7 +517,7 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def check_arguments(arguments: list[str]) -> None:
     """Parse the arguments of `python -m bridge`, and run nothing. Raises click.UsageError."""
-    group = make_app().cli
+    group = create_cli()
     name, *rest = arguments
     command = group.get_command(click.Context(group), name)
     assert command, f"there is no command {name}"

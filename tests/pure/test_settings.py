@@ -1,8 +1,10 @@
 """The environment: what is read, and that all that is wrong is named at once, unquoted."""
 
 import os
+import re
 from datetime import date
 from functools import partial
+from pathlib import Path
 
 import pytest
 from makers import CALL, NUMBER, call_route, campaign_route
@@ -114,6 +116,19 @@ def test_the_defaults_of_the_dataclass_are_those_of_the_environment(env):
         variables=read.variables,
     )
     assert bare == read
+
+
+# Lines of .env.example that show an example, because there is no default.
+EXAMPLES = {"REDIS_TLS_VERIFY", "ALLOW_NUMBERS", "SUPPRESS_WHEN", "ALERT_WEBHOOK_SECRET"}
+
+
+def test_the_defaults_that_the_env_example_shows_are_the_defaults(env):
+    bare = load_settings()
+    text = (Path(__file__).parents[2] / ".env.example").read_text("utf-8")
+    shown = dict(re.findall(r"^# ([A-Z_]+)=(\S+)$", text, re.MULTILINE))
+    assert {"CALLING_HOURS", "CALLKARO_TIMEZONE", "DEDUPE_DAYS", "PROXY_HOPS"} <= shown.keys()
+    env(**{name: value for name, value in shown.items() if name not in EXAMPLES})
+    assert load_settings() == bare
 
 
 @pytest.mark.parametrize(

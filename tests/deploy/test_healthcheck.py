@@ -1,6 +1,9 @@
-"""`python -m bridge.healthy`: what the image's HEALTHCHECK asks."""
+"""`python -m bridge.healthcheck`: the HEALTHCHECK of the image."""
 
+import os
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -21,7 +24,7 @@ from store.queue import connect_queue, open_queue
         ("tini -- gunicorn --workers 3 bridge.app:create_app()", "web"),
         ("python -m workers", "worker"),
         ("tini -- python -m workers", "worker"),
-        ("flask --app bridge check", ""),
+        ("python -m bridge check", ""),
         ("python -m simulator", ""),
     ],
 )
@@ -67,3 +70,19 @@ def test_a_worker_is_healthy_while_it_is_registered_and_when_redis_is_away(
 
 def test_what_is_neither_web_nor_worker_has_nothing_to_ail(settings: Settings) -> None:
     assert problem_of("", replace(settings, port=free_port())) is None
+
+
+@pytest.mark.parametrize("name", ["bridge.healthcheck", "bridge.healthy"])
+def test_the_command_says_what_is_wrong_also_by_its_old_name(name: str) -> None:
+    port = free_port()
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", name, "web"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PORT": str(port)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"/healthz at port {port} does not answer (ConnectionRefusedError)\n"
