@@ -116,7 +116,7 @@ def settled(
         "lease": delivery.lease,
         "message": verdict.message,
         "attempt": (ready.number, attempt),
-        "took": callkaro_ok(verdict, reply),
+        "callkaro_ok": callkaro_ok(verdict, reply),
         "pause": account_pause(verdict, began),
     }
     meaning = verdict.meaning

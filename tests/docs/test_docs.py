@@ -26,12 +26,14 @@ from bridge.api.views import callkaro_warnings, pause_warnings
 from bridge.app import create_app
 from bridge.cli.commands import DOING, TRYING
 from config.settings import warnings_of
+from schemas.alert import TYPES
 from schemas.callkaro import CALL_FIELDS, LANGUAGES
 from schemas.crm import kinds
 from schemas.delivery import MOVES, Reason, Status
 from schemas.errors import BadSignature
 from schemas.event import NEVER_BY_GLOB, EventStatus, Item
 from schemas.expression import Expression
+from schemas.hours import parse_window
 from schemas.records import Pause, Persistence
 from schemas.route import Routes
 from schemas.routes_toml import FloodSchema, HoursSchema, RouteSchema, SourceSchema, load_routes
@@ -43,9 +45,12 @@ from store import Store
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
-ROUTES, STATUSES, ADDING, OPERATING = (
+ROUTES, STATUSES, ADDING, OPERATING, SAFETY, WHY = (
     (DOCS / f"{name}.md").read_text("utf-8")
-    for name in ("routes", "statuses", "adding-a-crm", "operating")
+    for name in (
+        *("routes", "statuses", "adding-a-crm", "operating"),
+        *("call-safety", "why-not-called"),
+    )
 )
 NOW = datetime(2026, 1, 1, 7, 0, tzinfo=UTC)
 SECRET = "a-made-up-secret"
@@ -118,7 +123,7 @@ def test_every_key_of_hours_is_explained(key: str) -> None:
 def test_every_key_of_a_flood_is_explained() -> None:
     [row] = [row for row in table(ROUTES, after="## Keys of a route") if row[0] == "`flood`"]
     assert all(
-        f"{field.data_key or name} = " in row[2] for name, field in FloodSchema().fields.items()
+        f"{field.data_key or name} = " in row[1] for name, field in FloodSchema().fields.items()
     )
 
 
@@ -194,6 +199,11 @@ def test_every_status_and_reason_is_explained(word: str) -> None:
     assert f"| `{word}` |" in STATUSES
 
 
+def orders() -> list[str]:
+    """Return the commands in the table of what a person can do, without `python -m bridge`."""
+    return [code(row[1]) for row in table(STATUSES, after="## What a person can do")]
+
+
 def test_every_request_of_the_api_and_every_command_is_explained() -> None:
     [first, *_] = blocks(ROUTES, "toml")
     app = create_app(made_settings(load_routes(first, file="docs", kinds=kinds())))
@@ -206,7 +216,7 @@ def test_every_request_of_the_api_and_every_command_is_explained() -> None:
     assert len(asked) >= 15
     assert [one for one in sorted(asked) if f"| {one} |" not in STATUSES] == []
     done = {command.name for command in (*DOING, *TRYING)} - {"send", "simulate", "demo"}
-    assert {name for name in done if f"flask --app bridge {name} " not in STATUSES} == set()
+    assert done <= {shlex.split(order)[0] for order in orders()}
 
 
 @pytest.mark.parametrize("word", EventStatus)
@@ -223,8 +233,15 @@ def test_no_page_promises_a_move_that_does_not_exist(row: list[str]) -> None:
 def test_a_reason_that_the_pages_name_exists() -> None:
     named = {code(row[0]) for row in table(STATUSES, after="## Every reason")}
     assert named == set(Reason)
-    misses = table(ROUTES, after="## When a record does not fit")
-    assert {code(row[2]) for row in misses} <= set(Reason)
+    checks = table(SAFETY, after="## Checks before a call")
+    assert len(checks) >= 13
+    assert all(words(row[2]) and words(row[2]) <= set(Reason) for row in checks)
+
+
+@pytest.mark.parametrize("word", [*Status, *Reason, *EventStatus])
+def test_the_sales_team_finds_every_word_of_the_dashboard(word: str) -> None:
+    # An event with deliveries is `routed`: then the lead was found in the first step.
+    assert word in words(WHY) or word == EventStatus.ROUTED
 
 
 def made_settings(routes: Routes, **more: Any) -> Settings:
@@ -242,6 +259,13 @@ class Unheard:
         return [Pause(scope="callkaro", reason="account", message="It answered 403.", since=NOW)]
 
 
+OPT_OUT_WITHOUT_A_ROUTE = """
+[[source]]
+name = "zoho"
+opt_out = "to_string(Do_Not_Call) == 'true'"
+"""
+
+
 def warnings_there_are() -> Iterator[str]:
     [first, *_] = blocks(ROUTES, "toml")
     routes = load_routes(first, file="docs", kinds=kinds())
@@ -249,6 +273,10 @@ def warnings_there_are() -> Iterator[str]:
     yield from warnings_of(made_settings(routes, dry_run=True, allow_numbers=frozenset()))
     yield from warnings_of(made_settings(routes, secrets={"hubspot": ("x",)}))
     yield from warnings_of(made_settings(none))
+    no_numbers = load_routes(OPT_OUT_WITHOUT_A_ROUTE, file="docs", kinds=kinds())
+    never = Expression.of("post_call.do_not_call == 'yes'")
+    always = parse_window("always")
+    yield from warnings_of(made_settings(no_numbers, suppress_when=never, calling_hours=always))
     unheard = cast(Store, Unheard())
     yield from callkaro_warnings(unheard)
     for in_full in (True, False):
@@ -263,9 +291,32 @@ def warnings_there_are() -> Iterator[str]:
 
 @pytest.mark.parametrize("warning", sorted(set(warnings_there_are())))
 def test_every_warning_is_explained(warning: str) -> None:
-    rows = [code(row[0]) for row in table(OPERATING, after="## Warnings")]
-    patterns = [".*".join(map(re.escape, row.split("…"))) for row in rows]
+    rows = [row[0] for row in table(OPERATING, after="## Warnings")]
+    beginnings = [span for row in rows for span in re.findall("`([^`]+)`", row)]
+    patterns = [".*".join(map(re.escape, span.split("…"))) for span in beginnings]
     assert any(re.fullmatch(pattern, warning) for pattern in patterns)
+
+
+def test_every_setting_is_in_the_table() -> None:
+    example = (ROOT / ".env.example").read_text("utf-8")
+    names = set(re.findall(r"^#? ?([A-Z_]+)=", example, re.MULTILINE))
+    of_sources = tuple(f"{name.upper()}_" for name in (*kinds(), "website"))
+    rows = [row[0] for row in table(OPERATING, after="## Settings")]
+    missing = {name for name in names if not any(f"`{name}`" in row for row in rows)}
+    assert {name for name in missing if not name.startswith(of_sources)} == set()
+
+
+def test_every_metric_is_in_the_table() -> None:
+    source = (ROOT / "bridge" / "metrics.py").read_text("utf-8")
+    made = re.findall(r'_(counter|gauge|single|histogram)\(\s*"([a-z_]+)"', source)
+    assert len(made) >= 15
+    names = {f"{name}_total" if kind == "counter" else name for kind, name in made}
+    rows = [row[0] for row in table(OPERATING, after="## Metrics")]
+    assert {name for name in names if not any(f"`{name}`" in row for row in rows)} == set()
+
+
+def test_every_alert_is_in_the_table() -> None:
+    assert {code(row[0]) for row in table(OPERATING, after="## Alerts")} == set(TYPES)
 
 
 def lines_about_people() -> Iterator[str]:
@@ -394,11 +445,14 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
 OTHERS = {
     ".": "reads .env or the virtual environment",
     "set": "hands .env on to curl",
+    "chmod": "the shell's, for tab completion",
     "docker": "tried by tests/deploy, as far as that can be done without a daemon",
+    "eval": "the shell's, for tab completion",
     "git": "fetches the code of another release",
     "heroku": "needs an account: tried by hand, if at all, and docs/deploy-heroku.md says so",
     "honcho": "runs the Procfile, as Heroku does",
     "openssl": "makes a secret",
+    "printf": "the shell's, for tab completion",
     "redis-cli": "Redis' own; each line was tried against a Valkey, through a client",
 }
 THEIRS = {"accounts.zoho.in": "Zoho's own API", "www.zohoapis.in": "Zoho's own API"}
@@ -418,7 +472,7 @@ def shell_lines(page: Path) -> Iterator[str]:
             continue
         if language not in ("sh", "bash", ""):
             continue
-        if language == "" and not waiting and line.split(" ")[0] not in ("curl", "flask", "make"):
+        if language == "" and not waiting and line.split(" ")[0] not in ("curl", "python", "make"):
             continue
         waiting += f"{line}\n"
         if waiting.endswith("\\\n"):
@@ -431,9 +485,9 @@ def shell_lines(page: Path) -> Iterator[str]:
 
 def said_in_passing(page: Path) -> Iterator[str]:
     """Yield the commands of ours that stand in a page's sentences; some by their name alone."""
-    ours = r"`(flask --app bridge [a-z][^`…]*|make [a-z-]+)`"
+    ours = r"`(python -m bridge [a-z][^`…]*|make [a-z-]+)`"
     for found in re.findall(ours, page.read_text("utf-8")):
-        is_name = re.fullmatch(r"flask --app bridge \S+", found)
+        is_name = re.fullmatch(r"python -m bridge \S+", found)
         yield f"{found} --help" if is_name else found
 
 
@@ -441,6 +495,8 @@ def commands() -> Iterator[Any]:
     for page in PAGES:
         for line in dict.fromkeys((*shell_lines(page), *said_in_passing(page))):
             yield pytest.param(line, id=f"{page.relative_to(ROOT)}: {line.splitlines()[0]}")
+    for order in orders():
+        yield pytest.param(f"python -m bridge {order}", id=f"docs/statuses.md: {order}")
 
 
 @pytest.fixture(scope="module")
@@ -458,8 +514,8 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def check_flask(arguments: list[str]) -> None:
-    """Parse the arguments of `flask --app bridge`, and run nothing. Raises click.UsageError."""
+def check_arguments(arguments: list[str]) -> None:
+    """Parse the arguments of `python -m bridge`, and run nothing. Raises click.UsageError."""
     group = make_app().cli
     name, *rest = arguments
     command = group.get_command(click.Context(group), name)
@@ -493,8 +549,8 @@ def check_command(text: str, app: Flask) -> None:
     if not words:
         return
     for at, word in enumerate(words):
-        if word == "flask" and words[at + 1 : at + 3] == ["--app", "bridge"]:
-            check_flask(words[at + 3 :])
+        if words[at : at + 3] == ["python", "-m", "bridge"]:
+            check_arguments(words[at + 3 :])
             return
         if word == "python" and words[at + 1] == "-m":
             assert importlib.util.find_spec(words[at + 2]), f"there is no module {words[at + 2]}"
@@ -519,11 +575,11 @@ def test_every_command_of_the_pages_is_there(command: str, app: Flask, beside: P
 @pytest.mark.parametrize(
     "wrong",
     [
-        "flask --app bridge status --no-such-option",
-        "flask --app bridge no-such-command",
-        "flask --app bridge resolve DELIVERY_ID maybe",
-        "flask --app bridge suppress --import no-such-file.csv",
-        "docker run callkaro-bridge flask --app bridge check --no-such-option",
+        "python -m bridge status --no-such-option",
+        "python -m bridge no-such-command",
+        "python -m bridge resolve DELIVERY_ID maybe",
+        "python -m bridge suppress --import no-such-file.csv",
+        "docker run callkaro-bridge python -m bridge check --no-such-option",
         "make no-such-target",
         "python -m no_such_module",
         "python tests/no_such_script.py",
@@ -531,7 +587,7 @@ def test_every_command_of_the_pages_is_there(command: str, app: Flask, beside: P
         "curl -X DELETE https://bridge.example/api/status",
         "curl https://elsewhere.example/api/status",
         "no-such-program --at all",
-        "NO_SUCH_SETTING=1 flask --app bridge check",
+        "NO_SUCH_SETTING=1 python -m bridge check",
     ],
 )
 def test_a_command_that_is_not_there_would_be_found(wrong: str, app: Flask, beside: Path) -> None:

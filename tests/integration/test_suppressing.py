@@ -830,7 +830,7 @@ def test_an_erasure_is_gone_on_with_where_its_time_ran_out(
 ) -> None:
     settings, web, ids = known
     monkeypatch.setattr("store.suppression.SLICE_S", 0.0)
-    monkeypatch.setattr("bridge.store.suppressing.SCANNED", 2)
+    monkeypatch.setattr("store.suppressions.SCANNED", 2)
     done = ask(web, "POST", "/api/erasures", {"phone": ONE}, status=202)
     assert done["done"] is False
     assert of(store, ids["called"]).request is None, "what is listed under the number goes at once"
