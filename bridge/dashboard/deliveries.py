@@ -115,9 +115,8 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         what, args = _what(request.form.get("do")), _keyed(request.form, operations)
         done = _many(operations, what, args, dry_run=False)
         more = " More deliveries match: do the same again." if done.next_cursor else ""
-        flash(
-            f"Deliveries {DONE[what]}: {done.done}. Could not be {DONE[what]}: {done.refused}.{more}"
-        )
+        word = DONE[what]
+        flash(f"Deliveries {word}: {done.done}. Could not be {word}: {done.refused}.{more}")
         return _to_list(args)
 
     @dashboard.get("/deliveries/<delivery_id>")
