@@ -1,7 +1,7 @@
 """/metrics in Prometheus' text format, and the counting of webhook requests.
 
-A scrape reads the store, so whichever process answers tells of all of them. What only the web
-process sees is collected in it and told to the store in the background, once a second at the most.
+A scrape reads the store, so any process answers for all of them. Figures that only the web process
+knows are collected in it and written to the store in the background, at most once a second.
 """
 
 import threading
@@ -35,8 +35,8 @@ from store.queue import Wakeup
 logger = log.get(__name__)
 
 PREFIX = "callkaro_bridge_"
-TELL_S = 1.0
-FLUSHER = "measures"  # the name of the thread that tells the store
+FLUSH_S = 1.0
+FLUSHER = "measures"  # the name of the thread that writes to the store
 
 
 def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
@@ -64,13 +64,13 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
 
 
 class Meter:
-    """Collects the measures of this process, and tells the store in a thread of its own.
+    """Collects the measures of this process, and writes them to the store in a thread of its own.
 
-    No answer waits for that. While Redis is away they are kept; a process that is killed loses
-    those of its last second. store should be nobody else's: waiting here stops no webhook.
+    No answer waits for that. While Redis is away the measures are kept; a process that is killed
+    loses those of its last second. Give it a store of its own, so that no webhook waits for it.
     """
 
-    def __init__(self, store: Store, *, every_s: float = TELL_S) -> None:
+    def __init__(self, store: Store, *, every_s: float = FLUSH_S) -> None:
         self._store = store
         self._every_s = every_s
         self._lock = threading.Lock()
@@ -79,39 +79,39 @@ class Meter:
 
     @contextmanager
     def measuring(self) -> Iterator[Measures]:
-        """Yield the measures to add to; they are told soon."""
+        """Yield the measures to add to; they are written soon."""
         with self._lock:
             yield self._measures
             if self._timer is None:
                 self._timer = self._started()
 
     def _started(self) -> threading.Timer:
-        """Start the timer. Where no thread is to be had this raises, and the next call tries."""
-        # Not a daemon: a process that ends in good order waits for it, and loses nothing.
-        timer = threading.Timer(self._every_s, self.tell)
+        """Start the timer. Raises where no thread can be started; the next call tries again."""
+        # Not a daemon: a process that ends normally waits for the thread, and loses nothing.
+        timer = threading.Timer(self._every_s, self.flush)
         timer.name = FLUSHER
         timer.start()
         return timer
 
-    def tell(self) -> None:
-        """Tell the store what was measured since the last time; what it does not take is kept."""
+    def flush(self) -> None:
+        """Write to the store what was measured since the last time; without the store, keep it."""
         with self._lock:
-            told, self._measures = self._measures, Measures()
+            measures, self._measures = self._measures, Measures()
         try:
-            self._store.measure(told)
+            self._store.measure(measures)
         except StoreUnavailable:
             with self._lock:
-                self._measures.add(told)
+                self._measures.add(measures)
         except Exception as error:
-            logger.error("measures.lost", exc_info=error)
+            logger.error("metrics.lost", exc_info=error)
         finally:
-            # Only now: while Redis hangs, one thread waits for it and not one a second.
+            # Not earlier: while Redis hangs, one thread waits for it, and not a new one a second.
             with self._lock:
                 self._timer = None
 
 
 def count_webhooks(webhooks: Blueprint, meter: Meter, settings: Settings) -> None:
-    """Count each request to this blueprint where it ends, refused ones too."""
+    """Count each request to this blueprint at its end, also a refused one."""
 
     @webhooks.before_request
     def begin() -> None:
@@ -122,14 +122,14 @@ def count_webhooks(webhooks: Blueprint, meter: Meter, settings: Settings) -> Non
         try:
             count(response)
         except Exception as error:
-            # What is stored is stored: no figure is worth another answer than the one it has.
-            logger.error("measures.lost", exc_info=error)
+            # The events are stored already. A figure that is lost must not change the answer.
+            logger.error("metrics.lost", exc_info=error)
         return response
 
     def count(response: Response) -> None:
         took_s = time.perf_counter() - g.measured_from
         name = (request.view_args or {}).get("source")
-        # Anybody can make up names; only those of routes.toml are counted each.
+        # Anybody can invent names; only those in routes.toml are counted by name.
         source = name if name in settings.routes.sources else None
         with meter.measuring() as measures:
             measures.webhook(source, response.status_code, took_s)
@@ -140,17 +140,17 @@ def count_webhooks(webhooks: Blueprint, meter: Meter, settings: Settings) -> Non
                 measures.events(source, g.get("counted", {}))
 
 
-# --- what a scrape shows --------------------------------------------------------------------------
+# --- one scrape -----------------------------------------------------------------------------------
 
 
 class Snapshot(Collector):
-    """Metrics that have been read already: a store that is away fails before anything is sent."""
+    """Metrics that have been read already: without a store, nothing has been sent yet."""
 
     def __init__(self, found: Iterable[Metric]) -> None:
         self._found = tuple(found)
 
     def collect(self) -> Iterable[Metric]:
-        """Return them."""
+        """Return the metrics."""
         return self._found
 
 
@@ -162,26 +162,31 @@ def families(store: Store, wakeup: Wakeup) -> Iterator[Metric]:
         ((name, code), n) for (code, name), n in read_counts(totals, "webhook").items()
     )
     yield _counter(
-        "webhooks_refused", "Those that were refused, by cause.", "source code cause"
+        "webhooks_refused", "Webhook requests that were refused, by cause.", "source code cause"
     ).of(
         ((name.partition(" ")[2], code, name.partition(" ")[0]), n)
         for (code, name), n in read_counts(totals, "refused").items()
     )
     yield _counter(
-        "events", "Events that came in, by what they were answered.", "source answer"
+        "events", "Events that were received, by the answer's count.", "source answer"
     ).of(((name, word), n) for (word, name), n in read_counts(totals, "event").items())
     yield _counter("attempts", "Requests for deliveries, by status code or error.", "result").of(
         ((word,), n) for (word, _), n in read_counts(totals, "attempt").items()
     )
     yield _counter(
-        "delivery_moves", "How often a delivery came to this status.", "route status"
+        "delivery_moves", "How often a delivery moved to this status.", "route status"
     ).of(((name, word), n) for (word, name), n in read_counts(totals, "to").items())
-    yield _gauge("deliveries", "Deliveries that stand there now.", "route status").of(
+    yield _gauge("deliveries", "Deliveries that have this status now.", "route status").of(
         ((route, status), n) for (status, route), n in kept.status_counts.items()
     )
-    yield _histogram("intake_seconds", "From a webhook's arrival to its answer.", totals, "intake")
     yield _histogram(
-        "webhook_to_call_seconds", "From an event's receipt to CallKaro's yes.", totals, "call"
+        "intake_seconds", "From the arrival of a webhook to its answer.", totals, "intake"
+    )
+    yield _histogram(
+        "webhook_to_call_seconds",
+        "From the receipt of an event to CallKaro's acceptance.",
+        totals,
+        "call",
     )
     yield _histogram("callkaro_seconds", "How long attempts took.", totals, "callkaro")
     yield from _status_counts(store, wakeup)
@@ -189,17 +194,19 @@ def families(store: Store, wakeup: Wakeup) -> Iterator[Metric]:
 
 
 def _status_counts(store: Store, wakeup: Wakeup) -> Iterator[Metric]:
-    """Yield what waits, what is stopped, and who works."""
+    """Yield what waits, what is paused, and how many workers run."""
     yield _gauge("events_kept", "Events that led to nothing, by status.", "status").of(
         ((str(status),), count) for status, count in store.event_counts().items()
     )
     yield _single("due", "Deliveries that wait for their time.", store.due_count())
     yield _single(
         "oldest_waiting_seconds",
-        "Age of the oldest queued or retrying delivery; 0: there is none.",
+        "Age of the oldest queued or retrying delivery; 0: none waits.",
         store.oldest_waiting_s() or 0.0,
     )
-    yield _single("bulk", "Held until a person releases them.", store.bulk_count())
+    yield _single(
+        "bulk", "Deliveries that are held until a person releases them.", store.bulk_count()
+    )
     yield _single("suppressions", "Suppressed numbers and records.", store.suppression_count())
     pauses = store.pauses()
     yield _gauge("paused", "What is paused, and why.", "scope reason").of(
@@ -212,11 +219,13 @@ def _status_counts(store: Store, wakeup: Wakeup) -> Iterator[Metric]:
 
 def _redis(store: Store) -> Iterator[Metric]:
     durable = store.persistence()
-    yield _single("redis_memory_bytes", "What Redis uses.", durable.used_bytes)
+    yield _single("redis_memory_bytes", "Memory that Redis uses.", durable.used_bytes)
     if durable.used_ratio is not None:
         limit = durable.used_bytes / durable.used_ratio if durable.used_ratio else 0
         yield _single("redis_memory_limit_bytes", "Redis' maxmemory.", round(limit))
-        yield _single("redis_memory_ratio", "Used, of the limit.", durable.used_ratio)
+        yield _single(
+            "redis_memory_ratio", "Used memory, as a part of the limit.", durable.used_ratio
+        )
 
 
 def _workers(wakeup: Wakeup) -> int:
@@ -230,7 +239,7 @@ def _workers(wakeup: Wakeup) -> int:
 
 
 class _Labelled:
-    """A metric whose samples are still to come."""
+    """A metric without its samples."""
 
     def __init__(self, metric: CounterMetricFamily | GaugeMetricFamily) -> None:
         self._metric = metric

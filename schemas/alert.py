@@ -1,4 +1,4 @@
-"""An alert: that something began, or ended, to need a person. Sent as a Standard Webhook."""
+"""An alert: something needs a person, or does not need one any more. Sent as a Standard Webhook."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from schemas.source import STANDARD_WEBHOOKS
 
-AUTH: Final = STANDARD_WEBHOOKS  # how the receiver knows that it is ours
+AUTH: Final = STANDARD_WEBHOOKS  # the receiver's proof that the bridge sent it
 REFUSED_IN_A_ROW: Final = 10
-"""So many requests of a source that prove nothing, without one in between that does."""
+"""So many forged requests of a source in a row raise the alert."""
 
 TRIES: Final = 14
-"""How often it is tried to send one message; with the waits between them, about five hours."""
+"""Attempts to send one message; with the waits between them about five hours."""
 
 TYPES: Final = {
     "destination.paused": "something is paused, by a person or by the bridge itself",
@@ -21,26 +21,24 @@ TYPES: Final = {
     "source.signatures_failing": "requests of a source fail their signature in a row",
     "bulk.held": "deliveries wait for a person to release them",
 }
-"""What alerts there are, and what each says. One that is over has `.resolved` behind its type."""
+"""All alerts, and what each means. When its cause is over, `.resolved` is added to its type."""
 TEST: Final = "alert.test"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Alert:
-    """A message about one change. tries: how often it was tried to send it before.
-
-    facts are what the store knows of it, without people's data; of one that is over, as it began.
-    """
+    """A message about one change."""
 
     id: str
     type: str
     at: datetime
     is_over: bool = False
+    # What the store knows about it, without personal data; as it was when the alert began.
     facts: Mapping[str, Any] = field(default_factory=dict)
-    tries: int = 0
+    tries: int = 0  # attempts to send it so far
 
     def as_body(self) -> dict[str, Any]:
-        """Return what is sent."""
+        """Return the body to send."""
         return {
             "type": f"{self.type}.resolved" if self.is_over else self.type,
             "timestamp": _iso(self.at),
@@ -52,7 +50,7 @@ class Alert:
 
 
 def read_alert(message_id: str, kept: Mapping[str, Any], at: Callable[[int], datetime]) -> Alert:
-    """Return the message that alert.lua kept; at turns its milliseconds into a time."""
+    """Return the message that alert.lua stored; at() turns its milliseconds into a time."""
     facts = {
         name.removesuffix("_ms"): at(value) if name.endswith("_ms") else value
         for name, value in kept["facts"].items()

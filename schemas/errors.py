@@ -1,24 +1,24 @@
-"""Everything that can go wrong, named by what to do next.
+"""All errors, named by what to do next.
 
 BridgeError
-├── SettingsError           the boot stops: mend the environment or routes.toml, all of it at once
-├── RequestError            answer whoever asked; nothing is stored
-│   ├── UnknownSource           404  no such source, or it has no secret
-│   ├── BadSignature            401  forged, stale, or unsigned
+├── SettingsError           the start stops: fix the environment or routes.toml, everything at once
+├── RequestError            answer the sender; nothing is stored
+│   ├── UnknownSource           404  there is no such source, or it has no secret
+│   ├── BadSignature            401  forged, too old, or unsigned
 │   ├── TooLarge                413
-│   ├── UnknownHost             400  a host name that is neither PUBLIC_URL's nor in ALLOWED_HOSTS
+│   ├── UnknownHost             400  the host name is neither PUBLIC_URL's nor in ALLOWED_HOSTS
 │   ├── UnsupportedMedia        415  neither JSON nor a form
 │   ├── BadPayload              400  can't be parsed at all
-│   ├── BadQuery                400  a filter or cursor of the API makes no sense
+│   ├── BadQuery                400  a filter or a cursor of the API makes no sense
 │   ├── Unauthorized            401  the API without its token
-│   ├── TooMany                 429  too many tries to sign in
-│   ├── Conflict                409  the delivery does not stand where that could be done to it
+│   ├── TooMany                 429  too many attempts to sign in
+│   ├── Conflict                409  the delivery's present status does not allow it
 │   └── NotFound                404
-└── StoreUnavailable        503  Redis is away, read-only or nearly full: ask again later
+└── StoreUnavailable        503  Redis is away, read-only or nearly full: try again later
 
-An authentic item that fits no shape or no route is no error: its sender can't mend it. It is
-kept as unreadable or unrouted, shown, and can be replayed. What a failed attempt at CallKaro
-means is no exception either: workers/callkaro.py returns it as data.
+An authentic item that matches no shape or no route is not an error: its sender can't fix it. It is
+stored as unreadable or unrouted, shown, and can be replayed. A failed attempt at CallKaro is not an
+exception either: workers/callkaro.py returns it as data.
 """
 
 from typing import ClassVar
@@ -29,25 +29,25 @@ class BridgeError(Exception):
 
 
 class SettingsError(BridgeError):
-    """The environment or the routes can't be used. The message names everything to mend."""
+    """The environment or the routes can't be used. The message names everything to fix."""
 
 
 class RequestError(BridgeError):
-    """A request that can't be served; the message goes to its sender and names no secret."""
+    """A request that can't be served. Its sender gets the message, which has no secret."""
 
     status_code: ClassVar[int] = 400
     word: ClassVar[str] = "bad_request"
 
 
 class UnknownSource(RequestError):
-    """No source of that name, or one without a secret."""
+    """There is no source with this name, or it has no secret."""
 
     status_code = 404
     word = "unknown_source"
 
 
 class BadSignature(RequestError):
-    """The request does not prove that its source sent it, or is stale."""
+    """The request does not prove that its source sent it, or it is too old."""
 
     status_code = 401
     word = "bad_signature"
@@ -68,49 +68,49 @@ class UnsupportedMedia(RequestError):
 
 
 class UnknownHost(RequestError):
-    """Asked under a host name that is not one of the bridge's: add it to ALLOWED_HOSTS."""
+    """The bridge does not know this host name: add it to ALLOWED_HOSTS."""
 
     status_code = 400
     word = "unknown_host"
 
 
 class BadPayload(RequestError):
-    """The body says it is JSON or a form and is not."""
+    """The body should be JSON or a form, and is not."""
 
     status_code = 400
     word = "bad_payload"
 
 
 class BadQuery(RequestError):
-    """A filter, a limit or a cursor that makes no sense."""
+    """A filter, a limit or a cursor makes no sense."""
 
     status_code = 400
     word = "bad_query"
 
 
 class Unauthorized(RequestError):
-    """The API was asked without its token."""
+    """The API token is missing or wrong."""
 
     status_code = 401
     word = "unauthorized"
 
 
 class TooMany(RequestError):
-    """Too many tries to sign in to the dashboard."""
+    """Too many attempts to sign in to the dashboard."""
 
     status_code = 429
     word = "too_many"
 
 
 class NotFound(RequestError):
-    """There is nothing under that address."""
+    """There is nothing at this address."""
 
     status_code = 404
     word = "not_found"
 
 
 class Conflict(RequestError):
-    """What was asked for can't be done to it as it stands now; the message says what to do."""
+    """The present status does not allow this; the message says what to do."""
 
     status_code = 409
     word = "conflict"

@@ -1,7 +1,7 @@
-"""Numbers, instants and wall-clock times, read strictly, on both sides of the bridge.
+"""Phone numbers, instants and wall-clock times: strict reading, and masks for phone numbers.
 
-Everything here is pure. No message names the value that was refused: a message may end in a
-log line, and people's data never does.
+Everything here is pure. No message has the refused value: a message may end in a log line, and
+personal data must not.
 """
 
 import re
@@ -17,8 +17,8 @@ from phonenumbers import NumberParseException, PhoneNumberFormat
 
 PhoneReason = Literal["no_number", "invalid_number", "country"]
 
-# CallKaro's own pattern for to_number. To be used with fullmatch: $ lets a line end through, and
-# \d the digits of other scripts.
+# CallKaro's own pattern for to_number. Use it with fullmatch: $ accepts a line end, and \d accepts
+# digits of other scripts.
 E164: Final = re.compile(r"\+[1-9][0-9]{1,14}")
 
 # --- numbers ---------------------------------------------------------------------------------
@@ -29,14 +29,14 @@ _LETTER: Final = re.compile(r"[^\W\d_]")
 _PLUS: Final = ("+", "\uff0b")  # a full-width keyboard's plus counts too
 # What people write around digits: spaces, brackets, dots, slashes, dashes of any width.
 _AROUND: Final = r"\s()\[\]./~\-\u2010-\u2015\u2212\uff0d"
-# No comma, semicolon or bar: they stand between two numbers, and choosing one would be a guess.
+# No comma, semicolon or bar: they separate two numbers, and the choice of one would be a guess.
 _ONE_NUMBER: Final = re.compile(rf"[\s(\[]*[+\uff0b]{{0,2}}[\d{_AROUND}]+")
 
 
 class PhoneError(ValueError):
-    """A value that is no phone number we may call.
+    """A value that is not a phone number the bridge may call.
 
-    reason is the delivery's reason word; message is one sentence for people, without the value.
+    reason is the delivery's reason; message is one sentence for people, without the value.
     """
 
     def __init__(self, reason: PhoneReason, message: str) -> None:
@@ -48,19 +48,19 @@ class PhoneError(ValueError):
 def e164(raw: object, region: str | None) -> str:
     """Return the number as "+919876543210", or raise; a number is never guessed.
 
-    raw is what the record holds: text as people write it, a tel: URI, or a JSON integer. region is
-    the two-letter country ("IN") that a number without a country code belongs to; None or "" means
-    that there is none. A number that starts with + keeps its country whatever the region says.
+    raw is the record's value: text as people write it, a tel: URI, or a JSON integer. region is the
+    two-letter country ("IN") of a number without a country code; None or "" means that there is
+    none. A number that starts with + keeps its country, whatever the region is.
 
-    Twelve digits without a plus ("919876543210") are what a form post makes of an unescaped "+".
-    phonenumbers takes the region's own country code off only where the digits are no number of the
-    region as they stand; so under IN they are read as +91, and another country's number that lost
-    its plus is refused unless it happens to be a number of the region too.
+    Twelve digits without a plus ("919876543210") come from forms that did not escape the "+".
+    phonenumbers removes the region's own country code only where the digits as they are are not a
+    number of the region. So under IN they are read as +91. A number of another country that lost
+    its plus is refused, unless it is a number of the region, too.
 
     Raises:
-        PhoneError: no_number for None and blank text; invalid_number for all else, which includes
-            letters (vanity numbers), extensions, two numbers in one value, and whatever
-            phonenumbers does not call valid.
+        PhoneError: no_number for None and blank text; invalid_number for everything else: letters
+            (vanity numbers), extensions, two numbers in one value, and all that phonenumbers does
+            not call valid.
     """
     text, context = _split_uri(_text(raw))
     region = (region or "").strip().upper() or None
@@ -76,16 +76,16 @@ def e164(raw: object, region: str | None) -> str:
             raise _invalid("its country code does not exist") from None
         if region is None:
             raise _invalid("it has no country code and no default region is set") from None
-        raise _invalid("it has no country code and its region is no country code") from None
+        raise _invalid("it has no country code and its region is not a known country") from None
     if number.extension:
         raise _invalid("it has an extension, which can't be dialled")
     if _LETTER.search(text):
-        # phonenumbers dials 1-800-FLOWERS by its keys, and finds a number in a whole sentence.
+        # phonenumbers reads 1-800-FLOWERS by its keys, and finds a number in a whole sentence.
         raise _invalid("it has letters in it")
     if not _ONE_NUMBER.fullmatch(text):
-        raise _invalid("it holds something besides one phone number")
+        raise _invalid("it has something besides one phone number")
     if not phonenumbers.is_valid_number(number):
-        raise _invalid("no such number exists in its country")
+        raise _invalid("there is no such number in its country")
     found = phonenumbers.format_number(number, PhoneNumberFormat.E164)
     if not E164.fullmatch(found):
         raise _invalid("it has no international form")
@@ -101,7 +101,7 @@ def _text(raw: object) -> str:
     if raw is None:
         raise PhoneError("no_number", "There is no phone number.")
     if isinstance(raw, int) and not isinstance(raw, bool):
-        # The bound comes first: Python refuses to print integers of more than 4300 digits.
+        # The limit comes first: Python does not print integers of more than 4300 digits.
         if not 0 < raw < 10**18:
             raise _invalid("it is not a phone number")
         return str(raw)
@@ -117,14 +117,14 @@ def _text(raw: object) -> str:
 
 
 def _without_marks(text: str) -> str:
-    """Drop the invisible marks (direction, zero width) that address books put around numbers."""
+    """Remove the invisible marks (direction, zero width) that address books put around numbers."""
     return "".join(char for char in text if unicodedata.category(char) != "Cf")
 
 
 def _split_uri(text: str) -> tuple[str, str]:
     """Split "tel:98765;phone-context=+91" (RFC 3966) into the number and its context.
 
-    Text that is no tel: URI is returned as it is, with an empty context.
+    Text that is not a tel: URI is returned unchanged, with an empty context.
     """
     if text[:4].lower() != "tel:":
         return text, ""
@@ -134,7 +134,7 @@ def _split_uri(text: str) -> tuple[str, str]:
         name, _, value = parameter.partition("=")
         if name.lower() == "ext":
             raise _invalid("it has an extension, which can't be dialled")
-        # A context that is a domain makes the number local to somebody's switchboard.
+        # A domain as context means an internal number of a switchboard.
         if name.lower() != "phone-context" or context or not re.fullmatch(r"\+[0-9]+", value):
             raise _invalid("its tel: URI has a part that can't be read")
         context = f";phone-context={value}"
@@ -143,7 +143,7 @@ def _split_uri(text: str) -> tuple[str, str]:
 
 
 class Phone(fields.Field[str]):
-    """A number in strict E.164, "+919876543210"; it is checked, never mended. See e164()."""
+    """A number in strict E.164, "+919876543210"; it is checked and never changed. See e164()."""
 
     default_error_messages = {  # noqa: RUF012  (marshmallow's own way)
         "invalid": 'must be a phone number in E.164: "+", then 2 to 15 digits'
@@ -167,7 +167,7 @@ _PHONEISH: Final = re.compile(
 _PIECES: Final = re.compile(r"([,;|\n])")
 # Longer than any number with its prefixes: Zoho's record ids have 18 and 19 digits.
 _LONG_RUN: Final = re.compile(r"\d{18}")
-# HubSpot writes instants as epoch milliseconds, and no country has 13-digit numbers from 1 on.
+# HubSpot writes instants as epoch milliseconds. No country has 13-digit numbers that start with 1.
 _MILLIS: Final = re.compile(r"1[0-9]{12}")
 _YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12]\d|3[01])"
 _DATE: Final = re.compile(
@@ -180,13 +180,13 @@ _IN_TEXT: Final = re.compile(r"(?<!\w)[+\uff0b]?\(?\d(?:[ \t()./\-]{0,3}\d){7,}(
 def mask_number(number: str) -> str:
     """Hide a number's middle: "+919876543210" becomes "+91••••••3210".
 
-    The country code is kept where a + marks it, and at most the last four digits: the shorter the
-    number, the fewer. Separators are dropped.
+    The country code is kept where a + marks it, and at most the last four digits: fewer of a short
+    number. Separators are removed.
     """
     digits = "".join(char for char in number if char.isdecimal())
     code = ""
     if any(plus in number for plus in _PLUS):
-        # Calling codes are prefix-free, so the first that fits is the one.
+        # No calling code is the beginning of another, so the first match is right.
         heads = (digits[:length] for length in (1, 2, 3) if digits)
         codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
         code = next((head for head in heads if int(head) in codes), "")
@@ -197,16 +197,16 @@ def mask_number(number: str) -> str:
 
 
 def mask(value: Any) -> Any:
-    """Return a JSON value with everything masked that is a phone number by its looks.
+    """Return a JSON value with everything masked that looks like a phone number.
 
-    Looks like one: 8 or more digits and only what people write around them, in a string, a whole
-    number or an object's key; commas, semicolons or bars may part several in one string. A masked
-    number is a string. Left alone: dates, date-times, epoch milliseconds, whatever has letters,
-    and digit runs of 18 and more.
+    A value looks like a phone number if it has 8 or more digits, and besides them only characters
+    that people write around digits. It may be a string, a whole number or an object's key; commas,
+    semicolons or bars may separate several in one string. A masked number is a string. Not masked:
+    dates, date-times, epoch milliseconds, text with letters, and runs of 18 digits and more.
 
-    Limits: a number inside a sentence is not found (see mask_text), nor one of fewer than 8 digits
-    or spelt with letters; amounts, coordinates and numeric ids of 8 digits and more are masked
-    with the rest. What lies deeper than 64 levels is replaced by "…".
+    Limits: a number inside a sentence is not found (see mask_text), and none with fewer than 8
+    digits or with letters. Amounts, coordinates and numeric ids of 8 digits and more are masked,
+    too. Values deeper than 64 levels are replaced by "…".
     """
     return _mask(value, 0)
 
@@ -222,7 +222,7 @@ def _mask(value: Any, depth: int) -> Any:
         case int():
             return _mask_whole(value)
         case float() if value.is_integer():
-            # A spreadsheet's phone column arrives as 9876543210.0.
+            # The phone column of a spreadsheet arrives as 9876543210.0.
             masked = _mask_whole(int(value))
             return masked if isinstance(masked, str) else value
         case list() | tuple():
@@ -231,7 +231,7 @@ def _mask(value: Any, depth: int) -> Any:
             shown: dict[Any, Any] = {}
             for key, item in value.items():
                 name = _mask_string(key) if isinstance(key, str) else key
-                while name in shown:  # two keys with one mask: neither may hide the other
+                while name in shown:  # two keys with the same mask: both must stay
                     name = f"{name}'"
                 shown[name] = _mask(item, depth + 1)
             return shown
@@ -240,7 +240,7 @@ def _mask(value: Any, depth: int) -> Any:
 
 
 def _mask_whole(value: int) -> int | str:
-    # The bounds come first: Python refuses to print integers of more than 4300 digits.
+    # The limits come first: Python does not print integers of more than 4300 digits.
     if not 10**7 <= abs(value) < 10**17:
         return value
     text = str(abs(value))
@@ -264,18 +264,18 @@ def _is_phoneish(text: str) -> bool:
 
 
 def mask_text(text: str) -> str:
-    """Mask every run of 8 or more digits in a sentence, separators or not.
+    """Mask every run of 8 or more digits in a sentence, with separators or without.
 
-    For what other services write to us, such as an error message that repeats the request. Dates
-    and ids of digits alone are masked with the rest: in a sentence nothing tells them apart.
+    For texts of other services, such as an error message that repeats the request. Dates and
+    numeric ids are masked, too: in a sentence they can't be told from phone numbers.
     """
     return _IN_TEXT.sub(lambda found: mask_number(found.group()), text)
 
 
 def mask_marked(text: str) -> str:
-    """Mask every number in a text that a + marks as one.
+    """Mask every phone number in a text that begins with a +.
 
-    For what CRMs name things by, ids and types: runs of digits are theirs, with dashes or without.
+    For ids and types of CRMs, whose other runs of digits are part of the id.
     """
     return _MARKED.sub(lambda found: mask_number(found.group()), text)
 
@@ -288,7 +288,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class EpochMillis(fields.Field[datetime]):
     """An instant as whole milliseconds since 1970; inside, an aware UTC datetime.
 
-    Digit strings are taken too: HubSpot's property values are strings.
+    Strings of digits are accepted, too: HubSpot's property values are strings.
     """
 
     default_error_messages = {  # noqa: RUF012  (marshmallow's own way)
@@ -320,8 +320,8 @@ _ISO: Final = re.compile(
     re.IGNORECASE,
 )
 _ISO_DATE: Final = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}")
-# 13 digits: from 2001 to 2286. Fewer are seconds, and read as milliseconds they would mean 1970,
-# so "call at once".
+# 13 digits: from 2001 to 2286. Fewer digits are seconds; read as milliseconds they would mean 1970,
+# and so "call at once".
 _FIRST_MS, _LAST_MS = 10**12, 10**13 - 1
 
 
@@ -329,9 +329,9 @@ def to_schedule_at(value: object, zone: str) -> str:
     """Return a time as CallKaro's schedule_at: "2025-12-31T09:30:00", wall-clock time in zone.
 
     value is an ISO 8601 date-time, epoch milliseconds (13 digits, as a number or a string), or a
-    datetime, such as TOML has. With an offset it is converted to zone (an IANA name); without one
-    it is taken as already in zone. Fractions of a second are dropped. An hour that clocks repeat
-    in autumn loses its "which of the two", because CallKaro's field has no offset.
+    datetime, such as TOML has. With an offset it is converted to zone (an IANA name); without an
+    offset it is in zone already. Fractions of a second are removed. In autumn, when clocks repeat
+    an hour, the result can't say which of the two hours it is: CallKaro's field has no offset.
 
     Raises:
         ValidationError: not a time, a date without a time of day, a wall-clock time that the zone
@@ -353,7 +353,7 @@ def to_schedule_at(value: object, zone: str) -> str:
 
 
 def _datetime(value: object) -> datetime:
-    """Return the time that a value stands for, naive or aware. Raises ValidationError."""
+    """Return the time of a value, naive or aware. Raises ValidationError."""
     if isinstance(value, datetime):
         return value
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What came of one HTTP request of ours."""
+"""The result of an HTTP request that the bridge made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ class HttpResult:
     duration_ms: int
     status_code: int | None = None  # None: there was no answer
     headers: Mapping[str, str] | None = None
-    body: bytes = b""  # as far as it was read; it may hold people's data
+    body: bytes = b""  # as far as it was read; it may have personal data
     error: str | None = None  # the kind of failure, one word; None: there was an answer
     received_at: datetime | None = None  # when the answer was there, UTC; None: no answer
 
     @property
     def retry_after_s(self) -> float | None:
-        """Return the seconds that a Retry-After header asks for; None: it asks for nothing.
+        """Return the seconds of the Retry-After header; None: there is none to follow.
 
-        The header holds a number or a date (RFC 9110, 10.2.3). Anything else is ignored. A date
-        is compared with received_at; without that it is ignored, too.
+        The header is a number or a date (RFC 9110, 10.2.3). Anything else is ignored. A date is
+        compared with received_at; without received_at it is ignored, too.
         """
         raw = (self.headers or {}).get("Retry-After", "").strip()
         if raw.isascii() and raw.isdigit() and len(raw) < 8:
@@ -39,7 +39,7 @@ class HttpResult:
 
 
 class TooLateError(OSError):
-    """The lease would not outlast the request, so it was not begun."""
+    """The lease would end before the request, so the request was not sent."""
 
 
-TOO_LATE = TooLateError.__name__  # as a Reply's error
+TOO_LATE = TooLateError.__name__  # as an HttpResult's error

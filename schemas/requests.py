@@ -1,6 +1,6 @@
-"""What the API is sent: JSON bodies of our own people's making, so an unknown key is refused.
+"""Requests to the API: JSON bodies. Our own users write them, so an unknown key is refused.
 
-The queries at the end name what a query string may hold; api_queries.py reads them.
+The queries at the end name what a query string may have; bridge/api/queries.py reads them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,9 +13,14 @@ from schemas.event import EventStatus
 
 MOST_NUMBERS = 1000  # in one request
 LIMIT, LIMIT_MAX = 50, 200  # of a page
-LONGEST_WAIT_S = 25  # under the 30 s after which routers give up on an answer
+LONGEST_WAIT_S = 25  # Heroku's router gives up after 30 s
+LONGEST_MESSAGE = 500
 PHONE = {"examples": ["+919876543210"]}
-TIME = {"examples": ["2026-01-31T09:30:00Z"]}
+TIME = {"description": "ISO 8601; without a zone: UTC.", "examples": ["2026-01-31T09:30:00Z"]}
+RECORD_ID = {"description": "The CRM's id of the record."}
+ANY_OF = {"description": "Several, with commas: any of them."}
+CURSOR = {"description": "The next_cursor of an earlier page."}
+DRY_RUN = {"description": "Change nothing; only answer what would happen."}
 
 
 class Yes(fields.Field[bool]):
@@ -32,7 +37,7 @@ class Yes(fields.Field[bool]):
 
 
 class Words(fields.Field[list[str]]):
-    """Words in a list, or in one text with commas between them; any of these will do."""
+    """Words in a list, or in one text with commas between them; any of them matches."""
 
     def __init__(self, words: Iterable[str], **more: Any) -> None:
         super().__init__(**more)
@@ -49,7 +54,7 @@ class Words(fields.Field[list[str]]):
 
 
 class NoRequest(Schema):
-    """Nothing may be said."""
+    """There are no options."""
 
 
 class RetryRequest(Schema):
@@ -57,7 +62,7 @@ class RetryRequest(Schema):
 
     call_again = Yes(
         load_default=False,
-        metadata={"description": "Although a phone rang, or may have."},
+        metadata={"description": "Call again, although a phone rang or may have rung."},
     )
 
 
@@ -70,25 +75,25 @@ class ResolveRequest(Schema):
 
 
 class ReplayRequest(Schema):
-    """Whether to replay, or only to say what would come of it."""
+    """Whether to replay, or only to answer what would happen."""
 
-    dry_run = Yes(load_default=False, metadata={"description": "Only say what would come of it."})
+    dry_run = Yes(load_default=False, metadata=DRY_RUN)
 
 
 class PauseRequest(Schema):
-    """Why, for whoever finds it paused."""
+    """Why, for people who find it paused."""
 
-    message = fields.String(load_default="", validate=validate.Length(max=500))
+    message = fields.String(load_default="", validate=validate.Length(max=LONGEST_MESSAGE))
 
 
 class SuppressRequest(Schema):
-    """Why, for whoever finds the number suppressed."""
+    """Why, for people who find the number suppressed."""
 
-    message = fields.String(load_default="", validate=validate.Length(max=500))
+    message = fields.String(load_default="", validate=validate.Length(max=LONGEST_MESSAGE))
 
 
 class SuppressManyRequest(SuppressRequest):
-    """Numbers in full, or as their region writes them."""
+    """Numbers in full, or as DEFAULT_REGION writes them."""
 
     numbers = fields.List(
         fields.String(metadata=PHONE),
@@ -98,41 +103,41 @@ class SuppressManyRequest(SuppressRequest):
 
 
 class EraseRequest(Schema):
-    """Whose number it is."""
+    """The person's number."""
 
     phone = fields.String(required=True, metadata=PHONE)
 
 
 class CallMeRequest(Schema):
-    """Whom to call, and what stands in the place of the CRM's record."""
+    """The number to call, and the CRM record to use."""
 
     to_number = fields.String(required=True, metadata=PHONE)
     record = fields.Dict(keys=fields.String(), load_default=dict)
 
 
 class _Span(Schema):
-    """What all lists share."""
+    """The filters of all lists."""
 
     source = fields.String()
-    since = fields.String(metadata={"description": "ISO 8601; without a zone: UTC.", **TIME})
-    until = fields.String(metadata={"description": "ISO 8601; without a zone: UTC.", **TIME})
-    cursor = fields.String(metadata={"description": "The next_cursor of an earlier page."})
+    since = fields.String(metadata=TIME)
+    until = fields.String(metadata=TIME)
+    cursor = fields.String(metadata=CURSOR)
 
 
 class EventsRequest(_Span):
-    """The filters of the list of events; all that are given must fit."""
+    """The filters of the list of events; an event must match all that are given."""
 
-    status = Words(EventStatus, metadata={"description": "Several, with commas: any of them."})
+    status = Words(EventStatus, metadata=ANY_OF)
     source_event_id = fields.String(metadata={"description": "The CRM's own id of the event."})
 
 
 class DeliveriesRequest(_Span):
-    """The filters of the list of deliveries; all that are given must fit."""
+    """The filters of the list of deliveries; a delivery must match all that are given."""
 
-    status = Words(Status, metadata={"description": "Several, with commas: any of them."})
+    status = Words(Status, metadata=ANY_OF)
     reason = fields.String(validate=validate.OneOf([str(reason) for reason in Reason]))
     route = fields.String()
-    subject = fields.String(metadata={"description": "The CRM's id of the record."})
+    subject = fields.String(metadata=RECORD_ID)
     phone = fields.String(metadata={"description": "In a URL, + is %2B.", **PHONE})
 
 
@@ -143,27 +148,27 @@ class ReplayManyRequest(EventsRequest, ReplayRequest):
 class RetryManyRequest(DeliveriesRequest, RetryRequest):
     """Which deliveries to retry."""
 
-    dry_run = Yes(load_default=False, metadata={"description": "Only say what would come of it."})
+    dry_run = Yes(load_default=False, metadata=DRY_RUN)
 
 
 class CancelManyRequest(DeliveriesRequest):
     """Which deliveries to cancel."""
 
-    dry_run = Yes(load_default=False, metadata={"description": "Only say what would come of it."})
+    dry_run = Yes(load_default=False, metadata=DRY_RUN)
 
 
 class ReleaseManyRequest(_Span):
     """Which of the deliveries that are held as bulk to release."""
 
     route = fields.String()
-    subject = fields.String(metadata={"description": "The CRM's id of the record."})
+    subject = fields.String(metadata=RECORD_ID)
     limit = fields.Integer(
-        strict=True, validate=validate.Range(min=1), metadata={"description": "So many of them."}
+        strict=True, validate=validate.Range(min=1), metadata={"description": "At most this many."}
     )
-    dry_run = Yes(load_default=False, metadata={"description": "Only say what would come of it."})
+    dry_run = Yes(load_default=False, metadata=DRY_RUN)
 
 
-# --- what a query string may hold ---------------------------------------------------------------
+# --- what a query string may have ---------------------------------------------------------------
 
 
 class _Reveal(Schema):
@@ -191,7 +196,7 @@ class EventsQuery(EventsRequest, _Limit):
 class SuppressionsQuery(_Limit, _Reveal):
     """The query of the list of suppressions."""
 
-    cursor = fields.String(metadata={"description": "The next_cursor of an earlier page."})
+    cursor = fields.String(metadata=CURSOR)
 
 
 class LookQuery(_Reveal):
@@ -204,7 +209,7 @@ class DeliveryQuery(_Reveal):
     wait = fields.Integer(
         validate=validate.Range(min=1, max=LONGEST_WAIT_S),
         metadata={
-            "description": "Seconds to wait for its status to change, or, with If-None-Match, for "
-            "anything of it to change."
+            "description": "How many seconds to wait for its status to change, or, with "
+            "If-None-Match, for any change."
         },
     )

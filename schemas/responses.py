@@ -1,7 +1,8 @@
-"""What the API answers, dumped from our own dataclasses. Times are ISO 8601, UTC.
+"""Answers of the API, dumped from our own dataclasses. Times are ISO 8601, UTC.
 
-An Answer always has all of its keys; null is said, never left out. Some are dumped elsewhere by
-hand, for speed, and stand here for /openapi.json: tests hold the two together.
+A response always has all of its keys; a key without a value is null, never left out. For speed,
+some responses are built by hand elsewhere; their schemas here are for /openapi.json, and tests
+compare the two.
 """
 
 import re
@@ -21,7 +22,7 @@ _is_revealed: ContextVar[bool] = ContextVar("is_revealed", default=False)
 
 @contextmanager
 def revealed(really: bool = True) -> Iterator[None]:
-    """Leave what is dumped within it unmasked; really False: mask it as always."""
+    """Dump without masks inside this context; really False: with masks, as always."""
     token = _is_revealed.set(really)
     try:
         yield
@@ -30,11 +31,11 @@ def revealed(really: bool = True) -> Iterator[None]:
 
 
 class ResponseSchema(Schema):
-    """What is answered. Its docstring and its fields' descriptions are the API's own pages."""
+    """An answer. /openapi.json shows its docstring and the descriptions of its fields."""
 
 
 def doc(description: str, **more: Any) -> dict[str, Any]:
-    """Return what /openapi.json says of a field."""
+    """Return the description of a field in /openapi.json."""
     return {"description": description, **more}
 
 
@@ -62,7 +63,7 @@ class Masked(fields.Field[Any]):
 
 
 class MaskedName(fields.Field[Any]):
-    """What a CRM names a thing by, its numbers masked where a + marks them: digits are its own."""
+    """A CRM's id or type, with phone numbers masked where a + marks them; other digits are kept."""
 
     json_schema: ClassVar = {"type": "string"}
 
@@ -82,7 +83,7 @@ class MaskedText(fields.Field[Any]):
 
 
 class MaskedWords(fields.Field[Any]):
-    """Any JSON value that people's sentences are in, with the phone numbers in them masked."""
+    """Any JSON value that may have sentences, with the phone numbers in them masked."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
         return value if _is_revealed.get() else _mask_words(mask(value))
@@ -108,13 +109,13 @@ def _mask_words(value: Any) -> Any:
 
 
 class AttemptResponse(ResponseSchema):
-    """One HTTP request for a delivery; what is null has not come, or never came."""
+    """One HTTP request for a delivery. A field is null until its value arrives, or for ever."""
 
     number = fields.Integer()
-    at = fields.String(metadata=doc("When it was made.", format="date-time"))
+    at = fields.String(metadata=doc("When the request was made.", format="date-time"))
     duration_ms = fields.Integer(allow_none=True, dump_default=None)
     status_code = fields.Integer(
-        allow_none=True, dump_default=None, metadata=doc("CallKaro's; null: no answer came.")
+        allow_none=True, dump_default=None, metadata=doc("CallKaro's; null: there was no answer.")
     )
     error = fields.String(allow_none=True, dump_default=None)
     answer = MaskedText(allow_none=True, dump_default=None, metadata=doc("CallKaro's answer, cut."))
@@ -129,21 +130,21 @@ class ChangeResponse(ResponseSchema):
 
 
 class OutcomeResponse(ResponseSchema):
-    """What CallKaro said of one dialling. The links are as they came.
+    """CallKaro's report on one dial. The links are CallKaro's own.
 
     result is `unrecognised` where CallKaro gave a hangup_reason that it does not document.
     """
 
     call_sid = fields.String(allow_none=True)
-    try_count = fields.Integer(metadata=doc("0 the first, 1 and up redials, -1 inbound."))
-    final = fields.Boolean(attribute="is_final", metadata=doc("false: it will redial."))
-    result = fields.String(metadata=doc("What the call came to, in our words."))
+    try_count = fields.Integer(metadata=doc("0: the first dial, 1 and up: redials, -1: inbound."))
+    final = fields.Boolean(attribute="is_final", metadata=doc("false: CallKaro will redial."))
+    result = fields.String(metadata=doc("The result of the call, as one of our words."))
     hangup_reason = MaskedText(allow_none=True, metadata=doc("CallKaro's own word."))
     ended_at = UtcTime(allow_none=True)
     duration_s = fields.Integer(allow_none=True)
     conversion_status = fields.Boolean(allow_none=True)
     disposition_reason = MaskedText(allow_none=True)
-    post_call = MaskedWords(metadata=doc("What the agent extracted."))
+    post_call = MaskedWords(metadata=doc("The data that the agent extracted."))
     recording_url = fields.String(allow_none=True)
     call_link = fields.String(allow_none=True)
     transcription = MaskedText(allow_none=True)
@@ -161,7 +162,10 @@ class DeliveryBrief(ResponseSchema):
     status = fields.String(validate=one_of(Status))
     reason = fields.String(
         allow_none=True,
-        metadata=doc("Why it is not simply on its way.", enum=[*map(str, Reason), None]),
+        metadata=doc(
+            "Why it has this status; null: there is nothing to explain.",
+            enum=[*map(str, Reason), None],
+        ),
     )
     message = fields.String(allow_none=True, metadata=doc("One sentence for people."))
     created_at = UtcTime()
@@ -173,17 +177,18 @@ class DeliveryBrief(ResponseSchema):
 class DeliveryResponse(DeliveryBrief):
     """A delivery in full."""
 
-    routes = fields.String(metadata=doc("The digest of the routes.toml it was made under."))
-    request = MaskedWords(
-        metadata=doc("What CallKaro is sent; null: not worked out yet, or erased.")
-    )
+    routes = fields.String(metadata=doc("The digest of the routes.toml that it was made with."))
+    request = MaskedWords(metadata=doc("The body for CallKaro; null: not made yet, or erased."))
     attempts = fields.List(fields.Nested(AttemptResponse))
     cancel_asked_at = UtcTime(
-        allow_none=True, metadata=doc("Since when CallKaro is asked to drop the scheduled call.")
+        allow_none=True,
+        metadata=doc("When a person or an opt-out asked CallKaro to delete the scheduled call."),
     )
-    call_again = fields.Boolean(metadata=doc("Whether a person had it call again."))
-    consent = MaskedWords(metadata=doc("The proof: the expression, what it read, and when."))
-    erased_at = UtcTime(allow_none=True, metadata=doc("When the person in it was erased."))
+    call_again = fields.Boolean(metadata=doc("Whether a person asked for another call."))
+    consent = MaskedWords(
+        metadata=doc("The proof: the expression, its result, and when it was read.")
+    )
+    erased_at = UtcTime(allow_none=True, metadata=doc("When the person was erased."))
     outcomes = fields.List(fields.Nested(OutcomeResponse))
     timeline = fields.List(fields.Nested(ChangeResponse))
 
@@ -196,12 +201,12 @@ class DeliveryPage(ResponseSchema):
 
 
 class DeliveryRefResponse(ResponseSchema):
-    """A delivery as an event names it; status `erased`: its record is gone."""
+    """A delivery of an event; status `erased`: its record is gone."""
 
     id = fields.String()
     route = fields.String()
     status = fields.String(validate=one_of([*Status, "erased"]))
-    status_url = fields.String(metadata=doc("Where to ask for it."))
+    status_url = fields.String(metadata=doc("The address of its API resource."))
 
 
 class EventBrief(ResponseSchema):
@@ -212,19 +217,21 @@ class EventBrief(ResponseSchema):
     source_event_id = MaskedName(metadata=doc("The CRM's own id; empty: it was erased."))
     type = MaskedName()
     subject = fields.String(allow_none=True, metadata=doc("The CRM's id of the record."))
-    time = UtcTime(allow_none=True, metadata=doc("When it happened, as the CRM says."))
+    time = UtcTime(allow_none=True, metadata=doc("When it happened, as the CRM reports it."))
     received_at = UtcTime()
-    problem = fields.String(allow_none=True, metadata=doc("Why it can't be read."))
+    problem = fields.String(
+        allow_none=True, metadata=doc("Why the event can't be read; null: it can.")
+    )
 
 
 class EventResponse(EventBrief):
-    """An event that came in."""
+    """An event that was received."""
 
     data = MaskedWords(metadata=doc("The notification as stored, numbers masked."))
 
 
 class SeenResponse(ResponseSchema):
-    """What became of an event."""
+    """The result of an event."""
 
     status = fields.String(validate=one_of(EventStatus))
     deliveries = fields.List(fields.Nested(DeliveryRefResponse))
@@ -235,7 +242,7 @@ class SeenEventBrief(EventBrief, SeenResponse):
 
 
 class SeenEventResponse(EventResponse, SeenResponse):
-    """An event that came in, with its deliveries."""
+    """An event that was received, with its deliveries."""
 
 
 class EventPageResponse(ResponseSchema):
@@ -246,7 +253,7 @@ class EventPageResponse(ResponseSchema):
 
 
 class CallKaroResponse(ResponseSchema):
-    """How CallKaro took the latest requests; null: none yet."""
+    """CallKaro's answers to the latest requests; null: none yet."""
 
     answered_at = UtcTime(allow_none=True)
     failed_at = UtcTime(allow_none=True)
@@ -259,7 +266,9 @@ class CampaignResponse(ResponseSchema):
     key = fields.String()
     name = fields.String()
     agent_id = fields.String(
-        allow_none=True, dump_default=None, metadata=doc("null: a v2; each call brings its own.")
+        allow_none=True,
+        dump_default=None,
+        metadata=doc("null: a v2 campaign; each call has its own agent."),
     )
     batch_id = fields.String()
     created_at = fields.String(metadata={"format": "date-time"})
@@ -272,9 +281,9 @@ class CampaignsResponse(ResponseSchema):
 
 
 class SuppressionResponse(ResponseSchema):
-    """Who is not to be called.
+    """A number or record that must not be called.
 
-    id is the keyed hash that it is known by; it takes the place of the phone in a DELETE.
+    id is a keyed hash; a DELETE takes it instead of the phone number.
     """
 
     id = fields.String(attribute="key")
@@ -286,31 +295,33 @@ class SuppressionResponse(ResponseSchema):
     )
     reason = fields.String()
     message = MaskedText()
-    source = fields.String(allow_none=True, metadata=doc("Whose event it was."))
+    source = fields.String(
+        allow_none=True, metadata=doc("The source of the event that suppressed it.")
+    )
     since = UtcTime()
 
 
 class SuppressionPageResponse(ResponseSchema):
-    """Who is not to be called, newest first."""
+    """Numbers and records that must not be called, newest first."""
 
     items = fields.List(fields.Nested(SuppressionResponse))
     next_cursor = fields.String(allow_none=True, metadata=doc("null: that was the last page."))
 
 
 class CalledOffResponse(ResponseSchema):
-    """What became of what was planned."""
+    """The result for planned calls."""
 
     cancelled = fields.Integer()
-    dropping = fields.Integer(metadata=doc("CallKaro is asked to drop these."))
+    dropping = fields.Integer(metadata=doc("CallKaro is asked to delete these."))
     on_the_wire = fields.Integer(metadata=doc("These may be ringing right now."))
 
 
 class SuppressedResponse(SuppressionResponse, CalledOffResponse):
-    """A suppression that is kept, and what became of what was planned."""
+    """A suppression, and the result for planned calls."""
 
 
 class UnsuppressedResponse(ResponseSchema):
-    """Who may be called again."""
+    """A number or record that may be called again."""
 
     id = fields.String()
     suppressed = fields.Boolean()
@@ -319,12 +330,12 @@ class UnsuppressedResponse(ResponseSchema):
 class RefusedNumber(ResponseSchema):
     """A number that can't be read."""
 
-    place = fields.Integer(metadata=doc("Where it stands in the list; the first is 0."))
+    place = fields.Integer(metadata=doc("Its place in the list; the first is 0."))
     message = fields.String()
 
 
 class SuppressedManyResponse(ResponseSchema):
-    """How many were suppressed now, or before, and which can't be read."""
+    """How many numbers were suppressed now, how many before, and which can't be read."""
 
     suppressed = fields.Integer()
     known = fields.Integer()
@@ -332,15 +343,15 @@ class SuppressedManyResponse(ResponseSchema):
 
 
 class ErasedResponse(ResponseSchema):
-    """How far an erasure got."""
+    """The progress of an erasure."""
 
     deliveries = fields.Integer()
     events = fields.Integer()
-    done = fields.Boolean(attribute="is_done", metadata=doc("false: a worker goes on with it."))
+    done = fields.Boolean(attribute="is_done", metadata=doc("false: a worker continues."))
 
 
 class PauseResponse(ResponseSchema):
-    """What is paused."""
+    """A pause."""
 
     scope = fields.String()
     reason = fields.String(validate=one_of(("person", "account", "breaker")))
@@ -356,7 +367,7 @@ class PausesResponse(ResponseSchema):
 
 
 class ResumedResponse(ResponseSchema):
-    """A pause that is over, and how many deliveries it had held."""
+    """A pause that has ended, and how many deliveries it had held."""
 
     scope = fields.String()
     released = fields.Integer()
@@ -366,53 +377,54 @@ class ResumedResponse(ResponseSchema):
 
 
 class BulkResponse(ResponseSchema):
-    """What became of many; with dry_run, what would."""
+    """The result of a command on many; with dry_run, what it would be."""
 
-    matched = fields.Integer(metadata=doc("How many fit the filters."))
+    matched = fields.Integer(metadata=doc("How many match the filters."))
     dry_run = fields.Boolean()
     next_cursor = fields.String(
-        allow_none=True, metadata=doc("There are more: ask again with it. null: that was all.")
+        allow_none=True,
+        metadata=doc("There are more: ask again with this cursor. null: that was all."),
     )
 
 
 class RefusingResponse(BulkResponse):
-    """What became of many deliveries."""
+    """The result of a command on many deliveries."""
 
     refused = fields.Integer()
     refused_by = fields.Dict(
         keys=fields.String(validate=one_of(Status)),
         values=fields.Integer(),
-        metadata=doc("How many were refused, by the status that they stood in."),
+        metadata=doc("How many could not be changed, by their status."),
     )
 
 
 class RetriedResponse(RefusingResponse):
-    """How many were tried again."""
+    """How many deliveries were retried."""
 
     retried = fields.Integer()
 
 
 class CancelledResponse(RefusingResponse):
-    """How many were called off."""
+    """How many deliveries were cancelled."""
 
     cancelled = fields.Integer()
 
 
 class ReleasedResponse(RefusingResponse):
-    """How many were let go."""
+    """How many deliveries were released."""
 
     released = fields.Integer()
 
 
 class ReplayedManyResponse(BulkResponse):
-    """How many events got deliveries, and how many no route wants still."""
+    """How many events got new deliveries, and how many did not."""
 
     replayed = fields.Integer()
     unchanged = fields.Integer()
 
 
 class ReplayedResponse(ResponseSchema):
-    """What a replay made of an event: the deliveries that are new."""
+    """An event after a replay, with its new deliveries."""
 
     id = fields.String()
     status = fields.String(validate=one_of(EventStatus))
@@ -420,7 +432,7 @@ class ReplayedResponse(ResponseSchema):
     dry_run = fields.Boolean()
 
 
-# --- how it stands ------------------------------------------------------------------------------
+# --- the state of the bridge ---------------------------------------------------------------------
 
 
 class QueueResponse(ResponseSchema):
@@ -437,7 +449,7 @@ class WorkerResponse(ResponseSchema):
 
 
 class PersistenceResponse(ResponseSchema):
-    """How safe Redis keeps what it took."""
+    """How safely Redis keeps data."""
 
     append_only = fields.Boolean()
     fsync = fields.String()
@@ -447,7 +459,7 @@ class PersistenceResponse(ResponseSchema):
 
 
 class StatusResponse(ResponseSchema):
-    """How the bridge stands."""
+    """The state of the bridge."""
 
     deliveries = fields.Dict(
         keys=fields.String(), values=fields.Integer(), metadata=doc("How many, by status.")
@@ -455,11 +467,13 @@ class StatusResponse(ResponseSchema):
     events = fields.Dict(
         keys=fields.String(),
         values=fields.Integer(),
-        metadata=doc("How many led to nothing, by status."),
+        metadata=doc("How many have no delivery, by status."),
     )
-    oldest_waiting_s = fields.Float(allow_none=True, metadata=doc("null: none waits."))
+    oldest_waiting_s = fields.Float(allow_none=True, metadata=doc("null: no delivery waits."))
     waiting = fields.Integer()
-    bulk = fields.Integer(metadata=doc("How many are held until a person releases them."))
+    bulk = fields.Integer(
+        metadata=doc("How many deliveries are held until a person releases them.")
+    )
     suppressions = fields.Integer()
     next_due_s = fields.Float(allow_none=True, metadata=doc("null: nothing is planned."))
     queue = fields.Nested(QueueResponse)
@@ -468,11 +482,11 @@ class StatusResponse(ResponseSchema):
     callkaro = fields.Nested(CallKaroResponse)
     routes = fields.String(metadata=doc("The digest of routes.toml."))
     persistence = fields.Nested(PersistenceResponse)
-    warnings = fields.List(fields.String(), metadata=doc("What to look at, a sentence each."))
+    warnings = fields.List(fields.String(), metadata=doc("What needs a look, a sentence each."))
 
 
 class AliveResponse(ResponseSchema):
-    """This process lives."""
+    """This process runs."""
 
     status = fields.String(validate=one_of(("ok",)))
 
@@ -484,11 +498,11 @@ class ReadyResponse(ResponseSchema):
     warnings = fields.List(fields.String())
 
 
-# --- what senders are told ----------------------------------------------------------------------
+# --- answers to senders of webhooks -------------------------------------------------------------
 
 
 class AcceptedEventResponse(ResponseSchema):
-    """An event as its sender is told of it; a duplicate with the ids of the first."""
+    """An event in the answer to its sender; a duplicate has the ids of the first."""
 
     id = fields.String()
     status = fields.String(validate=one_of(EventStatus))
@@ -498,7 +512,7 @@ class AcceptedEventResponse(ResponseSchema):
 
 
 class WebhookResponse(ResponseSchema):
-    """What became of a request's items; the four counts add up to them."""
+    """The result of a webhook request; the four counts add up to the number of its items."""
 
     accepted = fields.Integer()
     duplicates = fields.Integer()
@@ -508,7 +522,7 @@ class WebhookResponse(ResponseSchema):
 
 
 class OutcomeKeptResponse(ResponseSchema):
-    """What became of an outcome."""
+    """What the bridge did with an outcome."""
 
     status = fields.String(validate=one_of(("stored", "duplicate", "full", "kept", "ignored")))
 

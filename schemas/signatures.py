@@ -1,8 +1,8 @@
-"""Does a request prove that its source sent it? The only module that compares secrets.
+"""Checks that a source has sent a request. The only module that compares secrets.
 
-Everything is compared over the raw bytes and in constant time, and every configured secret is
-tried, so that one can be rotated without a gap. Signing is here too, for `send`: both sides build
-on one digest, so neither can drift.
+Comparisons use the raw bytes and constant time. Every configured secret is tried, so that a secret
+can be rotated without a gap. Signing for `send` is here, too: both sides use the same digest, so
+they can't differ.
 """
 
 import base64
@@ -18,7 +18,7 @@ from typing import Any, Final
 from schemas.errors import BadSignature, SettingsError
 from schemas.source import Auth, Basic, Incoming, Part, Signature, Signatures, Token
 
-# Room for nanoseconds. A longer run of digits is no timestamp, and int() has a limit of its own.
+# Long enough for nanoseconds. A longer run of digits is not a timestamp, and int() has a limit.
 _TIMESTAMP: Final = re.compile(r"[0-9]{1,19}")
 
 
@@ -32,11 +32,11 @@ def verify(
 ) -> None:
     """Return if one of secrets proves the request, at the aware time now.
 
-    content is the parsed body, looked at only where the CRM puts its token there.
+    content is the parsed body; it is read only where the CRM puts its token there.
 
     Raises:
-        BadSignature: unsigned, forged, stale, or there is no secret. Never anything else. The
-            message tells a sender what to mend, and nothing of a secret.
+        BadSignature: unsigned, forged, too old, or there is no secret. Never anything else. The
+            message tells the sender what to fix, and has nothing of a secret.
     """
     secrets = [secret for secret in secrets if secret.strip()]  # "" would match a missing header
     if not secrets:
@@ -60,8 +60,8 @@ def sign(
 ) -> dict[str, str]:
     """Return the headers that prove the request, by the strongest scheme of auth.
 
-    message_id is for schemes that sign an id. None: the id follows from the body and from `now`, so
-    the same body, signed later, is another message.
+    message_id is for schemes that sign an id. None: the id is made of the body and of `now`, so
+    the same body is another message when it is signed later.
 
     Raises:
         SettingsError: the secret can't be used; see check_secret().
@@ -93,9 +93,9 @@ def check_secret(auth: Auth, secret: str) -> str | None:
 
 
 def is_one_of(given: str, secrets: Sequence[str]) -> bool:
-    """Say whether given, a token out of a header, is one of secrets; an empty one never is.
+    """Say whether given, a token from a header, is one of secrets; an empty token never is.
 
-    For the tokens of our own API and callbacks, which no source's auth describes.
+    For the tokens of our own API and callbacks, which have no source.
     """
     given = given.strip()
     usable = [_utf8(secret) for secret in secrets if secret.strip()]
@@ -114,7 +114,7 @@ def _verify_token(auth: Token, secrets: Sequence[str], request: Incoming, conten
     if auth.body and isinstance(content, dict) and isinstance(content.get(auth.body), str):
         given.append(_utf8(content[auth.body]))
     if not given:
-        raise BadSignature("The request carries no token.")
+        raise BadSignature("The request has no token.")
     if not _one_equals(given, map(_utf8, secrets)):
         raise BadSignature("The token is wrong.")
 
@@ -122,7 +122,7 @@ def _verify_token(auth: Token, secrets: Sequence[str], request: Incoming, conten
 def _verify_basic(secrets: Sequence[str], request: Incoming) -> None:
     scheme, _, encoded = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "basic":
-        raise BadSignature("The request carries no user and password.")
+        raise BadSignature("The request has no user and password.")
     given = _base64(encoded.strip())
     if given is None or not _one_equals([given], map(_utf8, secrets)):
         raise BadSignature("The user or the password is wrong.")
@@ -132,14 +132,15 @@ def _verify_basic(secrets: Sequence[str], request: Incoming) -> None:
 
 
 def _scheme_of(auth: Signatures, request: Incoming) -> Signature:
-    """Return the scheme that judges: the first whose header is there, so none can be stripped to.
+    """Return the scheme to check: the first whose header is there.
 
-    Two schemes may share a header; then another header says which one it is.
+    So an attacker can't choose a weaker scheme beside a stronger header. Two schemes may share a
+    header; then another header tells them apart.
     """
     for scheme in auth.schemes:
         if request.headers.get(scheme.header) is not None and _is_version(scheme, request):
             return scheme
-    raise BadSignature("The request carries no signature of a kind that is accepted here.")
+    raise BadSignature("The request has no signature of a kind that this source accepts.")
 
 
 def _is_version(scheme: Signature, request: Incoming) -> bool:
@@ -154,7 +155,7 @@ def _verify_signature(
 ) -> None:
     _check_time(scheme, request.headers, now)
     if scheme.id_header and not request.headers.get(scheme.id_header, "").strip():
-        raise BadSignature("The request carries no message id.")
+        raise BadSignature("The request has no message id.")
     given = _given(scheme, request.headers[scheme.header])
     keys = [key for secret in secrets if (key := _key(scheme, secret))]
     expected = (
@@ -168,25 +169,27 @@ def _verify_signature(
 
 
 def _check_time(scheme: Signature, headers: Mapping[str, str], now: datetime) -> None:
-    """Raise BadSignature unless the request is as fresh as its scheme wants, both ways."""
+    """Raise BadSignature where the request's time is too far in the past or the future."""
     if scheme.timestamp_header is None:
         return
     text = headers.get(scheme.timestamp_header, "").strip()
     if not _TIMESTAMP.fullmatch(text):
-        raise BadSignature("The request's timestamp is missing or is no whole number.")
+        raise BadSignature("The request's timestamp is missing or is not a whole number.")
     ticks = 1000 if scheme.timestamp_unit == "ms" else 1
     if abs(now.timestamp() * ticks - int(text)) > scheme.tolerance_s * ticks:
-        raise BadSignature(f"The request is more than {scheme.tolerance_s} seconds off our clock.")
+        raise BadSignature(
+            f"The request's timestamp is more than {scheme.tolerance_s} seconds off our clock."
+        )
 
 
 def _given(scheme: Signature, header: str) -> list[bytes]:
-    """Return the signatures that a header holds."""
+    """Return the signatures in a header."""
     if scheme.several is not None:
         return [_wire(part.strip()) for part in header.split(scheme.several) if part.strip()]
     text = header.strip()
     if scheme.encoding == "base64":
-        # Reported of v3 headers behind proxies that decode them like a form: base64 has no space
-        # of its own, so reading it as the plus that it was lets nothing else in.
+        # Some proxies decode v3 headers like a form, which turns a plus into a space. base64 has no
+        # spaces, so reading each as a plus accepts nothing else.
         text = text.replace(" ", "+")
     return [_wire(text)]
 
@@ -200,16 +203,16 @@ def _forms(scheme: Signature, signature: str) -> list[bytes]:
 
 
 def _urls(scheme: Signature, url: str) -> list[str]:
-    """Return the URLs that its sender may have signed: as it was called, and decoded."""
+    """Return the URLs that the sender may have signed: as it was called, and decoded."""
     if Part.URL not in scheme.parts or not scheme.url_decoding:
         return [url]
-    # HubSpot's documentation decodes, its own SDKs do not; so either may be what was signed.
+    # HubSpot's documentation decodes the URL, its own SDKs do not; either may have been signed.
     decoded = _decode(url, scheme.url_decoding)
     return [url] if decoded == url else [url, decoded]
 
 
 def _decode(url: str, table: tuple[tuple[str, str], ...]) -> str:
-    """Undo exactly the escapes of table, each once: %253A stays %253A."""
+    """Decode exactly the escapes in table, each once: %253A stays %253A."""
     plain = {escape.upper(): char for escape, char in table}
     return _escapes(table).sub(lambda found: plain[found.group().upper()], url)
 
@@ -243,9 +246,9 @@ def _message_id(request: Incoming, now: datetime) -> str:
 def _signature(
     scheme: Signature, key: bytes, request: Incoming, url: str, headers: Mapping[str, str]
 ) -> str:
-    """Return the signature of a request over url, as its header holds it.
+    """Return the signature of a request over url, as its header has it.
 
-    Timestamp and id are taken from headers, so a sender can sign what it is about to send.
+    Timestamp and id come from headers, so that a sender can sign a request before it sends it.
     """
     parts = {
         Part.SECRET: lambda: key,
@@ -269,7 +272,7 @@ def _signature(
 
 
 def _key(scheme: Signature, secret: str) -> bytes | None:
-    """Return the bytes that a secret stands for; None if it can't be decoded. Never raises."""
+    """Return the bytes of a secret; None if it can't be decoded. Never raises."""
     is_text = scheme.secret_encoding == "text"  # noqa: S105  (no secret)
     text = secret if is_text else secret.strip()
     text = text.removeprefix(scheme.secret_prefix)
@@ -294,7 +297,7 @@ def _key_problem(scheme: Signature, secret: str) -> str | None:
 
 
 def _base64(text: str) -> bytes | None:
-    """Decode base64, with or without its padding; None if it is none."""
+    """Decode base64, with or without its padding; None if it is not base64."""
     try:
         return base64.b64decode(
             text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4), validate=True
@@ -304,13 +307,13 @@ def _base64(text: str) -> bytes | None:
 
 
 def _one_equals(given: Sequence[bytes], expected: Iterable[bytes]) -> bool:
-    """Say whether a given value equals an expected one; the time it takes tells of no match."""
-    # A list, not a generator: any() would stop at the first that fits, and so tell which it was.
+    """Say whether a given value equals an expected one, in constant time."""
+    # A list, not a generator: any() would stop at the first match, and its time would tell which.
     return any([hmac.compare_digest(one, other) for other in expected for one in given])
 
 
 def _wire(header: str) -> bytes:
-    """Return a header's bytes as they came: WSGI hands them over as Latin-1."""
+    """Return a header's bytes as they were sent: WSGI decodes them as Latin-1."""
     try:
         return header.encode("latin-1")
     except UnicodeEncodeError:
@@ -318,4 +321,4 @@ def _wire(header: str) -> bytes:
 
 
 def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")  # never raises, whatever a sender made up
+    return text.encode("utf-8", "surrogatepass")  # never raises, whatever the sender wrote

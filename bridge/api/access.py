@@ -1,4 +1,4 @@
-"""Who may ask the API, and what is written down of those who look at people's numbers."""
+"""The API's token, and the log line for each look at whole phone numbers."""
 
 from flask import request
 
@@ -11,7 +11,7 @@ logger = log.get(__name__)
 
 
 def check_token(settings: Settings) -> None:
-    """Raise Unauthorized unless the request brings the API token."""
+    """Raise Unauthorized unless the request has the API token."""
     given = request.headers.get("Authorization", "")
     scheme, _, token = given.partition(" ")
     if scheme.lower() != "bearer" or not is_one_of(token.strip(), settings.api_tokens):
@@ -19,5 +19,5 @@ def check_token(settings: Settings) -> None:
 
 
 def note_revealed(what: str, *ids: str) -> None:
-    """Write down that numbers were shown in full: whose by our ids, never the numbers."""
+    """Log that whole numbers were shown: with the ids of the records, never with the numbers."""
     logger.info("number.revealed", what=what, ids=ids)

@@ -1,4 +1,4 @@
-"""What a view takes and answers, said beside it. openapi.py makes /openapi.json and /docs of it."""
+"""Descriptions of views, beside their code. openapi.py makes /openapi.json and /docs of them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,30 +13,25 @@ FORM = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Description:
-    """What is said of a view.
-
-    answers: by status, the schema of a JSON answer, the media type of another, or None for one
-    without a body. takes: the media types of a body that is not ours to describe. refusals: the
-    statuses of its errors; 401 is added where the token is needed. headers: those of the answers
-    that are worth a word, with what they say. example: a body that it takes.
-    """
+    """The description of a view."""
 
     tag: str
     summary: str
     description: str = ""
-    query: type[Schema] | None = None
+    query: type[Schema] | None = None  # what the query string may have
     body: type[Schema] | None = None
-    takes: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()  # media types of a body whose shape its sender decides
+    # By status: the schema of a JSON answer, the media type of another, None for no body.
     answers: Mapping[int, type[Schema] | str | None]
-    refusals: tuple[int, ...] = ()
+    refusals: tuple[int, ...] = ()  # statuses of errors; 401 is added where the token is needed
     needs_token: bool = True
-    headers: Mapping[str, str] = field(default_factory=dict)
-    example: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)  # of the answers, with their meaning
+    example: Mapping[str, Any] | None = None  # a body that the view accepts
 
 
-def operation(summary: str, **said: Any) -> Callable[[View], View]:
-    """Keep a description with a view; said are the other fields of Description."""
-    description = Description(summary=summary, **said)
+def operation(summary: str, **fields: Any) -> Callable[[View], View]:
+    """Keep a description with a view; `fields` are the other fields of Description."""
+    description = Description(summary=summary, **fields)
 
     def keep(view: View) -> View:
         view.description = description  # type: ignore[attr-defined]
@@ -46,6 +41,6 @@ def operation(summary: str, **said: Any) -> Callable[[View], View]:
 
 
 def description_of(view: Callable[..., Any]) -> Description | None:
-    """Return what is said of a view; None: nothing is."""
+    """Return the description of a view; None: it has none."""
     found: Description | None = getattr(view, "description", None)
     return found

@@ -1,4 +1,4 @@
-"""Waiting until a delivery changes: a few requests at a time, each for a bounded time."""
+"""Requests that wait until a delivery changes: a few at a time, each for a limited time."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from schemas.delivery import Delivery
 from store import Store
 
-# A request that waits holds one of gunicorn's 8 threads, and webhooks need theirs.
+# A request that waits uses one of gunicorn's 8 threads, and webhooks need the others.
 MOST_WAITING = 4
 LOOK_EVERY_S = 0.25
 
@@ -15,10 +15,10 @@ _is_over = False
 
 
 def end_all() -> None:
-    """Let nobody wait in this process any more: who does is answered within LOOK_EVERY_S.
+    """End all waiting in this process: each such request is answered within LOOK_EVERY_S.
 
-    For signal handlers. So no Event: its lock would be waited for forever by a second signal that
-    comes while the first one holds it, and Heroku and gunicorn both ask each process to stop.
+    For signal handlers, and so not a threading.Event. Heroku and gunicorn both ask each process to
+    stop; a second signal that arrives while the first has the Event's lock would wait forever.
     """
     global _is_over
     _is_over = True
@@ -31,13 +31,13 @@ class LongPoll:
         self._store = store
         self._places = threading.BoundedSemaphore(most)
 
-    def until(
+    def wait_for(
         self, delivery_id: str, is_news: Callable[[Delivery], bool], *, wait_s: float
     ) -> tuple[bool, Delivery | None]:
-        """Wait until a delivery is news, for wait_s at the most, or until end_all().
+        """Wait until is_news() is true of a delivery, for at most wait_s, or until end_all().
 
-        Returns whether there was a place to wait in, and the delivery as it then stands; None: it
-        is gone (or there was no place). It costs Redis one small read each LOOK_EVERY_S.
+        Returns whether there was a place to wait in, and the delivery as it is then; None: it is
+        gone (or there was no place). Waiting costs Redis one small read each LOOK_EVERY_S.
         """
         if not self._places.acquire(blocking=False):
             return False, None
@@ -58,6 +58,7 @@ class LongPoll:
                     return found
             left_s = ends - time.monotonic()
             if left_s <= 0 or _is_over:
-                # What no pulse tells, such as a late attempt's record, is to be told now.
+                # Not the copy from above: some changes, such as a late attempt's record, do not
+                # change the token.
                 return self._store.delivery(delivery_id)
             time.sleep(min(LOOK_EVERY_S, left_s))

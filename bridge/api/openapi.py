@@ -1,7 +1,8 @@
-"""/openapi.json and /docs: what the web process takes and answers, for programs and for people.
+"""/openapi.json and /docs: what the web process accepts and answers, for programs and for people.
 
-Nothing is kept twice: paths and methods come from Flask's own map, shapes from the marshmallow
-schemas, error words from errors.py, and the rest is said beside each view (describing.py).
+Nothing is written twice. Paths and methods come from Flask's own map, shapes from the marshmallow
+schemas, error words from schemas/errors.py, and the rest from the description beside each view
+(describe.py).
 """
 
 import re
@@ -28,18 +29,18 @@ from schemas.settings import Settings
 PAGES = frozenset({"dashboard", "static"})
 ABOUT = (
     "CRM webhooks become CallKaro phone calls: never lost, never twice. Times are ISO 8601 in UTC. "
-    "Phone numbers are masked unless `reveal=true` is said, and each such look is logged. Lists "
+    "Phone numbers are masked unless `reveal=true` is given, and each such look is logged. Lists "
     "come newest first, in pages: ask again with `next_cursor` as `cursor` until it is null. "
     "Programs should ignore keys and words that they do not know."
 )
-# What stands in a path. A name that is not here stops the making of the description.
+# The parameters of paths. A name that is missing here stops the making of the description.
 IN_PATHS = {
-    "source": "The name of a source.",
+    "source": "The name of a source in routes.toml.",
     "token": "CALLKARO_WEBHOOK_TOKEN.",
-    "event_id": "Our id of an event.",
-    "delivery_id": "Our id of a delivery.",
+    "event_id": "The id of an event.",
+    "delivery_id": "The id of a delivery.",
     "phone": "A number in full (+ is %2B), or the id that the list of suppressions shows.",
-    "name": "The name of a route that calls.",
+    "name": 'The name of a route with to = "call".',
     "scope": "`all`, `callkaro`, `source:<name>` or `route:<name>`.",
 }
 METHODS = ("GET", "POST", "PUT", "DELETE")
@@ -49,7 +50,7 @@ def views(settings: Settings) -> Blueprint:
     """Return the routes of /openapi.json and /docs."""
     pages = Blueprint("openapi", __name__)
 
-    @cache  # when it is first asked for: a start need not wait for it
+    @cache  # made at the first request, so that the start does not wait for it
     def spec() -> dict[str, Any]:
         return make_spec(current_app)
 
@@ -72,7 +73,7 @@ def views(settings: Settings) -> Blueprint:
         check_token(settings)
         return Response(as_json(), content_type=JSON)
 
-    # It tells what anybody can read in our source, and nothing of this installation; and a browser
+    # This page has nothing but what is in the source, and nothing of this installation. A browser
     # can't send the token by itself.
     @pages.get("/docs")
     @operation(
@@ -93,7 +94,7 @@ def make_spec(app: Flask) -> dict[str, Any]:
 
     def named(schema: Any) -> str:
         kind: type[Schema] = schema if isinstance(schema, type) else type(schema)
-        name = kind.__name__.removesuffix("Answer")
+        name = kind.__name__.removesuffix("Response")
         schemas[name] = kind
         return name
 
@@ -110,11 +111,11 @@ def make_spec(app: Flask) -> dict[str, Any]:
     spec_of.add_attribute_function(_own_fields)
     spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
     described_views = sorted(_described(app), key=lambda one: (one[0].rule, one[1]))
-    refusals = {code for rule, _, said in described_views for code in _refusals(rule, said)}
+    refusals = {code for rule, _, one in described_views for code in _refusals(rule, one)}
     for status in sorted(refusals):
         spec.components.response(f"Error{status}", _error(status))
-    for rule, method, said in described_views:
-        operation = _operation(rule, method, said)
+    for rule, method, description in described_views:
+        operation = _operation(rule, method, description)
         spec.path(path=path_of(rule), operations={method.lower(): operation})
     made = spec.to_dict()
     _complete(made["components"]["schemas"], schemas)
@@ -141,36 +142,39 @@ def path_of(rule: Rule) -> str:
 
 def _described(app: Flask) -> Iterator[tuple[Rule, str, Description]]:
     for rule, method in rules(app):
-        said = description_of(app.view_functions[rule.endpoint])
-        if said is not None:
-            yield rule, method, said
+        description = description_of(app.view_functions[rule.endpoint])
+        if description is not None:
+            yield rule, method, description
 
 
-def _operation(rule: Rule, method: str, said: Description) -> dict[str, Any]:
+def _operation(rule: Rule, method: str, description: Description) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": rule.endpoint.replace(".", "_"),
-        "tags": [said.tag],
-        "summary": said.summary,
+        "tags": [description.tag],
+        "summary": description.summary,
         "parameters": [_in_path(name) for name in sorted(rule.arguments)],
         "responses": {
-            **{str(status): _answer(status, what, said) for status, what in said.answers.items()},
-            **{str(status): f"Error{status}" for status in _refusals(rule, said)},
+            **{
+                str(status): _answer(status, what, description)
+                for status, what in description.answers.items()
+            },
+            **{str(status): f"Error{status}" for status in _refusals(rule, description)},
         },
-        "security": [{"token": []}] if said.needs_token else [],
+        "security": [{"token": []}] if description.needs_token else [],
     }
-    if said.description:
-        operation["description"] = said.description
-    if said.query:
-        operation["parameters"] += [{"in": "query", "schema": said.query}]
-    if 304 in said.answers:
+    if description.description:
+        operation["description"] = description.description
+    if description.query:
+        operation["parameters"] += [{"in": "query", "schema": description.query}]
+    if 304 in description.answers:
         operation["parameters"] += [_if_none_match()]
-    if said.body or said.takes:
-        operation["requestBody"] = _body(said)
+    if description.body or description.takes:
+        operation["requestBody"] = _body(description)
     return operation
 
 
-def _refusals(rule: Rule, said: Description) -> list[int]:
-    found = {*said.refusals, *([401] if said.needs_token else [])}
+def _refusals(rule: Rule, description: Description) -> list[int]:
+    found = {*description.refusals, *([401] if description.needs_token else [])}
     return sorted(found | ({UnknownHost.status_code} if asks_for_host(rule.rule) else set()))
 
 
@@ -188,42 +192,44 @@ def _if_none_match() -> dict[str, Any]:
     return {
         "name": "If-None-Match",
         "in": "header",
-        "description": "The ETag of an earlier answer: 304 while nothing is new.",
+        "description": "The ETag of an earlier answer; the answer is 304 while nothing is new.",
         "schema": {"type": "string"},
     }
 
 
-def _body(said: Description) -> dict[str, Any]:
-    if said.body is None:
-        # Its shape is its sender's; every shape is taken in, and shown if nobody can read it.
-        return {"required": True, "content": {media: {"schema": {}} for media in said.takes}}
-    content: dict[str, Any] = {"schema": said.body}
-    if said.example is not None:
-        content["example"] = dict(said.example)
-    is_required = any(field.required for field in said.body().fields.values())
+def _body(description: Description) -> dict[str, Any]:
+    if description.body is None:
+        # Its sender decides its shape. Every shape is accepted, and shown where it is unreadable.
+        return {"required": True, "content": {media: {"schema": {}} for media in description.takes}}
+    content: dict[str, Any] = {"schema": description.body}
+    if description.example is not None:
+        content["example"] = dict(description.example)
+    is_required = any(field.required for field in description.body().fields.values())
     return {"required": is_required, "content": {JSON: content}}
 
 
-def _answer(status: int, what: type[Schema] | str | None, said: Description) -> dict[str, Any]:
+def _answer(
+    status: int, what: type[Schema] | str | None, description: Description
+) -> dict[str, Any]:
     if what is None:
         return {"description": "Nothing is new since that ETag."}
-    answer: dict[str, Any] = {"description": said.summary}
+    answer: dict[str, Any] = {"description": description.summary}
     if isinstance(what, str):
         kind = "object" if what == JSON else "string"
         answer["content"] = {what: {"schema": {"type": kind}}}
     else:
         answer["content"] = {JSON: {"schema": what}}
         answer["description"] = _first_line(what)
-    if said.headers and status == 200:
+    if description.headers and status == 200:
         answer["headers"] = {
             name: {"description": text, "schema": {"type": "string"}}
-            for name, text in said.headers.items()
+            for name, text in description.headers.items()
         }
     return answer
 
 
 def _error(status: int) -> dict[str, Any]:
-    """Return what an error of this status says, by the words that errors.py has for it."""
+    """Return the errors of this status, by the words that schemas/errors.py has for them."""
     found = {one.word: one.__doc__ or "" for one in _errors(status)}
     return {
         "description": " ".join(f"`{word}`: {text}" for word, text in found.items()),
@@ -233,14 +239,17 @@ def _error(status: int) -> dict[str, Any]:
                     "allOf": [ErrorResponse],
                     "properties": {"error": {"enum": sorted(found)}},
                 },
-                "example": {"error": [*found][-1], "message": "One sentence on what is wrong."},
+                "example": {
+                    "error": [*found][-1],
+                    "message": "One sentence that says what is wrong.",
+                },
             }
         },
     }
 
 
 def _errors(status: int) -> list[type[RequestError] | type[StoreUnavailable]]:
-    if status == 429:  # what a source is told that resends on nothing else; too_many is of pages
+    if status == 429:  # for sources that send again after nothing else; too_many is for pages
         return [StoreUnavailable]
     refused: list[type[RequestError]] = [RequestError, *RequestError.__subclasses__()]
     known: list[type[RequestError] | type[StoreUnavailable]] = [*refused, StoreUnavailable]
@@ -248,7 +257,7 @@ def _errors(status: int) -> list[type[RequestError] | type[StoreUnavailable]]:
 
 
 def _own_fields(self: Any, field: fields.Field[Any], **kwargs: Any) -> dict[str, Any]:
-    """Return what a field class of ours says of itself; apispec knows only marshmallow's."""
+    """Return the JSON schema of our own field classes; apispec knows only marshmallow's."""
     found = dict(getattr(field, "json_schema", {}))
     if field.allow_none and "type" in found:
         found["type"] = [found["type"], "null"]
@@ -258,13 +267,13 @@ def _own_fields(self: Any, field: fields.Field[Any], **kwargs: Any) -> dict[str,
 
 
 def _complete(shapes: dict[str, Any], schemas: dict[str, type[Schema]]) -> None:
-    """Say what apispec does not know: what a shape is, and that an answer has all of its keys."""
+    """Add what apispec does not know: what a shape is, and that an answer has all of its keys."""
     for name, shape in shapes.items():
         shape["description"] = _first_line(schemas[name])
         if issubclass(schemas[name], ResponseSchema):
             shape["required"] = list(shape["properties"])
-            del shape["additionalProperties"]  # a later release may say more
+            del shape["additionalProperties"]  # a later release may have more keys
 
 
-def _first_line(said: Callable[..., Any]) -> str:
-    return (said.__doc__ or "").partition("\n")[0]
+def _first_line(described: Callable[..., Any]) -> str:
+    return (described.__doc__ or "").partition("\n")[0]

@@ -1,4 +1,4 @@
-"""/api: what a person has done by hand. HTTP in, HTTP out; the rest is operations.py."""
+"""/api: what a person does by hand. HTTP in, HTTP out; bridge/operations does the work."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,8 +19,9 @@ from bridge.api.queries import (
     read_phone,
     read_reveal,
 )
+from bridge.http.links import refs
 from bridge.operations import Bulk, Operations, Replayed
-from bridge.webhooks import base_url, refs
+from bridge.operations.pauses import NOT_PAUSED
 from schemas.delivery import DeliveryRef, Status
 from schemas.errors import BadQuery, NotFound
 from schemas.records import NewDelivery
@@ -62,12 +63,12 @@ from schemas.responses import (
 )
 from store.suppression import People
 
-FILTERS = "By the list's filters, in the body or in the query string; at least one. "
-MORE = " Where there is a next_cursor, ask again with it as cursor."
+FILTERS = "By the list's filters, in the body or in the query string; at least one is needed. "
+MORE = " Where the answer has a next_cursor, ask again with it as cursor."
 
 
 def add(api: Blueprint, operations: Operations) -> None:
-    """Add the operations to /api, whose token they need."""
+    """Add the operations to /api. They need its token."""
     _add_to_deliveries(api, operations)
     _add_people(api, operations)
     _add_to_events(api, operations)
@@ -81,21 +82,22 @@ def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
     @operation(
         "Retry a delivery",
         tag="Deliveries",
-        description="What ended starts anew; what waits is looked at now.",
+        description="A delivery that has ended starts again from the beginning. One that waits is "
+        "looked at now.",
         body=RetryRequest,
         answers={200: DeliveryResponse},
         refusals=(400, 404, 409, 413, 503),
         example={"call_again": False},
     )
     def retry(delivery_id: str) -> Response:
-        said = read_command(request, RetryRequest())
-        return jsonify(answer.dump(operations.retry(delivery_id, **said)))
+        command = read_command(request, RetryRequest())
+        return jsonify(answer.dump(operations.retry(delivery_id, **command)))
 
     @api.post("/deliveries/<delivery_id>/cancel")
     @operation(
         "Cancel a delivery",
         tag="Deliveries",
-        description="A scheduled call stays delivered until CallKaro has deleted it.",
+        description="A scheduled call stays `delivered` until CallKaro has deleted it.",
         answers={200: DeliveryResponse},
         refusals=(400, 404, 409, 413, 503),
     )
@@ -107,51 +109,52 @@ def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
     @operation(
         "Resolve an unknown delivery",
         tag="Deliveries",
-        description="As a person found it.",
+        description="Settle it as a person found it: the call was made (delivered), or surely not "
+        "(failed).",
         body=ResolveRequest,
         answers={200: DeliveryResponse},
         refusals=(400, 404, 409, 413, 503),
         example={"as": "delivered"},
     )
     def resolve(delivery_id: str) -> Response:
-        said = read_command(request, ResolveRequest())
-        return jsonify(answer.dump(operations.resolve(delivery_id, Status(said["found"]))))
+        command = read_command(request, ResolveRequest())
+        return jsonify(answer.dump(operations.resolve(delivery_id, Status(command["found"]))))
 
     @api.post("/deliveries/retry")
     @operation(
         "Retry many deliveries",
         tag="Deliveries",
-        description=f"{FILTERS}Without status: the failed ones.{MORE}",
+        description=f"{FILTERS}Without status: the failed deliveries.{MORE}",
         body=RetryManyRequest,
         answers={200: RetriedResponse},
         refusals=(400, 413, 503),
         example={"route": "call new leads", "dry_run": True},
     )
     def retry_many() -> Response:
-        args, said = read_bulk(request, RetryManyRequest())
+        args, options = read_bulk(request, RetryManyRequest())
         filters = read_filters(args, operations.settings.default_region)
-        done = operations.retry_many(filters, before=read_cursor(args.get("cursor")), **said)
-        return jsonify(_moved("retried", done, dry_run=said["dry_run"]))
+        done = operations.retry_many(filters, before=read_cursor(args.get("cursor")), **options)
+        return jsonify(_moved("retried", done, dry_run=options["dry_run"]))
 
     @api.post("/deliveries/cancel")
     @operation(
         "Cancel many deliveries",
         tag="Deliveries",
-        description=f"{FILTERS}Without status: what waits.{MORE}",
+        description=f"{FILTERS}Without status: the deliveries that wait.{MORE}",
         body=CancelManyRequest,
         answers={200: CancelledResponse},
         refusals=(400, 413, 503),
         example={"source": "hubspot", "dry_run": True},
     )
     def cancel_many() -> Response:
-        args, said = read_bulk(request, CancelManyRequest())
+        args, options = read_bulk(request, CancelManyRequest())
         filters = read_filters(args, operations.settings.default_region)
-        done = operations.cancel_many(filters, before=read_cursor(args.get("cursor")), **said)
-        return jsonify(_moved("cancelled", done, dry_run=said["dry_run"]))
+        done = operations.cancel_many(filters, before=read_cursor(args.get("cursor")), **options)
+        return jsonify(_moved("cancelled", done, dry_run=options["dry_run"]))
 
     @api.post("/deliveries/release")
     @operation(
-        "Release what is held as bulk",
+        "Release deliveries that are held as bulk",
         tag="Deliveries",
         description=f"{FILTERS}The newest first.{MORE}",
         body=ReleaseManyRequest,
@@ -160,13 +163,13 @@ def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
         example={"route": "call new leads", "limit": 50, "dry_run": True},
     )
     def release_many() -> Response:
-        args, said = read_bulk(request, ReleaseManyRequest())
+        args, options = read_bulk(request, ReleaseManyRequest())
         filters = read_filters(args, operations.settings.default_region)
-        before, most = read_cursor(args.get("cursor")), said.pop("limit", None)
-        done = operations.release_many(filters, before=before, most=most, **said)
-        return jsonify(_moved("released", done, dry_run=said["dry_run"]))
+        before, most = read_cursor(args.get("cursor")), options.pop("limit", None)
+        done = operations.release_many(filters, before=before, most=most, **options)
+        return jsonify(_moved("released", done, dry_run=options["dry_run"]))
 
-    # A route may be named anything.
+    # The name of a route may have slashes.
     @api.post("/routes/<path:name>/call-me")
     @operation(
         "Make a test call",
@@ -178,9 +181,9 @@ def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
         example={"to_number": "+919876543210", "record": {"firstname": "Test"}},
     )
     def call_me(name: str) -> tuple[Response, int]:
-        said = read_command(request, CallMeRequest())
-        number = read_phone(said["to_number"], operations.settings.default_region)
-        return jsonify(answer.dump(operations.call_me(name, number, said["record"]))), 202
+        command = read_command(request, CallMeRequest())
+        number = read_phone(command["to_number"], operations.settings.default_region)
+        return jsonify(answer.dump(operations.call_me(name, number, command["record"]))), 202
 
 
 def _add_people(api: Blueprint, operations: Operations) -> None:
@@ -192,7 +195,7 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
     @operation(
         "List suppressions",
         tag="Suppressions",
-        description="Who is not to be called, newest first.",
+        description="The numbers and records that must not be called, newest first.",
         query=SuppressionsQuery,
         answers={200: SuppressionPageResponse},
         refusals=(400, 503),
@@ -211,27 +214,27 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
     @operation(
         "Suppress many numbers",
         tag="Suppressions",
-        description="One that can't be read does not cost the others.",
+        description="A number that can't be read does not stop the others.",
         body=SuppressManyRequest,
         answers={200: SuppressedManyResponse},
         refusals=(400, 413, 503),
         example={"numbers": ["+919876543210"], "message": "our old do-not-call list"},
     )
     def suppress_many() -> Response:
-        said = read_command(request, SuppressManyRequest())
+        command = read_command(request, SuppressManyRequest())
         new, refused = 0, []
-        for place, text in enumerate(said["numbers"]):
+        for place, text in enumerate(command["numbers"]):
             try:
                 number = read_phone(text, region)
             except BadQuery as error:
                 refused.append({"place": place, "message": str(error)})
                 continue
-            new += people.suppress(number, message=said["message"]).is_new
+            new += people.suppress(number, message=command["message"]).is_new
         operations.wake()
-        known = len(said["numbers"]) - len(refused) - new
+        known = len(command["numbers"]) - len(refused) - new
         return jsonify({"suppressed": new, "known": known, "refused": refused})
 
-    # People write numbers with a slash, too.
+    # Some people write numbers with a slash.
     @api.get("/suppressions/<path:phone>")
     @operation(
         "One suppression",
@@ -244,7 +247,7 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
         reveals = read_look(request.args)
         found = store.suppression(read_key(phone, region, store))
         if found is None:
-            raise NotFound("That is not suppressed.")
+            raise NotFound("This is not suppressed.")
         if reveals:
             note_revealed("suppression", found.key)
         with revealed(reveals):
@@ -254,15 +257,15 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
     @operation(
         "Suppress a number",
         tag="Suppressions",
-        description="And call off what was planned for it.",
+        description="No route calls it again, and what was planned for it is cancelled.",
         body=SuppressRequest,
         answers={200: SuppressedResponse},
         refusals=(400, 404, 413, 503),
         example={"message": "asked us to stop"},
     )
     def suppress(phone: str) -> Response:
-        said = read_command(request, SuppressRequest())
-        done = people.suppress(read_phone(phone, region), **said)
+        command = read_command(request, SuppressRequest())
+        done = people.suppress(read_phone(phone, region), **command)
         operations.wake()
         return jsonify({**answer.dump(done.suppression), **off_answer.dump(done.called_off)})
 
@@ -283,15 +286,15 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
     @operation(
         "Erase a person",
         tag="Suppressions",
-        description="202: a worker goes on with it; ask again to see how far it is.",
+        description="202: the worker continues; ask again to see how far it is.",
         body=EraseRequest,
         answers={200: ErasedResponse, 202: ErasedResponse},
         refusals=(400, 413, 503),
         example={"phone": "+919876543210"},
     )
     def erase() -> tuple[Response, int]:
-        said = read_command(request, EraseRequest())
-        done = people.erase(read_phone(said["phone"], region))
+        command = read_command(request, EraseRequest())
+        done = people.erase(read_phone(command["phone"], region))
         operations.wake()
         return jsonify(ErasedResponse().dump(done)), 200 if done.is_done else 202
 
@@ -301,34 +304,35 @@ def _add_to_events(api: Blueprint, operations: Operations) -> None:
     @operation(
         "Replay an event",
         tag="Events",
-        description="The event is matched under today's routes and gets the deliveries it lacks.",
+        description="The event is matched under today's routes, and gets the deliveries that it "
+        "never had.",
         body=ReplayRequest,
         answers={200: ReplayedResponse},
         refusals=(400, 404, 413, 503),
         example={"dry_run": True},
     )
     def replay(event_id: str) -> Response:
-        said = read_command(request, ReplayRequest())
-        done = operations.replay(event_id, **said)
-        return jsonify(_replayed(done, dry_run=said["dry_run"]))
+        command = read_command(request, ReplayRequest())
+        done = operations.replay(event_id, **command)
+        return jsonify(_replayed(done, dry_run=command["dry_run"]))
 
     @api.post("/events/replay")
     @operation(
         "Replay many events",
         tag="Events",
-        description=f"{FILTERS}Without status: those unrouted or unreadable.{MORE}",
+        description=f"{FILTERS}Without status: the unrouted and unreadable events.{MORE}",
         body=ReplayManyRequest,
         answers={200: ReplayedManyResponse},
         refusals=(400, 404, 413, 503),
         example={"source": "hubspot", "dry_run": True},
     )
     def replay_many() -> Response:
-        args, said = read_bulk(request, ReplayManyRequest())
+        args, options = read_bulk(request, ReplayManyRequest())
         before = read_cursor(args.get("cursor"))
         filters = read_event_filters(args, operations.settings.routes.sources)
-        done = operations.replay_many(filters, before=before, **said)
+        done = operations.replay_many(filters, before=before, **options)
         counts = {"matched": done.matched, "replayed": done.done, "unchanged": done.refused}
-        return jsonify(_bulk(counts, done, dry_run=said["dry_run"]))
+        return jsonify(_bulk(counts, done, dry_run=options["dry_run"]))
 
 
 def _add_to_pauses(api: Blueprint, operations: Operations) -> None:
@@ -338,20 +342,20 @@ def _add_to_pauses(api: Blueprint, operations: Operations) -> None:
     @operation(
         "List pauses",
         tag="Pauses",
-        description="CallKaro's circuit breaker is one, while it is open.",
+        description="CallKaro's circuit breaker is in the list while it is open.",
         answers={200: PausesResponse},
         refusals=(503,),
     )
     def pauses() -> Response:
         return jsonify({"items": answer.dump(operations.store.pauses(), many=True)})
 
-    # A route may be named anything, so a scope may hold slashes and spaces.
+    # A scope may have slashes and spaces, because the name of a route may.
     @api.get("/pauses/<path:scope>")
     @operation("One pause", tag="Pauses", answers={200: PauseResponse}, refusals=(404, 503))
     def one_pause(scope: str) -> Response:
         found = [one for one in operations.store.pauses() if one.scope == scope]
         if not found:
-            raise NotFound("Nothing is paused under that name.")
+            raise NotFound(NOT_PAUSED)
         return jsonify(answer.dump(found[0]))
 
     @api.put("/pauses/<path:scope>")
@@ -364,18 +368,18 @@ def _add_to_pauses(api: Blueprint, operations: Operations) -> None:
         example={"message": "holiday"},
     )
     def pause(scope: str) -> Response:
-        said = read_command(request, PauseRequest())
-        operations.pause(scope, **said)
+        command = read_command(request, PauseRequest())
+        operations.pause(scope, **command)
         for found in operations.store.pauses():
             if found.scope == scope and found.reason != "breaker":
                 return jsonify(answer.dump(found))
-        raise NotFound("Somebody else has just resumed it.")
+        raise NotFound("Another person has just resumed it.")
 
     @api.delete("/pauses/<path:scope>")
     @operation(
         "Resume",
         tag="Pauses",
-        description="What it held is due now.",
+        description="The deliveries that it held are due now.",
         answers={200: ResumedResponse},
         refusals=(400, 404, 413, 503),
     )
@@ -397,7 +401,7 @@ def _replayed(done: Replayed, *, dry_run: bool) -> dict[str, Any]:
     return {
         "id": done.event_id,
         "status": done.status,
-        "deliveries": refs(_as_refs(done.new), base_url()),
+        "deliveries": refs(_as_refs(done.new)),
         "dry_run": dry_run,
     }
 

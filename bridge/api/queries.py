@@ -1,4 +1,4 @@
-"""What the API is asked: filters, cursors and limits, in the query string or in a JSON body."""
+"""Reads the API's requests: filters, cursors and limits, in the query string or a JSON body."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from flask import Request
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 
 from bridge.http.body import read_body
-from bridge.webhooks import read_all
+from bridge.http.incoming import read_all
 from schemas.callkaro import describe
 from schemas.delivery import Reason, Status
 from schemas.errors import BadPayload, BadQuery
@@ -30,7 +30,9 @@ from schemas.requests import (
 from store import Store
 
 Args = MultiDict[str, str]
-PHONE_KEY: Final = re.compile(r"[0-9a-f]{24}")  # what Store.phone_key() gives
+PHONE_KEY: Final = re.compile(r"[0-9a-f]{24}")  # the result of Store.phone_key()
+# These choose how much and how far, not which: alone they would mean everything.
+NO_FILTERS: Final = frozenset({"cursor", "limit", "dry_run", "call_again"})
 
 # --- lists --------------------------------------------------------------------------------------
 
@@ -62,7 +64,7 @@ def read_look(args: Args) -> bool:
 
 
 def read_delivery_look(args: Args) -> tuple[bool, int]:
-    """Return whether numbers are to be unmasked, and for how many seconds to wait (0: not).
+    """Return whether to unmask numbers, and for how many seconds to wait (0: not at all).
 
     Raises BadQuery.
     """
@@ -84,7 +86,7 @@ def read_reveal(args: Args) -> bool:
 
 
 def read_filters(args: Args, region: str | None) -> Filters:
-    """Return which deliveries are meant; region is that of a number without a country."""
+    """Return the filters of deliveries; region is that of a number without a country code."""
     phone = args.get("phone")
     return Filters(
         status=_statuses(args, Status),
@@ -99,18 +101,22 @@ def read_filters(args: Args, region: str | None) -> Filters:
 
 
 def read_phone(text: str, region: str | None) -> str:
-    """Return a number in E.164; region is that of one without a country. Raises BadQuery."""
+    """Return a number in E.164; region is that of a number without a country code.
+
+    Raises BadQuery.
+    """
     try:
         # A + in a query string arrives as a space unless it was encoded.
         return e164(f"+{text.strip()}" if text.startswith(" ") else text, region)
     except PhoneError as error:
         raise BadQuery(
-            "That is no valid number. Write it in full, such as +919876543210; in a URL, + is %2B."
+            "This is not a valid phone number. Write it in full, such as +919876543210. In a URL, "
+            "write + as %2B."
         ) from error
 
 
 def read_key(text: str, region: str | None, store: Store) -> str:
-    """Return the keyed hash of a number, or the one that a list has shown. Raises BadQuery."""
+    """Return the keyed hash of a number; text may also be such a hash. Raises BadQuery."""
     if PHONE_KEY.fullmatch(text):
         return text
     return store.phone_key(read_phone(text, region))
@@ -123,7 +129,7 @@ def read_page(args: Args) -> tuple[int | None, int]:
 
 
 def read_event_filters(args: Args, sources: Iterable[str] = ()) -> EventFilters:
-    """Return which events are meant; sources are those whose ids a CRM's id may be one of."""
+    """Return the filters of events; sources: where to look for a CRM's id without a source."""
     source, theirs = args.get("source") or None, args.get("source_event_id") or None
     return EventFilters(
         status=_statuses(args, EventStatus),
@@ -136,7 +142,7 @@ def read_event_filters(args: Args, sources: Iterable[str] = ()) -> EventFilters:
 
 
 def read_instant(args: Args, name: str) -> datetime | None:
-    """Return an ISO 8601 time of a filter in UTC; one without a zone is UTC; None: not given."""
+    """Return the time of a filter in UTC; a time without a zone is UTC; None: it is not given."""
     raw = args.get(name)
     if not raw:
         return None
@@ -149,16 +155,16 @@ def read_instant(args: Args, name: str) -> datetime | None:
 
 
 def read_cursor(raw: str | None) -> int | None:
-    """Return where the last page ended."""
+    """Return where the last page ended. Raises BadQuery."""
     if not raw:
         return None
     if not re.fullmatch(r"\d{1,17}", raw, re.ASCII):
-        raise BadQuery("cursor must be a next_cursor of an earlier page.")
+        raise BadQuery("cursor must be the next_cursor of an earlier page.")
     return int(raw)
 
 
 def read_limit(raw: str | None) -> int:
-    """Return how long a page is."""
+    """Return how long a page is. Raises BadQuery."""
     if not raw:
         return LIMIT
     if not re.fullmatch(r"\d{1,4}", raw, re.ASCII) or not 1 <= int(raw) <= LIMIT_MAX:
@@ -170,53 +176,47 @@ def read_limit(raw: str | None) -> int:
 
 
 def read_command(request: Request, schema: Schema) -> dict[str, Any]:
-    """Return what a person said in the body; none is an empty one. Raises BadQuery, BadPayload.
+    """Return the options of a command, from its body; no body means no options.
 
-    A query string is refused: one that is not read would be one that somebody relied on.
+    Raises BadQuery or BadPayload. A query string is refused: ignored, it would mislead its sender.
     """
     if request.args:
-        raise BadQuery("Say it in a JSON body, not in the query string.")
+        raise BadQuery("Send the options as a JSON body, not in the query string.")
     return _loaded(schema, _json_object(request))
 
 
 def read_bulk(request: Request, schema: Schema) -> tuple[Args, dict[str, Any]]:
-    """Return the filters of many, from the query string and the body, and what else was said.
+    """Return the filters of a command on many, and its options, from the query string and the body.
 
-    Raises BadQuery, also where a filter is empty (a variable of a shell that was not set, most
-    likely), stands in both, or where there is none: everything is never meant by saying nothing.
+    Raises BadQuery also where a filter is empty (most likely a shell variable that was not set), is
+    in both, or where there is no filter: without one, a command would change everything.
     """
     body = _json_object(request)
     if twice := body.keys() & request.args.keys():
         raise BadQuery(f"Given twice, in the query string and in the body: {_listed(twice)}.")
-    said = _loaded(schema, {**body, **_from_query(request)})
-    options = {name: said.pop(name) for name in list(said) if isinstance(said[name], bool | int)}
-    args: Args = MultiDict(said)
+    given = _loaded(schema, {**body, **_from_query(request)})
+    options = {name: given.pop(name) for name in list(given) if isinstance(given[name], bool | int)}
+    args: Args = MultiDict(given)
     if empty := [name for name, value in args.items(multi=True) if not value.strip(", \t\n")]:
-        raise BadQuery(f"Empty: {_listed(empty)}.")
-    if not args.keys() - {"cursor"}:
-        known = {
-            name
-            for name, field in schema.fields.items()
-            if not isinstance(field, fields.Boolean | fields.Integer)
-        }
-        known -= {"cursor"}
-        raise BadQuery(f"Give at least one filter: {_listed(known)}.")
+        raise BadQuery(f"This filter is empty: {_listed(empty)}.")
+    if not args.keys() - NO_FILTERS:
+        raise BadQuery(f"Give at least one filter: {_listed(schema.fields.keys() - NO_FILTERS)}.")
     return args, options
 
 
 def _from_query(request: Request) -> dict[str, Any]:
-    """Return the query string as a body would say it: true and false are no texts."""
-    said: dict[str, Any] = {}
+    """Return the query string as a body would have it: true and false are not texts there."""
+    found: dict[str, Any] = {}
     for name, values in request.args.lists():
         if len(values) > 1 and name != "status":
             raise BadQuery(f"Given twice: {name}.")
         words = {"true": True, "false": False} if name in ("dry_run", "call_again") else {}
-        said[name] = values if name == "status" else words.get(values[0], values[0])
-    return said
+        found[name] = values if name == "status" else words.get(values[0], values[0])
+    return found
 
 
 def _json_object(request: Request) -> dict[str, Any]:
-    """Return the body, whatever it says it is: `curl -d` calls JSON a form."""
+    """Return the body as JSON, whatever its Content-Type: `curl -d` calls JSON a form."""
     raw = read_all(request)
     content = read_body(raw, "application/json") if raw.strip() else {}
     if not isinstance(content, dict):
@@ -226,7 +226,8 @@ def _json_object(request: Request) -> dict[str, Any]:
 
 def _loaded(schema: Schema, content: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := content.keys() - {f.data_key or name for name, f in schema.fields.items()}:
-        raise BadQuery(f"Unknown: {_listed(unknown)}.")
+        known = _listed(field.data_key or name for name, field in schema.fields.items())
+        raise BadQuery(f"Unknown: {_listed(unknown)}. Known: {known or 'nothing'}.")
     try:
         return dict(schema.load(content))
     except ValidationError as error:
@@ -238,14 +239,14 @@ def _loaded(schema: Schema, content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse_unknown(args: Args, query: Schema) -> None:
     if unknown := set(args) - query.fields.keys():
-        raise BadQuery(f"Unknown filter: {_listed(unknown)}.")
+        raise BadQuery(f"Unknown filter: {_listed(unknown)}. Known: {_listed(query.fields)}.")
 
 
 def _statuses(args: Args, known: Iterable[str]) -> tuple[str, ...]:
     statuses = tuple(word for part in args.getlist("status") for word in part.split(",") if word)
     if wrong := set(statuses) - set(known):
-        raise BadQuery(f"Unknown status: {_listed(wrong)}.")
-    return tuple(dict.fromkeys(statuses))  # one that is named twice is listed once
+        raise BadQuery(f"Unknown status: {_listed(wrong)}. Known: {_listed(known)}.")
+    return tuple(dict.fromkeys(statuses))  # a status that is given twice is listed once
 
 
 def _reason(word: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""The page that people read of the API: the OpenAPI description as rows for a template."""
+"""/docs for people: the OpenAPI description as rows for a template."""
 
 from typing import Any
 
@@ -55,8 +55,8 @@ def _parameter(one: dict[str, Any]) -> dict[str, Any]:
 
 def _answer(status: str, answer: dict[str, Any], errors: dict[str, Any]) -> dict[str, Any]:
     if "$ref" in answer:
-        said = errors[answer["$ref"].rpartition("/")[2]]["description"].replace("`", "")
-        return {"status": status, "types": [("Error", "Error")], "description": said}
+        text = errors[answer["$ref"].rpartition("/")[2]]["description"].replace("`", "")
+        return {"status": status, "types": [("Error", "Error")], "description": text}
     contents = answer.get("content", {}).values()
     types = [word for content in contents for word in type_of(content["schema"])]
     return {"status": status, "types": types, "description": answer["description"]}
@@ -79,7 +79,7 @@ def _shape(shape: dict[str, Any], shapes: dict[str, Any]) -> dict[str, Any]:
 
 
 def type_of(schema: dict[str, Any]) -> list[tuple[str, str | None]]:
-    """Return a schema's type as words, each with the name of the shape that it leads to or None."""
+    """Return a schema's type as words, each with the name of the shape it links to, or None."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return [(name, name)]
@@ -99,7 +99,7 @@ def type_of(schema: dict[str, Any]) -> list[tuple[str, str | None]]:
 
 
 def sample(schema: dict[str, Any], shapes: dict[str, Any]) -> Any:
-    """Return a made-up value that fits a schema, for people to see its shape."""
+    """Return an invented value that fits a schema, so that people see its shape."""
     if "$ref" in schema:
         return sample(shapes[schema["$ref"].rpartition("/")[2]], shapes)
     if schema.get("examples"):

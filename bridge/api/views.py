@@ -1,4 +1,4 @@
-"""/api: what became of each event and delivery. Every answer needs the API token."""
+"""/api: shows each event, each delivery, and the state of the bridge. It needs the API token."""
 
 import hashlib
 from typing import Any
@@ -11,8 +11,9 @@ from bridge.api.access import check_token, note_revealed
 from bridge.api.describe import operation
 from bridge.api.long_poll import MOST_WAITING, LongPoll
 from bridge.api.queries import read_delivery_look, read_event_query, read_look, read_query
+from bridge.http.links import refs
 from bridge.operations import Operations
-from bridge.webhooks import base_url, refs
+from bridge.operations.base import NO_DELIVERY, NO_EVENT
 from config.settings import warnings_of
 from schemas.delivery import SETTLED, Delivery, Status
 from schemas.errors import NotFound
@@ -40,9 +41,8 @@ from schemas.settings import Settings
 from store import Store
 from store.queue import Wakeup
 
-NO_DELIVERY = "There is no delivery with that id; records are kept RETENTION_DAYS."
 FULL_RETRY_S = 1  # when to ask again where all places to wait in are taken
-# What nothing moves on by itself; outcomes of a call may still come, and a person may act.
+# Deliveries that nothing moves by itself. Outcomes of a call may still come, and a person may act.
 STANDS_STILL = SETTLED | {Status.UNKNOWN}
 
 
@@ -52,7 +52,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     brief = DeliveryBrief(many=True)
     event_brief, event_full = EventBrief(), EventResponse()
     campaign_answer = CampaignResponse(many=True)
-    waiting = LongPoll(store, most=MOST_WAITING)
+    long_poll = LongPoll(store, most=MOST_WAITING)
 
     @api.before_request
     def ask_for_token() -> None:
@@ -60,7 +60,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
 
     @api.get("/status")
     @operation(
-        "How the bridge stands",
+        "The state of the bridge",
         tag="Status",
         description="Counts, ages, workers, pauses, how Redis keeps data, and warnings.",
         answers={200: StatusResponse},
@@ -73,7 +73,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     @operation(
         "List events",
         tag="Events",
-        description="What came in, newest first, each with its deliveries.",
+        description="Newest first, each with its deliveries.",
         query=EventsQuery,
         answers={200: EventPageResponse},
         refusals=(400, 503),
@@ -97,7 +97,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
         reveals = read_look(request.args)
         seen = store.event(event_id)
         if seen is None:
-            raise NotFound("There is no event with that id; records are kept RETENTION_DAYS.")
+            raise NotFound(NO_EVENT)
         if reveals:
             note_revealed("event", event_id)
         with revealed(reveals):
@@ -121,16 +121,16 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     @operation(
         "One delivery",
         tag="Deliveries",
-        description="With wait, the answer comes once the status changes: at once where the "
-        "delivery is settled or unknown, and at the latest after that time. With If-None-Match the "
-        "answer comes once anything of the delivery is new, else 304. Few requests may wait at a "
-        "time. One more is answered at once, with Retry-After.",
+        description="With wait, the answer comes when the status changes, at the latest after that "
+        "time; at once where the delivery is settled or unknown. With If-None-Match, the answer "
+        "comes when anything in the delivery changes; without a change it is 304. Only a few "
+        "requests can wait at a time; another one is answered at once, with Retry-After.",
         query=DeliveryQuery,
         answers={200: DeliveryResponse, 304: None},
         refusals=(400, 404, 503),
         headers={
-            "ETag": "What it is now; send it as If-None-Match.",
-            "Retry-After": "Seconds; there was no place left to wait in.",
+            "ETag": "Stands for the delivery as it is now; send it as If-None-Match.",
+            "Retry-After": "Seconds; too many requests are waiting already.",
         },
     )
     def delivery(delivery_id: str) -> Response:
@@ -143,7 +143,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
         with revealed(reveals):
             if not wait_s or is_news(found, found):
                 return answered(found)
-            has_waited, later = waiting.until(
+            has_waited, later = long_poll.wait_for(
                 delivery_id, lambda now: is_news(now, found), wait_s=wait_s
             )
             if has_waited and later is None:
@@ -157,7 +157,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     @operation(
         "List campaigns",
         tag="Campaigns",
-        description="The newest of those that the bridge made.",
+        description="The newest campaigns that the bridge made.",
         answers={200: CampaignsResponse},
         refusals=(503,),
     )
@@ -169,7 +169,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
 
 
 def answered(delivery: Delivery) -> Response:
-    """Return a delivery as it is answered: 304 where its sender has it already."""
+    """Return the answer with a delivery; 304 where the If-None-Match says that it is known."""
     answer = jsonify(DeliveryResponse().dump(delivery))
     etag = hashlib.blake2b(answer.get_data(), digest_size=12).hexdigest()
     if request.if_none_match.contains_weak(etag):
@@ -179,28 +179,28 @@ def answered(delivery: Delivery) -> Response:
 
 
 def is_news(now: Delivery, first: Delivery) -> bool:
-    """Say whether whoever waits is to be told: first is the delivery as it stood when they came."""
+    """Say whether to answer a request that waits; first is the delivery as it was at its start."""
     if request.if_none_match:
         return answered(now).status_code != 304
     return now.status != first.status or now.status in STANDS_STILL
 
 
 def shown_event(seen: SeenEvent, answer: EventBrief) -> dict[str, Any]:
-    """Return an event as it is answered, with its deliveries."""
+    """Return an event as the API shows it, with its deliveries."""
     return {
         **answer.dump(seen.event),
         "status": seen.status,
-        "deliveries": refs(seen.deliveries, base_url()),
+        "deliveries": refs(seen.deliveries),
     }
 
 
 def health(store: Store) -> Blueprint:
-    """Return /healthz (this process lives) and /readyz (it can store). Neither needs a token."""
+    """Return /healthz (this process runs) and /readyz (it can store). Neither needs a token."""
     health = Blueprint("health", __name__)
 
     @health.get("/healthz")
     @operation(
-        "Whether this process lives",
+        "Whether this process runs",
         tag="Health",
         answers={200: AliveResponse},
         needs_token=False,
@@ -212,7 +212,7 @@ def health(store: Store) -> Blueprint:
     @operation(
         "Whether this process can store",
         tag="Health",
-        description="503 only where it can't; what else is to be looked at stands in warnings.",
+        description="503 only where it can't; warnings has what else needs a look.",
         answers={200: ReadyResponse},
         refusals=(503,),
         needs_token=False,
@@ -223,7 +223,7 @@ def health(store: Store) -> Blueprint:
         return jsonify(
             {
                 "status": "ready",
-                # It needs no token, so it does not say what people wrote.
+                # Without a token: so without the messages that people wrote.
                 "warnings": [*store_warnings(store), *pause_warnings(store, in_full=False)],
             }
         )
@@ -232,7 +232,7 @@ def health(store: Store) -> Blueprint:
 
 
 def overview(store: Store, settings: Settings, wakeup: Wakeup) -> dict[str, Any]:
-    """Return how the bridge stands: counts, ages, workers, persistence, what to look at."""
+    """Return the state of the bridge: counts, ages, workers, persistence, warnings."""
     kept = store.persistence()
     due_s = store.next_due_s()
     workers = Worker.all(queue=wakeup.queue)
@@ -276,21 +276,21 @@ def overview(store: Store, settings: Settings, wakeup: Wakeup) -> dict[str, Any]
 
 
 def store_warnings(store: Store) -> list[str]:
-    """Return what the store knows that its owner should look at, a sentence each."""
+    """Return the store's own warnings, a sentence each."""
     return store.persistence().warnings() + callkaro_warnings(store)
 
 
 def callkaro_warnings(store: Store) -> list[str]:
-    """Return that CallKaro is not taking requests, if that is what it did last."""
-    heard = store.callkaro()
-    answered_at, failed_at = heard["answered_at"], heard["failed_at"]
+    """Return a warning where CallKaro did not take the latest request."""
+    health = store.callkaro()
+    answered_at, failed_at = health["answered_at"], health["failed_at"]
     if failed_at is None or (answered_at is not None and answered_at >= failed_at):
         return []
-    return [f"CallKaro did not take the latest request: {heard['message']}"]
+    return [f"CallKaro did not take the latest request: {health['message']}"]
 
 
 def pause_warnings(store: Store, *, in_full: bool) -> list[str]:
-    """Return what is paused, a sentence each; in_full: with the message, which a person wrote."""
+    """Return what is paused, a sentence each; in_full: with the messages that people wrote."""
     return [
         f"paused: {pause.scope} ({pause.reason})"
         + (f": {mask_text(pause.message)}" if in_full else "")
@@ -299,5 +299,5 @@ def pause_warnings(store: Store, *, in_full: bool) -> list[str]:
 
 
 def rounded(value: float | None) -> float | None:
-    """Return a figure that people can read; None stays None."""
+    """Return a figure with three decimals; None stays None."""
     return None if value is None else round(value, 3)

@@ -1,7 +1,7 @@
-"""The dashboard: what became of each lead, for people. Server-rendered; htmx keeps it fresh.
+"""The dashboard: pages that show what happened to each lead. htmx refreshes them.
 
-It does what the API does, by the same modules; nothing here decides anything. Each page works
-without JavaScript, on a phone, by keyboard and without internet.
+It does what the API does, by the same modules, and decides nothing. Each page works without
+JavaScript, on a phone, by keyboard and without internet. All times are in CALLKARO_TIMEZONE.
 """
 
 from flask import Blueprint, Flask, Response, render_template, request
@@ -65,6 +65,6 @@ def _add_errors(dashboard: Blueprint) -> None:
 
 
 def _page(message: str, status: int) -> tuple[str, int]:
-    # A part that is refreshed keeps what it shows; only a whole page becomes an error page.
+    # Only a whole page becomes an error page. A part that refreshes itself stays as it is.
     name = "problem.html" if not request.headers.get("HX-Request") else "problem_part.html"
     return render_template(name, message=message, status=status), status

@@ -1,4 +1,4 @@
-"""Campaigns: those that the bridge made."""
+"""The page of the campaigns that the bridge made."""
 
 from flask import Blueprint, render_template
 

@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from schemas.records import Point
 
 WIDTH, HEIGHT = 720.0, 160.0
 GAP = 1.5  # between bars
-# Drawn from the bottom up, so that what needs a look stands on top.
+# Drawn from the bottom up: what needs a look is on top.
 STACK = ("delivered", "skipped", "cancelled", "failed", "unknown")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bar:
-    """One piece of a stacked bar: its place in the SVG, whose status it is, and its words."""
+    """One piece of a stacked bar: its place in the SVG, its status, and its tooltip."""
 
     x: float
     y: float
@@ -26,12 +27,12 @@ class Bar:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plot:
-    """A plot: its pieces, or lines by name as SVG points; top is the value at the upper edge."""
+    """A plot, of bars or of lines."""
 
-    top: float
+    top: float  # the value at the upper edge
     since: datetime | None
     bars: tuple[Bar, ...] = ()
-    lines: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    lines: tuple[tuple[str, tuple[str, ...]], ...] = ()  # by name, the pieces as SVG's points
 
     @property
     def is_empty(self) -> bool:
@@ -39,8 +40,8 @@ class Plot:
         return not self.bars and not any(time_buckets for _, time_buckets in self.lines)
 
 
-def bars(points: Sequence[Point]) -> Plot:
-    """Return how many deliveries came to which status, over time."""
+def bars(points: Sequence[Point], zone: ZoneInfo) -> Plot:
+    """Return how many deliveries ended in which status, over time; tooltips name times in zone."""
     totals = [sum(getattr(point, status) for status in STACK) for point in points]
     top = max(totals, default=0)
     since = points[0].at if points else None
@@ -56,7 +57,7 @@ def bars(points: Sequence[Point]) -> Plot:
                 continue
             height = HEIGHT * count / top
             y -= height
-            title = f"{point.at:%H:%M} UTC: {count} {status}"
+            title = f"{point.at.astimezone(zone):%H:%M} {zone.key}: {count} {status}"
             found.append(
                 Bar(
                     x=place * width,
@@ -71,7 +72,7 @@ def bars(points: Sequence[Point]) -> Plot:
 
 
 def lines(points: Sequence[Point]) -> Plot:
-    """Return how long it took from webhook to call, over time: the median and the 95th percentile.
+    """Return the time from webhook to call, over time: the median and the 95th percentile.
 
     A line breaks where nothing was delivered.
     """
@@ -100,7 +101,7 @@ def _buckets(row: Sequence[float | None], top: float) -> list[str]:
             continue
         x, y = (place + 0.5) * width, HEIGHT * (1 - value / top)
         time_buckets[-1].append(f"{x:.1f},{y:.1f}")
-    # A single point is no line: it is drawn as a short one.
+    # A line needs two points, so a single point is written twice.
     return [
         " ".join(bucket if len(bucket) > 1 else [bucket[0], bucket[0]])
         for bucket in time_buckets

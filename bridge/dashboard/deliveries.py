@@ -1,17 +1,20 @@
-"""Deliveries: the list with its filters, one in full, and what a person can do to them."""
+"""The pages of deliveries: the list with its filters, one in full, and commands for people."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
-from bridge.api.queries import PHONE_KEY, Args, read_cursor, read_filters, read_phone
-from bridge.dashboard.filters import with_args, with_zone
+from bridge.api.queries import PHONE_KEY, Args, read_cursor, read_filters
+from bridge.dashboard.filters import local_time, typed_number, with_args, with_zone
 from bridge.dashboard.session import note_look
+from bridge.dashboard.suppressions import cancelled_text
 from bridge.operations import Bulk, Operations
+from bridge.operations.base import NO_DELIVERY
 from schemas.delivery import Delivery, Reason, Status, may_have_rung, retried
 from schemas.errors import BadQuery, BridgeError, NotFound
 from schemas.records import Filters
@@ -22,30 +25,24 @@ from store.suppression import People
 
 ROWS: Final = 25
 NAMES: Final = ("status", "reason", "route", "source", "subject", "phone_key", "since", "until")
-# The addresses that a number may stand in: those of bookmarks, and of pages of an older release.
+# Addresses that may have a number: bookmarks, and pages of an older release.
 LISTS: Final = frozenset(
     {"dashboard.deliveries", "dashboard.deliveries_part", "dashboard.deliveries_many"}
 )
 BULK: Final = ("retry", "cancel", "release")
-SENTENCES: Final = {
-    "retry": "tried again",
-    "cancel": "cancelled",
-    "release": "released",
-}
+DONE: Final = {"retry": "retried", "cancel": "cancelled", "release": "released"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listed:
-    """A page of the list: its rows, where the next one begins, and how many came since.
-
-    anchor: rows from there on are newer than this page and only counted, so that nothing moves
-    under its reader's hand.
-    """
+    """A page of the list."""
 
     rows: list[dict[str, Any]]
-    next_cursor: str | None
-    anchor: str | None
-    newer: int
+    next_cursor: str | None = None  # where the next page begins; None: this is the last
+    # Rows from here on are newer than this page. They are only counted, so that no row moves while
+    # a person reads.
+    anchor: str | None = None
+    newer: int = 0  # how many rows are newer
 
 
 def add(dashboard: Blueprint, operations: Operations) -> None:
@@ -55,7 +52,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
 
     @dashboard.before_request
     def hide_number() -> Response | None:
-        """Lead from an address with a number to the one with its key."""
+        """Redirect from an address with a number to the same address with the number's key."""
         if request.endpoint not in LISTS or not request.args.get("phone", "").strip():
             return None
         try:
@@ -66,13 +63,13 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         return redirect(with_args(phone=None, phone_key=key), 303)
 
     def shown(given: Args, problem: str = "", phone: str = "") -> dict[str, Any]:
-        """Return the list, or a problem with what was asked; phone: what was typed, and is none."""
+        """Return the list, or a problem with its filters; phone: typed, and not a number."""
         filters = Filters()
         try:
             filters = _filters(given, settings)
         except BadQuery as error:
             problem = problem or str(error)
-        listed = Listed(rows=[], next_cursor=None, anchor=None, newer=0)
+        listed = Listed(rows=[])
         if not problem:
             listed = _listed(store, filters, brief)
         return {
@@ -110,15 +107,16 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         args = _given(request.args)
         done = _many(operations, what, args, dry_run=True)
         return render_template(
-            "deliveries_many.html", what=what, done=done, given=args, sentence=SENTENCES[what]
+            "deliveries_many.html", what=what, done=done, given=args, word=DONE[what]
         )
 
     @dashboard.post("/deliveries/many")
     def deliveries_many_done() -> Response:
         what, args = _what(request.form.get("do")), _keyed(request.form, operations)
         done = _many(operations, what, args, dry_run=False)
-        more = " There are more: do it once more." if done.next_cursor else ""
-        flash(f"{done.done} {SENTENCES[what]}, {done.refused} could not be.{more}")
+        more = " More deliveries match: do the same again." if done.next_cursor else ""
+        word = DONE[what]
+        flash(f"Deliveries {word}: {done.done}. Could not be {word}: {done.refused}.{more}")
         return _to_list(args)
 
     @dashboard.get("/deliveries/<delivery_id>")
@@ -131,11 +129,11 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
 
     @dashboard.post("/deliveries/<delivery_id>/<what>")
     def delivery_done(delivery_id: str, what: str) -> Response:
-        order = _ORDERS.get(what)
-        if order is None:
-            raise NotFound("There is nothing here.")
+        command = _COMMANDS.get(what)
+        if command is None:
+            raise NotFound("There is nothing at this address.")
         try:
-            flash(order(operations, delivery_id))
+            flash(command(operations, delivery_id))
         except BridgeError as error:
             flash(str(error), "problem")
         return redirect(url_for("dashboard.delivery", delivery_id=delivery_id))
@@ -143,18 +141,19 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     def in_full(delivery_id: str, *, is_part: bool = False) -> dict[str, Any]:
         found = store.delivery(delivery_id)
         if found is None:
-            raise NotFound("There is no delivery with that id; records are kept RETENTION_DAYS.")
+            raise NotFound(NO_DELIVERY)
         seen = store.event(found.event_id)
         is_revealed = request.args.get("reveal") == "1"
         one = full.dump(found)
         event = event_full.dump(seen.event) if seen else None
+        zone = ZoneInfo(settings.callkaro_timezone)
         if is_revealed:
             note_look("delivery", found.id, is_part=is_part)
             one["request"], one["consent"] = found.request, found.consent
             if event and seen:
                 event["data"] = seen.event.data
         return {
-            "one": one,
+            "one": {**one, "consent": _with_local_time(one["consent"], zone)},
             "event": event,
             "steps": _steps(one),
             "can": _can(found),
@@ -173,22 +172,22 @@ def _given(args: Mapping[str, Any]) -> Args:
 
 
 def _keyed(args: Args, operations: Operations) -> Args:
-    """Return the filters that are set, with a number's key in its place. Raises BadQuery.
+    """Return the filters that are set, with the key of the number instead of the number.
 
-    An address is kept by browsers and written down by routers, so no number may stand there.
+    Browsers and routers keep addresses, so an address may not have a number. Raises BadQuery.
     """
     given, phone = _given(args), args.get("phone", "")
     if phone.strip():
-        number = read_phone(phone, operations.settings.default_region)
+        number = typed_number(phone, operations.settings.default_region)
         given["phone_key"] = operations.store.phone_key(number)
     return given
 
 
 def _filters(given: Args, settings: Settings) -> Filters:
-    """Return which deliveries are meant. Raises BadQuery."""
+    """Return the filters as the store reads them. Raises BadQuery."""
     key = given.get("phone_key")
     if key and not PHONE_KEY.fullmatch(key):
-        raise BadQuery("That is no key of a number. Write the number itself, under Phone.")
+        raise BadQuery("This is not the key of a number. Enter the number itself under Phone.")
     filters = read_filters(with_zone(given, settings), settings.default_region)
     return replace(filters, phone_key=key)
 
@@ -219,15 +218,15 @@ def _listed(store: Store, filters: Filters, brief: DeliveryBrief) -> Listed:
 
 def _what(raw: str | None) -> str:
     if raw not in BULK:
-        raise BadQuery("There is no such order for many deliveries.")
+        raise BadQuery("Choose retry, cancel or release.")
     return raw
 
 
 def _many(operations: Operations, what: str, args: Args, *, dry_run: bool) -> Bulk:
-    """Do something to all that fit. Raises BadQuery where nothing says which."""
+    """Change all deliveries that match. Raises BadQuery where there is no filter."""
     if not args:
         raise BadQuery(
-            "Set at least one filter first: everything is never meant by saying nothing."
+            "Set at least one filter first. Without a filter this would change every delivery."
         )
     filters = _filters(args, operations.settings)
     match what:
@@ -245,39 +244,37 @@ def _many(operations: Operations, what: str, args: Args, *, dry_run: bool) -> Bu
 def _retry(operations: Operations, delivery_id: str) -> str:
     call_again = request.form.get("call_again") == "1"
     operations.retry(delivery_id, call_again=call_again)
-    return "It is called again now." if call_again else "It is tried now."
+    return "The call is made again now." if call_again else "The delivery is retried now."
 
 
 def _cancel(operations: Operations, delivery_id: str) -> str:
     done = operations.cancel(delivery_id)
     if done.status is Status.CANCELLED:
-        return "It is cancelled."
-    return "CallKaro is being asked to drop the scheduled call."
+        return "The delivery is cancelled."
+    return "The worker asks CallKaro to delete the scheduled call."
 
 
 def _resolve(operations: Operations, delivery_id: str) -> str:
     found = request.form.get("as", "")
     if found not in ("delivered", "failed"):
-        raise BadQuery("Say how you found it: delivered or failed.")
+        raise BadQuery("Choose delivered or failed.")
     operations.resolve(delivery_id, Status(found))
-    return f"It is {found}, as you found it."
+    return f"You marked the delivery as {found}."
 
 
 def _suppress(operations: Operations, delivery_id: str) -> str:
     found = operations.store.delivery(delivery_id)
     number = (found.request or {}).get("to_number") if found else None
     if not number:
-        raise BadQuery("No number is known of it yet.")
-    done = People(store=operations.store).suppress(str(number), message="asked on the dashboard")
-    operations.wake()
-    off = done.called_off
-    return (
-        f"Its number is not called any more. Cancelled: {off.cancelled}; CallKaro is asked to drop "
-        f"{off.dropping}."
+        raise BadQuery("This delivery has no number yet.")
+    done = People(store=operations.store).suppress(
+        str(number), message="suppressed on the dashboard"
     )
+    operations.wake()
+    return f"No route calls this number any more. {cancelled_text(done.called_off)}"
 
 
-_ORDERS: Final[dict[str, Callable[[Operations, str], str]]] = {
+_COMMANDS: Final[dict[str, Callable[[Operations, str], str]]] = {
     "retry": _retry,
     "cancel": _cancel,
     "resolve": _resolve,
@@ -286,7 +283,7 @@ _ORDERS: Final[dict[str, Callable[[Operations, str], str]]] = {
 
 
 def _can(delivery: Delivery) -> dict[str, bool]:
-    """Say which orders make sense for a delivery as it stands."""
+    """Say which commands make sense for a delivery in its present status."""
     number = (delivery.request or {}).get("to_number")
     return {
         "retry": retried(delivery, call_again=False) is not None,
@@ -299,19 +296,26 @@ def _can(delivery: Delivery) -> dict[str, bool]:
 
 
 def _steps(one: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a delivery's life in the order of time: its changes, attempts and outcomes."""
+    """Return a delivery's changes, attempts and outcomes, in the order of time."""
     steps = [{"at": change["at"], "kind": "change", **change} for change in one["timeline"]]
     sent = [step["at"] for step in steps if step["status"] == Status.SENDING]
     for attempt in one["attempts"]:
-        # It is noted a moment before its `sending` is, and is shown after that.
+        # An attempt is recorded a moment before its `sending`, and is shown after it.
         at = sent[attempt["number"] - 1] if attempt["number"] <= len(sent) else attempt["at"]
         steps.append({"kind": "attempt", **attempt, "at": at})
     steps += [
         {"kind": "outcome", "at": outcome["ended_at"] or "", **outcome}
         for outcome in one["outcomes"]
     ]
-    # What has no time of its own comes last.
+    # Steps without a time come last.
     return sorted(steps, key=lambda step: _comparable(step["at"]))
+
+
+def _with_local_time(consent: Mapping[str, Any] | None, zone: ZoneInfo) -> dict[str, Any] | None:
+    """Return a proof of consent with its time as the pages write times."""
+    if not consent or "at" not in consent:
+        return dict(consent) if consent else None
+    return {**consent, "at": f"{local_time(str(consent['at']), zone)} {zone.key}"}
 
 
 def _comparable(at: str) -> str:

@@ -1,7 +1,6 @@
-"""Events: what came in, one in full, replaying, and what was refused at the door."""
+"""The pages of events: the list, one in full, replays, and the counts of refused requests."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -9,9 +8,11 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from bridge.api.queries import Args, read_cursor, read_event_filters
+from bridge.dashboard.deliveries import Listed
 from bridge.dashboard.filters import with_zone
 from bridge.dashboard.session import note_look
 from bridge.operations import Bulk, Operations
+from bridge.operations.base import NO_EVENT
 from schemas.errors import BadQuery, BridgeError, NotFound, StoreUnavailable
 from schemas.event import EventStatus
 from schemas.records import EventFilters, SeenEvent
@@ -23,26 +24,16 @@ from store.counters import read_counts
 ROWS: Final = 25
 NAMES: Final = ("status", "source", "source_event_id", "since", "until")
 REFUSED_H: Final = 24.0
-# Why a webhook request was refused, by the word of its answer: bridge/errors.py.
+# Why a webhook request was refused, by the error word of its answer (schemas/errors.py).
 CAUSES: Final = {
-    "bad_signature": "The signature does not fit, or is stale.",
-    "unknown_source": "There is no such source, or it has no secret.",
+    "bad_signature": "The signature or token is missing or wrong, or the request is too old.",
+    "unknown_source": "There is no source with this name, or it has no secret.",
     "too_large": "The body is too large.",
     "unsupported_media": "The body is neither JSON nor a form.",
     "bad_payload": "The body can't be parsed.",
-    "store_unavailable": "The store was away, or full.",
-    "internal": "Something went wrong here; it is in the log.",
+    "store_unavailable": "Redis did not answer, or was nearly full.",
+    "internal": "The bridge had an error of its own. The log says more.",
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Listed:
-    """A page of the list; see deliveries.Listed."""
-
-    rows: list[dict[str, Any]]
-    next_cursor: str | None = None
-    anchor: str | None = None
-    newer: int = 0
 
 
 def add(dashboard: Blueprint, operations: Operations) -> None:
@@ -54,7 +45,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         problem, listed, is_new = "", Listed(rows=[]), False
         try:
             listed = _listed(store, _filters(given, settings))
-            # Of nothing at all, a filter finds nothing either.
+            # An empty list may be the filter's doing.
             is_new = not listed.rows and not _has_any(store)
         except BadQuery as error:
             problem = str(error)
@@ -98,12 +89,12 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         given = _given(request.form)
         cursor = read_cursor(request.form.get("cursor"))
         done = _many(operations, given, cursor, dry_run=False)
-        flash(f"{done.done} replayed; {done.refused} no route wants still.")
+        flash(f"Events with new deliveries: {done.done}. Without: {done.refused}.")
         words: dict[str, Any] = given.to_dict(flat=False)
         if done.next_cursor is None:
             return redirect(url_for("dashboard.events", **words))
-        # What no route wants stays where it is, so it goes on from there and not anew.
-        flash("There are more, older ones: this is how many of those.")
+        # Events without new deliveries still match, so the next page begins where this one ended.
+        flash("More events match, older ones. This page shows how many.")
         return redirect(url_for("dashboard.events_many", cursor=done.next_cursor, **words))
 
     @dashboard.get("/events/<event_id>")
@@ -118,7 +109,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     def event_replay(event_id: str) -> Response:
         try:
             done = operations.replay(event_id)
-            flash(_told(len(done.new), done.status))
+            flash(_replayed(len(done.new), done.status))
         except BridgeError as error:
             flash(str(error), "problem")
         return redirect(url_for("dashboard.event", event_id=event_id))
@@ -126,7 +117,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     def in_full(event_id: str, *, is_part: bool = False) -> dict[str, Any]:
         seen = store.event(event_id)
         if seen is None:
-            raise NotFound("There is no event with that id; records are kept RETENTION_DAYS.")
+            raise NotFound(NO_EVENT)
         is_revealed = request.args.get("reveal") == "1"
         if is_revealed:
             note_look("event", event_id, is_part=is_part)
@@ -151,7 +142,7 @@ def _given(args: Mapping[str, Any]) -> Args:
 
 
 def _filters(given: Args, settings: Settings) -> EventFilters:
-    """Return which events are meant. Raises BadQuery."""
+    """Return the filters as the store reads them. Raises BadQuery."""
     return read_event_filters(with_zone(given, settings), settings.routes.sources)
 
 
@@ -185,28 +176,28 @@ def _row(seen: SeenEvent, answer: EventBrief) -> dict[str, Any]:
 
 
 def _many(operations: Operations, given: Args, cursor: int | None, *, dry_run: bool) -> Bulk:
-    """Replay all that fit, from a cursor on. Raises BadQuery where nothing says which."""
+    """Replay all events that match, from a cursor on. Raises BadQuery where there is no filter."""
     if not given:
         raise BadQuery(
-            "Set at least one filter first: everything is never meant by saying nothing."
+            "Set at least one filter first. Without a filter this would replay every event."
         )
     filters = _filters(given, operations.settings)
     return operations.replay_many(filters, dry_run=dry_run, before=cursor)
 
 
-def _told(new: int, status: EventStatus) -> str:
+def _replayed(new: int, status: EventStatus) -> str:
     if new:
-        return f"It was replayed, and has {new} new {'delivery' if new == 1 else 'deliveries'}."
+        return f"The event has {new} new {'delivery' if new == 1 else 'deliveries'}."
     if status is EventStatus.ROUTED:
-        return "It was replayed, and has every delivery already that today's routes want."
-    return f"It was replayed, and is {status} still."
+        return "The event has a delivery for every matching route already."
+    return f"The event was replayed and is still {status}."
 
 
 # --- what was refused ---------------------------------------------------------------------------
 
 
 def _refused(store: Store) -> list[dict[str, Any]]:
-    """Return why requests were refused, of late and ever; the most frequent of late first."""
+    """Return why requests were refused, recently and ever; the most frequent recent cause first."""
     lately = {
         (str(one.status_code), one.cause, one.source or ""): one
         for one in store.refusals(REFUSED_H)

@@ -1,4 +1,4 @@
-"""How the templates write times, numbers and JSON, and what all pages know."""
+"""How the templates write times, numbers and JSON; what the forms share; what all pages know."""
 
 import json
 from datetime import UTC, datetime
@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo
 from flask import Blueprint, current_app, request, session
 from werkzeug.datastructures import MultiDict
 
-from bridge.api.queries import Args
+from bridge.api.queries import Args, read_phone
 from rules.guards import span
+from schemas.errors import BadQuery
 from schemas.settings import Settings
 
-# What a status means to whoever looks: colour never says it alone.
+# The colour of each status. The word always stands beside it.
 TONES = {
     "queued": "waits",
     "held": "waits",
@@ -30,6 +31,10 @@ TONES = {
 }
 
 
+PAUSED = "Paused: {scope}. New events are still stored."
+RESUMED = "Resumed: {scope}. {released} deliveries that it held are due now."
+
+
 def add(dashboard: Blueprint, settings: Settings) -> None:
     """Give the templates their filters."""
     zone = ZoneInfo(settings.callkaro_timezone)
@@ -37,11 +42,11 @@ def add(dashboard: Blueprint, settings: Settings) -> None:
     @dashboard.app_template_filter("local")
     def local(at: datetime | str | None) -> str:
         """Return a time in CALLKARO_TIMEZONE, to the second."""
-        return "" if at is None else f"{_instant(at).astimezone(zone):%d %b %Y, %H:%M:%S}"
+        return "" if at is None else local_time(at, zone)
 
     @dashboard.app_template_filter("ago")
     def ago(at: datetime | str | None) -> str:
-        """Return how long ago a time was, or in how long it will be, in its largest unit."""
+        """Return how long ago a time was, or how far ahead it is, in the largest unit."""
         if at is None:
             return ""
         length = datetime.now(UTC) - _instant(at)
@@ -84,6 +89,21 @@ def add(dashboard: Blueprint, settings: Settings) -> None:
         }
 
 
+def local_time(at: datetime | str, zone: ZoneInfo) -> str:
+    """Return a time as the pages write it, in `zone`, to the second."""
+    return f"{_instant(at).astimezone(zone):%d %b %Y, %H:%M:%S}"
+
+
+def typed_number(text: str, region: str | None) -> str:
+    """Return the number that a person typed into a form, in E.164. Raises BadQuery."""
+    try:
+        return read_phone(text, region)
+    except BadQuery:
+        raise BadQuery(
+            "This is not a valid phone number. Write it in full, such as +919876543210."
+        ) from None
+
+
 def with_zone(given: Args, settings: Settings) -> Args:
     """Return a form's filters as the API reads them: its times are in CALLKARO_TIMEZONE."""
     zone = ZoneInfo(settings.callkaro_timezone)
@@ -98,11 +118,11 @@ def _zoned(text: str, zone: ZoneInfo) -> str:
         at = datetime.fromisoformat(text)
         return text if at.tzinfo else at.replace(tzinfo=zone).isoformat()
     except (ValueError, OverflowError):
-        return text  # it is refused with a sentence, where it is read
+        return text  # read_instant() refuses it with a sentence
 
 
 def with_args(**changes: str | None) -> str:
-    """Return this page's address with some of its query's words changed; None: without it."""
+    """Return this page's address with parts of its query changed; None removes a part."""
     pairs = [(name, value) for name, value in request.args.items(multi=True) if name not in changes]
     pairs += [(name, value) for name, value in changes.items() if value is not None]
     return f"{request.path}?{urlencode(pairs)}" if pairs else request.path

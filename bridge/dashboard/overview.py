@@ -1,12 +1,14 @@
-"""The first page: how the bridge stands, at one look."""
+"""The first page: the state of the bridge."""
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from bridge.api import views as api
 from bridge.dashboard import charts
+from bridge.dashboard.filters import PAUSED, RESUMED
 from bridge.operations import Operations
 from schemas.settings import Settings
 from store import Store
@@ -30,14 +32,14 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     def pause() -> Response:
         scope = request.form.get("scope", "")
         operations.pause(scope, "Paused on the dashboard.")
-        flash(f"Paused: {scope}. What comes in is kept.")
+        flash(PAUSED.format(scope=scope))
         return redirect(url_for("dashboard.overview"))
 
     @dashboard.post("/resume")
     def resume() -> Response:
         scope = request.form.get("scope", "")
         released = operations.resume(scope)
-        flash(f"Resumed: {scope}. {released} that waited for it are due now.")
+        flash(RESUMED.format(scope=scope, released=released))
         return redirect(url_for("dashboard.overview"))
 
     def shown() -> dict[str, Any]:
@@ -46,7 +48,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         return {
             "found": found,
             "is_new": not any(found["deliveries"].values()) and not any(found["events"].values()),
-            "plot": charts.bars(points),
+            "plot": charts.bars(points, ZoneInfo(settings.callkaro_timezone)),
             "latency": charts.lines(points),
             "routes": _routes(settings, store),
             "sources": _sources(settings, store),

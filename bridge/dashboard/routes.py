@@ -1,4 +1,4 @@
-"""Routes: which events become which request, under which rules; and trying a body out."""
+"""The page of routes: which events become which request, under which rules; and Try a body."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -11,9 +11,11 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
+from bridge.dashboard.filters import PAUSED, RESUMED
+from bridge.http.incoming import TOO_LARGE
+from bridge.http.links import own_address
 from bridge.operations import Operations
 from bridge.preview import guess_content_type, incoming, look
-from bridge.webhooks import base_url
 from config.settings import MAX_BODY_BYTES
 from rules.guards import span
 from schemas.errors import BadQuery, BridgeError, RequestError
@@ -22,7 +24,7 @@ from schemas.settings import Settings
 from store import Store
 
 KINDS: Final = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
-# What the preview says of a request or a guard, as the colours of a status.
+# The colours of the preview's verdicts on a request or a guard.
 TONES: Final = {
     "would be sent": "good",
     "fetches the record first": "waits",
@@ -37,19 +39,16 @@ TRY: Final = "dashboard.routes_try"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tried:
-    """What was typed into the try-it box, and what came of it: a preview, or a problem with it.
-
-    at: the field that the problem is of.
-    """
+    """The form of Try a body, and its result: a preview, or a problem."""
 
     typed: Mapping[str, str]
     seen: list[dict[str, Any]] | None = None
     problem: str = ""
-    at: str = ""
+    at: str = ""  # the field that has the problem
 
 
 class Mistyped(BadQuery):
-    """A field of the try-it box that can't be read."""
+    """A field of Try a body that can't be read."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -75,7 +74,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
 
     @dashboard.before_app_request
     def allow_long_forms() -> None:
-        # The body stands in a form here, and is as long as a webhook's may be.
+        # This form has a body, which may be as long as a webhook's.
         if request.endpoint == TRY:
             request.max_content_length = 4 * MAX_BODY_BYTES  # each byte of it may be written as %XX
             request.max_form_memory_size = 4 * MAX_BODY_BYTES
@@ -99,7 +98,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     def routes_pause() -> AnyResponse:
         scope = request.form.get("scope", "")
         operations.pause(scope, "Paused on the dashboard.")
-        flash(f"Paused: {scope}. What comes in is kept.")
+        flash(PAUSED.format(scope=scope))
         return redirect(url_for("dashboard.routes"))
 
     @dashboard.post("/routes/resume")
@@ -107,18 +106,18 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         scope = request.form.get("scope", "")
         try:
             released = operations.resume(scope)
-            flash(f"Resumed: {scope}. {released} that waited for it are due now.")
+            flash(RESUMED.format(scope=scope, released=released))
         except RequestError as error:
             flash(str(error), "problem")
         return redirect(url_for("dashboard.routes"))
 
     @dashboard.errorhandler(413)
     def too_large(error: HTTPException) -> tuple[str, int]:
-        message = "What was sent is too large for this page."
+        message = "The form is too large for this page."
         return render_template("problem.html", message=message, status=413), 413
 
 
-# --- what is shown of a route -------------------------------------------------------------------
+# --- one route ----------------------------------------------------------------------------------
 
 
 def _shown(route: Route, settings: Settings) -> dict[str, Any]:
@@ -143,7 +142,7 @@ def _shown(route: Route, settings: Settings) -> dict[str, Any]:
 
 
 def _rules(route: Route, settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield what a route is bound by, in the words of routes.toml."""
+    """Yield the rules of a route, in the words of routes.toml."""
     if route.campaign:
         yield "campaign", _campaign(route.campaign)
     yield "max_age", _span(route.max_age_s) if route.max_age_s else "never too old"
@@ -159,8 +158,8 @@ def _rules(route: Route, settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _call_rules(route: Route, settings: Settings) -> Iterator[tuple[str, str]]:
-    yield "hours", _hours(route.hours) if route.hours else "CALLING_HOURS alone"
-    again = f"once in {_span(route.again_after_s)}" if route.again_after_s else "as events come"
+    yield "hours", _hours(route.hours) if route.hours else "CALLING_HOURS only"
+    again = f"once in {_span(route.again_after_s)}" if route.again_after_s else "for every event"
     yield "again_after", again
     yield "max_per_day", f"{route.max_per_day:,}" if route.max_per_day else "no cap"
     yield "countries", _countries(route, settings)
@@ -170,7 +169,7 @@ def _call_rules(route: Route, settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _campaign(campaign: CampaignChoice) -> str:
     if campaign.name is None:
-        return f"the one of {campaign.key.text if campaign.key else ''}"
+        return f"the campaign with the key {campaign.key.text if campaign.key else ''}"
     return f"{campaign.name}, one a {campaign.period}" if campaign.period else campaign.name
 
 
@@ -201,12 +200,12 @@ def _span(seconds: int) -> str:
 
 
 def _limits(settings: Settings) -> list[tuple[str, str]]:
-    """Return what binds every route."""
+    """Return the limits of every route."""
     found = [("CALLING_HOURS", f"{settings.calling_hours}, where the phone is")]
     if settings.max_per_number:
         found.append(("MAX_PER_NUMBER_PER_DAY", str(settings.max_per_number)))
     if settings.allow_numbers is not None:
-        found.append(("ALLOW_NUMBERS", f"only {len(settings.allow_numbers)} are ever called"))
+        found.append(("ALLOW_NUMBERS", f"only these {len(settings.allow_numbers)} are called"))
     return found
 
 
@@ -216,7 +215,7 @@ def _sources(settings: Settings, store: Store) -> list[dict[str, Any]]:
         {
             "name": name,
             "title": source.kind.title,
-            "url": f"{base_url()}/webhooks/{name}",
+            "url": f"{own_address()}/webhooks/{name}",
             "variable": f"{source.variable_prefix}WEBHOOK_SECRET",
             "is_on": bool(settings.secrets.get(name)),
             "deliveries": counts[name],
@@ -229,7 +228,7 @@ def _sources(settings: Settings, store: Store) -> list[dict[str, Any]]:
 
 
 def _try(settings: Settings, form: Mapping[str, str]) -> Tried:
-    """Return what a body would become, or what is wrong with what was typed. It is not kept."""
+    """Return what a body would become, or what is wrong in the form. Nothing is stored."""
     typed = {name: form.get(name, "") for name in ("source", "body", "kind", "record", "at")}
     try:
         return Tried(typed=typed, seen=_looked_at(settings, typed))
@@ -247,9 +246,9 @@ def _looked_at(settings: Settings, typed: Mapping[str, str]) -> list[dict[str, A
     if not body:
         raise Mistyped("body", "Paste a body first.")
     if len(body) > MAX_BODY_BYTES:
-        raise Mistyped("body", f"The body is over {MAX_BODY_BYTES // 1024} kB.")
+        raise Mistyped("body", TOO_LARGE)
     kind = KINDS.get(typed["kind"]) or guess_content_type("", body)
-    sent = incoming(source, body, kind, base_url=base_url())
+    sent = incoming(source, body, kind, base_url=own_address())
     now = _read_time(typed["at"], settings.callkaro_timezone)
     seen = look(settings, source, sent, now=now, record=_read_record(typed["record"]))
     found: list[dict[str, Any]] = seen.as_json()
@@ -262,17 +261,17 @@ def _read_record(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        # Not its words: they may quote the record.
+        # Without the parser's own message, which may quote the record.
         place = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
         raise Mistyped("record", f"The record is not valid JSON{place}.") from None
 
 
 def _read_time(text: str, zone: str) -> datetime:
-    """Return an aware time; one without a zone is in CALLKARO_TIMEZONE; none: now."""
+    """Return an aware time; without a zone it is in CALLKARO_TIMEZONE; empty: now."""
     if not text.strip():
         return datetime.now(UTC)
     try:
         at = datetime.fromisoformat(text.strip())
         return (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise Mistyped("at", "That is no time. Write it as 2026-01-31T09:30.") from None
+        raise Mistyped("at", "This is not a time. Write it as 2026-01-31T09:30.") from None

@@ -1,8 +1,8 @@
-"""Who looks at the dashboard: signing in with the API token.
+"""Signing in to the dashboard with the API token.
 
-The session is a signed cookie: it says when its owner signed in, and holds the word that each form
-must bring back (CSRF). Its key is made of the API token, so that every process knows it, and a
-token that is taken away ends the sessions that it opened.
+The session is a signed cookie. It has the time of the sign-in, and the word that each form must
+send back (CSRF). Its key is made from the API token, so that every process knows the key, and the
+removal of a token ends the sessions that were opened with it.
 """
 
 import hmac
@@ -27,28 +27,28 @@ from store import Store
 logger = log.get(__name__)
 
 LIFETIME_S = 12 * 3600
-TRIES, TRIES_OF_ALL = 10, 200  # wrong tokens in a minute: of one address, and of all
-MOST_BYTES: Final = 16 * 1024  # of the form to sign in: a token, and where to go then
-LOOKS: Final = 20  # that a session remembers; a cookie is short
-# In no address of ours: browsers drop some of these, and read the backslash as a slash.
+TRIES, TRIES_OF_ALL = 10, 200  # wrong tokens a minute: from one address, and from all
+MOST_BYTES: Final = 16 * 1024  # of the sign-in form: a token, and the page to go to
+LOOKS: Final = 20  # that a session remembers; a cookie has little room
+# None of our addresses has these. Browsers drop some, and read the backslash as a slash.
 ODD: Final = re.compile(r"[\x00-\x20\\]")
 # These need no session.
 OPEN = frozenset({"dashboard.sign_in", "dashboard.try_to_sign_in", "dashboard.static"})
 
 
 class Cookies(SecureCookieSessionInterface):
-    """The session's cookie: for https alone wherever its browser came over https."""
+    """The session's cookie: for https alone where the browser uses https."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def get_cookie_secure(self, app: Flask) -> bool:
-        """Say whether the cookie may go over https alone."""
-        return super().get_cookie_secure(app) or request.is_secure or self._came_over_https()
+        """Say whether the browser may send the cookie over https only."""
+        return super().get_cookie_secure(app) or request.is_secure or self._is_over_https()
 
-    def _came_over_https(self) -> bool:
-        # Where proxies are trusted, request.is_secure has heard the right one. Where none is, this
-        # header needs no trust: made up, it keeps a cookie from nobody but who made it up.
+    def _is_over_https(self) -> bool:
+        # With trusted proxies, request.is_secure is right. Without, this header needs no trust: a
+        # forged one only keeps the cookie from the browser that forged it.
         scheme = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
         return not self._settings.proxy_hops and scheme == "https"
 
@@ -71,38 +71,39 @@ def _key(token: str) -> str:
 
 
 def add(dashboard: Blueprint, settings: Settings, store: Store) -> None:
-    """Let in only who is signed in, and take only forms that come from our own pages."""
+    """Let in signed-in people only, and accept forms from our own pages only."""
 
     @dashboard.before_request
     def check() -> AnyResponse | None:
         if request.endpoint in OPEN:
-            # The only form that is read of anybody, and 4 MB of it may be two million fields.
+            # The only form that is read from anybody; 4 MB of it may be two million fields.
             request.max_content_length = MOST_BYTES
             return None
         if not _is_signed_in():
             return _to_sign_in()
         if request.method == "POST" and not _is_ours():
-            raise BadQuery("This page is too old. Go back, load it again, and repeat what you did.")
+            raise BadQuery("This page is out of date. Go back, reload it, and try again.")
         return None
+
+    def sign_in_page(target: str, *, wrong: str = "") -> str:
+        hours = LIFETIME_S // 3600
+        return render_template("sign_in.html", next=target, wrong=wrong, hours=hours)
 
     @dashboard.get("/sign-in")
     def sign_in() -> str | AnyResponse:
         if _is_signed_in():
             return redirect(_next())
-        return render_template("sign_in.html", next=request.args.get("next", ""))
+        return sign_in_page(request.args.get("next", ""))
 
     @dashboard.post("/sign-in")
     def try_to_sign_in() -> str | AnyResponse | tuple[str, int]:
-        # The right token is let in over the limit, too: who guesses behind the same router would
-        # else lock everybody out. That costs nothing, for /api takes guesses at the same token and
-        # counts none; what keeps a token from being guessed is its length.
+        # The right token is accepted over the limit, too. Else a person who guesses behind the same
+        # router would lock everybody out. That costs nothing: /api accepts guesses at the same
+        # token and counts none. The length of a token is what protects it.
         if not is_one_of(request.form.get("token", ""), settings.api_tokens):
             _count_wrong(store)
             logger.warning("dashboard.refused")
-            page = render_template(
-                "sign_in.html", next=request.form.get("next", ""), wrong="That is not the token."
-            )
-            return page, 401
+            return sign_in_page(request.form.get("next", ""), wrong="This token is wrong."), 401
         session.clear()
         session.permanent = True
         session["since"], session["csrf"] = int(time.time()), secrets.token_urlsafe(24)
@@ -116,9 +117,9 @@ def add(dashboard: Blueprint, settings: Settings, store: Store) -> None:
 
 
 def note_look(what: str, of: str, *, is_part: bool) -> None:
-    """Write down that somebody looks at numbers; a part that refreshes itself is no new look.
+    """Log that a person looks at whole numbers; a part that refreshes itself is not a new look.
 
-    The session says which looks are known, and not the request: nobody gets at a part unseen.
+    The session has the known looks. A request alone could claim to be a refresh.
     """
     known = session.get("looks", [])
     if is_part and of in known:
@@ -132,27 +133,27 @@ def _is_signed_in() -> bool:
 
 
 def _is_ours() -> bool:
-    """Say whether a form brings the session's own word."""
+    """Say whether a form has the session's own word."""
     return is_one_of(request.form.get("csrf", ""), (session.get("csrf", ""),))
 
 
 def _to_sign_in() -> AnyResponse:
-    # What was posted can't be posted again by going there. A number is in no address of ours.
+    # A redirect can't repeat a POST. None of our addresses may have a phone number.
     here = with_args(phone=None) if request.method == "GET" else ""
     target = url_for("dashboard.sign_in", next=here or None)
-    if request.headers.get("HX-Request"):  # a part of a page: the page itself must go
+    if request.headers.get("HX-Request"):  # a part of a page: the whole page must go there
         return Response(status=401, headers={"HX-Redirect": url_for("dashboard.sign_in")})
     return redirect(target)
 
 
 def _next() -> str:
-    """Return where to go after signing in: a path of ours, never another site."""
+    """Return the page to go to after signing in: a path of ours, never another site."""
     wanted = request.values.get("next", "")
     return wanted if _is_path(wanted) else url_for("dashboard.overview")
 
 
 def _is_path(address: str) -> bool:
-    """Say whether an address is a path, and nothing that a browser may read as another site."""
+    """Say whether an address is a path that no browser reads as another site."""
     if not address.startswith("/") or address.startswith("//") or ODD.search(address):
         return False
     try:
@@ -166,4 +167,4 @@ def _count_wrong(store: Store) -> None:
     """Count a wrong token. Raises TooMany."""
     mine = store.count_tries(request.remote_addr or "", within_s=60)
     if mine > TRIES or store.count_tries("all", within_s=60) > TRIES_OF_ALL:
-        raise TooMany("Too many tries. Wait a minute.")
+        raise TooMany("Too many wrong tokens. Wait a minute, then try again.")

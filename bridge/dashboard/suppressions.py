@@ -1,4 +1,4 @@
-"""Suppressions: who is not to be called, and erasing a person."""
+"""The page of suppressions: numbers and records that must not be called, and erasures."""
 
 import re
 import time
@@ -9,17 +9,18 @@ from flask import Blueprint, Request, flash, redirect, render_template, request,
 from werkzeug.wrappers import Response
 
 from bridge.api.queries import PHONE_KEY, read_cursor, read_phone
+from bridge.dashboard.filters import typed_number
 from bridge.operations import Operations
 from rules.number_list import read_numbers
 from schemas.errors import BadQuery, NotFound
+from schemas.requests import LONGEST_MESSAGE
 from schemas.responses import SuppressionResponse
 from store.suppression import CalledOff, Erased, People
 
 ROWS: Final = 50
-LONGEST_MESSAGE: Final = 500
 MOST_BYTES: Final = 1024 * 1024  # of a file of numbers
-SLICE_S: Final = 10.0  # of an import, so that it is answered before anyone gives up
-NAMED: Final = 50  # lines that are named in a message, which travels in a cookie
+SLICE_S: Final = 10.0  # of an import, so that it is answered before its sender gives up
+NAMED: Final = 50  # line numbers in a message; a message is kept in a cookie
 
 
 def add(dashboard: Blueprint, operations: Operations) -> None:
@@ -28,7 +29,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     people, answer = People(store=store), SuppressionResponse()
 
     def page(problem: str = "", at: str = "") -> str:
-        """Return the page; at: the form whose words are kept and that the problem is of."""
+        """Return the page; at: the form that has the problem and keeps its typed texts."""
         listed = store.suppressions(before=read_cursor(request.args.get("cursor")), limit=ROWS)
         key = request.args.get("looked_up", "")
         is_key = bool(PHONE_KEY.fullmatch(key))
@@ -54,26 +55,26 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     @dashboard.get("/suppressions/import")
     @dashboard.get("/erasures")
     def suppressions_again() -> Response:
-        # A page that was shown there has been loaded again by its address.
+        # These answer POST with a page; here the browser reloads its address.
         return redirect(url_for("dashboard.suppressions"))
 
     @dashboard.post("/suppressions")
     def suppress() -> Response | tuple[str, int]:
         try:
-            number = _number(request, "phone", region)
+            number = typed_number(request.form.get("phone", ""), region)
         except BadQuery as error:
             return page(str(error), "suppress"), 400
         done = people.suppress(number, message=_message(request))
         operations.wake()
-        word = "It is" if done.is_new else "It was already"
-        flash(f"{word} suppressed. {_off(done.called_off)}")
+        text = "is suppressed" if done.is_new else "was suppressed already"
+        flash(f"The number {text}. {cancelled_text(done.called_off)}")
         return redirect(url_for("dashboard.suppressions", looked_up=done.suppression.key))
 
     @dashboard.post("/suppressions/look-up")
     def suppression_look_up() -> Response | tuple[str, int]:
-        # Not in the address: what is there is kept in the browser's history.
+        # Not in the address, which the browser's history keeps.
         try:
-            key = store.phone_key(_number(request, "phone", region))
+            key = store.phone_key(typed_number(request.form.get("phone", ""), region))
         except BadQuery as error:
             return page(str(error), "look_up"), 400
         return redirect(url_for("dashboard.suppressions", looked_up=key))
@@ -82,7 +83,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     def unsuppress(key: str) -> Response:
         try:
             people.unsuppress(key)
-            flash("It may be called again.")
+            flash("Removed. Routes may call again.")
         except NotFound as error:
             flash(str(error), "problem")
         return redirect(url_for("dashboard.suppressions"))
@@ -103,8 +104,8 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     @dashboard.post("/erasures")
     def erase() -> Response | tuple[str, int]:
         try:
-            number = _number(request, "phone", region)
-            if _number(request, "again", region) != number:
+            number = typed_number(request.form.get("phone", ""), region)
+            if typed_number(request.form.get("again", ""), region) != number:
                 raise BadQuery("The two numbers are not the same. Nobody was erased.")
         except BadQuery as error:
             return page(str(error), "erase"), 400
@@ -117,14 +118,6 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
 # --- forms --------------------------------------------------------------------------------------
 
 
-def _number(request: Request, name: str, region: str | None) -> str:
-    """Return the number of a form, in E.164. Raises BadQuery."""
-    try:
-        return read_phone(request.form.get(name, ""), region)
-    except BadQuery:
-        raise BadQuery("That is no valid number. Write it in full: +919876543210.") from None
-
-
 def _message(request: Request) -> str:
     return request.form.get("message", "").strip()[:LONGEST_MESSAGE]
 
@@ -133,19 +126,19 @@ def _from_line(text: str) -> int:
     if not text.strip():
         return 1
     if not re.fullmatch(r"\s*\d{1,7}\s*", text, re.ASCII):
-        raise BadQuery("The line to go on from must be a number.")
+        raise BadQuery("From line must be a number.")
     return int(text)
 
 
 def _numbers_of(request: Request) -> tuple[list[tuple[int, str]], list[int]]:
-    """Return the numbers of a file that was uploaded, and its lines without. Raises BadQuery."""
+    """Return the numbers of an uploaded file, and its lines without a number. Raises BadQuery."""
     file = request.files.get("file")
     if file is None or not file.filename:
         raise BadQuery("Choose a file first.")
     raw = file.stream.read(MOST_BYTES + 1)
     if len(raw) > MOST_BYTES:
         raise BadQuery(
-            "The file is over 1 MB. Cut it in pieces, or use the command line: "
+            "The file is over 1 MB. Split it, or use the command line: "
             "python -m bridge suppress --import FILE"
         )
     try:
@@ -153,7 +146,7 @@ def _numbers_of(request: Request) -> tuple[list[tuple[int, str]], list[int]]:
     except ValueError as error:
         raise BadQuery(str(error)) from None
     if not numbers:
-        raise BadQuery("There is no number in that file.")
+        raise BadQuery("The file has no phone number.")
     return numbers, without
 
 
@@ -167,9 +160,9 @@ def _suppress_all(
     message: str,
     region: str | None,
 ) -> int | None:
-    """Suppress numbers, and flash what became of them; unread are the lines that have none.
+    """Suppress numbers, and flash the result; unread are the lines without a readable number.
 
-    Returns the line to go on from where the time was not enough; None: that was all.
+    Returns the line where the next import continues if the time was not enough; None: all is done.
     """
     new = known = 0
     stopped_at = None
@@ -185,18 +178,18 @@ def _suppress_all(
             continue
         is_new = people.suppress(number, message=message).is_new
         new, known = new + is_new, known + (not is_new)
-    flash(f"{new} suppressed, {known} known already.")
+    flash(f"Suppressed: {new}. Suppressed already: {known}.")
     lines = sorted(line for line in unread if stopped_at is None or line < stopped_at)
     if lines:
         flash(
-            f"{len(lines)} line(s) have no number that can be read, and nobody of them is "
-            f"suppressed unless another line has the number: {_places(lines)}",
+            f"Lines without a readable number: {len(lines)}. Nobody is suppressed for these lines: "
+            f"{_places(lines)}",
             "problem",
         )
     if stopped_at:
         flash(
-            f"The time was not enough for all. Choose the file again: it goes on from line "
-            f"{stopped_at}.",
+            f"The time was not enough for the whole file. Choose the file again: the import "
+            f"continues at line {stopped_at}.",
             "problem",
         )
     return stopped_at
@@ -207,13 +200,14 @@ def _places(lines: Sequence[int]) -> str:
     return ", ".join(map(str, lines[:NAMED])) + more
 
 
-def _off(off: CalledOff) -> str:
-    wire = f" On the wire, so that a phone may ring: {off.on_the_wire}." if off.pending else ""
-    return f"Cancelled: {off.cancelled}; CallKaro is asked to drop {off.dropping}.{wire}"
+def cancelled_text(off: CalledOff) -> str:
+    """Return what happened to the planned calls of a number."""
+    wire = f" Already sent, so a phone may ring: {off.on_the_wire}." if off.pending else ""
+    return f"Calls cancelled: {off.cancelled}. To be deleted at CallKaro: {off.dropping}.{wire}"
 
 
 def _erased(done: Erased) -> str:
     counts = f"{done.deliveries} deliveries and {done.events} events"
     if done.is_done:
-        return f"The person is erased, out of {counts}, and is not called any more."
-    return f"The person is being erased: {counts} so far. A worker goes on with it."
+        return f"The person is erased from {counts}. No route calls this number any more."
+    return f"The person is being erased: {counts} so far. A worker continues."

@@ -1,1 +1,1 @@
-"""What every request passes: its body, its id, and the headers of each answer."""
+"""HTTP that is common to all views: bodies, request ids, security headers, addresses."""

@@ -1,8 +1,8 @@
-"""A webhook's raw body as JSON values. Read before its sender is known: a token may be in it.
+"""A raw body as JSON values. It is read before its sender is known: the body may have the token.
 
-JSON is read by orjson: UTF-8 only, no NaN, no lone surrogates; of a key that stands twice the last
-counts; an integer beyond 64 bits becomes a float (RFC 8259 lets a reader choose), which
-schemas.source.id_text then refuses as an id.
+orjson reads JSON: UTF-8 only, no NaN, no lone surrogates. Of a key that a body has twice, the last
+counts. An integer beyond 64 bits becomes a float (RFC 8259 lets a reader choose), and
+schemas.source.id_text then refuses it as an id.
 """
 
 from io import BytesIO
@@ -15,26 +15,26 @@ from werkzeug.http import parse_options_header
 
 from schemas.errors import BadPayload, UnsupportedMedia
 
-# Those that call JSON by another name, or leave the name out, are senders that can't be told.
+# Some senders call JSON by another name, or send no name, and can't change that.
 _JSON: Final = frozenset({"", "application/json", "text/json", "text/plain"})
 _FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 _BOM: Final = b"\xef\xbb\xbf"
 
-# No CRM nests a tenth of this deep. orjson reads 1024 levels and writes 254, so what it reads is
-# not always what we could store.
+# No CRM nests a tenth of this deep. orjson reads 1024 levels and writes 254, so it can read a body
+# that it could not write to the store.
 MAX_DEPTH: Final = 64
 MAX_FIELDS: Final = 2000
 
 
 def read_body(body: bytes, content_type: str) -> Any:
-    """Return the body as JSON values; content_type is the whole header, for it names the boundary.
+    """Return the body as JSON values; content_type is the whole header, with a form's boundary.
 
-    A form becomes an object of texts: a field that stands several times is a list, files are left
-    out. No message repeats a part of the body.
+    A form becomes an object of texts: a field with several values becomes a list, files are left
+    out. No error message repeats a part of the body.
 
     Raises:
-        UnsupportedMedia: neither JSON nor a form.
-        BadPayload: it says that it is JSON or a form, and is not.
+        UnsupportedMedia: content_type is neither JSON nor a form.
+        BadPayload: content_type is JSON or a form, and the body is not.
     """
     media, options = parse_options_header(content_type)
     media = media.strip().lower()
@@ -52,7 +52,7 @@ def _json(body: bytes) -> Any:
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        # The place helps its sender; orjson's own words may one day quote the body.
+        # The place helps the sender. orjson's own message could one day quote the body.
         where = f"line {error.lineno}, column {error.colno}"
         raise BadPayload(f"The body is not valid JSON ({where}).") from None
     if not _is_shallow(body, content):
@@ -61,7 +61,7 @@ def _json(body: bytes) -> Any:
 
 
 def _is_shallow(body: bytes, content: Any) -> bool:
-    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:  # nearly every body; no walk needed
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:  # true of nearly every body, and cheap
         return True
     level = [content]
     for _ in range(MAX_DEPTH):
@@ -81,7 +81,7 @@ def _form(body: bytes, media: str, options: dict[str, str]) -> dict[str, Any]:
     if media == "application/x-www-form-urlencoded" and body.count(b"&") >= MAX_FIELDS:
         raise BadPayload(f"The form has more than {MAX_FIELDS} fields.")
     parser = FormDataParser(
-        # Files are dropped, and never touch the disk on the way.
+        # Files are dropped, and never written to disk.
         stream_factory=lambda *_, **__: BytesIO(),
         max_form_parts=MAX_FIELDS,
         silent=False,
@@ -93,5 +93,5 @@ def _form(body: bytes, media: str, options: dict[str, str]) -> dict[str, Any]:
     return {
         name: values[0] if len(values) == 1 else values
         for name, values in form.to_dict(flat=False).items()
-        if name is not None  # a part of a multipart form need not have one
+        if name is not None  # a part of a multipart form may have no name
     }

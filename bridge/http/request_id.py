@@ -1,4 +1,4 @@
-"""The id of a request: in its log lines and its answer, with its events, and to their attempts."""
+"""The id of a request: in its log lines and its answer, and in those of its events and attempts."""
 
 import re
 import time
@@ -10,26 +10,26 @@ from flask import Flask
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 HEADER: Final = "X-Request-Id"  # Heroku's router sends one, and so do most proxies
-RULE: Final = "bridge.rule"  # in the WSGI environment: which rule of the app's a request met
-# A UUID or the like; else nothing with so many digits in a row that it may be a phone number.
-_SANE: Final = re.compile(
+RULE: Final = "bridge.rule"  # in the WSGI environment: the app's URL rule that a request matched
+# A UUID, or another id without 8 digits in a row, which could be a phone number.
+_SAFE: Final = re.compile(
     r"(?=[0-9-]*[a-f])[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}"
     r"|(?!.*[0-9]{8})(?![0-9_-]+$)[A-Za-z0-9_-]{8,64}"
 )
 
 
-def carry(app: Flask) -> None:
-    """Give each request of an app its id: the one that it brings if that is sane, else a new one.
+def init_app(app: Flask) -> None:
+    """Give each request of an app its id: the one in its header if that is safe, else a new one.
 
-    To be called before anything else is asked of requests, so that all their lines carry it.
+    Call this before anything else that registers on requests, so that all log lines have the id.
     """
 
     @app.before_request
     def begin() -> None:
-        clear_contextvars()  # what a thread's last request may have left
+        clear_contextvars()  # the thread's last request may have left some
         flask.g.began = time.monotonic()
         flask.g.request_id = read(flask.request.headers.get(HEADER, ""))
-        # For the access log (gunicorn.conf.py), which may not name the URL: tokens stand in some.
+        # For the access log (gunicorn.conf.py). It may not write the URL: some URLs have a token.
         flask.request.environ[RULE] = flask.request.url_rule and flask.request.url_rule.rule
         bind_contextvars(request_id=flask.g.request_id)
 
@@ -44,17 +44,17 @@ def carry(app: Flask) -> None:
 
 
 def read(given: str) -> str:
-    """Return the id that a request brings, or a new one in the place of what is none."""
-    return given if _SANE.fullmatch(given) else uuid.uuid4().hex
+    """Return the id that a request brings; a new one where that is not safe to log."""
+    return given if _SAFE.fullmatch(given) else uuid.uuid4().hex
 
 
 def current() -> str:
-    """Return the id of the request that is being answered."""
+    """Return the id of the current request."""
     found: str | None = flask.g.get("request_id")
     return found or uuid.uuid4().hex
 
 
 def taken_ms() -> int:
-    """Return how long the request that is being answered has taken so far, in milliseconds."""
+    """Return how long the current request has taken so far, in milliseconds."""
     began: float = flask.g.get("began", time.monotonic())
     return round((time.monotonic() - began) * 1000)

@@ -1,8 +1,8 @@
-"""What every answer's headers forbid a browser, and under which host names people are let in.
+"""The security headers of every answer, and the host names under which the bridge answers.
 
-Who sends a webhook proves it by a signature or a token, under whatever name it got here: a lead is
-never lost for a host name. People's pages and the API are asked for by name, so that no site of
-somebody else's can point a name of its own at this address and read along (DNS rebinding).
+A webhook proves its sender by a signature or a token, and is accepted under any host name: no lead
+is lost because of a host name. The dashboard and the API answer only under known names, so that a
+foreign site can't point a name of its own at this address and read them (DNS rebinding).
 """
 
 import re
@@ -17,26 +17,26 @@ from schemas.settings import Settings
 
 Headers = tuple[tuple[str, str], ...]
 
-NOT_KEPT: Final = ("Cache-Control", "no-store")  # what is in it is people's
+NOT_KEPT: Final = ("Cache-Control", "no-store")  # the answer has personal data
 _ALL: Final[Headers] = (
     ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),  # frame-ancestors, for browsers and scanners that know no better
+    ("X-Frame-Options", "DENY"),  # for browsers and scanners that do not know frame-ancestors
 )
 _PAGE: Final[Headers] = (
     *_ALL,
-    # Not no-referrer: with that, a browser says of our own forms that they come from "null".
+    # Not no-referrer: with that, a browser gives "null" as the origin of our own forms.
     ("Referrer-Policy", "same-origin"),
     ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
 )
-# JSON, metrics and errors: nothing that a browser should show, load or frame.
+# JSON, metrics and errors. A browser should not show, load or frame any of them.
 PROGRAMS: Final[Headers] = (
     *_ALL,
     NOT_KEPT,
     ("Referrer-Policy", "no-referrer"),
     ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
 )
-# Nothing from elsewhere, nothing inline, and in nobody's frame.
+# Nothing from another site, nothing inline, no frame around it.
 DASHBOARD: Final[Headers] = (
     *_PAGE,
     (
@@ -45,7 +45,7 @@ DASHBOARD: Final[Headers] = (
         "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     ),
 )
-# One page without a script; its style stands in it.
+# One page without a script; its style is inline.
 DOCS: Final[Headers] = (
     *_PAGE,
     NOT_KEPT,
@@ -54,25 +54,25 @@ DOCS: Final[Headers] = (
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
     ),
 )
-# A year, for this name alone: what else is under the domain is not ours to bind.
+# A year, for this host name alone: other names under the domain are not ours.
 HSTS: Final = ("Strict-Transport-Security", "max-age=31536000")
 
-# Asked by machines that know us by an address or a service's name: a platform's health check,
-# Prometheus, and the senders of webhooks, who prove themselves.
+# For machines that use an address or a service's name: a platform's health check, Prometheus, and
+# the senders of webhooks, which have their own proof.
 ANY_HOST: Final = ("/webhooks/", "/callbacks/")
 ANY_HOST_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 PORT: Final = re.compile(r":[0-9]*$")
-# The command line, and people on this machine.
+# For the command line, and for people on this machine.
 HERE: Final = (
     "localhost",
     "127.0.0.1",
     "[::1]",
-    "0.0.0.0",  # noqa: S104  # nosec B104 (gunicorn says that it listens there)
+    "0.0.0.0",  # noqa: S104  # nosec B104 (gunicorn prints this address)
 )
 
 
-def guard(app: Flask, settings: Settings) -> None:
-    """Give every answer of an app its headers, and refuse hosts that are not ours."""
+def init_app(app: Flask, settings: Settings) -> None:
+    """Give every answer of an app its headers, and refuse unknown host names."""
     hsts = (HSTS,) if (settings.public_url or "").startswith("https:") else ()
     programs, dashboard, docs = ((*kind, *hsts) for kind in (PROGRAMS, DASHBOARD, DOCS))
 
@@ -82,7 +82,7 @@ def guard(app: Flask, settings: Settings) -> None:
         match (request.endpoint or "").split(".")[0]:
             case "dashboard":
                 headers.extend(dashboard)
-                # Static files say themselves how long they keep.
+                # Static files have a Cache-Control of their own.
                 headers.setdefault(*NOT_KEPT)
             case "openapi" if request.endpoint == "openapi.docs":
                 headers.extend(docs)
@@ -97,10 +97,10 @@ def guard(app: Flask, settings: Settings) -> None:
         def check_host() -> tuple[dict[str, str], int] | None:
             if not asks_for_host(request.path) or is_known(request.headers.get("Host", "")):
                 return None
-            # Answered here and not raised: the dashboard would make a page of it, whose style and
-            # links are as unreachable under that name.
+            # Answered here and not raised: the dashboard would make it a page, with styles and
+            # links that this host name refuses, too.
             refusal = UnknownHost(
-                "The bridge is not known under this host name. If the name is right, add it to "
+                "The bridge does not know this host name. If the name is right, add it to "
                 "ALLOWED_HOSTS and restart the web process."
             )
             return {"error": refusal.word, "message": str(refusal)}, refusal.status_code
@@ -112,12 +112,12 @@ def asks_for_host(path: str) -> bool:
 
 
 def host_check(settings: Settings) -> Callable[[str], bool]:
-    """Return what says whether a Host header, with or without a port, is one of ours."""
+    """Return a function that says whether a Host header, with or without a port, is known."""
     known = {*HERE, *settings.allowed_hosts, *_host_of(settings.public_url)}
     whole_domains = tuple(name for name in known if name.startswith("."))
 
-    # Not Werkzeug's host_is_trusted(): it finds no IPv6 address, no name with a _ (containers have
-    # such), and none that ends with a dot.
+    # Not Werkzeug's host_is_trusted(): it does not know IPv6 addresses, names with a _ (containers
+    # have such names), or names that end with a dot.
     def is_known(host: str) -> bool:
         name = PORT.sub("", host.lower()).removesuffix(".")
         return name in known or f".{name}".endswith(whole_domains)
@@ -126,7 +126,7 @@ def host_check(settings: Settings) -> Callable[[str], bool]:
 
 
 def _host_of(public_url: str | None) -> Iterable[str]:
-    """Yield the host of PUBLIC_URL as a Host header spells it; none if no header can."""
+    """Yield the host of PUBLIC_URL as a Host header has it; nothing if no header can have it."""
     name = urlsplit(public_url or "").hostname
     if name and ":" in name:
         yield f"[{name}]"

@@ -24,7 +24,7 @@ def test_nobody_looks_without_the_token(bridge: Bridge, open_page: OpenPage) -> 
     with page.expect_response("**/sign-in") as answer:
         page.get_by_role("button", name="Sign in").click()
     assert answer.value.status == 401
-    expect(page.get_by_role("alert")).to_have_text("That is not the token.")
+    expect(page.get_by_role("alert")).to_have_text("This token is wrong.")
     page.get_by_label("API token").fill(API_TOKEN)
     page.get_by_label("API token").press("Enter")
     expect(page).to_have_url(re.compile(r"/deliveries\?status=unknown$"))
@@ -88,7 +88,7 @@ def test_a_delivery_is_found_looked_at_and_retried(
     expect(page.get_by_label("The request to CallKaro")).to_contain_text(ONE)
     page.get_by_role("button", name="Retry").click()
 
-    # It comes by itself: nobody loads the page anew.
+    # The page refreshes itself; nobody reloads it.
     expect(page.get_by_role("heading", level=1)).to_contain_text("delivered")
 
 
@@ -135,10 +135,10 @@ def test_an_unknown_is_resolved_and_a_number_suppressed(
         pass
     expect(page.get_by_role("button", name="Yes: it was not called")).to_be_visible()
     page.get_by_role("button", name="Yes: it was not called").click()
-    expect(page.get_by_role("status")).to_have_text("It is failed, as you found it.")
+    expect(page.get_by_role("status")).to_have_text("You marked the delivery as failed.")
     page.get_by_text("Suppress the number", exact=True).click()
     page.get_by_role("button", name="Yes: suppress the number").click()
-    expect(page.get_by_role("status")).to_contain_text("Its number is not called any more.")
+    expect(page.get_by_role("status")).to_contain_text("No route calls this number any more.")
 
     [again] = bridge.send("website", lead(phone=ONE))
     assert bridge.await_status(again, "skipped")["reason"] == "suppressed"
@@ -153,13 +153,13 @@ def test_a_bulk_hold_is_counted_and_then_released(bridge: Bridge, open_page: Ope
     page.locator("dd").get_by_role("link", name="5", exact=True).click()
     expect(page.locator("#rows tbody tr")).to_have_count(5)
 
-    page.get_by_text("Do something with all that match").click()
+    page.get_by_text("Change all deliveries that match").click()
     page.get_by_role("link", name="Release from bulk").click()
     expect(page.locator(".big")).to_contain_text("5 would be released.")
     assert {bridge.status(one) for one in ids} == {"held"}, "only counted"
     page.get_by_role("button", name="Release 5").click()
 
-    expect(page.get_by_role("status")).to_contain_text("5 released, 0 could not be.")
+    expect(page.get_by_role("status")).to_contain_text("Deliveries released: 5. Could not be released: 0.")
     for one in ids:
         bridge.await_status(one, "delivered")
 
@@ -224,7 +224,7 @@ def test_pages_work_without_javascript(bridge: Bridge, open_page: OpenPage) -> N
     page.locator("#rows a").first.click()
     page.get_by_text("Suppress the number", exact=True).click()
     page.get_by_role("button", name="Yes: suppress the number").click()
-    expect(page.get_by_role("status")).to_contain_text("not called any more")
+    expect(page.get_by_role("status")).to_contain_text("No route calls this number any more.")
 
 
 def fill(bridge: Bridge, simulator: Simulator) -> None:

@@ -8,7 +8,7 @@ import pytest
 from commandline import Cli, Fails, Run
 from support import API_TOKEN, WEBSITE, Web, lead, route
 
-from bridge import operations
+from bridge.operations import bulk
 from schemas.settings import Settings
 
 FLOODED = WEBSITE + route(flood='{ over = 1, within = "5m" }') + route("call too", event="other")
@@ -100,8 +100,8 @@ def test_a_limit_holds_over_all_pages(
     limit: int,
     released: int,
 ) -> None:
-    monkeypatch.setattr(operations, "PAGE", 1)
-    monkeypatch.setattr(operations, "MOST_AT_ONCE", 2)  # of one request
+    monkeypatch.setattr(bulk, "PAGE", 1)
+    monkeypatch.setattr(bulk, "MOST_AT_ONCE", 2)  # of one request
 
     done = json.loads(run("release", "--all", "--limit", limit, "--yes", "--json").stdout)
 
@@ -172,7 +172,7 @@ def test_a_retry_is_narrowed_by_reason(run: Run, web: Web, ids: list[str]) -> No
         (("release",), 2, "--route, --source, --subject, --since, --until"),
         (("release", "--yes", "--limit", "1"), 2, "Give at least one filter"),
         (("release", "--all", "--route", "call back"), 2, "--all"),
-        (("release", "--route", "", "--yes"), 1, "Empty: route"),
+        (("release", "--route", "", "--yes"), 1, "This filter is empty: route"),
         (("release", "--all", "--limit", "0"), 2, "--limit"),
         (("release", "--since", "soon", "--yes"), 2, "'soon' is not a time"),
         (("cancel",), 2, "Give an ID, or at least one filter: --status, "),

@@ -87,7 +87,7 @@ def test_a_list_that_is_longer_than_a_page_is_followed(
     ("arguments", "code", "says"),
     [
         (("deliveries", "--status", "sent"), 1, "Unknown status: sent"),
-        (("deliveries", "--phone", "12"), 1, "That is no valid number"),
+        (("deliveries", "--phone", "12"), 1, "This is not a valid phone number"),
         (("deliveries", "--limit", "0"), 2, "--limit"),
         (("events", "--since", "yesterday"), 2, "'yesterday' is not a time. Write a time such as"),
         (("tail", "--status", "sent"), 2, "There is no status sent."),

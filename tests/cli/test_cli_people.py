@@ -210,12 +210,12 @@ def test_what_is_left_of_an_erasure_is_told(
         (("suppress", "--import", "/dev/null"), 1, "There is no number in that file."),
         (("suppress", ""), 2, "That is not a number"),
         (("suppress", ".."), 2, "That is not a number"),
-        (("suppress", "12"), 1, "That is no valid number"),
-        (("suppress", "12/../13"), 1, "That is no valid number"),
+        (("suppress", "12"), 1, "This is not a valid phone number"),
+        (("suppress", "12/../13"), 1, "This is not a valid phone number"),
         (("suppress", ONE, "--remove"), 1, "That is not suppressed."),
         (("suppress", ONE, "--message", "x" * 501), 1, "message: Longer than"),
         (("erase", ""), 2, "That is not a number"),
-        (("erase", "12", "--yes"), 1, "That is no valid number"),
+        (("erase", "12", "--yes"), 1, "This is not a valid phone number"),
     ],
 )
 def test_a_mistake_is_one_sentence(

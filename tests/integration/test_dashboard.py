@@ -246,10 +246,10 @@ def test_who_asks_for_a_part_of_a_page_alone_is_logged_too(
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ("", "Nothing has come yet"),
-        ("phone=12", "That is no valid number."),
-        ("phone_key=12", "That is no key of a number."),
-        ("phone_key=%2B919876543210", "That is no key of a number."),
+        ("", "No delivery yet"),
+        ("phone=12", "This is not a valid phone number."),
+        ("phone_key=12", "This is not the key of a number."),
+        ("phone_key=%2B919876543210", "This is not the key of a number."),
         ("since=yesterday", "since must be a time"),
         ("status=odd", "status"),
     ],
@@ -271,7 +271,7 @@ def test_what_is_not_there_is_a_page(web: Web) -> None:
     sign_in(web)
     answer = web.client.get("/deliveries/nope")
     assert answer.status_code == 404
-    assert "There is no delivery with that id" in answer.text
+    assert "There is no delivery with this id" in answer.text
     assert answer.mimetype == "text/html"
 
 
@@ -310,7 +310,7 @@ def test_a_number_is_asked_for_in_a_form_and_listed_by_its_key(
     page = web.client.get(answer.headers["Location"]).text
 
     assert rows_of(page) == [two[0]]
-    assert "Only one number." in page
+    assert "Only one number is shown." in page
     assert ONE[3:] not in page
     assert ONE[3:] not in caplog.text
     assert '<a href="/deliveries?status=failed">Any number</a>' in page
@@ -339,11 +339,11 @@ def test_many_are_done_to_one_number(web: Web, store: Store, two: tuple[str, str
     page = web.client.get(f"/deliveries?phone_key={key}").text
     assert f'href="{asked.replace("&", "&amp;")}"' in page
     counted = web.client.get(asked).text
-    assert "<strong>1</strong> would be tried again" in counted
+    assert "<strong>1</strong> would be retried" in counted
     assert "phone: one number" in counted
     assert f'<input type="hidden" name="phone_key" value="{key}">' in counted
     said = do(web, "/deliveries/many", do="retry", phone_key=key)
-    assert "1 tried again, 0 could not be." in said
+    assert "Deliveries retried: 1. Could not be retried: 0." in said
     assert statuses(store, *two) == ["queued", "failed"]
 
 
@@ -372,7 +372,7 @@ def test_an_old_address_with_a_number_leads_to_the_one_with_its_key(
     assert parse_qs(address.query) == {"status": ["failed"], "do": ["retry"], "phone_key": [key]}
     wrong = web.client.get(path, query_string={**query, "phone": "98765"})
     assert (wrong.status_code, wrong.headers["Location"]) == (303, "/deliveries?status=failed")
-    assert "That is no valid number." in web.client.get("/deliveries").text
+    assert "This is not a valid phone number." in web.client.get("/deliveries").text
 
 
 def test_a_number_is_not_carried_through_signing_in(web: Web) -> None:
@@ -386,7 +386,7 @@ def test_a_number_that_is_none_is_said_and_kept_in_the_form(web: Web, store: Sto
     sign_in(web)
     answer = filtered(web, phone=f"12{HOSTILE}", status="failed")
     assert answer.status_code == 400
-    assert "That is no valid number." in answer.text
+    assert "This is not a valid phone number." in answer.text
     assert 'value="12&lt;script&gt;' in answer.text
     assert re.search(r"<option selected>failed", answer.text)
     assert "hx-get" not in answer.text
@@ -410,14 +410,16 @@ def test_one_is_retried_cancelled_resolved_and_suppressed(
     run_drain(settings)
     sign_in(web)
 
-    assert "It is tried now." in do(web, f"/deliveries/{failed}/retry")
-    assert "It is cancelled." in do(web, f"/deliveries/{failed}/cancel")
-    assert "Say how you found it" in do(web, f"/deliveries/{unknown}/resolve", **{"as": "odd"})
-    assert "a phone rang, or may have" in do(web, f"/deliveries/{unknown}/retry")
-    assert "It is failed, as you found it." in do(
+    assert "The delivery is retried now." in do(web, f"/deliveries/{failed}/retry")
+    assert "The delivery is cancelled." in do(web, f"/deliveries/{failed}/cancel")
+    assert "Choose delivered or failed." in do(
+        web, f"/deliveries/{unknown}/resolve", **{"as": "odd"}
+    )
+    assert "a phone rang, or may have rung" in do(web, f"/deliveries/{unknown}/retry")
+    assert "You marked the delivery as failed." in do(
         web, f"/deliveries/{unknown}/resolve", **{"as": "failed"}
     )
-    assert "not called any more" in do(web, f"/deliveries/{failed}/suppress")
+    assert "No route calls this number any more." in do(web, f"/deliveries/{failed}/suppress")
     assert store.suppression(store.phone_key(ONE))
     assert (
         web.client.post(f"/deliveries/{failed}/odd", data={"csrf": csrf_of(web)}).status_code == 404
@@ -433,11 +435,11 @@ def test_many_are_counted_before_anything_is_done(
     sign_in(web)
 
     counted = web.client.get("/deliveries/many?do=retry&status=failed").text
-    assert "<strong>3</strong> would be tried again" in counted
+    assert "<strong>3</strong> would be retried" in counted
     assert store.counts()["failed"] == 3
     said = do(web, "/deliveries/many", do="retry", status="failed")
 
-    assert "3 tried again, 0 could not be." in said
+    assert "Deliveries retried: 3. Could not be retried: 0." in said
     assert store.counts()["failed"] == 0
     everything = web.client.get("/deliveries/many?do=cancel")
     assert everything.status_code == 400

@@ -128,7 +128,7 @@ def test_a_form_without_the_word_of_the_session_does_nothing(
     for words in ({}, {"csrf": "guessed"}):
         answer = web.client.post(path, data={**fields, **words})
         assert answer.status_code == 400
-        assert "This page is too old." in answer.text
+        assert "This page is out of date." in answer.text
     assert not store.suppression_count()
     assert not store.pauses()
 
@@ -144,7 +144,7 @@ def test_a_page_is_in_the_menu_and_has_nothing_inline(web: Web, path: str) -> No
 
 
 def test_events_are_listed_with_what_became_of_them(web: Web) -> None:
-    assert "Nothing has come yet" in page(web, "/events")
+    assert "No event yet" in page(web, "/events")
     wanted, unwanted = event_of(web, lead()), event_of(web, lead(event_type=HOSTILE))
     unreadable = event_of(web, lead(event_type={"no": "text"}))
     listed = page(web, "/events")
@@ -220,7 +220,7 @@ def test_an_event_is_masked_until_somebody_asks(web: Web, caplog: pytest.LogCapt
 def test_an_event_that_is_not_there_is_a_page(web: Web) -> None:
     answer = web.client.get("/events/nope")
     assert answer.status_code == 404
-    assert "There is no event with that id" in answer.text
+    assert "There is no event with this id" in answer.text
     assert post(web, "/events/nope/replay").status_code == 404
 
 
@@ -229,12 +229,14 @@ def test_an_event_is_replayed_once_the_routes_are_mended(
 ) -> None:
     before = sign_in(open_web(make_settings(NO_ROUTES)))
     event_id = event_of(before, lead())
-    assert "unrouted still" in do(before, f"/events/{event_id}/replay")
+    assert "is still unrouted." in do(before, f"/events/{event_id}/replay")
 
     web = sign_in(open_web(make_settings(CALL_BACK)))
-    assert "never had: call back." in page(web, f"/events/{event_id}")
+    assert "add these deliveries: call back." in page(web, f"/events/{event_id}")
     assert "has 1 new delivery." in do(web, f"/events/{event_id}/replay")
-    assert "has every delivery already" in do(web, f"/events/{event_id}/replay")
+    assert "has a delivery for every matching route already" in do(
+        web, f"/events/{event_id}/replay"
+    )
     assert store.counts()["queued"] == 1
 
 
@@ -247,10 +249,10 @@ def test_many_are_counted_before_they_are_replayed(
     event_of(before, lead(event_type="other"))
     web = sign_in(open_web(make_settings(CALL_BACK)))
     asked = page(web, "/events/many?source=website")
-    assert "<strong>3</strong> would get deliveries" in asked
+    assert "<strong>3</strong> would get new deliveries" in asked
     assert "1 more match" in asked
     assert store.event_counts()[EventStatus.UNROUTED] == 4
-    assert "3 replayed; 1 no route wants still." in do(web, "/events/many", source="website")
+    assert "Events with new deliveries: 3. Without: 1." in do(web, "/events/many", source="website")
     assert store.event_counts()[EventStatus.UNROUTED] == 1
     assert web.client.get("/events/many").status_code == 400
 
@@ -260,10 +262,11 @@ def test_refused_requests_are_counted_with_their_cause(web: Web) -> None:
     web.post("website", lead(), secret="wrong")
     web.post("website", lead(), secret="wrong")
     web.client.post("/webhooks/nobody", data=b"{}")
-    web.client.application.extensions["meter"].tell()
+    web.client.application.extensions["meter"].flush()
     found = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page(web, "/events")))
-    assert "website 401 The signature does not fit, or is stale. 2 2" in found
-    assert "no such source 404 There is no such source, or it has no secret. 1 1" in found
+    why = "The signature or token is missing or wrong, or the request is too old."
+    assert f"website 401 {why} 2 2" in found
+    assert "unknown source 404 There is no source with this name, or it has no secret. 1 1" in found
 
 
 def test_each_cause_of_a_refusal_is_one_that_can_be() -> None:
@@ -273,7 +276,7 @@ def test_each_cause_of_a_refusal_is_one_that_can_be() -> None:
 
 def test_what_is_no_post_is_no_webhook_that_was_refused(web: Web) -> None:
     assert web.client.get("/webhooks/website").status_code == 405
-    web.client.application.extensions["meter"].tell()
+    web.client.application.extensions["meter"].flush()
     assert "No request was refused." in page(web, "/events")
 
 
@@ -299,16 +302,16 @@ def test_a_number_is_suppressed_looked_up_and_taken_back(web: Web, store: Store)
 
     said = do(web, "/suppressions", phone="98765 43210", message=f"{HOSTILE} wrote {OTHER}")
 
-    assert "It is suppressed. Cancelled: 0;" in said
+    assert "The number is suppressed. Calls cancelled: 0." in said
     assert HOSTILE not in said
     assert ONE[3:] not in said
     assert OTHER[3:] not in said
-    assert "It was already suppressed." in do(web, "/suppressions", phone=ONE)
+    assert "The number was suppressed already." in do(web, "/suppressions", phone=ONE)
     looked_up = do(web, "/suppressions/look-up", phone=ONE)
-    assert "is not called, since" in looked_up
-    assert "That number may be called." in do(web, "/suppressions/look-up", phone=OTHER)
+    assert "is not called. Suppressed" in looked_up
+    assert "Routes may call this number." in do(web, "/suppressions/look-up", phone=OTHER)
     [form] = set(re.findall(r'action="(/suppressions/\w{24}/remove)"', looked_up))
-    assert "It may be called again." in do(web, form)
+    assert "Routes may call again." in do(web, form)
     assert store.suppression(store.phone_key(ONE)) is None
     assert "That is not suppressed." in do(web, form)
 
@@ -317,10 +320,10 @@ def test_a_number_is_suppressed_looked_up_and_taken_back(web: Web, store: Store)
 def test_what_is_no_number_is_said_and_kept(web: Web, store: Store, path: str) -> None:
     answer = post(web, path, phone='12"><script>alert(1)</script>', again="12")
     assert answer.status_code == 400
-    assert "That is no valid number." in answer.text
+    assert "This is not a valid phone number." in answer.text
     assert "12&#34;&gt;&lt;script&gt;" in answer.text
     assert not store.suppression_count()
-    # Whoever loads that page again by its address sees the page.
+    # A reload of its address shows the page.
     assert web.client.get(path, follow_redirects=True).status_code == 200
 
 
@@ -329,17 +332,17 @@ def test_suppressions_have_pages(web: Web, people: People) -> None:
         people.suppress(f"+9198765432{number:02}")
     first = page(web, "/suppressions")
     assert "52 suppressed" in first
-    assert first.count("Yes: take back") == 50
+    assert first.count("Yes: remove") == 50
     older = re.search(r'rel="next" href="([^"]+)"', first)
     assert older
-    assert page(web, older[1]).count("Yes: take back") == 2
+    assert page(web, older[1]).count("Yes: remove") == 2
 
 
 def test_a_list_is_imported_and_what_is_unreadable_is_named(web: Web, store: Store) -> None:
     content = f"name,phone\nAsha,{ONE}\nAsha,\nAsha,12\nAsha,{OTHER}\nAsha,{ONE}\n".encode()
     answer = upload(web, content, message="our old list")
-    assert "2 suppressed, 1 known already." in answer.text
-    assert "2 line(s) have no number that can be read" in answer.text
+    assert "Suppressed: 2. Suppressed already: 1." in answer.text
+    assert "Lines without a readable number: 2." in answer.text
     assert "3, 4</p>" in answer.text
     kept = store.suppression(store.phone_key(OTHER))
     assert kept is not None
@@ -353,16 +356,16 @@ def test_a_list_that_takes_too_long_goes_on_from_its_line(
     with monkeypatch.context() as slow:
         slow.setattr(suppressions, "SLICE_S", -1.0)
         answer = upload(web, content)
-    assert "it goes on from line 2." in answer.text
+    assert "the import continues at line 2." in answer.text
     assert 'name="from_line" value="2"' in answer.text
-    assert "1 suppressed, 0 known already." in upload(web, content, from_line="3").text
+    assert "Suppressed: 1. Suppressed already: 0." in upload(web, content, from_line="3").text
     assert store.suppression(store.phone_key(ONE)) is None
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "There is no number in that file."),
+        (b"", "The file has no phone number."),
         (b"one,two\n9876543210,9876543211\n", "all look like numbers"),
         (b"9" * 1001, "The file is over 1 MB."),
     ],
@@ -393,8 +396,8 @@ def test_a_person_is_erased_only_if_the_number_was_written_twice(
 
     found = page(web, f"/events/{event_id}")
     assert "Asha" not in found
-    assert "The person in it was erased." in found
-    assert "That number may be called." not in do(web, "/suppressions/look-up", phone=ONE)
+    assert "This person was erased." in found
+    assert "Routes may call this number." not in do(web, "/suppressions/look-up", phone=ONE)
 
 
 # --- routes ---------------------------------------------------------------------------------------
@@ -435,7 +438,7 @@ def test_a_route_and_a_source_are_paused_and_resumed(web: Web, store: Store, sco
     assert [pause.scope for pause in store.pauses()] == [scope]
     assert f"Resumed: {scope}." in do(web, "/routes/resume", scope=scope)
     assert not store.pauses()
-    assert "Nothing is paused under that name." in do(web, "/routes/resume", scope=scope)
+    assert "Nothing is paused under this name." in do(web, "/routes/resume", scope=scope)
     assert post(web, "/routes/pause", scope="route:nope").status_code == 400
 
 
@@ -453,7 +456,7 @@ def test_a_body_is_tried_without_anything_being_done(
     assert "Asha" not in caplog.text
     assert not simulator.state.requests
     assert not any(store.counts().values())
-    assert "Nothing has come yet" in page(web, "/events")
+    assert "No event yet" in page(web, "/events")
 
 
 def test_a_form_is_tried_too(web: Web) -> None:
@@ -486,7 +489,7 @@ def test_a_thin_event_is_tried_with_its_record_and_at_a_time(
         ({"body": "{nope"}, "The body is not valid JSON"),
         ({"body": "phone=1", "kind": "json"}, "The body is not valid JSON"),
         ({"record": "{nope"}, "The record is not valid JSON (line 1)."),
-        ({"at": "soon"}, "That is no time."),
+        ({"at": "soon"}, "This is not a time."),
     ],
 )
 def test_what_can_not_be_tried_is_said_and_kept(

@@ -117,7 +117,7 @@ def test_a_series_has_events_deliveries_and_latency(
     for _ in range(3):
         web.send("website", lead())
     run_drain(settings)
-    web.client.application.extensions["meter"].tell()
+    web.client.application.extensions["meter"].flush()
     points = store.series(1.0, 12)
     assert len(points) == 12
     assert {point.seconds for point in points} == {300.0}

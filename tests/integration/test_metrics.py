@@ -33,7 +33,7 @@ def _alone(redis_url: str) -> None:
 
 
 def tell(web: Web) -> None:
-    web.client.application.extensions["meter"].tell()
+    web.client.application.extensions["meter"].flush()
 
 
 def scraped(web: Web) -> Samples:
@@ -120,7 +120,7 @@ def test_measures_wait_in_the_process_until_redis_is_back(
 
         away.setattr(meter._store, "measure", refuse)
         web.send("website", lead())
-        meter.tell()
+        meter.flush()
     web.send("website", lead())
     assert value(scraped(web), "webhooks_total", source="website", code="202") == 2
 

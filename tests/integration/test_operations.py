@@ -19,7 +19,7 @@ from support import (
     route,
 )
 
-from bridge import operations
+from bridge.operations import bulk
 from schemas.delivery import Status
 from schemas.outcome import read_outcome
 from schemas.records import Move
@@ -344,8 +344,8 @@ def test_a_dry_run_counts_what_then_is_done(
 
 
 def test_a_slice_of_time_ends_with_a_cursor(ended: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "PAGE", 1)
-    monkeypatch.setattr(operations, "SLICE_S", -1.0)
+    monkeypatch.setattr(bulk, "PAGE", 1)
+    monkeypatch.setattr(bulk, "SLICE_S", -1.0)
 
     first = done(ended, "/deliveries/retry", {"status": "failed"})
 
@@ -366,8 +366,8 @@ def test_filters_stand_in_the_query_string_as_well(ended: Web) -> None:
 def test_many_are_done_in_pages_that_the_cursor_joins(
     ended: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operations, "PAGE", 1)
-    monkeypatch.setattr(operations, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(bulk, "PAGE", 1)
+    monkeypatch.setattr(bulk, "MOST_AT_ONCE", 2)
     for dry_run in (True, False):
         asked: dict[str, Any] = {"status": "failed", "dry_run": dry_run}
         counts = []
@@ -390,8 +390,8 @@ def test_many_are_done_in_pages_that_the_cursor_joins(
         ("", {}, "at least one filter"),
         ("", {"dry_run": True}, "at least one filter"),
         ("?cursor=1", None, "at least one filter"),
-        ("?source=", None, "Empty: source"),
-        ("?status=,", {"source": "website"}, "Empty: status"),
+        ("?source=", None, "This filter is empty: source"),
+        ("?status=,", {"source": "website"}, "This filter is empty: status"),
         ("?source=website", {"source": "website"}, "twice"),
         ("?source=website&source=zoho", None, "twice"),
         ("?colour=red", {"source": "website"}, "Unknown: colour"),

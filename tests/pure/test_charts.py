@@ -1,6 +1,7 @@
-"""Plots: what is drawn stands for what is counted."""
+"""Plots: each bar and line shows what was counted."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -8,6 +9,7 @@ from bridge.dashboard.charts import HEIGHT, WIDTH, bars, lines
 from schemas.records import Point
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+INDIA = ZoneInfo("Asia/Kolkata")
 
 
 def points(*counts, **more):
@@ -20,23 +22,34 @@ def points(*counts, **more):
 
 @pytest.mark.parametrize("row", [[], points(0, 0)])
 def test_where_nothing_happened_nothing_is_drawn(row):
-    assert bars(row).is_empty
+    assert bars(row, INDIA).is_empty
     assert lines(row).is_empty
 
 
 def test_a_bar_is_as_high_as_its_count():
-    plot = bars(points(1, 0, 4))
+    plot = bars(points(1, 0, 4), INDIA)
     assert plot.top == 4
     assert [(bar.height, bar.y) for bar in plot.bars] == [
         (HEIGHT / 4, HEIGHT * 3 / 4),
         (HEIGHT, 0),
     ]
     assert [round(bar.x) for bar in plot.bars] == [0, round(WIDTH * 2 / 3)]
-    assert plot.bars[0].title == "12:00 UTC: 1 delivered"
+
+
+@pytest.mark.parametrize(
+    ("zone", "title"),
+    [
+        ("Asia/Kolkata", "17:30 Asia/Kolkata: 1 delivered"),
+        ("America/New_York", "07:00 America/New_York: 1 delivered"),
+        ("UTC", "12:00 UTC: 1 delivered"),
+    ],
+)
+def test_a_tooltip_names_its_time_in_one_zone(zone, title):
+    assert bars(points(1), ZoneInfo(zone)).bars[0].title == title
 
 
 def test_statuses_stand_on_each_other():
-    [low, high] = bars(points(3, failed=1)).bars
+    [low, high] = bars(points(3, failed=1), INDIA).bars
     assert (low.status, high.status) == ("delivered", "failed")
     assert low.y == high.y + high.height
     assert high.y == 0

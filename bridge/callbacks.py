@@ -1,0 +1,75 @@
+"""POST /callbacks/callkaro/<token>: CallKaro posts the outcome of each call here.
+
+No worker takes part: an outcome is kept at once, beside its delivery.
+"""
+
+from flask import Blueprint, Response, jsonify, request
+
+from bridge.api.describe import JSON, operation
+from bridge.http.body import read_body
+from bridge.http.incoming import read_all
+from config import log
+from schemas.errors import NotFound, RequestError, StoreUnavailable
+from schemas.outcome import asks_to_stop, number_of, read_outcome
+from schemas.responses import OutcomeKeptResponse
+from schemas.settings import Settings
+from schemas.signatures import is_one_of
+from store import Store
+from store.suppression import People
+
+logger = log.get(__name__)
+
+
+def views(store: Store, settings: Settings) -> Blueprint:
+    """Return the routes of this module."""
+    callbacks = Blueprint("callbacks", __name__)
+
+    # A token may have slashes. It is all that protects this address, so no log line and no answer
+    # has it.
+    @callbacks.post("/callbacks/callkaro/<path:token>")
+    @operation(
+        "Receive an outcome",
+        tag="Webhooks",
+        description="CallKaro posts here when a call has ended. The token in the path is "
+        "CALLKARO_WEBHOOK_TOKEN; a wrong token is answered 404.",
+        takes=(JSON,),
+        answers={200: OutcomeKeptResponse},
+        refusals=(400, 404, 413, 503),
+        needs_token=False,
+    )
+    def call_ended(token: str) -> Response:
+        try:
+            if not is_one_of(token, settings.callkaro_webhook_tokens):
+                raise NotFound("There is nothing at this address.")
+            result = keep_outcome(store, settings, read_all(request))
+        except StoreUnavailable as error:
+            logger.warning("outcome.unstored", error=str(error))
+            raise
+        except RequestError as error:
+            logger.info("outcome.rejected", error=error.word)
+            raise
+        return jsonify({"status": result})
+
+    return callbacks
+
+
+def keep_outcome(store: Store, settings: Settings, body: bytes) -> str:
+    """Keep the outcome in a body. Returns what the store did with it. Raises BadPayload."""
+    content = read_body(body, "application/json")  # whatever its Content-Type says
+    outcome = read_outcome(content, settings.callkaro_timezone)
+    if outcome is None:
+        logger.info("outcome.ignored")
+        return "ignored"
+    if asks_to_stop(outcome, settings.suppress_when):
+        People(store=store).suppress_called(outcome, number_of(content, outcome))
+    result, delivery_id = store.keep_outcome(outcome)
+    if delivery_id and not outcome.is_final:
+        People(store=store).call_off_accepted(delivery_id)
+    logger.info(
+        "outcome.received",
+        became=result,
+        delivery=delivery_id,
+        result=outcome.result,
+        final=outcome.is_final,
+    )
+    return result

@@ -1,0 +1,20 @@
+"""What a person does by hand: deliveries, events, pauses and test calls, a module each.
+
+Each operation is one compare-and-set in the store, on what the person saw. A worker that holds the
+delivery is fenced off by it, or the person learns that the delivery has changed meanwhile. The API,
+the dashboard and the command line only pass on what these modules answer.
+"""
+
+from bridge.operations.bulk import Bulk
+from bridge.operations.deliveries import DeliveryOperations
+from bridge.operations.events import EventOperations, Replayed
+from bridge.operations.pauses import PauseOperations
+from bridge.operations.test_calls import TestCallOperations
+
+__all__ = ["Bulk", "Operations", "Replayed"]
+
+
+class Operations(DeliveryOperations, EventOperations, PauseOperations, TestCallOperations):
+    """Everything that a person can ask for."""
+
+    __slots__ = ()

@@ -1,0 +1,46 @@
+"""What all operations share: the settings, the store, and how they wake a worker."""
+
+from dataclasses import dataclass
+
+from config import log
+from schemas.delivery import Delivery
+from schemas.errors import NotFound, StoreUnavailable
+from schemas.settings import Settings
+from store import Store
+from store.queue import Wakeup
+
+logger = log.get(__name__)
+
+NO_DELIVERY = "There is no delivery with this id. The bridge keeps records for RETENTION_DAYS."
+NO_EVENT = "There is no event with this id. The bridge keeps records for RETENTION_DAYS."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Base:
+    """What an operation needs."""
+
+    settings: Settings
+    store: Store
+    wakeup: Wakeup
+
+    def wake(self) -> None:
+        """Ask for a drain, unless one is asked for already. The worker's tick does it, too."""
+        try:
+            if not self.store.set_wakeup():
+                return
+        except StoreUnavailable:
+            logger.warning("wakeup.lost")
+            return
+        self._request_drain()
+
+    def _request_drain(self) -> None:
+        try:
+            self.wakeup.request_drain()
+        except StoreUnavailable:
+            logger.warning("wakeup.lost")
+
+    def _delivery(self, delivery_id: str) -> Delivery:
+        found = self.store.delivery(delivery_id)
+        if found is None:
+            raise NotFound(NO_DELIVERY)
+        return found

@@ -1,0 +1,51 @@
+"""A test call: one real call by a route, to a number that a person names."""
+
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+from bridge.operations.base import Base
+from config import log
+from schemas.delivery import Delivery
+from schemas.errors import NotFound
+from schemas.event import CALL_ME, CALL_ME_ID, Event, derive_id
+from schemas.records import NewDelivery
+
+logger = log.get(__name__)
+
+
+class TestCallOperations(Base):
+    """Operations that make test calls."""
+
+    __slots__ = ()
+
+    def call_me(self, route_name: str, number: str, record: Any) -> Delivery:
+        """Make one test call by a route to a number (E.164) that a person named.
+
+        The call is an event of its own, and `record` is its CRM record. The route's match, when,
+        consent and again_after and the cap of the number do not apply; the other guards do. Raises
+        NotFound.
+        """
+        route = self.settings.routes.named(route_name)
+        if route is None or route.to != "call":
+            raise NotFound('No route with to = "call" has this name. Use a name from routes.toml.')
+        now, event_id = datetime.now(UTC), secrets.token_hex(13)
+        event = Event(
+            id=event_id,
+            source=route.source,
+            source_event_id=f"{CALL_ME_ID}{event_id}",
+            fingerprint=event_id,
+            remember_s=self.settings.dedupe_days * 86_400,
+            type=CALL_ME,
+            subject=None,
+            time=now,
+            received_at=now,
+            data={"to_number": number, "record": record},
+        )
+        delivery_id = derive_id("delivery", event_id, route.name)
+        made = NewDelivery(id=delivery_id, route=route.name, to="call", wait_s=0)
+        needs_drain, _ = self.store.accept([(event, [made])], routes=self.settings.routes.digest)
+        if needs_drain:
+            self._request_drain()
+        logger.info("operation.call_me", delivery=delivery_id)
+        return self._delivery(delivery_id)
