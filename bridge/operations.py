@@ -48,7 +48,15 @@ LOCAL_TIME = "%Y-%m-%dT%H:%M:%S"  # schedule_at's
 ON_THE_WIRE = "Its request may be on the wire right now. Wait until that is settled."
 # What a retry forgets, so that the delivery starts anew. Its attempts stay.
 ANEW: dict[str, str | int | None] = dict.fromkeys(
-    ("first_ms", "asked", "asked_for", "asked_since_ms", "call_sid", "batch_id", "cancel_ms")
+    (
+        "first_ms",
+        "lookup_failures",
+        "waiting_for",
+        "waiting_since_ms",
+        "call_sid",
+        "batch_id",
+        "cancel_ms",
+    )
 )
 
 

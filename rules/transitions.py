@@ -319,15 +319,19 @@ class FailedLookups:
         cls, delivery: Delivery, what: Literal["record", "campaign", "cancel"], now: datetime
     ) -> "FailedLookups":
         """Count on; a delivery that now lacks something else starts to count anew."""
-        if delivery.asked_for != what or delivery.asked_since is None:
+        if delivery.waiting_for != what or delivery.waiting_since is None:
             return cls(what=what, asked=1, since=now)
-        return cls(what=what, asked=delivery.asked + 1, since=delivery.asked_since)
+        return cls(what=what, asked=delivery.lookup_failures + 1, since=delivery.waiting_since)
 
     @property
     def fields(self) -> dict[str, str | int | None]:
         """Return it as the store keeps it."""
         since_ms = int(self.since.timestamp() * 1000)
-        return {"asked": self.asked, "asked_for": self.what, "asked_since_ms": since_ms}
+        return {
+            "lookup_failures": self.asked,
+            "waiting_for": self.what,
+            "waiting_since_ms": since_ms,
+        }
 
 
 # --- within ---------------------------------------------------------------------------------

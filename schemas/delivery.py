@@ -201,9 +201,9 @@ class Delivery:
     message: str | None = None
     spent: int = 0
     first_attempt_at: datetime | None = None
-    asked: int = 0
-    asked_for: Literal["record", "campaign", "cancel"] | None = None
-    asked_since: datetime | None = None
+    lookup_failures: int = 0
+    waiting_for: Literal["record", "campaign", "cancel"] | None = None
+    waiting_since: datetime | None = None
     held_ms: int = 0
     paused_ms: int = 0
     request: Mapping[str, Any] | None = None

@@ -83,9 +83,9 @@ class IntakeStore(Base):
     def set_wakeup(self) -> bool:
         """Set the bell; False if it was set already, that is, a drain has just been asked for."""
         with self._reached():
-            return bool(self.redis.set(f"{P}bell", "1", nx=True, px=1000))
+            return bool(self.redis.set(f"{P}wakeup", "1", nx=True, px=1000))
 
     def clear_wakeup(self) -> None:
         """Take the bell down. A drain does this first and claims after, so no ring is lost."""
         with self._reached():
-            self.redis.delete(f"{P}bell")
+            self.redis.delete(f"{P}wakeup")

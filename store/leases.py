@@ -106,7 +106,7 @@ class LeaseStore(Base):
             pipe.zrange(f"{P}due", 0, 0, withscores=True)
             pipe.zrange(f"{P}due:retry", 0, 0, withscores=True)
             pipe.zrange(f"{P}due:cancel", 0, 0, withscores=True)
-            pipe.zrange(f"{P}due:errand", 0, 0, withscores=True)
+            pipe.zrange(f"{P}due:background_task", 0, 0, withscores=True)
             pipe.hmget(f"{P}breaker", "open_ms", "probe_ms")
             (seconds, micros), *firsts, cancels, background_tasks, (is_open, probe_ms) = (
                 pipe.execute()
@@ -164,7 +164,7 @@ class LeaseStore(Base):
     ) -> None:
         """Count how CallKaro took such a request, for the breaker; pause: why it is paused now."""
         took = "" if well is None else str(int(well))
-        self._run("took", who, took, orjson.dumps(pause) if pause else "")
+        self._run("callkaro_result", who, took, orjson.dumps(pause) if pause else "")
 
     # --- campaigns ----------------------------------------------------------------------------
 

@@ -42,8 +42,8 @@ class MetricStore(Base):
             raise StoreUnavailable("Redis did not answer a moment ago")
         with self._reached():
             pipe = self.redis.pipeline(transaction=False)
-            pipe.hgetall(f"{P}measured")
-            pipe.hgetall(f"{P}standing")
+            pipe.hgetall(f"{P}metrics")
+            pipe.hgetall(f"{P}status_counts")
             totals, status_counts = pipe.execute()
         pairs = (name.partition(" ") for name in status_counts)
         return CounterSnapshot(
@@ -101,7 +101,9 @@ class MetricStore(Base):
     def _buckets(self, bucket: TimeBucket, span_s: tuple[float, float]) -> TimeBuckets:
         first, last = (int(end_s // bucket.length_s) for end_s in span_s)
         numbers = range(first, last + 1)
-        return dict(zip(numbers, self._hashes(f"{bucket.name}:{n}" for n in numbers), strict=True))
+        return dict(
+            zip(numbers, self._hashes(f"bucket:{bucket.name}:{n}" for n in numbers), strict=True)
+        )
 
     def _hashes(self, names: Iterable[str]) -> list[dict[str, str]]:
         with self._reached():

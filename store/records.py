@@ -49,7 +49,7 @@ def described(
     else:
         status = EventStatus.ROUTED if deliveries else EventStatus.UNROUTED
     return {
-        "fp": event.fingerprint,
+        "fingerprint": event.fingerprint,
         "remember_s": event.remember_s,
         "event": event.id,
         "status": status,
@@ -62,7 +62,10 @@ def described(
 
 def _side_effect_record(side_effect: SideEffect) -> dict[str, Any]:
     wished: dict[str, Any] = {
-        "errand": {"id": side_effect.task.id, "record": background_task_record(side_effect.task)}
+        "background_task": {
+            "id": side_effect.task.id,
+            "record": background_task_record(side_effect.task),
+        }
     }
     if side_effect.person:
         wished["person"] = {
@@ -127,7 +130,7 @@ def event_record(event: Event) -> bytes:
             "source_event_id": event.source_event_id,
             "type": event.type,
             "subject": event.subject,
-            "thing": event.subject_type,
+            "subject_type": event.subject_type,
             "time": event.time,
             "received_at": event.received_at,
             "hydrate": event.hydrate,
@@ -150,7 +153,7 @@ def read_event(record: str) -> Event:
         remember_s=0,
         type=kept["type"],
         subject=kept["subject"],
-        subject_type=kept.get("thing"),
+        subject_type=kept.get("subject_type", kept.get("thing")),
         time=datetime.fromisoformat(kept["time"]) if kept["time"] else None,
         received_at=datetime.fromisoformat(kept["received_at"]),
         hydrate=kept["hydrate"],
@@ -272,9 +275,9 @@ def read_delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
         message=kept.get("message"),
         spent=int(kept.get("spent", 0)),
         first_attempt_at=at(kept["first_ms"]) if "first_ms" in kept else None,
-        asked=int(kept.get("asked", 0)),
-        asked_for=kept.get("asked_for"),  # type: ignore[arg-type]
-        asked_since=at(kept["asked_since_ms"]) if "asked_since_ms" in kept else None,
+        lookup_failures=int(kept.get("lookup_failures", 0)),
+        waiting_for=kept.get("waiting_for"),  # type: ignore[arg-type]
+        waiting_since=at(kept["waiting_since_ms"]) if "waiting_since_ms" in kept else None,
         held_ms=int(kept.get("held_ms", 0)),
         paused_ms=int(kept.get("paused_ms", 0)),
         request=orjson.loads(kept["request"]) if "request" in kept else None,
@@ -333,7 +336,7 @@ def written(move: Move) -> dict[str, Any]:
     written: dict[str, Any] = {
         "id": move.id,
         "to": move.to,
-        "from": MAY_COME_FROM[move.to]
+        "from_statuses": MAY_COME_FROM[move.to]
         if move.from_statuses is None
         else {str(status): True for status in move.from_statuses},
         "needs_ms": int(move.needs_s * 1000),
@@ -343,13 +346,13 @@ def written(move: Move) -> dict[str, Any]:
         written["del"] = gone
     if move.lease is None:
         # A client that did not hear Redis' answer repeats it; what a person said is done once.
-        written["word"] = secrets.token_hex(8)
+        written["request_token"] = secrets.token_hex(8)
     if move.expected_lease is not None:
-        written["saw"] = move.expected_lease
+        written["expected_lease"] = move.expected_lease
     if move.restarts:
-        written["anew"] = True
+        written["restarts"] = True
     if move.callkaro_ok is not None:
-        written["took"] = move.callkaro_ok
+        written["callkaro_ok"] = move.callkaro_ok
     if move.pause:
         written["pause"] = orjson.dumps(move.pause).decode()
     if move.lease is not None:
@@ -368,7 +371,7 @@ def written(move: Move) -> dict[str, Any]:
     if move.phone:
         written["phone"] = move.phone
     if move.awaits_campaign:
-        written["awaits"] = move.awaits_campaign
+        written["awaits_campaign"] = move.awaits_campaign
     if move.guard:
         written["guard"] = move.guard.as_record()
     if move.keeps_number:

@@ -8,7 +8,7 @@ class SignInStore(Base):
 
     def count_tries(self, who: str, *, within_s: int) -> int:
         """Count a try by an address, known by its keyed hash; returns how many there were."""
-        key = f"{P}tries:{self._keyed(who)}"
+        key = f"{P}sign_in_attempts:{self._keyed(who)}"
         with self._reached():
             pipe = self.redis.pipeline()
             pipe.incr(key)

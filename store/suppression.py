@@ -29,7 +29,9 @@ CRASHED_S = 15.0  # who calls off does it at once; should they die over it, a wo
 SETTLED_S = 5.0  # when to look again at what is on the wire while a person is erased
 SLICE_S = 5.0  # of a search through all events; then others have their turn
 Record = tuple[str, str, str]  # of a CRM: its source, object and id
-UNASKED: dict[str, str | int | None] = dict.fromkeys(("asked", "asked_for", "asked_since_ms"))
+NO_LOOKUPS: dict[str, str | int | None] = dict.fromkeys(
+    ("lookup_failures", "waiting_for", "waiting_since_ms")
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -332,7 +334,7 @@ def dropping(delivery: Delivery, reason: Reason) -> Move:
         from_statuses=frozenset({Status.DELIVERED}),
         message="CallKaro is being asked to drop the scheduled call.",
         fields={
-            **UNASKED,
+            **NO_LOOKUPS,
             "cancel_ms": int(datetime.now(UTC).timestamp() * 1000),
             "cancel_reason": reason,
         },

@@ -146,22 +146,22 @@ class SuppressionStore(QueryStore):
         with self._reached():
             seconds, micros = self.redis.time()
             pipe = self.redis.pipeline()
-            pipe.hset(f"{P}errands", task.id, background_task_record(task))
+            pipe.hset(f"{P}background_tasks", task.id, background_task_record(task))
             due_ms = int((seconds + micros / 1e6 + in_s) * 1000)
-            pipe.zadd(f"{P}due:errand", {task.id: due_ms})
+            pipe.zadd(f"{P}due:background_task", {task.id: due_ms})
             pipe.execute()
 
     def claim_background_tasks(self, limit: int) -> list[BackgroundTask]:
         """Lease the errands that are due."""
-        flat = self._run("errand", limit, int(BACKGROUND_TASK_LEASE_S * 1000))
+        flat = self._run("claim_background_tasks", limit, int(BACKGROUND_TASK_LEASE_S * 1000))
         return list(_background_tasks(zip(flat[::2], flat[1::2], strict=True)))
 
     def end_background_task(self, errand_id: str) -> None:
         """Forget an errand that is done."""
         with self._reached():
             pipe = self.redis.pipeline()
-            pipe.zrem(f"{P}due:errand", errand_id)
-            pipe.hdel(f"{P}errands", errand_id)
+            pipe.zrem(f"{P}due:background_task", errand_id)
+            pipe.hdel(f"{P}background_tasks", errand_id)
             pipe.execute()
 
 

@@ -542,7 +542,7 @@ class World:
     def prime(self) -> None:
         """Empty Redis, but for what the web process makes once and a delivery to ask for."""
         self.redis.flushall()
-        self.redis.set("bridge:bell", "1")  # rung for good: nothing expires, and RQ is left alone
+        self.redis.set("bridge:wakeup", "1")  # rung for good: nothing expires, and RQ is left alone
         self.send(asking("/api/deliveries?phone=%2B919876543210"))
         lead = json.dumps({"submission_id": "the-first", "phone": "+919876543210"}).encode()
         answer = self.send(

@@ -225,7 +225,7 @@ def test_an_old_backlog_is_told_until_it_is_worked_off(
     ("fields", "is_told"),
     [
         ({"next_ms": +60, "first_ms": -2 * AGE_S}, True),
-        ({"next_ms": +60, "asked_since_ms": -2 * AGE_S}, True),
+        ({"next_ms": +60, "waiting_since_ms": -2 * AGE_S}, True),
         ({"next_ms": +60, "first_ms": -2 * AGE_S, "held_ms": 2 * AGE_S}, False),
         ({"next_ms": +60, "first_ms": -60}, False),
         ({"next_ms": +60, "created_ms": -2 * AGE_S}, False),

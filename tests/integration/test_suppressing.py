@@ -82,9 +82,9 @@ def stands(store: Store, delivery: str) -> tuple[str, str | None]:
 def do_errands(store: Store, run: Callable[[], object]) -> None:
     """Run drains until no errand is due, letting the time of each come."""
     for _ in range(10):
-        for one in store.redis.zrange("bridge:due:errand", 0, -1):
-            store.redis.zadd("bridge:due:errand", {one: 1})
-        if not store.redis.zcard("bridge:due:errand"):
+        for one in store.redis.zrange("bridge:due:background_task", 0, -1):
+            store.redis.zadd("bridge:due:background_task", {one: 1})
+        if not store.redis.zcard("bridge:due:background_task"):
             return
         run()
     raise AssertionError("errands have no end")
@@ -458,7 +458,7 @@ def test_an_opt_out_in_the_crm_suppresses_the_record_at_once_and_then_its_number
     listed = ask(web, "GET", "/api/suppressions")["items"]
     assert {one["reason"] for one in listed} == {"by_crm"}
     assert {one["source"] for one in listed} == {"hubspot"}
-    assert not store.redis.hlen("bridge:errands")
+    assert not store.redis.hlen("bridge:background_tasks")
 
 
 @pytest.mark.parametrize("value", ["false", "", "REDACTED"])
@@ -830,7 +830,7 @@ def test_an_erasure_is_gone_on_with_where_its_time_ran_out(
 ) -> None:
     settings, web, ids = known
     monkeypatch.setattr("store.suppression.SLICE_S", 0.0)
-    monkeypatch.setattr("bridge.store.suppressing.SCANNED", 2)
+    monkeypatch.setattr("store.suppressions.SCANNED", 2)
     done = ask(web, "POST", "/api/erasures", {"phone": ONE}, status=202)
     assert done["done"] is False
     assert of(store, ids["called"]).request is None, "what is listed under the number goes at once"
