@@ -36,7 +36,7 @@ from schemas.settings import Settings
 from schemas.source import Incoming, Source
 from store import Store
 from store.queue import Wakeup
-from store.suppression import People, called_off, dropping, side_effect_of
+from store.suppression import Suppressions, called_off, dropping, side_effect_of
 
 logger = log.get(__name__)
 
@@ -239,7 +239,7 @@ class Operations:
         )
         self._made(move, "resolve")
         if status is Status.DELIVERED:
-            People(store=self.store).call_off_accepted(delivery.id)
+            Suppressions(store=self.store).call_off_accepted(delivery.id)
         return self._delivery(delivery.id)
 
     def _delivery(self, delivery_id: str) -> Delivery:

@@ -24,7 +24,7 @@ AWAY_S = 1.0  # how long the intake fails fast after a time-out
 
 
 def connect(url: str, *, timeout_s: float = 3.0, retries: int = 0) -> "redis.Redis":
-    """Return a client for our data: its answers are text, and it retries `retries` times at once."""
+    """Return a client for our data. Its answers are text. It retries `retries` times at once."""
     return make_client(
         url, is_text=True, timeout_s=timeout_s, connect_s=min(timeout_s, CONNECT_S), retries=retries
     )

@@ -1,8 +1,8 @@
 """Lua scripts: each is loaded with the includes that it names, and nothing else.
 
-A file of store/scripts is one command. A file of store/scripts/includes is code that several scripts
-share. The first lines of a file may name what it needs, as in `-- include: keys, time`. A line
-`-- after: write_counts` in an include names a function that runs after the script.
+A file of store/scripts is one command. A file of store/scripts/includes is code that several
+scripts share. The first lines of a file may name what it needs, as in `-- include: keys, time`.
+A line `-- after: write_counts` in an include names a function that runs after the script.
 """
 
 import re

@@ -60,7 +60,8 @@ from schemas.responses import (
     UnsuppressedResponse,
     revealed,
 )
-from store.suppression import People
+from store.erasure import Eraser
+from store.suppression import Suppressions
 
 FILTERS = "By the list's filters, in the body or in the query string; at least one. "
 MORE = " Where there is a next_cursor, ask again with it as cursor."
@@ -184,7 +185,7 @@ def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
 
 
 def _add_people(api: Blueprint, operations: Operations) -> None:
-    people, store = People(store=operations.store), operations.store
+    people, store = Suppressions(store=operations.store), operations.store
     region = operations.settings.default_region
     answer, off_answer = SuppressionResponse(), CalledOffResponse()
 
@@ -291,7 +292,7 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
     )
     def erase() -> tuple[Response, int]:
         said = read_command(request, EraseRequest())
-        done = people.erase(read_phone(said["phone"], region))
+        done = Eraser(store=store).erase(read_phone(said["phone"], region))
         operations.wake()
         return jsonify(ErasedResponse().dump(done)), 200 if done.is_done else 202
 

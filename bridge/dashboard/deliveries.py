@@ -18,7 +18,7 @@ from schemas.records import Filters
 from schemas.responses import DeliveryBrief, DeliveryResponse, EventResponse
 from schemas.settings import Settings
 from store import Store
-from store.suppression import People
+from store.suppression import Suppressions
 
 ROWS: Final = 25
 NAMES: Final = ("status", "reason", "route", "source", "subject", "phone_key", "since", "until")
@@ -268,7 +268,9 @@ def _suppress(operations: Operations, delivery_id: str) -> str:
     number = (found.request or {}).get("to_number") if found else None
     if not number:
         raise BadQuery("No number is known of it yet.")
-    done = People(store=operations.store).suppress(str(number), message="asked on the dashboard")
+    done = Suppressions(store=operations.store).suppress(
+        str(number), message="asked on the dashboard"
+    )
     operations.wake()
     off = done.called_off
     return (

@@ -13,7 +13,8 @@ from bridge.operations import Operations
 from rules.number_list import read_numbers
 from schemas.errors import BadQuery, NotFound
 from schemas.responses import SuppressionResponse
-from store.suppression import CalledOff, Erased, People
+from store.erasure import Erased, Eraser
+from store.suppression import CalledOff, Suppressions
 
 ROWS: Final = 50
 LONGEST_MESSAGE: Final = 500
@@ -25,7 +26,7 @@ NAMED: Final = 50  # lines that are named in a message, which travels in a cooki
 def add(dashboard: Blueprint, operations: Operations) -> None:
     """Give the blueprint its page about suppressions."""
     store, region = operations.store, operations.settings.default_region
-    people, answer = People(store=store), SuppressionResponse()
+    people, answer = Suppressions(store=store), SuppressionResponse()
 
     def page(problem: str = "", at: str = "") -> str:
         """Return the page; at: the form whose words are kept and that the problem is of."""
@@ -108,7 +109,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
                 raise BadQuery("The two numbers are not the same. Nobody was erased.")
         except BadQuery as error:
             return page(str(error), "erase"), 400
-        done = people.erase(number)
+        done = Eraser(store=store).erase(number)
         operations.wake()
         flash(_erased(done))
         return redirect(url_for("dashboard.suppressions"))
@@ -161,7 +162,7 @@ def _numbers_of(request: Request) -> tuple[list[tuple[int, str]], list[int]]:
 
 
 def _suppress_all(
-    people: People,
+    people: Suppressions,
     numbers: Sequence[tuple[int, str]],
     unread: set[int],
     message: str,

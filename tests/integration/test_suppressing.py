@@ -27,7 +27,7 @@ from schemas.records import Move
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
-from store.suppression import People
+from store.suppression import Suppressions
 
 MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]
@@ -351,13 +351,13 @@ def test_a_worker_calls_off_what_a_crash_left_planned(
     [planned] = web.send("website", lead(phone=ONE, at=tomorrow))
     run_drain(settings)
 
-    def crash(self: People, key: str) -> None:
+    def crash(self: Suppressions, key: str) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(People, "call_off", crash)
+        patched.setattr(Suppressions, "call_off", crash)
         with pytest.raises(KeyboardInterrupt):
-            People(store=store).suppress(ONE)
+            Suppressions(store=store).suppress(ONE)
     do_errands(store, lambda: run_drain(settings))
     run_drain(settings)
 
@@ -829,13 +829,13 @@ def test_an_erasure_is_gone_on_with_where_its_time_ran_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings, web, ids = known
-    monkeypatch.setattr("store.suppression.SLICE_S", 0.0)
+    monkeypatch.setattr("store.erasure.SLICE_S", 0.0)
     monkeypatch.setattr("store.suppressions.SCANNED", 2)
     done = ask(web, "POST", "/api/erasures", {"phone": ONE}, status=202)
     assert done["done"] is False
     assert of(store, ids["called"]).request is None, "what is listed under the number goes at once"
 
-    monkeypatch.setattr("store.suppression.SLICE_S", 5.0)
+    monkeypatch.setattr("store.erasure.SLICE_S", 5.0)
     do_errands(store, lambda: run_drain(settings))
 
     is_erased(store, ids)
