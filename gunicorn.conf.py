@@ -121,8 +121,11 @@ logger_class = JsonLogger
 
 
 def post_worker_init(worker: Any) -> None:
-    """Have requests that wait (`?wait=`) answered as soon as the process is asked to stop."""
+    """Migrate the store beside the requests; answer requests that wait (`?wait=`) at a stop."""
     from bridge.api import long_poll as waiting
+    from store.migration import start_migration
+
+    start_migration(worker.wsgi.extensions["store"])
 
     def stop(number: int, frame: FrameType | None) -> None:
         waiting.end_all()

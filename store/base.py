@@ -43,6 +43,7 @@ class Base:
         self._away_until = 0.0
         self._has_room = True
         self._pepper: str | None = None
+        self._is_migrated = False
 
     def ping(self) -> None:
         """Raise StoreUnavailable unless Redis answers and accepts writes."""

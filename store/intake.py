@@ -7,11 +7,12 @@ import orjson
 from schemas.event import Event, EventStatus
 from schemas.outcome import Outcome, Result, as_record
 from schemas.records import Accepted, NewDelivery, SideEffect
-from store.base import Base, P
+from store.base import P
+from store.migration import MigrationStore
 from store.records import accepted, described, event_record
 
 
-class IntakeStore(Base):
+class IntakeStore(MigrationStore):
     """What the web process writes."""
 
     def accept(
@@ -77,8 +78,18 @@ class IntakeStore(Base):
             if outcome.proves_cancellation
             else "CallKaro told how the call ended, so it had accepted it.",
         }
+        if not self.is_migrated():
+            self.bring_up_to_date((outcome.delivery_id, self.id_of_call(outcome.call_sid)))
         became, delivery_id = self._run("outcome", outcome.delivery_id or "", orjson.dumps(record))
         return str(became), delivery_id or None
+
+    def id_of_call(self, call_sid: str | None) -> str | None:
+        """Return the delivery that a call of CallKaro belongs to; None: it is not known."""
+        if not call_sid:
+            return None
+        with self._reached():
+            found = self.redis.get(f"{P}call:{call_sid}")
+        return str(found) if found else None
 
     def set_wakeup(self) -> bool:
         """Ask for a drain: True: the caller must enqueue it; False: it was asked for just now."""

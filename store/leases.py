@@ -8,13 +8,15 @@ import orjson
 
 from schemas.delivery import Reason, Status
 from schemas.records import Claims, Move, Repaired
-from store.base import Base, P
+from store.base import P
+from store.migration import MigrationStore
 from store.records import at, read_claim, written
 
 # After a restart of Redis nothing is claimed for this time: workers first replay their journals,
 # and each of them looks for Redis more often than that.
 RESTART_GRACE_S = 5.0
 PAUSE_CHECK_S = 600.0  # when a worker looks at a paused delivery; resuming makes it due at once
+MIGRATION_CHECK_S = 1.0  # when to claim again while records are being moved
 AUDITED = 200  # deliveries in a page
 DIED = (
     "The worker stopped while this request was on its way, so CallKaro may have accepted it. "
@@ -22,11 +24,16 @@ DIED = (
 )
 
 
-class LeaseStore(Base):
+class LeaseStore(MigrationStore):
     """What the worker process writes."""
 
     def claim(self, limit: int, *, lease_s: float) -> Claims:
-        """Lease up to `limit` deliveries that are due, fresh ones and retries in turn."""
+        """Lease up to `limit` deliveries that are due, first attempts and retries in turn.
+
+        Nothing can be claimed before all records have the names of this release.
+        """
+        if not self.is_migrated():
+            return Claims(now=self._now(), wait_s=MIGRATION_CHECK_S, looked_at=0, claims=())
         now_ms, wait_ms, looked_at, *found = self._run(
             "claim",
             limit,
@@ -54,6 +61,7 @@ class LeaseStore(Base):
         """
         if not moves:
             return []
+        self.bring_up_to_date(move.id for move in moves)
         wanted = orjson.dumps([written(move) for move in moves])
         return list(self._run("move", wanted, self.max_rate, "", 0))
 
@@ -64,6 +72,7 @@ class LeaseStore(Base):
         """
         if not moves:
             return 0
+        self.bring_up_to_date(str(move["id"]) for move in moves)
         answers = self._run("move", orjson.dumps(moves), 0, "1", int(lease_s * 1000))
         return sum(answer == "ok" for answer in answers)
 
@@ -115,6 +124,11 @@ class LeaseStore(Base):
             first[1] for first in (*cancels, *background_tasks)
         ]  # the breaker stops none of these
         return float(min(due) / 1000 - (seconds + micros / 1e6)) if due else None
+
+    def _now(self) -> datetime:
+        with self._reached():
+            seconds, micros = self.redis.time()
+        return at(int(seconds * 1000 + micros // 1000))
 
 
 def _unreadable(delivery_id: str, lease: int) -> Move:

@@ -37,14 +37,6 @@ class QueryStore(Base):
         """Return an event with its deliveries; None if there is no such event."""
         return next(self._events([(event_id, 0)]), None)
 
-    def id_of_call(self, call_sid: str | None) -> str | None:
-        """Return the delivery that a call of CallKaro belongs to; None: it is not known."""
-        if not call_sid:
-            return None
-        with self._reached():
-            found = self.redis.get(f"{P}call:{call_sid}")
-        return str(found) if found else None
-
     def events(self, filters: EventFilters, *, before: int | None, limit: int) -> EventPage:
         """Return the newest events that match and whose order is below `before`.
 

@@ -7,6 +7,7 @@ from typing import Any
 from schemas.event import Event
 from schemas.records import BackgroundTask, SeenEvent, Suppression, SuppressionPage
 from store.base import P
+from store.migration import MigrationStore
 from store.queries import QueryStore
 from store.records import (
     UNREADABLE,
@@ -21,7 +22,7 @@ TASK_LEASE_S = 120.0
 SCANNED = 200  # events in a page
 
 
-class SuppressionStore(QueryStore):
+class SuppressionStore(MigrationStore, QueryStore):
     """The numbers and CRM records that must not be called."""
 
     def suppress(
@@ -126,6 +127,7 @@ class SuppressionStore(QueryStore):
     def erase_deliveries(self, ids: Iterable[str]) -> None:
         """Remove all personal data from deliveries, also from answers that arrive later."""
         wanted = list(ids)
+        self.bring_up_to_date(wanted)
         for start in range(0, len(wanted), 100):
             self._run("erase", *wanted[start : start + 100])
 

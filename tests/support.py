@@ -309,7 +309,7 @@ def move_back(store: Store, delivery_id: str, name: str, seconds: int) -> None:
 
 def keys_of(store: Store) -> set[str]:
     """Return every key that has to do with events and deliveries."""
-    aside = {"bridge:ping", "bridge:wakeup", "bridge:pepper"}
+    aside = {"bridge:ping", "bridge:wakeup", "bridge:pepper", "bridge:schema"}
     aside |= {"bridge:metrics", "bridge:status_counts", "bridge:refused", "bridge:alerts:refused"}
     figures = "bridge:bucket:"
     found = store.redis.scan_iter("bridge:*")

@@ -27,6 +27,7 @@ from schemas.errors import SettingsError, StoreUnavailable
 from schemas.records import Pause
 from schemas.settings import Settings
 from store import Store, connect
+from store.migration import Migration
 from store.queue import Wakeup, connect_queue, open_queue
 from workers import alerts, jobs
 from workers.die_with_parent import die_with_parent
@@ -44,6 +45,8 @@ AUDIT_S = 5.0
 AUDIT_SLICE_S = 0.05  # of the tick, for an audit: it goes on with the next one
 AWAY_LONGEST_S = 1.0  # between two looks for a Redis that is away; less than RESTART_GRACE_S
 SAID_AT_ONCE = 500
+MIGRATION_SLICE_S = 0.5  # of pages, between two looks whether to stop
+MIGRATION_PAUSE_S = 0.05
 ALERTS_S = 5.0  # how late an alert may be
 ALERT_SENDER_S = 90  # the longest that its sender may live; less than the lease of what it sends
 RESTART_LONGEST_S = 10.0
@@ -192,6 +195,8 @@ class Tick:
     def __init__(self, settings: Settings, journal: Journal) -> None:
         self.journal = journal
         self.store = Store(connect(settings.redis_url))
+        self.migration = Migration(self.store)
+        self.is_migrated = False
         self.wakeup = Wakeup(open_queue(connect_queue(settings.redis_url)))
         self.is_alert_due = False
         self._retention = timedelta(days=settings.retention_days)
@@ -208,8 +213,8 @@ class Tick:
 
     @property
     def is_up(self) -> bool:
-        """Say whether Redis answered the last time."""
-        return not self._failures
+        """Say whether Redis answered the last time, and all records have this release's names."""
+        return not self._failures and self.is_migrated
 
     def tick(self) -> float:
         """Ring and sweep if there is cause. Returns the seconds to wait before the next one."""
@@ -292,6 +297,9 @@ class Tick:
         return min(0.2 * 2.0 ** min(self._failures, 6), AWAY_LONGEST_S) * random.uniform(0.5, 1)  # noqa: S311  # nosec B311  # no secret
 
     def _tick(self) -> float:
+        self.is_migrated = self.migration.advance(for_s=MIGRATION_SLICE_S)
+        if not self.is_migrated:
+            return MIGRATION_PAUSE_S
         self._meet_redis()
         if time.monotonic() - self._swept_at >= SWEEP_S:
             self._swept_at = time.monotonic()

@@ -22,7 +22,7 @@ from schemas.http_result import TOO_LATE, HttpResult, TooLateError
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
-from store.alerts import HOLDS_UP_S, KEPT
+from store.alerts import BLOCKS_S, KEPT
 from workers import alerts
 from workers.http import HttpClient, SendDeadline
 
@@ -334,7 +334,7 @@ def test_it_waits_longer_each_time_and_then_gives_up(
     )
     store.pause("all", reason="person", message="")
     look(store)
-    turn_older(store, 2 * HOLDS_UP_S)  # nothing newer waits for it
+    turn_older(store, 2 * BLOCKS_S)  # nothing newer waits for it
     for left in range(TRIES - 1, -1, -1):
         send_again(nowhere, store)
         assert store.redis.zcard("bridge:due:alert") == min(left, 1)
@@ -434,7 +434,7 @@ def test_a_message_that_is_never_taken_holds_up_newer_ones_for_a_time_only(
     look(store)
     send_again(settings, store)
     assert [one[0] for one in receiver.told()] == [BEGAN, BEGAN]
-    turn_older(store, HOLDS_UP_S)
+    turn_older(store, BLOCKS_S)
     send_again(settings, store)
     assert [one[0] for one in receiver.told()] == [BEGAN, BEGAN, BEGAN, ENDED]
     assert not store.redis.exists("bridge:due:alert", "bridge:alerts:out")
