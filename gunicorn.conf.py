@@ -122,8 +122,11 @@ logger_class = JsonLogger
 
 
 def post_worker_init(worker: Any) -> None:
-    """Answer requests that wait (`?wait=`) as soon as the process gets its stop signal."""
+    """Migrate the store beside the requests. At a stop, answer the waiting ones (`?wait=`)."""
     from bridge.api import long_poll as waiting
+    from store.migration import start_migration
+
+    start_migration(worker.wsgi.extensions["store"])
 
     def stop(number: int, frame: FrameType | None) -> None:
         waiting.end_all()

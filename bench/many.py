@@ -142,7 +142,7 @@ class Filler:
                 self._add(batch, number, count, first + number * step, (source, route, status))
             batch.write(self.store.redis)
         self.store.redis.hset(
-            "bridge:standing", mapping={name: str(n) for name, n in status_counts.items()}
+            "bridge:status_counts", mapping={name: str(n) for name, n in status_counts.items()}
         )
         self.store.redis.set("bridge:order", first + count * step)
         self.store.measure(_measured(count))

@@ -58,6 +58,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     meter = metrics.Meter(Store(connect(settings.redis_url, timeout_s=2.0)))
     metrics.count_webhooks(hooks, meter, settings)
     app.extensions["meter"] = meter
+    app.extensions["store"] = store  # gunicorn.conf.py migrates it
     app.register_blueprint(hooks)
     app.register_blueprint(callbacks.views(store, settings))
     app.register_blueprint(api.views(store, settings, wakeup))

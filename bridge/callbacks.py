@@ -15,7 +15,7 @@ from schemas.responses import OutcomeKeptResponse
 from schemas.settings import Settings
 from schemas.signatures import is_one_of
 from store import Store
-from store.suppression import People
+from store.suppression import Suppressions
 
 logger = log.get(__name__)
 
@@ -61,10 +61,10 @@ def keep_outcome(store: Store, settings: Settings, body: bytes) -> str:
         logger.info("outcome.ignored")
         return "ignored"
     if asks_to_stop(outcome, settings.suppress_when):
-        People(store=store).suppress_called(outcome, number_of(content, outcome))
+        Suppressions(store=store).suppress_called(outcome, number_of(content, outcome))
     result, delivery_id = store.keep_outcome(outcome)
     if delivery_id and not outcome.is_final:
-        People(store=store).call_off_accepted(delivery_id)
+        Suppressions(store=store).call_off_accepted(delivery_id)
     logger.info(
         "outcome.received",
         became=result,

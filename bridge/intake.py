@@ -1,12 +1,12 @@
 """The intake: verify, parse, match, store, wake. Nothing here calls any other service.
 
-A request that is not authentic, or not JSON or a form, is answered 4xx and leaves no trace.
-Everything else is stored before it is answered 202, even what no route wants or no schema fits:
-its sender can't mend that, we can.
+A request that is not authentic, or neither JSON nor a form, is answered 4xx, and nothing of it is
+stored. Everything else is stored before it is answered 202, even an event that no route matches or
+no schema fits: the sender can't fix that, we can.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bridge.http.body import read_body
@@ -14,7 +14,7 @@ from config import log
 from rules.matching import as_event, deliveries_of
 from schemas.errors import RequestError, StoreUnavailable, TooLarge, UnknownSource
 from schemas.event import Event
-from schemas.records import Accepted
+from schemas.records import Accepted, NewDelivery
 from schemas.settings import Settings
 from schemas.signatures import verify
 from schemas.source import Incoming, Source
@@ -24,8 +24,8 @@ from store.suppression import side_effect_of
 
 logger = log.get(__name__)
 
-# HubSpot sends 100 at the most. All of a request's items are one transaction, and Redis serves
-# nobody else while it lasts.
+# HubSpot sends at most 100. All items of a request are one transaction, and Redis serves no other
+# client during that time.
 MAX_ITEMS = 1000
 
 
@@ -42,23 +42,20 @@ class Intake:
     ) -> list[Accepted]:
         """Verify, parse, match, store, wake. Return what became of each item, in order.
 
-        request_id is kept with the events, for their attempts' log lines; None: there is none.
+        request_id is kept with the events, for the log lines of their attempts; None: none is kept.
 
         Raises UnknownSource, BadSignature, UnsupportedMedia, BadPayload, TooLarge or
-        StoreUnavailable; then nothing is stored, though after a StoreUnavailable Redis may have
-        done it without being able to say so: the resend is then a duplicate.
+        StoreUnavailable. Then nothing is stored, with one exception: after a StoreUnavailable Redis
+        may have stored the events without being able to answer. The resend is then a duplicate.
         """
-        now = datetime.now(UTC)
         source, secrets = self.find(name)
-        content = self.authentic(source, secrets, request, now)
-        found = self.events(source, request, content, now)
-        events = [replace(event, request_id=request_id) for event in found]
-        matched = [(event, deliveries_of(event, self.settings.routes)) for event in events]
-        side_effects = {event.id: side_effect_of(event, source, self.store) for event in events}
-        woke, accepted = self.store.accept(
-            matched, routes=self.settings.routes.digest, side_effects=side_effects
-        )
-        if woke:
+        now = datetime.now(UTC)
+
+        content = self.verified(source, secrets, request, now)
+        events = self.parsed(source, request, content, now, request_id)
+        matched = self.matched(events)
+        must_wake, accepted = self.stored(source, matched)
+        if must_wake:
             self.wake()
         return accepted
 
@@ -72,32 +69,52 @@ class Intake:
             )
         return source, secrets
 
-    def authentic(
+    def verified(
         self, source: Source, secrets: Sequence[str], request: Incoming, now: datetime
     ) -> object:
-        """Return the parsed body of a request that its source surely sent."""
+        """Return the content of a request that its source surely sent."""
         try:
             content: object = read_body(request.body, request.headers.get("Content-Type") or "")
         except RequestError as unreadable:
-            # Whoever can't prove who they are learns nothing of what we think of the body.
+            # A sender that can't prove its identity learns nothing about our parser.
             verify(source.auth, secrets, request, now=now)
             raise unreadable from None
         verify(source.auth, secrets, request, now=now, content=content)
         return content
 
-    def events(
-        self, source: Source, request: Incoming, content: object, now: datetime
+    def parsed(
+        self,
+        source: Source,
+        request: Incoming,
+        content: object,
+        now: datetime,
+        request_id: str | None,
     ) -> list[Event]:
-        """Return the request's items as events of ours."""
+        """Return the items of a request as events."""
         items = source.kind.parse(content, request, source)
         if len(items) > MAX_ITEMS:
             raise TooLarge(f"The body holds more than {MAX_ITEMS} items; send them in parts.")
         dedupe_s = self.settings.dedupe_days * 86_400
-        return [as_event(item, source, now, dedupe_s) for item in items]
+        return [as_event(item, source, now, dedupe_s, request_id) for item in items]
+
+    def matched(self, events: Sequence[Event]) -> list[tuple[Event, list[NewDelivery]]]:
+        """Return each event with a delivery for each route that matches it."""
+        return [(event, deliveries_of(event, self.settings.routes)) for event in events]
+
+    def stored(
+        self, source: Source, matched: Sequence[tuple[Event, list[NewDelivery]]]
+    ) -> tuple[bool, list[Accepted]]:
+        """Store all events with their deliveries, or none, and what they do to their persons.
+
+        Returns whether a drain must be enqueued, and what became of each event.
+        """
+        side_effects = {event.id: side_effect_of(event, source, self.store) for event, _ in matched}
+        routes = self.settings.routes.digest
+        return self.store.accept(matched, routes=routes, side_effects=side_effects)
 
     def wake(self) -> None:
-        """Ask for a drain. What is stored is safe without it: the worker's tick asks again."""
+        """Enqueue a drain. What is stored is safe without it: the worker's tick does it, too."""
         try:
             self.wakeup.request_drain()
         except StoreUnavailable:
-            logger.warning("bell.lost")
+            logger.warning("wakeup.lost")

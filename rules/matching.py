@@ -1,4 +1,4 @@
-"""Which events an item is, and which deliveries an event becomes. Pure."""
+"""Matching: the event that an item becomes, and the deliveries that an event gets. Pure."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,13 +12,18 @@ from schemas.route import Route, Routes
 from schemas.source import Source
 
 
-def as_event(item: Item, source: Source, now: datetime, dedupe_s: int) -> Event:
-    """Give an item our own id, the same for each resend of it."""
+def as_event(
+    item: Item, source: Source, now: datetime, dedupe_s: int, request_id: str | None = None
+) -> Event:
+    """Return an item as an event; our id of it is the same for each resend.
+
+    dedupe_s: for how long a CRM's own event id is remembered. request_id: see Event.
+    """
     if item.source_event_id is not None:
         event_id = derive_id("event", source.name, item.source_event_id)
         source_event_id, fingerprint, remember_s = item.source_event_id, event_id, dedupe_s
     else:
-        # No id of the CRM's: equal bytes within the window are one event, later ones a new one.
+        # The CRM sends no id: equal bytes are one event within the window, and a new one after it.
         digest = derive_id("bytes", source.name, item.type, _canonical(item.data))
         source_event_id = f"{digest}-{int(now.timestamp() * 1000)}"
         event_id = derive_id("event", source.name, source_event_id)
@@ -37,11 +42,12 @@ def as_event(item: Item, source: Source, now: datetime, dedupe_s: int) -> Event:
         data=item.data,
         hydrate=item.hydrate,
         problem=item.problem,
+        request_id=request_id,
     )
 
 
 def deliveries_of(event: Event, routes: Routes) -> list[NewDelivery]:
-    """Return a delivery for each route that wants the event."""
+    """Return a delivery for each route that matches the event."""
     if event.problem:
         return []
     return [
@@ -58,7 +64,7 @@ def deliveries_of(event: Event, routes: Routes) -> list[NewDelivery]:
 
 
 def _bulk(event: Event, route: Route, routes: Routes) -> str | None:
-    """Return why a call waits until a person releases it: its CRM says that an import made it."""
+    """Return why a call waits for a person: its CRM says that an import made it; None: no wait."""
     is_import = routes.sources[event.source].kind.is_import
     if route.to != "call" or is_import is None or not is_import(event.data):
         return None
@@ -66,10 +72,11 @@ def _bulk(event: Event, route: Route, routes: Routes) -> str | None:
 
 
 def matching(event: Event, routes: Routes) -> Iterator[Route]:
-    """Yield the routes that want this event.
+    """Yield the routes that match this event.
 
-    `match` looks at the notification as it came. `when` looks at the whole record, so here only
-    where the event is complete; a thin one is asked again in the worker, once it is hydrated.
+    `match` reads the notification as it was received. `when` reads the whole record, so it counts
+    here only if the event is complete. The worker evaluates it for a thin event, once it is
+    hydrated.
     """
     for route in routes.for_event(event.source, event.type):
         try:
@@ -78,7 +85,7 @@ def matching(event: Event, routes: Routes) -> Iterator[Route]:
             if route.when and event.hydrate is None and not route.when.holds(event.data):
                 continue
         except ExpressionError:
-            # The worker meets the same error and says so on the delivery, where it is seen.
+            # The worker meets the same error and shows it on the delivery.
             pass
         yield route
 

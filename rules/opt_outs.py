@@ -1,4 +1,4 @@
-"""What an event wants done to its person, whatever the routes. Pure."""
+"""Whether an event opts its person out or asks to erase them, whatever the routes are. Pure."""
 
 from typing import Literal
 
@@ -8,10 +8,11 @@ from schemas.source import Source
 
 
 def privacy_action(event: Event, source: Source) -> Literal["erase", "opt_out"] | None:
-    """Return what an event wants done to its person, whatever the routes; None: nothing.
+    """Return what an event does to its person, whatever the routes are; None: nothing.
 
-    An opt_out that can't be worked out over a notification is no opt-out: the full record is asked
-    again before each call, and there it counts as one.
+    If the source's opt-out expression can't be evaluated over a notification, the event is not an
+    opt-out. The expression is evaluated again over the full record before each call, and counts
+    there.
     """
     if event.problem:
         return None

@@ -335,19 +335,19 @@ class FailedLookups:
         cls, delivery: Delivery, waiting_for: Literal["record", "campaign", "cancel"], now: datetime
     ) -> "FailedLookups":
         """Count one more failure; if the delivery now waits for something else, start at 1."""
-        if delivery.asked_for != waiting_for or delivery.asked_since is None:
+        if delivery.waiting_for != waiting_for or delivery.waiting_since is None:
             return cls(waiting_for=waiting_for, lookup_failures=1, since=now)
-        failures = delivery.asked + 1
-        return cls(waiting_for=waiting_for, lookup_failures=failures, since=delivery.asked_since)
+        failures = delivery.lookup_failures + 1
+        return cls(waiting_for=waiting_for, lookup_failures=failures, since=delivery.waiting_since)
 
     @property
     def fields(self) -> dict[str, str | int | None]:
         """Return the fields as the store keeps them."""
         since_ms = int(self.since.timestamp() * 1000)
         return {
-            "asked": self.lookup_failures,
-            "asked_for": self.waiting_for,
-            "asked_since_ms": since_ms,
+            "lookup_failures": self.lookup_failures,
+            "waiting_for": self.waiting_for,
+            "waiting_since_ms": since_ms,
         }
 
 

@@ -10,13 +10,13 @@ from schemas.outcome import Outcome
 
 
 class Status(StrEnum):
-    """Where a delivery stands; DESIGN's words, the same in URLs, logs and pages."""
+    """The status of a delivery; the words are the same in URLs, logs and pages."""
 
     QUEUED = "queued"
-    HELD = "held"  # waits for hours, a pause, a bulk release, a missing route, a keyed campaign
+    HELD = "held"  # waits for hours, a pause, a bulk release, a missing route, a campaign
     SENDING = "sending"  # an attempt is recorded, its request may be on the wire
-    RETRYING = "retrying"  # surely not accepted
-    UNKNOWN = "unknown"  # may have been accepted
+    RETRYING = "retrying"  # CallKaro surely did not accept it
+    UNKNOWN = "unknown"  # CallKaro may have accepted it
     DELIVERED = "delivered"
     SKIPPED = "skipped"  # the record's data or a guard forbids it
     FAILED = "failed"  # the route or CallKaro got it wrong
@@ -59,8 +59,8 @@ class Reason(StrEnum):
 WAITING = frozenset({Status.QUEUED, Status.HELD, Status.RETRYING})
 SETTLED = frozenset({Status.DELIVERED, Status.SKIPPED, Status.FAILED, Status.CANCELLED})
 
-# The only moves that the service makes by itself. `unknown` has no way back to `queued`: only
-# evidence or a person ends it. A delivery that waits is claimed from queued, held or retrying.
+# The only moves that the service makes by itself. No move leads from `unknown` to `queued`: only
+# evidence or a person ends it. Workers claim deliveries that are queued, held or retrying.
 MOVES: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset(
         {Status.SENDING, Status.HELD, Status.SKIPPED, Status.FAILED, Status.CANCELLED}
@@ -81,8 +81,8 @@ MOVES: dict[Status, frozenset[Status]] = {
 def may_come_from(to: Status) -> frozenset[Status]:
     """Return the statuses that a delivery may have before it moves to `to`.
 
-    Staying in `queued` or `retrying` is no move: that is how a delivery waits for a campaign's
-    creation or for hydration. Proof of acceptance makes any status `delivered`.
+    A delivery may stay in `queued` or `retrying`: so it waits for a campaign's creation or for
+    hydration. Proof of acceptance makes any status `delivered`.
     """
     if to is Status.DELIVERED:
         return frozenset(Status)
@@ -90,49 +90,49 @@ def may_come_from(to: Status) -> frozenset[Status]:
     return frozenset({status for status, moves in MOVES.items() if to in moves} | stays)
 
 
-# --- what may be done besides -----------------------------------------------------------------
+# --- what a person may do ---------------------------------------------------------------------
 
 CALLKARO = "callkaro"  # the scope of a pause of the destination
-# A retry of these calls where a phone rang already, or may have rung.
+# A retry of these rings a phone again, or may do so.
 RINGS_AGAIN = frozenset({Status.UNKNOWN, Status.DELIVERED})
 RETRIED_FROM = WAITING | SETTLED | {Status.UNKNOWN}
 
 
 def retried(delivery: "Delivery", *, call_again: bool) -> Status | None:
-    """Return what a delivery becomes when a person has it tried (again); None: it can't be.
+    """Return the status of a delivery that a person retries; None: it can't be retried.
 
-    What waits is looked at now. What rang, or may have, needs call_again. What is on the wire
-    can't be tried beside itself.
+    A waiting delivery becomes due now. A delivery that rang a phone, or may have, needs call_again.
+    A delivery on the wire can't be tried a second time beside the first.
     """
     if delivery.status not in RETRIED_FROM or (may_have_rung(delivery) and not call_again):
         return None
     if delivery.erased_at:
-        return None  # there is nobody left to call
+        return None  # there is no person left to call
     return Status.RETRYING if delivery.status is Status.RETRYING else Status.QUEUED
 
 
 def may_have_rung(delivery: "Delivery") -> bool:
-    """Say whether CallKaro took it, or may have: also what was cancelled there later."""
+    """Say whether CallKaro accepted it, or may have; also if it cancelled the call later."""
     if delivery.status in WAITING:
         return False
-    is_told = bool(told_of(delivery))
-    return delivery.status in RINGS_AGAIN or delivery.call_sid is not None or is_told
+    has_outcome = bool(told_of(delivery))
+    return delivery.status in RINGS_AGAIN or delivery.call_sid is not None or has_outcome
 
 
 def may_cancel(delivery: "Delivery", now_local: str) -> Literal["now", "at_callkaro"] | None:
-    """Say how a delivery can be cancelled; None: not any more.
+    """Say how a delivery can be cancelled; None: it is too late.
 
-    What waits is called off here. A call that CallKaro may still hold scheduled is deleted there:
-    one with a schedule_at to come (now_local is in its zone and shape), or whose last outcome
-    says that another redial follows.
+    A waiting delivery is cancelled here. A call that CallKaro may still dial is deleted there: its
+    schedule_at is in the future (now_local has its zone and format), or its last outcome says that
+    another redial follows.
     """
     if delivery.status in WAITING:
         return "now"
     if delivery.status is not Status.DELIVERED or delivery.to != "call" or not delivery.request:
         return None
     is_to_come = str(delivery.request.get("schedule_at", "")) > now_local
-    told = told_of(delivery)
-    redials = bool(told) and not told[-1].is_final
+    outcomes = told_of(delivery)
+    redials = bool(outcomes) and not outcomes[-1].is_final
     return "at_callkaro" if is_to_come or redials else None
 
 
@@ -140,20 +140,20 @@ def may_redial(delivery: "Delivery") -> bool:
     """Say whether CallKaro may ring again by itself for a call that it accepted."""
     if delivery.status is not Status.DELIVERED or delivery.to != "call" or not delivery.request:
         return False
-    told = told_of(delivery)
-    if told:
-        return not told[-1].is_final
+    outcomes = told_of(delivery)
+    if outcomes:
+        return not outcomes[-1].is_final
     return bool(delivery.request.get("schedule_at") or delivery.request.get("number_of_retries"))
 
 
 def told_of(delivery: "Delivery") -> list[Outcome]:
-    """Return the outcomes, but for those of a call from before a person said "call again"."""
+    """Return the outcomes without those of calls from before a person said "call again"."""
     return [one for one in delivery.outcomes if one.call_sid not in delivery.past]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeliveryRef:
-    """What a webhook's answer says of a delivery."""
+    """A delivery as a webhook's answer lists it."""
 
     id: str
     route: str
@@ -171,19 +171,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivery:
-    """A delivery as it is stored. Times are aware UTC; order is its place in time, in us.
-
-    lease is the number it was last claimed under. spent counts the attempts that count against
-    the cap; asked counts how often what it needs first was asked for in vain, the
-    first time at asked_since; asked_for says what that is.
-    held_ms is how long it was held for calling hours or as bulk, paused_ms by pauses. request is
-    the wire body, unmasked; phone is the keyed hash of the number in it. outcomes are in the order
-    of their redials.
-    cancel_asked_at: CallKaro is to delete the scheduled call, for cancel_reason.
-    past: the call_sids from before a person said "call again", and call_again that one did.
-    consent is the proof of it: what the route's expression read, and when. erased_at: the person in
-    it was erased.
-    """
+    """A delivery as it is stored. Times are aware UTC."""
 
     id: str
     event_id: str
@@ -191,34 +179,36 @@ class Delivery:
     subject: str | None
     route: str
     to: str
-    routes: str
+    routes: str  # the digest of the routes that made it
     status: Status
-    order: int
+    order: int  # its place in time, us
     created_at: datetime
-    lease: int = 0
+    lease: int = 0  # the number of its latest claim
     next_attempt_at: datetime | None = None
     reason: str | None = None
     message: str | None = None
-    spent: int = 0
+    spent: int = 0  # attempts that count against the cap
     first_attempt_at: datetime | None = None
-    asked: int = 0
-    asked_for: Literal["record", "campaign", "cancel"] | None = None
-    asked_since: datetime | None = None
-    held_ms: int = 0
-    paused_ms: int = 0
-    request: Mapping[str, Any] | None = None
-    phone: str | None = None
+    # Consecutive failed lookups of what it needs before it can be sent, and when the first was.
+    lookup_failures: int = 0
+    waiting_for: Literal["record", "campaign", "cancel"] | None = None
+    waiting_since: datetime | None = None
+    held_ms: int = 0  # how long it was held for calling hours, or until a person released it
+    paused_ms: int = 0  # how long pauses held it
+    request: Mapping[str, Any] | None = None  # the body as it is sent, unmasked
+    phone: str | None = None  # the keyed hash of the number in it
     attempts: tuple[Mapping[str, Any], ...] = ()
     call_sid: str | None = None
     batch_id: str | None = None
     timeline: tuple[Change, ...] = ()
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()  # in the order of their redials
+    # Since when CallKaro must delete the scheduled call, and why.
     cancel_asked_at: datetime | None = None
-    past: tuple[str, ...] = ()
-    call_again: bool = False
     cancel_reason: str | None = None
-    consent: Mapping[str, Any] | None = None
-    erased_at: datetime | None = None
+    past: tuple[str, ...] = ()  # the call_sids from before a person said "call again"
+    call_again: bool = False  # a person said so
+    consent: Mapping[str, Any] | None = None  # its proof: what the expression read, and when
+    erased_at: datetime | None = None  # when the person in it was erased
 
     def __repr__(self) -> str:
         return f"Delivery(id={self.id!r}, route={self.route!r}, status={self.status!r})"

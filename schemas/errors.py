@@ -13,6 +13,7 @@ BridgeError
 │   ├── Unauthorized            401  the API without its token
 │   ├── TooMany                 429  too many attempts to sign in
 │   ├── Conflict                409  the delivery's present status does not allow it
+│   ├── Migrating               503  records of an earlier release are still being moved
 │   └── NotFound                404
 └── StoreUnavailable        503  Redis is away, read-only or nearly full: try again later
 
@@ -114,6 +115,13 @@ class Conflict(RequestError):
 
     status_code = 409
     word = "conflict"
+
+
+class Migrating(RequestError):
+    """Records of an earlier release are still being moved to this release's names."""
+
+    status_code = 503
+    word = "migrating"
 
 
 class StoreUnavailable(BridgeError):

@@ -7,29 +7,29 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-# What a glob never matches for a call: nobody is rung because a record was deleted, merged,
-# erased or made by a test, unless a route names that type.
+# A glob never matches these types for a call: only a route that names the type calls a person
+# because a record was deleted, merged, erased or made by a test.
 NEVER_BY_GLOB = frozenset({"deleted", "merged", "privacy_deleted", "test"})
 
 CALL_ME_ID = "call-me-"
-"""What the source_event_id of such an event begins with; its own id follows."""
+"""What the source_event_id of a test call's event begins with; our id of the event follows."""
 
 CALL_ME = "call_me.test"
-"""The type of the event that a person's test call is: {"to_number": …, "record": {…}}."""
+"""The type of the event of a person's test call. Its data: {"to_number": …, "record": {…}}."""
 
 
 class EventStatus(StrEnum):
-    """What became of an event when its request was taken in."""
+    """What became of an event at the intake."""
 
     ROUTED = "routed"
-    UNROUTED = "unrouted"  # no route wants it
-    UNREADABLE = "unreadable"  # the item fits no shape its source documents
+    UNROUTED = "unrouted"  # no route matches it
+    UNREADABLE = "unreadable"  # the item has no form that its source documents
 
 
 def derive_id(*parts: str) -> str:
-    """Return the id that these parts always yield: 26 characters of 0-9 and a-f.
+    """Return the id of these parts, always the same: 26 characters of 0-9 and a-f.
 
-    Derived, not drawn: a resend, a second web process and a replay all arrive at the same id,
+    The id is derived, not random: a resend, a second web process and a replay all get the same id,
     so none of them can add anything.
     """
     digest = hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=13)
@@ -37,9 +37,9 @@ def derive_id(*parts: str) -> str:
 
 
 def event_ids(source_event_id: str, sources: Iterable[str]) -> tuple[str, ...]:
-    """Return what a CRM's id of an event would be known under here, if it came from one of these.
+    """Return our ids of the events with this source_event_id, one for each of these sources.
 
-    Derived as at the intake, so the event is found without an index.
+    The ids are derived as at the intake, so the event is found without an index.
     """
     ids = [derive_id("event", source, source_event_id) for source in sources]
     if source_event_id.startswith(CALL_ME_ID):
@@ -49,41 +49,32 @@ def event_ids(source_event_id: str, sources: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """One item of a webhook request, as its CRM module read it; not yet an event of ours.
-
-    source_event_id is the CRM's own id, stable between resends; None where the CRM sends none:
-    equal bytes within the source's id_window are then the same event.
-    time is when it happened (aware UTC); None where the CRM does not say.
-    hydrate names the CRM object to fetch the full record from ("contacts", "Leads"), by subject;
-    None when data is all there is.
-    problem is one sentence on why the item could not be read; None for a good one.
-    thing is what subject is the id of ("contact"); None: what the type begins with.
-    """
+    """One item of a webhook request, as its CRM module read it; not yet an event of ours."""
 
     type: str
     data: Any
+    # The CRM's own id, the same in each resend; None: the CRM sends none, and then equal bytes
+    # within the source's id_window are the same event.
     source_event_id: str | None = None
-    subject: str | None = None
-    subject_type: str | None = None
-    time: datetime | None = None
+    subject: str | None = None  # the id of the CRM's record that it is about
+    subject_type: str | None = None  # as in "contact"; None: the first word of the type
+    time: datetime | None = None  # when it happened (aware UTC); None: the CRM does not say
+    # The CRM object ("contacts", "Leads") of which the subject's full record must be fetched; None:
+    # data is complete.
     hydrate: str | None = None
-    problem: str | None = None
+    problem: str | None = None  # why the item could not be read, a sentence; None: it was read
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """An item under our own id. (source, source_event_id) is unique, and so is id.
-
-    fingerprint is what a duplicate is known by: the id itself, or, without a CRM's id, the hash
-    of the item. It is remembered for remember_s seconds. request_id is that of the HTTP request
-    that brought it, as the log has it; None: it was made before there were any, or by hand.
-    """
+    """An item under our own id. (source, source_event_id) is unique, and so is id."""
 
     id: str
     source: str
     source_event_id: str
+    # A duplicate has the same fingerprint: the id, or the hash of an item without a CRM's id.
     fingerprint: str
-    remember_s: int
+    remember_s: int  # for how long the fingerprint is kept
     type: str
     subject: str | None
     time: datetime | None
@@ -92,30 +83,32 @@ class Event:
     hydrate: str | None = None
     problem: str | None = None
     subject_type: str | None = None
+    # Of the HTTP request that brought it, as in the log; None: an older release stored the event,
+    # or a person made it.
     request_id: str | None = None
 
     @property
     def record(self) -> tuple[str, str, str] | None:
-        """The CRM's record that it is about: its source, object and id; None: it names none."""
+        """The CRM's record that it is about: its source, object and id; None: no record."""
         if self.subject is None:
             return None
         return self.source, self.subject_type or self.type.partition(".")[0], self.subject
 
     @property
     def happened_at(self) -> datetime:
-        """When it happened, or, where the CRM does not say, when we received it."""
+        """When it happened, or when we received it if the CRM does not say."""
         return self.time or self.received_at
 
     def __repr__(self) -> str:
-        # data is a person's; a traceback or a log line must not carry it.
+        # data is personal; a traceback or a log line must not contain it.
         return f"Event(id={self.id!r}, source={self.source!r}, type={self.type!r})"
 
 
 def is_guarded_type(event_type: str) -> bool:
-    """Say whether only a route that names this type may call because of it."""
+    """Say whether only a route that names this type may call a person because of it."""
     return event_type.rpartition(".")[2].casefold() in NEVER_BY_GLOB
 
 
 def lookup(data: Mapping[str, Any], *keys: str) -> Any:
-    """Return the first value among keys that is there and not None, else None."""
+    """Return the first value of these keys that is there and not None, else None."""
     return next((data[key] for key in keys if data.get(key) is not None), None)

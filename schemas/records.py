@@ -15,57 +15,45 @@ MAY_COME_FROM = {to: {str(status): True for status in may_come_from(to)} for to 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewDelivery:
-    """A delivery to be made of an event that is being taken in; wait_s is the route's delay.
-
-    bulk says why it is held until a person releases it; None: it is not, unless more than
-    flood.over were made for its route within flood.within_s.
-    """
+    """A delivery to be made of an event that the intake stores."""
 
     id: str
     route: str
     to: str
-    wait_s: int
-    bulk: str | None = None
-    flood: Flood | None = None
+    wait_s: int  # the route's delay
+    bulk: str | None = None  # why it is held until a person releases it; None: it is not held
+    flood: Flood | None = None  # it is held, too, if its route got more than this
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackgroundTask:
-    """What is to be done for an event or a person besides deliveries; doing it twice does no harm.
-
-    what: `opt_out` and `erase` name an event, `call_off` and `erase` a keyed hash of a number (and
-    `erase` the number itself, until it is done). state is where one that takes long has got to.
-    """
+    """Work for an event or a person besides deliveries; to do it twice does no harm."""
 
     id: str
     what: Literal["opt_out", "call_off", "erase"]
-    event_id: str | None = None
-    key: str | None = None
-    number: str | None = None
-    state: Mapping[str, Any] = field(default_factory=dict)
+    event_id: str | None = None  # of an opt_out, and of an erase that a CRM asks for
+    key: str | None = None  # the keyed hash of a number, of a call_off and an erase
+    number: str | None = None  # of an erase: the number itself, until the task is done
+    state: Mapping[str, Any] = field(default_factory=dict)  # the progress of a long task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suppression:
-    """Who is not to be called, known by the keyed hash of a number or of a CRM's record.
-
-    number None: it is a record's, or the person was erased. reason: by_person, by_crm, by_callkaro
-    or erased. source: whose event it was; None: no CRM's. persons are the keyed hashes of the
-    records whose opt-outs it was; theirs go with the number's.
-    """
+    """A number or a CRM's record that must not be called, known by its keyed hash."""
 
     key: str
-    reason: str
+    reason: str  # by_person, by_crm, by_callkaro or erased
     since: datetime
     message: str = ""
-    number: str | None = None
-    source: str | None = None
+    number: str | None = None  # None: it is a record's, or the person was erased
+    source: str | None = None  # the source whose event it was; None: not a CRM's
+    # The keyed hashes of the CRM records whose opt-outs suppressed this number.
     persons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SideEffect:
-    """What an event wants besides deliveries: an errand; and its person is suppressed at once."""
+    """What an event does besides deliveries: a background task, and it suppresses its person."""
 
     task: BackgroundTask
     person: Suppression | None
@@ -73,7 +61,7 @@ class SideEffect:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SuppressionPage:
-    """A page of suppressions, newest first; next_cursor None: there is no more."""
+    """A page of suppressions, newest first; next_cursor None: this is the last page."""
 
     items: tuple[Suppression, ...]
     next_cursor: str | None
@@ -81,27 +69,21 @@ class SuppressionPage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HistoryCheck:
-    """What a call asks of its number's history in the very step that permits it.
+    """What the history of a number must permit, in the step that permits the call."""
 
-    phone is the keyed hash of the number, person that of the CRM's record. again_s 0: it may be
-    called again at any time; number_cap and day_cap 0: no cap. day is that of the call, in
-    CALLKARO_TIMEZONE, and rings_at its time. closes_at: the hours end then, so it must be sent
-    before; None: it is sent for a later time.
-    """
-
-    phone: str
-    person: str | None
-    rings_at: datetime
-    again_s: int = 0
-    number_cap: int = 0
-    day_cap: int = 0
-    day: str = ""
-    closes_at: datetime | None = None
+    phone: str  # the keyed hash of the number
+    person: str | None  # the keyed hash of the CRM's record
+    rings_at: datetime  # the time of the call
+    again_s: int = 0  # the route calls a number once in this time; 0: at any time
+    number_cap: int = 0  # calls of a number in a day; 0: no cap
+    day_cap: int = 0  # calls of the route in a day; 0: no cap
+    day: str = ""  # the day of the call, in CALLKARO_TIMEZONE
+    closes_at: datetime | None = None  # send it before the hours end; None: it is for a later time
 
     def as_record(self) -> dict[str, Any]:
         """Return it as move.lua reads it."""
         at_ms = int(self.rings_at.timestamp() * 1000)
-        # Left out, not null: Lua takes JSON's null for true.
+        # A missing key, not null: Lua takes JSON's null for true.
         person = {"person": self.person} if self.person else {}
         return {
             "phone": self.phone,
@@ -112,14 +94,14 @@ class HistoryCheck:
             "day": self.day,
             "at_ms": at_ms,
             **({"closes_ms": int(self.closes_at.timestamp() * 1000)} if self.closes_at else {}),
-            # Two days: the caps of a day outlive it in every zone.
+            # At least two days: by then the day of its caps has ended in every time zone.
             "keep_until_ms": at_ms + max(self.again_s, 2 * 86_400) * 1000,
         }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accepted:
-    """What became of an event at the intake: stored now, or known already."""
+    """What became of an event at the intake: stored now, or a duplicate."""
 
     event_id: str
     status: EventStatus
@@ -129,7 +111,7 @@ class Accepted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """A delivery leased to this worker, with its event; event is None if its record is gone."""
+    """A delivery leased to this worker, with its event; event None: its record is gone."""
 
     delivery: Delivery
     event: Event | None
@@ -137,33 +119,25 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claims:
-    """What a worker got when it asked for work. now is Redis' time.
+    """What a worker got when it claimed what is due."""
 
-    wait_s: nothing more can be claimed for so long (Redis was just started, or the breaker is
-    open). looked_at: how many were due; some of them may now be held by a pause instead.
-    """
-
-    now: datetime
-    wait_s: float
-    looked_at: int
+    now: datetime  # Redis' time
+    wait_s: float  # nothing more can be claimed for this time: Redis just started, or the breaker
+    looked_at: int  # how many were due; a pause may now hold some of them
     claims: tuple[Claim, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Permit:
-    """Whether a request to CallKaro may be made: in wait_s seconds, if granted; else ask then.
-
-    is_paused: it is refused because of a pause, however long one waits.
-    """
+    """Whether a request to CallKaro may be made; wait_s: when, or when to ask again."""
 
     is_granted: bool
-    wait_s: float = 0.0
-    is_paused: bool = False
+    wait_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """How many deliveries an audit woke, put into an index, or took out of one."""
+    """How many deliveries an audit woke, added to an index, or removed from one."""
 
     woken: int = 0
     indexed: int = 0
@@ -172,58 +146,48 @@ class Repaired:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pause:
-    """What is paused, why and since when; reason `person`, `account` or `breaker`.
-
-    until: when one request will try again (the breaker); None: until a person resumes it.
-    """
+    """What is paused, why and since when."""
 
     scope: str
-    reason: str
+    reason: str  # person, account or breaker
     message: str
     since: datetime
-    until: datetime | None = None
+    until: datetime | None = None  # when the breaker sends a probe; None: until a person resumes it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Move:
-    """A change of a delivery's status, made only if it still stands where the mover thinks.
-
-    lease None: a person moves it, and `come_from` are the statuses that person saw it in (None:
-    any that the diagram allows), saw the lease that it had then (None: any). anew: it starts anew,
-    and its calls so far are past. wait_s or due_at say when to look at it again; neither: it is
-    settled, or a person's to move. attempt is (number, record). needs_s is how much of the lease
-    a `sending` wants left. fields are written beside the status; one that is None is removed.
-    took: whether CallKaro took the attempt well, for the breaker; None: that says nothing of it.
-    pause: why the destination is paused from now on. guard: what the history must permit.
-    keeps_number: it is tried again although a phone may have rung. spread_s: it is looked at so
-    much later than due_at, which is what people are told.
-    """
+    """A change of a delivery's status. It is made only if the delivery is as the mover saw it."""
 
     id: str
     to: Status
-    lease: int | None = None
+    lease: int | None = None  # the number of the worker's claim; None: a person moves it
+    # The statuses that it may have now; None: all that the diagram allows.
     from_statuses: frozenset[Status] | None = None
-    expected_lease: int | None = None
-    restarts: bool = False
+    expected_lease: int | None = None  # the lease that the person saw; None: any
+    restarts: bool = False  # it starts again, and its calls so far are past
     reason: Reason | None = None
     message: str | None = None
+    # Written beside the status; None removes a field.
     fields: Mapping[str, str | int | None] = field(default_factory=dict)
+    # When a worker looks at it again. Neither: it is settled, or a person must move it.
     wait_s: float | None = None
     due_at: datetime | None = None
-    attempt: tuple[int, Mapping[str, Any]] | None = None
-    needs_s: float = 0
-    phone: str | None = None
-    awaits_campaign: str | None = None
+    attempt: tuple[int, Mapping[str, Any]] | None = None  # (number, record)
+    needs_s: float = 0  # of a move to `sending`: how much of the lease must be left
+    phone: str | None = None  # the keyed hash of the number, to list it by
+    awaits_campaign: str | None = None  # the key of the campaign that makes it due
+    # Whether CallKaro answered the attempt well, for the breaker; None: that can't be said.
     callkaro_ok: bool | None = None
-    pause: Mapping[str, Any] | None = None
-    guard: HistoryCheck | None = None
-    keeps_number: bool = False
-    spread_s: float = 0
+    pause: Mapping[str, Any] | None = None  # why CallKaro is paused from now on
+    guard: HistoryCheck | None = None  # what the number's history must permit
+    keeps_number: bool = False  # it is tried again although a phone may have rung
+    spread_s: float = 0  # a worker looks at it this much later than due_at, which people see
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
-    """A page of deliveries, newest first; next_cursor None: there is no more."""
+    """A page of deliveries, newest first; next_cursor None: this is the last page."""
 
     items: tuple[Delivery, ...]
     next_cursor: str | None
@@ -231,7 +195,7 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SeenEvent:
-    """An event as it is stored, with what became of it. order is its place in time, in us."""
+    """An event as it is stored, with its deliveries. order is its place in time, us."""
 
     event: Event
     status: EventStatus
@@ -241,7 +205,7 @@ class SeenEvent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EventPage:
-    """A page of events, newest first; next_cursor None: there is no more."""
+    """A page of events, newest first; next_cursor None: this is the last page."""
 
     items: tuple[SeenEvent, ...]
     next_cursor: str | None
@@ -249,46 +213,40 @@ class EventPage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EventFilters:
-    """Which events to list; every one that is set must fit. since and until are UTC.
-
-    ids are those that a source_event_id may be known under here.
-    """
+    """Which events to list: those that match every filter that is set. Times are UTC."""
 
     status: tuple[str, ...] = ()
     source: str | None = None
     source_event_id: str | None = None
-    ids: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()  # our ids of the events that may have this source_event_id
     since: datetime | None = None
     until: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Filters:
-    """What to list; every one that is set must fit. phone is in E.164; since and until are UTC.
-
-    phone_key: the keyed hash of a number, where the number itself must not be told.
-    """
+    """Which deliveries to list: those that match every filter that is set. Times are UTC."""
 
     status: tuple[str, ...] = ()
     reason: str | None = None
     route: str | None = None
     source: str | None = None
     subject: str | None = None
-    phone: str | None = None
-    phone_key: str | None = None
+    phone: str | None = None  # E.164
+    phone_key: str | None = None  # its keyed hash, where the number itself must stay hidden
     since: datetime | None = None
     until: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Persistence:
-    """How safe Redis keeps what it took, and how full it is; used_ratio None: no limit is set."""
+    """How safely Redis keeps data, and how full it is."""
 
     append_only: bool
     fsync: str
     policy: str
     used_bytes: int
-    used_ratio: float | None
+    used_ratio: float | None  # of its memory limit; None: it has no limit
 
     def warnings(self) -> list[str]:
         """Return what is weak in how Redis keeps our data, a sentence each."""
@@ -310,35 +268,30 @@ class Persistence:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
-    """What happened in `seconds` from `at` (UTC) on.
-
-    delivered … held count how often deliveries came to that status; events those that were taken
-    in, duplicates aside. latency_p50_s and latency_p95_s are from the receipt of an event to the
-    acceptance of its call or campaign, whatever it waited for; None: nothing was accepted.
-    """
+    """What happened in `seconds` from `at` (UTC) on."""
 
     at: datetime
     seconds: float
+    # How many deliveries reached each status.
     delivered: int = 0
     skipped: int = 0
     failed: int = 0
     unknown: int = 0
     cancelled: int = 0
     held: int = 0
-    events: int = 0
+    events: int = 0  # stored events; duplicates do not count
+    # From the receipt of an event to the acceptance of its call or campaign, with all waiting in
+    # between; None: nothing was accepted.
     latency_p50_s: float | None = None
     latency_p95_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
-    """Requests to /webhooks/<source> that were refused: how many, with which cause (a word).
+    """How many requests to /webhooks/<source> were refused for one cause, a word."""
 
-    source None: there is none of that name. latest is UTC.
-    """
-
-    source: str | None
+    source: str | None  # None: there is no source of that name
     status_code: int
     cause: str
     count: int
-    latest: datetime
+    latest: datetime  # UTC

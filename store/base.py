@@ -5,7 +5,6 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from typing import Any
 
 import redis
@@ -14,53 +13,52 @@ from config import log
 from schemas.errors import StoreUnavailable
 from schemas.records import Persistence
 from store.client import CONNECT_S, is_demoted, leave_demoted, make_client, why_away
+from store.script_loader import load_scripts
 
 logger = log.get(__name__)
 
 P = "bridge:"
-FULL_AT = 0.85  # of Redis' memory limit: the intake stops here, settles still get through
-ROOM_CHECK_S = 1.0  # how old a look at Redis' memory may be
-AWAY_S = 1.0  # after a time-out, how long the intake does not ask Redis again
+FULL_AT = 0.85  # of Redis' memory limit: beyond it the intake stops, but workers still record
+ROOM_CHECK_S = 1.0  # for how long a check of Redis' memory counts
+AWAY_S = 1.0  # how long the intake fails fast after a time-out
 
 
 def connect(url: str, *, timeout_s: float = 3.0, retries: int = 0) -> "redis.Redis":
-    """Return a client for our data: text answers, quick to give up, `retries` at once."""
+    """Return a client for our data. Its answers are text. It retries `retries` times at once."""
     return make_client(
         url, is_text=True, timeout_s=timeout_s, connect_s=min(timeout_s, CONNECT_S), retries=retries
     )
 
 
 class Base:
-    """A client of Redis that raises errors of ours. max_rate: requests/s to CallKaro; 0: no cap."""
+    """A client of Redis that raises our own errors. max_rate: requests/s to CallKaro; 0: no cap."""
 
     def __init__(self, client: "redis.Redis", *, max_rate: float = 0) -> None:
         self.redis = client
         self.max_rate = max_rate
-        common = _text("common")
         self._scripts = {
-            name.removesuffix(".lua"): client.register_script(_whole(common, _text(name)))
-            for name in sorted(one.name for one in (files("store") / "scripts").iterdir())
-            if name.endswith(".lua") and name != "common.lua"
+            name: client.register_script(text) for name, text in load_scripts().items()
         }
         self._room_checked = 0.0
         self._away_until = 0.0
         self._has_room = True
         self._pepper: str | None = None
+        self._is_migrated = False
 
     def ping(self) -> None:
-        """Raise StoreUnavailable unless Redis answers and takes writes."""
+        """Raise StoreUnavailable unless Redis answers and accepts writes."""
         with self._reached():
             self.redis.set(f"{P}ping", "1", ex=60)
 
     def run_id(self) -> str:
-        """Return the name that Redis gives itself anew at each start."""
+        """Return the id that Redis chooses for itself at each start."""
         with self._reached():
             return str(self.redis.info("server")["run_id"])
 
     def check_room(self) -> None:
         """Raise StoreUnavailable while Redis is over 85 % of its memory limit, or hangs.
 
-        Who has just waited for Redis in vain need not be followed by a queue of others.
+        After one time-out, fail fast for a second: other requests need not wait for Redis, too.
         """
         now = time.monotonic()
         if now < self._away_until:
@@ -73,7 +71,7 @@ class Base:
             raise StoreUnavailable("Redis is over 85 % of its memory limit")
 
     def persistence(self) -> Persistence:
-        """Return how safe Redis keeps what it took; "unknown" where a managed one won't say."""
+        """Return how safely Redis keeps data; "unknown" where a managed Redis does not say."""
         with self._reached():
             memory = self.redis.info("memory")
             durable = self.redis.info("persistence")
@@ -92,11 +90,11 @@ class Base:
         )
 
     def phone_key(self, number: str) -> str:
-        """Return the keyed hash that a number (E.164) is listed by; it can't be turned back."""
+        """Return the keyed hash of a number (E.164); the number can't be computed from it."""
         return self._keyed(number)
 
     def person_key(self, source: str, subject_type: str, subject: str) -> str:
-        """Return the keyed hash that a CRM's record (a `contact`, a `lead`) is suppressed by."""
+        """Return the keyed hash of a CRM's record (a `contact`, a `lead`), to suppress it by."""
         return self._keyed(f"{source}\0{subject_type}\0{subject}")
 
     def _keyed(self, text: str) -> str:
@@ -115,33 +113,17 @@ class Base:
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
-        """Turn Redis' own errors into ours. They name addresses and commands, never data."""
+        """Turn Redis' errors into ours. Redis' name addresses and commands, never data."""
         try:
             yield
         except (redis.ConnectionError, redis.TimeoutError) as error:
             self._away_until = time.monotonic() + AWAY_S
             raise StoreUnavailable(why_away(error)) from error
         except redis.RedisError as error:
-            # Full, read-only, busy with another's script, failing over, a user without rights: all
-            # of them pass or are mended over there, and no loop of ours may die of one.
+            # Redis is full, read-only, busy with another script or failing over, or our user lacks
+            # rights. All of that ends by itself or is fixed in Redis, so no loop of ours may die.
             leave_demoted(self.redis, error)
             word = error.status_code or str(error).partition(" ")[0]
             if word == "ERR" and not is_demoted(error):
                 logger.error("store.refused", exc_info=error)  # a script of ours may be wrong
             raise StoreUnavailable(f"Redis refuses ({word})") from error
-
-
-def _whole(common: str, script: str) -> str:
-    """Return a script between what all share: what it counts is written down once it is done.
-
-    A figure that can't be written (its key holds something else) must not make an error of what
-    was done and can't be undone.
-    """
-    return (
-        f"{common}local function script()\n{script}\nend\n"
-        "local answer = script()\npcall(count_all)\nreturn answer"
-    )
-
-
-def _text(name: str) -> str:
-    return (files("store") / "scripts" / f"{name.removesuffix('.lua')}.lua").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Clients of Redis: the one way of making them, for our data and for RQ, and what they fail of."""
+"""Clients of Redis, for our data and for RQ, and why they fail."""
 
 import ssl
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from redis.sentinel import MasterNotFoundError, Sentinel
 from config.redis_url import Sentinels
 
 CONNECT_S = 2.0
-SENTINEL_S = 0.5  # for one sentinel's answer: HubSpot waits 5 s, and three may hang, asked twice
+SENTINEL_S = 0.5  # for one sentinel: HubSpot waits 5 s, three may hang, and each is asked twice
 
 
 def make_client(
@@ -20,8 +20,8 @@ def make_client(
 ) -> "redis.Redis":
     """Return a client that gives up soon; it connects when it is first used.
 
-    redis-py's own default retries with a backoff of up to 10 s, far over what a webhook's
-    sender waits. One retry at once mends a connection that a restarted Redis closed.
+    redis-py's own default retries with a backoff of up to 10 s, much longer than a webhook's
+    sender waits. One immediate retry is enough for a connection that a restarted Redis closed.
     is_text: answers are text, not bytes. timeout_s None: answers may take any time.
     """
     options = {
@@ -45,25 +45,25 @@ def make_client(
 
 
 def leave_demoted(client: "redis.Redis", error: "redis.RedisError") -> None:
-    """Connect anew the next time if this error is that of a master that is a replica now.
+    """Close our connections if this error says that the master has become a replica.
 
-    A managed Redis keeps its name and the connections to what was the master before. (Those that
-    a sentinel told of are closed by redis-py.)
+    A managed Redis keeps its host name, and so our connections to the former master stay open.
+    (redis-py itself closes those that it opened through a sentinel.)
     """
     if is_demoted(error):
         client.connection_pool.disconnect(inuse_connections=False)
 
 
 def is_demoted(error: "redis.RedisError") -> bool:
-    """Say whether an error is a replica's no to a write; Redis 6.2 wraps a script's into an ERR."""
+    """Say whether a replica refused a write; Redis 6.2 wraps a script's refusal into an ERR."""
     return isinstance(error, redis.ReadOnlyError) or "-READONLY" in str(error)
 
 
 def why_away(error: "redis.RedisError") -> str:
-    """Return what is wrong, as a sentence without a full stop; no name, address or secret."""
+    """Return what is wrong, as a sentence without a full stop, a name, an address or a secret."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
-            # "Hostname mismatch, certificate is not valid for …": the first half will do.
+            # "Hostname mismatch, certificate is not valid for …": the first half is enough.
             what = cause.verify_message.partition(",")[0]
             return (
                 f"Redis' certificate can't be verified ({what}): name its CA's file in REDIS_URL "
@@ -77,10 +77,10 @@ def why_away(error: "redis.RedisError") -> str:
 
 
 class _Sentinel(Sentinel):
-    """redis-py's, for many threads: each has a list of its own to bring into order."""
+    """redis-py's Sentinel for many threads: each thread sorts its own copy of the list."""
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
-        """Return the master's host and port; the sentinel that knew is asked first from now on."""
+        """Return the master's host and port. The next look asks the sentinel that knew it first."""
         own = copy(self)
         own.sentinels = list(self.sentinels)
         host, port = Sentinel.discover_master(own, service_name)  # type: ignore[no-untyped-call]
@@ -89,7 +89,7 @@ class _Sentinel(Sentinel):
 
 
 def _ask(sentinels: Sentinels) -> Sentinel:
-    """Return who asks the sentinels, anew for each connection: so a failover is noticed."""
+    """Return a client of the sentinels. It asks at each connection, and so notices a failover."""
     return _Sentinel(  # type: ignore[no-untyped-call]
         list(sentinels.addresses),
         sentinel_kwargs={
@@ -97,7 +97,7 @@ def _ask(sentinels: Sentinels) -> Sentinel:
             "password": sentinels.sentinel_password,
             "socket_timeout": SENTINEL_S,
             "socket_connect_timeout": SENTINEL_S,
-            # Once more where the connection was closed, but not where nobody answers in time.
+            # Retry once if the connection was closed, but not after a time-out.
             "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         },
     )

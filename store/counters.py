@@ -1,11 +1,11 @@
-"""Measures: what is counted and timed, before it is kept in the store. Nothing here does I/O.
+"""Counters: what a process counts and times before the store keeps it. Nothing here does I/O.
 
-A process collects its measures and tells the store about once a second, in one go; what it has not
-told yet is lost if it is killed. Where deliveries stand, and what they came to, is no measure of a
-process: the scripts that move them count it in the same step.
+A process collects its measures and sends them to the store about once a second, in one step. If it
+is killed, the measures of its last second are lost. Status counts are kept by the scripts that move
+deliveries, not here.
 
-A name in a field is a route's or a source's of routes.toml, a status code or a word of ours: never
-a person's.
+A name in a field is that of a route or a source in routes.toml, a status code or a word of ours. It
+is never a person's.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from schemas.records import Point
 
 INF = "+Inf"
 
-# The upper bounds of the histograms, in seconds. What is over the last one is counted in +Inf.
+# The upper bounds of the histograms, in seconds. Longer times are counted in +Inf.
 INTAKE = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 CALLKARO = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
 # A call may wait for its hours, so these go up to a day.
@@ -29,14 +29,14 @@ TO_CALL = (
 
 @dataclass(frozen=True, slots=True)
 class TimeBucket:
-    """One resolution of the time series: how long a piece is, and for how long all are shown, s."""
+    """One resolution of the time series: the length of a bucket, and how far back plots go, s."""
 
     name: str
     length_s: int
     shown_s: int
 
 
-# PIECES in store/scripts/common.lua keeps them a little longer than they are shown.
+# TIME_BUCKETS in store/scripts/includes/metrics.lua keeps them a little longer than this.
 TIME_BUCKETS = (
     TimeBucket("minute", 60, 3 * 3600),
     TimeBucket("ten", 600, 30 * 3600),
@@ -46,7 +46,7 @@ TIME_BUCKETS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Histogram:
-    """How many took up to each bound, in rising order and cumulative; total_s is their sum."""
+    """How many took at most each bound, in rising order and cumulative; total_s is their sum."""
 
     buckets: tuple[tuple[str, int], ...]
     total_s: float
@@ -54,22 +54,20 @@ class Histogram:
 
 @dataclass(slots=True)
 class Measures:
-    """What a process has measured since it last told the store.
+    """What a process has measured since it last sent its measures to the store."""
 
-    totals only ever grow; in_time goes into the pieces of the time series; refused_at is when a
-    cause last was, in ms.
-    """
-
-    totals: Counter[str] = field(default_factory=Counter)
-    in_time: Counter[str] = field(default_factory=Counter)
-    refused_at: dict[str, int] = field(default_factory=dict)
+    totals: Counter[str] = field(default_factory=Counter)  # added to counts that only grow
+    in_time: Counter[str] = field(
+        default_factory=Counter
+    )  # added to the buckets of the time series
+    refused_at: dict[str, int] = field(default_factory=dict)  # by cause: its latest refusal, ms
 
     def __bool__(self) -> bool:
-        """Say whether there is anything to tell."""
+        """Say whether anything was measured."""
         return bool(self.totals or self.in_time)
 
     def webhook(self, source: str | None, status_code: int, took_s: float) -> None:
-        """Count a request to /webhooks/<source> and its answer; source None: there is no such."""
+        """Count a request to /webhooks/<source> and its answer; source None: it does not exist."""
         self.totals[f"webhook {status_code} {source or ''}"] += 1
         self._time("intake", source or "", INTAKE, took_s)
 
@@ -81,24 +79,24 @@ class Measures:
         self.refused_at[what] = int(now.timestamp() * 1000)
 
     def events(self, source: str, answers: Mapping[str, int]) -> None:
-        """Count the events of a request, by what the answer says of them."""
+        """Count the events of a request, by the counts of its answer."""
         for answer, count in answers.items():
             if count:
                 self.totals[f"event {answer} {source}"] += count
                 self.in_time[f"event {answer} {source}"] += count
 
     def attempt(self, result: str, took_s: float) -> None:
-        """Count an attempt by its status code or, where no answer came, the word of its error."""
+        """Count an attempt by its status code or, without an answer, by the word of its error."""
         self.totals[f"attempt {result} "] += 1
         self._time("callkaro", "", CALLKARO, took_s)
 
     def accepted(self, route: str, waited_s: float) -> None:
-        """Time how long after the receipt of its event a delivery was accepted."""
+        """Count the time from the receipt of an event to the acceptance of its delivery."""
         self._time("call", route, TO_CALL, waited_s)
         self.in_time[f"call {bound_of(TO_CALL, waited_s)} "] += 1
 
     def add(self, other: "Measures") -> None:
-        """Take what another one has, too."""
+        """Add the measures of another object."""
         self.totals.update(other.totals)
         self.in_time.update(other.in_time)
         self.refused_at = {**other.refused_at, **self.refused_at}
@@ -117,7 +115,7 @@ class Measures:
 
 
 def bound_of(bounds: tuple[float, ...], took_s: float) -> str:
-    """Return the smallest bound that is not under took_s, as it is written in fields."""
+    """Return the smallest bound that is at least took_s, as fields contain it."""
     return next((str(bound) for bound in bounds if took_s <= bound), INF)
 
 
@@ -145,7 +143,7 @@ def read_histograms(kept: Mapping[str, str], what: str) -> dict[str, Histogram]:
 
 
 def cumulated(buckets: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    """Return the buckets in rising order, each with all below it; the last one is +Inf."""
+    """Return the buckets in rising order, each with the sum of all below it; the last is +Inf."""
     found, below = [], 0
     for bound in sorted({*buckets, INF}, key=float):
         below += buckets.get(bound, 0)
@@ -156,14 +154,14 @@ def cumulated(buckets: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
 def quantile(
     buckets: Mapping[str, int], share: float, bounds: tuple[float, ...] = TO_CALL
 ) -> float | None:
-    """Return about the value that this share of all is under, in seconds; None: there is none.
+    """Estimate the time that this share of all took at most, in seconds; None: nothing was counted.
 
-    Within a bucket all are taken to be spread evenly. What is in +Inf counts as the last bound.
+    The times in a bucket are assumed to be spread evenly. A time in +Inf counts as the last bound.
     """
     wanted, below, low = sum(buckets.values()) * share, 0, 0.0
     if not wanted:
         return None
-    # Bounds of an older release may be among those that were kept.
+    # An older release may have used other bounds.
     for bound in sorted({*map(float, buckets), *bounds}):
         here = buckets.get(str(bound), 0)
         if here and below + here >= wanted and bound != float("inf"):
@@ -174,7 +172,7 @@ def quantile(
 
 
 def summed(time_buckets: Iterable[Mapping[str, str]]) -> Counter[str]:
-    """Return what several pieces of the time series hold together."""
+    """Return the sum of several buckets of the time series."""
     found: Counter[str] = Counter()
     for bucket in time_buckets:
         for name, count in bucket.items():

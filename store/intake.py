@@ -1,4 +1,4 @@
-"""Taking in: events with their deliveries, replays of them, and outcomes."""
+"""Intake: events with their deliveries, replays of events, and outcomes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,11 +7,12 @@ import orjson
 from schemas.event import Event, EventStatus
 from schemas.outcome import Outcome, Result, as_record
 from schemas.records import Accepted, NewDelivery, SideEffect
-from store.base import Base, P
+from store.base import P
+from store.migration import MigrationStore
 from store.records import accepted, described, event_record
 
 
-class IntakeStore(Base):
+class IntakeStore(MigrationStore):
     """What the web process writes."""
 
     def accept(
@@ -21,12 +22,11 @@ class IntakeStore(Base):
         routes: str,
         side_effects: Mapping[str, SideEffect | None] | None = None,
     ) -> tuple[bool, list[Accepted]]:
-        """Store events with their deliveries, all or none, before anyone is told so.
+        """Store events with their deliveries, all or none, before the sender gets its answer.
 
-        wishes: what events want besides, by event id.
+        side_effects: what an event does besides deliveries, by event id.
 
-        Returns whether the bell was rung by this (the caller then asks for a drain), and what
-        became of each event, in order.
+        Returns whether the caller must enqueue a drain, and what became of each event, in order.
         """
         if not events:
             return False, []
@@ -48,10 +48,11 @@ class IntakeStore(Base):
         routes: str,
         is_read_anew: bool,
     ) -> tuple[bool, EventStatus, tuple[str, ...]] | None:
-        """Give a stored event the deliveries that it never had; those it had stay as they are.
+        """Give a stored event the deliveries that it never had; those that it had stay as they are.
 
-        is_read_anew: its record is replaced by what it reads now. Returns whether the bell was
-        rung, the event's status and the ids of what is new; None if there is no such event.
+        is_read_anew: `event` was read again and replaces the stored record. Returns whether the
+        caller must enqueue a drain, the event's status, and the ids of the new deliveries; None if
+        there is no such event.
         """
         described_event = described(event, deliveries)
         record = event_record(event) if is_read_anew else ""
@@ -62,12 +63,12 @@ class IntakeStore(Base):
         return bool(woke), EventStatus(status), tuple(new)
 
     def keep_outcome(self, outcome: Outcome) -> tuple[str, str | None]:
-        """Keep what CallKaro said of a call: with its delivery, else for 30 days.
+        """Keep what CallKaro says of a call: with its delivery, or for 30 days without one.
 
-        Returns what became of it and the delivery's id: `stored`, `duplicate` (known already),
+        Returns what became of it and the delivery's id: `stored`, `duplicate`,
         `full` (too many), or `kept` without a delivery.
         """
-        told = {
+        record = {
             "sid": outcome.call_sid or "",
             "try": str(outcome.try_count),
             "record": orjson.dumps(as_record(outcome)).decode(),
@@ -77,15 +78,25 @@ class IntakeStore(Base):
             if outcome.proves_cancellation
             else "CallKaro told how the call ended, so it had accepted it.",
         }
-        became, delivery_id = self._run("outcome", outcome.delivery_id or "", orjson.dumps(told))
+        if not self.is_migrated():
+            self.bring_up_to_date((outcome.delivery_id, self.id_of_call(outcome.call_sid)))
+        became, delivery_id = self._run("outcome", outcome.delivery_id or "", orjson.dumps(record))
         return str(became), delivery_id or None
 
-    def set_wakeup(self) -> bool:
-        """Set the bell; False if it was set already, that is, a drain has just been asked for."""
+    def id_of_call(self, call_sid: str | None) -> str | None:
+        """Return the delivery that a call of CallKaro belongs to; None: it is not known."""
+        if not call_sid:
+            return None
         with self._reached():
-            return bool(self.redis.set(f"{P}bell", "1", nx=True, px=1000))
+            found = self.redis.get(f"{P}call:{call_sid}")
+        return str(found) if found else None
+
+    def set_wakeup(self) -> bool:
+        """Ask for a drain: True: the caller must enqueue it; False: it was asked for just now."""
+        with self._reached():
+            return bool(self.redis.set(f"{P}wakeup", "1", nx=True, px=1000))
 
     def clear_wakeup(self) -> None:
-        """Take the bell down. A drain does this first and claims after, so no ring is lost."""
+        """Clear the wake-up. A drain does this before it claims, so that no wake-up is lost."""
         with self._reached():
-            self.redis.delete(f"{P}bell")
+            self.redis.delete(f"{P}wakeup")

@@ -1,6 +1,6 @@
-"""Measuring: what happened, in figures that cover all processes and outlive restarts.
+"""Metrics: what happened, in figures that cover all processes and outlive restarts.
 
-The cumulative ones are for Prometheus, the pieces of time (a minute, ten, an hour) for plots.
+Cumulative counts are for Prometheus. Time buckets (a minute, ten minutes, an hour) are for plots.
 """
 
 import math
@@ -17,33 +17,33 @@ from store.base import Base, P
 from store.counters import TIME_BUCKETS, Measures, TimeBucket, read_counts, read_point, summed
 from store.records import at
 
-TimeBuckets = dict[int, dict[str, str]]  # number of the piece since 1970 -> its counts
+TimeBuckets = dict[int, dict[str, str]]  # number of the bucket since 1970 -> its counts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CounterSnapshot:
-    """The cumulative counts, and how many deliveries stand where: {(status, route): count}."""
+    """The cumulative counts, and how many deliveries there are: {(status, route): count}."""
 
     totals: dict[str, str]
     status_counts: dict[tuple[str, str], int]
 
 
 class MetricStore(Base):
-    """What was measured."""
+    """The metrics of all processes."""
 
     def measure(self, measures: Measures) -> None:
-        """Add what a process has measured: one script, a few commands, however much it was."""
+        """Add the measures of a process: one script with a few commands, however many there are."""
         if measures:
             self._run("measure", orjson.dumps(measures.as_record()))
 
     def measured(self) -> CounterSnapshot:
-        """Return what is kept for Prometheus. Fails at once if Redis was away a moment ago."""
+        """Return the counts for Prometheus. Fails at once if Redis was away a moment ago."""
         if time.monotonic() < self._away_until:
             raise StoreUnavailable("Redis did not answer a moment ago")
         with self._reached():
             pipe = self.redis.pipeline(transaction=False)
-            pipe.hgetall(f"{P}measured")
-            pipe.hgetall(f"{P}standing")
+            pipe.hgetall(f"{P}metrics")
+            pipe.hgetall(f"{P}status_counts")
             totals, status_counts = pipe.execute()
         pairs = (name.partition(" ") for name in status_counts)
         return CounterSnapshot(
@@ -55,11 +55,12 @@ class MetricStore(Base):
         )
 
     def series(self, hours: float, points: int) -> tuple[Point, ...]:
-        """Return about `points` points that cover the last `hours` (8 days at the most), in order.
+        """Return about `points` points that cover the last `hours` (at most 8 days), in order.
 
-        Each is at least a minute; ten beyond 3 hours, an hour beyond 30. They begin at whole
-        multiples of their length, so they stay the same from look to look; the last one is not
-        over yet. At most 200 small hashes are read, in one pipeline.
+        A point is at least a minute long; at least ten minutes if `hours` is over 3, an hour if it
+        is over 30. Points begin at whole multiples of their length, so they stay the same from call
+        to call; the last point has not ended yet. This reads at most 200 small hashes, in one
+        pipeline.
         """
         bucket, span_s = _bucket_for(hours)
         together = max(math.ceil(span_s / bucket.length_s / max(points, 1)), 1)
@@ -101,7 +102,9 @@ class MetricStore(Base):
     def _buckets(self, bucket: TimeBucket, span_s: tuple[float, float]) -> TimeBuckets:
         first, last = (int(end_s // bucket.length_s) for end_s in span_s)
         numbers = range(first, last + 1)
-        return dict(zip(numbers, self._hashes(f"{bucket.name}:{n}" for n in numbers), strict=True))
+        return dict(
+            zip(numbers, self._hashes(f"bucket:{bucket.name}:{n}" for n in numbers), strict=True)
+        )
 
     def _hashes(self, names: Iterable[str]) -> list[dict[str, str]]:
         with self._reached():
@@ -112,7 +115,7 @@ class MetricStore(Base):
 
 
 def _bucket_for(hours: float) -> tuple[TimeBucket, float]:
-    """Return the shortest pieces that reach so far back, and how far that is, in seconds."""
+    """Return the shortest buckets that reach this far back, and how far that is, in seconds."""
     span_s = min(max(hours * 3600, TIME_BUCKETS[0].length_s), TIME_BUCKETS[-1].shown_s)
     return next(bucket for bucket in TIME_BUCKETS if span_s <= bucket.shown_s), span_s
 

@@ -1,4 +1,4 @@
-"""Pausing: what must not be sent for now, by a person's word or by CallKaro's."""
+"""Pauses: what must not be sent for now, because a person or CallKaro's answer says so."""
 
 import time
 from typing import Any
@@ -10,14 +10,14 @@ from schemas.records import Pause
 from store.base import Base, P
 from store.records import at
 
-RELEASED = 1000  # of what is held, looked at in one go
+RELEASED = 1000  # held deliveries that one script looks at
 
 
 class PauseStore(Base):
     """Pauses of everything, one source, one route, or CallKaro; and the breaker."""
 
     def pause(self, scope: str, *, reason: str, message: str) -> bool:
-        """Pause a scope; False: it was paused already, and keeps its first reason."""
+        """Pause a scope; False: it was paused before, and keeps its first reason."""
         record = orjson.dumps(
             {"reason": reason, "message": message, "since_ms": int(time.time() * 1000)}
         )
@@ -27,7 +27,7 @@ class PauseStore(Base):
     def resume(self, scope: str) -> int | None:
         """End a pause and make due what it holds. Returns how many; None: there was no pause.
 
-        CallKaro's breaker is closed, too: a person knows better.
+        Resuming CallKaro closes its breaker, too: the person knows that CallKaro is back.
         """
         with self._reached():
             was_paused = bool(self.redis.hdel(f"{P}pauses", scope))

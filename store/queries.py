@@ -1,4 +1,4 @@
-"""Reading: what became of events and deliveries."""
+"""Queries: what became of events and deliveries."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -15,7 +15,7 @@ from store.records import UNREADABLE, fits, fits_event, read_delivery, read_even
 
 logger = log.get(__name__)
 
-# Not its lease: a claim alone is nothing that is shown.
+# The fields whose change is shown. The lease is not: a claim alone changes nothing that is shown.
 CHANGE_TOKEN = (
     "status",
     "reason",
@@ -26,27 +26,19 @@ CHANGE_TOKEN = (
     "cancel_ms",
     "erased_ms",
 )
-LOOKED_AT = 1500  # records that Redis looks at in one go, some ms; LOOKS of that for a page
+LOOKED_AT = 1500  # records that one script reads, in a few ms; a page runs at most LOOKS scripts
 LOOKS = 2
 
 
 class QueryStore(Base):
-    """What API, command line and operations read."""
+    """What the API, the dashboard and operations read."""
 
     def event(self, event_id: str) -> SeenEvent | None:
-        """Return an event with what became of it; None if there is no such event."""
+        """Return an event with its deliveries; None if there is no such event."""
         return next(self._events([(event_id, 0)]), None)
 
-    def id_of_call(self, call_sid: str | None) -> str | None:
-        """Return the delivery that a call of CallKaro's belongs to; None: it is not known."""
-        if not call_sid:
-            return None
-        with self._reached():
-            found = self.redis.get(f"{P}call:{call_sid}")
-        return str(found) if found else None
-
     def events(self, filters: EventFilters, *, before: int | None, limit: int) -> EventPage:
-        """Return the newest events that fit and whose order is under `before`.
+        """Return the newest events that match and whose order is below `before`.
 
         As with deliveries(), a page may be short and still have a next_cursor.
         """
@@ -66,10 +58,10 @@ class QueryStore(Base):
         return EventPage(items=items, next_cursor=cursor)
 
     def _events_by_id(self, filters: EventFilters, *, high: str, low: str, limit: int) -> EventPage:
-        """Return those of these few events that fit: an id is in few sources, most often in one."""
+        """Return the events with one source_event_id that match: at most one in each source."""
         with self._reached():
             orders: Any = self.redis.zmscore(f"{P}events", [*filters.ids]) if filters.ids else []
-        # _span() says "(" of a bound that is not in it.
+        # _span() puts "(" before a bound that is excluded.
         most = float(high.removeprefix("(")) - high.startswith("(")
         found = [
             (event_id, int(order))
@@ -83,7 +75,7 @@ class QueryStore(Base):
         return EventPage(items=items[:limit], next_cursor=cursor)
 
     def change_token(self, delivery_id: str) -> tuple[str | None, ...]:
-        """Return what changes whenever a delivery does; cheap, for those who wait for it."""
+        """Return a value that changes whenever the delivery does; cheap, for long polling."""
         with self._reached():
             found: Any = self.redis.hmget(f"{P}delivery:{delivery_id}", CHANGE_TOKEN)
         return tuple(found)
@@ -95,17 +87,17 @@ class QueryStore(Base):
         return read_delivery(delivery_id, found) if found else None
 
     def deliveries(self, filters: Filters, *, before: int | None, limit: int) -> Page:
-        """Return the newest deliveries that fit and whose order is under `before`.
+        """Return the newest deliveries that match and whose order is below `before`.
 
-        Walks the smallest index that fits, and looks at 3,000 records at the most: a page may
-        then be short and still have a next_cursor.
+        Walks the smallest index that contains them, and reads at most 3,000 records. So a page may
+        be short and still have a next_cursor.
         """
         high, low = _span(filters.since, filters.until, before)
         phone = self.phone_key(filters.phone) if filters.phone else filters.phone_key
         wanted = _wanted(filters, phone)
         with self._reached():
             by, indexes = self._smallest_indexes(filters, phone, high=high, low=low)
-        # What is in the index of a status or a route need not be asked for it.
+        # All records of this index match its filter already.
         wanted.pop(by, None)
         batch, cursor = self._fitting("delivery", indexes, wanted, high=high, low=low, limit=limit)
         with self._reached():
@@ -114,7 +106,7 @@ class QueryStore(Base):
         return Page(items=items, next_cursor=cursor)
 
     def counts(self) -> dict[str, int]:
-        """Return how many deliveries stand in each status."""
+        """Return how many deliveries have each status."""
         with self._reached():
             pipe = self.redis.pipeline(transaction=False)
             for status in Status:
@@ -122,7 +114,7 @@ class QueryStore(Base):
             return dict(zip(Status, pipe.execute(), strict=True))
 
     def counts_of(self, by: str, names: Sequence[str]) -> dict[str, int]:
-        """Return how many deliveries are kept of each route or source; by says of which."""
+        """Return how many deliveries each route or source has; by: `route` or `source`."""
         with self._reached():
             pipe = self.redis.pipeline(transaction=False)
             for name in names:
@@ -141,13 +133,13 @@ class QueryStore(Base):
         return seconds + (micros - min(orders)) / 1e6 if orders else None
 
     def event_counts(self) -> dict[str, int]:
-        """Return how many events led to nothing, by status."""
+        """Return how many events led to no delivery, by status."""
         with self._reached():
             pipe = self.redis.pipeline(transaction=False)
-            fruitless = (EventStatus.UNROUTED, EventStatus.UNREADABLE)
-            for status in fruitless:
+            without = (EventStatus.UNROUTED, EventStatus.UNREADABLE)
+            for status in without:
                 pipe.zcard(f"{P}events:{status}")
-            return dict(zip(fruitless, pipe.execute(), strict=True))
+            return dict(zip(without, pipe.execute(), strict=True))
 
     def due_count(self) -> int:
         """Return how many deliveries wait for their time."""
@@ -155,28 +147,14 @@ class QueryStore(Base):
             waiting = ("due", "due:retry", "due:cancel")
             return sum(int(self.redis.zcard(f"{P}{name}")) for name in waiting)
 
-    def campaigns(self, limit: int = 200) -> list[dict[str, Any]]:
-        """Return the newest campaigns: key, batch_id and what was kept with them."""
-        with self._reached():
-            keys = [str(key) for key in self.redis.zrange(f"{P}campaigns", 0, limit - 1, desc=True)]
-            pipe = self.redis.pipeline(transaction=False)
-            for key in keys:
-                pipe.hgetall(f"{P}campaign:{key}")
-            found = pipe.execute()
-        return [
-            {"key": key, "batch_id": kept["batch_id"], **orjson.loads(kept["record"])}
-            for key, kept in zip(keys, found, strict=True)
-            if kept
-        ]
-
     # --- within -------------------------------------------------------------------------------
 
     def _smallest_indexes(
         self, filters: Filters, phone: str | None, *, high: str, low: str
     ) -> tuple[str, list[str]]:
-        """Return the index to walk: the one with the least between high and low.
+        """Return a filter and its indexes: those with the fewest entries between high and low.
 
-        With it, which filter it fulfils; several indexes: one for each of several statuses.
+        There are several indexes if the filter has several statuses.
         """
         choices: list[tuple[str, list[str]]] = [
             (by, [f"deliveries:{by}:{value}" for value in values])
@@ -204,18 +182,18 @@ class QueryStore(Base):
         low: str,
         limit: int,
     ) -> tuple[list[tuple[str, int]], str | None]:
-        """Return (id, order) of the newest that fit, and the cursor to go on from; None: the end.
+        """Return (id, order) of the newest that match, and the cursor to go on from; None: the end.
 
-        wanted: the values that a field of the record may have. Redis looks at a piece at a time,
-        so that nobody else waits long for it.
+        wanted: the values that a field of the record may have. Each script reads a limited number
+        of records, so that no other client waits long for Redis.
         """
-        asked: dict[str, Any] = {"kind": kind, "indexes": indexes, "low": low, "look": LOOKED_AT}
-        asked["fields"] = list(wanted)
-        asked["values"] = [{str(value): True for value in values} for values in wanted.values()]
+        query: dict[str, Any] = {"kind": kind, "indexes": indexes, "low": low, "look": LOOKED_AT}
+        query["fields"] = list(wanted)
+        query["values"] = [{str(value): True for value in values} for values in wanted.values()]
         found: list[tuple[str, int]] = []
         for _ in range(LOOKS):
-            asked |= {"high": high, "limit": limit - len(found)}
-            cursor, *flat = self._run("list", orjson.dumps(asked))
+            query |= {"high": high, "limit": limit - len(found)}
+            cursor, *flat = self._run("list", orjson.dumps(query))
             found += zip(flat[::2], map(int, flat[1::2]), strict=True)
             if not cursor or len(found) == limit:
                 break
@@ -244,7 +222,7 @@ class QueryStore(Base):
             try:
                 yield read_delivery(delivery_id, found)
             except UNREADABLE as error:
-                # One bad record must not cost its page the others; asked for alone it is an error.
+                # One broken record must not hide the others of its page. Read alone, it raises.
                 logger.error("delivery.unreadable", delivery=delivery_id, exc_info=error)
 
     def _events(self, batch: Sequence[tuple[str, int]]) -> Iterator[SeenEvent]:
@@ -279,7 +257,7 @@ class QueryStore(Base):
 
 
 def _wanted(filters: Filters, phone: str | None) -> dict[str, tuple[str, ...]]:
-    """Return the values that fields of a record may have; phone is the keyed hash of one."""
+    """Return the values that fields of a record may have; phone: the keyed hash of a number."""
     one_of = {
         "phone": phone,
         "subject": filters.subject,
@@ -292,7 +270,7 @@ def _wanted(filters: Filters, phone: str | None) -> dict[str, tuple[str, ...]]:
 
 
 def _span(since: datetime | None, until: datetime | None, before: int | None) -> tuple[str, str]:
-    """Return the highest and the lowest order to list, as Redis wants them."""
+    """Return the highest and the lowest order to list, in the syntax of ZRANGE."""
     low = f"{int(since.timestamp() * 1e6)}" if since else "-inf"
     high = f"{int(until.timestamp() * 1e6)}" if until else "+inf"
     if before is not None and (high == "+inf" or before <= int(high)):

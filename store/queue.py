@@ -9,18 +9,18 @@ from rq.serializers import JSONSerializer
 from schemas.errors import StoreUnavailable
 from store.client import leave_demoted, make_client, why_away
 
-QUEUE = "callkaro-bridge"  # one queue: with two, RQ keeps no safety copy of what it pops
-DRAIN = "workers.jobs.drain"  # by name: bridge never imports workers
-DRAIN_TIMEOUT_S = 3600  # RQ's hard stop; a drain ends by itself after its slice of 60 s
+QUEUE = "callkaro-bridge"  # one queue: with two queues, RQ keeps no safety copy of what it pops
+DRAIN = "workers.jobs.drain"  # by name, because bridge never imports workers
+DRAIN_TIMEOUT_S = 3600  # RQ's hard stop; a drain ends by itself after 60 s
 
 
 def connect_queue(url: str, *, timeout_s: float | None = 3.0) -> "redis.Redis":
-    """Return a client for RQ, which keeps bytes. timeout_s None: the worker's, which blocks."""
+    """Return a client for RQ; its answers are bytes. timeout_s None: the worker's client waits."""
     return make_client(url, is_text=False, timeout_s=timeout_s, retries=1)
 
 
 def open_queue(client: "redis.Redis") -> Queue:
-    """Return our queue. JSON, not pickle: whoever can write to Redis must not run code here."""
+    """Return our queue. JSON, not pickle: write access to Redis must not be enough to run code."""
     return Queue(QUEUE, connection=client, serializer=JSONSerializer)
 
 
@@ -31,7 +31,7 @@ class Wakeup:
     queue: Queue
 
     def request_drain(self) -> bool:
-        """Enqueue a drain unless one waits already; a drain that has not started sees all.
+        """Enqueue a drain unless one waits already: that one will see everything that is due.
 
         Raises StoreUnavailable when Redis is away; the worker's tick asks again.
         """

@@ -1,11 +1,11 @@
-"""Records: what the store takes and gives, and how each is written in Redis and read again.
+"""Records: how each is written in Redis, and read again.
 
-No key of Redis stands here: those are store's alone. Readers ignore what they don't know,
-so that an older release can read what a newer one wrote.
+No key of Redis is named here. Readers ignore fields that they don't know, so that an older release
+can read what a newer release wrote.
 """
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -37,19 +37,16 @@ ERASED = "The person in it was erased."
 UNREADABLE = (KeyError, ValueError, TypeError)  # what reading a broken record may raise
 
 
-# --- how they are written, and read ---------------------------------------------------------
-
-
 def described(
     event: Event, deliveries: Sequence[NewDelivery], side_effect: SideEffect | None = None
 ) -> dict[str, Any]:
-    """Return what accept.lua is told of an event and its deliveries."""
+    """Return an event and its deliveries as accept.lua reads them."""
     if event.problem:
         status = EventStatus.UNREADABLE
     else:
         status = EventStatus.ROUTED if deliveries else EventStatus.UNROUTED
     return {
-        "fp": event.fingerprint,
+        "fingerprint": event.fingerprint,
         "remember_s": event.remember_s,
         "event": event.id,
         "status": status,
@@ -61,15 +58,18 @@ def described(
 
 
 def _side_effect_record(side_effect: SideEffect) -> dict[str, Any]:
-    wished: dict[str, Any] = {
-        "errand": {"id": side_effect.task.id, "record": background_task_record(side_effect.task)}
+    written: dict[str, Any] = {
+        "background_task": {
+            "id": side_effect.task.id,
+            "record": background_task_record(side_effect.task),
+        }
     }
     if side_effect.person:
-        wished["person"] = {
+        written["person"] = {
             "key": side_effect.person.key,
             "record": suppression_record(side_effect.person),
         }
-    return wished
+    return written
 
 
 def _new(delivery: NewDelivery) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _new(delivery: NewDelivery) -> dict[str, Any]:
 def accepted(
     event: Event, deliveries: Sequence[NewDelivery], answer: Any, status: EventStatus
 ) -> Accepted:
-    """Return what accept.lua's answer says; status is what a new event was stored with."""
+    """Return accept.lua's answer for an event; status: that of the event if it is new."""
     first, *rest = answer
     if not first:
         return Accepted(
@@ -119,7 +119,7 @@ def accepted(
 
 
 def event_record(event: Event) -> bytes:
-    """Return the event as JSON. Readers ignore what they don't know."""
+    """Return an event as JSON."""
     return orjson.dumps(
         {
             "id": event.id,
@@ -127,7 +127,7 @@ def event_record(event: Event) -> bytes:
             "source_event_id": event.source_event_id,
             "type": event.type,
             "subject": event.subject,
-            "thing": event.subject_type,
+            "subject_type": event.subject_type,
             "time": event.time,
             "received_at": event.received_at,
             "hydrate": event.hydrate,
@@ -142,15 +142,18 @@ def event_record(event: Event) -> bytes:
 def read_event(record: str) -> Event:
     """Return the event that event_record() wrote."""
     kept = orjson.loads(record)
+    # Records from before 0.1.0 say `thing`. They are not rewritten: Lua's JSON would lose digits of
+    # long ids. The old name can go once no event from before 0.1.0 is kept.
+    subject_type = kept.get("subject_type", kept.get("thing"))
     return Event(
         id=kept["id"],
         source=kept["source"],
         source_event_id=kept["source_event_id"],
-        fingerprint="",  # it has done its work at the intake
+        fingerprint="",  # only the intake needs it
         remember_s=0,
         type=kept["type"],
         subject=kept["subject"],
-        subject_type=kept.get("thing"),
+        subject_type=subject_type,
         time=datetime.fromisoformat(kept["time"]) if kept["time"] else None,
         received_at=datetime.fromisoformat(kept["received_at"]),
         hydrate=kept["hydrate"],
@@ -161,20 +164,20 @@ def read_event(record: str) -> Event:
 
 
 def erased(event: Event) -> Event:
-    """Return an event without its person: nothing can be made of it any more."""
+    """Return an event without its person: no delivery can be made of it."""
     return replace(
         event,
         source_event_id="",
         subject=None,
         hydrate=None,
         data=None,
-        request_id=None,  # its sender may have named it after the person
+        request_id=None,  # the sender may have chosen it, even with a name in it
         problem=ERASED,
     )
 
 
 def background_task_record(task: BackgroundTask) -> str:
-    """Return an errand as JSON."""
+    """Return a background task as JSON."""
     return orjson.dumps(
         {
             "what": task.what,
@@ -186,11 +189,11 @@ def background_task_record(task: BackgroundTask) -> str:
     ).decode()
 
 
-def read_background_task(errand_id: str, record: str) -> BackgroundTask:
-    """Return the errand that errand_record() wrote."""
+def read_background_task(task_id: str, record: str) -> BackgroundTask:
+    """Return the background task that background_task_record() wrote."""
     kept = orjson.loads(record)
     return BackgroundTask(
-        id=errand_id,
+        id=task_id,
         what=kept["what"],
         event_id=kept.get("event_id"),
         key=kept.get("key"),
@@ -233,7 +236,7 @@ def at(ms: str | int) -> datetime:
 
 
 def read_claim(delivery_id: str, lease: int, flat: list[str], record: str) -> Claim | None:
-    """Return what claim.lua answers for one delivery; None: its record can't be read."""
+    """Return claim.lua's answer for one delivery; None: its record can't be read."""
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
     try:
         delivery = read_delivery(delivery_id, fields)
@@ -243,18 +246,43 @@ def read_claim(delivery_id: str, lease: int, flat: list[str], record: str) -> Cl
     try:
         event = read_event(record) if record else None
     except UNREADABLE:
-        # It was claimed along with others, and must not cost them theirs: it ends as record_gone.
+        # It must not cost the other deliveries their claims. This one ends as record_gone.
         logger.error("event.unreadable", event_id=delivery.event_id)
         event = None
     return Claim(delivery=delivery, event=event)
 
 
+# The fields of a delivery's hash that may be missing: the delivery's own default counts then.
+_OPTIONAL: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "next_attempt_at": ("next_ms", at),
+    "reason": ("reason", str),
+    "message": ("message", str),
+    "spent": ("spent", int),
+    "first_attempt_at": ("first_ms", at),
+    "lookup_failures": ("lookup_failures", int),
+    "waiting_for": ("waiting_for", str),
+    "waiting_since": ("waiting_since_ms", at),
+    "held_ms": ("held_ms", int),
+    "paused_ms": ("paused_ms", int),
+    "request": ("request", orjson.loads),
+    "phone": ("phone", str),
+    "cancel_asked_at": ("cancel_ms", at),
+    "cancel_reason": ("cancel_reason", str),
+    "call_again": ("call_again", lambda _: True),
+    "consent": ("consent", orjson.loads),
+    "erased_at": ("erased_ms", at),
+    "call_sid": ("call_sid", str),
+    "batch_id": ("batch_id", str),
+}
+
+
 def read_delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
-    """Return a delivery out of the fields of its hash."""
+    """Return the delivery that these fields of its hash describe."""
     attempts = sorted(
         (orjson.loads(value) for name, value in kept.items() if name.startswith("attempt:")),
         key=lambda attempt: int(attempt["number"]),
     )
+    optional = {name: read(kept[key]) for name, (key, read) in _OPTIONAL.items() if key in kept}
     return Delivery(
         id=delivery_id,
         event_id=kept["event"],
@@ -267,31 +295,13 @@ def read_delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
         order=int(kept["order"]),
         created_at=at(kept["created_ms"]),
         lease=int(kept["lease"]),
-        next_attempt_at=at(kept["next_ms"]) if "next_ms" in kept else None,
-        reason=kept.get("reason"),
-        message=kept.get("message"),
-        spent=int(kept.get("spent", 0)),
-        first_attempt_at=at(kept["first_ms"]) if "first_ms" in kept else None,
-        asked=int(kept.get("asked", 0)),
-        asked_for=kept.get("asked_for"),  # type: ignore[arg-type]
-        asked_since=at(kept["asked_since_ms"]) if "asked_since_ms" in kept else None,
-        held_ms=int(kept.get("held_ms", 0)),
-        paused_ms=int(kept.get("paused_ms", 0)),
-        request=orjson.loads(kept["request"]) if "request" in kept else None,
-        phone=kept.get("phone"),
         attempts=tuple(attempts),
         outcomes=tuple(
             sorted(_outcomes(kept), key=lambda one: (one.try_count, one.call_sid or ""))
         ),
-        cancel_asked_at=at(kept["cancel_ms"]) if "cancel_ms" in kept else None,
         past=tuple(kept.get("past", "").splitlines()),
-        call_again="call_again" in kept,
-        cancel_reason=kept.get("cancel_reason"),
-        consent=orjson.loads(kept["consent"]) if "consent" in kept else None,
-        erased_at=at(kept["erased_ms"]) if "erased_ms" in kept else None,
-        call_sid=kept.get("call_sid"),
-        batch_id=kept.get("batch_id"),
         timeline=tuple(_changes(kept.get("timeline", ""))),
+        **optional,
     )
 
 
@@ -308,7 +318,7 @@ def _changes(lines: str) -> Iterator[Change]:
 
 
 def fits(delivery: Delivery, filters: Filters, phone: str | None) -> bool:
-    """Say whether a delivery passes every filter that is set; phone is the keyed hash of one."""
+    """Say whether a delivery matches every filter; phone: the keyed hash of a number."""
     return (
         (not filters.status or delivery.status in filters.status)
         and filters.reason in (None, delivery.reason)
@@ -320,7 +330,7 @@ def fits(delivery: Delivery, filters: Filters, phone: str | None) -> bool:
 
 
 def fits_event(seen: SeenEvent, filters: EventFilters) -> bool:
-    """Say whether an event passes every filter that is set."""
+    """Say whether an event matches every filter."""
     return (
         (not filters.status or seen.status in filters.status)
         and filters.source in (None, seen.event.source)
@@ -333,23 +343,23 @@ def written(move: Move) -> dict[str, Any]:
     written: dict[str, Any] = {
         "id": move.id,
         "to": move.to,
-        "from": MAY_COME_FROM[move.to]
+        "from_statuses": MAY_COME_FROM[move.to]
         if move.from_statuses is None
         else {str(status): True for status in move.from_statuses},
         "needs_ms": int(move.needs_s * 1000),
         "set": {name: value for name, value in move.fields.items() if value is not None},
     }
-    if gone := [name for name, value in move.fields.items() if value is None]:
-        written["del"] = gone
+    if removed := [name for name, value in move.fields.items() if value is None]:
+        written["del"] = removed
     if move.lease is None:
-        # A client that did not hear Redis' answer repeats it; what a person said is done once.
-        written["word"] = secrets.token_hex(8)
+        # redis-py repeats a script if it gets no answer. A person's request is done once.
+        written["request_token"] = secrets.token_hex(8)
     if move.expected_lease is not None:
-        written["saw"] = move.expected_lease
+        written["expected_lease"] = move.expected_lease
     if move.restarts:
-        written["anew"] = True
+        written["restarts"] = True
     if move.callkaro_ok is not None:
-        written["took"] = move.callkaro_ok
+        written["callkaro_ok"] = move.callkaro_ok
     if move.pause:
         written["pause"] = orjson.dumps(move.pause).decode()
     if move.lease is not None:
@@ -368,7 +378,7 @@ def written(move: Move) -> dict[str, Any]:
     if move.phone:
         written["phone"] = move.phone
     if move.awaits_campaign:
-        written["awaits"] = move.awaits_campaign
+        written["awaits_campaign"] = move.awaits_campaign
     if move.guard:
         written["guard"] = move.guard.as_record()
     if move.keeps_number:

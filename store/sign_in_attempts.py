@@ -1,14 +1,17 @@
-"""Visiting: how often somebody tried to sign in."""
+"""Sign-in attempts: how often an address tried to sign in."""
 
 from store.base import Base, P
 
 
 class SignInStore(Base):
-    """Counts tries, over all web processes."""
+    """Counts attempts, over all web processes."""
 
     def count_tries(self, who: str, *, within_s: int) -> int:
-        """Count a try by an address, known by its keyed hash; returns how many there were."""
-        key = f"{P}tries:{self._keyed(who)}"
+        """Count an attempt of an address; return how many there were within within_s seconds.
+
+        Redis keeps a keyed hash of the address, not the address.
+        """
+        key = f"{P}sign_in_attempts:{self._keyed(who)}"
         with self._reached():
             pipe = self.redis.pipeline()
             pipe.incr(key)

@@ -1,4 +1,4 @@
-"""Suppressing: who is not to be called, erasing a person, and the errands that come of it."""
+"""Suppressions, what erasing a person needs, and background tasks."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -7,6 +7,7 @@ from typing import Any
 from schemas.event import Event
 from schemas.records import BackgroundTask, SeenEvent, Suppression, SuppressionPage
 from store.base import P
+from store.migration import MigrationStore
 from store.queries import QueryStore
 from store.records import (
     UNREADABLE,
@@ -17,12 +18,12 @@ from store.records import (
     suppression_record,
 )
 
-BACKGROUND_TASK_LEASE_S = 120.0
+TASK_LEASE_S = 120.0
 SCANNED = 200  # events in a page
 
 
-class SuppressionStore(QueryStore):
-    """The list of who is not to be called."""
+class SuppressionStore(MigrationStore, QueryStore):
+    """The numbers and CRM records that must not be called."""
 
     def suppress(
         self,
@@ -30,9 +31,9 @@ class SuppressionStore(QueryStore):
         *,
         replaces: bool = False,
         task: BackgroundTask | None = None,
-        errand_in_s: float = 0,
+        task_in_s: float = 0,
     ) -> tuple[bool, Suppression]:
-        """Keep a suppression, and the errand that makes it so for what was planned.
+        """Keep a suppression, and the background task that cancels the planned calls.
 
         Returns whether it is new, and the one that is kept: the first, unless this one replaces it.
         """
@@ -43,12 +44,12 @@ class SuppressionStore(QueryStore):
             "1" if replaces else "",
             task.id if task else "",
             background_task_record(task) if task else "",
-            int(errand_in_s * 1000),
+            int(task_in_s * 1000),
         )
         return bool(is_new), read_suppression(suppression.key, kept)
 
     def unsuppress(self, key: str) -> bool:
-        """Forget a suppression; False: there was none."""
+        """Delete a suppression; False: there was none."""
         return bool(self._run("unsuppress", key))
 
     def suppression(self, key: str) -> Suppression | None:
@@ -79,14 +80,14 @@ class SuppressionStore(QueryStore):
         return [str(one) if one else None for one in self.redis.hmget(f"{P}suppressed", keys)]
 
     def suppressions_with(self, person: str) -> Iterator[Suppression]:
-        """Yield the suppressions of numbers that go with a record's, by its keyed hash."""
+        """Yield the suppressions of numbers that belong to a CRM's record, by its keyed hash."""
         with self._reached():
             for key, record in self.redis.hscan_iter(f"{P}suppressed", count=1000):
                 if person in str(record):
                     yield read_suppression(str(key), str(record))
 
     def suppression_count(self) -> int:
-        """Return how many are suppressed."""
+        """Return how many suppressions there are."""
         with self._reached():
             return int(self.redis.zcard(f"{P}suppressions"))
 
@@ -95,23 +96,23 @@ class SuppressionStore(QueryStore):
         with self._reached():
             return int(self.redis.zcard(f"{P}bulk"))
 
-    # --- whom it is about -------------------------------------------------------------------------
+    # --- the deliveries and events of a person ----------------------------------------------------
 
     def ids_by_phone(self, key: str) -> list[str]:
-        """Return the deliveries that are known to be for a number, by its keyed hash."""
+        """Return the deliveries to a number, by its keyed hash."""
         with self._reached():
             return [str(one) for one in self.redis.zrange(f"{P}deliveries:phone:{key}", 0, -1)]
 
     def ids_by_subject(self, subject: str) -> list[str]:
-        """Return the deliveries of a record, of whatever source."""
+        """Return the deliveries of a CRM's record id, of any source."""
         with self._reached():
             found = self.redis.zrange(f"{P}deliveries:subject:{subject}", 0, -1)
         return [str(one) for one in found]
 
     def scan_events(self, place: int) -> tuple[int | None, list[SeenEvent]]:
-        """Return a page of all events, oldest first, from an order on, and where to go on.
+        """Return the order to go on from (None: this is the last page), and a page of all events.
 
-        None: that was the last.
+        The page begins behind the order `place`; the oldest event comes first.
         """
         with self._reached():
             found: Any = self.redis.zrangebyscore(
@@ -124,50 +125,51 @@ class SuppressionStore(QueryStore):
     # --- erasing ----------------------------------------------------------------------------------
 
     def erase_deliveries(self, ids: Iterable[str]) -> None:
-        """Take everything personal out of deliveries, and out of what comes of them later."""
+        """Remove all personal data from deliveries, also from answers that arrive later."""
         wanted = list(ids)
+        self.bring_up_to_date(wanted)
         for start in range(0, len(wanted), 100):
             self._run("erase", *wanted[start : start + 100])
 
     def rewrite_events(self, events: Sequence[Event]) -> None:
-        """Keep events as they are now, without what is personal; one that is forgotten stays so."""
+        """Replace the records of events; an event that was deleted is not written again."""
         pairs = [(event.id, event_record(event)) for event in events]
         self._run("rewrite_event", *chain.from_iterable(pairs))
 
     def forget_number(self, key: str) -> None:
-        """Forget what a number was called for; it is suppressed, so nothing hangs on it."""
+        """Delete the claims on a suppressed number: the suppression alone forbids its calls."""
         with self._reached():
             self.redis.delete(f"{P}number:{key}")
 
-    # --- errands ----------------------------------------------------------------------------------
+    # --- background tasks -------------------------------------------------------------------------
 
     def put_background_task(self, task: BackgroundTask, *, in_s: float = 0) -> None:
-        """Keep an errand, or what has become of it, to be done in in_s seconds."""
+        """Keep a background task with its progress; it is due in in_s seconds."""
         with self._reached():
             seconds, micros = self.redis.time()
             pipe = self.redis.pipeline()
-            pipe.hset(f"{P}errands", task.id, background_task_record(task))
+            pipe.hset(f"{P}background_tasks", task.id, background_task_record(task))
             due_ms = int((seconds + micros / 1e6 + in_s) * 1000)
-            pipe.zadd(f"{P}due:errand", {task.id: due_ms})
+            pipe.zadd(f"{P}due:background_task", {task.id: due_ms})
             pipe.execute()
 
     def claim_background_tasks(self, limit: int) -> list[BackgroundTask]:
-        """Lease the errands that are due."""
-        flat = self._run("errand", limit, int(BACKGROUND_TASK_LEASE_S * 1000))
+        """Lease the background tasks that are due."""
+        flat = self._run("claim_background_tasks", limit, int(TASK_LEASE_S * 1000))
         return list(_background_tasks(zip(flat[::2], flat[1::2], strict=True)))
 
-    def end_background_task(self, errand_id: str) -> None:
-        """Forget an errand that is done."""
+    def end_background_task(self, task_id: str) -> None:
+        """Delete a background task that is done."""
         with self._reached():
             pipe = self.redis.pipeline()
-            pipe.zrem(f"{P}due:errand", errand_id)
-            pipe.hdel(f"{P}errands", errand_id)
+            pipe.zrem(f"{P}due:background_task", task_id)
+            pipe.hdel(f"{P}background_tasks", task_id)
             pipe.execute()
 
 
 def _background_tasks(found: Iterable[tuple[str, str]]) -> Iterator[BackgroundTask]:
-    for errand_id, record in found:
+    for task_id, record in found:
         try:
-            yield read_background_task(errand_id, record)
+            yield read_background_task(task_id, record)
         except UNREADABLE:
-            continue  # an older release's: the newer one that wrote it goes on with it
+            continue  # a newer release wrote it, and will do it

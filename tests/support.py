@@ -300,7 +300,7 @@ def end_lease(store: Store, *ids: str) -> None:
 
 
 def move_back(store: Store, delivery_id: str, name: str, seconds: int) -> None:
-    """Let what a delivery remembers (`asked_since_ms`, `held_since_ms`) be so much longer ago."""
+    """Let what a delivery remembers (`waiting_since_ms`, `held_since_ms`) be so much longer ago."""
     key = f"bridge:delivery:{delivery_id}"
     kept = store.redis.hget(key, name)
     assert kept is not None, f"{name} is not set"
@@ -309,9 +309,9 @@ def move_back(store: Store, delivery_id: str, name: str, seconds: int) -> None:
 
 def keys_of(store: Store) -> set[str]:
     """Return every key that has to do with events and deliveries."""
-    aside = {"bridge:ping", "bridge:bell", "bridge:pepper"}
-    aside |= {"bridge:measured", "bridge:standing", "bridge:refused", "bridge:alerts:refused"}
-    figures = ("bridge:minute:", "bridge:ten:", "bridge:hour:")
+    aside = {"bridge:ping", "bridge:wakeup", "bridge:pepper", "bridge:schema"}
+    aside |= {"bridge:metrics", "bridge:status_counts", "bridge:refused", "bridge:alerts:refused"}
+    figures = "bridge:bucket:"
     found = store.redis.scan_iter("bridge:*")
     return {key for key in found if key not in aside and not key.startswith(figures)}
 

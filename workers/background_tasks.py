@@ -16,7 +16,8 @@ from schemas.records import BackgroundTask
 from schemas.settings import Settings
 from schemas.source import Source
 from store import Store
-from store.suppression import AGAIN_S, People, person_key
+from store.erasure import Eraser
+from store.suppression import AGAIN_S, Suppressions, person_key
 from workers.crm import CrmClient, FetchFailed
 from workers.drain_context import DrainContext
 
@@ -37,7 +38,7 @@ class BackgroundTasks:
         self._settings = settings
         self._crm_client = crm_client
         self._drain = drain
-        self._people = People(store=store)
+        self._suppressions = Suppressions(store=store)
         self._look_at = 0.0  # monotonic
 
     def take(self) -> None:
@@ -59,9 +60,9 @@ class BackgroundTasks:
         """Do a task, or the part of it that can be done now."""
         match task.what:
             case "erase":
-                self._people.pursue(task)
+                Eraser(store=self._store).pursue(task)
             case "call_off" if task.key:
-                off = self._people.call_off(task.key)
+                off = self._suppressions.call_off(task.key)
                 if off.on_the_wire:
                     self._store.put_background_task(task, in_s=AGAIN_S)
                 else:
@@ -92,14 +93,14 @@ class BackgroundTasks:
         if not numbers:
             logger.warning("opt_out.without_number", source=source.name, event_id=seen.event.id)
         for number in numbers:
-            self._people.suppress(
+            self._suppressions.suppress(
                 number,
                 reason="by_crm",
                 message=seen.event.type,
                 source=source.name,
                 persons=persons,
             )
-        off = self._people.call_off_all(self._people.ids_of_record(seen.event))
+        off = self._suppressions.call_off_all(self._suppressions.ids_of_record(seen.event))
         if off.on_the_wire:
             self._store.put_background_task(task, in_s=AGAIN_S)
             return

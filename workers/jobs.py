@@ -8,6 +8,7 @@ import phonenumbers
 from config import log
 from config.settings import load_settings
 from rules.numbers import choose_number
+from schemas.errors import StoreUnavailable
 from schemas.hours import Hours, Rule, open_at, zones_of
 from schemas.settings import Settings
 from store import Store, connect
@@ -50,11 +51,21 @@ def _digits(number: phonenumbers.PhoneNumber) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
+def is_migrated(store: Store) -> bool:
+    """Say whether all records have the names of this release; False also if Redis is away."""
+    try:
+        return store.is_migrated()
+    except StoreUnavailable:
+        return False
+
+
 def drain() -> None:
     """Deliver what is due."""
     current = settings()
     # Connections are opened in this process: a connection from before the fork would be shared.
     store = Store(connect(current.redis_url, timeout_s=REDIS_TIMEOUT_S), max_rate=current.max_rate)
+    if not is_migrated(store):
+        return  # the supervisor migrates, and asks for a drain once it is done
     http = HttpClient(timeout_s=current.callkaro_timeout_s)
     callkaro = CallKaro(http, base_url=current.callkaro_base_url, api_key=current.callkaro_api_key)
     crm_client = CrmClient(HttpClient(timeout_s=CRM_TIMEOUT_S), store, current)

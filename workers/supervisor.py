@@ -76,11 +76,12 @@ class Supervisor:
     def _may_start(self, ticker: Ticker) -> bool:
         """Say whether the RQ worker may be started now.
 
-        Without Redis it would only die, again and again.
+        Without Redis it would only die, again and again. Before the stored names are moved, it
+        would not find what is due.
         """
         if self.stopping or time.monotonic() < self._start_after:
             return False
-        return ticker.is_redis_up
+        return ticker.may_deliver
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if self.stopping:

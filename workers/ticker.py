@@ -15,6 +15,7 @@ from schemas.errors import StoreUnavailable
 from schemas.records import Pause
 from schemas.settings import Settings
 from store import Store, connect
+from store.migration import Migration
 from store.queue import Wakeup, connect_queue, open_queue
 from workers.drain import LEASE_S
 from workers.journal import Journal
@@ -30,6 +31,8 @@ AUDIT_SLICE_S = 0.05  # of the tick, for an audit; the next audit goes on from t
 ALERTS_S = 5.0  # the longest that an alert waits before the ticker finds it
 AWAY_LONGEST_S = 1.0  # between two tries while Redis is away; less than RESTART_GRACE_S
 REPLAYED_AT_ONCE = 500
+MIGRATION_SLICE_S = 0.5  # of the tick, for the move of stored names
+MIGRATION_PAUSE_S = 0.05  # between two such slices
 
 
 class _Every:
@@ -61,6 +64,8 @@ class Ticker:
     def __init__(self, settings: Settings, journal: Journal) -> None:
         self._journal = journal
         self._store = Store(connect(settings.redis_url))
+        self._migration = Migration(self._store)
+        self._is_migrated = False
         self._wakeup = Wakeup(open_queue(connect_queue(settings.redis_url)))
         self._retention = timedelta(days=settings.retention_days)
         self._backlog_age_s = settings.alert_backlog_age_s
@@ -77,9 +82,9 @@ class Ticker:
         self._failures = 0
 
     @property
-    def is_redis_up(self) -> bool:
-        """Say whether Redis answered the last time."""
-        return not self._failures
+    def may_deliver(self) -> bool:
+        """Say whether Redis answered the last time, and all records have this release's names."""
+        return self._is_migrated and not self._failures
 
     def take_due_alerts(self) -> bool:
         """Say whether alerts are due. Until the ticker has looked again, the next answer is no."""
@@ -108,6 +113,9 @@ class Ticker:
         return wait_s
 
     def _tick(self) -> float:
+        self._is_migrated = self._migration.advance(for_s=MIGRATION_SLICE_S)
+        if not self._is_migrated:
+            return MIGRATION_PAUSE_S
         self._meet_redis()
         if self._sweep.is_due():
             self._sweep_stalled()

@@ -1,7 +1,7 @@
 """Rules between the time limits: if they are kept, a crash costs no call. Checked at each start."""
 
 from schemas.settings import Settings
-from store.leases import CAMPAIGN_LOCK_S
+from store.campaigns import CAMPAIGN_LOCK_S
 from store.queue import DRAIN_TIMEOUT_S
 from workers.campaigns import CAMPAIGN_START_S
 from workers.drain import LEASE_S, SLICE_S, STOP_S

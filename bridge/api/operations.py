@@ -61,7 +61,8 @@ from schemas.responses import (
     UnsuppressedResponse,
     revealed,
 )
-from store.suppression import People
+from store.erasure import Eraser
+from store.suppression import Suppressions
 
 FILTERS = "By the list's filters, in the body or in the query string; at least one is needed. "
 MORE = " Where the answer has a next_cursor, ask again with it as cursor."
@@ -187,7 +188,7 @@ def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
 
 
 def _add_people(api: Blueprint, operations: Operations) -> None:
-    people, store = People(store=operations.store), operations.store
+    people, store = Suppressions(store=operations.store), operations.store
     region = operations.settings.default_region
     answer, off_answer = SuppressionResponse(), CalledOffResponse()
 
@@ -294,7 +295,7 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
     )
     def erase() -> tuple[Response, int]:
         command = read_command(request, EraseRequest())
-        done = people.erase(read_phone(command["phone"], region))
+        done = Eraser(store=store).erase(read_phone(command["phone"], region))
         operations.wake()
         return jsonify(ErasedResponse().dump(done)), 200 if done.is_done else 202
 

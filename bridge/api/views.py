@@ -16,7 +16,7 @@ from bridge.operations import Operations
 from bridge.operations.base import NO_DELIVERY, NO_EVENT
 from config.settings import warnings_of
 from schemas.delivery import SETTLED, Delivery, Status
-from schemas.errors import NotFound
+from schemas.errors import Migrating, NotFound
 from schemas.fields import mask_text
 from schemas.records import SeenEvent
 from schemas.requests import DeliveriesQuery, DeliveryQuery, EventsQuery, LookQuery
@@ -220,6 +220,8 @@ def health(store: Store) -> Blueprint:
     def readyz() -> Response:
         store.check_room()
         store.ping()
+        if not store.is_migrated():
+            raise Migrating("Records of an earlier release are being moved. Nothing is sent yet.")
         return jsonify(
             {
                 "status": "ready",

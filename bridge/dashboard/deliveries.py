@@ -21,7 +21,7 @@ from schemas.records import Filters
 from schemas.responses import DeliveryBrief, DeliveryResponse, EventResponse
 from schemas.settings import Settings
 from store import Store
-from store.suppression import People
+from store.suppression import Suppressions
 
 ROWS: Final = 25
 NAMES: Final = ("status", "reason", "route", "source", "subject", "phone_key", "since", "until")
@@ -267,7 +267,7 @@ def _suppress(operations: Operations, delivery_id: str) -> str:
     number = (found.request or {}).get("to_number") if found else None
     if not number:
         raise BadQuery("This delivery has no number yet.")
-    done = People(store=operations.store).suppress(
+    done = Suppressions(store=operations.store).suppress(
         str(number), message="suppressed on the dashboard"
     )
     operations.wake()

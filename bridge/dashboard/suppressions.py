@@ -15,7 +15,8 @@ from rules.number_list import read_numbers
 from schemas.errors import BadQuery, NotFound
 from schemas.requests import LONGEST_MESSAGE
 from schemas.responses import SuppressionResponse
-from store.suppression import CalledOff, Erased, People
+from store.erasure import Erased, Eraser
+from store.suppression import CalledOff, Suppressions
 
 ROWS: Final = 50
 MOST_BYTES: Final = 1024 * 1024  # of a file of numbers
@@ -26,7 +27,7 @@ NAMED: Final = 50  # line numbers in a message; a message is kept in a cookie
 def add(dashboard: Blueprint, operations: Operations) -> None:
     """Give the blueprint its page about suppressions."""
     store, region = operations.store, operations.settings.default_region
-    people, answer = People(store=store), SuppressionResponse()
+    people, answer = Suppressions(store=store), SuppressionResponse()
 
     def page(problem: str = "", at: str = "") -> str:
         """Return the page; at: the form that has the problem and keeps its typed texts."""
@@ -109,7 +110,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
                 raise BadQuery("The two numbers are not the same. Nobody was erased.")
         except BadQuery as error:
             return page(str(error), "erase"), 400
-        done = people.erase(number)
+        done = Eraser(store=store).erase(number)
         operations.wake()
         flash(_erased(done))
         return redirect(url_for("dashboard.suppressions"))
@@ -154,7 +155,7 @@ def _numbers_of(request: Request) -> tuple[list[tuple[int, str]], list[int]]:
 
 
 def _suppress_all(
-    people: People,
+    people: Suppressions,
     numbers: Sequence[tuple[int, str]],
     unread: set[int],
     message: str,

@@ -22,7 +22,7 @@ from schemas.delivery import (
 )
 from schemas.errors import Conflict
 from schemas.records import Filters, Move
-from store.suppression import People, called_off, dropping
+from store.suppression import Suppressions, called_off, dropping
 
 logger = log.get(__name__)
 
@@ -36,7 +36,15 @@ ON_THE_WIRE = (
 # stay.
 RESTARTED: dict[str, str | int | None] = {
     **dict.fromkeys(
-        ("first_ms", "asked", "asked_for", "asked_since_ms", "call_sid", "batch_id", "cancel_ms")
+        (
+            "first_ms",
+            "lookup_failures",
+            "waiting_for",
+            "waiting_since_ms",
+            "call_sid",
+            "batch_id",
+            "cancel_ms",
+        )
     ),
     "spent": 0,
     "call_again": None,
@@ -102,7 +110,7 @@ class DeliveryOperations(Base):
         )
         self._move(move, "resolve")
         if status is Status.DELIVERED:
-            People(store=self.store).call_off_accepted(delivery.id)
+            Suppressions(store=self.store).call_off_accepted(delivery.id)
         return self._delivery(delivery.id)
 
     def _move(self, move: Move, what: str) -> Delivery:

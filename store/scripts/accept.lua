@@ -1,12 +1,16 @@
--- Store events with their deliveries, in one transaction; ring the bell if anything is due now.
+-- include: keys, time, new_delivery, suppression, background_tasks, wakeup
+-- Store events with their deliveries, in one transaction; ask for a drain if anything is due now.
 --
--- ARGV[1]: JSON, a list of {fp, remember_s, event, status, source, subject, deliveries, errand}, each
---          delivery {id, route, to, wait_ms, bulk, flood}: see write_delivery(). errand: what the
---          event wants done besides, {id, record}; person: who is not to be called from this step on,
---          {key, record}. ARGV[2]: the routes' digest. ARGV[3..]: the events'
---          records, JSON, in the same order (kept as they are: cjson would lose digits of long ids).
--- Returns  {rung, answer...}: an answer is {'', delivery's status...} for a new event, or, for a
---          duplicate, {event, status, delivery, route, status, delivery, route, status...}.
+-- ARGV[1]: JSON, a list of {fingerprint, remember_s, event, status, source, subject, deliveries,
+--          background_task, person}. A delivery is {id, route, to, wait_ms, bulk, flood}: see
+--          write_delivery(). background_task: {id, record}, work for the event besides deliveries.
+--          person: {key, record}, a person who must not be called from this step on.
+-- ARGV[2]: the routes' digest.
+-- ARGV[3..]: the events' records, JSON, in the same order. They are stored as they are: cjson would
+--          lose digits of long ids.
+-- Returns {1 if the caller must enqueue a drain, else 0; an answer for each event}: {'', delivery's
+--          status...} for a new event; {event, status, delivery, route, status, delivery, route,
+--          status...} for a duplicate, with the ids of the first.
 local items = cjson.decode(ARGV[1])
 local digest = ARGV[2]
 local us = now_us()
@@ -14,7 +18,7 @@ local ms = math.floor(us / 1000)
 local last = tonumber(redis.call('GET', P .. 'order') or '0')
 local order = math.max(us, last + 1)
 local answers = {}
-local due_now = false
+local is_due_now = false
 
 local function first_answer(event)
   local found = redis.call('HMGET', P .. 'event:' .. event, 'status', 'deliveries')
@@ -28,10 +32,10 @@ local function first_answer(event)
 end
 
 -- One ZADD for each index, not for each delivery: a third less work for a batch of 100.
-local adds = {}
+local additions = {}
 local function add(name, score, member)
-  local list = adds[name]
-  if not list then list = {}; adds[name] = list end
+  local list = additions[name]
+  if not list then list = {}; additions[name] = list end
   list[#list + 1] = score
   list[#list + 1] = member
 end
@@ -40,15 +44,15 @@ local function add_delivery(item, d)
   local status = write_delivery(d, item, digest, order, ms, function(name, score)
     add(name, score, d.id)
   end)
-  if status == 'queued' and d.wait_ms <= 0 then due_now = true end
+  if status == 'queued' and d.wait_ms <= 0 then is_due_now = true end
   order = order + 1
   return status
 end
 
 for i, item in ipairs(items) do
-  local seen = P .. 'seen:' .. item.fp
+  local seen = P .. 'seen:' .. item.fingerprint
   local key = P .. 'event:' .. item.event
-  -- A record may outlive its seen key: an unknown delivery is kept for a person, however long.
+  -- A record may outlive its `seen` key: an unknown delivery is kept until a person settles it.
   if redis.call('EXISTS', key) == 1 then
     redis.call('SET', seen, item.event, 'EX', item.remember_s)
     answers[i] = first_answer(item.event)
@@ -68,9 +72,9 @@ for i, item in ipairs(items) do
     if item.person then
       keep_suppressed(item.person.key, item.person.record)
     end
-    if item.errand then
-      put_errand(item.errand.id, item.errand.record, ms)
-      due_now = true
+    if item.background_task then
+      put_background_task(item.background_task.id, item.background_task.record, ms)
+      is_due_now = true
     end
     answers[i] = answer
   else
@@ -78,16 +82,14 @@ for i, item in ipairs(items) do
   end
 end
 
-for name, list in pairs(adds) do
-  -- In pieces: Lua can unpack only a few thousand values at once.
+for name, list in pairs(additions) do
+  -- At most 1,000 values at a time: Lua can unpack only a few thousand.
   for from = 1, #list, 1000 do
     redis.call('ZADD', P .. name, unpack(list, from, math.min(from + 999, #list)))
   end
 end
-redis.call('SET', P .. 'order', string.format('%.0f', order))
--- A request that proves its source ends a row of those that did not: see alert.lua.
+redis.call('SET', P .. 'order', whole(order))
+-- A request that proves its source ends a row of requests that did not: see alert.lua.
 if items[1] then redis.call('HDEL', P .. 'alerts:refused', items[1].source) end
-local rung = 0
-if due_now and redis.call('SET', P .. 'bell', '1', 'NX', 'PX', 1000) then rung = 1 end
-table.insert(answers, 1, rung)
+table.insert(answers, 1, is_due_now and set_wakeup() or 0)
 return answers

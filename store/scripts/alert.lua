@@ -1,18 +1,19 @@
--- Find what people are to be alerted of, and put a message into the outbox for each change.
+-- include: keys, time
+-- Find what people must be alerted of, and put a message into the outbox for each change.
 --
 -- ARGV[1]: how old a backlog may become, ms. ARGV[2]: how many forged or unsigned requests in a row
--- are too many. ARGV[3]: how many messages are kept, the newest.
--- Looking and comparing are one step: of many workers one finds a change, and none finds it twice.
+-- are too many. ARGV[3]: at most how many messages are kept, the newest.
+-- The script finds and records a change in one step, so only one of many workers reports it.
 -- Returns how many messages are new.
 even_when_full()
 local backlog_ms, refused_max, kept_max = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local us = now_us()
 local now = math.floor(us / 1000)
-local LOOKED_AT = 50  -- of the oldest that are queued or retrying
+local LOOKED_AT = 50  -- at most this many of the oldest that are queued or retrying
 local ON, OUT, DUE = P .. 'alerts', P .. 'alerts:out', P .. 'due:alert'
 
-local holds = {}  -- by name: {type, facts}
-local function hold(name, kind, facts) holds[name] = {type = kind, facts = facts} end
+local current = {}  -- what is wrong now, by name: {type, facts}
+local function add(name, kind, facts) current[name] = {type = kind, facts = facts} end
 
 local function pairs_of(key)
   local flat, i = redis.call('HGETALL', key), -1
@@ -22,17 +23,17 @@ local function pairs_of(key)
   end
 end
 
--- The message of a pause may be a person's words, and so does not leave.
+-- A person may have written the message of a pause, so an alert does not contain it.
 local function look_at_pauses()
   for scope, record in pairs_of(P .. 'pauses') do
     local kept = cjson.decode(record)
     local facts = {scope = scope, reason = kept.reason, since_ms = kept.since_ms}
-    hold('paused ' .. kept.reason .. ' ' .. scope, 'destination.paused', facts)
+    add('paused ' .. kept.reason .. ' ' .. scope, 'destination.paused', facts)
   end
-  local open_ms = redis.call('HGET', BREAKER, 'open_ms')
+  local open_ms = redis.call('HGET', P .. 'breaker', 'open_ms')
   if open_ms then
     local facts = {scope = 'callkaro', reason = 'breaker', since_ms = tonumber(open_ms)}
-    hold('paused breaker callkaro', 'destination.paused', facts)
+    add('paused breaker callkaro', 'destination.paused', facts)
   end
 end
 
@@ -40,13 +41,13 @@ local function look_at_unknown()
   local key = P .. 'deliveries:status:unknown'
   local count = redis.call('ZCARD', key)
   if count == 0 then return end
-  hold('unknown', 'delivery.unknown', {count = count, delivery = redis.call('ZRANGE', key, 0, 0)[1]})
+  add('unknown', 'delivery.unknown', {count = count, delivery = redis.call('ZRANGE', key, 0, 0)[1]})
 end
 
--- Return since when a delivery could have gone and did not, ms; nil: its time has not come. What it
--- was held for in between is no fault of anybody's.
+-- Return since when a delivery could have been sent, ms; nil: its time has not come. Time that it was
+-- held does not count.
 local function waits_since(id)
-  local names = {'next_ms', 'first_ms', 'asked_since_ms', 'held_ms', 'paused_ms'}
+  local names = {'next_ms', 'first_ms', 'waiting_since_ms', 'held_ms', 'paused_ms'}
   local found = redis.call('HMGET', P .. 'delivery:' .. id, unpack(names))
   local since = tonumber(found[1] or '')
   local free = (tonumber(found[4] or '') or 0) + (tonumber(found[5] or '') or 0)
@@ -72,28 +73,28 @@ local function look_at_backlog()
   if not oldest or now - oldest <= backlog_ms then return end
   local waiting = redis.call('ZCARD', P .. 'deliveries:status:queued')
     + redis.call('ZCARD', P .. 'deliveries:status:retrying')
-  hold('backlog', 'backlog.old', {oldest_s = math.floor((now - oldest) / 1000), waiting = waiting})
+  add('backlog', 'backlog.old', {oldest_s = math.floor((now - oldest) / 1000), waiting = waiting})
 end
 
 local function look_at_signatures()
   for source, count in pairs_of(P .. 'alerts:refused') do
     if tonumber(count) >= refused_max then
       local facts = {source = source, in_a_row = tonumber(count)}
-      hold('signatures ' .. source, 'source.signatures_failing', facts)
+      add('signatures ' .. source, 'source.signatures_failing', facts)
     end
   end
 end
 
 local function look_at_bulk()
   local count = redis.call('ZCARD', P .. 'bulk')
-  if count > 0 then hold('bulk', 'bulk.held', {count = count}) end
+  if count > 0 then add('bulk', 'bulk.held', {count = count}) end
 end
 
--- What waits, by id: its number. A message's number is above those of all that were there before it:
--- neither a clock that is set back nor two changes at one time put it out of order.
+-- The number of each message in the outbox, by id. A new message gets a higher number than all before
+-- it, so neither a clock that is set back nor two changes at one time break the order.
 local numbers, last = {}, 0
 for id, record in pairs_of(OUT) do
-  numbers[id] = cjson.decode(record).number or 0  -- 0: an older release's
+  numbers[id] = cjson.decode(record).number or 0  -- 0: an older release wrote it
   last = math.max(last, numbers[id])
 end
 
@@ -107,7 +108,7 @@ local function send(name, kind, facts, is_over)
   redis.call('ZADD', DUE, whole(now), id)
 end
 
--- DUE does not tell which are the oldest: what was tried in vain is due long after what is new.
+-- DUE does not show which messages are the oldest: a failed one is due long after a new one.
 local function forget_oldest()
   local ids = {}
   for id in pairs(numbers) do ids[#ids + 1] = id end
@@ -126,7 +127,7 @@ look_at_bulk()
 
 local new = 0
 for name, record in pairs_of(ON) do
-  if not holds[name] then
+  if not current[name] then
     local kept = cjson.decode(record)
     redis.call('HDEL', ON, name)
     kept.facts.began_ms = kept.at_ms
@@ -134,7 +135,7 @@ for name, record in pairs_of(ON) do
     new = new + 1
   end
 end
-for name, one in pairs(holds) do
+for name, one in pairs(current) do
   local record = cjson.encode({type = one.type, facts = one.facts, at_ms = now})
   if redis.call('HSETNX', ON, name, record) == 1 then
     send(name, one.type, one.facts, false)

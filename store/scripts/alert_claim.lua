@@ -1,16 +1,18 @@
--- Lease the message that may be sent now and is due for the longest, so that of many workers one
+-- include: keys, time
+-- Lease the message that may be sent now and is due for the longest, so that only one of many workers
 -- sends it.
 --
 -- A message waits while an older one of its name (of the same pause, the same source) is in the
--- outbox, being sent or to be sent again: who is told "resolved" first and then that it began thinks
--- that it goes on. Of what began and ended while the receiver was away, both are told. How long one
--- may hold up the others: alert_put_off.lua. Names do not wait for each other.
+-- outbox: a receiver that gets "resolved" first and "began" after it thinks that the trouble goes on.
+-- If something began and ended while the receiver was away, it gets both messages.
+-- alert_put_off.lua limits how long a message may block the others of its name. Messages of different
+-- names do not wait for each other.
 --
--- ARGV[1]: for how long, ms; 0: it stays as it is. ARGV[2]: how many tries a message has.
--- Returns {id, record}, see alert.lua; {}: none may be sent now.
+-- ARGV[1]: the lease, ms; 0: only look. ARGV[2]: at most how many tries a message has.
+-- Returns {id, record}, see alert.lua; {}: no message may be sent now.
 even_when_full()
 local lease_ms, tries_max = tonumber(ARGV[1]), tonumber(ARGV[2])
-local now = math.floor(now_us() / 1000)
+local now = now_ms()
 local OUT, DUE = P .. 'alerts:out', P .. 'due:alert'
 
 local function due_ms(id) return tonumber(redis.call('ZSCORE', DUE, id) or 0) end
@@ -29,11 +31,11 @@ local first = {}  -- by name
 local flat = redis.call('HGETALL', OUT)
 for i = 1, #flat, 2 do
   local one = {id = flat[i], record = flat[i + 1], message = cjson.decode(flat[i + 1])}
-  -- An older release's has neither, and waits for nothing.
+  -- A message of an older release has neither, and waits for no other.
   one.message.number, one.message.name = one.message.number or 0, one.message.name or one.id
   one.due_ms = due_ms(one.id)
-  -- Who sends gives up after the last try. If it is still here, each sender died of it, or a
-  -- release that can't read it claims it; it must not hold up the others for ever.
+  -- A sender removes a message after its last try. If it is still here, each sender died while it sent
+  -- it, or a release that can't read it claims it. It must not block the others for ever.
   if one.message.tries >= tries_max and one.due_ms <= now then
     forget(one.id)
   else

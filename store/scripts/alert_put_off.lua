@@ -1,17 +1,19 @@
--- Let a message that was not taken be due later, unless it is given up for what waits behind it.
+-- include: keys, time
+-- Make a message that the receiver did not take due later, or drop it for the newer one behind it.
 --
--- A newer message of its name waits for it (alert_claim.lua). One that a receiver never takes would
--- keep a new pause from being told for all of its tries; so after a while it goes, and the newer one
--- is sent. The newest of a name has all of its tries, and one that is over says what it was.
+-- A newer message of its name waits for it (alert_claim.lua). A message that a receiver never takes
+-- would delay the news of a new pause for all of its tries. So it is dropped after a while, and the
+-- newer one is sent. The newest message of a name gets all of its tries, and a "resolved" message says
+-- what began.
 --
--- ARGV[1]: id. ARGV[2]: how much later, ms. ARGV[3]: how old it may be with a newer one behind, ms.
--- Returns 1; 0: it is given up, or was forgotten meanwhile.
+-- ARGV[1]: id. ARGV[2]: how much later, ms. ARGV[3]: how old it may be with a newer one behind it, ms.
+-- Returns 1; 0: it was dropped, or is gone.
 even_when_full()
-local id, wait_ms, holds_up_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local now = math.floor(now_us() / 1000)
+local id, wait_ms, blocks_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local now = now_ms()
 local OUT, DUE = P .. 'alerts:out', P .. 'due:alert'
 
-local function holds_up_another(message)
+local function blocks_another(message)
   for _, record in ipairs(redis.call('HVALS', OUT)) do
     local other = cjson.decode(record)
     if other.name == message.name and (other.number or 0) > (message.number or 0) then return true end
@@ -22,7 +24,7 @@ end
 local record = redis.call('HGET', OUT, id)
 if not record then return 0 end
 local message = cjson.decode(record)
-if now - message.at_ms > holds_up_ms and holds_up_another(message) then
+if now - message.at_ms > blocks_ms and blocks_another(message) then
   redis.call('HDEL', OUT, id)
   redis.call('ZREM', DUE, id)
   return 0

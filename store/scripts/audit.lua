@@ -1,10 +1,11 @@
--- Repair what no crash of ours should leave: a delivery that waits and that nobody would wake, one
--- that an index misses, or one that an index has and that is gone.
+-- include: keys, time, due
+-- Repair what no crash should leave behind: a waiting delivery that nothing would wake, a delivery that
+-- is missing in an index, and an index entry whose delivery is gone.
 --
--- ARGV[1]: the lease for what is `sending` without one, ms. ARGV[2..]: ids.
+-- ARGV[1]: the lease for a delivery that is `sending` without a lease, ms. ARGV[2..]: ids.
 -- Returns {woken, indexed, forgotten}.
 even_when_full()
-local now = math.floor(now_us() / 1000)
+local now = now_ms()
 local woken, indexed, forgotten = 0, 0, 0
 local waiting = {queued = true, held = true, retrying = true}
 local ALL = {'queued', 'held', 'sending', 'retrying', 'unknown', 'delivered', 'skipped', 'failed', 'cancelled'}
@@ -54,10 +55,10 @@ for i = 2, #ARGV do
     forget(ARGV[i])
   elseif got[2] and got[3] and got[4] then
     index(ARGV[i], {status = got[1], order = got[2], route = got[3], source = got[4]})
-    -- A delivered one waits, too, while CallKaro is yet to be told to drop it.
+    -- A delivered one waits, too, while CallKaro must still be asked to delete its call.
     local waits = waiting[got[1]] or got[1] == 'sending' or (got[1] == 'delivered' and got[5])
     if got[1] == 'held' and got[6] == 'bulk' then
-      redis.call('ZADD', P .. 'bulk', got[2], ARGV[i])  -- it waits for a person, not for a time
+      redis.call('ZADD', P .. 'bulk', got[2], ARGV[i])  -- it waits for a person
     elseif waits then
       wake(ARGV[i], got[1])
     end

@@ -1,22 +1,24 @@
--- Lease what is due to one worker: due -> leased, and the lease number goes up, which fences off
--- whoever had the delivery before.
+-- include: keys, time, due, held_time, timeline_note, status_index, early_outcomes, pauses
+-- Lease what is due to one worker: move it from due to leased, and raise its lease number, which makes
+-- the number of the worker before it stale.
 --
--- ARGV[1]: how many at the most. ARGV[2]: the lease, ms. ARGV[3]: how long nothing is claimed once
--- Redis was started again, ms: it may have lost its last second, and the workers say first what
--- they did in it. ARGV[4]: when to look again at what a pause holds, ms.
+-- ARGV[1]: at most how many. ARGV[2]: the lease, ms. ARGV[3]: how long nothing is claimed after a start
+-- of Redis, ms: Redis may have lost its last second, and first the workers replay their journals.
+-- ARGV[4]: when to look again at what a pause holds, ms.
 -- Returns {now_ms, wait_ms, looked_at, claim...}: nothing (more) can be claimed for wait_ms;
 -- looked_at counts what was due, claimed or not; a claim is {id, lease, delivery's fields (flat),
 -- event's record}.
 even_when_full()
 local limit, lease_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
 local grace_ms, look_again_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
-local now = math.floor(now_us() / 1000)
+local PROBE_LEASE_MS = 90000  -- longer than a lease: the worker that probes may have died
+local now = now_ms()
 
 local function since_restart_ms()
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
   local kept = redis.call('HMGET', P .. 'run', 'id', 'since_ms')
   if kept[1] == run then return now - tonumber(kept[2]) end
-  -- A Redis that was never ours, or was emptied, has lost nothing that anyone could say again.
+  -- A Redis that is new to us, or was emptied, has lost nothing that a worker could replay.
   local since = kept[1] and now or 0
   redis.call('HSET', P .. 'run', 'id', run, 'since_ms', whole(since))
   return now - since
@@ -25,11 +27,12 @@ end
 local settling = grace_ms - since_restart_ms()
 if settling > 0 then return {whole(now), settling, 0} end
 
-local breaker = redis.call('HMGET', BREAKER, 'open_ms', 'probe_ms')
+local breaker = redis.call('HMGET', P .. 'breaker', 'open_ms', 'probe_ms')
 local is_open = breaker[1] and true
 local closed_ms = is_open and math.max(tonumber(breaker[2]) - now, 0) or 0
 
--- Half from each, in turn; what one has not, the other may fill. The odd one is whose turn is older.
+-- Take half from each set, in turn; if one set has too few, the other fills up. Of an odd number, the
+-- set whose first delivery is due for longer gets one more.
 local function due_ids(limit)
   local fresh = redis.call('ZRANGE', P .. 'due', '-inf', now, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
   local again = redis.call('ZRANGE', P .. 'due:retry', '-inf', now, 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')
@@ -47,13 +50,13 @@ local function due_ids(limit)
   return ids
 end
 
-local why = {}  -- scope -> what is said of its pause
-local function why_paused(scope)
-  if not why[scope] then
+local messages = {}  -- by scope: the message of what its pause holds
+local function pause_message(scope)
+  if not messages[scope] then
     local ok, pause = pcall(cjson.decode, redis.call('HGET', P .. 'pauses', scope) or '{}')
-    why[scope] = 'Paused (' .. scope .. '): ' .. (ok and pause.message or '')
+    messages[scope] = 'Paused (' .. scope .. '): ' .. (ok and pause.message or '')
   end
-  return why[scope]
+  return messages[scope]
 end
 
 local function hold(id, key, found, scope)
@@ -65,9 +68,9 @@ local function hold(id, key, found, scope)
     redis.call('HSET', key, 'held_since_ms', whole(now))
   end
   redis.call('HSET', key, 'status', 'held', 'reason', 'paused', 'paused_by', scope,
-    'message', why_paused(scope),
+    'message', pause_message(scope),
     'next_ms', whole(now + look_again_ms))
-  -- Resuming makes it due at once; this is for a resume that was cut short.
+  -- Resuming makes it due at once; this time is for a resume that was interrupted.
   set_due(id, 'held', now + look_again_ms)
 end
 
@@ -82,11 +85,11 @@ local function claim(id, from)
   redis.call('ZREM', P .. from, id)
   claims[3] = claims[3] + 1
   local is_cancel = status == 'delivered' and found[9]
-  -- Settled meanwhile, or its record is gone: nothing to do, and no longer due.
+  -- It was settled in the meantime, or its record is gone: there is nothing to do.
   if not status or not (waiting[status] or is_cancel) then return end
   if not is_cancel then
-    -- CallKaro may have told of its call while we had lost all memory of it.
-    if adopt(id, id, now) and not waiting[redis.call('HGET', key, 'status')] then return end
+    -- CallKaro may have reported its call while Redis had lost the delivery.
+    if attach_early_outcomes(id, id, now) and not waiting[redis.call('HGET', key, 'status')] then return end
     local scope = pause_of(found[6], found[7])
     if scope then return hold(id, key, found, scope) end
   end
@@ -102,16 +105,16 @@ local function claim(id, from)
   local lease = redis.call('HINCRBY', key, 'lease', 1)
   local event = redis.call('HGET', P .. 'event:' .. found[5], 'record')
   if is_open and not is_cancel then
-    redis.call('HSET', BREAKER, 'probe', id, 'probe_ms', whole(now + PROBE_LEASE_MS))
+    redis.call('HSET', P .. 'breaker', 'probe', id, 'probe_ms', whole(now + PROBE_LEASE_MS))
   end
   claims[#claims + 1] = {id, lease, redis.call('HGETALL', key), event or ''}
 end
 
--- What is to be called off at CallKaro waits for no breaker.
+-- The breaker does not stop requests to delete a scheduled call.
 local cancels = redis.call('ZRANGE', P .. 'due:cancel', '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
 for _, id in ipairs(cancels) do claim(id, 'due:cancel') end
 if closed_ms > 0 or #cancels >= limit then return claims end
--- While the breaker is open, one of those that may go is the probe.
+-- While the breaker is open, one delivery is the probe.
 for _, due in ipairs(due_ids(limit - #cancels)) do
   local before = #claims
   claim(due[1], due[2])

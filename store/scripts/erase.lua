@@ -1,9 +1,10 @@
--- Take everything personal out of deliveries, but for what CallKaro must yet be told to drop.
+-- include: keys, time, erasure
+-- Remove all personal data from deliveries, except what CallKaro must still be asked to delete.
 --
--- ARGV: their ids. What comes of one that is on its way is taken out as it comes.
+-- ARGV: their ids. If an answer or an outcome arrives later, its personal data is removed then.
 even_when_full()
-local now = math.floor(now_us() / 1000)
+local now = now_ms()
 for _, id in ipairs(ARGV) do
-  if redis.call('EXISTS', P .. 'delivery:' .. id) == 1 then scrub(id, now) end
+  if redis.call('EXISTS', P .. 'delivery:' .. id) == 1 then anonymize(id, now) end
 end
 return #ARGV

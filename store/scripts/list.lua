@@ -1,21 +1,23 @@
--- Go through what is listed, from the newest down, and find what fits. Redis serves nobody else
--- meanwhile, so it looks at so many records and no more; the caller goes on from there.
+-- include: keys
+-- Go through indexes from the newest entry on, and find the records that match. Redis serves no other
+-- client during that time, so the script looks at a limited number of records; the caller goes on from
+-- there.
 --
--- ARGV[1]: JSON, {indexes, high, low, limit, look, kind, fields, values}: a record of this kind fits
--- if each of its fields has one of its values, {value = true}. high and low are orders as Redis'
--- ranges want them. look: at how many records. Without fields all fit.
+-- ARGV[1]: JSON, {indexes, high, low, limit, look, kind, fields, values}. A record of this kind matches
+-- if each of the fields has one of its values, {value = true}; without fields all match. high and low
+-- are orders in the syntax of ZRANGE. look: at most how many records are read.
 -- Returns {the order to go on below; '' at the end, id, order, id, order...}.
-local asked = cjson.decode(ARGV[1])
+local query = cjson.decode(ARGV[1])
 local PAGE = 100
 local streams, answer, found, looked = {}, {''}, 0, 0
-for i, name in ipairs(asked.indexes) do
-  streams[i] = {name = P .. name, high = asked.high, at = 1, page = {}}
+for i, name in ipairs(query.indexes) do
+  streams[i] = {name = P .. name, high = query.high, at = 1, page = {}}
 end
 
--- Return the order of the newest of an index that was not taken yet; nil: there is no more.
+-- Return the order of the newest entry of an index that was not taken yet; nil: there is no more.
 local function head(s)
   if not s.page[s.at] and not s.ended then
-    s.page = redis.call('ZRANGE', s.name, s.high, asked.low, 'BYSCORE', 'REV', 'LIMIT', 0, PAGE,
+    s.page = redis.call('ZRANGE', s.name, s.high, query.low, 'BYSCORE', 'REV', 'LIMIT', 0, PAGE,
       'WITHSCORES')
     s.at, s.ended = 1, #s.page < 2 * PAGE
     if #s.page > 0 then s.high = '(' .. s.page[#s.page] end
@@ -34,24 +36,24 @@ local function newest()
   return best.page[best.at - 2], best.page[best.at - 1]
 end
 
--- Until 0.1.0 an event said its source in its record only; it begins with that.
+-- Before 0.1.0 only the record of an event had its source; the record begins with it.
 local function source_of(id)
   local record = redis.call('HGET', P .. 'event:' .. id, 'record') or ''
   return string.match(record, '^{"id":"[^"]*","source":"([^"]*)"')
 end
 
-local function fits(id)
-  if #asked.fields == 0 then return true end
-  local got = redis.call('HMGET', P .. asked.kind .. ':' .. id, unpack(asked.fields))
-  for i, values in ipairs(asked.values) do
+local function matches(id)
+  if #query.fields == 0 then return true end
+  local got = redis.call('HMGET', P .. query.kind .. ':' .. id, unpack(query.fields))
+  for i, values in ipairs(query.values) do
     local value = got[i]
-    if not value and asked.kind == 'event' and asked.fields[i] == 'source' then value = source_of(id) end
+    if not value and query.kind == 'event' and query.fields[i] == 'source' then value = source_of(id) end
     if not values[value or ''] then return false end
   end
   return true
 end
 
-while found < asked.limit and looked < asked.look do
+while found < query.limit and looked < query.look do
   local id, order = newest()
   if not id then
     answer[1] = ''
@@ -59,7 +61,7 @@ while found < asked.limit and looked < asked.look do
   end
   looked = looked + 1
   answer[1] = order
-  if fits(id) then
+  if matches(id) then
     found = found + 1
     answer[#answer + 1] = id
     answer[#answer + 1] = order

@@ -1,37 +1,54 @@
+-- include: keys, time, due, not_due, held_time, timeline, status_index, number_claims, past_calls
+-- include: erasure, early_outcomes, early_outcome_expiry, pauses, breaker, breaker_wait
+-- include: breaker_count, rate
 -- Move deliveries from status to status, each one by compare-and-set on (lease, status).
 --
 -- ARGV[1]: JSON, a list of moves:
---   id, to, from = {status = true}: where it may come from
---   lease: the number it was claimed under; absent: a person moves it, and that fences workers off
---   saw: the number that person saw; word: names what they said, so that it is done once only
---   anew: it starts anew, and what is known of its calls is past
+--   id
+--   to: the new status
+--   from_statuses: {status = true}, the statuses that the delivery may have now
+--   lease: the number of the worker's claim; absent: a person moves it, and no worker's claim counts
+--     any more
+--   expected_lease: the lease that the person saw; absent: any
+--   request_token: names the person's request, so that a repeated one is done once only
+--   restarts: true: the delivery starts again, and its calls so far are past
 --   reason, message, set = {field = value}, del = {field}: what to write beside the status
---   wait_ms or due_ms: when to look at it again; absent: it is nobody's to claim
---   attempt = {number, record}: the attempt to write down (record: JSON)
+--   wait_ms or due_ms: when to look at it next; absent: no worker claims it
+--   attempt: {number, record}, the attempt to write down (record: JSON)
 --   needs_ms: for `sending`: how much of the lease must be left
---   phone: the keyed hash to list it by; awaits: the campaign key it waits for
---   guard = {phone, person, again_ms, number_cap, day_cap, day, at_ms, closes_ms, keep_until_ms}: what
---     is asked of the number's history: see guarded(). To `sending`, the number is taken
---   keeps_number: although it is tried again, a phone may have rung
---   spread_ms: it is looked at so much later than next_attempt_at says
---   took: whether CallKaro took the request well; absent: that says nothing of CallKaro
+--   phone: the keyed hash of the number, to list the delivery by
+--   awaits_campaign: the key of the campaign that it waits for
+--   guard: {phone, person, again_ms, number_cap, day_cap, day, at_ms, closes_ms, keep_until_ms}, what
+--     to check in the number's history: see denial(). A move to `sending` also claims the number
+--   keeps_number: true: it is tried again although a phone may have rung
+--   spread_ms: a worker looks at it this much later than next_attempt_at says
+--   callkaro_ok: whether CallKaro answered the request well; absent: the answer says nothing of that
 --   pause: JSON, why the destination is paused from now on
 -- ARGV[2]: requests/s to CallKaro over all workers; 0: no cap.
--- ARGV[3]: '1': said again after Redis may have forgotten it; ARGV[4]: the lease it then gets, ms.
--- Returns for each: 'ok', 'stale' (another lease), 'refused <status>', 'gone', 'late' (too little
--- of the lease is left), 'wait <ms>' (the rate cap), 'paused <ms>', 'no <reason> ...' (see
--- guarded()), or 'known' (nothing was lost).
+-- ARGV[3]: '1': a journal is replayed, because Redis may have forgotten these moves. ARGV[4]: the
+--          lease that a forgotten attempt then gets, ms.
+-- Returns for each move: 'ok', 'stale' (another lease), 'refused <status>', 'gone', 'late' (too little
+-- of the lease is left), 'wait <ms>' (the rate cap), 'paused <ms>', 'no <reason> ...' (see denial()),
+-- or 'known' (nothing was lost).
 even_when_full()
 local moves = cjson.decode(ARGV[1])
 local rate = tonumber(ARGV[2])
-local said_again, new_lease_ms = ARGV[3] == '1', tonumber(ARGV[4])
-local now = math.floor(now_us() / 1000)
+local is_replay, new_lease_ms = ARGV[3] == '1', tonumber(ARGV[4])
+local now = now_ms()
 
--- Return what the history of the person or the number forbids; nil: nothing. 'no suppressed',
+local is_any_suppressed  -- nil: not read yet; it is read once
+local function is_suppressed(hash)
+  if is_any_suppressed == nil then
+    is_any_suppressed = redis.call('EXISTS', P .. 'suppressed') == 1
+  end
+  return is_any_suppressed and redis.call('HEXISTS', P .. 'suppressed', hash) == 1
+end
+
+-- Return what the history of the person or of the number forbids; nil: nothing. 'no suppressed',
 -- 'no called_recently <when, ms>', 'no day_cap number', 'no day_cap route'.
--- One that can't be read forbids. A person who said "call again" overrides what guards the number,
--- but neither a suppression nor the route's own cap, which guards money.
-local function guarded(m, found)
+-- A history that can't be read forbids the call. A person who said "call again" overrides what guards
+-- the number, but neither a suppression nor the route's own cap, which guards money.
+local function denial(m, found)
   local g = m.guard
   if not g then return nil end
   if is_suppressed(g.phone) or (g.person and is_suppressed(g.person)) then return 'no suppressed' end
@@ -44,7 +61,7 @@ local function guarded(m, found)
       if tonumber(keep) <= now then
         redis.call('HDEL', P .. 'number:' .. g.phone, calls[i])
       else
-        -- One of its own that surely was not accepted has been given back.
+        -- This delivery's own claims are of accepted calls: others have been released.
         if day == g.day then of_day = of_day + 1 end
         local apart = math.abs(g.at_ms - tonumber(at))
         if not is_own and route == found.route and apart < g.again_ms then last = math.max(last or 0, tonumber(at)) end
@@ -60,17 +77,17 @@ local function guarded(m, found)
   return nil
 end
 
--- Return what a delivery takes of its number's history as it is sent; nil: no rule asks for that.
-local function taken(m, found)
+-- Return the claim that a delivery makes on its number as it is sent; nil: no rule needs one.
+local function new_number_claim(m, found)
   local g = m.guard
   if not g or (g.again_ms <= 0 and g.number_cap <= 0 and g.day_cap <= 0) then return nil end
-  local rings = {phone = g.phone, call = m.id .. ':' .. m.attempt.number, at_ms = g.at_ms,
+  local claim = {phone = g.phone, call = m.id .. ':' .. m.attempt.number, at_ms = g.at_ms,
     keep_until_ms = g.keep_until_ms}
   if g.again_ms > 0 or g.number_cap > 0 then
-    rings.value = whole(g.at_ms) .. ' ' .. whole(g.keep_until_ms) .. ' ' .. g.day .. ' ' .. found.route
+    claim.value = whole(g.at_ms) .. ' ' .. whole(g.keep_until_ms) .. ' ' .. g.day .. ' ' .. found.route
   end
-  if g.day_cap > 0 then rings.cap = g.day .. ':' .. found.route end
-  return rings
+  if g.day_cap > 0 then claim.cap = g.day .. ':' .. found.route end
+  return claim
 end
 
 -- Return why the request may not go out now; nil: it may.
@@ -80,19 +97,19 @@ local function forbidden(m, found)
   if pause_of(found.source, found.route) then return 'paused 0' end
   local wait = breaker_wait_ms(m.id, now)
   if wait > 0 then return 'paused ' .. wait end
-  -- The hours ended while it waited for its campaign or its turn: then it is looked at anew.
+  -- The hours ended while it waited for its campaign or its turn: a worker must look at it again.
   if m.guard and m.guard.closes_ms and now >= m.guard.closes_ms then return 'paused 0' end
-  local no = guarded(m, found)
+  local no = denial(m, found)
   if no then return no end
   wait = rate_wait_ms(rate, now)
   if wait > 0 then return 'wait ' .. wait end
   return nil
 end
 
--- Redis forgot that this attempt was begun: put it back on the wire, before anyone sends it again.
+-- Redis forgot that this attempt began: record it again, before any worker sends it a second time.
 local function begin_again(m, found)
   local key = P .. 'delivery:' .. m.id
-  -- An answer that came before us has left its evidence; only the lease tells what was forgotten.
+  -- An answer that came first has left its attempt here, so only the lease shows what was forgotten.
   local is_there = redis.call('HEXISTS', key, 'attempt:' .. m.attempt.number) == 1
   if tonumber(found.lease) == m.lease and is_there then return 'known' end
   redis.call('HSET', key, 'lease', m.lease)
@@ -101,7 +118,7 @@ local function begin_again(m, found)
   return nil
 end
 
--- The first acceptance that was stored stays; a second one is in its attempt, and can be found.
+-- The first acceptance that was stored stays. The second one is in its attempt, and can be found.
 local function keep_call(m, found)
   local sid = m.set and m.set.call_sid
   if not sid or sid == '' then return end
@@ -123,21 +140,27 @@ local function known_calls(key, found)
   return sids
 end
 
--- Keep what is known of a delivery that Redis lost: if its CRM sends it again, it must not ring.
+local function keep_early_outcome(id, field, o)
+  local key = P .. 'early_outcome:' .. id
+  redis.call('HSET', key, field, cjson.encode(o))
+  expire_early_outcomes(key)
+end
+
+-- Keep what is known of a delivery that Redis lost: if its CRM sends it again, no phone may ring twice.
 local function remember_lost(m)
   if not m.attempt then return end
   if m.to == 'delivered' then
-    keep_orphan(m.id, 'accepted', {sid = m.set and m.set.call_sid or '', try = 'accepted',
+    keep_early_outcome(m.id, 'accepted', {sid = m.set and m.set.call_sid or '', try = 'accepted',
       record = '', message = m.message or ''})
-  elseif said_again and (m.to == 'sending' or m.to == 'unknown') then
-    keep_orphan(m.id, 'doubt', {doubt = true,
+  elseif is_replay and (m.to == 'sending' or m.to == 'unknown') then
+    keep_early_outcome(m.id, 'mark_unknown', {mark_unknown = true,
       message = 'Redis lost this delivery while its request was on the way; a phone may have rung.'})
-  elseif said_again then
-    redis.call('HDEL', P .. 'orphan:' .. m.id, 'doubt')
+  elseif is_replay then
+    redis.call('HDEL', P .. 'early_outcome:' .. m.id, 'mark_unknown')
   end
 end
 
--- Return what an attempt's late answer does to a delivery that its worker lost; nil: as it says.
+-- Return why the late answer of a worker that lost its lease changes nothing; nil: it counts.
 local function too_late(m, found)
   local sid = m.set and m.set.call_sid or ''
   if is_past(found.past, sid) then return 'stale' end
@@ -146,7 +169,7 @@ local function too_late(m, found)
 end
 
 local FIELDS = {'phone', 'status', 'lease', 'order', 'reason', 'timeline', 'source', 'route', 'call_sid', 'past',
-  'held_since_ms', 'word', 'call_again', 'rings', 'erased_ms'}
+  'held_since_ms', 'request_token', 'call_again', 'number_claim', 'erased_ms'}
 local function read(key)
   local found = {}
   for i, value in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do
@@ -155,21 +178,23 @@ local function read(key)
   return found
 end
 
--- A move that is said again after a restart of Redis: nil if it brings news, else what to answer.
+-- A move out of a journal, after a restart of Redis: return nil if it brings news, else the answer.
 local function is_known(m, found)
   if tonumber(found.lease) > m.lease then return 'stale' end
   if m.to == 'sending' then
-    if not m.from[found.status] and found.status ~= 'held' then return 'refused ' .. found.status end
+    if not m.from_statuses[found.status] and found.status ~= 'held' then
+      return 'refused ' .. found.status
+    end
     return begin_again(m, found)
   end
   if found.status == 'sending' or (m.is_proof and found.status ~= 'delivered') then return nil end
   return 'known'
 end
 
--- What every attempt brings, wherever its delivery stands by now.
+-- Record what every attempt brings, whatever the status of its delivery is by now.
 local function take_evidence(m, key)
-  if not said_again then
-    if m.took ~= nil then callkaro_took(m.took, m.id, now) end
+  if not is_replay then
+    if m.callkaro_ok ~= nil then count_callkaro_result(m.callkaro_ok, m.id, now) end
     if m.pause then
       redis.call('HSETNX', P .. 'pauses', 'callkaro', m.pause)
       is_any_paused = true
@@ -181,7 +206,7 @@ local function take_evidence(m, key)
   end
 end
 
--- Return why the delivery does not go there; nil: it does.
+-- Return why the move is not made; nil: it is made.
 local function refusal(m, found)
   local is_stale = m.lease and tonumber(found.lease) ~= m.lease
   if is_stale and not m.is_proof then return 'stale' end
@@ -190,26 +215,29 @@ local function refusal(m, found)
     if late then return late end
   end
   if found.status == 'unknown' and found.reason == 'worker_died' and m.attempt and m.to == 'retrying' then
-    -- It surely was not accepted, and that settles it; but nothing leads from unknown to a retry.
-    m.to, m.wait_ms, m.from = 'failed', nil, {unknown = true}
+    -- The call surely was not accepted, so the delivery is settled. But no move leads from unknown to
+    -- retrying.
+    m.to, m.wait_ms, m.from_statuses = 'failed', nil, {unknown = true}
     m.message = (m.message or '') .. ' That was known too late to try it again by itself.'
   end
-  if not m.from[found.status] then return 'refused ' .. found.status end
+  if not m.from_statuses[found.status] then return 'refused ' .. found.status end
   if m.to == 'sending' then return forbidden(m, found) end
-  local no = guarded(m, found)
+  local no = denial(m, found)
   if no then return no end
   redis.call('ZREM', P .. 'leased', m.id)
   return nil
 end
 
 local function due_ms(m)
-  -- The campaign may have come since the worker looked, and then nobody would wake it.
-  if m.awaits and redis.call('EXISTS', P .. 'campaign:' .. m.awaits) == 1 then return now end
+  -- The campaign may have arrived since the worker looked, and then nothing would wake the delivery.
+  if m.awaits_campaign and redis.call('EXISTS', P .. 'campaign:' .. m.awaits_campaign) == 1 then
+    return now
+  end
   return m.due_ms or (m.wait_ms and now + m.wait_ms)
 end
 
 local function write(m, key, found)
-  local fields = {'status', m.to}  -- one HSET for all: a command each was a third of the work
+  local fields = {'status', m.to}  -- one HSET for all: a command each took a third of the time
   local function set(field, value)
     fields[#fields + 1] = field
     fields[#fields + 1] = value
@@ -218,8 +246,8 @@ local function write(m, key, found)
   if m.to == 'held' then set('held_since_ms', whole(now)) end
   if m.reason then set('reason', m.reason) end
   if m.message then set('message', m.message) end
-  if m.word then set('word', m.word) end
-  if m.anew then set('past', known_calls(key, found)) end
+  if m.request_token then set('request_token', m.request_token) end
+  if m.restarts then set('past', known_calls(key, found)) end
   if m.phone then set('phone', m.phone) end
   for field, value in pairs(m.set or {}) do set(field, value) end
   local due = due_ms(m)
@@ -228,49 +256,49 @@ local function write(m, key, found)
     set_due(m.id, m.to, due + (m.spread_ms or 0))
   end
   if found.status ~= m.to or found.reason ~= m.reason then
-    set('timeline', noted(found.timeline or '', now, m.to, m.reason))
+    set('timeline', timeline_with(found.timeline or '', now, m.to, m.reason))
   end
   redis.call('HDEL', key, 'reason', 'message', 'next_ms', 'paused_by')
   if m.del and #m.del > 0 then redis.call('HDEL', key, unpack(m.del)) end
   redis.call('HSET', key, unpack(fields))
 end
 
--- Take the number with the request, and give it back where that surely was not accepted.
-local function hold_number(m, key, found)
+-- Claim the number with the request, and release it if the call surely was not accepted.
+local function update_number_claim(m, key, found)
   if m.to == 'sending' then
-    local rings = taken(m, found)
-    if rings then
-      redis.call('HSET', key, 'rings', cjson.encode(rings))
-      take_number(rings, now)
-    elseif found.rings then
-      redis.call('HDEL', key, 'rings')
+    local claim = new_number_claim(m, found)
+    if claim then
+      redis.call('HSET', key, 'number_claim', cjson.encode(claim))
+      claim_number(claim, now)
+    elseif found.number_claim then
+      redis.call('HDEL', key, 'number_claim')
     end
     return
   end
-  if not found.rings then return end
-  local rings = cjson.decode(found.rings)
+  if not found.number_claim then return end
+  local claim = cjson.decode(found.number_claim)
   if m.to == 'delivered' and found.status ~= 'sending' then
-    take_number(rings, now)
+    claim_number(claim, now)
   elseif m.to == 'cancelled' and found.status == 'delivered' then
-    give_back_dropped(key, now)
+    release_future_claim(key, now)
   elseif (found.status == 'sending' or found.status == 'unknown') and not m.keeps_number
     and (m.to == 'retrying' or m.to == 'failed') then
-    give_back_number(rings)
+    release_number(claim)
   end
 end
 
-local function list(m, found)
+local function update_indexes(m, found)
   index_status(m.id, found.order, found.status, m.to, found.route)
   if m.phone then
-    -- The record's number was corrected: what is done to the old one must not reach this.
+    -- The number was corrected: what a person does to the old number must not reach this delivery.
     if found.phone and found.phone ~= m.phone then
       redis.call('ZREM', P .. 'deliveries:phone:' .. found.phone, m.id)
     end
     redis.call('ZADD', P .. 'deliveries:phone:' .. m.phone, found.order, m.id)
   end
-  if m.awaits then
-    redis.call('SADD', P .. 'awaiting:' .. m.awaits, m.id)
-    redis.call('EXPIRE', P .. 'awaiting:' .. m.awaits, 86400)  -- it looks again by itself, too
+  if m.awaits_campaign then
+    redis.call('SADD', P .. 'awaiting:' .. m.awaits_campaign, m.id)
+    redis.call('EXPIRE', P .. 'awaiting:' .. m.awaits_campaign, 86400)  -- it also looks by itself
   end
 end
 
@@ -281,32 +309,34 @@ local function move(m)
     remember_lost(m)
     return 'gone'
   end
-  -- A client that did not hear our answer says it once more.
-  if m.word and found.word == m.word then return 'ok' end
-  if m.saw and tonumber(found.lease) ~= m.saw then return 'stale' end
+  -- A client that did not receive our answer repeats its request.
+  if m.request_token and found.request_token == m.request_token then return 'ok' end
+  if m.expected_lease and tonumber(found.lease) ~= m.expected_lease then return 'stale' end
   m.is_proof = m.to == 'delivered' and m.attempt
-  if said_again then
+  if is_replay then
     local known = is_known(m, found)
     if known then return known end
   end
   take_evidence(m, key)
-  local why = not (said_again and m.to == 'sending') and refusal(m, found)
+  local why = not (is_replay and m.to == 'sending') and refusal(m, found)
   if why then return why end
 
   if not m.lease then redis.call('HINCRBY', key, 'lease', 1) end
-  -- What a worker holds stands in no due set; only a person, or proof, comes to what waits.
+  -- A claimed delivery is in no due set. Only a person or a proof of acceptance moves a waiting one.
   if not m.lease or (m.is_proof and found.status ~= 'sending') then unset_due(m.id) end
   if found.status == 'held' then count_held(key, found.reason, found.held_since_ms, now) end
   if m.to == 'delivered' then keep_call(m, found) end
   write(m, key, found)
-  hold_number(m, key, found)
-  list(m, found)
-  if m.to == 'delivered' and m.set and m.set.call_sid then adopt(m.id, m.set.call_sid, now) end
-  -- Whoever was to probe CallKaro and came to send nothing leaves the probe to the next.
+  update_number_claim(m, key, found)
+  update_indexes(m, found)
+  if m.to == 'delivered' and m.set and m.set.call_sid then
+    attach_early_outcomes(m.id, m.set.call_sid, now)
+  end
+  -- If the probe sent nothing, free the probe slot.
   if not m.attempt and is_breaker_kept() and redis.call('HGET', BREAKER, 'probe') == m.id then
     redis.call('HSET', BREAKER, 'probe', '', 'probe_ms', whole(now))
   end
-  if found.erased_ms then scrub(m.id, now) end
+  if found.erased_ms then anonymize(m.id, now) end
   return 'ok'
 end
 

@@ -1,13 +1,14 @@
--- Permit a request to CallKaro that is no delivery's own: the creation of a campaign that calls
--- share, or the deletion of a scheduled call.
+-- include: keys, time, breaker, breaker_wait, rate
+-- Permit a request to CallKaro that does not belong to one delivery: the creation of a campaign that
+-- calls share, or the deletion of a scheduled call.
 --
--- ARGV[1]: who asks. ARGV[2]: requests/s over all workers. ARGV[3]: '1': a pause does not stop it.
--- ARGV[4]: how long it may wait for its turn, ms. ARGV[5..]: the deliveries that it is for.
--- Returns {'ok', in how many ms it may go}, {'paused'}, or {'wait', ms}: ask again then.
+-- ARGV[1]: a name for the request. ARGV[2]: requests/s over all workers. ARGV[3]: '1': a pause does not
+-- stop it. ARGV[4]: how long it may wait for its turn, ms. ARGV[5..]: the deliveries that need it.
+-- Returns {'ok', in how many ms it may go}, {'paused'}, or {'wait', ms}: ask again after that time.
 even_when_full()
-local now = math.floor(now_us() / 1000)
+local now = now_ms()
 
--- While the breaker is open, the one delivery that probes may have its campaign made.
+-- While the breaker is open, the campaign of the delivery that probes may be created.
 local function probes(probe)
   for i = 5, #ARGV do
     if ARGV[i] == probe then return true end

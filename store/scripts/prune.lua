@@ -1,7 +1,8 @@
--- Forget final deliveries, and events that led to nothing, from before a time. An event goes with
--- the last of its deliveries. Campaigns stay, and so does what still waits or is unknown.
+-- include: keys, status_counts
+-- Delete settled deliveries, and events without a delivery, from before a time. An event goes with the
+-- last of its deliveries. Campaigns stay, and so do deliveries that wait or are unknown.
 --
--- ARGV[1]: the time, us. ARGV[2]: how many of each kind at the most. Returns how many were forgotten.
+-- ARGV[1]: the time, us. ARGV[2]: at most how many of each kind. Returns how many were deleted.
 even_when_full()
 local before, limit = '(' .. ARGV[1], ARGV[2]
 local forgotten = 0
@@ -20,7 +21,7 @@ local function has_deliveries(event)
   return false
 end
 
--- The calls that it can be found by: what CallKaro answered, and what it told of later.
+-- Return the call_sids that the delivery can be found by: from CallKaro's answer and its outcomes.
 local function sids(key)
   local kept = redis.call('HMGET', key, 'call_sid', 'past')
   local found = {kept[1] or nil}
@@ -44,7 +45,7 @@ for _, status in ipairs({'delivered', 'skipped', 'failed', 'cancelled'}) do
     end
     for _, sid in ipairs(sids(key)) do redis.call('DEL', P .. 'call:' .. sid) end
     redis.call('DEL', key)
-    if found[2] then stand(status, found[2], -1) end
+    if found[2] then count_status(status, found[2], -1) end
     if found[1] and not has_deliveries(found[1]) then forget_event(found[1]) end
     forgotten = forgotten + 1
   end

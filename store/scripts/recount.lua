@@ -1,14 +1,15 @@
--- Count anew how many deliveries stand where, if that is at odds with their lists: after an upgrade
--- from a release that did not count, or after a repair.
+-- include: keys
+-- Count again how many deliveries have each status, if the counts differ from the indexes: after an
+-- upgrade from a release that did not count, or after a repair.
 --
--- Else it costs ten small commands. Counting looks at each delivery, in one go: 200,000 took 0.8 s.
--- Returns how many were counted; -1: there was no need.
+-- If they agree, this costs ten small commands. Counting reads each delivery in one step: 200,000 took
+-- 0.8 s. Returns how many were counted; -1: the counts were right.
 even_when_full()
 local STATUSES = {'queued', 'held', 'sending', 'retrying', 'unknown', 'delivered', 'skipped', 'failed',
   'cancelled'}
 
 local function is_right()
-  local sums, flat = {}, redis.call('HGETALL', P .. 'standing')
+  local sums, flat = {}, redis.call('HGETALL', P .. 'status_counts')
   for i = 1, #flat, 2 do
     local status = string.match(flat[i], '^%S*')
     sums[status] = (sums[status] or 0) + tonumber(flat[i + 1])
@@ -32,6 +33,6 @@ repeat
   end
   at = at + #ids
 until #ids < PAGE
-redis.call('DEL', P .. 'standing')
-for field, count in pairs(counts) do redis.call('HSET', P .. 'standing', field, count) end
+redis.call('DEL', P .. 'status_counts')
+for field, count in pairs(counts) do redis.call('HSET', P .. 'status_counts', field, count) end
 return at

@@ -1,11 +1,13 @@
--- Make due what a pause holds. A page of all that is held is looked at; the caller goes on.
+-- include: keys, time, due
+-- Make due what a pause holds. The script looks at a page of all held deliveries; the caller goes on.
 --
--- ARGV[1]: the scope that was resumed. ARGV[2]: orders above this one. ARGV[3]: how many to look at.
+-- ARGV[1]: the scope that was resumed. ARGV[2]: the order to start above. ARGV[3]: at most how many to
+-- look at.
 -- Returns {released, the order to go on from; '' at the end}.
 even_when_full()
 local page = redis.call('ZRANGE', P .. 'deliveries:status:held', '(' .. ARGV[2], '+inf', 'BYSCORE',
   'LIMIT', 0, ARGV[3], 'WITHSCORES')
-local now = math.floor(now_us() / 1000)
+local now = now_ms()
 local released = 0
 for i = 1, #page, 2 do
   local key = P .. 'delivery:' .. page[i]

@@ -1,20 +1,22 @@
+-- include: keys, time, new_delivery, wakeup
 -- Give an event the deliveries that today's routes make of it and that it never had.
 --
 -- ARGV[1]: the event's id. ARGV[2]: JSON, {event, status, source, subject, deliveries}, as in
--- accept.lua. ARGV[3]: the routes' digest. ARGV[4]: the event's record, read anew; '': it stays.
--- Returns {} if there is no such event, else {rung, status, new delivery's id...}.
+-- accept.lua. ARGV[3]: the routes' digest. ARGV[4]: the event's record, read again; '': it stays.
+-- Returns {} if there is no such event, else {1 if the caller must enqueue a drain, status, new
+-- delivery's id...}.
 local key = P .. 'event:' .. ARGV[1]
 local item = cjson.decode(ARGV[2])
 local found = redis.call('HMGET', key, 'status', 'deliveries', 'record')
 if not found[1] then return {} end
--- Its person was erased while it was read: what was read must not come back.
+-- The person was erased while the caller read the event: what it read must not come back.
 if ARGV[4] ~= '' and cjson.decode(found[3]).data == cjson.null then return {} end
 local us = now_us()
 local ms = math.floor(us / 1000)
 local order = math.max(us, tonumber(redis.call('GET', P .. 'order') or '0') + 1)
-local listed, due_now, new = found[2] or '', false, {}
+local listed, is_due_now, new = found[2] or '', false, {}
 
--- Also one whose record is no longer kept: it was handled once.
+-- A delivery whose record was forgotten counts, too: it was handled once.
 local had = {}
 for id in string.gmatch(listed, '(%S+) [^\n]*\n') do had[id] = true end
 
@@ -23,7 +25,7 @@ for _, d in ipairs(item.deliveries) do
     local status = write_delivery(d, item, ARGV[3], order, ms, function(name, score)
       redis.call('ZADD', P .. name, score, d.id)
     end)
-    due_now = due_now or (status == 'queued' and d.wait_ms <= 0)
+    is_due_now = is_due_now or (status == 'queued' and d.wait_ms <= 0)
     listed = listed .. d.id .. ' ' .. d.route .. '\n'
     new[#new + 1] = d.id
     order = order + 1
@@ -39,6 +41,4 @@ end
 redis.call('HSET', key, 'status', status, 'deliveries', listed)
 if ARGV[4] ~= '' then redis.call('HSET', key, 'record', ARGV[4]) end
 redis.call('SET', P .. 'order', whole(order))
-local rung = 0
-if due_now and redis.call('SET', P .. 'bell', '1', 'NX', 'PX', 1000) then rung = 1 end
-return {rung, status, unpack(new)}
+return {is_due_now and set_wakeup() or 0, status, unpack(new)}

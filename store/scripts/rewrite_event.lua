@@ -1,5 +1,6 @@
--- Keep events as they are now, without what is personal. ARGV: id, record, id, record...
--- One that was forgotten meanwhile stays so: nothing would ever prune it again.
+-- include: keys
+-- Replace the records of events by records without personal data. ARGV: id, record, id, record...
+-- An event that was deleted in the meantime is not written again: nothing would ever prune it.
 even_when_full()
 for i = 1, #ARGV, 2 do
   local key = P .. 'event:' .. ARGV[i]

@@ -1,10 +1,11 @@
--- Repair what dead workers left: a lease that ran out in `sending` may have rung a phone and
--- becomes `unknown`; elsewhere the delivery is due again, under a new lease number.
+-- include: keys, time, due, status_index, timeline_note
+-- Repair what dead workers left. A phone may have rung for a delivery whose lease ran out in `sending`,
+-- so it becomes `unknown`. Other deliveries become due again, under a new lease number.
 --
--- ARGV[1]: how many at the most. ARGV[2]: the message for `unknown`.
--- Returns {unknown, given back}.
+-- ARGV[1]: at most how many. ARGV[2]: the message for `unknown`.
+-- Returns {how many became unknown, how many became due again}.
 even_when_full()
-local now = math.floor(now_us() / 1000)
+local now = now_ms()
 local unknown, back = 0, 0
 
 local function give_back(id, status)
@@ -20,14 +21,14 @@ for _, id in ipairs(over) do
   local found = redis.call('HMGET', key, 'status', 'order', 'to', 'cancel_ms')
   redis.call('ZREM', P .. 'leased', id)
   if found[1] == 'sending' and found[3] == 'campaign' then
-    -- An empty campaign rings nobody, so making it is simply tried again.
+    -- An empty campaign calls nobody, so it is safe to create it again.
     redis.call('HSET', key, 'status', 'retrying', 'reason', 'worker_died')
     redis.call('HDEL', key, 'message')
     index_status(id, found[2], 'sending', 'retrying')
     note(key, now, 'retrying', 'worker_died')
     give_back(id, 'retrying')
   elseif found[1] == 'sending' then
-    -- The lease number stays: that attempt's late answer still settles it.
+    -- The lease number stays, so that a late answer to this attempt still settles it.
     redis.call('HSET', key, 'status', 'unknown', 'reason', 'worker_died', 'message', ARGV[2])
     index_status(id, found[2], 'sending', 'unknown')
     note(key, now, 'unknown', 'worker_died')

@@ -17,7 +17,7 @@ from schemas.hours import Window
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
-from store.suppression import People
+from store.suppression import Suppressions
 
 ME = "+919876543210"
 NAME = "call back / 50 %?"
@@ -123,7 +123,7 @@ def test_a_guard_that_says_no_is_told(
 def test_who_is_suppressed_is_not_called_even_so(
     call_me, settings: Settings, drained, simulator: Simulator, store: Store
 ) -> None:
-    People(store=store).suppress(ME)
+    Suppressions(store=store).suppress(ME)
     drained(settings)
     said = call_me(settings, ME)
     assert (said.exit_code, "The delivery is skipped (suppressed)." in said.stderr) == (1, True)

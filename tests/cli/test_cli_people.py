@@ -14,7 +14,7 @@ from bridge.cli import suppress as suppressing
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
-from store.suppression import People
+from store.suppression import Suppressions
 
 ONE, OTHER, THIRD = "+919876543210", "+919812345678", "+919812345679"
 DIGITS = re.compile(r"98765\s?43210|98123\s?4567[89]")
@@ -88,7 +88,7 @@ def test_a_list_is_followed_as_far_as_its_limit(
 ) -> None:
     monkeypatch.setattr(lists, "PAGE", 2)
     for place in range(5):
-        People(store=store).suppress(f"+91981234567{place}")
+        Suppressions(store=store).suppress(f"+91981234567{place}")
 
     short = run("suppress", "--list", "--limit", 3).stdout
     assert short.count("by_person") == 3
@@ -186,7 +186,7 @@ def test_a_person_is_erased_when_that_is_sure(
 def test_what_is_left_of_an_erasure_is_told(
     run: Run, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.suppression.SLICE_S", -1.0)  # no time to look through any event
+    monkeypatch.setattr("store.erasure.SLICE_S", -1.0)  # no time to look through any event
     web.send("website", lead(ONE))
     assert "A worker goes on with them" in run("erase", ONE, "--yes").stdout
     left = json.loads(run("erase", ONE, "--yes", "--json").stdout)

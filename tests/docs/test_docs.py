@@ -321,7 +321,12 @@ def test_every_alert_is_in_the_table() -> None:
 
 def lines_about_people() -> Iterator[str]:
     """Yield the log lines that tell of people's wishes, as the code writes them."""
-    for name in ("store/suppression.py", "workers/background_tasks.py", "bridge/callbacks.py"):
+    for name in (
+        "store/suppression.py",
+        "store/erasure.py",
+        "workers/background_tasks.py",
+        "bridge/callbacks.py",
+    ):
         text = (ROOT / name).read_text("utf-8")
         yield from re.findall(r'logger\.\w+\(\s*"((?!webhook)[a-z_]+\.[a-z_]+)"', text)
 

@@ -313,7 +313,7 @@ def test_a_worker_that_starts_finds_what_came_in_without_one(
     [delivery] = bridge.send("website", lead())
     with connect(bridge.environment["REDIS_URL"]) as client:
         # The wake-up and the RQ job are hints: without them nothing is lost.
-        client.delete("bridge:bell", "rq:queue:callkaro-bridge")
+        client.delete("bridge:wakeup", "rq:queue:callkaro-bridge")
 
     bridge.start_worker()
 

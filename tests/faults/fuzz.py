@@ -542,9 +542,8 @@ class World:
     def prime(self) -> None:
         """Empty Redis, but for what the web process makes once and a delivery to ask for."""
         self.redis.flushall()
-        self.redis.set(
-            "bridge:bell", "1"
-        )  # a wake-up that stays: nothing expires, and RQ is not used
+        # A wake-up that stays: nothing expires, and RQ is not used.
+        self.redis.set("bridge:wakeup", "1")
         self.send(asking("/api/deliveries?phone=%2B919876543210"))
         lead = json.dumps({"submission_id": "the-first", "phone": "+919876543210"}).encode()
         answer = self.send(

@@ -22,7 +22,7 @@ from schemas.http_result import TOO_LATE, HttpResult, TooLateError
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
-from store.alerts import HOLDS_UP_S, KEPT
+from store.alerts import BLOCKS_S, KEPT
 from workers import alerts
 from workers.http import HttpClient, SendDeadline
 
@@ -225,7 +225,7 @@ def test_an_old_backlog_is_told_until_it_is_worked_off(
     ("fields", "is_told"),
     [
         ({"next_ms": +60, "first_ms": -2 * AGE_S}, True),
-        ({"next_ms": +60, "asked_since_ms": -2 * AGE_S}, True),
+        ({"next_ms": +60, "waiting_since_ms": -2 * AGE_S}, True),
         ({"next_ms": +60, "first_ms": -2 * AGE_S, "held_ms": 2 * AGE_S}, False),
         ({"next_ms": +60, "first_ms": -60}, False),
         ({"next_ms": +60, "created_ms": -2 * AGE_S}, False),
@@ -334,7 +334,7 @@ def test_it_waits_longer_each_time_and_then_gives_up(
     )
     store.pause("all", reason="person", message="")
     look(store)
-    turn_older(store, 2 * HOLDS_UP_S)  # nothing newer waits for it
+    turn_older(store, 2 * BLOCKS_S)  # nothing newer waits for it
     for left in range(TRIES - 1, -1, -1):
         send_again(nowhere, store)
         assert store.redis.zcard("bridge:due:alert") == min(left, 1)
@@ -436,7 +436,7 @@ def test_a_message_that_is_never_taken_holds_up_newer_ones_for_a_time_only(
     look(store)
     send_again(settings, store)
     assert [one[0] for one in receiver.told()] == [BEGAN, BEGAN]
-    turn_older(store, HOLDS_UP_S)
+    turn_older(store, BLOCKS_S)
     send_again(settings, store)
     assert [one[0] for one in receiver.told()] == [BEGAN, BEGAN, BEGAN, ENDED]
     assert not store.redis.exists("bridge:due:alert", "bridge:alerts:out")

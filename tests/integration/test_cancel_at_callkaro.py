@@ -120,7 +120,7 @@ def test_after_a_day_it_is_given_up(
     simulator.state.behave(503, path=DELETION)
     cancel(scheduled)
     run_drain(settings)
-    move_back(store, scheduled, "asked_since_ms", 25 * 3600)
+    move_back(store, scheduled, "waiting_since_ms", 25 * 3600)
     make_due(store, scheduled)
 
     run_drain(settings)

@@ -18,7 +18,7 @@ from schemas.hours import parse_window
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
-from store.suppression import People
+from store.suppression import Suppressions
 
 MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]
@@ -67,8 +67,8 @@ def web(open_web: OpenWeb, settings: Settings) -> Web:
 
 
 @pytest.fixture
-def people(store: Store) -> People:
-    return People(store=store)
+def people(store: Store) -> Suppressions:
+    return Suppressions(store=store)
 
 
 def page(web: Web, path: str) -> str:
@@ -327,7 +327,7 @@ def test_what_is_no_number_is_said_and_kept(web: Web, store: Store, path: str) -
     assert web.client.get(path, follow_redirects=True).status_code == 200
 
 
-def test_suppressions_have_pages(web: Web, people: People) -> None:
+def test_suppressions_have_pages(web: Web, people: Suppressions) -> None:
     for number in range(52):
         people.suppress(f"+9198765432{number:02}")
     first = page(web, "/suppressions")

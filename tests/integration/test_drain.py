@@ -600,7 +600,7 @@ def test_a_record_that_is_not_there_yet_is_asked_for_again(
     [delivery] = web.send("hubspot", notification("900"))
     run_drain(settings)
     kept = found(store, delivery)
-    assert (kept.status, kept.asked, kept.attempts) == ("queued", 1, ())
+    assert (kept.status, kept.lookup_failures, kept.attempts) == ("queued", 1, ())
     assert kept.next_attempt_at is not None
     assert kept.message == "The CRM does not have the record yet."
 
@@ -620,12 +620,15 @@ def test_a_record_that_never_comes_is_skipped_after_two_minutes(
     ids += web.send("zoho", zoho_notification("5725767000000999001"))
     run_drain(settings)
     for delivery in ids:
-        move_back(store, delivery, "asked_since_ms", 119)
+        move_back(store, delivery, "waiting_since_ms", 119)
     make_due(store, *ids)
     run_drain(settings)
     for delivery in ids:
-        assert (found(store, delivery).status, found(store, delivery).asked) == ("queued", 2)
-        move_back(store, delivery, "asked_since_ms", 2)
+        assert (found(store, delivery).status, found(store, delivery).lookup_failures) == (
+            "queued",
+            2,
+        )
+        move_back(store, delivery, "waiting_since_ms", 2)
     make_due(store, *ids)
 
     run_drain(settings)
@@ -1152,7 +1155,7 @@ def test_a_wrong_address_of_a_crm_makes_no_record_gone(
     [delivery] = open_web(settings).send("hubspot", [notification("101")])
     simulator.state.behave(404, path=HUBSPOT_READ)
     run_drain(settings)
-    move_back(store, delivery, "asked_since_ms", 10_000)
+    move_back(store, delivery, "waiting_since_ms", 10_000)
     make_due(store, delivery)
 
     run_drain(settings)
@@ -1175,7 +1178,7 @@ def test_a_refused_crm_token_never_gives_a_lead_up(
     [delivery] = open_web(settings).send("hubspot", [notification("101")])
     simulator.state.behave(401, path=HUBSPOT_READ)
     run_drain(settings)
-    move_back(store, delivery, "asked_since_ms", 3 * 86_400)
+    move_back(store, delivery, "waiting_since_ms", 3 * 86_400)
     make_due(store, delivery)
 
     run_drain(settings)

@@ -98,14 +98,14 @@ def test_what_matches_nothing_is_kept_and_found_when_the_delivery_settles(store:
     settle(store, "d1", lease, Status.DELIVERED, fields={"call_sid": "CA7"})
 
     assert [one.call_sid for one in store.delivery("d1").outcomes] == ["CA7"]
-    assert not store.redis.exists("bridge:orphan:CA7")
+    assert not store.redis.exists("bridge:early_outcome:CA7")
     assert store.keep_outcome(told(None, "CA7")) == ("duplicate", "d1")
 
 
 def test_what_matches_nothing_is_kept_for_thirty_days(store: Store) -> None:
     store.keep_outcome(told("unheard-of", "CA7"))
 
-    assert 29 * 86400 < store.redis.ttl("bridge:orphan:unheard-of") <= 30 * 86400
+    assert 29 * 86400 < store.redis.ttl("bridge:early_outcome:unheard-of") <= 30 * 86400
 
 
 @pytest.mark.parametrize("at", ["sending", "unknown", "retrying", "queued", "failed", "cancelled"])

@@ -443,9 +443,9 @@ def test_what_a_number_was_called_for_long_ago_is_not_remembered_anew(
     simulator.state.behave(path=CALL, times=1, status=502)
     [one] = web.send("website", lead(phone=ONE))
     run_drain(settings)
-    rings = json.loads(store.redis.hget(f"bridge:delivery:{one}", "rings"))
+    rings = json.loads(store.redis.hget(f"bridge:delivery:{one}", "number_claim"))
     past = {**rings, "keep_until_ms": 1, "at_ms": 1}
-    store.redis.hset(f"bridge:delivery:{one}", "rings", json.dumps(past))
+    store.redis.hset(f"bridge:delivery:{one}", "number_claim", json.dumps(past))
     store.redis.delete(f"bridge:number:{store.phone_key(ONE)}")  # its time was over
 
     order(web, f"/api/deliveries/{one}/resolve", {"as": "delivered"})

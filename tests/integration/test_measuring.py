@@ -162,7 +162,7 @@ def test_pieces_of_time_are_forgotten(store: Store) -> None:
     put(store, "a")
     store.move([Move(id="a", to=Status.CANCELLED, reason=Reason.BY_PERSON)])
     for name, hours in (("minute", 4), ("ten", 32), ("hour", 9 * 24)):
-        [key] = store.redis.scan_iter(f"bridge:{name}:*")
+        [key] = store.redis.scan_iter(f"bridge:bucket:{name}:*")
         assert 0 < store.redis.ttl(key) <= hours * 3600
 
 
@@ -203,12 +203,12 @@ def test_pieces_are_kept_for_longer_than_they_are_shown(store: Store) -> None:
     put(store, "a")
     store.move([Move(id="a", to=Status.CANCELLED, reason=Reason.BY_PERSON)])
     for bucket in TIME_BUCKETS:
-        [key] = store.redis.scan_iter(f"bridge:{bucket.name}:*")
+        [key] = store.redis.scan_iter(f"bridge:bucket:{bucket.name}:*")
         assert int(key.rpartition(":")[2]) == int(time.time()) // bucket.length_s
         assert store.redis.ttl(key) >= bucket.shown_s + bucket.length_s
 
 
-@pytest.mark.parametrize("figure", ["bridge:standing", "bridge:measured"])
+@pytest.mark.parametrize("figure", ["bridge:status_counts", "bridge:metrics"])
 def test_a_figure_that_can_not_be_kept_fails_nothing(store: Store, figure: str) -> None:
     put(store, "d1")
     store.redis.delete(figure)

@@ -107,10 +107,10 @@ def test_an_index_of_what_is_gone_forgets_it(store: Store) -> None:
 def test_what_stands_where_is_counted_anew_after_a_repair(store: Store, harm: str) -> None:
     put(store, "d1", "d2")
     if harm == "of an older release":
-        store.redis.delete("bridge:standing")
+        store.redis.delete("bridge:status_counts")
         put(store, "d3")  # counted where nothing else was
     elif harm == "two statuses":
-        store.redis.hset("bridge:standing", "failed call back", 1)
+        store.redis.hset("bridge:status_counts", "failed call back", 1)
         store.redis.zadd("bridge:deliveries:status:failed", {"d1": 5})
     else:
         store.redis.delete("bridge:delivery:d1")

@@ -27,7 +27,7 @@ from schemas.records import Move
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
-from store.suppression import People
+from store.suppression import Suppressions
 
 MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]
@@ -82,9 +82,9 @@ def stands(store: Store, delivery: str) -> tuple[str, str | None]:
 def do_errands(store: Store, run: Callable[[], object]) -> None:
     """Run drains until no errand is due, letting the time of each come."""
     for _ in range(10):
-        for one in store.redis.zrange("bridge:due:errand", 0, -1):
-            store.redis.zadd("bridge:due:errand", {one: 1})
-        if not store.redis.zcard("bridge:due:errand"):
+        for one in store.redis.zrange("bridge:due:background_task", 0, -1):
+            store.redis.zadd("bridge:due:background_task", {one: 1})
+        if not store.redis.zcard("bridge:due:background_task"):
             return
         run()
     raise AssertionError("errands have no end")
@@ -351,13 +351,13 @@ def test_a_worker_calls_off_what_a_crash_left_planned(
     [planned] = web.send("website", lead(phone=ONE, at=tomorrow))
     run_drain(settings)
 
-    def crash(self: People, key: str) -> None:
+    def crash(self: Suppressions, key: str) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(People, "call_off", crash)
+        patched.setattr(Suppressions, "call_off", crash)
         with pytest.raises(KeyboardInterrupt):
-            People(store=store).suppress(ONE)
+            Suppressions(store=store).suppress(ONE)
     do_errands(store, lambda: run_drain(settings))
     run_drain(settings)
 
@@ -458,7 +458,7 @@ def test_an_opt_out_in_the_crm_suppresses_the_record_at_once_and_then_its_number
     listed = ask(web, "GET", "/api/suppressions")["items"]
     assert {one["reason"] for one in listed} == {"by_crm"}
     assert {one["source"] for one in listed} == {"hubspot"}
-    assert not store.redis.hlen("bridge:errands")
+    assert not store.redis.hlen("bridge:background_tasks")
 
 
 @pytest.mark.parametrize("value", ["false", "", "REDACTED"])
@@ -829,13 +829,13 @@ def test_an_erasure_is_gone_on_with_where_its_time_ran_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings, web, ids = known
-    monkeypatch.setattr("store.suppression.SLICE_S", 0.0)
+    monkeypatch.setattr("store.erasure.SLICE_S", 0.0)
     monkeypatch.setattr("store.suppressions.SCANNED", 2)
     done = ask(web, "POST", "/api/erasures", {"phone": ONE}, status=202)
     assert done["done"] is False
     assert of(store, ids["called"]).request is None, "what is listed under the number goes at once"
 
-    monkeypatch.setattr("store.suppression.SLICE_S", 5.0)
+    monkeypatch.setattr("store.erasure.SLICE_S", 5.0)
     do_errands(store, lambda: run_drain(settings))
 
     is_erased(store, ids)

@@ -842,7 +842,9 @@ def test_a_call_waits_for_the_campaign_of_another_event():
 def test_a_record_that_is_not_there_is_asked_for_for_two_minutes(jitter, status):
     asked, since, now, times = 0, None, NOW, 0
     while True:
-        stood = delivery(asked=asked, asked_for="record", asked_since=since, status=status)
+        stood = delivery(
+            lookup_failures=asked, waiting_for="record", waiting_since=since, status=status
+        )
         move = retry_missing_record(stood, now, lambda: jitter)
         if move.to is Status.SKIPPED:
             break
@@ -850,9 +852,9 @@ def test_a_record_that_is_not_there_is_asked_for_for_two_minutes(jitter, status)
         assert move.to is status
         assert move.wait_s is not None
         assert move.wait_s >= 0.5
-        asked = int(move.fields["asked"])
+        asked = int(move.fields["lookup_failures"])
         assert asked == times
-        since = datetime.fromtimestamp(int(move.fields["asked_since_ms"]) / 1000, UTC)
+        since = datetime.fromtimestamp(int(move.fields["waiting_since_ms"]) / 1000, UTC)
         assert since == NOW
         now += timedelta(seconds=move.wait_s)
     assert move.reason is Reason.RECORD_GONE
@@ -870,23 +872,23 @@ def test_a_record_that_is_not_there_is_asked_for_for_two_minutes(jitter, status)
     ],
 )
 def test_a_crm_that_cannot_be_read_is_asked_again(asked, since, retry_after_s, waits_s):
-    stood = delivery(asked=asked, asked_for="record", asked_since=since)
+    stood = delivery(lookup_failures=asked, waiting_for="record", waiting_since=since)
     move = retry_lookup(
         stood, "record", "HubSpot answered 500.", NOW, lambda: 0.5, retry_after_s=retry_after_s
     )
     assert (move.to, move.message) == (Status.QUEUED, "HubSpot answered 500.")
     assert move.wait_s == pytest.approx(waits_s)
     assert move.fields == {
-        "asked": asked + 1,
-        "asked_for": "record",
-        "asked_since_ms": int((since or NOW).timestamp() * 1000),
+        "lookup_failures": asked + 1,
+        "waiting_for": "record",
+        "waiting_since_ms": int((since or NOW).timestamp() * 1000),
     }
 
 
 @pytest.mark.parametrize("asked", [1, MAX_ATTEMPTS, 10 * MAX_ATTEMPTS])
 def test_a_crm_that_cannot_be_read_for_a_day_is_given_up(asked):
     def after(span: timedelta) -> Move:
-        stood = delivery(asked=asked, asked_for="record", asked_since=NOW - span)
+        stood = delivery(lookup_failures=asked, waiting_for="record", waiting_since=NOW - span)
         return retry_lookup(stood, "record", "HubSpot answered 500.", NOW, lambda: 0.5)
 
     assert after(GIVE_UP_AFTER - timedelta(seconds=1)).to is Status.QUEUED
@@ -900,14 +902,18 @@ def test_a_crm_that_cannot_be_read_for_a_day_is_given_up(asked):
 
 
 def test_waiting_for_a_campaign_does_not_use_up_the_patience_for_a_record():
-    waited = delivery(asked=30, asked_for="campaign", asked_since=NOW - timedelta(hours=23))
-    assert retry_missing_record(waited, NOW, lambda: 0.5).fields["asked"] == 1
+    waited = delivery(
+        lookup_failures=30, waiting_for="campaign", waiting_since=NOW - timedelta(hours=23)
+    )
+    assert retry_missing_record(waited, NOW, lambda: 0.5).fields["lookup_failures"] == 1
     later = retry_lookup(waited, "record", "HubSpot answered 500.", NOW, lambda: 0.5)
-    assert later.fields["asked_since_ms"] == int(NOW.timestamp() * 1000)
+    assert later.fields["waiting_since_ms"] == int(NOW.timestamp() * 1000)
 
 
 def test_a_refused_account_never_gives_up_on_a_campaign():
-    waited = delivery(asked=30, asked_for="campaign", asked_since=NOW - 10 * GIVE_UP_AFTER)
+    waited = delivery(
+        lookup_failures=30, waiting_for="campaign", waiting_since=NOW - 10 * GIVE_UP_AFTER
+    )
     why = "CallKaro does not accept the API key (403)."
     kept = retry_lookup(waited, "campaign", why, NOW, lambda: 0.5, may_give_up=False)
     assert kept.to is Status.QUEUED

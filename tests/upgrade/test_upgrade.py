@@ -1,30 +1,22 @@
-"""A store that an earlier release filled is read, worked off, repaired and pruned by this one.
+"""A store that an earlier release filled is migrated, read, worked off, repaired and pruned."""
 
-records-<release>.json is what make_records.py had that release write.
-"""
-
-import json
 import re
-import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from support import AGENT, API_TOKEN, Web, end_lease, make_due
+from old_store import CALLBACK_TOKEN, FILES, ROUTES, Old
+from support import API_TOKEN, Web, end_lease, make_due
 
 from schemas.delivery import Status
 from schemas.records import Move, Repaired
 from schemas.settings import Settings
 from simulator import Simulator
-from simulator.state import Campaign
 from store import Store
+from store.migration import migrate
 
-HERE = Path(__file__).parent
-ROUTES = (HERE / "routes.toml").read_text("utf-8")
-CALLBACK_TOKEN = "a-callback-token"
 MENDED = """
 [[route]]
 name   = "call what is mended"
@@ -42,62 +34,12 @@ MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]
 
 
-class Old:
-    """What an earlier release left, with its times moved: it was a moment ago."""
-
-    def __init__(self, file: Path) -> None:
-        content = json.loads(file.read_text("utf-8"))
-        self.keys: dict[str, Any] = _moved(content["keys"], content["made_at_ms"])
-        self.made: dict[str, dict[str, Any]] = content["deliveries"]
-        self.events: dict[str, str] = content["events"]
-        self.numbers: dict[str, str] = content["numbers"]
-        self.posted: dict[str, dict[str, str]] = content["posted"]
-
-    def id(self, name: str) -> str:
-        """Return the id of a delivery."""
-        found: str = self.made[name]["id"]
-        return found
-
-    def load(self, store: Store) -> None:
-        """Write it all into an empty store."""
-        for key, kept in self.keys.items():
-            write: dict[str, Callable[[Any], object]] = {
-                "string": lambda value, key=key: store.redis.set(key, value),
-                "hash": lambda value, key=key: store.redis.hset(key, mapping=value),
-                "set": lambda value, key=key: store.redis.sadd(key, *value),
-                "zset": lambda value, key=key: store.redis.zadd(key, dict(value)),
-            }
-            write[kept["type"]](kept["value"])
-            if kept["ttl_ms"] > 0:
-                store.redis.pexpire(key, kept["ttl_ms"])
-        # It is the same Redis, not one that was started again: claims need not wait.
-        store.redis.hset("bridge:run", "id", store.run_id())
-
-
-def _moved(keys: object, made_ms: int) -> Any:
-    """Return what there was with its times (ms, us and ISO 8601) as if it were made 10 s ago."""
-    by_ms = int(time.time() * 1000) - 10_000 - made_ms
-
-    def number(found: re.Match[str]) -> str:
-        value, per_ms = int(found[0]), 1 if len(found[0]) == 13 else 1000
-        is_time = abs(value // per_ms - made_ms) < 60 * 86_400_000
-        return str(value + by_ms * per_ms) if is_time else found[0]
-
-    def written(found: re.Match[str]) -> str:
-        return (datetime.fromisoformat(found[0]) + timedelta(milliseconds=by_ms)).isoformat()
-
-    text = re.sub(r"(?<!\d)\d{13}(?:\d{3})?(?!\d)", number, json.dumps(keys))
-    return json.loads(re.sub(r"20\d\d-\d\d-\d\dT[\d:.]+\+00:00", written, text))
-
-
-@pytest.fixture(params=sorted(HERE.glob("records-*.json")), ids=lambda file: file.stem)
+@pytest.fixture(params=FILES, ids=lambda file: file.stem)
 def old(request: pytest.FixtureRequest, store: Store, simulator: Simulator) -> Old:
     found = Old(request.param)
     found.load(store)
-    for one in store.campaigns():  # CallKaro still has those that were made then
-        simulator.state._campaigns[one["batch_id"]] = Campaign(
-            batch_id=one["batch_id"], at=datetime.now(UTC), name=one["name"], agent_id=AGENT
-        )
+    assert migrate(store)
+    found.keep_campaigns(store, simulator)
     return found
 
 
@@ -305,8 +247,10 @@ def test_what_was_unknown_is_resolved_by_a_person_and_by_an_outcome(old: Old, we
 
 
 def test_an_outcome_that_came_too_early_is_still_kept(old: Old, store: Store) -> None:
-    assert any(key.startswith("bridge:orphan:") for key in old.keys)
-    assert store.redis.exists("bridge:orphan:of-nobody")
+    kept = old.keys["bridge:orphan:of-nobody"]
+    assert store.redis.hgetall("bridge:early_outcome:of-nobody") == kept["value"]
+    left_ms = store.redis.pttl("bridge:early_outcome:of-nobody")
+    assert kept["ttl_ms"] - 60_000 < left_ms <= kept["ttl_ms"]
 
 
 def test_a_person_retries_cancels_and_replays(
@@ -348,17 +292,18 @@ def test_what_a_person_asked_to_drop_is_dropped(
     assert stands(web, old.id("to be dropped")) == ("cancelled", "by_person")
 
 
-def test_errands_are_run(
+def test_background_tasks_are_done(
     old: Old, web: Web, store: Store, settings: Settings, run_drain: RunDrain
 ) -> None:
     before = ask(web, "GET", "/api/status")["suppressions"]
     end_lease(store, old.id("sending"), old.id("sending, suppressed"), old.id("leased"))
     store.sweep()
-    store.redis.zadd("bridge:due:errand", dict.fromkeys(store.redis.hkeys("bridge:errands"), 1))
+    tasks = store.redis.hkeys("bridge:background_tasks")
+    store.redis.zadd("bridge:due:background_task", dict.fromkeys(tasks, 1))
 
     run_drain(settings)
 
-    assert store.redis.hlen("bridge:errands") == 0
+    assert store.redis.hlen("bridge:background_tasks") == 0
     assert ask(web, "GET", "/api/status")["suppressions"] == before + 1, "the number that opted out"
 
 

@@ -1,0 +1,56 @@
+"""Campaigns of CallKaro that several calls share: each is created once, over all workers."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from store.base import Base, P
+
+CAMPAIGN_LOCK_S = 60  # longer than the creation of a campaign can take: see workers/campaigns.py
+
+
+class CampaignStore(Base):
+    """The campaigns that are known, and the lock on creating one."""
+
+    def campaigns_kept(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the batch_id of each of these campaigns that exists."""
+        wanted = list(dict.fromkeys(keys))
+        if not wanted:
+            return {}
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            for key in wanted:
+                pipe.hget(f"{P}campaign:{key}", "batch_id")
+            found = pipe.execute()
+        return {key: batch_id for key, batch_id in zip(wanted, found, strict=True) if batch_id}
+
+    def may_create_campaign(self, key: str) -> bool:
+        """Take the lock on creating this campaign, for a minute; False: another worker has it."""
+        return bool(self._run("lock", f"campaign-lock:{key}", CAMPAIGN_LOCK_S * 1000))
+
+    def give_up_campaign(self, key: str) -> None:
+        """Release the lock on creating this campaign."""
+        with self._reached():
+            self.redis.delete(f"{P}campaign-lock:{key}")
+
+    def keep_campaign(self, key: str, batch_id: str, record: Mapping[str, Any]) -> str:
+        """Keep a campaign, and make due the deliveries that wait for it.
+
+        The first stored batch_id wins and is returned.
+        """
+        return str(self._run("campaign", key, batch_id, orjson.dumps(record)))
+
+    def campaigns(self, limit: int = 200) -> list[dict[str, Any]]:
+        """Return the newest campaigns: key, batch_id and the record that was kept with them."""
+        with self._reached():
+            keys = [str(key) for key in self.redis.zrange(f"{P}campaigns", 0, limit - 1, desc=True)]
+            pipe = self.redis.pipeline(transaction=False)
+            for key in keys:
+                pipe.hgetall(f"{P}campaign:{key}")
+            found = pipe.execute()
+        return [
+            {"key": key, "batch_id": kept["batch_id"], **orjson.loads(kept["record"])}
+            for key, kept in zip(keys, found, strict=True)
+            if kept
+        ]

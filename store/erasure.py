@@ -1,0 +1,149 @@
+"""Erasing a person: what they are known by, their deliveries, and all events that mention them.
+
+The person's suppression stays, as a keyed hash: it is what keeps them from being called.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from config import log
+from rules.erasing import mentions, without
+from schemas.records import BackgroundTask, SeenEvent
+from store import Store
+from store.records import erased
+from store.suppression import CRASHED_S, Record, Suppressions, erased_suppression
+
+logger = log.get(__name__)
+
+SETTLED_S = 5.0  # when to look again at what is on the wire while a person is erased
+SLICE_S = 5.0  # of a search through all events; then other tasks get their turn
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Erased:
+    """How far an erasure has got."""
+
+    deliveries: int  # erased so far
+    events: int  # erased or rewritten so far
+    is_done: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Eraser:
+    """Erases persons. Erasing a person twice does no harm."""
+
+    store: Store
+
+    @property
+    def suppressions(self) -> Suppressions:
+        """Return what suppresses the person and cancels their calls."""
+        return Suppressions(store=self.store)
+
+    def erase(self, number: str) -> Erased:
+        """Erase the person of a number (E.164).
+
+        A background task goes on with what does not fit into a slice of time.
+        """
+        key = self.store.phone_key(number)
+        self.suppressions.keep(erased_suppression(key), replaces=True)
+        task = BackgroundTask(id=f"erase:{key}", what="erase", key=key, number=number)
+        self.store.put_background_task(task, in_s=CRASHED_S + SLICE_S)
+        return self.pursue(task)
+
+    def pursue(self, task: BackgroundTask) -> Erased:
+        """Go on with an erasure for a slice of time, and keep its progress."""
+        if task.number is None and task.event_id is not None:
+            task = self._of_record(task)
+        ids = [*self.store.ids_by_phone(task.key)] if task.number and task.key else []
+        records = {tuple(one) for one in task.state.get("records", [])}
+        records |= set(filter(None, map(self.suppressions.record_of, ids)))
+        ids += [one for record in records for one in self.suppressions.ids_of(record)]
+        task = replace(task, state={**task.state, "records": sorted(records)})
+        task = self._erase(task, [*ids, *task.state.get("pending", [])])
+        return self._search(task, records)
+
+    def _of_record(self, task: BackgroundTask) -> BackgroundTask:
+        """Begin the erasure that a CRM's event asks for: suppress the numbers of its record."""
+        seen = self.store.event(str(task.event_id))
+        event = seen.event if seen else None
+        if event is None or event.record is None or "records" in task.state:
+            return task
+        key = self.store.person_key(*event.record)
+        for suppression in self.store.suppressions_with(key):
+            self.suppressions.keep(erased_suppression(suppression.key), replaces=True)
+        for delivery_id in self.suppressions.ids_of(event.record):
+            delivery = self.store.delivery(delivery_id)
+            if delivery and delivery.phone:
+                self.suppressions.keep(erased_suppression(delivery.phone), replaces=True)
+        return replace(task, state={"records": [event.record]})
+
+    def _search(self, task: BackgroundTask, records: set[Record]) -> Erased:
+        """Search all events for what mentions the person, from the kept place on."""
+        place: int | None = task.state.get("place", 0)
+        ends = time.monotonic() + SLICE_S
+        while place is not None and time.monotonic() < ends:
+            place, page = self.store.scan_events(place)
+            found = [seen for seen in page if _is_about(seen, records, task.number)]
+            for seen in found:
+                task = self._erase_event(task, seen, records)
+            events = task.state.get("events", 0) + len(found)
+            task = replace(task, state={**task.state, "events": events, "place": place})
+        state = task.state
+        is_done = place is None and not state["pending"]
+        done = Erased(
+            deliveries=state["deliveries"], events=state.get("events", 0), is_done=is_done
+        )
+        if not is_done:
+            self.store.put_background_task(task, in_s=0 if place is not None else SETTLED_S)
+            return done
+        if task.key:
+            self.store.forget_number(task.key)
+        self.store.end_background_task(task.id)
+        logger.info("person.erased", deliveries=done.deliveries, events=done.events)
+        return done
+
+    def _erase_event(
+        self, task: BackgroundTask, seen: SeenEvent, records: set[Record]
+    ) -> BackgroundTask:
+        """Erase an event and its deliveries; if it calls another person, only remove the number."""
+        ids = [one.id for one in seen.deliveries]
+        found = list(filter(None, map(self.store.delivery, ids)))
+        is_theirs = seen.event.record in records or not any(
+            one.phone and one.phone != task.key and one.erased_at is None for one in found
+        )
+        if not is_theirs:
+            event = replace(seen.event, data=without(seen.event.data, str(task.number)))
+            self.store.rewrite_events([event])
+            return task
+        task = self._erase(task, ids)
+        self.store.rewrite_events([erased(seen.event)])
+        return task
+
+    def _erase(self, task: BackgroundTask, ids: Iterable[str]) -> BackgroundTask:
+        """Cancel and erase deliveries, and count those that were not erased before.
+
+        A delivery on the wire stays pending: to have CallKaro delete its call, its request is
+        needed until then.
+        """
+        found = filter(None, map(self.store.delivery, dict.fromkeys(ids)))
+        new = [one.id for one in found if one.erased_at is None]
+        pending = self.suppressions.call_off_all(new).pending
+        settled = [one for one in new if one not in pending]
+        self.store.erase_deliveries(settled)
+        known = set(task.state.get("pending", [])) - set(settled)
+        state = {
+            **task.state,
+            "deliveries": task.state.get("deliveries", 0) + len(settled),
+            "pending": sorted(known | set(pending)),
+        }
+        return replace(task, state=state)
+
+
+def _is_about(seen: SeenEvent, records: set[Record], number: str | None) -> bool:
+    event = seen.event
+    if event.data is None:
+        return False
+    if event.record in records:
+        return True
+    return number is not None and mentions(event.data, number)

@@ -1,0 +1,9 @@
+-- include: keys, time
+-- First attempts and retries wait in two sets. A claim takes from both, so that a backlog in one set
+-- does not hold up the other. Calls that CallKaro must delete have a set of their own and go first.
+local function set_due(id, status, ms)
+  local set = P .. 'due'
+  if status == 'retrying' then set = P .. 'due:retry' end
+  if status == 'delivered' then set = P .. 'due:cancel' end
+  redis.call('ZADD', set, whole(ms), id)
+end

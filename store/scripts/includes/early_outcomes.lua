@@ -1,0 +1,27 @@
+-- include: keys, not_due, status_index, timeline_note, outcomes
+-- bridge:early_outcome:<id> has what arrived for a delivery or a call before its record did.
+
+-- Redis had lost this delivery, and nobody knows whether its call was made. A person decides.
+local function mark_unknown(id, message, now)
+  local key = P .. 'delivery:' .. id
+  local got = redis.call('HMGET', key, 'status', 'order')
+  if got[1] ~= 'queued' and got[1] ~= 'held' and got[1] ~= 'retrying' then return end
+  unset_due(id)
+  redis.call('HDEL', key, 'next_ms', 'held_since_ms', 'paused_by')
+  redis.call('HSET', key, 'status', 'unknown', 'reason', 'worker_died', 'message', message)
+  index_status(id, got[2], got[1], 'unknown')
+  note(key, now, 'unknown', 'worker_died')
+end
+
+-- Give a delivery the outcomes that arrived early under a name: its own id, or the call_sid of its
+-- call. Returns whether there were any.
+local function attach_early_outcomes(id, name, now)
+  local key = P .. 'early_outcome:' .. name
+  if redis.call('EXISTS', key) == 0 then return false end
+  for _, kept in ipairs(redis.call('HVALS', key)) do
+    local o = cjson.decode(kept)
+    if o.mark_unknown then mark_unknown(id, o.message, now) else take_outcome(id, o, now) end
+  end
+  redis.call('DEL', key)
+  return true
+end

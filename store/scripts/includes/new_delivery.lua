@@ -1,0 +1,44 @@
+-- include: keys, time, timeline, status_counts
+-- How many deliveries each route got recently, those of this script included.
+local recent = {}
+
+-- Return why a new delivery waits for a person; nil: it does not wait.
+local function why_bulk(d, now)
+  if d.flood then
+    local seen = recent[d.route]
+    if not seen then
+      local since = (now - d.flood.within_ms) * 1000
+      seen = redis.call('ZCOUNT', P .. 'deliveries:route:' .. d.route, whole(since), '+inf')
+    end
+    recent[d.route] = seen + 1
+    if seen >= d.flood.over then return d.flood.message end
+  end
+  return d.bulk
+end
+
+-- Write a new delivery d = {id, route, to, wait_ms, bulk, flood} of an event {event, source,
+-- subject}. The caller writes the indexes: add_to is called with (index, score) for each of them.
+-- Returns the delivery's status.
+local function write_delivery(d, item, digest, order, now, add_to)
+  local bulk = why_bulk(d, now)
+  local status = bulk and 'held' or 'queued'
+  local fields = {'event', item.event, 'source', item.source, 'subject', item.subject, 'route', d.route,
+    'to', d.to, 'routes', digest, 'status', status, 'order', order, 'created_ms', now, 'lease', 0}
+  local timeline = timeline_with('', now, 'queued')
+  local more = {'next_ms', now + d.wait_ms, 'timeline', timeline}
+  if bulk then
+    more = {'reason', 'bulk', 'message', bulk, 'held_since_ms', whole(now),
+      'timeline', timeline_with(timeline, now, 'held', 'bulk')}
+  end
+  for _, value in ipairs(more) do fields[#fields + 1] = value end
+  redis.call('HSET', P .. 'delivery:' .. d.id, unpack(fields))
+  add_to('deliveries', order)
+  add_to('deliveries:status:' .. status, order)
+  add_to('deliveries:route:' .. d.route, order)
+  add_to('deliveries:source:' .. item.source, order)
+  if item.subject ~= '' then add_to('deliveries:subject:' .. item.subject, order) end
+  if bulk then add_to('bulk', order) else add_to('due', now + d.wait_ms) end
+  count_status(status, d.route, 1)
+  count_reached(status, d.route)
+  return status
+end

@@ -1,0 +1,56 @@
+-- include: keys, not_due, status_index, timeline_note, number_claims, erasure, past_calls
+-- What CallKaro says of a call after it accepted it.
+local MOST_OUTCOMES = 50  -- of one delivery; CallKaro redials 10 times at most
+
+-- Record proof of acceptance, in any status: whatever was planned for the delivery is cancelled.
+local function record_acceptance(id, found, sid, message, now)
+  local key = P .. 'delivery:' .. id
+  if found.status == 'delivered' then return end
+  redis.call('ZREM', P .. 'leased', id)
+  unset_due(id)
+  redis.call('HDEL', key, 'reason', 'next_ms', 'held_since_ms', 'paused_by')
+  redis.call('HSET', key, 'status', 'delivered', 'message', message)
+  if sid ~= '' then redis.call('HSETNX', key, 'call_sid', sid) end
+  index_status(id, found.order, found.status, 'delivered')
+  note(key, now, 'delivered')
+  -- If the call seemed not to be accepted, its claim on the number was released. Claim it again.
+  local claim = number_claim_of(key)
+  if claim then claim_number(claim, now) end
+end
+
+-- Keep an outcome with its delivery. o: {sid, try, record, cancelled, not_dialled, message}.
+-- Returns 'stored', 'duplicate' or 'full'.
+local function take_outcome(id, o, now)
+  local key = P .. 'delivery:' .. id
+  local field = 'outcome:' .. o.sid .. ':' .. o.try
+  if redis.call('HEXISTS', key, field) == 1 then return 'duplicate' end
+  local count = redis.call('HINCRBY', key, 'outcomes', 1)
+  if count > MOST_OUTCOMES then return 'full' end
+  if o.record ~= '' then redis.call('HSET', key, field, o.record) end
+  local got = redis.call('HMGET', key, 'status', 'order', 'past', 'call_sid', 'erased_ms')
+  if o.sid ~= '' then redis.call('SET', P .. 'call:' .. o.sid, id) end
+  -- The outcome of a call from before "call again" proves nothing about the new call.
+  if is_past(got[3], o.sid) then
+    if got[5] then anonymize(id, now) end
+    return 'stored'
+  end
+  local was_accepted = got[1] == 'delivered' or (got[1] == 'cancelled' and got[4])
+  if not was_accepted then
+    record_acceptance(id, {status = got[1], order = got[2]}, o.sid, o.message, now)
+    got[1] = 'delivered'
+  end
+  if o.not_dialled and count == 1 then
+    local claim = number_claim_of(key)
+    if claim then release_number(claim) end  -- the phone did not ring
+  end
+  if o.cancelled and got[1] == 'delivered' then
+    unset_due(id)
+    redis.call('HDEL', key, 'cancel_ms', 'next_ms')
+    redis.call('HSET', key, 'status', 'cancelled', 'reason', 'by_callkaro', 'message', o.message)
+    index_status(id, got[2], 'delivered', 'cancelled')
+    note(key, now, 'cancelled', 'by_callkaro')
+    release_future_claim(key, now)
+  end
+  if got[5] then anonymize(id, now) end
+  return 'stored'
+end

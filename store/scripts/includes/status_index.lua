@@ -1,0 +1,13 @@
+-- include: keys, status_counts
+-- Move a delivery from the index of one status to that of another. `order` (the delivery's place in
+-- time, us) is the score in all indexes. route: nil if the caller has not read it.
+local function index_status(id, order, from, to, route)
+  if from == to then return end
+  route = route or redis.call('HGET', P .. 'delivery:' .. id, 'route') or ''
+  if from then count_status(from, route, -1) end
+  count_status(to, route, 1)
+  count_reached(to, route)
+  if from then redis.call('ZREM', P .. 'deliveries:status:' .. from, id) end
+  if from == 'held' then redis.call('ZREM', P .. 'bulk', id) end
+  redis.call('ZADD', P .. 'deliveries:status:' .. to, order, id)
+end
