@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from click.testing import Result
+from support import LONGEST_S
 
 from schemas.settings import Settings
 
@@ -28,9 +29,18 @@ Run = Callable[..., Result]
 Fails = Callable[..., tuple[int, str]]
 
 
+class Program(subprocess.Popen[str]):
+    """A program that is given time: where the machine is kept busy, its start alone takes long."""
+
+    def communicate(
+        self, input: str | None = None, timeout: float | None = None
+    ) -> tuple[str, str]:
+        return super().communicate(input, max(timeout or 0, 2 * LONGEST_S))
+
+
 def start(*command: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Start a program in the root of the repository; its errors come with its output."""
-    return subprocess.Popen(  # noqa: S603
+    return Program(
         command,
         cwd=ROOT,
         env={**PLAIN, **(env or {})},
