@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -36,7 +36,7 @@ PYTHON_WARNINGS = "default,ignore:This process:DeprecationWarning"
 Found = TypeVar("Found")
 
 # How long to wait for what is sure to come. Only a failure takes this long, so it costs nothing to
-# be generous: on a machine that is kept busy, all that is started and asked takes many times longer.
+# be generous: on a machine that is kept busy, all that is started or asked takes many times longer.
 LONGEST_S = 90.0
 
 
@@ -135,6 +135,16 @@ class Valkey:
         if self._process is not None:
             end(self._process, by=by)
             self._process = None
+
+    @contextlib.contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Have it stand still: connections are taken, and nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def _answers(self) -> bool:
         with redis.Redis.from_url(self.url) as client, contextlib.suppress(redis.RedisError):

@@ -112,7 +112,7 @@ def test_what_its_sender_has_already_is_not_sent_again(web: Web, store: Store) -
 
 
 class Waits:
-    """Notes when a request begins to wait, and of each whether it ended before its time was over."""
+    """Notes when a request begins to wait, and whether it ended before its time was over."""
 
     def __init__(self) -> None:
         self.has_begun = threading.Event()
@@ -191,9 +191,7 @@ def test_what_moves_no_more_by_itself_is_not_waited_for(
     assert not waits.has_begun.is_set()
 
 
-def test_one_that_is_forgotten_meanwhile_is_not_found(
-    web: Web, store: Store, waits: Waits
-) -> None:
+def test_one_that_is_forgotten_meanwhile_is_not_found(web: Web, store: Store, waits: Waits) -> None:
     put(store, "d1")
     forgetter = waits.then(lambda: store.redis.delete("bridge:delivery:d1"))
     answer = ask(web, "/api/deliveries/d1?wait=25")
