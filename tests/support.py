@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -108,6 +109,18 @@ def end(process: subprocess.Popen[Any], *, by: int | None = None, wait_s: float 
         process.kill()
         process.wait(LONGEST_S)
         raise
+
+
+@contextlib.contextmanager
+def killed_if_silent(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """Read what a process says: if that never comes it is killed, so that the reading ends."""
+    timer = threading.Timer(2 * LONGEST_S, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 class Valkey:

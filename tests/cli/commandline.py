@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from click.testing import Result
-from support import LONGEST_S
+from support import LONGEST_S, killed_if_silent
 
 from schemas.settings import Settings
 
@@ -61,10 +61,11 @@ def read_until(process: subprocess.Popen[str], *texts: str) -> str:
     """Read a program's output until each of texts was in it."""
     assert process.stdout is not None
     read = ""
-    for line in process.stdout:
-        read += line
-        if all(text in read for text in texts):
-            return read
+    with killed_if_silent(process):
+        for line in process.stdout:
+            read += line
+            if all(text in read for text in texts):
+                return read
     raise AssertionError(f"it ended without saying {texts}:\n{read}")
 
 

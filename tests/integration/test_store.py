@@ -120,7 +120,7 @@ def test_ids_longer_than_a_double_keep_every_digit(store: Store) -> None:
 
 def test_the_bell_is_rung_once_until_a_drain_answers_it(store: Store) -> None:
     first, _ = accept(store, (an_event(), [a_delivery("d1")]))
-    store.redis.persist("bridge:bell")
+    store.redis.set("bridge:bell", "1")  # as it was, and for good
     second, _ = accept(store, (an_event(), [a_delivery("d2")]))
     assert not store.set_wakeup()
     store.clear_wakeup()
