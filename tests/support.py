@@ -7,12 +7,14 @@ import hmac
 import itertools
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -34,9 +36,16 @@ AGENT = "6803fa770b666a64ab1694c1e"
 PYTHON_WARNINGS = "default,ignore:This process:DeprecationWarning"
 Found = TypeVar("Found")
 
+# How long to wait for what is sure to come. Only a failure takes this long, so it costs nothing to
+# be generous: on a machine that is kept busy, all that is started or asked takes many times longer.
+LONGEST_S = 90.0
+
 
 def until(
-    condition: Callable[[], Found], *, what: str = "what was waited for", timeout_s: float = 20.0
+    condition: Callable[[], Found],
+    *,
+    what: str = "what was waited for",
+    timeout_s: float = LONGEST_S,
 ) -> Found:
     """Wait until the condition holds, and return what it yielded.
 
@@ -52,12 +61,22 @@ def until(
         time.sleep(0.02)
 
 
+_free_ports: set[int] = set()  # those that this process was given
+
+
 def free_port() -> int:
-    """Return a loopback port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a loopback port that nobody listens on, each time another one.
+
+    It is below those that systems give to clients and to whoever asks for any (from 32768 on, on
+    Linux): one of those could be taken by any connection before it is used here.
+    """
+    while True:
+        port = random.SystemRandom().randrange(12_000, 32_000)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            if port not in _free_ports:
+                _free_ports.add(port)
+                return port
 
 
 # --- processes ----------------------------------------------------------------------------------
@@ -80,7 +99,7 @@ def runs(pid: int) -> bool:
         return False
 
 
-def end(process: subprocess.Popen[Any], *, by: int | None = None, wait_s: float = 35.0) -> int:
+def end(process: subprocess.Popen[Any], *, by: int | None = None, wait_s: float = LONGEST_S) -> int:
     """Wait for the end of a process of ours, having sent it a signal, and return its exit code."""
     if by is not None and process.poll() is None:
         process.send_signal(by)
@@ -88,8 +107,20 @@ def end(process: subprocess.Popen[Any], *, by: int | None = None, wait_s: float 
         return process.wait(wait_s)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait(5)
+        process.wait(LONGEST_S)
         raise
+
+
+@contextlib.contextmanager
+def killed_if_silent(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """Read what a process says: if that never comes it is killed, so that the reading ends."""
+    timer = threading.Timer(2 * LONGEST_S, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 class Valkey:
@@ -117,6 +148,16 @@ class Valkey:
         if self._process is not None:
             end(self._process, by=by)
             self._process = None
+
+    @contextlib.contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Have it stand still: connections are taken, and nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def _answers(self) -> bool:
         with redis.Redis.from_url(self.url) as client, contextlib.suppress(redis.RedisError):
@@ -278,6 +319,13 @@ class Web:
         """Ask the API."""
         return self.client.get(path, headers={"Authorization": f"Bearer {API_TOKEN}"})
 
+    def forget_measures(self) -> None:
+        """Keep what was counted and not told yet from being told to the next test's Redis."""
+        timer = self.client.application.extensions["meter"]._timer
+        if timer is not None:
+            timer.cancel()
+            timer.join()
+
 
 # --- time ---------------------------------------------------------------------------------------
 # Redis keeps the time of everything, so a test moves time by rewriting what Redis keeps.
@@ -400,7 +448,7 @@ class Bridge:
         assert self.web is not None
         assert self.web.poll() is None, self.log("web")
         with contextlib.suppress(requests.ConnectionError):
-            return self.session.get(f"{self.url}/readyz", timeout=10).status_code == 200
+            return self.session.get(f"{self.url}/readyz", timeout=LONGEST_S).status_code == 200
         return False
 
     def log(self, name: str) -> str:
@@ -448,19 +496,23 @@ class Bridge:
         with requests.Session() as session:
             session.trust_env = False
             return session.post(
-                url, data=raw, headers=signed(source, raw, url, **signing), timeout=20
+                url, data=raw, headers=signed(source, raw, url, **signing), timeout=LONGEST_S
             )
 
     def send(self, source: str, body: object, **signing: Any) -> list[str]:
-        """Post a webhook that is surely taken in, and return the ids of its deliveries."""
-        answer = self.post(source, body, **signing)
+        """Post a webhook until it is taken in, and return the ids of its deliveries.
+
+        As a CRM does it: a Redis that has no time for us within 2 s is answered for with a 503.
+        """
+        answer = _answer_of(lambda: self.post(source, body, **signing))
         assert answer.status_code == 202, answer.text
         return [one["id"] for event in answer.json()["events"] for one in event["deliveries"]]
 
     def get(self, path: str) -> Any:
         """Ask the API, and return its answer."""
-        answer = self.session.get(
-            self.url + path, headers={"Authorization": f"Bearer {API_TOKEN}"}, timeout=20
+        headers = {"Authorization": f"Bearer {API_TOKEN}"}
+        answer = _answer_of(
+            lambda: self.session.get(self.url + path, headers=headers, timeout=LONGEST_S)
         )
         assert answer.status_code == 200, answer.text
         return answer.json()
@@ -470,7 +522,7 @@ class Bridge:
         found: str = self.get(f"/api/deliveries/{delivery_id}")["status"]
         return found
 
-    def await_status(self, delivery_id: str, *statuses: str, timeout_s: float = 20.0) -> Any:
+    def await_status(self, delivery_id: str, *statuses: str, timeout_s: float = LONGEST_S) -> Any:
         """Wait until a delivery has one of these statuses, and return it in full."""
 
         def has_come() -> Any:
@@ -478,3 +530,14 @@ class Bridge:
             return found if found["status"] in statuses else None
 
         return until(has_come, what=f"{delivery_id} {'/'.join(statuses)}", timeout_s=timeout_s)
+
+
+def _answer_of(ask: Callable[[], requests.Response]) -> requests.Response:
+    """Ask until the answer is another one than that Redis is away, and return it."""
+
+    def answers() -> list[requests.Response]:
+        answer = ask()
+        return [] if answer.status_code == 503 else [answer]
+
+    [answer] = until(answers, what="an answer that needs Redis")
+    return answer

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support import ALL_ROUTES, API_TOKEN, Bridge, route
 
 Look = Callable[[str], None]
 FLOODED = route(
     "call the fair's visitors", event="fair.visited", flood='{ over = 1, within = "5m" }'
 )
+expect.set_options(timeout=60_000)  # of what is surely shown, however slow the machine is
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 # Where to look at what a person sees: tests/browser/screenshots, or wherever this says.
 SHOTS = Path(os.environ.get("SCREENSHOTS", Path(__file__).parent / "screenshots"))
@@ -57,7 +58,7 @@ def open_page(chromium: Browser, bridge: Bridge) -> Iterator[Callable[..., Page]
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)
         page.on("console", lambda message: said.append(message.text) if _is_bad(message) else None)
         page.on("response", lambda one: said.append(one.url) if one.status == 400 else None)
         page.on("pageerror", lambda error: said.append(str(error)))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from click.testing import Result
+from support import LONGEST_S, killed_if_silent
 
 from schemas.settings import Settings
 
@@ -30,9 +31,18 @@ Run = Callable[..., Result]
 Fails = Callable[..., tuple[int, str]]
 
 
+class Program(subprocess.Popen[str]):
+    """A program that is given time: where the machine is kept busy, its start alone takes long."""
+
+    def communicate(
+        self, input: str | None = None, timeout: float | None = None
+    ) -> tuple[str, str]:
+        return super().communicate(input, max(timeout or 0, 2 * LONGEST_S))
+
+
 def start(*command: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Start a program in the root of the repository; its errors come with its output."""
-    return subprocess.Popen(  # noqa: S603
+    return Program(
         command,
         cwd=ROOT,
         env={**PLAIN, **(env or {})},
@@ -52,10 +62,11 @@ def read_until(process: subprocess.Popen[str], *texts: str) -> str:
     """Read a program's output until each of texts was in it."""
     assert process.stdout is not None
     read = ""
-    for line in process.stdout:
-        read += line
-        if all(text in read for text in texts):
-            return read
+    with killed_if_silent(process):
+        for line in process.stdout:
+            read += line
+            if all(text in read for text in texts):
+                return read
     raise AssertionError(f"it ended without saying {texts}:\n{read}")
 
 

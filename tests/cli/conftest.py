@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from commandline import PLAIN, ROOT, Cli, Fails, Run, Serve
 from support import API_TOKEN
+from support import free_port as find_free_port
 from werkzeug.serving import make_server
 
 from bridge.app import create_app
@@ -40,18 +40,13 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return find_free_port()
 
 
 @pytest.fixture
 def redis_url(tmp_path: Path) -> Iterator[str]:
     """A Valkey that keeps no append-only file, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = find_free_port()
     folder = tmp_path / "valkey"
     folder.mkdir()
     command = [valkey_binary(), "--port", str(port), "--dir", str(folder), "--save", ""]

@@ -328,7 +328,7 @@ def test_nothing_outlives_a_demo_that_is_killed(tmp_path: Path, free_port: int) 
         assert len(below) >= 4
         demo.kill()
         demo.communicate(timeout=60)
-    until(lambda: not any(map(is_alive, below)), what="the end of its children", timeout_s=40)
+    until(lambda: not any(map(is_alive, below)), what="the end of its children")
     assert not is_listening(free_port)
 
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from commandline import Cli, Serve
-from support import API_TOKEN, WEBSITE, route
+from support import API_TOKEN, LONGEST_S, WEBSITE, route
 
 from bridge.cli import call_me as calling
 from schemas.hours import Window
@@ -60,8 +60,10 @@ def drained(run_drain: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def call_me(cli: Cli, serve: Serve):
+def call_me(cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch):
     """Run the command against the bridge of these settings."""
+
+    monkeypatch.setattr(calling, "PATIENCE_S", LONGEST_S)
 
     def run(settings: Settings, *arguments: object, routes: str = ONE) -> Any:
         env = {"API_TOKEN": API_TOKEN, "ROUTES_TOML": routes}

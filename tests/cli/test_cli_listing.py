@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from commandline import BRIDGE, PLAIN, ROOT, Cli, Run, read_until, start
-from support import API_TOKEN, CALL_BACK, Web, lead, route
+from support import API_TOKEN, CALL_BACK, LONGEST_S, Web, lead, route
 
 from schemas.settings import Settings
 from simulator import Simulator
@@ -127,11 +127,14 @@ def test_a_delivery_is_shown_as_its_status_changes_until_ctrl_c(
     [new] = web.send("website", lead("+919876543211"))
     assert "queued" in read_until(tail, new)
     run_drain(settings)
-    said = read_until(tail, old, new)
-    assert said.count("delivered") == 2
+    said = read_until(tail, "delivered")  # it may be seen on its way, too
+    if said.count("delivered") == 1:
+        said += read_until(tail, "delivered")
+    delivered = [line for line in said.splitlines() if "delivered" in line]
+    assert {one for line in delivered for one in (old, new) if one in line} == {old, new}
 
     tail.send_signal(signal.SIGINT)
-    left, _ = tail.communicate(timeout=10)
+    left, _ = tail.communicate()
     assert (tail.returncode, left) == (0, "")
 
 
@@ -167,7 +170,7 @@ def test_a_reader_that_goes_ends_it_without_a_complaint(web: Web, url: str) -> N
         env={**PLAIN, **ENV},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=LONGEST_S,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -194,7 +197,7 @@ def on_terminal(*command: str) -> tuple[str, str]:
             env=env,
             stdout=subprocess.PIPE,
             stderr=theirs,
-            timeout=30,
+            timeout=LONGEST_S,
             check=True,
         )
         return done.stdout.decode(), os.read(ours, 65_536).decode()

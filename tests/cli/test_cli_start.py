@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from commandline import PLAIN, ROOT, SAMPLES, Cli, read_until, start
+from support import LONGEST_S
 
 from schemas.crm import kinds
 from simulator import Simulator
@@ -40,7 +41,7 @@ def test_honcho_runs_the_procfile(
         output = read_until(honcho, "Listening at", "worker.started", "are in order")
         sent = cli("send", "website", SAMPLES / "website.json", env=env)
         assert sent.exit_code == 0, sent.output
-        assert simulator.state.wait_for_calls(1)
+        assert simulator.state.wait_for_calls(1, timeout_s=LONGEST_S)
         honcho.send_signal(signal.SIGINT)
         output += honcho.communicate(timeout=60)[0]
     assert "Traceback" not in output
@@ -75,7 +76,7 @@ def test_no_log_line_of_gunicorn_names_a_url(free_port: int, redis_url: str) -> 
             (b"GET /sekrit-1?token=sekrit-2 HTTP/1.1", '"status_code": 404'),
             (b"nonsense /sekrit-3 x y", "Invalid request from ip=127.0.0.1"),
         ):
-            with socket.create_connection(("127.0.0.1", free_port), timeout=30) as client:
+            with socket.create_connection(("127.0.0.1", free_port), timeout=LONGEST_S) as client:
                 client.sendall(line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
                 assert client.recv(65536)
             output += read_until(gunicorn, logged)

@@ -1,5 +1,6 @@
 """The whole bridge as it is run: gunicorn, `python -m workers`, and processes that die."""
 
+import contextlib
 import os
 import signal
 import time
@@ -11,6 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 from support import (
+    LONGEST_S,
     SECRETS,
     Bridge,
     Valkey,
@@ -27,6 +29,7 @@ from store import Store, connect
 
 StartBridge = Callable[..., Bridge]
 CALLS = "/call/outbound"
+MANY = 40  # calls, of a second each: more than are made while processes are looked up and killed
 
 
 def requests_for(simulator: Simulator, delivery_id: str) -> int:
@@ -156,8 +159,8 @@ def test_a_worker_that_is_asked_to_stop_finishes_what_is_on_the_wire_and_gives_b
 ) -> None:
     bridge = start_bridge(WORKER_THREADS="2")
     simulator.state.behave(path=CALLS, latency_ms=1000)
-    ids = bridge.send("website", [lead() for _ in range(12)])
-    until(lambda: len(simulator.state.requests_to(CALLS)) == 2, what="the first requests")
+    ids = bridge.send("website", [lead() for _ in range(MANY)])
+    until(lambda: len(simulator.state.requests_to(CALLS)) >= 2, what="the first requests")
     worker = bridge.worker
     assert worker is not None
     rq_worker, horse = bridge.rq_worker(), bridge.horse()
@@ -168,21 +171,21 @@ def test_a_worker_that_is_asked_to_stop_finishes_what_is_on_the_wire_and_gives_b
     for pid in (worker.pid, *others):
         os.kill(pid, signal.SIGTERM)
 
-    assert worker.wait(30) == 0
+    assert worker.wait(LONGEST_S) == 0
     assert not runs(rq_worker)
     assert not runs(horse)
     counts = {status: count for status, count in store.counts().items() if count}
     calls = len(simulator.state.requests_to(CALLS))
-    assert counts == {"delivered": calls, "queued": 12 - calls}
-    assert calls < 12
+    assert counts == {"delivered": calls, "queued": MANY - calls}
+    assert calls < MANY
     assert store.redis.zcard("bridge:leased") == 0
-    assert store.due_count() == 12 - calls
+    assert store.due_count() == MANY - calls
 
     simulator.state.behave_normally()
     bridge.start_worker()
     for one in ids:
         bridge.await_status(one, "delivered")
-    assert len(simulator.state.requests_to(CALLS)) == 12
+    assert len(simulator.state.requests_to(CALLS)) == MANY
 
 
 def test_being_asked_to_stop_again_and_again_cuts_no_call_off(
@@ -201,11 +204,11 @@ def test_being_asked_to_stop_again_and_again_cuts_no_call_off(
     for _ in range(3):
         asked_at = time.monotonic()
         for pid in (worker.pid, rq_worker, horse):
-            if runs(pid):
+            with contextlib.suppress(ProcessLookupError):  # it has ended already
                 os.kill(pid, signal.SIGTERM)
         until(lambda since=asked_at: time.monotonic() - since > 1.1, what="more than a second")
 
-    assert worker.wait(30) == 0
+    assert worker.wait(LONGEST_S) == 0
     assert {status: count for status, count in store.counts().items() if count} == {"delivered": 2}
 
 
@@ -229,7 +232,7 @@ def test_the_children_of_a_killed_supervisor_end_and_finish_what_is_on_the_wire(
 ) -> None:
     bridge = start_bridge(WORKER_THREADS="1")
     simulator.state.behave(path=CALLS, latency_ms=1000)
-    bridge.send("website", [lead() for _ in range(8)])
+    bridge.send("website", [lead() for _ in range(MANY)])
     until(lambda: simulator.state.requests_to(CALLS), what="the first request")
     worker, rq_worker, horse = bridge.worker, bridge.rq_worker(), bridge.horse()
     assert worker is not None
@@ -285,8 +288,8 @@ def test_redis_may_be_killed_and_come_back_while_all_goes_on(
     away = bridge.post("website", lead())
     assert away.status_code == 503
     assert away.headers["Retry-After"]
-    assert bridge.session.get(f"{bridge.url}/healthz", timeout=20).status_code == 200
-    assert bridge.session.get(f"{bridge.url}/readyz", timeout=20).status_code == 503
+    assert bridge.session.get(f"{bridge.url}/healthz", timeout=LONGEST_S).status_code == 200
+    assert bridge.session.get(f"{bridge.url}/readyz", timeout=LONGEST_S).status_code == 503
     until(lambda: simulator.state.calls, what="the call that was on the wire")
     own_valkey.start()
 
@@ -295,8 +298,8 @@ def test_redis_may_be_killed_and_come_back_while_all_goes_on(
     assert until(lambda: taken_in(bridge, body), what="an answer")["duplicates"] == 1
     answer = until(lambda: taken_in(bridge, body_after), what="an answer")
     [after] = [one["id"] for event in answer["events"] for one in event["deliveries"]]
-    bridge.await_status(after, "delivered", timeout_s=40)
-    bridge.await_status(under_way, "delivered", timeout_s=40)
+    bridge.await_status(after, "delivered")
+    bridge.await_status(under_way, "delivered")
     assert (web.poll(), worker.poll()) == (None, None)
     assert requests_for(simulator, under_way) == 1
     assert simulator.state.doubled == {}
@@ -340,7 +343,7 @@ def test_wrong_settings_stop_the_boot_with_one_message_that_names_them_all(
     bridge = Bridge(tmp_path, {"ROUTES_TOML": "[[route]]\nname = 'a'", "CALLING_HOURS": "nights"})
     process = bridge.run("boot", *module)
 
-    assert process.wait(20) != 0
+    assert process.wait(LONGEST_S) != 0
 
     said = bridge.log("boot")
     for name in ("REDIS_URL", "CALLKARO_API_KEY", "CALLING_HOURS", "ROUTES_TOML", "request"):

@@ -20,6 +20,7 @@ import pytest
 import requests
 from support import (
     API_TOKEN,
+    LONGEST_S,
     ROOT,
     SECRETS,
     WEBSITE,
@@ -136,7 +137,9 @@ class World:
         url = self.bridge.url + path
         with requests.Session() as session:
             session.trust_env = False
-            return self.keep(session.request(method, url, headers=headers, timeout=20, **options))
+            return self.keep(
+                session.request(method, url, headers=headers, timeout=LONGEST_S, **options)
+            )
 
 
 # --- what is done to it ---------------------------------------------------------------------------
@@ -188,7 +191,7 @@ def say_no_http(bridge: Bridge) -> None:
         f"{NAME}\r\n{TEXT}\r\n",
         "POST /webhooks/website HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n" + EMAIL,
     ):
-        with socket.create_connection(("127.0.0.1", bridge.port), timeout=5) as line:
+        with socket.create_connection(("127.0.0.1", bridge.port), timeout=LONGEST_S) as line:
             line.sendall(raw.encode())
             line.shutdown(socket.SHUT_WR)
             with contextlib.suppress(OSError):
@@ -329,7 +332,7 @@ def run_commands(world: World, called: list[str], folder: Path) -> None:
             env={**world.bridge.environment, "BRIDGE_SKIP_DOTENV": "1"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=2 * LONGEST_S,
             check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr

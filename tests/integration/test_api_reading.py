@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from storing import a_delivery, accept, an_event, claim, put, to_sending
-from support import API_TOKEN, CALL_BACK, Web, lead
+from support import API_TOKEN, CALL_BACK, LONGEST_S, Web, lead
 
 from bridge.api import views as api
 from bridge.api.long_poll import LongPoll
@@ -111,93 +111,114 @@ def test_what_its_sender_has_already_is_not_sent_again(web: Web, store: Store) -
     assert news.headers["ETag"] != etag
 
 
-def in_a_moment(do: Callable[[], object]) -> threading.Thread:
-    """Have something done while a request waits."""
-    thread = threading.Timer(0.4, do)
-    thread.start()
-    return thread
+class Waits:
+    """Notes when a request begins to wait, and whether it ended before its time was over."""
+
+    def __init__(self) -> None:
+        self.has_begun = threading.Event()
+        self.ended_early: list[bool] = []
+
+    def watch(self, look: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(poll: LongPoll, delivery: str, is_news: Any, ends: float) -> Any:
+            self.has_begun.set()
+            found = look(poll, delivery, is_news, ends)
+            self.ended_early.append(time.monotonic() < ends)
+            return found
+
+        return watched
+
+    def then(self, do: Callable[[], object]) -> threading.Thread:
+        """Have something done once a request waits."""
+        thread = threading.Thread(target=lambda: self.has_begun.wait(LONGEST_S) and do())
+        thread.start()
+        return thread
 
 
-def test_a_wait_ends_when_the_status_changes(web: Web, store: Store) -> None:
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
+    waits = Waits()
+    monkeypatch.setattr(LongPoll, "_watch", waits.watch(LongPoll._watch))
+    return waits
+
+
+def test_a_wait_ends_when_the_status_changes(web: Web, store: Store, waits: Waits) -> None:
     put(store, "d1")
     lease = claim(store)["d1"]
-    mover = in_a_moment(lambda: store.move([to_sending("d1", lease)]))
-    began = time.monotonic()
+    mover = waits.then(lambda: store.move([to_sending("d1", lease)]))
 
-    answer = ask(web, "/api/deliveries/d1?wait=20")
+    answer = ask(web, "/api/deliveries/d1?wait=25")
 
     mover.join()
     assert (answer.status_code, answer.json["status"]) == (200, "sending")
-    assert 0.3 < time.monotonic() - began < 5
+    assert waits.ended_early == [True]
 
 
-def test_a_wait_with_an_etag_ends_when_anything_is_new(web: Web, store: Store) -> None:
+def test_a_wait_with_an_etag_ends_when_anything_is_new(
+    web: Web, store: Store, waits: Waits
+) -> None:
     put(store, "d1")
     [lease] = claim(store).values()
     etag = ask(web, "/api/deliveries/d1").headers["ETag"]
     later = Move(id="d1", to=Status.QUEUED, lease=lease, message="Soon.", wait_s=60)
-    mover = in_a_moment(lambda: store.move([later]))
+    mover = waits.then(lambda: store.move([later]))
 
-    answer = ask(web, "/api/deliveries/d1?wait=20", etag)
+    answer = ask(web, "/api/deliveries/d1?wait=25", etag)
 
     mover.join()
     assert (answer.status_code, answer.json["status"]) == (200, "queued")
     assert answer.json["message"] == "Soon."
+    assert waits.ended_early == [True]
 
 
-def test_a_wait_in_vain_is_answered_as_it_stands(web: Web, store: Store) -> None:
+def test_a_wait_in_vain_is_answered_as_it_stands(web: Web, store: Store, waits: Waits) -> None:
     put(store, "d1")
     etag = ask(web, "/api/deliveries/d1").headers["ETag"]
-    began = time.monotonic()
     assert ask(web, "/api/deliveries/d1?wait=1").json["status"] == "queued"
-    assert 0.9 < time.monotonic() - began < 5
+    assert waits.ended_early == [False]
     assert ask(web, "/api/deliveries/d1?wait=1", etag).status_code == 304
 
 
 @pytest.mark.parametrize("status", [Status.DELIVERED, Status.FAILED, Status.UNKNOWN])
 def test_what_moves_no_more_by_itself_is_not_waited_for(
-    web: Web, store: Store, status: Status
+    web: Web, store: Store, waits: Waits, status: Status
 ) -> None:
     put(store, "d1")
     lease = claim(store)["d1"]
     ended = Move(id="d1", to=status, lease=lease)
     assert store.move([to_sending("d1", lease), ended]) == ["ok", "ok"]
-    began = time.monotonic()
     assert ask(web, "/api/deliveries/d1?wait=20").json["status"] == status
     assert ask(web, "/api/deliveries/d1?wait=20", '"another"').status_code == 200
-    assert time.monotonic() - began < 5
+    assert not waits.has_begun.is_set()
 
 
-def test_one_that_is_forgotten_meanwhile_is_not_found(web: Web, store: Store) -> None:
+def test_one_that_is_forgotten_meanwhile_is_not_found(web: Web, store: Store, waits: Waits) -> None:
     put(store, "d1")
-    forgetter = in_a_moment(lambda: store.redis.delete("bridge:delivery:d1"))
-    answer = ask(web, "/api/deliveries/d1?wait=20")
+    forgetter = waits.then(lambda: store.redis.delete("bridge:delivery:d1"))
+    answer = ask(web, "/api/deliveries/d1?wait=25")
     forgetter.join()
     assert (answer.status_code, answer.json["error"]) == (404, "not_found")
 
 
 def test_where_no_place_is_left_to_wait_in_the_answer_comes_at_once(
-    settings: Settings, open_web: OpenWeb, store: Store, monkeypatch: pytest.MonkeyPatch
+    settings: Settings,
+    open_web: OpenWeb,
+    store: Store,
+    waits: Waits,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    has_place, watch = threading.Event(), LongPoll._watch
-
-    def watched(*args: Any) -> Any:
-        has_place.set()
-        return watch(*args)
-
-    monkeypatch.setattr(LongPoll, "_watch", watched)
     monkeypatch.setattr(api, "MOST_WAITING", 1)
     web = open_web(settings)
     put(store, "d1")
-    waiting = threading.Thread(target=ask, args=(web, "/api/deliveries/d1?wait=2"))
+    lease = claim(store)["d1"]
+    waiting = threading.Thread(target=ask, args=(web, "/api/deliveries/d1?wait=25"))
     waiting.start()
-    assert has_place.wait(10)
-    began = time.monotonic()
+    assert waits.has_begun.wait(LONGEST_S)
 
-    answer = ask(web, "/api/deliveries/d1?wait=20")
+    answer = ask(web, "/api/deliveries/d1?wait=25")
 
     assert (answer.status_code, answer.headers["Retry-After"]) == (200, "1")
-    assert time.monotonic() - began < 1
+    assert waits.ended_early == [], "the first one waits still"
+    store.move([to_sending("d1", lease)])
     waiting.join()
     assert "Retry-After" not in ask(web, "/api/deliveries/d1?wait=1").headers  # its place is free
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from support import (
     CALL_BACK,
+    LONGEST_S,
     Bridge,
     Web,
     free_port,
@@ -433,7 +434,9 @@ def test_the_access_log_does_not_show_the_token(
     answered = simulator.end_call(
         f"{bridge.url}/callbacks/callkaro/{TOKEN}", delivery_id=delivery, try_count=0
     )
-    wrong = bridge.session.post(f"{bridge.url}/callbacks/callkaro/{TOKEN}x", json={}, timeout=20)
+    wrong = bridge.session.post(
+        f"{bridge.url}/callbacks/callkaro/{TOKEN}x", json={}, timeout=LONGEST_S
+    )
 
     assert (answered, wrong.status_code) == (200, 404)
     assert len(bridge.get(f"/api/deliveries/{delivery}")["outcomes"]) == 1

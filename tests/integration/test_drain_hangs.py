@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support import WEBSITE, Web, lead, make_due, route
+from support import LONGEST_S, WEBSITE, Web, lead, make_due, route
 
 from schemas.settings import Settings
 from simulator import Simulator
@@ -27,7 +27,7 @@ def names_hang(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
 
     def hang(host: str, *args: Any, **kwargs: Any) -> Any:
         if host == "callkaro.example":
-            resolved.wait(30)
+            resolved.wait(LONGEST_S)
             raise socket.gaierror("no such name")
         return look_up(host, *args, **kwargs)
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from storing import claim, to_sending
-from support import AGENT, API_TOKEN, WEBSITE, Web, lead, make_due, route
+from support import AGENT, API_TOKEN, WEBSITE, Web, lead, make_due, route, until
 
 from schemas.delivery import Delivery
 from schemas.records import HistoryCheck
@@ -54,6 +54,12 @@ def put_back(store: Store, number: str, seconds: int) -> None:
         store.redis.hset(key, call, f"{int(at_ms) - back} {int(keep_ms) - back} {rest}")
 
 
+@pytest.fixture
+def within_a_day() -> None:
+    """Let the day not end in the midst of the test where calls are counted by day, in India."""
+    until(lambda: f"{datetime.now(ZoneInfo('Asia/Kolkata')):%H:%M}" != "23:59", what="the new day")
+
+
 def test_eight_workers_make_twenty_calls_of_two_hundred_events_for_twenty_numbers(
     make_settings: MakeSettings,
     open_web: OpenWeb,
@@ -76,7 +82,7 @@ def test_eight_workers_make_twenty_calls_of_two_hundred_events_for_twenty_number
 
 
 @pytest.mark.parametrize(
-    ("ago_s", "status"), [(3600, "skipped"), (86_390, "skipped"), (86_410, "delivered")]
+    ("ago_s", "status"), [(3600, "skipped"), (86_100, "skipped"), (86_410, "delivered")]
 )
 def test_a_number_is_called_again_once_its_time_is_over(
     make_settings: MakeSettings,
@@ -239,6 +245,7 @@ def test_a_person_who_says_call_again_overrides_what_guards_the_number(
     assert len(simulator.state.calls_to(ONE)) == 2
 
 
+@pytest.mark.usefixtures("within_a_day")
 def test_a_number_has_its_cap_over_all_routes(
     make_settings: MakeSettings, open_web: OpenWeb, store: Store, run_drain: RunDrain
 ) -> None:
@@ -256,6 +263,7 @@ def test_a_number_has_its_cap_over_all_routes(
     )
 
 
+@pytest.mark.usefixtures("within_a_day")
 def test_a_route_has_its_cap_by_day(
     make_settings: MakeSettings,
     open_web: OpenWeb,
@@ -389,6 +397,7 @@ def test_what_is_kept_of_a_number_has_an_end(
     assert 3 * day < ttl_s["calls"] <= 6 * day
 
 
+@pytest.mark.usefixtures("within_a_day")
 def test_what_calls_again_by_itself_keeps_to_the_cap_of_its_number(
     make_settings: MakeSettings,
     open_web: OpenWeb,

@@ -1,6 +1,5 @@
 """What is counted while deliveries move, and how it is read back as a time series."""
 
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,25 +8,22 @@ from typing import Any
 
 import pytest
 from storing import a_delivery, accept, an_event, claim, put, to_sending
-from support import Web, end_lease, lead, until
+from support import Web, end_lease, lead
 
-from bridge.metrics import FLUSHER
 from schemas.delivery import Reason, Status
 from schemas.records import Move
 from schemas.settings import Settings
-from store import Store, connect
+from store import Store
 from store.counters import TIME_BUCKETS, Measures, bound_of, quantile, read_histograms
 
 MakeSettings = Callable[..., Settings]
 RunDrain = Callable[..., Any]
 
 
-@pytest.fixture(autouse=True)
-def _alone(redis_url: str) -> None:
-    """Let no test before this one tell its measures into our Redis."""
-    until(lambda: FLUSHER not in {thread.name for thread in threading.enumerate()})
-    with connect(redis_url) as client:
-        client.flushall()
+@pytest.fixture
+def redis_url(redis_url: str) -> str:
+    """A database apart: the web process of other tests may still tell what it counted for them."""
+    return redis_url.removesuffix("/0") + "/1"
 
 
 def status_counts(store: Store) -> dict[tuple[str, str], int]:
@@ -118,17 +114,18 @@ def test_a_series_has_events_deliveries_and_latency(
         web.send("website", lead())
     run_drain(settings)
     web.client.application.extensions["meter"].flush()
+    before = datetime.now(UTC)
     points = store.series(1.0, 12)
     assert len(points) == 12
     assert {point.seconds for point in points} == {300.0}
     gaps = {later.at - one.at for one, later in pairwise(points)}
     assert gaps == {timedelta(minutes=5)}
-    assert points[-1].at <= datetime.now(UTC) < points[-1].at + timedelta(minutes=5, seconds=2)
+    assert points[-1].at <= datetime.now(UTC)
+    assert before < points[-1].at + timedelta(minutes=5)
     assert sum(point.events for point in points) == 3
     assert sum(point.delivered for point in points) == 3
-    [p95] = {point.latency_p95_s for point in points if point.delivered}
-    assert p95 is not None
-    assert 0 < p95 < 30
+    # In one point, or in two where five minutes were over in the midst.
+    assert all((point.latency_p95_s or 0) > 0 for point in points if point.delivered)
     empty = [point for point in points if not point.delivered]
     assert all(point.latency_p50_s is None for point in empty)
 
@@ -201,10 +198,13 @@ def test_a_quantile_lies_within_its_bucket() -> None:
 def test_pieces_are_kept_for_longer_than_they_are_shown(store: Store) -> None:
     """The script's table and bridge/measures.py's say the same."""
     put(store, "a")
+    before_s = int(time.time())
     store.move([Move(id="a", to=Status.CANCELLED, reason=Reason.BY_PERSON)])
+    after_s = int(time.time())
     for bucket in TIME_BUCKETS:
         [key] = store.redis.scan_iter(f"bridge:bucket:{bucket.name}:*")
-        assert int(key.rpartition(":")[2]) == int(time.time()) // bucket.length_s
+        at = int(key.rpartition(":")[2])
+        assert before_s // bucket.length_s <= at <= after_s // bucket.length_s
         assert store.redis.ttl(key) >= bucket.shown_s + bucket.length_s
 
 

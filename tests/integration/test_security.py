@@ -13,7 +13,18 @@ from urllib.parse import urlsplit
 
 import pytest
 from gunicorn.config import LimitRequestFields, LimitRequestFieldSize, LimitRequestLine
-from support import API_TOKEN, ROOT, Web, as_bytes, children, free_port, lead, signed
+from support import (
+    API_TOKEN,
+    LONGEST_S,
+    ROOT,
+    Web,
+    as_bytes,
+    children,
+    free_port,
+    killed_if_silent,
+    lead,
+    signed,
+)
 from werkzeug.test import encode_multipart
 
 from bridge.dashboard.session import MOST_BYTES
@@ -299,13 +310,14 @@ def test_no_secret_of_the_demo_stands_on_a_command_line(tmp_path: Path) -> None:
     with demo:
         assert demo.stdout is not None
         try:
-            assert any("serves at" in line for line in demo.stdout)
+            with killed_if_silent(demo):
+                assert any("serves at" in line for line in demo.stdout)
             started = list(below(demo.pid))
             lines = [" ".join(read(pid, "cmdline")) for pid in started]
             told = set[str]().union(*(secrets_in(read(pid, "environ")) for pid in started))
         finally:
             demo.send_signal(signal.SIGINT)
-            demo.communicate(timeout=60)
+            demo.communicate(timeout=2 * LONGEST_S)
     # The key, its like at the stand-in, the API token, the password, and three webhook secrets.
     assert len(told) >= 6, "the demo makes its secrets up, and its children have them"
     for program in ("valkey", "simulator", "gunicorn", "workers", "demo"):

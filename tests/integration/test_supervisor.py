@@ -80,7 +80,7 @@ def test_who_sends_alerts_holds_up_no_stop(
         assert os.read(begun, 1) == b"!"
         supervisor.shutdown_pipe.signal()
         # Its end is what drains look for; a write end in another process would keep it open.
-        assert select.select([supervisor.shutdown_pipe._read], [], [], 5)[0]
+        assert select.select([supervisor.shutdown_pipe._read], [], [], 60)[0]
     finally:
         os.kill(supervisor.alert_sender_pid, signal.SIGKILL)
         os.waitpid(supervisor.alert_sender_pid, 0)

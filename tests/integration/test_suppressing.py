@@ -1,7 +1,6 @@
 """Who is not to be called: suppressions, where they come from, and erasing a person."""
 
 import json
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -447,7 +446,8 @@ def test_an_opt_out_in_the_crm_suppresses_the_record_at_once_and_then_its_number
     [same] = web.send("hubspot", [notification("101")])
     assert store.suppression_count() == 1, "the record itself, before any worker has looked"
 
-    run_drain(settings)
+    # More than once where a call to that record moves on under the errand's hands.
+    do_errands(store, lambda: run_drain(settings))
     ids = [web.send("website", lead(phone=number))[0] for number in (ONE, OTHER)]
     run_drain(settings)
 
@@ -805,7 +805,7 @@ def test_hubspots_privacy_deletion_erases_the_contact(
     answer = web.post("hubspot", [deletion]).json
     assert (answer["unrouted"], answer["events"][0]["deliveries"]) == (1, [])
 
-    run_drain(settings)
+    do_errands(store, lambda: run_drain(settings))
     make_due(store, ids["waiting"])
     run_drain(settings)
 
@@ -866,7 +866,6 @@ def test_an_erasure_keeps_what_it_takes_to_have_callkaro_drop_a_call_until_it_ha
 
 def test_who_is_not_known_can_be_erased_too(make_settings: MakeSettings, open_web: OpenWeb) -> None:
     web = open_web(make_settings(CALL_BACK))
-    began = time.monotonic()
 
     assert ask(web, "POST", "/api/erasures", {"phone": ONE}) == {
         "deliveries": 0,
@@ -874,5 +873,4 @@ def test_who_is_not_known_can_be_erased_too(make_settings: MakeSettings, open_we
         "done": True,
     }
 
-    assert time.monotonic() - began < 5
     ask(web, "POST", "/api/erasures", {"phone": "12"}, status=400)

@@ -30,7 +30,7 @@ class Client:
 
     def call(self, method: str, path: str, **options: object) -> requests.Response:
         """Make one request."""
-        options.setdefault("timeout", 10)
+        options.setdefault("timeout", 60)
         return self.session.request(method, self.url + path, **options)  # type: ignore[arg-type]
 
     def post(self, path: str, body: object = None, **options: object) -> requests.Response:

@@ -283,7 +283,7 @@ def test_the_command_serves_until_it_is_stopped(number):
         assert process.stdout
         assert "http://127.0.0.1:" in process.stdout.readline()
         process.send_signal(number)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert process.stderr
         assert process.stderr.read() == ""
 
@@ -297,12 +297,12 @@ def test_the_only_key_is_given_in_the_environment(monkeypatch):
             session.trust_env = False
             answers = [
                 session.post(
-                    f"{address}/call/outbound", json=CALL, headers={"X-API-KEY": key}, timeout=10
+                    f"{address}/call/outbound", json=CALL, headers={"X-API-KEY": key}, timeout=60
                 ).status_code
                 for key in ("another", "the-key")
             ]
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
     assert answers == [403, 200]
 
@@ -311,7 +311,7 @@ def test_the_only_key_is_given_in_the_environment(monkeypatch):
 def test_a_port_that_cannot_be_had_is_told_in_one_sentence(simulator, port):
     port = str(simulator.port) if port == "taken" else port
     with start("--port", port) as process:
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=60)
 
     assert process.returncode == 1
     assert port in errors
