@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from support import each
 
 from rules.guards import (
     Denial,
@@ -45,7 +46,7 @@ def refused(denial: Denial | None, reason: Reason) -> Denial:
 # --- match, when ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("condition", "data", "holds"),
     [
         (None, {}, True),
@@ -99,7 +100,7 @@ HOUR = timedelta(hours=1)
 LEAST = timedelta(microseconds=1)
 
 
-@pytest.mark.parametrize(
+@each(
     ("age", "max_age_s", "passes"),
     [
         (timedelta(0), None, True),
@@ -126,7 +127,7 @@ def test_how_old_it_is_is_told():
     assert denial.message == "It happened 7 h ago, and the route calls within 6 h."
 
 
-@pytest.mark.parametrize(
+@each(
     ("seconds", "text"),
     [
         (0, "0 s"),
@@ -151,7 +152,7 @@ def test_a_length_of_time_is_told_in_its_largest_unit(seconds, text):
 # --- opt-out --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("found", "verdict"),
     [
         (True, "out"),
@@ -202,7 +203,7 @@ def test_a_record_that_does_not_say_has_not_opted_out(data):
 # --- consent --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("found", "verdict"),
     [
         (True, "yes"),
@@ -295,7 +296,7 @@ def hours_check(*rules: Rule, now: str, planned: str | None = None) -> Denial | 
     return check_hours(rules, now=at(now), planned=planned and at(planned))
 
 
-@pytest.mark.parametrize(
+@each(
     ("number", "now", "until"),
     [
         # India, UTC+5:30
@@ -326,7 +327,7 @@ def test_phones_ring_by_the_clock_where_they_are(number, now, until):
     assert hours_check(outer(number), now=until) is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("rule", "now", "until"),
     [
         # 20 November 2026 is a Friday; 03:30 UTC is 09:00 in India.
