@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from commandline import PLAIN, ROOT, Cli, Run, read_until, start
-from support import API_TOKEN, CALL_BACK, Web, lead, route
+from support import API_TOKEN, CALL_BACK, Web, each, lead, route
 
 from schemas.settings import Settings
 from simulator import Simulator
@@ -84,7 +84,7 @@ def test_a_list_that_is_longer_than_a_page_is_followed(
     assert len(some.splitlines()) == 5
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "code", "says"),
     [
         (("deliveries", "--status", "sent"), 1, "Unknown status: sent"),

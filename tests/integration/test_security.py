@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from gunicorn.config import LimitRequestFields, LimitRequestFieldSize, LimitRequestLine
-from support import API_TOKEN, ROOT, Web, as_bytes, children, free_port, lead, signed
+from support import API_TOKEN, ROOT, Web, as_bytes, children, each, free_port, lead, signed
 from werkzeug.test import encode_multipart
 
 from bridge.dashboard.session import MOST_BYTES
@@ -34,7 +34,7 @@ DEEP = b"[" * 100_000 + b"]" * 100_000
 # --- headers --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("method", "path", "status"),
     [
         ("GET", "/healthz", 200),
@@ -120,7 +120,7 @@ def named(make_settings: MakeSettings, open_web: OpenWeb) -> Web:
     return open_web(make_settings(public_url=PUBLIC, callkaro_webhook_tokens=("a-token",)))
 
 
-@pytest.mark.parametrize("path", ASKED_BY_NAME)
+@each("path", ASKED_BY_NAME)
 def test_another_host_name_gets_no_page_and_no_answer_of_the_api(named: Web, path: str) -> None:
     answer = named.client.get(path, headers={**BEARER, "Host": "evil.example"})
     assert (answer.status_code, answer.json["error"]) == (400, "unknown_host")
@@ -163,7 +163,7 @@ def test_the_host_that_a_trusted_proxy_names_counts(
         assert web.client.get("/api/status", headers=headers).status_code == status
 
 
-@pytest.mark.parametrize("host", [*OURS, *THEIRS])
+@each("host", [*OURS, *THEIRS])
 def test_a_host_is_ours_by_its_whole_name(make_settings: MakeSettings, host: str) -> None:
     allowed = frozenset({"api.example.org", ".crm.example", "10.0.0.5"})
     is_ours = host_check(make_settings(public_url=PUBLIC, allowed_hosts=allowed))
@@ -193,7 +193,7 @@ def test_the_description_says_400_of_what_is_asked_by_name_and_only_of_that(web:
 # --- what a request may weigh ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     "path",
     [
         "/webhooks/website",
