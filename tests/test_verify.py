@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from requests.structures import CaseInsensitiveDict
+from support import each
 
 from schemas.crm.hubspot import KIND, URL_DECODING, V1, V2, V3
 from schemas.errors import BadSignature, SettingsError
@@ -184,7 +185,7 @@ def test_no_byte_of_a_vector_can_be_changed(
 # --- what is signed -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("auth", "secret"),
     [
         (HUBSPOT, SECRET),
@@ -266,7 +267,7 @@ def test_a_request_is_fresh_for_five_minutes_both_ways(seconds: int, accepted: b
     assert is_accepted(HUBSPOT, SECRET, asked, NOW + timedelta(seconds=seconds)) is accepted
 
 
-@pytest.mark.parametrize(
+@each(
     "text", ["", "now", "1e3", "-1", "+1", "1.0", "१२३", "0x1", "1_0", "9" * 5000, "\xff", "1\x00"]
 )
 def test_a_timestamp_is_plain_digits(text: str) -> None:
@@ -376,15 +377,15 @@ def test_the_tokens_of_our_own_api() -> None:
 # --- secrets --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("auth", [HUBSPOT, STANDARD_WEBHOOKS, HMAC, Token(), Basic()], ids=repr)
-@pytest.mark.parametrize("secrets", [(), ("",), (" ", "\n")])
+@each("auth", [HUBSPOT, STANDARD_WEBHOOKS, HMAC, Token(), Basic()], ids=repr)
+@each("secrets", [(), ("",), (" ", "\n")])
 def test_without_a_secret_nothing_is_accepted(auth: Auth, secrets: tuple[str, ...]) -> None:
     asked = request({"X-Webhook-Token": "", "X-Signature": "", "Authorization": "Basic "})
     with pytest.raises(BadSignature):
         verify(auth, secrets, asked, now=NOW, content={"token": ""})
 
 
-@pytest.mark.parametrize(
+@each(
     ("auth", "secret", "wrong"),
     [
         (STANDARD_WEBHOOKS, "whsec_", "empty"),

@@ -1,12 +1,10 @@
-"""The command line in this process, a Valkey, a simulator, a bridge that serves."""
+"""The command line in this process, and a bridge that serves."""
 
 from __future__ import annotations
 
-import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -18,9 +16,8 @@ from werkzeug.serving import make_server
 from bridge.app import create_app
 from bridge.cli.commands import create_cli
 from bridge.cli.completion import PROGRAM
-from demo.processes import environment, valkey_binary
+from demo.processes import environment
 from schemas.settings import Settings
-from simulator import Simulator
 
 
 @pytest.fixture
@@ -41,28 +38,6 @@ def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
 @pytest.fixture
 def free_port() -> int:
     return find_free_port()
-
-
-@pytest.fixture
-def redis_url(tmp_path: Path) -> Iterator[str]:
-    """A Valkey that keeps no append-only file, on a free port."""
-    port = find_free_port()
-    folder = tmp_path / "valkey"
-    folder.mkdir()
-    command = [valkey_binary(), "--port", str(port), "--dir", str(folder), "--save", ""]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
-        try:
-            assert process.stdout is not None
-            assert any("Ready to accept connections" in line for line in process.stdout)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            process.terminate()
-
-
-@pytest.fixture
-def simulator() -> Iterator[Simulator]:
-    with Simulator() as simulator:
-        yield simulator
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 from commandline import Cli, Fails, Run
-from support import API_TOKEN, WEBSITE, Web, lead, route
+from support import API_TOKEN, WEBSITE, Web, each, lead, route
 
 from bridge.operations import bulk
 from schemas.settings import Settings
@@ -166,7 +166,7 @@ def test_a_retry_is_narrowed_by_reason(run: Run, web: Web, ids: list[str]) -> No
     assert stands(web, ids) == RELEASED
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "code", "says"),
     [
         (("release",), 2, "--route, --source, --subject, --since, --until"),

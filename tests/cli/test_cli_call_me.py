@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from commandline import Cli, Serve
-from support import API_TOKEN, LONGEST_S, WEBSITE, route
+from support import API_TOKEN, LONGEST_S, WEBSITE, each, route
 
 from bridge.cli import call_me as calling
 from schemas.hours import Window
@@ -151,7 +151,7 @@ def test_without_a_worker_patience_ends(
     assert "status " in said.stderr
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "routes", "code", "says"),
     [
         ((ME,), TWO, 2, f"Give --route: one of {NAME!r}, 'call too'."),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from commandline import BRIDGE, PLAIN, ROOT, Cli, Run, read_until, start
-from support import API_TOKEN, CALL_BACK, LONGEST_S, Web, lead, route
+from support import API_TOKEN, CALL_BACK, LONGEST_S, Web, each, lead, route
 
 from schemas.settings import Settings
 from simulator import Simulator
@@ -83,7 +83,7 @@ def test_a_list_that_is_longer_than_a_page_is_followed(
     assert "There are more" not in run("deliveries", "--limit", "5").stdout
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "code", "says"),
     [
         (("deliveries", "--status", "sent"), 1, "Unknown status: sent"),

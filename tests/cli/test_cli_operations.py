@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 from commandline import Cli, Run, Serve
-from support import API_TOKEN, CALL_BACK, WEBSITE, Web, lead, route
+from support import API_TOKEN, CALL_BACK, WEBSITE, Web, each, lead, route
 
 from bridge.operations import bulk
 from schemas.settings import Settings
@@ -234,7 +234,7 @@ def test_status_shows_the_outcomes_of_a_delivery(
 # --- wrong use ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "code", "says"),
     [
         (("retry",), 2, "Give an ID, or at least one filter: --status, "),

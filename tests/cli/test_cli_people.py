@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from commandline import Cli, Fails, Run
-from support import API_TOKEN, CALL_BACK, Web, lead
+from support import API_TOKEN, CALL_BACK, Web, each, lead
 
 from bridge.cli import lists
 from bridge.cli import suppress as suppressing
@@ -196,7 +196,7 @@ def test_what_is_left_of_an_erasure_is_told(
 # --- wrong use ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "code", "says"),
     [
         (("suppress",), 2, "Give one of these"),

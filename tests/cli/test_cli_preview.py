@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from commandline import SAMPLES, Cli
-from support import AGENT
+from support import AGENT, each
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 HUBSPOT = SAMPLES / "hubspot.json"
@@ -181,7 +181,7 @@ def test_a_header_gives_an_event_its_id(cli: Cli) -> None:
     assert event["source_event_id"] == "msg_1"
 
 
-@pytest.mark.parametrize(
+@each(
     "body", sorted(PAYLOADS.glob("*/*.body.*")), ids=lambda path: f"{path.parent.name}/{path.name}"
 )
 def test_every_sample_body_can_be_previewed(cli: Cli, body: Path) -> None:
@@ -190,7 +190,7 @@ def test_every_sample_body_can_be_previewed(cli: Cli, body: Path) -> None:
     assert result.stdout
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "code", "says"),
     [
         (("no-such-source", HUBSPOT), 2, "There is no source 'no-such-source'. The sources are"),

@@ -24,6 +24,7 @@ from samples import (
     samples,
     shown,
 )
+from support import each
 
 from schemas.crm import kinds
 from schemas.errors import BadSignature
@@ -82,43 +83,43 @@ def test_every_directory_of_samples_belongs_to_a_kind() -> None:
     assert {path.name for path in PAYLOADS.iterdir() if path.is_dir()} == set(kinds())
 
 
-@pytest.mark.parametrize("sample", samples(), ids=label)
+@each("sample", samples(), ids=label)
 def test_a_sample_becomes_the_expected_items(sample: Path) -> None:
     assert [shown(item) for item in items(kind_of(sample), content_of(sample))] == expected(sample)
 
 
-@pytest.mark.parametrize("sample", samples(), ids=label)
+@each("sample", samples(), ids=label)
 def test_an_unknown_key_is_ignored(sample: Path) -> None:
     content = changed(content_of(sample), aKeyOfNextYear={"nested": [1]})
     assert [shown(item) for item in items(kind_of(sample), content)] == expected(sample)
 
 
-@pytest.mark.parametrize("sample", samples(), ids=label)
+@each("sample", samples(), ids=label)
 def test_a_resend_has_the_same_ids(sample: Path) -> None:
     resent = changed(content_of(sample), attemptNumber=7)
     ids = [item.source_event_id for item in items(kind_of(sample), resent)]
     assert ids == [item["source_event_id"] for item in expected(sample)]
 
 
-@pytest.mark.parametrize("sample", samples(), ids=label)
+@each("sample", samples(), ids=label)
 def test_good_items_of_a_request_have_ids_that_differ(sample: Path) -> None:
     ids = [item["source_event_id"] for item in expected(sample) if item["source_event_id"]]
     assert len(ids) == len(set(ids))
 
 
-@pytest.mark.parametrize("kind", kinds().values(), ids=lambda kind: kind.name)
-@pytest.mark.parametrize("content", JUNK, ids=repr)
+@each("kind", kinds().values(), ids=lambda kind: kind.name)
+@each("content", JUNK, ids=repr)
 def test_junk_becomes_items_and_never_an_exception(kind: Kind, content: Any) -> None:
     assert all(isinstance(item, Item) for item in items(kind, content))
 
 
-@pytest.mark.parametrize("sample", samples(), ids=label)
+@each("sample", samples(), ids=label)
 def test_a_signed_sample_is_accepted(sample: Path) -> None:
     kind = kind_of(sample)
     verify(kind.auth, ["rotated:out", SECRET], signed(kind, sample), now=NOW)
 
 
-@pytest.mark.parametrize("sample", samples(), ids=label)
+@each("sample", samples(), ids=label)
 def test_an_unsigned_sample_is_refused(sample: Path) -> None:
     kind = kind_of(sample)
     unsigned = replace(signed(kind, sample), headers=CaseInsensitiveDict())
@@ -126,14 +127,14 @@ def test_an_unsigned_sample_is_refused(sample: Path) -> None:
         verify(kind.auth, [SECRET], unsigned, now=NOW, content=content_of(sample))
 
 
-@pytest.mark.parametrize("sample", samples(), ids=label)
+@each("sample", samples(), ids=label)
 def test_a_sample_signed_with_another_secret_is_refused(sample: Path) -> None:
     kind = kind_of(sample)
     with pytest.raises(BadSignature):
         verify(kind.auth, ["user:another-secret"], signed(kind, sample), now=NOW)
 
 
-@pytest.mark.parametrize("sample", SIGNED, ids=label)
+@each("sample", SIGNED, ids=label)
 def test_a_signed_sample_with_another_body_is_refused(sample: Path) -> None:
     kind = kind_of(sample)
     forged = replace(signed(kind, sample), body=sample.read_bytes() + b" ")
@@ -141,8 +142,8 @@ def test_a_signed_sample_with_another_body_is_refused(sample: Path) -> None:
         verify(kind.auth, [SECRET], forged, now=NOW)
 
 
-@pytest.mark.parametrize("sample", [path for path in SIGNED if has_time(path)], ids=label)
-@pytest.mark.parametrize("minutes", [-6, 6])
+@each("sample", [path for path in SIGNED if has_time(path)], ids=label)
+@each("minutes", [-6, 6])
 def test_a_stale_sample_is_refused(sample: Path, minutes: int) -> None:
     kind = kind_of(sample)
     with pytest.raises(BadSignature):

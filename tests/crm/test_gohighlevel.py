@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from samples import NOW, PAYLOADS, content_of, incoming, items, source_of
+from support import each
 
 from schemas.crm.gohighlevel import KIND, OPT_OUT, TYPES
 from schemas.errors import BadSignature
@@ -19,7 +20,7 @@ def event(word: Any = "ContactCreate", **more: Any) -> dict[str, Any]:
     return {"type": word, "locationId": "loc-1", "id": "c-1", "phone": "+911234500001", **more}
 
 
-@pytest.mark.parametrize(
+@each(
     ("word", "expected"),
     [
         ("ContactCreate", "contact.created"),
@@ -107,7 +108,7 @@ def test_a_path_that_can_not_be_worked_out_is_a_problem_that_quotes_nothing() ->
 BORN, MADE = "2025-12-01T07:00:00.000Z", "2026-01-01T07:00:00.000Z"
 
 
-@pytest.mark.parametrize(
+@each(
     ("word", "times", "expected"),
     [
         ("ContactCreate", {"timestamp": MADE, "dateAdded": BORN}, "2026-01-01"),
@@ -168,7 +169,7 @@ def test_what_is_no_object_is_one_item_with_a_problem(content: Any) -> None:
 # --- do-not-disturb ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "expected"),
     [
         ({}, False),
@@ -207,7 +208,7 @@ def test_who_is_not_to_be_called(body: dict[str, Any], expected: bool) -> None:
     assert OPT_OUT.search(event(**body)) is expected
 
 
-@pytest.mark.parametrize("content", [None, True, 0, 1.5, "", "dnd", [], ["dnd"], [{"dnd": True}]])
+@each("content", [None, True, 0, 1.5, "", "dnd", [], ["dnd"], [{"dnd": True}]])
 def test_what_is_no_object_is_nobodys_do_not_disturb(content: Any) -> None:
     assert OPT_OUT.search(content) is False
 

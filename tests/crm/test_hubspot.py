@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import pytest
 from samples import incoming, items, source_of
+from support import each
 
 from schemas.crm.hubspot import KIND, is_import, is_own_change, translate
 from schemas.source import CrmRequest, Hydration
@@ -144,7 +145,7 @@ def test_only_properties_are_asked_for() -> None:
 # --- what is no lead --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "expected"),
     [
         (notification(changeSource="IMPORT"), True),
@@ -171,7 +172,7 @@ def own(**more: Any) -> dict[str, Any]:
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("event_type", "data", "expected"),
     [
         ("contact.updated", own(), True),

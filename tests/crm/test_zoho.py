@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import pytest
 from samples import NOW, incoming, items
+from support import each
 
 from schemas.crm.zoho import KIND
 from schemas.errors import BadSignature
@@ -80,7 +81,7 @@ def test_a_deleted_record_is_not_fetched() -> None:
     assert {item.hydrate for item in items(KIND, notification(operation="delete"))} == {None}
 
 
-@pytest.mark.parametrize(
+@each(
     "broken",
     [
         {"module": "Leads/../x"},

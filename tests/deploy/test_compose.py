@@ -22,6 +22,7 @@ from deploy.described import (
     rests,
     services,
 )
+from support import each
 
 from config.settings import load_settings, warnings_of
 from demo.processes import environment
@@ -170,7 +171,7 @@ def test_nothing_of_the_try_out_touches_the_real_one() -> None:
         assert not set(services()[name].get("depends_on", {})) & set(TRYOUT)
 
 
-@pytest.mark.parametrize("name", sorted(services()))
+@each("name", sorted(services()))
 def test_what_is_waited_for_can_come_true(name: str) -> None:
     for other, how in services()[name].get("depends_on", {}).items():
         waited_for = services()[other]
@@ -257,7 +258,7 @@ def compose_commands() -> Iterator[Any]:
         yield pytest.param(shlex.split(found), id=found.strip())
 
 
-@pytest.mark.parametrize("words", list(compose_commands()))
+@each("words", list(compose_commands()))
 def test_a_command_of_the_page_names_services_that_there_are(words: list[str]) -> None:
     plain = [word for word in words if not word.startswith("-")]
     plain = [word for word in plain if word not in TRYOUT or "--profile" not in words]

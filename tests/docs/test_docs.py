@@ -20,6 +20,7 @@ import click
 import pytest
 from flask import Flask
 from requests.structures import CaseInsensitiveDict
+from support import each
 from werkzeug.exceptions import HTTPException
 
 from bridge.api.views import callkaro_warnings, pause_warnings
@@ -91,7 +92,7 @@ def route_blocks() -> Iterator[Any]:
                 yield pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
 
 
-@pytest.mark.parametrize("block", list(route_blocks()))
+@each("block", list(route_blocks()))
 def test_every_piece_of_routes_toml_loads(block: str) -> None:
     assert load_routes(block, file="docs", kinds=kinds()).sources
 
@@ -110,7 +111,7 @@ def test_the_sample_loads_as_it_is_and_with_all_that_is_commented_out() -> None:
     assert with_all.sources["hubspot"].opt_out
 
 
-@pytest.mark.parametrize("key", [f.data_key or name for name, f in RouteSchema().fields.items()])
+@each("key", [f.data_key or name for name, f in RouteSchema().fields.items()])
 def test_every_key_of_a_route_is_explained(key: str) -> None:
     assert f"| `{key}` |" in ROUTES
 
@@ -127,7 +128,7 @@ def test_every_key_of_a_flood_is_explained() -> None:
     )
 
 
-@pytest.mark.parametrize("key", [f.data_key or name for name, f in SourceSchema().fields.items()])
+@each("key", [f.data_key or name for name, f in SourceSchema().fields.items()])
 def test_every_key_of_a_source_is_explained(key: str) -> None:
     section = ROUTES[ROUTES.index("## Sources of your own") :]
     assert f"`{key}`" in section
@@ -139,7 +140,7 @@ def test_the_fields_of_a_call_and_what_a_glob_leaves_out_are_named() -> None:
     assert all(f"`.{word}`" in ROUTES for word in NEVER_BY_GLOB)
 
 
-@pytest.mark.parametrize(
+@each(
     ("expression", "record", "yields"),
     [tuple(map(code, row[1:])) for row in table(ROUTES, after="## JMESPath recipes")],
 )
@@ -194,7 +195,7 @@ def test_the_campaign_and_its_calls_find_each_other() -> None:
     assert makes.campaign.key.search({"id": "7001"}) == calls.campaign.key.search(lead)
 
 
-@pytest.mark.parametrize("word", [*Status, *Reason])
+@each("word", [*Status, *Reason])
 def test_every_status_and_reason_is_explained(word: str) -> None:
     assert f"| `{word}` |" in STATUSES
 
@@ -224,7 +225,7 @@ def test_every_status_of_an_event_is_explained(word: str) -> None:
     assert f"| `{word}` |" in STATUSES
 
 
-@pytest.mark.parametrize("row", table(STATUSES, after="## Status of a delivery"))
+@each("row", table(STATUSES, after="## Status of a delivery"))
 def test_no_page_promises_a_move_that_does_not_exist(row: list[str]) -> None:
     status = Status(code(row[0]))
     assert words(row[2]) & set(Status) <= MOVES[status]
@@ -238,7 +239,7 @@ def test_a_reason_that_the_pages_name_exists() -> None:
     assert all(words(row[2]) and words(row[2]) <= set(Reason) for row in checks)
 
 
-@pytest.mark.parametrize("word", [*Status, *Reason, *EventStatus])
+@each("word", [*Status, *Reason, *EventStatus])
 def test_the_sales_team_finds_every_word_of_the_dashboard(word: str) -> None:
     # An event with deliveries is `routed`: then the lead was found in the first step.
     assert word in words(WHY) or word == EventStatus.ROUTED
@@ -289,7 +290,7 @@ def warnings_there_are() -> Iterator[str]:
         yield from Persistence(**kept).warnings()
 
 
-@pytest.mark.parametrize("warning", sorted(set(warnings_there_are())))
+@each("warning", sorted(set(warnings_there_are())))
 def test_every_warning_is_explained(warning: str) -> None:
     rows = [row[0] for row in table(OPERATING, after="## Warnings")]
     beginnings = [span for row in rows for span in re.findall("`([^`]+)`", row)]
@@ -331,7 +332,7 @@ def lines_about_people() -> Iterator[str]:
         yield from re.findall(r'logger\.\w+\(\s*"((?!webhook)[a-z_]+\.[a-z_]+)"', text)
 
 
-@pytest.mark.parametrize(
+@each(
     "line",
     sorted(set(lines_about_people()) - {f"outcome.{it}" for it in HEARD}),
 )
@@ -380,7 +381,7 @@ def test_the_crm_of_the_page_reads_its_sample_as_the_page_says(leadpost: ModuleT
         assert {name: getattr(item, name) for name in shown} | {"time": time} == shown
 
 
-@pytest.mark.parametrize("junk", [None, True, 0, "text", [], {}, [None], [[]], ["x", 1, {}]])
+@each("junk", [None, True, 0, "text", [], {}, [None], [[]], ["x", 1, {}]])
 def test_the_crm_of_the_page_survives_junk(leadpost: ModuleType, junk: Any) -> None:
     assert all(item.problem for item in items(leadpost.KIND, junk))
     assert leadpost.KIND.hydration.records(junk) == {}
@@ -430,7 +431,7 @@ def anchor(heading: str) -> str:
     return kept.replace(" ", "-")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@each("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_within_the_project_lead_somewhere(page: Path) -> None:
     text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -573,12 +574,12 @@ def check_command(text: str, app: Flask) -> None:
         assert words[0] in OTHERS, f"nobody looks at {words[0]}"
 
 
-@pytest.mark.parametrize("command", list(commands()))
+@each("command", list(commands()))
 def test_every_command_of_the_pages_is_there(command: str, app: Flask, beside: Path) -> None:
     check_command(command, app)
 
 
-@pytest.mark.parametrize(
+@each(
     "wrong",
     [
         "python -m bridge status --no-such-option",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from storing import a_delivery, accept, an_event, claim, put, to_sending
-from support import API_TOKEN, CALL_BACK, LONGEST_S, Web, lead
+from support import API_TOKEN, CALL_BACK, LONGEST_S, Web, each, lead
 
 from bridge.api import views as api
 from bridge.api.long_poll import LongPoll
@@ -73,10 +73,8 @@ def test_a_look_at_nothing_is_none(web: Web, caplog: pytest.LogCaptureFixture) -
     assert revealed(caplog) == []
 
 
-@pytest.mark.parametrize(
-    "path", ["deliveries/x", "events/x", "suppressions", f"suppressions/{ONE}"]
-)
-@pytest.mark.parametrize("query", ["reveal=yes", "reveal=1", "show=true"])
+@each("path", ["deliveries/x", "events/x", "suppressions", f"suppressions/{ONE}"])
+@each("query", ["reveal=yes", "reveal=1", "show=true"])
 def test_a_look_that_makes_no_sense_is_refused(web: Web, path: str, query: str) -> None:
     answer = web.get(f"/api/{path}?{query}")
     assert (answer.status_code, answer.json["error"]) == (400, "bad_query")
@@ -223,7 +221,7 @@ def test_where_no_place_is_left_to_wait_in_the_answer_comes_at_once(
     assert "Retry-After" not in ask(web, "/api/deliveries/d1?wait=1").headers  # its place is free
 
 
-@pytest.mark.parametrize("wait", ["0", "26", "-1", "x", "1.5", "٣", "999999999999"])
+@each("wait", ["0", "26", "-1", "x", "1.5", "٣", "999999999999"])
 def test_a_wait_that_makes_no_sense_is_refused(web: Web, store: Store, wait: str) -> None:
     put(store, "d1")
     assert ask(web, f"/api/deliveries/d1?wait={wait}").json["error"] == "bad_query"

@@ -10,6 +10,7 @@ from support import (
     LONGEST_S,
     Bridge,
     Web,
+    each,
     free_port,
     keys_of,
     lead,
@@ -300,7 +301,7 @@ def test_what_is_kept_of_one_call_is_bounded(
 # --- what is no outcome -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         {"event": "call_started", "data": {"callSid": "sid-1"}},
@@ -322,7 +323,7 @@ def test_what_tells_of_no_call_is_ignored(web: Web, store: Store, body: object) 
     assert keys_of(store) == kept
 
 
-@pytest.mark.parametrize("raw", [b"", b"  ", b"{", b"a=b", b"\xff", b"[" * 100 + b"]" * 100])
+@each("raw", [b"", b"  ", b"{", b"a=b", b"\xff", b"[" * 100 + b"]" * 100])
 def test_what_is_no_json_is_400(web: Web, store: Store, raw: bytes) -> None:
     kept = keys_of(store)
     for kind in ("application/json", "text/html", ""):

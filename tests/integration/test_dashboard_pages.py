@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import redis
-from support import API_TOKEN, CALL_BACK, WEBSITE, Valkey, Web, lead, notification, route
+from support import API_TOKEN, CALL_BACK, WEBSITE, Valkey, Web, each, lead, notification, route
 
 from bridge.dashboard import suppressions
 from bridge.dashboard.events import CAUSES
@@ -110,9 +110,7 @@ def upload(web: Web, content: bytes, **fields: str) -> Any:
 # --- who gets in ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "path", [*PAGES, "/events/x", "/events/part", "/events/list", "/events/many", "/routes/try"]
-)
+@each("path", [*PAGES, "/events/x", "/events/part", "/events/list", "/events/many", "/routes/try"])
 def test_a_page_asks_who_is_not_signed_in_to_do_so(
     open_web: OpenWeb, settings: Settings, path: str
 ) -> None:
@@ -120,7 +118,7 @@ def test_a_page_asks_who_is_not_signed_in_to_do_so(
     assert (answer.status_code, answer.location.split("?")[0]) == (302, "/sign-in")
 
 
-@pytest.mark.parametrize("path", FORMS)
+@each("path", FORMS)
 def test_a_form_without_the_word_of_the_session_does_nothing(
     web: Web, store: Store, path: str
 ) -> None:

@@ -16,6 +16,7 @@ from support import (
     SECRETS,
     WEBSITE,
     Web,
+    each,
     free_port,
     keys_of,
     lead,
@@ -325,7 +326,7 @@ def test_a_source_with_basic_auth_takes_its_user_and_password(
     assert (post("user:password"), post("user:wrong")) == (202, 401)
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "content_type", "status", "word"),
     [
         (b"{", "application/json", 400, "bad_payload"),
@@ -450,8 +451,8 @@ def test_weak_persistence_is_a_warning_and_no_reason_to_close(web: Web, store: S
 # --- the API ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["status", "deliveries", "deliveries/d", "events/e", "campaigns"])
-@pytest.mark.parametrize(
+@each("path", ["status", "deliveries", "deliveries/d", "events/e", "campaigns"])
+@each(
     "headers",
     [
         {},
@@ -476,7 +477,7 @@ def test_what_is_not_there_is_404(web: Web) -> None:
         assert answer.json["error"] == "not_found"
 
 
-@pytest.mark.parametrize(
+@each(
     "query",
     [
         "status=sent",

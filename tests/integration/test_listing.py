@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from storing import a_delivery, accept, an_event, claim, put
+from support import each
 
 from schemas.delivery import Reason, Status
 from schemas.records import EventFilters, Filters, Move
@@ -41,7 +42,7 @@ def many(store: Store) -> Store:
     return store
 
 
-@pytest.mark.parametrize(
+@each(
     ("filters", "expected"),
     [
         ({"status": ("skipped",)}, ["d50", "d40", "d30", "d20", "d10", "d00"]),
@@ -55,7 +56,7 @@ def many(store: Store) -> Store:
         ),
     ],
 )
-@pytest.mark.parametrize("limit", [1, 2, 50])
+@each("limit", [1, 2, 50])
 def test_filters_combine_and_pages_end(
     many: Store, filters: dict[str, Any], expected: list[str], limit: int
 ) -> None:

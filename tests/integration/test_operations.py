@@ -13,6 +13,7 @@ from support import (
     CALL_BACK,
     WEBSITE,
     Web,
+    each,
     keys_of,
     lead,
     notification,
@@ -382,8 +383,8 @@ def test_many_are_done_in_pages_that_the_cursor_joins(
     assert ended.get("/api/status").json["deliveries"]["failed"] == 0
 
 
-@pytest.mark.parametrize("path", ["/deliveries/retry", "/events/replay"])
-@pytest.mark.parametrize(
+@each("path", ["/deliveries/retry", "/events/replay"])
+@each(
     ("query", "body", "says"),
     [
         ("", None, "at least one filter"),
@@ -632,9 +633,7 @@ def test_the_first_pause_keeps_its_message(web: Web) -> None:
     assert [one["scope"] for one in web.get("/api/pauses").json["items"]] == ["all", "callkaro"]
 
 
-@pytest.mark.parametrize(
-    "scope", ["everything", "route:none", "source:none", "website", "ALL", "%20"]
-)
+@each("scope", ["everything", "route:none", "source:none", "website", "ALL", "%20"])
 def test_a_pause_that_would_stop_nothing_is_refused(web: Web, scope: str) -> None:
     assert refused(web, f"/pauses/{scope}", method="PUT") == (400, "bad_query")
     assert refused(web, f"/pauses/{scope}", method="DELETE") == (404, "not_found")
@@ -684,7 +683,7 @@ ORDERS = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path"), ORDERS)
+@each(("method", "path"), ORDERS)
 def test_every_operation_wants_the_token(web: Web, method: str, path: str) -> None:
     for headers in ({}, {"Authorization": "Bearer wrong"}):
         answer = web.client.open(f"/api{path}", method=method, headers=headers)
@@ -692,9 +691,7 @@ def test_every_operation_wants_the_token(web: Web, method: str, path: str) -> No
     assert web.get("/api/pauses").json == {"items": []}
 
 
-@pytest.mark.parametrize(
-    "path", ["/deliveries/d/retry", "/deliveries/d/cancel", "/events/e/replay"]
-)
+@each("path", ["/deliveries/d/retry", "/deliveries/d/cancel", "/events/e/replay"])
 def test_what_is_not_there_is_404(web: Web, path: str) -> None:
     assert refused(web, path) == (404, "not_found")
 
@@ -702,10 +699,8 @@ def test_what_is_not_there_is_404(web: Web, path: str) -> None:
 ONE = [one for one in ORDERS if one[0] != "GET"]
 
 
-@pytest.mark.parametrize(("method", "path"), ONE)
-@pytest.mark.parametrize(
-    "raw", [b"{", b"[]", b"null", b'"x"', b"a=b", b"\xff\xfe", b"[" * 100 + b"]" * 100]
-)
+@each(("method", "path"), ONE)
+@each("raw", [b"{", b"[]", b"null", b'"x"', b"a=b", b"\xff\xfe", b"[" * 100 + b"]" * 100])
 def test_a_body_that_is_no_json_object_is_400(web: Web, method: str, path: str, raw: bytes) -> None:
     for kind in ("application/json", "application/x-www-form-urlencoded", ""):
         headers = {**BEARER, **({"Content-Type": kind} if kind else {})}
@@ -714,7 +709,7 @@ def test_a_body_that_is_no_json_object_is_400(web: Web, method: str, path: str, 
         assert answer.json["message"]
 
 
-@pytest.mark.parametrize(("method", "path"), ONE)
+@each(("method", "path"), ONE)
 def test_an_unknown_key_is_400_and_named(web: Web, method: str, path: str) -> None:
     body = {"colour": "red"} if path != "/deliveries/d/resolve" else {"as": "failed", "colour": 1}
     answer = order(web, path, body, method=method)
@@ -723,7 +718,7 @@ def test_an_unknown_key_is_400_and_named(web: Web, method: str, path: str) -> No
     assert "red" not in answer.json["message"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("path", "body"),
     [
         ("/deliveries/d/retry", {"call_again": "true"}),
@@ -817,7 +812,7 @@ def test_events_are_listed_filtered_and_paged(web: Web) -> None:
     assert [one["status"] for one in shown["deliveries"]] == ["queued"]
 
 
-@pytest.mark.parametrize(
+@each(
     "query",
     ["status=queued", "route=x", "phone=%2B919876543210", "subject=1", "limit=0", "cursor=x"],
 )

@@ -1,30 +1,11 @@
-"""What answers' headers forbid, under which names we are asked, what a request may weigh, and that
-no secret stands on a command line."""
+"""What answers' headers forbid, under which names we are asked, and what a request may weigh."""
 
-import contextlib
-import os
 import re
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from urllib.parse import urlsplit
+from collections.abc import Callable
 
 import pytest
 from gunicorn.config import LimitRequestFields, LimitRequestFieldSize, LimitRequestLine
-from support import (
-    API_TOKEN,
-    LONGEST_S,
-    ROOT,
-    Web,
-    as_bytes,
-    children,
-    free_port,
-    killed_if_silent,
-    lead,
-    signed,
-)
+from support import API_TOKEN, ROOT, Web, as_bytes, each, lead, signed
 from werkzeug.test import encode_multipart
 
 from bridge.dashboard.session import MOST_BYTES
@@ -45,7 +26,7 @@ DEEP = b"[" * 100_000 + b"]" * 100_000
 # --- headers --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("method", "path", "status"),
     [
         ("GET", "/healthz", 200),
@@ -131,7 +112,7 @@ def named(make_settings: MakeSettings, open_web: OpenWeb) -> Web:
     return open_web(make_settings(public_url=PUBLIC, callkaro_webhook_tokens=("a-token",)))
 
 
-@pytest.mark.parametrize("path", ASKED_BY_NAME)
+@each("path", ASKED_BY_NAME)
 def test_another_host_name_gets_no_page_and_no_answer_of_the_api(named: Web, path: str) -> None:
     answer = named.client.get(path, headers={**BEARER, "Host": "evil.example"})
     assert (answer.status_code, answer.json["error"]) == (400, "unknown_host")
@@ -174,7 +155,7 @@ def test_the_host_that_a_trusted_proxy_names_counts(
         assert web.client.get("/api/status", headers=headers).status_code == status
 
 
-@pytest.mark.parametrize("host", [*OURS, *THEIRS])
+@each("host", [*OURS, *THEIRS])
 def test_a_host_is_ours_by_its_whole_name(make_settings: MakeSettings, host: str) -> None:
     allowed = frozenset({"api.example.org", ".crm.example", "10.0.0.5"})
     is_ours = host_check(make_settings(public_url=PUBLIC, allowed_hosts=allowed))
@@ -204,7 +185,7 @@ def test_the_description_says_400_of_what_is_asked_by_name_and_only_of_that(web:
 # --- what a request may weigh ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     "path",
     [
         "/webhooks/website",
@@ -259,67 +240,3 @@ def test_the_page_on_security_names_the_limits_that_there_are() -> None:
         f", {LONGEST_WAIT_S} s |",
     ):
         assert limit in table
-
-
-# --- command lines --------------------------------------------------------------------------------
-
-
-def below(pid: int) -> Iterator[int]:
-    """Yield a process and all that it and its children have started."""
-    yield pid
-    for child in children(pid):
-        yield from below(child)
-
-
-def read(pid: int, what: str) -> list[str]:
-    """Return the words of a process' command line or environment; none if it has ended."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/{what}").read_bytes().decode("utf-8", "replace").split("\0")
-    return []
-
-
-def secrets_in(environment: list[str]) -> set[str]:
-    """Return the values of what is called a secret, a token or a key, and Redis' password."""
-    variables = dict(pair.split("=", 1) for pair in environment if "=" in pair)
-    found = {
-        value
-        for name, value in variables.items()
-        if name.endswith(("_SECRET", "_TOKEN", "_KEY")) and value != "played"
-    }
-    return found | ({urlsplit(variables.get("REDIS_URL", "")).password or ""} - {""})
-
-
-@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
-def test_no_secret_of_the_demo_stands_on_a_command_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "demo", "--serve"]
-    demo = subprocess.Popen(  # noqa: S603
-        [*command, "--port", str(free_port()), "--data", str(tmp_path)],
-        cwd=ROOT,
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(tmp_path),
-            "BRIDGE_SKIP_DOTENV": "1",
-            "PYTHONUNBUFFERED": "1",
-            "WEB_CONCURRENCY": "1",
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    with demo:
-        assert demo.stdout is not None
-        try:
-            with killed_if_silent(demo):
-                assert any("serves at" in line for line in demo.stdout)
-            started = list(below(demo.pid))
-            lines = [" ".join(read(pid, "cmdline")) for pid in started]
-            told = set[str]().union(*(secrets_in(read(pid, "environ")) for pid in started))
-        finally:
-            demo.send_signal(signal.SIGINT)
-            demo.communicate(timeout=2 * LONGEST_S)
-    # The key, its like at the stand-in, the API token, the password, and three webhook secrets.
-    assert len(told) >= 6, "the demo makes its secrets up, and its children have them"
-    for program in ("valkey", "simulator", "gunicorn", "workers", "demo"):
-        assert any(program in line for line in lines), program
-    assert [secret for secret in told for line in lines if secret in line] == []

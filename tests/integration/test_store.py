@@ -17,7 +17,7 @@ from storing import (
     status,
     to_sending,
 )
-from support import end_lease, free_port, keys_of, make_due, move_back, until
+from support import each, end_lease, free_port, keys_of, make_due, move_back, until
 
 from schemas.delivery import MOVES, Reason, Status
 from schemas.errors import StoreUnavailable
@@ -559,7 +559,7 @@ def test_deliveries_are_listed_newest_first(twelve: Store) -> None:
     assert listed(twelve) == [f"d{number}" for number in reversed(range(12))]
 
 
-@pytest.mark.parametrize(
+@each(
     ("filters", "expected"),
     [
         ({"status": ("failed",)}, ["d8", "d3", "d1"]),

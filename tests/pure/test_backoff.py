@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import each
 
 from rules.backoff import GIVE_UP_AFTER, LONGEST_S, MAX_ATTEMPTS, is_spent, wait_s
 
@@ -12,7 +13,7 @@ NOW = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
 HIGH = 1 - 1e-12  # the highest that dice show
 
 
-@pytest.mark.parametrize(
+@each(
     ("failed", "longest_s"),
     [(1, 2), (2, 4), (3, 8), (4, 16), (9, 512), (10, 900), (11, 900), (40, 900), (10**6, 900)],
 )
@@ -52,7 +53,7 @@ def test_a_wait_is_never_negative_nor_shorter_than_asked(failed, jitter, asked):
     assert asked <= found <= max(LONGEST_S, 1.2 * asked)
 
 
-@pytest.mark.parametrize(
+@each(
     ("spent", "since", "over"),
     [
         (0, None, False),

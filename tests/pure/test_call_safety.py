@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 from makers import AGENT, CALL, NOW, NUMBER, call_route, campaign_route, claim, load, settings
+from support import each
 
 from rules.candidate import numbers_of
 from rules.plan import SPREAD_S, Ready, candidate_or_none, prepare, screen
@@ -73,7 +74,7 @@ LOCAL = "050 123 4567"  # a mobile in the Emirates, and no number at all in Indi
 ANY = 'countries = "any"'
 
 
-@pytest.mark.parametrize(
+@each(
     ("keys", "more", "called"),
     [
         ('region = "AE"', {}, DUBAI),
@@ -123,7 +124,7 @@ def test_a_region_that_cannot_be_worked_out_fails_and_names_its_key():
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("keys", "more", "default", "called"),
     [
         ("", {"hs_country_region_code": "AE"}, "IN", DUBAI),
@@ -163,7 +164,7 @@ def test_hubspots_country_is_fetched_where_it_may_count(keys, fetched):
 # --- countries ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("keys", "default", "phone", "called"),
     [
         ("", "IN", NUMBER, NUMBER),
@@ -204,7 +205,7 @@ def test_a_country_that_is_not_called_is_skipped_without_the_number_in_its_messa
 BOTH = CALL.replace('"phone"', '"[phone, mobile, others]"')
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "called"),
     [
         ({"phone": NUMBER, "mobile": DUBAI}, NUMBER),
@@ -238,7 +239,7 @@ def test_the_allow_list_is_asked_of_the_number_that_is_chosen():
 CONSENT = call_route("consent = \"agreed == 'yes'\"")
 
 
-@pytest.mark.parametrize(
+@each(
     ("consent", "agreed", "found"),
     [
         ("agreed == 'yes'", "yes", "ready"),
@@ -311,7 +312,7 @@ def test_consent_is_read_in_the_record_not_in_the_notification():
 OPTING = '[[source]]\nname = "generic"\nopt_out = "dnd"\n' + CALL
 
 
-@pytest.mark.parametrize(
+@each(
     ("dnd", "found"),
     [
         (True, "skipped suppressed"),
@@ -368,7 +369,7 @@ def test_gohighlevels_do_not_disturb_needs_no_setting(record, found):
 OURS = {"changeSource": "INTEGRATION", "appId": 7, "sourceId": "7"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("event_type", "change", "found"),
     [
         ("contact.updated", OURS, "skipped own_change"),
@@ -401,7 +402,7 @@ HELD = "held outside_hours"
 NEVER = "skipped outside_hours"
 
 
-@pytest.mark.parametrize(
+@each(
     ("hours", "now", "found", "until"),
     [
         # 03:30 UTC is 09:00 in India, on Friday, 20 November 2026.
@@ -467,7 +468,7 @@ def test_a_call_waits_for_the_hours_of_the_route_within_the_outer_limit(hours, n
         assert isinstance(judge(routes, now=at(until), calling_hours=DAY), Ready)
 
 
-@pytest.mark.parametrize(
+@each(
     ("zone", "now", "found"),
     [
         # 10:00 to 19:00 in Dubai is 06:00 to 15:00 UTC, in India 04:30 to 13:30.
@@ -546,7 +547,7 @@ def test_a_number_of_no_place_is_called_only_where_no_clock_is_asked():
 # --- schedule_at --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("planned", "now", "found"),
     [
         ("2026-11-20T12:00:00+05:30", "2026-11-19T21:30:00", "ready"),
@@ -635,7 +636,7 @@ def times(found: Ready) -> tuple[Any, ...]:
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("phone", "now", "expected"),
     [
         (NUMBER, "2026-11-20T06:00:00", ("09:00", "21:00")),
@@ -661,7 +662,7 @@ def test_another_zone_of_callkaros_is_another_clock():
     assert times(found) == ("03:30", "15:30", False)
 
 
-@pytest.mark.parametrize(
+@each(
     ("hours", "request_", "expected"),
     [
         ("", "", ("09:00", "21:00", False)),
@@ -840,7 +841,7 @@ def test_a_test_call_asks_neither_for_a_condition_nor_for_consent(keys):
     assert isinstance(judge(call_route(keys)), Move)
 
 
-@pytest.mark.parametrize(
+@each(
     ("more", "found"),
     [
         ({"phone": DUBAI}, "skipped country"),
@@ -876,7 +877,7 @@ def test_a_webhook_that_claims_to_be_a_test_call_is_nobodys():
 # --- before a record is fetched -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("keys", "data", "found"),
     [
         ("", {}, None),
@@ -975,7 +976,7 @@ def named(name: str, to_number: str, keys: str = "") -> str:
     return text.replace('to_number = "phone"', f"to_number = {to_number}")
 
 
-@pytest.mark.parametrize(
+@each(
     ("routes", "found"),
     [
         ([named("a", '"phone"')], {NUMBER}),

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from support import each
 
 from schemas.delivery import MOVES, SETTLED, WAITING, Reason, Status, may_come_from
 
@@ -23,8 +24,8 @@ TABLE = {
 ALL = {str(status) for status in Status}
 
 
-@pytest.mark.parametrize("start", TABLE)
-@pytest.mark.parametrize("end", TABLE)
+@each("start", TABLE)
+@each("end", TABLE)
 def test_a_delivery_moves_only_as_the_design_says(start, end):
     allowed = (
         end in TABLE[start].split()

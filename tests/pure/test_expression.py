@@ -6,13 +6,14 @@ import jmespath
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import each
 
 from schemas.expression import Expression, ExpressionError
 
 SECRET = "Asha of Bengaluru"
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "reads"),
     [
         ("phone", {("phone",)}),
@@ -56,7 +57,7 @@ def test_an_expression_knows_the_paths_it_reads(text, reads):
     assert found - reads <= starts | {("at",)}
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "holds"),
     [
         (None, False),
@@ -104,7 +105,7 @@ def test_a_function_that_does_not_exist_or_lacks_an_argument_is_found_at_the_boo
         Expression.of(text)
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "",
@@ -132,7 +133,7 @@ def test_what_does_not_compile_is_one_line(text):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "abs(name)",

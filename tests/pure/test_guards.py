@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support import each
 
 from rules.candidate import Denial
 from rules.guards import (
@@ -72,7 +73,7 @@ def refused(denial: Denial | None, reason: Reason) -> Denial:
 # --- match, when ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("condition", "data", "holds"),
     [
         (None, {}, True),
@@ -133,7 +134,7 @@ HOUR = timedelta(hours=1)
 LEAST = timedelta(microseconds=1)
 
 
-@pytest.mark.parametrize(
+@each(
     ("age", "max_age_s", "passes"),
     [
         (timedelta(0), None, True),
@@ -161,7 +162,7 @@ def test_how_old_it_is_is_told():
     assert denial.message == "The event is 7 h old, and the route calls within 6 h."
 
 
-@pytest.mark.parametrize(
+@each(
     ("seconds", "text"),
     [
         (0, "0 s"),
@@ -186,7 +187,7 @@ def test_a_length_of_time_is_told_in_its_largest_unit(seconds, text):
 # --- opt-out --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("found", "verdict"),
     [
         (True, "out"),
@@ -237,7 +238,7 @@ def test_a_record_that_does_not_say_has_not_opted_out(data):
 # --- consent --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("found", "verdict"),
     [
         (True, "yes"),
@@ -331,7 +332,7 @@ def hours_check(*rules: Rule, now: str, planned: str | None = None) -> Denial | 
     return check_hours(about(rules=rules, now=at(now), planned=when))
 
 
-@pytest.mark.parametrize(
+@each(
     ("number", "now", "until"),
     [
         # India, UTC+5:30
@@ -362,7 +363,7 @@ def test_phones_ring_by_the_clock_where_they_are(number, now, until):
     assert hours_check(outer(number), now=until) is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("rule", "now", "until"),
     [
         # 20 November 2026 is a Friday; 03:30 UTC is 09:00 in India.

@@ -20,6 +20,7 @@ from makers import (
     delivery,
     settings,
 )
+from support import each
 
 from rules.backoff import GIVE_UP_AFTER, MAX_ATTEMPTS
 from rules.mapping import CampaignNeed
@@ -131,7 +132,7 @@ def test_a_route_cannot_put_another_id_into_ours_place():
     assert found.body["metadata"] == {"bridge_delivery_id": "d1"}
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "zone", "sent"),
     [
         ("2026-11-21T10:00:00Z", "Asia/Kolkata", "2026-11-21T15:30:00"),
@@ -238,7 +239,7 @@ def test_a_call_whose_campaign_is_there_carries_its_id_and_needs_it_no_more():
     assert "batch_id" not in found.body
 
 
-@pytest.mark.parametrize("key", [None, "", "  ", [], {}, {"id": "77"}, ["77"], True, 1e300])
+@each("key", [None, "", "  ", [], {}, {"id": "77"}, ["77"], True, 1e300])
 def test_a_key_that_is_no_id_fails(key):
     found = stopped(call_route('campaign = { key = "k" }'), {**LEAD, "k": key})
     assert (found.to, found.reason) == (Status.FAILED, Reason.BAD_REQUEST)
@@ -318,7 +319,7 @@ def test_a_delivery_whose_event_is_no_longer_kept_is_skipped():
     assert (found.to, found.reason) == (Status.SKIPPED, Reason.RECORD_GONE)
 
 
-@pytest.mark.parametrize(
+@each(
     ("keys", "sent"),
     [
         ("when = \"stage == 'lead'\"", True),
@@ -364,7 +365,7 @@ def test_an_expression_that_breaks_on_the_record_fails_and_names_its_place(
     assert "Asha" not in found.message
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "reason"),
     [
         ({}, Reason.NO_NUMBER),
@@ -390,7 +391,7 @@ def test_a_bare_number_of_no_region_is_never_guessed():
     assert stopped(default_region=None).reason is Reason.INVALID_NUMBER
 
 
-@pytest.mark.parametrize(
+@each(
     ("request_", "value", "told"),
     [
         ('language = "x"', "Klingon-42", "language: must be one of hi en kn mr ta te bn gu ml."),
@@ -544,7 +545,7 @@ def test_a_dry_run_says_no_to_what_would_not_be_sent_anyway():
     assert night.reason is Reason.OUTSIDE_HOURS
 
 
-@pytest.mark.parametrize(
+@each(
     ("answer", "reason", "told"),
     [
         ("no suppressed", Reason.SUPPRESSED, "The number or its CRM record is suppressed."),
@@ -565,7 +566,7 @@ def test_a_dry_run_says_no_to_what_would_not_be_sent_anyway():
         ),
     ],
 )
-@pytest.mark.parametrize("is_dry", [False, True])
+@each("is_dry", [False, True])
 def test_what_the_history_forbids_is_skipped_with_its_reason(answer, reason, told, is_dry):
     found = ready()
     asked = (
@@ -723,7 +724,7 @@ def test_a_refusal_and_a_silence_are_not_tried_again(meaning, to, reason):
     assert (move.to, move.reason, move.wait_s, move.due_at) == (to, reason, None, None)
 
 
-@pytest.mark.parametrize(
+@each(
     ("spent", "retry_after", "jitter", "waits_s"),
     [
         (0, None, 0.5, 1),

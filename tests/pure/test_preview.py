@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from makers import AGENT, NOW, NUMBER, call_route, campaign_route, settings
+from support import each
 
 from rules.preview import look
 from rules.preview.text import Outcome, Preview, Seen
@@ -106,7 +107,7 @@ def test_what_is_not_set_is_told_as_that() -> None:
 
 
 # What differs from all guards saying yes: of the lead, of the settings; then the guards' words.
-@pytest.mark.parametrize(
+@each(
     ("lead", "more", "no", "verdict"),
     [
         ({}, {}, {}, ("would be sent", None)),

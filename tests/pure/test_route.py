@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers import AGENT, CALL, FILE, call_route, campaign_route, load, problems
+from support import each
 
 from schemas.crm import kinds
 from schemas.expression import Expression
@@ -180,7 +181,7 @@ def test_constants_are_left_as_they_are():
 ROUTE = f"{FILE}: route 'call new leads': "
 
 
-@pytest.mark.parametrize(
+@each(
     ("keys", "told"),
     [
         ('wehn = "a"', "wehn: Unknown field."),
@@ -313,7 +314,7 @@ def test_a_route_without_a_request_misses_it():
     assert problems(text) == [f"{ROUTE}request: Missing data for required field."]
 
 
-@pytest.mark.parametrize(
+@each(
     ("old", "new", "told"),
     [
         ('"form.submitted"', "5", "event: Not a valid string."),
@@ -414,7 +415,7 @@ def test_a_route_to_a_campaign_loads(route):
 # --- the guards -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("keys", "attribute", "value"),
     [
         ('again_after = "24h"', "again_after_s", 86_400),
@@ -436,7 +437,7 @@ def test_a_guard_of_a_route_is_read(keys, attribute, value):
     assert getattr(load(call_route(keys)).routes[0], attribute) == value
 
 
-@pytest.mark.parametrize(
+@each(
     ("keys", "shown", "zone"),
     [
         ("", "all day", None),
@@ -538,7 +539,7 @@ DURATION = 'must be a number and a unit, such as "90s", "2m", "6h" or "3d"'
 EXPRESSION = "must be a JMESPath expression, as text"
 
 
-@pytest.mark.parametrize(
+@each(
     ("keys", "told"),
     [
         ("hours = 5", "hours: Invalid input type."),
@@ -744,7 +745,7 @@ def test_all_mistakes_are_named_at_once():
     assert all(problem in str(caught.value) for problem in found)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "told"),
     [
         (CALL.replace("[[route]]", "[route]"), "route: write [[route]], with two brackets"),
@@ -761,7 +762,7 @@ def test_a_slip_at_the_top_is_told(text, told):
     assert problems(text) == [f"{FILE}: {told}"]
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "[[route]",
@@ -793,7 +794,7 @@ def test_durations_are_read(text, seconds):
     assert duration_s(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "6", "h", "1w", "1.5h", "-1s", "1h30m", None, 6, True, "1H"])
+@each("text", ["", "6", "h", "1w", "1.5h", "-1s", "1h30m", None, 6, True, "1H"])
 def test_what_is_no_duration_is_refused_with_what_to_write(text):
     with pytest.raises(ValueError, match='"90s", "2m", "6h" or "3d"'):
         duration_s(text)
@@ -802,7 +803,7 @@ def test_what_is_no_duration_is_refused_with_what_to_write(text):
 # --- which events a route wants -------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("to", "pattern", "event_type", "wanted"),
     [
         ("call", "contact.created", "contact.created", True),
@@ -876,7 +877,7 @@ MONTHLY = '{ name = "Leads", period = "month" }'
 ONE, OTHER, MAPPED = '{ value = "agent-1" }', '{ value = "agent-2" }', '"agent"'
 
 
-@pytest.mark.parametrize(
+@each(
     ("routes", "agents"),
     [
         ([(LEADS, ONE)], ["agent-1"]),
@@ -909,7 +910,7 @@ def test_a_call_outside_any_campaign_has_none():
     assert found.campaign_agent(found.routes[0]) is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("period", "at", "zone", "name"),
     [
         (None, "2026-11-30T18:30:00", "Asia/Kolkata", "Leads"),
@@ -949,7 +950,7 @@ def test_the_longest_name_has_room_for_its_period():
 # --- [[source]] -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("lines", "auth"),
     [
         ("", Token()),
@@ -993,7 +994,7 @@ def test_the_source_of_a_kind_may_be_described_anew():
     assert source.default_type == kinds()["generic"].default_type
 
 
-@pytest.mark.parametrize(
+@each(
     ("lines", "name", "opt_out"),
     [
         ('name = "website"', "website", None),
@@ -1028,7 +1029,7 @@ def test_a_route_finds_a_source_of_ones_own():
     assert len(routes.for_event("website", "form.submitted")) == 1
 
 
-@pytest.mark.parametrize(
+@each(
     ("lines", "told"),
     [
         ("", "source 1: name: Missing data for required field."),

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import each
 
 from rules.verdict import Meaning, Verdict, verdict, verdict_of_deletion
 
@@ -66,14 +67,14 @@ both = pytest.mark.parametrize("to", ["call", "campaign"])
 
 
 @both
-@pytest.mark.parametrize("status_code", [None, 200, 400, 500])
+@each("status_code", [None, 200, 400, 500])
 def test_what_never_left_is_tried_again(to, status_code):
     found = read(to, status_code, NO, sent=False)
     assert (found.meaning, found.why) == (AGAIN, "unreachable")
 
 
 @both
-@pytest.mark.parametrize("status_code", [200, 201, 202, 299])
+@each("status_code", [200, 201, 202, 299])
 def test_a_success_with_an_id_is_accepted(to, status_code):
     found = read(to, status_code, YES[to])
     assert (found.meaning, found.id) == (ACCEPTED, ID[to])
@@ -111,8 +112,8 @@ def test_a_success_that_says_error_is_a_refusal(to, status_code):
 
 
 @both
-@pytest.mark.parametrize("body", [b"", NO, HTML, b'{"status": "done", "call_sid": "s-1"}'])
-@pytest.mark.parametrize("status_code", [429, 503])
+@each("body", [b"", NO, HTML, b'{"status": "done", "call_sid": "s-1"}'])
+@each("status_code", [429, 503])
 def test_busy_is_tried_again(to, status_code, body):
     found = read(to, status_code, body)
     assert (found.meaning, found.why) == (AGAIN, "busy")
@@ -120,8 +121,8 @@ def test_busy_is_tried_again(to, status_code, body):
 
 
 @both
-@pytest.mark.parametrize("body", [b"", NO, HTML, YES["call"]])
-@pytest.mark.parametrize("status_code", [401, 402, 403])
+@each("body", [b"", NO, HTML, YES["call"]])
+@each("status_code", [401, 402, 403])
 def test_a_refused_account_pauses(to, status_code, body):
     found = read(to, status_code, body)
     assert found.meaning is PAUSE
@@ -129,8 +130,8 @@ def test_a_refused_account_pauses(to, status_code, body):
 
 
 @both
-@pytest.mark.parametrize("status_code", [400, 404, 408, 409, 422, 499])
-@pytest.mark.parametrize("body", [NO, *WEIRD])
+@each("status_code", [400, 404, 408, 409, 422, 499])
+@each("body", [NO, *WEIRD])
 def test_any_other_4xx_is_a_refusal(to, status_code, body):
     found = read(to, status_code, body)
     assert found.meaning is REFUSED
@@ -146,17 +147,17 @@ def test_a_500_in_callkaros_own_words_is_tried_again(to):
 
 
 @both
-@pytest.mark.parametrize("body", WEIRD)
+@each("body", WEIRD)
 def test_a_500_in_anybody_elses_words_is_doubtful(to, body):
     assert read(to, 500, body).meaning is (UNKNOWN if to == "call" else AGAIN)
 
 
 @both
-@pytest.mark.parametrize(
+@each(
     "status_code",
     [None, 0, 100, 101, 300, 302, 307, 308, 501, 502, 504, 505, 507, 511, 520, 524, 599, 600, 999],
 )
-@pytest.mark.parametrize("body", [b"", NO, HTML, YES["call"], YES["campaign"]])
+@each("body", [b"", NO, HTML, YES["call"], YES["campaign"]])
 def test_anything_else_may_have_rung_a_phone_and_an_empty_campaign_rings_nobody(
     to, status_code, body
 ):
@@ -166,7 +167,7 @@ def test_anything_else_may_have_rung_a_phone_and_an_empty_campaign_rings_nobody(
 
 
 @both
-@pytest.mark.parametrize("body", WEIRD)
+@each("body", WEIRD)
 def test_a_success_that_cannot_be_read_is_doubtful(to, body):
     found = read(to, 200, body)
     assert found.meaning is (UNKNOWN if to == "call" else AGAIN)
@@ -247,7 +248,7 @@ def test_a_call_that_went_out_is_called_again_only_on_callkaros_word(body, code)
 DELETED = b'{"status": "success", "message": "Scheduled call deleted successfully"}'
 
 
-@pytest.mark.parametrize(
+@each(
     ("sent", "status_code", "body", "expected"),
     [
         (True, 200, DELETED, ACCEPTED),
@@ -277,8 +278,6 @@ def test_a_deletion_is_tried_again_whenever_it_is_in_doubt(
     assert found.message
 
 
-@pytest.mark.parametrize(
-    "body", [one for one in WEIRD if b'"error"' not in one and b'"done"' not in one], ids=repr
-)
+@each("body", [one for one in WEIRD if b'"error"' not in one and b'"done"' not in one], ids=repr)
 def test_an_answer_to_a_deletion_that_can_not_be_read_is_in_doubt(body: bytes) -> None:
     assert verdict_of_deletion(sent=True, status_code=200, body=body).meaning is AGAIN

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError, fields
+from support import each
 
 from schemas.callkaro import (
     CALL_FIELDS,
@@ -86,8 +87,8 @@ def test_a_call_can_not_be_changed_once_it_passed():
         call().priority = 1  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", sorted(CALL_FIELDS - {"metadata"}))
-@pytest.mark.parametrize("empty", [None, "", "  "])
+@each("name", sorted(CALL_FIELDS - {"metadata"}))
+@each("empty", [None, "", "  "])
 def test_an_empty_field_counts_as_absent(name, empty):
     body = {**FULL, name: empty}
     if name in LEAST:
@@ -98,7 +99,7 @@ def test_an_empty_field_counts_as_absent(name, empty):
         assert name not in OutboundCallSchema().dump(OutboundCallSchema().load(body))
 
 
-@pytest.mark.parametrize(
+@each(
     ("field", "value", "sent"),
     [
         ("agent_id", "x", "x"),
@@ -129,7 +130,7 @@ def test_a_lawful_value_passes(field, value, sent):
     assert OutboundCallSchema().dump(call(**{field: value}))[field] == sent
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@each("language", LANGUAGES)
 def test_every_language_of_callkaro_passes(language):
     assert call(language=language).language == language
 
@@ -137,7 +138,7 @@ def test_every_language_of_callkaro_passes(language):
 WHOLE = "must be a whole number"
 
 
-@pytest.mark.parametrize(
+@each(
     ("field", "value", "why"),
     [
         ("to_number", "9876543210", 'must be a phone number in E.164: "+", then 2 to 15 digits'),
@@ -247,7 +248,7 @@ def test_a_trigger_window_that_crosses_midnight_is_refused(first, last, lawful):
         )
 
 
-@pytest.mark.parametrize(
+@each(
     ("retries", "gaps", "lawful"),
     [
         (2, [30, 60], True),
@@ -408,7 +409,7 @@ def test_no_miss_names_what_the_record_held(field, secret):
 # --- answers ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "sid"),
     [
         ({"status": "done", "message": "Call queued successfully", "call_sid": "c-1"}, "c-1"),
@@ -431,8 +432,8 @@ def test_a_made_campaign_is_accepted_with_its_id():
     assert read_campaign_answer({**body, "status": "done"}) == CampaignAccepted(batch_id="b-1")
 
 
-@pytest.mark.parametrize("read", [read_call_answer, read_campaign_answer])
-@pytest.mark.parametrize(
+@each("read", [read_call_answer, read_campaign_answer])
+@each(
     ("said", "message"),
     [
         ("Missing agent_id", "Missing agent_id"),
@@ -453,8 +454,8 @@ def test_an_error_without_a_message_is_a_refusal(read):
     assert read({"status": "error"}) == Refused(message="CallKaro gave no reason.")
 
 
-@pytest.mark.parametrize("read", [read_call_answer, read_campaign_answer])
-@pytest.mark.parametrize(
+@each("read", [read_call_answer, read_campaign_answer])
+@each(
     "body",
     [
         None,

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat
+from support import each
 
 from rules.erasing import mentions, without
 from schemas.fields import PhoneError, e164
@@ -17,7 +18,7 @@ US = "+12025550123"
 IT = "+390612345678"  # its zero is part of it
 
 
-@pytest.mark.parametrize(
+@each(
     ("number", "written"),
     [
         (IN, "+919876543210"),
@@ -99,7 +100,7 @@ def test_a_number_is_found_wherever_it_stands(data):
     assert mentions(data, IN)
 
 
-@pytest.mark.parametrize(
+@each(
     "data",
     [
         # Others that share digits with it.

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError
 from phonenumbers import PhoneNumberFormat
+from support import each
 
 from schemas.fields import (
     E164,
@@ -26,7 +27,7 @@ from schemas.fields import (
 IN = "+919876543210"
 
 
-@pytest.mark.parametrize(
+@each(
     ("raw", "region", "number"),
     [
         ("9876543210", "IN", IN),
@@ -66,7 +67,7 @@ def test_nothing_is_no_number(raw):
     assert caught.value.reason == "no_number"
 
 
-@pytest.mark.parametrize(
+@each(
     ("raw", "region", "why"),
     [
         ("9876543210", None, "it has no country code and no default region is set"),
@@ -179,7 +180,7 @@ def test_the_phone_field_takes_e164_as_it_stands(number):
     assert Record().dump({"phone": number}) == {"phone": number}
 
 
-@pytest.mark.parametrize(
+@each(
     "number",
     [
         "919876543210",
@@ -203,7 +204,7 @@ def test_the_phone_field_refuses_all_else(number):
 # --- masks -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("number", "masked"),
     [
         ("+919876543210", "+91••••••3210"),
@@ -224,7 +225,7 @@ def test_a_masked_number_keeps_its_country_and_its_end(number, masked):
     assert mask_number(number) == masked
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "masked"),
     [
         ("+919876543210", "+91••••••3210"),
@@ -256,7 +257,7 @@ def test_the_end_of_a_number_with_an_extension_is_masked_too():
     assert "98765" not in mask("+91 98765 43210x5")
 
 
-@pytest.mark.parametrize(
+@each(
     "value",
     [
         "2025-12-31T09:30:00",
@@ -363,7 +364,7 @@ def test_epoch_milliseconds_become_an_aware_instant_to_the_millisecond(value, at
     assert Record().dump({"at": at}) == {"at": int(value)}
 
 
-@pytest.mark.parametrize(
+@each(
     "value",
     [
         253402300800000,
@@ -391,7 +392,7 @@ def test_what_is_no_instant_is_a_validation_error_and_never_a_crash(value):
         Record().load({"at": value})
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "zone", "local"),
     [
         ("2025-12-31T04:00:00Z", "Asia/Kolkata", "2025-12-31T09:30:00"),
@@ -419,7 +420,7 @@ def test_a_time_becomes_wall_clock_time_in_the_zone(value, zone, local):
     assert to_schedule_at(value, zone) == local
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "zone", "why"),
     [
         ("2025-12-31", "Asia/Kolkata", "time of day"),

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import each
 
 from schemas.hours import (
     ALL_DAYS,
@@ -64,7 +65,7 @@ def test_always_lifts_the_hours(text):
     assert str(ALWAYS) == "always"
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "why"),
     [
         ("21:00-09:00", "must end after it starts"),
@@ -134,7 +135,7 @@ def test_a_call_is_lawful_only_where_every_zone_is_open():
     assert not open_at([rule(zones={"Asia/Kolkata", "America/Los_Angeles"})], at)
 
 
-@pytest.mark.parametrize(
+@each(
     "zones",
     [
         [],
@@ -169,7 +170,7 @@ def test_a_naive_instant_is_refused():
         trigger_times((utc("2025-12-31"), utc("2026-01-01")), naive, "UTC")
 
 
-@pytest.mark.parametrize(
+@each(
     ("window", "zones", "at", "opens"),
     [
         ("09:00-21:00", ["Asia/Kolkata"], "2025-12-31T06:00:00.5", "2025-12-31T06:00:00.5"),
@@ -281,7 +282,7 @@ def test_no_rule_forbids_nothing():
     assert next_opening([], at) == at
 
 
-@pytest.mark.parametrize(
+@each(
     ("rules", "at", "opens", "closes"),
     [
         ([rule()], "2026-11-20T03:30", "2026-11-20T03:30", "2026-11-20T15:30"),
@@ -326,7 +327,7 @@ def test_a_closed_instant_has_no_open_span():
     assert open_span([rule(), rule(days="sat")], utc("2026-11-20T12:00")) is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("span", "at", "zone", "times"),
     [
         # India calls India.
@@ -450,7 +451,7 @@ def test_trigger_times_are_the_spans_part_of_the_day_by_callkaros_clock(span, at
 # --- words -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "days", "shown"),
     [
         ("mon-sat", {0, 1, 2, 3, 4, 5}, "mon-sat"),
@@ -485,7 +486,7 @@ def test_days_that_were_written_are_read_as_the_same(days):
     assert parse_days(shown.removeprefix("09:00-21:00, ")) == days
 
 
-@pytest.mark.parametrize(
+@each(
     "value", ["", "mo", "mondays", "mon-", "-mon", "mon-tue-wed", "mon,,tue", "mon to fri", "0-5"]
 )
 def test_words_that_are_no_days_are_quoted(value):
@@ -546,7 +547,7 @@ def test_there_may_be_no_holidays(value):
     assert parse_holidays(value) == frozenset()
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "why"),
     [
         ("2026-11-08\n\n08/11/2026", "Line 3 of the holidays is not a date"),
@@ -578,7 +579,7 @@ def test_a_wrong_file_of_holidays_is_not_quoted():
     assert "98765" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "name"),
     [
         ("Asia/Kolkata", "Asia/Kolkata"),

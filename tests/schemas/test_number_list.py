@@ -3,13 +3,14 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import each
 
 from rules.number_list import read_numbers
 
 A, B = "+919876543210", "+919812345678"
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "numbers", "without"),
     [
         ("", [], []),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType, shortnumberinfo
+from support import each
 
 from rules.numbers import candidates_of, choose_number, country_of
 from schemas.fields import PhoneError
@@ -24,7 +25,7 @@ def refusal(raw: Any, region: str | None = "IN", countries=None) -> PhoneError:
     return caught.value
 
 
-@pytest.mark.parametrize(
+@each(
     ("raw", "chosen"),
     [
         ("98765 43210", IN),
@@ -91,7 +92,7 @@ def test_any_country_may_be_called_where_the_route_says_any(number):
     assert choose_number(number, region=None, countries=None) == number
 
 
-@pytest.mark.parametrize(
+@each(
     ("number", "country"),
     [
         (IN, "IN"),
@@ -109,7 +110,7 @@ def test_the_country_of_a_number_follows_from_its_digits(number, country):
     assert country_of(number) == country
 
 
-@pytest.mark.parametrize(
+@each(
     ("raw", "region", "why"),
     [
         ("112", "IN", "emergency"),
@@ -158,7 +159,7 @@ def test_a_number_that_begins_as_a_short_one_is_still_a_number(number):
     assert choose_number(number, region=None, countries=None) == number
 
 
-@pytest.mark.parametrize("region", sorted(shortnumberinfo.SUPPORTED_SHORT_REGIONS))
+@each("region", sorted(shortnumberinfo.SUPPORTED_SHORT_REGIONS))
 def test_no_short_number_of_any_country_is_called(region):
     metadata = phonenumbers.PhoneMetadata.short_metadata_for_region(region)
     code = phonenumbers.country_code_for_region(region)

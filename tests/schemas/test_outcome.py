@@ -10,6 +10,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import each
 
 from schemas.callkaro import METADATA_ID
 from schemas.delivery import Delivery, Status
@@ -118,8 +119,8 @@ def test_all_but_an_id_may_be_missing_and_more_may_come(data):
     assert read_data(data) == LEAST
 
 
-@pytest.mark.parametrize("name", sorted(FULL))
-@pytest.mark.parametrize("junk", [None, [], [{}], {"a": 1}, True, 1e400, -7.5, "\ud800", "", "x"])
+@each("name", sorted(FULL))
+@each("junk", [None, [], [{}], {"a": 1}, True, 1e400, -7.5, "\ud800", "", "x"])
 def test_a_field_that_can_not_be_read_costs_only_itself(name, junk):
     whole, broken = as_record(READ), as_record(read(**{name: junk}))
     kept_as = {
@@ -138,7 +139,7 @@ def test_a_field_that_can_not_be_read_costs_only_itself(name, junk):
     orjson.dumps(broken)
 
 
-@pytest.mark.parametrize(
+@each(
     "content",
     [
         None,
@@ -159,7 +160,7 @@ def test_what_is_no_outcome_is_none(content):
     assert read_outcome(content, INDIA) is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "read_as"),
     [
         ("c-1", "c-1"),
@@ -185,7 +186,7 @@ def test_a_callsid_is_text_or_a_number_and_never_cut(given, read_as):
     assert read(batchId=given).batch_id == read_as
 
 
-@pytest.mark.parametrize(
+@each(
     ("metadata", "ours"),
     [
         ({METADATA_ID: "d-1"}, "d-1"),
@@ -219,9 +220,7 @@ CALLKARO_WORDS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("result", "reason"), [(ours, one) for ours, all_ in CALLKARO_WORDS.items() for one in all_]
-)
+@each(("result", "reason"), [(ours, one) for ours, all_ in CALLKARO_WORDS.items() for one in all_])
 def test_every_documented_hangup_reason_has_its_result(result, reason):
     outcome = read(hangup_reason=reason)
     assert (outcome.result, outcome.hangup_reason) == (result, reason)
@@ -250,7 +249,7 @@ def test_a_hangup_reason_that_is_not_documented_is_unrecognised_and_kept(reason,
     assert not outcome.proves_cancellation
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "tries"),
     [
         (-1, -1),
@@ -275,7 +274,7 @@ def test_a_try_count_that_can_not_be_read_is_the_first(given, tries):
     assert read(try_count=given).try_count == tries
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "duration_s"),
     [
         (0, 0),
@@ -294,7 +293,7 @@ def test_a_duration_is_whole_seconds(given, duration_s):
     assert read(call_duration=given).duration_s == duration_s
 
 
-@pytest.mark.parametrize(
+@each(
     ("given", "zone", "ended_at"),
     [
         ("2025-12-19 16:01:07", "Asia/Kolkata", "2025-12-19T10:31:07+00:00"),
@@ -339,7 +338,7 @@ def test_a_conversion_is_known_or_not(given, converted):
     assert read(conversion_status=given).conversion_status is converted
 
 
-@pytest.mark.parametrize(
+@each(
     ("url", "kept"),
     [
         ("https://a.example/x?y=1", True),
@@ -442,7 +441,7 @@ def check_shown(outcome: Outcome) -> None:
 # --- what it means for the number ------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("suppress_when", "more", "stops"),
     [
         (None, {}, False),
@@ -480,7 +479,7 @@ def test_a_number_that_does_not_exist_is_not_called_again_whatever_the_setting(s
     assert asks_to_stop(read(hangup_reason="INVALID_PHONE_NUMBER"), expression)
 
 
-@pytest.mark.parametrize("reason", sorted(set(RESULTS) - {"INVALID_PHONE_NUMBER"}))
+@each("reason", sorted(set(RESULTS) - {"INVALID_PHONE_NUMBER"}))
 def test_no_other_end_of_a_call_stops_by_itself(reason):
     assert not asks_to_stop(read(hangup_reason=reason), None)
 
@@ -489,7 +488,7 @@ def number_in(content: Any, **more: Any) -> str | None:
     return number_of(content, replace(LEAST, **more))
 
 
-@pytest.mark.parametrize(
+@each(
     ("written", "number"),
     [
         ("919876543210", "+919876543210"),
@@ -531,7 +530,7 @@ def test_the_person_is_who_was_called_or_who_called(try_count, number):
     assert number_in({"event": "call_ended", "data": data}, try_count=try_count) == number
 
 
-@pytest.mark.parametrize(
+@each(
     "content",
     [None, [], "text", 7, {}, {"data": None}, {"data": []}, {"data": "to"}, {"data": [1]}],
 )

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from support import each
 
 AGENT = "6803fa770b666a64ab1694c1e"
 CALL = {"to_number": "+919876543210", "agent_id": AGENT}
@@ -126,7 +127,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "message"), BROKEN, ids=str)
+@each(("change", "message"), BROKEN, ids=str)
 def test_a_call_that_breaks_a_rule_is_refused_and_not_accepted(client, state, change, message):
     answer = client.post("/call/outbound", {**CALL, **change})
 
@@ -150,10 +151,8 @@ def test_a_required_field_that_is_absent_is_named_in_callkaros_words(client, fie
     )
 
 
-@pytest.mark.parametrize(
-    "raw", [b"", b"{", b"[]", b'"x"', b"null", b"\xff", b'{"priority": NaN}', b"[" * 100_000]
-)
-@pytest.mark.parametrize("path", PATHS)
+@each("raw", [b"", b"{", b"[]", b'"x"', b"null", b"\xff", b'{"priority": NaN}', b"[" * 100_000])
+@each("path", PATHS)
 def test_a_body_that_is_no_json_object_is_refused(client, path, raw):
     answer = client.call(
         "POST", f"{path}?agent_id={AGENT}", data=raw, headers={"X-API-KEY": "a-key"}
@@ -163,8 +162,8 @@ def test_a_body_that_is_no_json_object_is_refused(client, path, raw):
     assert answer.json() == {"status": "error", "message": "The body must be a JSON object"}
 
 
-@pytest.mark.parametrize("headers", [{}, {"X-API-KEY": ""}, {"Authorization": "Bearer a-key"}])
-@pytest.mark.parametrize("path", PATHS)
+@each("headers", [{}, {"X-API-KEY": ""}, {"Authorization": "Bearer a-key"}])
+@each("path", PATHS)
 def test_a_request_without_a_key_is_forbidden(client, state, path, headers):
     answer = client.post(path, {**CALL, "name": "x"}, headers=headers)
 
@@ -218,7 +217,7 @@ def test_a_campaign_is_created_as_documented(client, state, path, body):
     assert client.post(path, body).json()["batch_id"] != batch_id
 
 
-@pytest.mark.parametrize(
+@each(
     ("path", "body", "message"),
     [
         ("/call/campaign", {"name": "x"}, "Missing agent_id"),

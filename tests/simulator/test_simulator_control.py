@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import requests
+from support import each
 
 CALL = {
     "to_number": "+919876543210",
@@ -72,7 +73,7 @@ def test_behaviours_are_taken_listed_and_dropped(client, state):
     assert state.behaviours == []
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         [],
@@ -225,7 +226,7 @@ def test_an_outcome_can_be_sent_from_python(client, simulator, callback):
         simulator.end_call(callback.url, delivery_id="d2")
 
 
-@pytest.mark.parametrize(
+@each(
     "url",
     [
         "http://example.com/x",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import phonenumbers
 import pytest
+from support import each
 
 from simulator.people import demo_records
 
@@ -85,7 +86,7 @@ def test_hubspot_takes_only_the_configured_token_when_there_is_one(client, state
     assert read(client, ["101"]).status_code == 401
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         [],
