@@ -159,7 +159,9 @@ def test_a_bulk_hold_is_counted_and_then_released(bridge: Bridge, open_page: Ope
     assert {bridge.status(one) for one in ids} == {"held"}, "only counted"
     page.get_by_role("button", name="Release 5").click()
 
-    expect(page.get_by_role("status")).to_contain_text("Deliveries released: 5. Could not be released: 0.")
+    expect(page.get_by_role("status")).to_contain_text(
+        "Deliveries released: 5. Could not be released: 0."
+    )
     for one in ids:
         bridge.await_status(one, "delivered")
 

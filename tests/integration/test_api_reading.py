@@ -145,7 +145,7 @@ def test_a_wait_with_an_etag_ends_when_anything_is_new(web: Web, store: Store) -
     assert answer.json["message"] == "Soon."
 
 
-def test_a_wait_in_vain_is_answered_as_it_stands(web: Web, store: Store) -> None:
+def test_a_wait_without_a_change_is_answered_at_its_end(web: Web, store: Store) -> None:
     put(store, "d1")
     etag = ask(web, "/api/deliveries/d1").headers["ETag"]
     began = time.monotonic()
