@@ -182,7 +182,7 @@ class DeliveryResponse(DeliveryBrief):
     attempts = fields.List(fields.Nested(AttemptResponse))
     cancel_asked_at = UtcTime(
         allow_none=True,
-        metadata=doc("When a person or an opt-out asked CallKaro to delete the scheduled call."),
+        metadata=doc("When the deletion of the scheduled call was requested."),
     )
     call_again = fields.Boolean(metadata=doc("Whether a person asked for another call."))
     consent = MaskedWords(

@@ -159,7 +159,7 @@ def _rules(route: Route, settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _call_rules(route: Route, settings: Settings) -> Iterator[tuple[str, str]]:
     yield "hours", _hours(route.hours) if route.hours else "CALLING_HOURS only"
-    again = f"once in {_span(route.again_after_s)}" if route.again_after_s else "for every event"
+    again = f"once in {_span(route.again_after_s)}" if route.again_after_s else "no limit"
     yield "again_after", again
     yield "max_per_day", f"{route.max_per_day:,}" if route.max_per_day else "no cap"
     yield "countries", _countries(route, settings)

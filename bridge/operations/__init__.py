@@ -1,6 +1,6 @@
 """What a person does by hand: deliveries, events, pauses and test calls, a module each.
 
-Each operation is one compare-and-set in the store, on what the person saw. A worker that holds the
+Each operation is one compare-and-set in the store, on what the person saw. A worker that has the
 delivery is fenced off by it, or the person learns that the delivery has changed meanwhile. The API,
 the dashboard and the command line only pass on what these modules answer.
 """

@@ -24,7 +24,7 @@ class Base:
     wakeup: Wakeup
 
     def wake(self) -> None:
-        """Ask for a drain, unless one is asked for already. The worker's tick does it, too."""
+        """Ask for a drain, unless one is queued already. The worker's ticker asks, too."""
         try:
             if not self.store.set_wakeup():
                 return

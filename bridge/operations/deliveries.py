@@ -79,7 +79,7 @@ class DeliveryOperations(Base):
     def cancel(self, delivery_id: str) -> Delivery:
         """Cancel a delivery. Returns it as it is after that.
 
-        A delivery that waits is cancelled. A call that CallKaro holds as scheduled stays
+        A delivery that waits is cancelled. A call that CallKaro has scheduled stays
         `delivered` until the worker has had CallKaro delete it. Raises NotFound, or Conflict where
         it is too late.
         """

@@ -168,7 +168,9 @@ def test_a_wait_with_an_etag_ends_when_anything_is_new(
     assert waits.ended_early == [True]
 
 
-def test_a_wait_in_vain_is_answered_as_it_stands(web: Web, store: Store, waits: Waits) -> None:
+def test_a_wait_without_a_change_is_answered_at_its_end(
+    web: Web, store: Store, waits: Waits
+) -> None:
     put(store, "d1")
     etag = ask(web, "/api/deliveries/d1").headers["ETag"]
     assert ask(web, "/api/deliveries/d1?wait=1").json["status"] == "queued"

@@ -98,7 +98,7 @@ def test_an_outcome_is_kept_with_its_delivery_though_no_worker_runs(
     assert outcome["ended_at"].endswith("Z")
 
 
-def test_what_is_told_twice_is_kept_once(
+def test_an_outcome_that_is_sent_twice_is_kept_once(
     web: Web, settings: Settings, simulator: Simulator, run_drain: RunDrain
 ) -> None:
     delivery = called(web, settings, run_drain)

@@ -98,7 +98,7 @@ def test_the_cookie_goes_over_https_alone_where_the_bridge_is_there(
     [
         (1, "https", True),
         (1, "http", False),
-        (1, "https, http", False),  # the first is whoever asked's, and no proxy of ours said it
+        (1, "https, http", False),  # the client may have written the first
         (0, "https", True),
         (0, "HTTPS, http", True),
         (0, "http", False),
@@ -272,6 +272,8 @@ def test_what_is_not_there_is_a_page(web: Web) -> None:
     answer = web.client.get("/deliveries/nope")
     assert answer.status_code == 404
     assert "There is no delivery with this id" in answer.text
+    assert "<h1>Not found</h1>" in answer.text
+    assert "Try again" not in answer.text
     assert answer.mimetype == "text/html"
 
 
@@ -382,7 +384,9 @@ def test_a_number_is_not_carried_through_signing_in(web: Web) -> None:
     }
 
 
-def test_a_number_that_is_none_is_said_and_kept_in_the_form(web: Web, store: Store) -> None:
+def test_a_text_that_is_not_a_number_is_explained_and_kept_in_the_form(
+    web: Web, store: Store
+) -> None:
     sign_in(web)
     answer = filtered(web, phone=f"12{HOSTILE}", status="failed")
     assert answer.status_code == 400

@@ -215,6 +215,17 @@ def test_an_event_is_masked_until_somebody_asks(web: Web, caplog: pytest.LogCapt
     assert ONE not in caplog.text
 
 
+def test_an_event_says_what_to_do_about_it(web: Web) -> None:
+    unrouted, unreadable = (
+        event_of(web, lead(event_type="other")),
+        event_of(web, lead(event_type=[])),
+    )
+    assert "Change the routes first, then replay it." in page(web, f"/events/{unrouted}")
+    shown = page(web, f"/events/{unreadable}")
+    assert "No route can match an event that can't be read." in shown
+    assert "replay it." not in shown
+
+
 def test_an_event_that_is_not_there_is_a_page(web: Web) -> None:
     answer = web.client.get("/events/nope")
     assert answer.status_code == 404
@@ -222,7 +233,7 @@ def test_an_event_that_is_not_there_is_a_page(web: Web) -> None:
     assert post(web, "/events/nope/replay").status_code == 404
 
 
-def test_an_event_is_replayed_once_the_routes_are_mended(
+def test_an_event_is_replayed_once_the_routes_are_fixed(
     make_settings: MakeSettings, open_web: OpenWeb, store: Store
 ) -> None:
     before = sign_in(open_web(make_settings(NO_ROUTES)))
@@ -295,7 +306,7 @@ def test_campaigns_are_listed(web: Web, settings: Settings, run_drain: RunDrain)
 # --- suppressions ---------------------------------------------------------------------------------
 
 
-def test_a_number_is_suppressed_looked_up_and_taken_back(web: Web, store: Store) -> None:
+def test_a_number_is_suppressed_checked_and_removed(web: Web, store: Store) -> None:
     assert "Nobody is suppressed" in page(web, "/suppressions")
 
     said = do(web, "/suppressions", phone="98765 43210", message=f"{HOSTILE} wrote {OTHER}")
@@ -315,7 +326,9 @@ def test_a_number_is_suppressed_looked_up_and_taken_back(web: Web, store: Store)
 
 
 @pytest.mark.parametrize("path", ["/suppressions", "/suppressions/look-up", "/erasures"])
-def test_what_is_no_number_is_said_and_kept(web: Web, store: Store, path: str) -> None:
+def test_a_text_that_is_not_a_number_is_explained_and_kept(
+    web: Web, store: Store, path: str
+) -> None:
     answer = post(web, path, phone='12"><script>alert(1)</script>', again="12")
     assert answer.status_code == 400
     assert "This is not a valid phone number." in answer.text
@@ -377,7 +390,7 @@ def test_a_list_that_can_not_be_read_says_why(
     assert says in answer.text
 
 
-def test_no_list_at_all_is_said(web: Web) -> None:
+def test_a_missing_list_is_explained(web: Web) -> None:
     assert "Choose a file first." in post(web, "/suppressions/import").text
 
 
@@ -490,7 +503,7 @@ def test_a_thin_event_is_tried_with_its_record_and_at_a_time(
         ({"at": "soon"}, "This is not a time."),
     ],
 )
-def test_what_can_not_be_tried_is_said_and_kept(
+def test_a_form_that_can_not_be_tried_is_explained_and_kept(
     web: Web, fields: dict[str, str], says: str
 ) -> None:
     typed = {"source": "website", "body": '{"phone": "</textarea><script>alert(1)"}', **fields}

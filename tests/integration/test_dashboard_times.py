@@ -11,7 +11,7 @@ from support import API_TOKEN, WEBSITE, Web, lead, route
 
 from schemas.settings import Settings
 from store import Store
-from store.suppression import People
+from store.suppression import Suppressions
 
 MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]
@@ -44,7 +44,7 @@ def web(open_web: OpenWeb, settings: Settings, store: Store, run_drain: RunDrain
     web.send("website", lead(phone=ONE, agreed="yes"))
     run_drain(settings)
     web.send("website", lead(phone=OTHER, agreed="yes"))
-    People(store=store).suppress("+919900112233")
+    Suppressions(store=store).suppress("+919900112233")
     store.pause("route:call back", reason="person", message="holiday")
     assert web.client.post("/sign-in", data={"token": API_TOKEN}).status_code == 302
     return web
@@ -66,7 +66,7 @@ def paths(web: Web) -> list[str]:
 def test_each_page_names_the_zone_and_each_time_is_in_it(web: Web, zone: str) -> None:
     for path in paths(web):
         text = page(web, path)
-        assert f"Times are in {zone}," in text, path
+        assert f'<footer><p class="hint">Times are in {zone}.' in text, path
         times = TIME.findall(text)
         assert len(times) == text.count("<time"), path
         assert times, path

@@ -136,7 +136,7 @@ def test_no_figure_changes_the_answer_to_what_is_stored(
     assert value(scraped(web), "webhooks_total", source="website", code="202") == 2
 
 
-def test_measures_are_told_without_being_asked_for(web: Web, store: Store) -> None:
+def test_measures_are_written_in_the_background(web: Web, store: Store) -> None:
     web.send("website", lead())
     until(lambda: store.measured().totals.get("webhook 202 website") == "1")
 

@@ -36,7 +36,7 @@ CALL = "/call/outbound"
 BEARER = {"Authorization": f"Bearer {API_TOKEN}"}
 
 
-def order(web: Web, path: str, body: object = None, *, method: str = "POST") -> Any:
+def command(web: Web, path: str, body: object = None, *, method: str = "POST") -> Any:
     """Ask the API to do something."""
     sent = {} if body is None else {"json": body}
     return web.client.open(f"/api{path}", method=method, headers=BEARER, **sent)
@@ -44,14 +44,14 @@ def order(web: Web, path: str, body: object = None, *, method: str = "POST") -> 
 
 def done(web: Web, path: str, body: object = None, *, method: str = "POST") -> Any:
     """Ask the API to do something that it surely does, and return its answer's JSON."""
-    answer = order(web, path, body, method=method)
+    answer = command(web, path, body, method=method)
     assert answer.status_code == 200, answer.text
     return answer.json
 
 
 def refused(web: Web, path: str, body: object = None, *, method: str = "POST") -> tuple[int, str]:
     """Ask the API to do something that it surely refuses; return the status and the word."""
-    answer = order(web, path, body, method=method)
+    answer = command(web, path, body, method=method)
     assert answer.status_code >= 400, answer.text
     assert answer.json["message"]
     return answer.status_code, answer.json["error"]
@@ -159,7 +159,7 @@ def test_a_phone_rings_again_only_by_a_persons_word(
 
     assert refused(web, path) == (409, "conflict")
     assert refused(web, path, {"call_again": False}) == (409, "conflict")
-    assert "call_again" in order(web, path).json["message"]
+    assert "call_again" in command(web, path).json["message"]
     assert web.get(f"/api/deliveries/{delivery}").json == first
     calls = len(simulator.state.calls)
     assert done(web, path, {"call_again": True})["status"] == "queued"
@@ -415,17 +415,26 @@ def test_what_many_are_meant_must_be_clear(
 ) -> None:
     before = ended.get("/api/status").json["deliveries"]
 
-    answer = order(ended, path + query, body)
+    answer = command(ended, path + query, body)
 
     assert (answer.status_code, answer.json["error"]) == (400, "bad_query")
     assert says in answer.json["message"]
     assert ended.get("/api/status").json["deliveries"] == before
 
 
+@pytest.mark.parametrize("path", ["/deliveries/retry", "/deliveries/release", "/events/replay"])
+def test_a_missing_filter_is_answered_with_the_real_filters(ended: Web, path: str) -> None:
+    message = command(ended, path, {"dry_run": True}).json["message"]
+    for word in message.partition(": ")[2].rstrip(".").split(", "):
+        answer = command(ended, path, {"dry_run": True, word: "2026-01-31T09:30:00Z"})
+        assert "at least one filter" not in answer.json.get("message", ""), word
+    assert not {"dry_run", "call_again", "cursor", "limit"} & set(message.split(", "))
+
+
 # --- replay -------------------------------------------------------------------------------------
 
 
-def test_an_unrouted_event_is_replayed_once_its_route_is_mended(
+def test_an_unrouted_event_is_replayed_once_its_route_is_fixed(
     make_settings: MakeSettings,
     open_web: OpenWeb,
     store: Store,
@@ -442,25 +451,25 @@ def test_an_unrouted_event_is_replayed_once_its_route_is_mended(
         "dry_run": False,
     }
     settings = make_settings(CALL_BACK)
-    mended = open_web(settings)
+    fixed = open_web(settings)
     kept = keys_of(store)
 
-    tried = done(mended, path, {"dry_run": True})
+    tried = done(fixed, path, {"dry_run": True})
     assert keys_of(store) == kept
-    assert mended.get(f"/api/events/{event['id']}").json["status"] == "unrouted"
-    really = done(mended, path)
-    again = done(mended, path)
+    assert fixed.get(f"/api/events/{event['id']}").json["status"] == "unrouted"
+    really = done(fixed, path)
+    again = done(fixed, path)
 
     assert really == {**tried, "dry_run": False}
-    assert mended.get("/api/status").json["queue"] == {"drains_queued": 1}
+    assert fixed.get("/api/status").json["queue"] == {"drains_queued": 1}
     [delivery] = really["deliveries"]
     assert (really["status"], delivery["route"]) == ("routed", "call back")
     assert (again["status"], again["deliveries"]) == ("routed", [])
-    assert mended.get(urlsplit(delivery["status_url"]).path).json["status"] == "queued"
-    shown = mended.get(f"/api/events/{event['id']}").json
+    assert fixed.get(urlsplit(delivery["status_url"]).path).json["status"] == "queued"
+    shown = fixed.get(f"/api/events/{event['id']}").json
     assert (shown["status"], shown["deliveries"]) == ("routed", [delivery])
     run_drain(settings)
-    assert done(mended, path)["deliveries"] == []
+    assert done(fixed, path)["deliveries"] == []
     assert len(simulator.state.calls) == 1
 
 
@@ -499,24 +508,24 @@ def test_a_replay_adds_what_a_new_route_wants_and_leaves_the_rest(
     }
 
 
-def test_an_unreadable_event_is_read_anew_once_its_source_is_mended(
+def test_an_unreadable_event_is_read_again_once_its_source_is_fixed(
     make_settings: MakeSettings, open_web: OpenWeb, run_drain: RunDrain
 ) -> None:
-    mended_settings = make_settings(
+    fixed_settings = make_settings(
         WEBSITE.replace('"event_type"', '"event_type.name"') + route(event="lead.created")
     )
-    wrong, mended = open_web(make_settings(CALL_BACK)), open_web(mended_settings)
+    wrong, fixed = open_web(make_settings(CALL_BACK)), open_web(fixed_settings)
     form = lead(event_type={"name": "lead.created"})
     [event] = wrong.post("website", form).json["events"]
     assert event["status"] == "unreadable"
     assert done(wrong, f"/events/{event['id']}/replay")["status"] == "unreadable"
 
-    [delivery] = done(mended, f"/events/{event['id']}/replay")["deliveries"]
-    run_drain(mended_settings)
+    [delivery] = done(fixed, f"/events/{event['id']}/replay")["deliveries"]
+    run_drain(fixed_settings)
 
-    shown = mended.get(f"/api/events/{event['id']}").json
+    shown = fixed.get(f"/api/events/{event['id']}").json
     assert (shown["status"], shown["type"], shown["problem"]) == ("routed", "lead.created", None)
-    assert status(mended, delivery["id"])[0] == "delivered"
+    assert status(fixed, delivery["id"])[0] == "delivered"
 
 
 def test_an_event_that_can_be_read_now_and_that_no_route_wants_is_unrouted(
@@ -525,20 +534,20 @@ def test_an_event_that_can_be_read_now_and_that_no_route_wants_is_unrouted(
     wrong = open_web(make_settings(WEBSITE))
     [event] = wrong.post("website", lead(event_type={"name": "other"})).json["events"]
     assert event["status"] == "unreadable"
-    mended = open_web(make_settings(WEBSITE.replace('"event_type"', '"event_type.name"')))
+    fixed = open_web(make_settings(WEBSITE.replace('"event_type"', '"event_type.name"')))
     path = f"/events/{event['id']}/replay"
 
-    tried = done(mended, path, {"dry_run": True})
+    tried = done(fixed, path, {"dry_run": True})
 
     assert (tried["status"], tried["deliveries"]) == ("unrouted", [])
-    assert done(mended, path) == {**tried, "dry_run": False}
-    assert [one["id"] for one in mended.get("/api/events?status=unrouted").json["items"]] == [
+    assert done(fixed, path) == {**tried, "dry_run": False}
+    assert [one["id"] for one in fixed.get("/api/events?status=unrouted").json["items"]] == [
         event["id"]
     ]
-    assert mended.get("/api/events?status=unreadable").json["items"] == []
+    assert fixed.get("/api/events?status=unreadable").json["items"] == []
 
 
-def test_an_event_that_was_read_as_something_else_is_read_anew(
+def test_an_event_that_was_read_as_something_else_is_read_again(
     make_settings: MakeSettings, open_web: OpenWeb
 ) -> None:
     wrong = open_web(make_settings(WEBSITE.replace('"event_type"', '"kind"') + route(event="x")))
@@ -712,7 +721,7 @@ def test_a_body_that_is_no_json_object_is_400(web: Web, method: str, path: str, 
 @each(("method", "path"), ONE)
 def test_an_unknown_key_is_400_and_named(web: Web, method: str, path: str) -> None:
     body = {"colour": "red"} if path != "/deliveries/d/resolve" else {"as": "failed", "colour": 1}
-    answer = order(web, path, body, method=method)
+    answer = command(web, path, body, method=method)
     assert (answer.status_code, answer.json["error"]) == (400, "bad_query")
     assert "colour" in answer.json["message"]
     assert "red" not in answer.json["message"]
@@ -760,15 +769,15 @@ def test_no_log_line_of_an_operation_tells_of_people(
     [event] = web.post("website", lead(number, name=name, event_type={"a": 1})).json["events"]
     run_drain(settings)
     answers = [
-        order(web, "/pauses/all", {"message": f"{name} {number}"}, method="PUT"),
-        order(web, f"/deliveries/{delivery}/retry", {"call_again": True, name: number}),
-        order(web, f"/deliveries/{delivery}/retry", {"call_again": True}),
-        order(web, f"/deliveries/{delivery}/cancel"),
-        order(web, "/deliveries/retry", {"phone": f"+91{number}", "status": "cancelled"}),
-        order(web, f"/events/{event['id']}/replay"),
-        order(web, "/events/replay", {"source": "website"}),
-        order(web, "/pauses/all", method="DELETE"),
-        order(web, f"/pauses/route:{name}", method="DELETE"),
+        command(web, "/pauses/all", {"message": f"{name} {number}"}, method="PUT"),
+        command(web, f"/deliveries/{delivery}/retry", {"call_again": True, name: number}),
+        command(web, f"/deliveries/{delivery}/retry", {"call_again": True}),
+        command(web, f"/deliveries/{delivery}/cancel"),
+        command(web, "/deliveries/retry", {"phone": f"+91{number}", "status": "cancelled"}),
+        command(web, f"/events/{event['id']}/replay"),
+        command(web, "/events/replay", {"source": "website"}),
+        command(web, "/pauses/all", method="DELETE"),
+        command(web, f"/pauses/route:{name}", method="DELETE"),
     ]
 
     assert [one.status_code for one in answers] == [200, 400, 200, 200, 200, 200, 200, 200, 404]
