@@ -68,9 +68,9 @@ bench-many: .venv/.installed-dev  ## Measure lists and figures over 200,000 deli
 
 requirements: .venv/.installed-dev  ## Pin anew what requirements*.in ask for
 	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
-		--upgrade requirements.in -o requirements.txt
+		--upgrade --generate-hashes --no-emit-find-links requirements.in -o requirements.txt
 	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
-		--upgrade requirements-dev.in -o requirements-dev.txt
+		--upgrade --generate-hashes --no-emit-find-links requirements-dev.in -o requirements-dev.txt
 
 clean:  ## Remove .venv, site and caches; .data, which holds events, stays
 	rm -rf site .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -118,3 +118,7 @@ clean:  ## Remove .venv, site and caches; .data, which holds events, stays
 		exit 1; \
 	fi; \
 	touch $@
+
+.PHONY: sources
+sources: .venv/.installed  ## Rewrite the lists of sources in pages, .env.example, app.json and compose.yaml
+	@$(PY) source_lists.py

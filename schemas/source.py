@@ -257,7 +257,7 @@ class Kind:
     # How to fetch the record of a thin event; None: events of this CRM are never thin.
     hydration: Hydration | None = None
     variables: tuple[Variable, ...] = ()
-    # What the webhook secret is, for the person who sets it. "": see secret_about().
+    # What the webhook secret is, for the person who sets it. "": see Source.secret_about().
     secret_help: str = ""
     # The type of an event whose body names none.
     default_type: str = "form.submitted"
@@ -276,21 +276,6 @@ class Kind:
     phones: Expression | None = None
     # The answer while nothing can be stored: 429 if the CRM tries again only after that.
     full_status: Literal[429, 503] = 503
-
-    def secret_about(self) -> str:
-        """Return what its webhook secret is, for the person who sets it."""
-        if self.secret_help:
-            return self.secret_help
-        match self.auth:
-            case Basic():
-                return "a name and a password that you make up, as user:password"
-            case Signatures():
-                return "the secret that signs its webhooks"
-            case Token(header=header, query=query):
-                return (
-                    f"a token that you make up and put into the webhook's {header} header, or into "
-                    f"its URL as ?{query}=…"
-                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -315,6 +300,21 @@ class Source:
     def variable_prefix(self) -> str:
         """What the names of its environment variables start with: WEBSITE_2_ for `website-2`."""
         return self.name.upper().replace("-", "_") + "_"
+
+    def secret_about(self) -> str:
+        """Return what its webhook secret is, for the person who sets it."""
+        if self.kind.secret_help and self.auth == self.kind.auth:
+            return self.kind.secret_help
+        match self.auth:
+            case Basic():
+                return "a user and a password that you choose, as user:password"
+            case Signatures():
+                return "the secret that signs its webhooks"
+            case Token(header=header, query=query):
+                return (
+                    f"a token that you choose and put into the webhook's {header} header, or into "
+                    f"its URL as ?{query}=…"
+                )
 
     def simulated_variables(self, url: str) -> dict[str, str]:
         """Return its variables, by name, for a stand-in at this URL in the place of the CRM."""

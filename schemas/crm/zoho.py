@@ -254,7 +254,7 @@ KIND = Kind(
         Variable(
             suffix="ACCOUNTS_URL",  # no default: each data centre has its own
             holds="address",
-            help="the accounts address of your data centre: https://accounts.zoho.in, .com, .eu, …",
+            help="the accounts address of your data centre, such as https://accounts.zoho.in",
         ),
         Variable(
             suffix="CLIENT_ID",
