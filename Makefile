@@ -72,9 +72,9 @@ bench-many: .venv/.installed-dev  ## Measure lists and counts over 200,000 deliv
 
 requirements: .venv/.installed-dev  ## Pin the newest versions of the packages in requirements*.in
 	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
-		--upgrade requirements.in -o requirements.txt
+		--upgrade --generate-hashes --no-emit-find-links requirements.in -o requirements.txt
 	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
-		--upgrade requirements-dev.in -o requirements-dev.txt
+		--upgrade --generate-hashes --no-emit-find-links requirements-dev.in -o requirements-dev.txt
 
 clean:  ## Remove .venv, site and caches, but not .data, which has events
 	rm -rf site .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -122,3 +122,7 @@ clean:  ## Remove .venv, site and caches, but not .data, which has events
 		exit 1; \
 	fi; \
 	touch $@
+
+.PHONY: sources
+sources: .venv/.installed  ## Rewrite the lists of sources in pages, .env.example, app.json and compose.yaml
+	@$(PY) source_lists.py

@@ -21,13 +21,21 @@ OUTSIDE = {
     "SECURITY.md": "security.md",
 }
 DECISIONS = "docs/decisions"
+CONNECT = "Connect a CRM"  # the part of the menu with a page for each CRM
 LINK = re.compile(r"(?<!!)\[((?:`[^`]*`|[^\]`])*)\]\(([^)\s]+)\)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put all decisions into the menu, each under its own title."""
+    """Put the CRMs' pages and all decisions into the menu, each under its own title."""
     pages = sorted(file.name for file in (ROOT / DECISIONS).glob("*.md"))
-    config.nav = [*(config.nav or []), {"Decisions": [f"decisions/{name}" for name in pages]}]
+    crms = sorted(file.name for file in (ROOT / "docs").glob("connect-*.md"))
+    nav = [
+        {CONNECT: [*crms, *entry[CONNECT]]}
+        if isinstance(entry, dict) and CONNECT in entry
+        else entry
+        for entry in config.nav or []
+    ]
+    config.nav = [*nav, {"Decisions": [f"decisions/{name}" for name in pages]}]
     return config
 
 

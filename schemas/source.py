@@ -1,9 +1,11 @@
 """A source: a CRM or lead form that posts to /webhooks/<source>, described as data.
 
 A CRM module (schemas/crm/<kind>.py) describes: how requests are signed, how a body becomes
-items, which request fetches the full record. `bridge/verify.py` and `workers/crm.py` do it.
+items, which request fetches the full record. `schemas/signatures.py` checks the signatures, and
+`workers/crm.py` makes the requests.
 """
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,23 +15,20 @@ from typing import Any, Literal
 from schemas.event import Item
 from schemas.expression import Expression, ExpressionError, Path
 
-Headers = Mapping[str, str]  # looked up without regard to case by whoever provides it
+Headers = Mapping[str, str]  # must be a mapping that ignores the case of names
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Incoming:
-    """A webhook request as its sender made it; initially UNTRUSTED.
-
-    url is scheme, host, path and query as the sender called it, percent-encoding untouched.
-    body is the raw bytes; content_type is without its parameters, in small letters.
-    """
+    """A webhook request as its sender made it; initially UNTRUSTED."""
 
     method: str
+    # Scheme, host, path and query as the sender called it, percent-encoding unchanged.
     url: str
     headers: Headers
     query: Mapping[str, str]
-    body: bytes
-    content_type: str
+    body: bytes  # as received, not decoded
+    content_type: str  # without its parameters, in small letters
 
     def __repr__(self) -> str:
         # Body, headers and query hold people's data and secrets.
@@ -41,7 +40,7 @@ class Incoming:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Token:
-    """A shared token: in a header, as ?token=, or in the body where the CRM puts it there."""
+    """A shared token: in a header, as ?token=, or in the body if the CRM puts it there."""
 
     header: str = "X-Webhook-Token"
     query: str = "token"
@@ -66,37 +65,39 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signature:
-    """A digest over parts of the request, in a header.
-
-    keyed: an HMAC; False: a plain hash (the secret is then one of the parts).
-    several: the header may hold several signatures with this between them; None: just one.
-    secret_prefix is cut from the secret before secret_encoding is undone.
-    timestamp_header is in timestamp_unit, and a request is stale when it is more than
-    tolerance_s away from now, both ways. only_with is a header and the value it must have.
-    url_decoding lists what the signer turned back in the URL it signed.
-    """
+    """A digest over parts of the request, in a header."""
 
     header: str
+    # What is hashed, in this order, with the separator between.
     parts: tuple[Part, ...] = (Part.BODY,)
     separator: str = ""
+    # True: an HMAC with the secret as its key. False: a plain hash; the secret is one of the parts.
     keyed: bool = True
     hash: Literal["sha1", "sha256", "sha512"] = "sha256"
     encoding: Literal["hex", "base64"] = "hex"
+    # What the header has before the digest, such as "sha256=".
     prefix: str = ""
+    # What separates signatures if the header may have several; None: it has one.
     several: str | None = None
+    # How the secret is written. secret_prefix is removed before the secret is decoded.
     secret_encoding: Literal["text", "base64", "hex"] = "text"  # noqa: S105  (no secret)
     secret_prefix: str = ""
+    # The header with the time of the request; None: the scheme has none, so a request never
+    # gets too old.
     timestamp_header: str | None = None
     timestamp_unit: Literal["s", "ms"] = "s"
+    # A request is refused if its time differs from now by more than this, in either direction.
     tolerance_s: int = 300
     id_header: str | None = None
+    # A header and the value that it must have for this scheme to apply; None: it always applies.
     only_with: tuple[str, str] | None = None
+    # (encoded, decoded) pairs: what the signer decodes in the URL before it signs it.
     url_decoding: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signatures:
-    """Signature schemes, strongest first: the first whose header is there is the only judge."""
+    """Signature schemes, strongest first. Only the first whose header is present is checked."""
 
     schemes: tuple[Signature, ...]
 
@@ -122,40 +123,92 @@ STANDARD_WEBHOOKS = Signatures(
 )
 
 
-# --- how a thin event is made whole ---------------------------------------------------------
+def secret_of(auth: Auth, text: str) -> str:
+    """Return a webhook secret made of a text, in the form that this way of proof needs."""
+    match auth:
+        case Basic():
+            return f"crm:{text}"
+        case Signatures(schemes=(Signature(secret_encoding="base64") as first, *_)):
+            return first.secret_prefix + base64.b64encode(text.encode()).decode()
+        case Signatures(schemes=(Signature(secret_encoding="hex") as first, *_)):
+            return first.secret_prefix + text.encode().hex()
+        case Signatures(schemes=(first, *_)):
+            return first.secret_prefix + text
+        case _:
+            return text
+
+
+# --- how the record of a thin event is fetched ----------------------------------------------
+
+# What a variable of a source is. A token lets its holder in by itself; a secret goes with an id.
+Holds = Literal["address", "token", "secret", "id"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variable:
-    """One environment variable of a source, <SOURCE>_<suffix>: a credential or an address."""
+    """One environment variable of a source, <SOURCE>_<suffix>.
+
+    With a stand-in in the CRM's place, an address is the stand-in's and all else is `sample`: so
+    no real credential is ever sent to a stand-in, and no made-up one to the CRM.
+    """
 
     suffix: str
-    secret: bool = True
+    holds: Holds = "token"
+    # Its value if it is not set; None: it has none then.
     default: str | None = None
+    # A made-up value in the CRM's own format. An address needs none.
+    sample: str = "made-up"
+    # What it is, for the person who sets it: words that may follow "HubSpot: ". "": see about().
+    help: str = ""
+
+    def about(self) -> str:
+        """Return what it is, for the person who sets it."""
+        return self.help or ABOUT[self.holds]
+
+
+ABOUT: Mapping[Holds, str] = {
+    "address": "the address of its API",
+    "token": "a token that may read its records",
+    "secret": "the secret of the client that reads its records",
+    "id": "the id of the client that reads its records",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BearerLogin:
-    """A long-lived token that is sent as it is; `variable` is the suffix it is set under."""
+    """A long-lived token that is sent as it is, in a header."""
 
-    variable: str
-    scheme: str = "Bearer"
+    token: str  # the suffix of the variable that holds it
+    header: str = "Authorization"
+    prefix: str = "Bearer "  # what the header has before the token
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The suffixes of the variables that must be set."""
+        return (self.token,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RefreshLogin:
-    """OAuth: a refresh token buys short access tokens, one for all workers.
+    """OAuth: a refresh token buys short access tokens, which all workers share.
 
-    The suffixes name where each part is set. The answer's `api_domain` is used as the API's
-    address where no other is set.
+    The answer's `api_domain` is the API's address if no other is set.
     """
 
+    # Where a token is bought: the suffix of the address's variable, and the path below it.
     accounts_url: str
     path: str
+    # The suffixes of the variables that hold the credentials.
     client_id: str
     client_secret: str
     refresh_token: str
+    # The word before the token in the Authorization header.
     scheme: str
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The suffixes of the variables that must be set."""
+        return (self.accounts_url, self.client_id, self.client_secret, self.refresh_token)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,19 +223,20 @@ class CrmRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hydration:
-    """How to fetch full records of one CRM, up to `batch` in one request.
+    """How to fetch full records of one CRM."""
 
-    request(object, ids, fields) is what to ask; records(answer) gives the records by id (those
-    that are not in it are not there); merge(data, record) is the event's data made whole;
-    fields(paths) picks, from the paths that a route reads, the CRM fields to ask for.
-    """
-
+    # At most this many records in one request.
     batch: int
     login: BearerLogin | RefreshLogin
-    api_url: str  # the suffix its base URL is set under
+    # The suffix of the variable with the address of the CRM's API.
+    api_url: str
+    # (object, ids, fields) -> the request that fetches these fields of these records
     request: Callable[[str, Sequence[str], Sequence[str]], CrmRequest]
+    # The API's answer -> its records by id. A record that is not among them does not exist.
     records: Callable[[Any], dict[str, dict[str, Any]]]
+    # (the event's data, the record) -> the event's data with the record in it
     merge: Callable[[Any, Mapping[str, Any]], Any]
+    # The paths that a route reads -> the CRM's fields to ask for
     fields: Callable[[frozenset[Path]], frozenset[str]]
 
 
@@ -191,61 +245,86 @@ class Hydration:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kind:
-    """What a CRM module says of its CRM. Modules are discovered: schemas/crm/__init__.py.
+    """What a CRM module says about its CRM. schemas/crm/__init__.py discovers the modules."""
 
-    parse(content, request, source) turns a parsed body into items, in the body's own order; it
-    raises nothing for a bad item: that one carries a `problem`.
-    is_import(data) says whether a notification is of a bulk import; None: they don't say.
-    is_own_change(event_type, data) says whether what we wrote back caused it; None: they don't say.
-    opt_out tells, over an event's data, that its person is not to be called; None: it has no word
-    for that. erased_by are the types of the events that want a person erased. region yields the
-    country of a record's number where that is written without one. phones yields the numbers that
-    the CRM usually keeps of a record, for an opt-out that no route's to_number covers.
-    full_status answers when we can't store: 503, or 429 where the CRM retries only on that.
-    """
-
+    # The word in routes.toml and in the URL, and the name for people.
     name: str
     title: str
     auth: Auth
+    # (parsed body, request, source) -> items, in the order of the body. It raises nothing for a
+    # bad item: that item carries a `problem`.
     parse: Callable[[Any, Incoming, "Source"], list[Item]]
+    # How to fetch the record of a thin event; None: events of this CRM are never thin.
     hydration: Hydration | None = None
     variables: tuple[Variable, ...] = ()
+    # What the webhook secret is, for the person who sets it. "": see Source.secret_about().
+    secret_help: str = ""
+    # The type of an event whose body names none.
     default_type: str = "form.submitted"
+    # (data) -> whether a bulk import made this notification; None: the CRM does not say.
     is_import: Callable[[Any], bool] | None = None
+    # (type, data) -> whether our own write-back caused this event; None: the CRM does not say.
     is_own_change: Callable[[str, Any], bool] | None = None
+    # Over an event's data: whether its person must not be called; None: the CRM has no such field.
     opt_out: Expression | None = None
+    # The types of events that ask for a person to be erased.
     erased_by: frozenset[str] = frozenset()
+    # Over an event's data: the country of a number that is written without one.
     region: Expression | None = None
+    # Over an event's data: the numbers that the CRM usually keeps of a record. An opt-out
+    # suppresses these too, not only those of the routes' to_number.
     phones: Expression | None = None
+    # The answer while nothing can be stored: 429 if the CRM tries again only after that.
     full_status: Literal[429, 503] = 503
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """A kind under a name of its own: its URL, its secret, where type, id and time stand.
-
-    event, id and time are read from the body (JMESPath); None: the kind's own way. opt_out tells
-    over an event's data that its person is not to be called.
-    id_window_s is how long equal bytes without an id of their own are the same event.
-    """
+    """A kind under a name of its own, with its own URL and secret."""
 
     name: str
     kind: Kind
     auth: Auth
+    # Where the type, the id and the time stand in the body; None: where the kind has them.
     event: Expression | None = None
     id: Expression | None = None
     time: Expression | None = None
+    # The type of an event whose body names none.
     default_type: str = "form.submitted"
+    # For how long equal bytes without an id are the same event.
     id_window_s: int = 86_400
+    # Over an event's data: whether its person must not be called.
     opt_out: Expression | None = None
 
     @property
     def variable_prefix(self) -> str:
-        """What the names of its environment variables start with: `website-2` is WEBSITE_2_."""
+        """What the names of its environment variables start with: WEBSITE_2_ for `website-2`."""
         return self.name.upper().replace("-", "_") + "_"
 
+    def secret_about(self) -> str:
+        """Return what its webhook secret is, for the person who sets it."""
+        if self.kind.secret_help and self.auth == self.kind.auth:
+            return self.kind.secret_help
+        match self.auth:
+            case Basic():
+                return "a user and a password that you choose, as user:password"
+            case Signatures():
+                return "the secret that signs its webhooks"
+            case Token(header=header, query=query):
+                return (
+                    f"a token that you choose and put into the webhook's {header} header, or into "
+                    f"its URL as ?{query}=…"
+                )
 
-# Headers that name one sending of a request, the same in its resends.
+    def simulated_variables(self, url: str) -> dict[str, str]:
+        """Return its variables, by name, for a stand-in at this URL in the place of the CRM."""
+        return {
+            self.variable_prefix + one.suffix: url if one.holds == "address" else one.sample
+            for one in self.kind.variables
+        }
+
+
+# Headers that identify a request; a resend of the request has the same value.
 ID_HEADERS = ("webhook-id", "Idempotency-Key")
 
 
@@ -259,13 +338,13 @@ def item_by_paths(
 ) -> Item:
     """Read one item of a body whose shape its sender chose, by the source's paths.
 
-    The type is at `event`, else the source's default; the id at `id`, else in a header made for
-    that, else None; the time (ISO 8601 or epoch, s or ms) at `time`, else None. An unreadable
-    time is no reason to lose a lead: it counts as not given, and so does an unreadable id. An
-    unreadable type is one, for the default might call where the sender meant something else.
+    The type is at `event`, else the source's default. The id is at `id`, else in one of
+    ID_HEADERS, else None. The time (ISO 8601, or an epoch in s or ms) is at `time`, else None.
+    An unreadable time or id counts as missing, so that no lead is lost. An unreadable type makes
+    the item unreadable: the default type might cause a call that the sender did not ask for.
 
-    index is the item's place where the request carries several: a header names the request, so
-    without it neighbours would be duplicates of each other.
+    index is the item's place if the request carries several items; None: it carries one. The
+    header identifies the whole request, so without the index its items would be duplicates.
     """
     try:
         event_type, event_id, time = (
@@ -274,8 +353,8 @@ def item_by_paths(
     except ExpressionError as error:
         return Item(type=source.default_type, data=body, problem=str(error))
     if isinstance(event_type, dict | list):
-        # Its text would put people's data where a type is shown and logged.
-        problem = "What stands at the source's `event` path is no text."
+        # As a type, people's data would be shown and logged.
+        problem = "The value at the source's `event` path is not text."
         return Item(type=source.default_type, data=body, problem=problem)
     return Item(
         type=str(event_type) if event_type not in (None, "") else source.default_type,
@@ -287,16 +366,16 @@ def item_by_paths(
 
 
 def _header_id(request: Incoming, index: int | None) -> str | None:
-    """Return the id that a header gives this sending, told apart by index; None without one."""
-    sending = next((request.headers[h] for h in ID_HEADERS if request.headers.get(h)), None)
-    return sending if sending is None or index is None else f"{sending}-{index}"
+    """Return the id out of a request's header, with the item's index; None if it has none."""
+    given = next((request.headers[h] for h in ID_HEADERS if request.headers.get(h)), None)
+    return given if given is None or index is None else f"{given}-{index}"
 
 
 def id_text(value: Any) -> str | None:
-    """Return an id as text; None for what can't be one: null, "", true, a list, an object.
+    """Return an id as text; None for what can't be an id: null, "", true, a list, an object.
 
-    A float from 2^53 on is none either: JSON's longer integers arrive so, with digits lost, and
-    two records would share an id.
+    A float of 2^53 or more can't be one either: a longer integer in JSON has lost digits by then,
+    and two records would have the same id.
     """
     if isinstance(value, str):
         return value or None
@@ -308,8 +387,7 @@ def id_text(value: Any) -> str | None:
 def read_time(value: Any) -> datetime | None:
     """Return an aware UTC time from ISO 8601 or an epoch in s or ms; None if it is neither.
 
-    An epoch above 10^11 is in ms: in s that would be the year 5138. A time without a zone is
-    taken as UTC.
+    An epoch above 10^11 is in ms: in s it would be the year 5138. A time without a zone is UTC.
     """
     if isinstance(value, bool) or value is None:
         return None

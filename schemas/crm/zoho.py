@@ -251,11 +251,33 @@ KIND = Kind(
         fields=_fields,
     ),
     variables=(
-        Variable(suffix="ACCOUNTS_URL", secret=False),  # the data centre; there is no default one
-        Variable(suffix="CLIENT_ID"),
-        Variable(suffix="CLIENT_SECRET"),
-        Variable(suffix="REFRESH_TOKEN"),
-        Variable(suffix="API_URL", secret=False),  # else the token answer's api_domain
+        Variable(
+            suffix="ACCOUNTS_URL",  # no default: each data centre has its own
+            holds="address",
+            help="the accounts address of your data centre, such as https://accounts.zoho.in",
+        ),
+        Variable(
+            suffix="CLIENT_ID",
+            holds="id",
+            sample="1000.000000000000000000000000000000",
+            help="the id of the OAuth client that reads the records of notifications",
+        ),
+        Variable(
+            suffix="CLIENT_SECRET",
+            holds="secret",
+            sample="0" * 42,
+            help="the secret of that OAuth client",
+        ),
+        Variable(
+            suffix="REFRESH_TOKEN",
+            sample=f"1000.{'0' * 32}.{'0' * 32}",
+            help="a refresh token of that OAuth client",
+        ),
+        Variable(
+            suffix="API_URL",  # no default: it is api_domain of the answer with the token
+            holds="address",
+            help="the address of its API, if it is not the one that Zoho gives with each token",
+        ),
     ),
     default_type="workflow.triggered",
 )

@@ -73,7 +73,7 @@ def test_the_demo_ends_well_and_does_so_again_and_never_touches_what_is_real(
         assert demo.returncode == 0, output
         assert output.count("delivered") == 4
         assert output.count("unrouted") == 1
-        assert "Every sample ended as it should: 4 calls, each accepted once." in output
+        assert "Every sample ended as expected: 4 calls, each accepted once." in output
         assert "98765" not in output
         assert not is_listening(free_port)
         assert simulator.state.requests == []
@@ -199,8 +199,8 @@ def test_with_a_real_key_nothing_is_sent(
         output += demo.communicate(timeout=60)[0]
     assert demo.returncode == 0, output
     assert (
-        f"CALLKARO_API_KEY is set, so calls go to {simulator.url}: no sample is sent, for a phone "
-        "may ring.\n" in output
+        f"CALLKARO_API_KEY is set, so calls go to {simulator.url}. No sample is sent, because a "
+        "phone may ring.\n" in output
     )
     assert "Post a lead of your own" not in output
     assert simulator.state.requests == []
@@ -241,14 +241,14 @@ def test_routes_of_ones_own_are_served_whatever_became_of_the_samples(
     for source in ("hubspot", "zoho"):
         assert f"{source}: routes.toml has no route for it, so no sample is sent\n" in output
     assert "What became of the samples" in output
-    assert "Other than with the shipped routes.toml: website: 'call back' is " in output
+    assert "Differs from the shipped routes.toml: website: 'call back' is " in output
 
 
 def test_a_demo_judges_only_what_was_sent(own_routes: Path, run_demo: RunDemo) -> None:
     own_routes.write_text(own_routes.read_text().replace('"mobile"', '"phone"'))
     code, output = run_demo(own_routes)
     assert code == 0, output
-    assert "Every sample that was sent ended as it should: 1 call, accepted once." in output
+    assert "Every sample that was sent ended as expected: 1 call, accepted once." in output
 
 
 def test_a_demo_that_can_send_nothing_says_so_and_fails(tmp_path: Path, run_demo: RunDemo) -> None:

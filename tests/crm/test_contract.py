@@ -23,6 +23,7 @@ from samples import (
     label,
     samples,
     shown,
+    source_of,
 )
 from support import each
 
@@ -30,9 +31,8 @@ from schemas.crm import kinds
 from schemas.errors import BadSignature
 from schemas.event import Item
 from schemas.signatures import check_secret, sign, verify
-from schemas.source import Incoming, Kind, Signatures
+from schemas.source import Incoming, Kind, Signatures, secret_of
 
-SECRET = "user:a-made-up-secret"
 JUNK: list[Any] = [
     None,
     True,
@@ -67,9 +67,14 @@ def changed(content: Any, **more: Any) -> Any:
     return {**content, **more} if isinstance(content, dict) else content
 
 
+def secret(kind: Kind, text: str = "a-made-up-secret-of-the-tests") -> str:
+    """Return a webhook secret that suits a kind."""
+    return secret_of(kind.auth, text)
+
+
 def signed(kind: Kind, sample: Path) -> Incoming:
     request = incoming(sample.read_bytes(), CONTENT_TYPES[sample.suffix])
-    headers = sign(kind.auth, SECRET, request, now=NOW)
+    headers = sign(kind.auth, secret(kind), request, now=NOW)
     return replace(request, headers=CaseInsensitiveDict(headers))
 
 
@@ -116,7 +121,7 @@ def test_junk_becomes_items_and_never_an_exception(kind: Kind, content: Any) -> 
 @each("sample", samples(), ids=label)
 def test_a_signed_sample_is_accepted(sample: Path) -> None:
     kind = kind_of(sample)
-    verify(kind.auth, ["rotated:out", SECRET], signed(kind, sample), now=NOW)
+    verify(kind.auth, [secret(kind, "rotated out"), secret(kind)], signed(kind, sample), now=NOW)
 
 
 @each("sample", samples(), ids=label)
@@ -124,14 +129,14 @@ def test_an_unsigned_sample_is_refused(sample: Path) -> None:
     kind = kind_of(sample)
     unsigned = replace(signed(kind, sample), headers=CaseInsensitiveDict())
     with pytest.raises(BadSignature):
-        verify(kind.auth, [SECRET], unsigned, now=NOW, content=content_of(sample))
+        verify(kind.auth, [secret(kind)], unsigned, now=NOW, content=content_of(sample))
 
 
 @each("sample", samples(), ids=label)
 def test_a_sample_signed_with_another_secret_is_refused(sample: Path) -> None:
     kind = kind_of(sample)
     with pytest.raises(BadSignature):
-        verify(kind.auth, ["user:another-secret"], signed(kind, sample), now=NOW)
+        verify(kind.auth, [secret(kind, "another")], signed(kind, sample), now=NOW)
 
 
 @each("sample", SIGNED, ids=label)
@@ -139,7 +144,7 @@ def test_a_signed_sample_with_another_body_is_refused(sample: Path) -> None:
     kind = kind_of(sample)
     forged = replace(signed(kind, sample), body=sample.read_bytes() + b" ")
     with pytest.raises(BadSignature):
-        verify(kind.auth, [SECRET], forged, now=NOW)
+        verify(kind.auth, [secret(kind)], forged, now=NOW)
 
 
 @each("sample", [path for path in SIGNED if has_time(path)], ids=label)
@@ -147,11 +152,14 @@ def test_a_signed_sample_with_another_body_is_refused(sample: Path) -> None:
 def test_a_stale_sample_is_refused(sample: Path, minutes: int) -> None:
     kind = kind_of(sample)
     with pytest.raises(BadSignature):
-        verify(kind.auth, [SECRET], signed(kind, sample), now=NOW + timedelta(minutes=minutes))
+        verify(
+            kind.auth, [secret(kind)], signed(kind, sample), now=NOW + timedelta(minutes=minutes)
+        )
 
 
 @pytest.mark.parametrize("kind", kinds().values(), ids=lambda kind: kind.name)
 def test_an_empty_secret_is_no_secret(kind: Kind) -> None:
+    assert check_secret(kind.auth, secret(kind)) is None
     assert check_secret(kind.auth, " ")
     with pytest.raises(BadSignature):
         verify(kind.auth, ["", " "], incoming(b"{}"), now=NOW, content={"token": ""})
@@ -162,10 +170,23 @@ def test_what_hydrates_also_says_where_its_login_stands(kind: Kind) -> None:
     hydration = kind.hydration
     assert hydration is not None
     suffixes = {variable.suffix for variable in kind.variables}
-    assert hydration.api_url in suffixes
+    assert {*hydration.login.needs, hydration.api_url} <= suffixes
     assert hydration.batch > 0
     for answer in JUNK:
         assert hydration.records(answer) == {}
+
+
+@pytest.mark.parametrize("kind", kinds().values(), ids=lambda kind: kind.name)
+def test_a_stand_in_gets_every_address_and_no_default_of_the_crm(kind: Kind) -> None:
+    given = source_of(kind).simulated_variables("http://stand-in.example")
+    for variable in kind.variables:
+        value = given.pop(f"{kind.name.upper()}_{variable.suffix}")
+        assert (value == "http://stand-in.example") is (variable.holds == "address")
+        assert value.strip()
+        assert value != variable.default
+        if variable.default:
+            assert variable.default.startswith("http") is (variable.holds == "address")
+    assert given == {}
 
 
 @pytest.mark.parametrize("kind", kinds().values(), ids=lambda kind: kind.name)

@@ -26,6 +26,8 @@ from support import each
 
 from config.settings import load_settings, warnings_of
 from demo.processes import environment
+from schemas.crm import kinds
+from source_lists import STAND_IN
 
 OURS = sorted(name for name, one in services().items() if "build" in one)
 LASTING = [name for name in OURS if name != "check"]
@@ -153,10 +155,12 @@ def test_the_try_out_starts_with_no_setting_of_ones_own_and_no_warning(
         hosts += [
             value
             for given in settings.variables.values()
-            for suffix, value in given.items()
-            if suffix.endswith("_URL") and "gohighlevel" not in value
+            for value in given.values()
+            if value.startswith("http")
         ]
-        assert set(hosts) == {"http://simulator:8001"}
+        assert set(hosts) == {STAND_IN}
+        assert settings.secrets.keys() >= kinds().keys()
+        assert all(settings.secrets.values())
 
 
 def test_nothing_of_the_try_out_touches_the_real_one() -> None:

@@ -18,7 +18,7 @@ from faults.harm import CALLS, TIMEOUT_S, Harm, Misbehaviour, end_all_leases, wi
 from faults.load import ROUTES, Crms, Leads
 from faults.power import PowerCut
 from faults.report import Report, judge, unfinished
-from support import Bridge, Valkey, until
+from support import Bridge, Valkey, simulated_crms, until
 
 from schemas.delivery import Status
 from schemas.errors import StoreUnavailable
@@ -170,13 +170,7 @@ class _Chaos:
             "CALLKARO_API_KEY": "a-key",
             "CALLKARO_BASE_URL": url,
             "CALLKARO_TIMEOUT_S": str(TIMEOUT_S),
-            "HUBSPOT_ACCESS_TOKEN": "a-token",
-            "HUBSPOT_API_URL": url,
-            "ZOHO_ACCOUNTS_URL": url,
-            "ZOHO_CLIENT_ID": "a-client",
-            "ZOHO_CLIENT_SECRET": "its-secret",
-            "ZOHO_REFRESH_TOKEN": "a-refresh-token",
-            "ZOHO_API_URL": url,
+            **simulated_crms(url),
         }
 
     def _watch_power(self) -> PowerCut | None:

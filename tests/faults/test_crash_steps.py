@@ -20,6 +20,7 @@ from support import (
     lead,
     notification,
     route,
+    simulated_crms,
     until,
 )
 
@@ -59,8 +60,7 @@ def start_drain(redis_url: str, simulator: Simulator, tmp_path: Path) -> Iterato
             "WORKER_THREADS": "2",
             "CALLKARO_API_KEY": "a-key",
             "CALLKARO_BASE_URL": simulator.url,
-            "HUBSPOT_ACCESS_TOKEN": "a-token",
-            "HUBSPOT_API_URL": simulator.url,
+            **simulated_crms(simulator.url),
         }
         command = [sys.executable, str(Path(__file__).parent / "crash_at.py"), step]
         with (tmp_path / "drain.log").open("ab") as log:

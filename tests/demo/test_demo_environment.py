@@ -1,0 +1,175 @@
+"""No real address and no real credential of a CRM reaches a process of a simulated demo."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import schemas.crm
+from config.settings import load_settings
+from demo.environment import settings_of, simulated
+from demo.processes import environment
+from schemas.crm import kinds
+
+ROOT = Path(__file__).parents[2]
+URL = "http://127.0.0.1:9999"
+REAL = "real-7f3b"  # part of each value that must not get through
+PORTAL = """
+    [[source]]
+    name = "emea"
+    kind = "hubspot"
+"""
+CRM = """
+from schemas.source import BearerLogin, CrmRequest, Hydration, Kind, Token, Variable
+
+KIND = Kind(
+    name="lead-post",
+    title="LeadPost",
+    auth=Token(),
+    parse=lambda content, request, source: [],
+    hydration=Hydration(
+        batch=1,
+        login=BearerLogin(token="KEY", header="x-api-key", prefix=""),
+        api_url="HOST",
+        request=lambda name, ids, fields: CrmRequest(method="GET", path="/"),
+        records=lambda answer: {},
+        merge=lambda data, record: data,
+        fields=lambda paths: frozenset(),
+    ),
+    variables=(
+        Variable(suffix="KEY", sample="lp_live_0000"),
+        Variable(suffix="HOST", holds="address", default="https://api.leadpost.example"),
+        Variable(suffix="CLIENT", holds="id", sample="42"),
+    ),
+)
+"""
+
+
+@pytest.fixture
+def leadpost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A CRM module more, discovered as the others are."""
+    (tmp_path / "leadpost.py").write_text(CRM, "utf-8")
+    monkeypatch.setattr(schemas.crm, "__path__", [*schemas.crm.__path__, str(tmp_path)])
+    kinds.cache_clear()
+    yield
+    sys.modules.pop("schemas.crm.leadpost", None)
+    kinds.cache_clear()
+
+
+def real_of(*prefixes: str) -> dict[str, str]:
+    """Return real-looking values for every variable of every kind, under these prefixes too."""
+    suffixes = {one.suffix: one.holds for kind in kinds().values() for one in kind.variables}
+    return {
+        f"{prefix}_{suffix}": f"https://{REAL}.example" if holds == "address" else REAL
+        for prefix in prefixes
+        for suffix, holds in suffixes.items()
+    }
+
+
+def test_every_source_turns_to_the_stand_in(leadpost: None) -> None:
+    assert "lead-post" in kinds()
+    given = real_of("HUBSPOT", "ZOHO", "LEAD_POST", "EMEA")
+    env = simulated({**given, "ROUTES_TOML": PORTAL, "REDIS_URL": "redis://x"}, URL)
+    with environment({**env, "API_TOKEN": "an-api-token-of-the-tests"}):
+        settings = load_settings()
+    assert settings.callkaro_base_url == URL
+    for source in settings.routes.sources.values():
+        variables = settings.variables[source.name]
+        for variable in source.kind.variables:
+            expected = URL if variable.holds == "address" else variable.sample
+            assert variables[variable.suffix] == expected, (source.name, variable.suffix)
+    assert {"emea", "lead-post"} <= settings.variables.keys()
+
+
+def test_nothing_real_is_left_in_a_file_or_of_a_portal_that_is_gone(
+    leadpost: None, tmp_path: Path
+) -> None:
+    file = tmp_path / "value"
+    file.write_text(REAL)
+    given = real_of("HUBSPOT", "ZOHO", "LEAD_POST", "EMEA", "HUBSPOT_2", "LEAD_POST_OLD")
+    files = {f"{name}_FILE": str(file) for name in given}
+    env = simulated({**given, **files, "ROUTES_TOML": PORTAL}, URL)
+    assert not [name for name, value in env.items() if REAL in value or value == str(file)]
+
+
+def test_what_is_no_credential_of_a_crm_is_left_as_it_is() -> None:
+    given = {
+        "HUBSPOT_WEBHOOK_SECRET": "chosen",
+        "ZOHO_WEBHOOK_SECRET_FILE": "/run/zoho",
+        "REDIS_URL": "redis://x",
+        "PUBLIC_URL": "https://bridge.example",
+        "CALLKARO_WEBHOOK_TOKEN": "chosen",
+        "HUBSPOTTED_ACCESS_TOKEN": "another program's",
+    }
+    env = simulated({**given, "ROUTES_TOML": "#"}, URL)
+    assert {name: env.get(name) for name in given} == given
+
+
+def test_routes_that_can_not_be_read_leave_nothing_real_either() -> None:
+    env = simulated({**real_of("HUBSPOT", "ZOHO"), "ROUTES_TOML": "[["}, URL)
+    assert REAL not in " ".join(env.values())
+    with pytest.raises(Exception, match="ROUTES_TOML"):
+        settings_of(env)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def below(pid: int) -> Iterator[int]:
+    """Yield the processes below one."""
+    try:
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return
+    for child in map(int, found):
+        yield child
+        yield from below(child)
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+def test_no_process_of_make_run_has_a_real_credential(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(f"{REAL}-in-a-file")
+    (tmp_path / "routes.toml").write_text((ROOT / "routes.toml").read_text("utf-8") + PORTAL)
+    command = [sys.executable, "-m", "demo", "--serve", "--data", str(tmp_path / "data")]
+    demo = subprocess.Popen(  # noqa: S603
+        [*command, "--port", str(free_port())],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONUNBUFFERED": "1",
+            "WEB_CONCURRENCY": "1",
+            "ROUTES_FILE": str(tmp_path / "routes.toml"),
+            **real_of("HUBSPOT", "ZOHO", "EMEA"),
+            "HUBSPOT_ACCESS_TOKEN_FILE": f"{tmp_path}/{REAL}",
+            "EMEA_ACCESS_TOKEN_FILE": f"{tmp_path}/{REAL}",
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with demo:
+        assert demo.stdout is not None
+        try:
+            said = ""
+            for line in demo.stdout:
+                said += line
+                if "serves at" in line:
+                    break
+            assert "serves at" in said, said
+            environments = [Path(f"/proc/{pid}/environ").read_bytes() for pid in below(demo.pid)]
+        finally:
+            demo.send_signal(signal.SIGINT)
+            demo.communicate(timeout=60)
+    assert len(environments) >= 4
+    assert not [one for one in environments if REAL.encode() in one]
+    assert any(b"EMEA_ACCESS_TOKEN=pat-na1-" in one for one in environments)
