@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from old_store import CALLBACK_TOKEN, FILES, ROUTES, Old, old_names
 from storing import a_delivery, accept, an_event
-from support import ROOT, Web, end_lease, make_due
+from support import ROOT, Bridge, Web, end_lease, make_due
 
 from schemas.delivery import Status
 from schemas.records import BackgroundTask, Move
@@ -23,6 +23,7 @@ from store.migration import PAGE, Migration, migrate, start_migration
 RunDrain = Callable[..., Any]
 OpenWeb = Callable[[Settings], Web]
 MakeSettings = Callable[..., Settings]
+StartBridge = Callable[..., Bridge]
 
 # Moves pages until it is killed; says a line after each.
 MIGRATE = """
@@ -396,3 +397,21 @@ def test_a_person_is_not_kept_waiting_by_it(old: Old, store: Store) -> None:
     assert migrate(store)
     with pytest.raises(AssertionError):
         make_due(store, old.id("queued"))
+
+
+# --- the processes --------------------------------------------------------------------------------
+
+
+def test_web_and_worker_migrate_at_their_start_and_then_deliver(
+    old: Old, store: Store, settings: Settings, start_bridge: StartBridge, simulator: Simulator
+) -> None:
+    end_lease(store, old.id("leased"))
+    store.redis.set("bridge:migration-lock", "a process that died", px=1500)
+
+    bridge = start_bridge(ROUTES, own_web=True)
+
+    assert old_names(store) == set()
+    assert bridge.session.get(f"{bridge.url}/readyz", timeout=10).status_code == 200
+    bridge.await_status(old.id("queued"), "delivered")
+    bridge.await_status(old.id("leased"), "delivered")
+    assert simulator.state.doubled == {}
