@@ -117,7 +117,7 @@ class Migration:
 def migrate(store: MigrationStore, should_stop: Callable[[], bool] = lambda: False) -> bool:
     """Move all that an older release stored; wait for Redis, or for another process that does it.
 
-    Returns whether all is moved; False: should_stop said so before.
+    Returns whether all is moved; False: should_stop() was true first.
     """
     migration, is_away = Migration(store), False
     while not should_stop():
