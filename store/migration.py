@@ -19,7 +19,7 @@ from store.base import Base
 
 logger = log.get(__name__)
 
-PAGE = 200  # keys that one script looks at: some ms, in which Redis serves no other client
+PAGE = 100  # keys that one script looks at: some ms, in which Redis serves no other client
 LOCK_S = 5.0  # then the lock of a process that died runs out
 SLICE_S = 1.0  # of the pages between two looks whether to stop
 LOCKED_S = 0.1  # between two looks while another process migrates
@@ -117,7 +117,7 @@ class Migration:
 def migrate(store: MigrationStore, should_stop: Callable[[], bool] = lambda: False) -> bool:
     """Move all that an older release stored; wait for Redis, or for another process that does it.
 
-    Returns whether all is moved; False: should_stop said so before.
+    Returns whether all is moved; False: should_stop() was true first.
     """
     migration, is_away = Migration(store), False
     while not should_stop():

@@ -198,8 +198,8 @@ def test_the_number_of_outcomes_is_bounded(store: Store) -> None:
 
     assert became.count("stored") == 50
     assert set(became[50:]) == {"full"}
-    orphans = [store.keep_outcome(told(None, "CA0", number))[0] for number in range(60)]
-    assert orphans.count("kept") == 50
+    kept = [store.keep_outcome(told(None, "CA0", number))[0] for number in range(60)]
+    assert kept.count("kept") == 50
 
 
 def test_pruning_forgets_how_a_call_is_found(store: Store) -> None:
@@ -330,7 +330,7 @@ def test_an_outcome_with_our_id_alone_proves_it_too(store: Store, at: str) -> No
     assert claim(store) == {}
 
 
-def test_an_orphan_without_a_call_sid_proves_it_too(store: Store) -> None:
+def test_an_early_outcome_without_a_call_sid_proves_it_too(store: Store) -> None:
     store.keep_outcome(told("d1", ""))
     put(store, "d1")
 

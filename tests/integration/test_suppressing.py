@@ -78,15 +78,15 @@ def stands(store: Store, delivery: str) -> tuple[str, str | None]:
     return of(store, delivery).status, of(store, delivery).reason
 
 
-def do_errands(store: Store, run: Callable[[], object]) -> None:
-    """Run drains until no errand is due, letting the time of each come."""
+def do_tasks(store: Store, run: Callable[[], object]) -> None:
+    """Run drains until no background task is due; each is made due."""
     for _ in range(10):
         for one in store.redis.zrange("bridge:due:background_task", 0, -1):
             store.redis.zadd("bridge:due:background_task", {one: 1})
         if not store.redis.zcard("bridge:due:background_task"):
             return
         run()
-    raise AssertionError("errands have no end")
+    raise AssertionError("background tasks have no end")
 
 
 def everything(store: Store) -> str:
@@ -259,7 +259,7 @@ def test_what_is_on_the_wire_is_dropped_once_it_is_delivered(
             )
         ]
     ) == ["ok"]
-    do_errands(store, lambda: run_drain(settings))
+    do_tasks(store, lambda: run_drain(settings))
     run_drain(settings)
 
     [asked] = simulator.state.requests_to(DELETION)
@@ -357,7 +357,7 @@ def test_a_worker_calls_off_what_a_crash_left_planned(
         patched.setattr(Suppressions, "call_off", crash)
         with pytest.raises(KeyboardInterrupt):
             Suppressions(store=store).suppress(ONE)
-    do_errands(store, lambda: run_drain(settings))
+    do_tasks(store, lambda: run_drain(settings))
     run_drain(settings)
 
     assert stands(store, planned) == ("cancelled", "suppressed")
@@ -451,7 +451,7 @@ def test_an_opt_out_in_the_crm_suppresses_the_record_at_once_and_then_its_number
     ids = [web.send("website", lead(phone=number))[0] for number in (ONE, OTHER)]
     run_drain(settings)
 
-    # Called off by the errand or skipped by its guard, whichever comes first.
+    # Cancelled by the background task or skipped by its guard, whichever comes first.
     assert stands(store, same)[1] == "suppressed"
     assert [stands(store, one) for one in ids] == [("skipped", "suppressed")] * 2
     assert not simulator.state.calls
@@ -499,7 +499,7 @@ def test_an_opt_out_that_could_not_be_read_counts_once_it_is_replayed(
 
     mended = open_web(make_settings(source.replace('"event_type"', '"kind"') + route()))
     ask(mended, "POST", f"/api/events/{event['id']}/replay")
-    do_errands(store, lambda: run_drain(settings))
+    do_tasks(store, lambda: run_drain(settings))
 
     kept = store.suppression(store.phone_key(ONE))
     assert kept is not None
@@ -519,7 +519,7 @@ def test_an_opt_out_reaches_the_number_whatever_the_routes(
     answer = open_web(settings).client.post("/webhooks/gohighlevel?token=a-token", json=body)
     assert answer.status_code == 202
 
-    do_errands(store, lambda: run_drain(settings))
+    do_tasks(store, lambda: run_drain(settings))
 
     kept = store.suppression(store.phone_key(ONE))
     assert kept is not None
@@ -538,7 +538,7 @@ def test_a_number_that_may_be_called_again_frees_the_records_that_went_with_it(
     simulator.state.put_record("hubspot", "contacts", "101", {"phone": ONE})
     ask(web, "PUT", f"/api/suppressions/{ONE}")
     web.post("hubspot", [changed("101")])
-    do_errands(store, lambda: run_drain(settings))
+    do_tasks(store, lambda: run_drain(settings))
     assert store.suppression_count() == 2
 
     ask(web, "DELETE", f"/api/suppressions/{ONE}")
@@ -570,12 +570,12 @@ def test_an_opt_out_waits_for_a_crm_that_can_not_be_read(
 ) -> None:
     settings = make_settings(OPT_OUT + HUBSPOT)
     simulator.state.put_record("hubspot", "contacts", "101", {"phone": ONE})
-    simulator.state.behave(path="/crm", times=2, status=503)  # the delivery's, and the errand's
+    simulator.state.behave(path="/crm", times=2, status=503)  # the delivery's, and the task's
     open_web(settings).post("hubspot", [changed("101", propertyName="stop")])
     run_drain(settings)
     assert store.suppression(store.phone_key(ONE)) is None
 
-    do_errands(store, lambda: run_drain(settings))
+    do_tasks(store, lambda: run_drain(settings))
 
     assert store.suppression(store.phone_key(ONE))
 
@@ -716,7 +716,7 @@ def test_what_is_on_the_wire_while_its_person_is_erased_is_dropped_and_erased_af
     )
     assert store.move([accepted]) == ["ok"]
     for _ in range(2):
-        do_errands(store, lambda: run_drain(settings))
+        do_tasks(store, lambda: run_drain(settings))
         run_drain(settings)
 
     assert answer["done"] is False
@@ -762,11 +762,11 @@ def test_the_numbers_of_an_opt_out_are_not_readable_once_its_contact_is_erased(
     person = {"phone": ONE, "mobilephone": OTHER, "firstname": NAME}
     simulator.state.put_record("hubspot", "contacts", "4711007", person)
     web.post("hubspot", [changed("4711007")])
-    do_errands(store, lambda: run_drain(settings))
+    do_tasks(store, lambda: run_drain(settings))
     assert store.suppression(store.phone_key(OTHER))
 
     web.post("hubspot", [notification("4711007", subscriptionType="contact.privacyDeletion")])
-    do_errands(store, lambda: run_drain(settings))
+    do_tasks(store, lambda: run_drain(settings))
 
     kept = everything(store)
     assert ONE[3:] not in kept
@@ -836,7 +836,7 @@ def test_an_erasure_is_gone_on_with_where_its_time_ran_out(
     assert of(store, ids["called"]).request is None, "what is listed under the number goes at once"
 
     monkeypatch.setattr("store.erasure.SLICE_S", 5.0)
-    do_errands(store, lambda: run_drain(settings))
+    do_tasks(store, lambda: run_drain(settings))
 
     is_erased(store, ids)
 

@@ -5,7 +5,9 @@
     git worktree remove ../old
 
 All that runs is the old checkout's: its web process, its workers, its stand-in for CallKaro. Only
-routes.toml is of today. What it can't do yet is to be left out here, by its release.
+this script and routes.toml are of today. This script calls the code as it is today: run it on the
+last commit before a change of stored names, or adapt its imports to that checkout. (The files of
+2451990 and f65eebe were written by the script as it was at those commits.)
 
 The file has every key as {type, ttl_ms, value}, which any Redis can take, and what was made: the
 deliveries and events by a name for each, and the webhooks' bodies, to be sent again.
@@ -26,7 +28,6 @@ OLD, FILE = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
 sys.path[:0] = [str(OLD), str(OLD / "tests")]
 
 import redis  # noqa: E402
-from bridge.settings import Settings  # noqa: E402
 from support import API_TOKEN, SECRETS, Valkey, Web, until  # noqa: E402
 
 from bridge.app import create_app  # noqa: E402
@@ -34,12 +35,14 @@ from bridge.store import Store, connect  # noqa: E402
 from schemas.crm import kinds  # noqa: E402
 from schemas.hours import ALWAYS, parse_window  # noqa: E402
 from schemas.routes_toml import load_routes  # noqa: E402
+from schemas.settings import Settings  # noqa: E402
 from simulator import Simulator  # noqa: E402
 from simulator.outcomes import call_ended  # noqa: E402
+from store import Store, connect  # noqa: E402
 from workers.callkaro import CallKaro  # noqa: E402
-from workers.crm import Crms  # noqa: E402
+from workers.crm import CrmClient  # noqa: E402
 from workers.drain import Drain  # noqa: E402
-from workers.http import Http  # noqa: E402
+from workers.http import HttpClient  # noqa: E402
 
 ROUTES = (Path(__file__).parent / "routes.toml").read_text("utf-8")
 CALL = "/call/outbound"
@@ -122,19 +125,23 @@ class Maker:
         self,
         settings: Settings | None = None,
         *,
-        dice: float = 0.0,
+        jitter: float = 0.0,
         should_stop: Callable[[], bool] | None = None,
     ) -> None:
         """Drain what is due."""
         settings = settings or self.settings()
         callkaro = CallKaro(
-            Http(timeout_s=10.0), base_url=self.simulator.url, api_key=settings.callkaro_api_key
+            HttpClient(timeout_s=10.0),
+            base_url=self.simulator.url,
+            api_key=settings.callkaro_api_key,
         )
         with connect(self.url) as client:
             store = Store(client)
-            crms = Crms(Http(timeout_s=10.0), store, settings)
+            crm_client = CrmClient(HttpClient(timeout_s=10.0), store, settings)
             stop = should_stop or (lambda: self.is_idle(store))
-            Drain(store, settings, callkaro, crms, dice=lambda: dice, should_stop=stop).run()
+            Drain(
+                store, settings, callkaro, crm_client, jitter=lambda: jitter, should_stop=stop
+            ).run()
 
     def is_idle(self, store: Store) -> bool:
         """Tell whether nothing is due now, and nothing in hand."""
@@ -209,7 +216,7 @@ class Maker:
             self.misbehave(self.lead(name), latency_ms=4000, times=1)
         self.misbehave(self.lead("retrying"), status=503)
         drain = threading.Thread(
-            target=self.drain, kwargs={"dice": 0.99, "should_stop": stopped.is_set}
+            target=self.drain, kwargs={"jitter": 0.99, "should_stop": stopped.is_set}
         )
         drain.start()
         until(lambda: all(self.status(name) == "sending" for name in names))

@@ -44,6 +44,7 @@ class Old:
 
     def load(self, store: Store) -> None:
         """Write it all into an empty store."""
+        store.redis.flushall()
         for key, kept in self.keys.items():
             write: dict[str, Callable[[Any], object]] = {
                 "string": lambda value, key=key: store.redis.set(key, value),

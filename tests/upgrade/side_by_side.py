@@ -4,6 +4,9 @@
     python tests/upgrade/side_by_side.py ../old
     git worktree remove ../old
 
+Not for a release that changed stored names, as the changelog says: it can't run beside the one
+before it.
+
 Three rounds, with real processes: the old web with the new worker, the new web with the old worker,
 and all four while webhooks come in, until the old ones have left. CallKaro's stand-in refuses,
 hangs up and is busy now and then. Each round is judged: what was answered 202 is settled, no phone

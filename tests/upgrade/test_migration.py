@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from old_store import CALLBACK_TOKEN, FILES, ROUTES, Old, old_names
 from storing import a_delivery, accept, an_event
-from support import ROOT, Web, end_lease, make_due
+from support import ROOT, Bridge, Web, end_lease, make_due
 
 from schemas.delivery import Status
 from schemas.records import BackgroundTask, Move
@@ -23,6 +23,7 @@ from store.migration import PAGE, Migration, migrate, start_migration
 RunDrain = Callable[..., Any]
 OpenWeb = Callable[[Settings], Web]
 MakeSettings = Callable[..., Settings]
+StartBridge = Callable[..., Bridge]
 
 # Moves pages until it is killed; says a line after each.
 MIGRATE = """
@@ -41,6 +42,13 @@ def old(request: pytest.FixtureRequest, store: Store, simulator: Simulator) -> O
     found.load(store)
     found.keep_campaigns(store, simulator)
     return found
+
+
+@pytest.fixture
+def unmarked(store: Store) -> Store:
+    """A store that nothing has looked at yet."""
+    store.redis.flushall()
+    return store
 
 
 @pytest.fixture
@@ -217,7 +225,8 @@ def test_another_start_of_redis_begins_with_the_first_page(store: Store, old: Ol
 # --- it is bounded --------------------------------------------------------------------------------
 
 
-def test_a_page_has_a_limited_number_of_keys_however_many_there_are(store: Store) -> None:
+def test_a_page_has_a_limited_number_of_keys_however_many_there_are(unmarked: Store) -> None:
+    store = unmarked
     outcome = json.dumps({"sid": "s", "try": "0", "record": "{}", "message": "m"})
     pipe = store.redis.pipeline(transaction=False)
     for number in range(5000):
@@ -250,7 +259,8 @@ def test_a_page_has_a_limited_number_of_keys_however_many_there_are(store: Store
     assert len(list(store.redis.scan_iter("bridge:early_outcome:*", count=1000))) == 5000
 
 
-def test_a_key_of_another_type_does_not_stop_the_others(store: Store) -> None:
+def test_a_key_of_another_type_does_not_stop_the_others(unmarked: Store) -> None:
+    store = unmarked
     fill(store, measured="no hash", metrics="no hash")
     store.redis.hset("bridge:orphan:CA1", "s:0", "{}")
     page = list(Migration(store).pages())[-1]
@@ -261,7 +271,8 @@ def test_a_key_of_another_type_does_not_stop_the_others(store: Store) -> None:
 # --- what this release stores in the meantime -----------------------------------------------------
 
 
-def test_old_and_new_are_merged(store: Store) -> None:
+def test_old_and_new_are_merged(unmarked: Store) -> None:
+    store = unmarked
     redis = store.redis
     redis.hset("bridge:orphan:CA1", mapping={"s:0": "old", "s:1": "old"})
     redis.expire("bridge:orphan:CA1", 5000)
@@ -289,7 +300,8 @@ def test_old_and_new_are_merged(store: Store) -> None:
     assert old_names(store) == set()
 
 
-def test_an_outcome_that_proves_nothing_but_doubt_is_still_found(store: Store) -> None:
+def test_an_outcome_that_proves_nothing_but_doubt_is_still_found(unmarked: Store) -> None:
+    store = unmarked
     message = "Redis lost this delivery while its request was on the way; a phone may have rung."
     doubt = json.dumps({"doubt": True, "message": message})
     store.redis.hset("bridge:orphan:d1", "doubt", doubt)
@@ -362,25 +374,29 @@ def test_a_task_that_was_kept_again_is_not_replaced(old: Old, store: Store) -> N
 # --- a store that needs none ----------------------------------------------------------------------
 
 
-def test_a_new_store_is_ready_at_once(store: Store, web: Web) -> None:
+def test_a_new_store_is_ready_at_once(unmarked: Store, web: Web) -> None:
+    store = unmarked
     assert store.is_migrated()
     assert store.redis.get("bridge:schema") == "2"
     assert web.client.get("/readyz").status_code == 200
     assert Migration(store).advance(for_s=0)
 
 
-def test_a_store_of_this_release_is_ready_at_once(store: Store) -> None:
+def test_a_store_of_this_release_is_ready_at_once(unmarked: Store) -> None:
+    store = unmarked
     accept(store, (an_event(), [a_delivery("d1")]))
     assert store.is_migrated()
 
 
-def test_whether_it_is_done_is_read_once(store: Store) -> None:
+def test_whether_it_is_done_is_read_once(unmarked: Store) -> None:
+    store = unmarked
     assert store.is_migrated()
     store.redis.delete("bridge:schema")
     assert store.is_migrated()
 
 
-def test_a_large_store_without_old_names_needs_its_pages(store: Store) -> None:
+def test_a_large_store_without_old_names_needs_its_pages(unmarked: Store) -> None:
+    store = unmarked
     accept(store, *((an_event(), [a_delivery(f"d{number}")]) for number in range(200)))
     assert not store.is_migrated()
     assert store.claim(10, lease_s=60).claims == ()
@@ -396,3 +412,21 @@ def test_a_person_is_not_kept_waiting_by_it(old: Old, store: Store) -> None:
     assert migrate(store)
     with pytest.raises(AssertionError):
         make_due(store, old.id("queued"))
+
+
+# --- the processes --------------------------------------------------------------------------------
+
+
+def test_web_and_worker_migrate_at_their_start_and_then_deliver(
+    old: Old, store: Store, settings: Settings, start_bridge: StartBridge, simulator: Simulator
+) -> None:
+    end_lease(store, old.id("leased"))
+    store.redis.set("bridge:migration-lock", "a process that died", px=1500)
+
+    bridge = start_bridge(ROUTES, own_web=True)
+
+    assert old_names(store) == set()
+    assert bridge.session.get(f"{bridge.url}/readyz", timeout=10).status_code == 200
+    bridge.await_status(old.id("queued"), "delivered")
+    bridge.await_status(old.id("leased"), "delivered")
+    assert simulator.state.doubled == {}
