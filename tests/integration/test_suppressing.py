@@ -447,7 +447,7 @@ def test_an_opt_out_in_the_crm_suppresses_the_record_at_once_and_then_its_number
     assert store.suppression_count() == 1, "the record itself, before any worker has looked"
 
     # More than once where a call to that record moves on under the errand's hands.
-    do_errands(store, lambda: run_drain(settings))
+    do_tasks(store, lambda: run_drain(settings))
     ids = [web.send("website", lead(phone=number))[0] for number in (ONE, OTHER)]
     run_drain(settings)
 
@@ -805,7 +805,7 @@ def test_hubspots_privacy_deletion_erases_the_contact(
     answer = web.post("hubspot", [deletion]).json
     assert (answer["unrouted"], answer["events"][0]["deliveries"]) == (1, [])
 
-    do_errands(store, lambda: run_drain(settings))
+    do_tasks(store, lambda: run_drain(settings))
     make_due(store, ids["waiting"])
     run_drain(settings)
 
