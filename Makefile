@@ -3,6 +3,8 @@
 
 PY := .venv/bin/python
 export PYTHONUNBUFFERED := 1
+# What is compiled is kept: else each process of the tests compiles all of them again, for 6 s.
+export PYTHONDONTWRITEBYTECODE :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # What `make test` runs. The faults have `make faults`, the browser has `make browser`.
 ARGS = --ignore=tests/faults --ignore=tests/browser -n 3 --dist worksteal
