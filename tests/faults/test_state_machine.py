@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     rule,
 )
 from hypothesis.stateful import run_state_machine_as_test as run
-from storing import a_delivery, accept, an_event
+from support.storing import a_delivery, accept, an_event
 
 from schemas.delivery import (
     MOVES,

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from old_store import CALLBACK_TOKEN, FILES, ROUTES, Old, old_names
-from storing import a_delivery, accept, an_event
 from support import ROOT, Bridge, Web, end_lease, make_due
+from support.storing import a_delivery, accept, an_event
 
 from schemas.delivery import Status
 from schemas.records import BackgroundTask, Move

@@ -1,0 +1,207 @@
+"""The contract of every CRM module: a new one needs sample bodies here, and no test of its own.
+
+A sample is tests/payloads/<kind>/<name>.body.json (or .body.form), with the items that it should
+become in <name>.expected.json beside it.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from requests.structures import CaseInsensitiveDict
+from support import each
+from support.samples import (
+    CONTENT_TYPES,
+    NOW,
+    PAYLOADS,
+    content_of,
+    expected,
+    incoming,
+    items,
+    kind_of,
+    label,
+    samples,
+    shown,
+    source_of,
+)
+
+from schemas.crm import kinds
+from schemas.errors import BadSignature
+from schemas.event import Item
+from schemas.signatures import check_secret, sign, verify
+from schemas.source import Incoming, Kind, Signatures, secret_of
+
+JUNK: list[Any] = [
+    None,
+    True,
+    0,
+    1.5,
+    "",
+    "text",
+    [],
+    {},
+    [None],
+    [[]],
+    [{}],
+    ["x", 1, {}],
+    {"": None},
+]
+
+
+def has_time(sample: Path) -> bool:
+    """Say whether the strongest scheme of a sample's kind signs a time."""
+    auth = kind_of(sample).auth
+    return isinstance(auth, Signatures) and auth.schemes[0].timestamp_header is not None
+
+
+SIGNED = [path for path in samples() if isinstance(kind_of(path).auth, Signatures)]
+HYDRATING = [kind for kind in kinds().values() if kind.hydration]
+
+
+def changed(content: Any, **more: Any) -> Any:
+    """Return the body with keys set in each of its objects."""
+    if isinstance(content, list):
+        return [changed(item, **more) for item in content]
+    return {**content, **more} if isinstance(content, dict) else content
+
+
+def secret(kind: Kind, text: str = "a-made-up-secret-of-the-tests") -> str:
+    """Return a webhook secret that suits a kind."""
+    return secret_of(kind.auth, text)
+
+
+def signed(kind: Kind, sample: Path) -> Incoming:
+    request = incoming(sample.read_bytes(), CONTENT_TYPES[sample.suffix])
+    headers = sign(kind.auth, secret(kind), request, now=NOW)
+    return replace(request, headers=CaseInsensitiveDict(headers))
+
+
+@pytest.mark.parametrize("name", kinds())
+def test_every_kind_brings_a_sample(name: str) -> None:
+    brought = [path for path in samples() if path.parent.name == name]
+    assert brought, f"add tests/payloads/{name}/<event>.body.json"
+
+
+def test_every_directory_of_samples_belongs_to_a_kind() -> None:
+    assert {path.name for path in PAYLOADS.iterdir() if path.is_dir()} == set(kinds())
+
+
+@each("sample", samples(), ids=label)
+def test_a_sample_becomes_the_expected_items(sample: Path) -> None:
+    assert [shown(item) for item in items(kind_of(sample), content_of(sample))] == expected(sample)
+
+
+@each("sample", samples(), ids=label)
+def test_an_unknown_key_is_ignored(sample: Path) -> None:
+    content = changed(content_of(sample), aKeyOfNextYear={"nested": [1]})
+    assert [shown(item) for item in items(kind_of(sample), content)] == expected(sample)
+
+
+@each("sample", samples(), ids=label)
+def test_a_resend_has_the_same_ids(sample: Path) -> None:
+    resent = changed(content_of(sample), attemptNumber=7)
+    ids = [item.source_event_id for item in items(kind_of(sample), resent)]
+    assert ids == [item["source_event_id"] for item in expected(sample)]
+
+
+@each("sample", samples(), ids=label)
+def test_good_items_of_a_request_have_ids_that_differ(sample: Path) -> None:
+    ids = [item["source_event_id"] for item in expected(sample) if item["source_event_id"]]
+    assert len(ids) == len(set(ids))
+
+
+@each("kind", kinds().values(), ids=lambda kind: kind.name)
+@each("content", JUNK, ids=repr)
+def test_junk_becomes_items_and_never_an_exception(kind: Kind, content: Any) -> None:
+    assert all(isinstance(item, Item) for item in items(kind, content))
+
+
+@each("sample", samples(), ids=label)
+def test_a_signed_sample_is_accepted(sample: Path) -> None:
+    kind = kind_of(sample)
+    verify(kind.auth, [secret(kind, "rotated out"), secret(kind)], signed(kind, sample), now=NOW)
+
+
+@each("sample", samples(), ids=label)
+def test_an_unsigned_sample_is_refused(sample: Path) -> None:
+    kind = kind_of(sample)
+    unsigned = replace(signed(kind, sample), headers=CaseInsensitiveDict())
+    with pytest.raises(BadSignature):
+        verify(kind.auth, [secret(kind)], unsigned, now=NOW, content=content_of(sample))
+
+
+@each("sample", samples(), ids=label)
+def test_a_sample_signed_with_another_secret_is_refused(sample: Path) -> None:
+    kind = kind_of(sample)
+    with pytest.raises(BadSignature):
+        verify(kind.auth, [secret(kind, "another")], signed(kind, sample), now=NOW)
+
+
+@each("sample", SIGNED, ids=label)
+def test_a_signed_sample_with_another_body_is_refused(sample: Path) -> None:
+    kind = kind_of(sample)
+    forged = replace(signed(kind, sample), body=sample.read_bytes() + b" ")
+    with pytest.raises(BadSignature):
+        verify(kind.auth, [secret(kind)], forged, now=NOW)
+
+
+@each("sample", [path for path in SIGNED if has_time(path)], ids=label)
+@each("minutes", [-6, 6])
+def test_a_stale_sample_is_refused(sample: Path, minutes: int) -> None:
+    kind = kind_of(sample)
+    with pytest.raises(BadSignature):
+        verify(
+            kind.auth, [secret(kind)], signed(kind, sample), now=NOW + timedelta(minutes=minutes)
+        )
+
+
+@pytest.mark.parametrize("kind", kinds().values(), ids=lambda kind: kind.name)
+def test_an_empty_secret_is_no_secret(kind: Kind) -> None:
+    assert check_secret(kind.auth, secret(kind)) is None
+    assert check_secret(kind.auth, " ")
+    with pytest.raises(BadSignature):
+        verify(kind.auth, ["", " "], incoming(b"{}"), now=NOW, content={"token": ""})
+
+
+@pytest.mark.parametrize("kind", HYDRATING, ids=lambda kind: kind.name)
+def test_what_hydrates_also_says_where_its_login_stands(kind: Kind) -> None:
+    hydration = kind.hydration
+    assert hydration is not None
+    suffixes = {variable.suffix for variable in kind.variables}
+    assert {*hydration.login.needs, hydration.api_url} <= suffixes
+    assert hydration.batch > 0
+    for answer in JUNK:
+        assert hydration.records(answer) == {}
+
+
+@pytest.mark.parametrize("kind", kinds().values(), ids=lambda kind: kind.name)
+def test_a_stand_in_gets_every_address_and_no_default_of_the_crm(kind: Kind) -> None:
+    given = source_of(kind).simulated_variables("http://stand-in.example")
+    for variable in kind.variables:
+        value = given.pop(f"{kind.name.upper()}_{variable.suffix}")
+        assert (value == "http://stand-in.example") is (variable.holds == "address")
+        assert value.strip()
+        assert value != variable.default
+        if variable.default:
+            assert variable.default.startswith("http") is (variable.holds == "address")
+    assert given == {}
+
+
+@pytest.mark.parametrize("kind", kinds().values(), ids=lambda kind: kind.name)
+def test_what_judges_events_judges_any_body_and_never_raises(kind: Kind) -> None:
+    of_kind = [path for path in samples() if kind_of(path) is kind]
+    known = [item.data for path in of_kind for item in items(kind, content_of(path))]
+    for data in [*JUNK, *known]:
+        if kind.opt_out:
+            said = kind.opt_out.search(data)
+            assert said is None or isinstance(said, bool)
+        if kind.region:
+            said = kind.region.search(data)
+            assert said is None or isinstance(said, str)
+        if kind.is_import:
+            assert isinstance(kind.is_import(data), bool)
+        if kind.is_own_change:
+            for event_type in ("", "contact.updated", "call.created"):
+                assert isinstance(kind.is_own_change(event_type, data), bool)
