@@ -130,15 +130,15 @@ def phones(page: str) -> str:
     found = []
     for kind in crms():
         if kind.phones:
-            fields = sorted({path[-1] for path in kind.phones.paths})
+            fields = sorted(".".join(path) for path in kind.phones.paths)
             found.append(f"{kind.title}'s {' and '.join(f'`{name}`' for name in fields)}")
     return ", ".join(found)
 
 
 def guides(page: str) -> str:
-    """Return a list with a link to each CRM's page."""
+    """Return the CRMs that have a page, each as a link to it."""
     links = ((kind.title, guide_of(kind, page)) for kind in crms())
-    return "\n".join(f"- [{title}]({link})" for title, link in links if link)
+    return ", ".join(f"[{title}]({link})" for title, link in links if link)
 
 
 def table(page: str) -> str:
@@ -168,7 +168,7 @@ def proof_of(kind: Kind) -> str:
     return f"signature in `{kind.auth.schemes[0].header}`"
 
 
-# Form -> what stands between the markers. A form of several lines stands on lines of its own.
+# Form -> what is between the markers. A table has lines of its own.
 BLOCKS: dict[str, Callable[[str], str]] = {
     "names": names,
     "plain": plain,
@@ -187,7 +187,7 @@ def rewritten_page(text: str, page: str) -> str:
         if form not in BLOCKS:
             raise MarkerError(f"{page}: no form {form!r}; there are {', '.join(BLOCKS)}")
         written = BLOCKS[form](page)
-        on_own_lines = found["text"].startswith("\n") or form in ("guides", "table")
+        on_own_lines = found["text"].startswith("\n") or form == "table"
         return found["begin"] + (f"\n{written}\n" if on_own_lines else written) + found["end"]
 
     if text.count("<!-- /sources -->") != text.count("<!-- sources"):
