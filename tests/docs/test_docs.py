@@ -548,7 +548,8 @@ def check_command(text: str, app: Flask) -> None:
     words = shlex.split(text, comments=True)
     while words and (assigned := re.match(r"([A-Za-z_]+)=", words[0])):
         known = (ROOT / ".env.example").read_text("utf-8")
-        is_setting = assigned[1].isupper() and not assigned[1].endswith("_SECRET")
+        # A name that ends so is the shell's completion: click reads it.
+        is_setting = assigned[1].isupper() and not assigned[1].endswith(("_SECRET", "_COMPLETE"))
         assert not is_setting or f"{assigned[1]}=" in known, f"{assigned[1]} is no setting"
         if "$(" in words[0] or words[0].endswith(";"):
             return  # the shell's own
