@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -558,7 +559,9 @@ def check_command(text: str, app: Flask) -> None:
         return
     for at, word in enumerate(words):
         if words[at : at + 3] == ["python", "-m", "bridge"]:
-            check_arguments(words[at + 3 :])
+            arguments = list(takewhile(lambda one: one != "|", words[at + 3 :]))
+            if arguments or text.find("_COMPLETE=") < 0:
+                check_arguments(arguments)
             return
         if word == "python" and words[at + 1] == "-m":
             assert importlib.util.find_spec(words[at + 2]), f"there is no module {words[at + 2]}"
