@@ -28,6 +28,7 @@ def _alone(redis_url: str) -> None:
     until(lambda: FLUSHER not in {thread.name for thread in threading.enumerate()})
     with connect(redis_url) as client:
         client.flushall()
+        client.set("bridge:schema", 2)
 
 
 def status_counts(store: Store) -> dict[tuple[str, str], int]:
