@@ -1,4 +1,4 @@
-"""routes.toml, compiled and checked: what is wrong is told at once, with file, entry and key."""
+"""routes.toml, compiled and checked: every problem at once, with file, entry and key."""
 
 import hashlib
 import re
@@ -32,11 +32,11 @@ from schemas.source import (
     Token,
 )
 
-Read = Callable[[str], str]  # the text of a file that stands beside routes.toml; raises OSError
+Read = Callable[[str], str]  # name -> the text of a file beside routes.toml; raises OSError
 
 
 class RoutesError(ValueError):
-    """The routes can't be used; `problems` is one sentence each, with file, entry and key."""
+    """The routes can't be used. Each of `problems` is a sentence with file, entry and key."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -45,7 +45,7 @@ class RoutesError(ValueError):
 
 DURATION = re.compile(r"^\s*(\d{1,9})\s*([smhd])\s*$")
 UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-LONGEST_D = 3650  # far beyond it there is no date to show
+LONGEST_D = 3650  # a date far beyond that can't be shown
 
 
 def duration_s(text: object) -> int:
@@ -78,7 +78,7 @@ class ExpressionField(fields.Field[Expression]):
         try:
             return Expression.of(value)
         except ExpressionError as error:
-            raise ValidationError(f"is no JMESPath expression: {error}") from None
+            raise ValidationError(f"is not a JMESPath expression: {error}") from None
 
 
 class ValueField(fields.Field[Value]):
@@ -95,14 +95,14 @@ class ValueField(fields.Field[Value]):
 
 
 class RegionField(fields.Field[Value]):
-    """Where the country of a number comes from: two capital letters, or an expression."""
+    """The country of a number: two capital letters, or an expression."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Value:
         if isinstance(value, str) and value in phonenumbers.SUPPORTED_REGIONS:
             return Constant(value)
         if isinstance(value, str) and re.fullmatch(r"[A-Z]{2}", value.strip()):
-            # It would be read as the name of a field, which no record has.
-            raise ValidationError(f"{value!r} is no country's two letters (GB for Britain)")
+            # As an expression it would be the name of a field, which no record has.
+            raise ValidationError(f"{value!r} is not the two letters of a country (GB for Britain)")
         found: Value = ExpressionField().deserialize(value)
         return found
 
@@ -119,18 +119,20 @@ class CountriesField(fields.Field["frozenset[str] | str"]):
             raise ValidationError('must be a list such as ["IN", "AE"], or "any"')
         known = phonenumbers.SUPPORTED_REGIONS
         if wrong := [one for one in value if not isinstance(one, str) or one not in known]:
-            raise ValidationError(f"{wrong[0]!r} is no country's two letters (GB for Britain)")
+            raise ValidationError(
+                f"{wrong[0]!r} is not the two letters of a country (GB for Britain)"
+            )
         return frozenset(value)
 
 
 class HoursSchema(Schema):
-    """`hours = { days, from, to, timezone, holidays }`; each may be left out."""
+    """`hours = { days, from, to, timezone, holidays }`; each key is optional."""
 
     days = fields.Raw()
     opens = fields.String(data_key="from")
     closes = fields.String(data_key="to")
     timezone = fields.String(validate=validate.Length(1))
-    holidays = fields.Raw()  # a file's name has become its text by now
+    holidays = fields.Raw()  # a list of dates, or the text of the file (see _with_holidays)
 
     @post_load
     def build(self, data: dict[str, Any], **kwargs: Any) -> RouteHours:
@@ -160,12 +162,12 @@ class HoursSchema(Schema):
 
 def _time_of_day(text: str) -> str:
     if not re.fullmatch(r"([01]?[0-9]|2[0-3]):[0-5][0-9]|24:00", text):
-        raise ValueError(f'{text!r} is no time of day: write "09:30"')
+        raise ValueError(f'{text!r} is not a time of day: write "09:30"')
     return text
 
 
 def _zone_or_expression(text: str | None) -> str | Expression | None:
-    """Return an IANA zone, else the expression that yields one. "Asia/Kolkata" is no JMESPath."""
+    """Return an IANA zone, else an expression for one. "Asia/Kolkata" is not JMESPath."""
     if text is None:
         return None
     if zone := read_zone(text):
@@ -201,11 +203,11 @@ class CampaignChoiceSchema(Schema):
 
     @validates_schema
     def check_one_way(self, data: dict[str, Any], **kwargs: Any) -> None:
-        """A campaign is ours by name or another event's by key, never both."""
+        """A campaign is found by its name, or by the key of another event; never by both."""
         if ("name" in data) == ("key" in data):
             raise ValidationError('needs either "name" or "key"')
         if "key" in data and "period" in data:
-            raise ValidationError('"period" goes with "name" only')
+            raise ValidationError('"period" is allowed only with "name"')
 
     @post_load
     def build(self, data: dict[str, Any], **kwargs: Any) -> CampaignChoice:
@@ -214,9 +216,9 @@ class CampaignChoiceSchema(Schema):
 
 
 class RouteSchema(Schema):
-    """One [[route]]; an unknown key is an error, since our own people write this file."""
+    """One [[route]]. An unknown key is an error: it is likely to be a spelling mistake."""
 
-    # It stands in lists of the store and in logs: one line, no space at its ends.
+    # It is part of lists in the store and of log lines: one line, no space at its ends.
     name = fields.String(
         required=True,
         validate=validate.Regexp(
@@ -243,9 +245,9 @@ class RouteSchema(Schema):
     flood = fields.Nested(FloodSchema)
     request = fields.Dict(keys=fields.String(), values=fields.Raw(), required=True)
 
-    @validates_schema(skip_on_field_errors=False)  # all that is wrong is told at once
+    @validates_schema(skip_on_field_errors=False)  # so that every problem is reported at once
     def check_request(self, data: dict[str, Any], **kwargs: Any) -> None:
-        """Check what the request names against CallKaro's own fields, and its constants."""
+        """Check the names in the request against CallKaro's fields, and its constants."""
         problems: dict[str, str] = {}
         if "request" in data:
             problems = dict(_request_problems(data.get("to"), data["request"]))
@@ -256,9 +258,9 @@ class RouteSchema(Schema):
                 "campaign = { key = … } says under which key calls find it"
             )
         if data.get("to") == "campaign":
-            # A campaign rings nobody; a guard there would only look as if it guarded the calls.
-            told = 'goes with to = "call" only'
-            problems |= {key.removesuffix("_s"): told for key in GUARDS if key in data}
+            # Creating a campaign calls nobody. A guard there would not apply to its calls.
+            misplaced = 'is allowed only with to = "call"'
+            problems |= {key.removesuffix("_s"): misplaced for key in GUARDS if key in data}
         if campaign and "batch_id" in data.get("request", {}):
             problems["campaign"] = "request.batch_id already says which campaign it is"
         if problems:
@@ -291,14 +293,14 @@ def _request_problems(to: str | None, request: Mapping[str, Any]) -> Iterator[tu
             yield f"request.{name}", "is missing"
     for name, value in request.items():
         if name not in known:
-            yield f"request.{name}", f"CallKaro knows no such field; it knows {_listed(known)}"
+            yield f"request.{name}", f"CallKaro has no such field; it has {_listed(known)}"
         elif name == "metadata":
             yield from _metadata_problems(value)
         elif isinstance(value, str) and _is_bare_constant(name, value):
             yield (
                 f"request.{name}",
-                f"{value.strip()} would be read as the name of a field of the record; a constant "
-                f'is written {{ value = "{value.strip()}" }}',
+                f"{value.strip()} means the record's field of that name; for a constant, write "
+                f'{{ value = "{value.strip()}" }}',
             )
         else:
             yield from _value_problems(f"request.{name}", value)
@@ -313,7 +315,7 @@ def _request_problems(to: str | None, request: Mapping[str, Any]) -> Iterator[tu
 
 
 def _is_bare_constant(name: str, text: str) -> bool:
-    """Say whether an expression surely was meant as a constant: no record has such a field."""
+    """Return whether an expression must be meant as a constant: no record has such a field."""
     text = text.strip()
     if name == "language":
         return text in LANGUAGES
@@ -327,7 +329,7 @@ def _metadata_problems(metadata: Any) -> Iterator[tuple[str, str]]:
     for name, value in metadata.items():
         key = f"request.metadata.{name}"
         if name.startswith("_"):
-            yield key, "CallKaro allows no key that starts with _"
+            yield key, "CallKaro does not allow a key that starts with _"
         elif isinstance(value, dict) and set(value) == {"value"}:
             constant = {"metadata": {name: value["value"]}}
             for messages in OutboundCallSchema().validate(constant, partial=True).values():
@@ -344,7 +346,7 @@ def _value_problems(key: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 class SourceSchema(Schema):
-    """One [[source]]: a source of one's own, or a second account of a CRM."""
+    """One [[source]]: a form or program of the user's own, or a second account of a CRM."""
 
     name = fields.String(
         required=True,
@@ -352,7 +354,7 @@ class SourceSchema(Schema):
             r"^[a-z][a-z0-9-]{0,39}\Z", error="must be small letters, digits and -"
         ),
     )
-    kind = fields.String()  # else the kind of that name, else generic
+    kind = fields.String()  # if missing: the kind with the source's name, else generic
     auth = fields.String(validate=validate.OneOf(("token", "basic", "hmac", "standard")))
     header = fields.String(validate=validate.Length(1))
     hash = fields.String(validate=validate.OneOf(("sha1", "sha256", "sha512")))
@@ -362,26 +364,26 @@ class SourceSchema(Schema):
     id = ExpressionField()
     time = ExpressionField()
     opt_out = ExpressionField()
-    # Redis keeps nothing for 0 seconds.
+    # Redis can't keep a key for 0 seconds.
     id_window_s = Duration(
         data_key="id_window", validate=validate.Range(min=1, error="must be at least 1s")
     )
 
     @validates_schema(skip_on_field_errors=False)
     def check_auth(self, data: dict[str, Any], **kwargs: Any) -> None:
-        """The keys of an hmac go with an hmac."""
+        """Check that the keys of an hmac are used with an hmac."""
         auth = data.get("auth")
         if auth == "hmac" and "header" not in data:
-            raise ValidationError('auth = "hmac" needs the header it stands in', "header")
+            raise ValidationError('auth = "hmac" needs the header that has the signature', "header")
         for key in ("hash", "encoding", "prefix"):
             if key in data and auth != "hmac":
-                raise ValidationError('goes with auth = "hmac" only', key)
+                raise ValidationError('is allowed only with auth = "hmac"', key)
         if "header" in data and auth not in ("hmac", "token"):
-            raise ValidationError('goes with auth = "hmac" or "token" only', "header")
+            raise ValidationError('is allowed only with auth = "hmac" or "token"', "header")
 
 
 def _auth(data: Mapping[str, Any], kind: Kind) -> Auth:
-    """Return how this source's requests prove themselves: its own choice, or its kind's way."""
+    """Return how requests prove who sent them: as the source says, else as its kind does."""
     match data.get("auth"):
         case "token":
             base = kind.auth if isinstance(kind.auth, Token) else Token()
@@ -400,21 +402,20 @@ def _auth(data: Mapping[str, Any], kind: Kind) -> Auth:
 def load_routes(
     text: str, *, file: str, kinds: Mapping[str, Kind], read: Read | None = None
 ) -> Routes:
-    """Compile the text of routes.toml. `file` is what messages call it.
+    """Compile the text of routes.toml. Raises RoutesError with every problem.
 
-    read gives the text of a holidays file; None: there are no files beside it.
-
-    Raises RoutesError with every problem found, each with file, entry and key.
+    file is its name in messages. read returns the text of a holidays file; None: there are no
+    files beside the text.
     """
     try:
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         document = tomllib.loads(text)
     except UnicodeEncodeError:
-        raise RoutesError([f"{file}: is no TOML: it is not UTF-8 throughout"]) from None
+        raise RoutesError([f"{file}: is not TOML: a part of it is not UTF-8"]) from None
     except (ValueError, RecursionError) as error:  # a TOMLDecodeError, a number of 5000 digits
-        raise RoutesError([f"{file}: is no TOML: {error}"]) from None
+        raise RoutesError([f"{file}: is not TOML: {error}"]) from None
     problems = [
-        f"{file}: unknown table or key [{key}]; there are [[route]] and [[source]]"
+        f"{file}: unknown table or key [{key}]; it may have [[route]] and [[source]]"
         for key in sorted(document.keys() - {"route", "source"})
     ]
     sources = {
@@ -447,9 +448,9 @@ def _load_sources(
         kind_name = data.get("kind", data["name"] if data["name"] in kinds else "generic")
         kind = kinds.get(kind_name)
         if kind is None:
-            problems.append(f"{where}: kind: there is no {kind_name!r}; {_listed(kinds)}")
+            problems.append(f"{where}: kind: there is no {kind_name!r}; there are {_listed(kinds)}")
         elif data["name"] in sources:
-            problems.append(f"{where}: name: another [[source]] has it already")
+            problems.append(f"{where}: name: another [[source]] has the same name")
         else:
             paths = {
                 key: data[key] for key in ("event", "id", "time", "id_window_s") if key in data
@@ -483,7 +484,7 @@ def _load_routes(
             )
         if isinstance(name, str):
             if name in taken:
-                problems.append(f"{where}: name: another route has it already")
+                problems.append(f"{where}: name: another route has the same name")
             taken.add(name)
         try:
             routes.append(RouteSchema().load(_with_holidays(entry, read, where, problems)))
@@ -495,7 +496,7 @@ def _load_routes(
 def _with_holidays(
     entry: dict[str, Any], read: Read | None, where: str, problems: list[str]
 ) -> dict[str, Any]:
-    """Return a route's entry with the text of its holidays file in the place of its name."""
+    """Return a route's entry with the text of its holidays file in place of the file's name."""
     hours = entry.get("hours")
     name = hours.get("holidays") if isinstance(hours, dict) else None
     if not isinstance(hours, dict) or not isinstance(name, str):
@@ -504,17 +505,17 @@ def _with_holidays(
         if read is None:
             raise OSError
         holidays: Any = read(name)
-    except (OSError, ValueError):  # a UnicodeDecodeError is one, and so is a null byte in a name
-        problem = f"the file {name!r} can't be read; it may also be a list of dates"
+    except (OSError, ValueError):  # bad UTF-8 and a null byte in a name are ValueErrors
+        problem = f"the file {name!r} can't be read; a list of dates is possible, too"
         problems.append(f"{where}: hours.holidays: {problem}")
-        holidays = []  # so that what else is wrong is told, too
+        holidays = []  # so that other problems are found, too
     return {**entry, "hours": {**hours, "holidays": holidays}}
 
 
 def _entries(
     entries: Any, table: str, file: str, problems: list[str]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (what messages call it, the entry) for each entry of an array of tables."""
+    """Yield (its name in messages, the entry) for each entry of an array of tables."""
     if not isinstance(entries, list):
         problems.append(f"{file}: {table}: write [[{table}]], with two brackets")
         return
@@ -540,7 +541,7 @@ def _flat_items(messages: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _flat(messages: Any) -> str:
-    """Return one sentence out of marshmallow's messages, of whatever shape."""
+    """Return one sentence out of marshmallow's messages, which may be nested."""
     if isinstance(messages, dict):
         return "; ".join(_flat(inner) for inner in messages.values())
     if isinstance(messages, list):

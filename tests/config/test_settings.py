@@ -537,7 +537,7 @@ def test_a_holidays_file_that_can_not_be_read_stops_the_boot(env, tmp_path, name
     env(ROUTES_TOML=call_route(f'hours = {{ holidays = "{name}" }}'))
     [problem] = wrong()
     assert problem.startswith("ROUTES_TOML: route 'call new leads': hours.holidays: the file ")
-    assert problem.endswith("can't be read; it may also be a list of dates")
+    assert problem.endswith("can't be read; a list of dates is possible, too")
 
 
 # --- what is kept how long --------------------------------------------------------------------

@@ -187,20 +187,20 @@ ROUTE = f"{FILE}: route 'call new leads': "
         ('wehn = "a"', "wehn: Unknown field."),
         (
             'request.to_numbr = "a"',
-            "request.to_numbr: CallKaro knows no such field; it knows agent_id, ",
+            "request.to_numbr: CallKaro has no such field; it has agent_id, ",
         ),
-        ('match = "a ||"', "match: is no JMESPath expression: "),
-        ('when = "a ||"', "when: is no JMESPath expression: "),
+        ('match = "a ||"', "match: is not a JMESPath expression: "),
+        ('when = "a ||"', "when: is not a JMESPath expression: "),
         (
             "when = \"contain(a, 'x')\"",
-            "when: is no JMESPath expression: there is no function contain()",
+            "when: is not a JMESPath expression: there is no function contain()",
         ),
         ('when = ""', "when: must be a JMESPath expression, as text"),
         ("match = 7", "match: must be a JMESPath expression, as text"),
         ("when = true", "when: must be a JMESPath expression, as text"),
-        ('campaign = { key = "a[" }', "campaign.key: is no JMESPath expression: "),
-        ('request.language = "a["', "request.language: is no JMESPath expression: "),
-        ('request.metadata.name = "a["', "request.metadata.name: is no JMESPath expression: "),
+        ('campaign = { key = "a[" }', "campaign.key: is not a JMESPath expression: "),
+        ('request.language = "a["', "request.language: is not a JMESPath expression: "),
+        ('request.metadata.name = "a["', "request.metadata.name: is not a JMESPath expression: "),
         (
             "request.language = 7",
             "request.language: must be a JMESPath expression, or a constant { value = … }",
@@ -219,7 +219,7 @@ ROUTE = f"{FILE}: route 'call new leads': "
         ("request.metadata.name = 7", "request.metadata.name: must be a JMESPath expression"),
         (
             'request.metadata._name = "a"',
-            "request.metadata._name: CallKaro allows no key that starts with _",
+            "request.metadata._name: CallKaro does not allow a key that starts with _",
         ),
         (
             "request.metadata.born = { value = 2020-01-31 }",
@@ -262,7 +262,10 @@ ROUTE = f"{FILE}: route 'call new leads': "
         ('campaign = "HubSpot leads"', "campaign: "),
         ("campaign = {}", 'campaign: needs either "name" or "key"'),
         ('campaign = { name = "a", key = "b" }', 'campaign: needs either "name" or "key"'),
-        ('campaign = { key = "b", period = "month" }', 'campaign: "period" goes with "name" only'),
+        (
+            'campaign = { key = "b", period = "month" }',
+            'campaign: "period" is allowed only with "name"',
+        ),
         (
             'campaign = { name = "a", period = "year" }',
             "campaign.period: Must be one of: day, week, month.",
@@ -378,11 +381,11 @@ def test_a_window_of_constants_that_crosses_midnight_is_told():
         (campaign_route(request='agent_id = "a"'), "request.name: is missing"),
         (
             campaign_route(request='name = "a"\nto_number = "b"'),
-            "request.to_number: CallKaro knows no such field; it knows agent_id, name",
+            "request.to_number: CallKaro has no such field; it has agent_id, name",
         ),
         (
             campaign_route(request='name = "a"\nmetadata.x = "b"'),
-            "request.metadata: CallKaro knows no such field",
+            "request.metadata: CallKaro has no such field",
         ),
         (campaign_route(request='name = { value = "" }'), "request.name: must not be empty"),
         (
@@ -509,7 +512,7 @@ def test_holidays_are_a_list_or_a_file(keys, days):
 @pytest.mark.parametrize("name", ["no-such.txt", "bytes.txt", ""])
 def test_a_holidays_file_that_cannot_be_read_stops_the_boot(name):
     assert problems_beside(f'hours = {{ holidays = "{name}" }}') == [
-        f"{ROUTE}hours.holidays: the file '{name}' can't be read; it may also be a list of dates"
+        f"{ROUTE}hours.holidays: the file '{name}' can't be read; a list of dates is possible, too"
     ]
 
 
@@ -531,7 +534,7 @@ def test_a_holidays_file_that_cannot_be_read_hides_no_other_mistake():
 def test_where_there_are_no_files_holidays_are_a_list():
     assert problems(call_route('hours = { holidays = "holidays.txt" }')) == [
         f"{ROUTE}hours.holidays: the file 'holidays.txt' can't be read; "
-        "it may also be a list of dates"
+        "a list of dates is possible, too"
     ]
 
 
@@ -555,9 +558,9 @@ EXPRESSION = "must be a JMESPath expression, as text"
             "hours.to: '19:00-10:00' is not a window: it must end after it starts, the same day.",
         ),
         ('hours = { from = "10:00", to = "10:00" }', "hours.to: '10:00-10:00' is not a window"),
-        ('hours = { from = "always" }', "hours.from: 'always' is no time of day: "),
-        ('hours = { from = "9" }', "hours.from: '9' is no time of day: "),
-        ('hours = { to = "25:00" }', "hours.to: '25:00' is no time of day: "),
+        ('hours = { from = "always" }', "hours.from: 'always' is not a time of day: "),
+        ('hours = { from = "9" }', "hours.from: '9' is not a time of day: "),
+        ('hours = { to = "25:00" }', "hours.to: '25:00' is not a time of day: "),
         ("hours = { from = 9 }", "hours.from: Not a valid string."),
         ("hours = { to = 19:00:00 }", "hours.to: Not a valid string."),
         ('hours = { timezone = "" }', "hours.timezone: "),
@@ -590,22 +593,28 @@ EXPRESSION = "must be a JMESPath expression, as text"
         ("max_per_day = true", "max_per_day: Not a valid integer."),
         ('consent = ""', f"consent: {EXPRESSION}"),
         ("consent = true", f"consent: {EXPRESSION}"),
-        ('consent = "a =="', "consent: is no JMESPath expression: "),
+        ('consent = "a =="', "consent: is not a JMESPath expression: "),
         ("countries = []", 'countries: must be a list such as ["IN", "AE"], or "any"'),
         ('countries = "IN"', 'countries: must be a list such as ["IN", "AE"], or "any"'),
         ('countries = "all"', 'countries: must be a list such as ["IN", "AE"], or "any"'),
         ("countries = {}", 'countries: must be a list such as ["IN", "AE"], or "any"'),
-        ('countries = ["in"]', "countries: 'in' is no country's two letters (GB for Britain)"),
-        ('countries = ["IN", "UK"]', "countries: 'UK' is no country's two letters (GB for "),
-        ('countries = ["any"]', "countries: 'any' is no country's two letters"),
-        ('countries = [["IN"]]', "countries: ['IN'] is no country's two letters"),
-        ("countries = [{}]", "countries: {} is no country's two letters"),
+        (
+            'countries = ["in"]',
+            "countries: 'in' is not the two letters of a country (GB for Britain)",
+        ),
+        (
+            'countries = ["IN", "UK"]',
+            "countries: 'UK' is not the two letters of a country (GB for ",
+        ),
+        ('countries = ["any"]', "countries: 'any' is not the two letters of a country"),
+        ('countries = [["IN"]]', "countries: ['IN'] is not the two letters of a country"),
+        ("countries = [{}]", "countries: {} is not the two letters of a country"),
         ('region = ""', f"region: {EXPRESSION}"),
         ("region = 91", f"region: {EXPRESSION}"),
         ('region = ["IN"]', f"region: {EXPRESSION}"),
         ('region = { value = "IN" }', f"region: {EXPRESSION}"),
-        ('region = "UK"', "region: 'UK' is no country's two letters (GB for Britain)"),
-        ('region = "a ||"', "region: is no JMESPath expression: "),
+        ('region = "UK"', "region: 'UK' is not the two letters of a country (GB for Britain)"),
+        ('region = "a ||"', "region: is not a JMESPath expression: "),
         ("flood = 100", "flood: Invalid input type."),
         ("flood = { over = 100 }", "flood.within: Missing data for required field."),
         ('flood = { within = "5m" }', "flood.over: Missing data for required field."),
@@ -650,7 +659,7 @@ def test_all_that_is_wrong_with_the_hours_is_told():
 def test_a_route_to_a_campaign_can_not_seem_to_guard_its_calls(keys):
     key = keys.partition(" ")[0]
     assert problems(campaign_route(keys)) == [
-        f"{FILE}: route 'make campaigns': {key}: goes with to = \"call\" only"
+        f"{FILE}: route 'make campaigns': {key}: is allowed only with to = \"call\""
     ]
 
 
@@ -676,7 +685,7 @@ def test_an_unknown_source_is_told_with_those_there_are():
 
 
 def test_two_routes_of_one_name_are_told():
-    assert problems(CALL + CALL) == [f"{ROUTE}name: another route has it already"]
+    assert problems(CALL + CALL) == [f"{ROUTE}name: another route has the same name"]
 
 
 def test_an_entry_without_a_name_is_told_by_its_number():
@@ -735,7 +744,7 @@ def test_all_mistakes_are_named_at_once():
         "route 'one': request.langage: ",
         "route 'one': request.priority: ",
         "route 'one': request.metadata._x: ",
-        "route 'one': name: another route has it already",
+        "route 'one': name: another route has the same name",
         "route 'one': request.name: is missing",
     ):
         assert [p for p in found if p.startswith(f"{FILE}: {told}")], told
@@ -754,8 +763,8 @@ def test_all_mistakes_are_named_at_once():
         ('source = "website"', "source: write [[source]], with two brackets"),
         ("route = [5]", "route 1: must be a table"),
         ('source = [["x"]]', "source 1: must be a table"),
-        ("[[routes]]", "unknown table or key [routes]; there are [[route]] and [[source]]"),
-        ("rout = 1", "unknown table or key [rout]; there are [[route]] and [[source]]"),
+        ("[[routes]]", "unknown table or key [routes]; it may have [[route]] and [[source]]"),
+        ("rout = 1", "unknown table or key [rout]; it may have [[route]] and [[source]]"),
     ],
 )
 def test_a_slip_at_the_top_is_told(text, told):
@@ -777,13 +786,13 @@ def test_a_slip_at_the_top_is_told(text, told):
 )
 def test_what_is_no_toml_is_one_sentence(text):
     [problem] = problems(text)
-    assert problem.startswith(f"{FILE}: is no TOML: ")
+    assert problem.startswith(f"{FILE}: is not TOML: ")
 
 
 def test_text_with_bytes_that_are_no_utf_8_is_told():
     # What os.environ makes of such bytes in ROUTES_TOML.
     [problem] = problems(f"# caf\udce9\n{CALL}")
-    assert problem.startswith(f"{FILE}: is no TOML: ")
+    assert problem.startswith(f"{FILE}: is not TOML: ")
 
 
 @pytest.mark.parametrize(
@@ -1043,13 +1052,16 @@ def test_a_route_finds_a_source_of_ones_own():
         ("name = 5", "name: Not a valid string."),
         (
             'name = "a"\nkind = "salesfarce"',
-            f"kind: there is no 'salesfarce'; {', '.join(sorted(kinds()))}",
+            f"kind: there is no 'salesfarce'; there are {', '.join(sorted(kinds()))}",
         ),
         ('name = "a"\nkind = 5', "kind: Not a valid string."),
         ('name = "a"\nauth = "none"', "auth: Must be one of: token, basic, hmac, standard."),
         ('name = "a"\nauth = ""', "auth: Must be one of"),
         ('name = "a"\nauth = ["token"]', "auth: Not a valid string."),
-        ('name = "a"\nauth = "hmac"', 'header: auth = "hmac" needs the header it stands in'),
+        (
+            'name = "a"\nauth = "hmac"',
+            'header: auth = "hmac" needs the header that has the signature',
+        ),
         ('name = "a"\nauth = "hmac"\nheader = ""', "header: "),
         (
             'name = "a"\nauth = "hmac"\nheader = "b"\nhash = "md5"',
@@ -1059,18 +1071,21 @@ def test_a_route_finds_a_source_of_ones_own():
             'name = "a"\nauth = "hmac"\nheader = "b"\nencoding = "rot13"',
             "encoding: Must be one of: hex, base64.",
         ),
-        ('name = "a"\nauth = "token"\nhash = "sha1"', 'hash: goes with auth = "hmac" only'),
-        ('name = "a"\nencoding = "hex"', 'encoding: goes with auth = "hmac" only'),
-        ('name = "a"\nauth = "standard"\nprefix = "v1"', 'prefix: goes with auth = "hmac" only'),
+        ('name = "a"\nauth = "token"\nhash = "sha1"', 'hash: is allowed only with auth = "hmac"'),
+        ('name = "a"\nencoding = "hex"', 'encoding: is allowed only with auth = "hmac"'),
+        (
+            'name = "a"\nauth = "standard"\nprefix = "v1"',
+            'prefix: is allowed only with auth = "hmac"',
+        ),
         (
             'name = "a"\nauth = "basic"\nheader = "b"',
-            'header: goes with auth = "hmac" or "token" only',
+            'header: is allowed only with auth = "hmac" or "token"',
         ),
-        ('name = "a"\nheader = "b"', 'header: goes with auth = "hmac" or "token" only'),
-        ('name = "a"\nevent = "b["', "event: is no JMESPath expression: "),
+        ('name = "a"\nheader = "b"', 'header: is allowed only with auth = "hmac" or "token"'),
+        ('name = "a"\nevent = "b["', "event: is not a JMESPath expression: "),
         ('name = "a"\nid = 7', "id: must be a JMESPath expression, as text"),
         ('name = "a"\ntime = ""', "time: must be a JMESPath expression, as text"),
-        ('name = "a"\nopt_out = "b["', "opt_out: is no JMESPath expression: "),
+        ('name = "a"\nopt_out = "b["', "opt_out: is not a JMESPath expression: "),
         ('name = "a"\nopt_out = true', "opt_out: must be a JMESPath expression, as text"),
         ('name = "a"\nopt_out = ""', "opt_out: must be a JMESPath expression, as text"),
         ('name = "a"\nid_window = "1 day"', "id_window: must be a number and a unit"),
@@ -1086,7 +1101,7 @@ def test_a_mistake_in_a_source_is_one_sentence_with_file_entry_and_key(lines, to
 
 def test_two_sources_of_one_name_are_told():
     assert problems('[[source]]\nname = "a"\n[[source]]\nname = "a"') == [
-        f"{FILE}: source 'a': name: another [[source]] has it already"
+        f"{FILE}: source 'a': name: another [[source]] has the same name"
     ]
 
 
