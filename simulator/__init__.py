@@ -1,8 +1,8 @@
 """A stand-in for CallKaro's API and for the CRMs' APIs, for demos, tests and benchmarks.
 
-It refuses whatever CallKaro's documentation does not allow, misbehaves as told, and remembers
-all it was sent. It imports nothing of the bridge, the workers or their schemas on purpose: a rule
-misread there must be caught here.
+It refuses what CallKaro's documentation does not allow, fails on request, and remembers everything
+it receives. It imports no code of the bridge, on purpose: a rule that the bridge misunderstands
+must be noticed here.
 
     with Simulator() as simulator:
         simulator.state.behave(503, path="/call/outbound", times=2)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from simulator.server import PortTaken, Simulator
 from simulator.state import State
 
-API_KEY = "SIMULATOR_API_KEY"  # no option: what stands on a command line is everyone's to read
+API_KEY = "SIMULATOR_API_KEY"  # not an option: everyone can read a command line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"The simulator can't start: {error.strerror}. Try another --port.\n")
         return 1
     with simulator:
-        sys.stdout.write(f"CallKaro, HubSpot and Zoho are played at {simulator.url}\n")
-        sys.stdout.write(f"What they receive is shown at {simulator.url}/simulator\n")
+        sys.stdout.write(f"Stand-ins for CallKaro and the CRMs are at {simulator.url}\n")
+        sys.stdout.write(f"{simulator.url}/simulator shows what they receive.\n")
         sys.stdout.flush()
         stop.wait()
     return 0
@@ -42,18 +42,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m simulator",
-        description="A stand-in for CallKaro's API and the CRMs' APIs. Rings no phone. "
-        f"{API_KEY} in the environment is the only key CallKaro takes; without it, any.",
+        description="A stand-in for CallKaro's API and the CRMs' APIs. It makes no call. "
+        f"It accepts only the key in the variable {API_KEY}; without it, any key.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=8001, help="0: any free one (%(default)s)")
-    parser.add_argument("--latency-ms", type=float, default=0.0, help="wait before every answer")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="The address to listen on. Default: %(default)s"
+    )
+    parser.add_argument(
+        "--port", type=int, default=8001, help="The port. 0: any free one. Default: %(default)s"
+    )
+    parser.add_argument(
+        "--latency-ms", type=float, default=0.0, help="Wait this long before every answer."
+    )
     parser.add_argument(
         "--callback-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="a host besides this machine that outcomes may be sent to",
+        help="A host, besides this machine, to which outcomes may be sent.",
     )
     return parser
 

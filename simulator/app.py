@@ -1,4 +1,4 @@
-"""The simulator's WSGI app: the APIs it plays, behind one place that makes them misbehave."""
+"""The simulator's WSGI app: the stand-in APIs, behind one place that makes them fail on request."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from werkzeug.exceptions import HTTPException
 from simulator import callkaro, control, hubspot, zoho
 from simulator.state import Behaviour, Received, State, without_secrets
 
-# Where the app leaves word for the server how the answer is to be sent.
+# Where the app tells the server how to send the answer.
 MANNER = "simulator.manner"
 
-# No secret may be remembered, and here the body and the query are made of them.
+# No secret may be remembered. Here, body and query consist of secrets.
 UNKEPT_PATHS = "/oauth/"
 
-# Status -> the words CallKaro uses, where documented; else plain ones.
+# Status -> CallKaro's documented words, else plain words.
 MESSAGES = {
     401: "Unauthorized",
     402: "Payment required",
@@ -30,7 +30,7 @@ MESSAGES = {
     500: "Internal server error",
     503: "Service unavailable",
 }
-# Gateways in front of an API answer with a page of their own.
+# A gateway in front of an API answers with its own page.
 GATEWAY_STATUSES = frozenset({502, 504})
 GATEWAY_PAGE = (
     "<html>\r\n<head><title>{status}</title></head>\r\n"
@@ -49,7 +49,7 @@ class Manner:
 
 
 def is_control(path: str) -> bool:
-    """Tell whether a path belongs to the simulator itself and not to an API that it plays."""
+    """Return whether a path belongs to the simulator itself, and not to a stand-in API."""
     return path == control.PREFIX or path.startswith(f"{control.PREFIX}/")
 
 
@@ -66,13 +66,13 @@ def create_app(state: State) -> Flask:
     def misbehave() -> Response | None:
         if is_control(request.path):
             return None
-        # A form is parsed from the stream, so the bytes are kept first.
+        # Parsing a form consumes the stream, so the bytes are kept first.
         g.at = datetime.now(UTC)
         g.raw = request.get_data(cache=True)
         g.behaviour = state.take_behaviour(request.path, to_number_in(g.raw))
         if g.behaviour.handles:
             return None
-        return made_up_answer(g.behaviour, request.path)
+        return simulated_answer(g.behaviour, request.path)
 
     @app.after_request
     def remember(response: Response) -> Response:
@@ -81,7 +81,7 @@ def create_app(state: State) -> Flask:
         behaviour: Behaviour = g.behaviour
         accepted = behaviour.handles and response.status_code < 300
         if behaviour.handles and behaviour.replaces_answer:
-            response = made_up_answer(behaviour, request.path)
+            response = simulated_answer(behaviour, request.path)
         secret = request.path.startswith(UNKEPT_PATHS)
         state.remember(
             Received(
@@ -121,7 +121,7 @@ def to_number_in(raw: bytes) -> object:
     return body.get("to_number") if isinstance(body, dict) else None
 
 
-def made_up_answer(behaviour: Behaviour, path: str) -> Response:
+def simulated_answer(behaviour: Behaviour, path: str) -> Response:
     """Return the answer that a behaviour asks for, in the words of the API at this path."""
     status = behaviour.status or 200
     if behaviour.body is not None:

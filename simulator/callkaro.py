@@ -1,7 +1,7 @@
-"""CallKaro's API, by its documentation: a request that breaks a written rule is refused.
+"""CallKaro's API by its documentation. It refuses a request that breaks a documented rule.
 
-https://docs.callkaro.ai/api-reference. What is documented as an error text is used word for word;
-where only the rule is documented, the text is ours.
+https://docs.callkaro.ai/api-reference. Documented error texts are used word for word. If only
+the rule is documented, the text is ours.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ MAX_NAME = 200
 MAX_RETRIES = 10
 MAX_PRIORITY = 100
 
-# ASCII and fullmatch: in Python \d also takes Devanagari digits, and $ a trailing newline.
+# ASCII and fullmatch: in Python, \d also matches Devanagari digits, and $ a trailing newline.
 _E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
 _E164_LOOSE = re.compile(r"\+?[1-9]\d{1,14}", re.ASCII)
 _CLOCK = re.compile(r"([0-1]?[0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
 _LOCAL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
 
-# field -> (does a value keep the rule, what to say if not)
+# field -> (whether a value follows the rule, the message if it does not)
 Rules = Mapping[str, tuple[Callable[[Any], bool], str]]
 
 
@@ -98,7 +98,7 @@ def views(state: State) -> Blueprint:
             return refusal(problem, 400)
         if agent_id in state.unknown_agents:
             return refusal("Agent does not exist", 404)
-        # What CallKaro says when nothing was scheduled is not documented.
+        # CallKaro's answer if nothing was scheduled is not documented.
         state.delete_scheduled(agent_id, "+" + body["to_number"].removeprefix("+"))
         return jsonify(status="success", message="Scheduled call deleted successfully"), 200
 
@@ -110,7 +110,7 @@ def views(state: State) -> Blueprint:
 
 
 class NotAnObject(ValueError):
-    """The body is no JSON object: refuse it (400)."""
+    """The body is not a JSON object: refuse it (400)."""
 
 
 def refusal(message: str, status: int) -> tuple[Response, int]:
@@ -119,7 +119,7 @@ def refusal(message: str, status: int) -> tuple[Response, int]:
 
 
 def read_object(raw: bytes) -> dict[str, Any]:
-    """Parse a body whatever its content type, since CallKaro's own curl samples send none.
+    """Parse a body of any content type, because CallKaro's own curl samples send none.
 
     Raises:
         NotAnObject: it is not JSON, or not an object.
@@ -165,7 +165,7 @@ def _is_local_time(value: Any) -> bool:
 
 def _is_gap(value: Any) -> bool:
     minutes = value if isinstance(value, list) else [value]
-    # That minutes are not negative is not documented, but nothing else makes sense.
+    # The documentation does not say that minutes must not be negative, but they can't be.
     return all(_is_integer(gap) and gap >= 0 for gap in minutes)
 
 
@@ -205,19 +205,19 @@ CALL: Rules = {
 
 
 def problem_with_campaign(body: dict[str, Any], *, version: int) -> str | None:
-    """Return the rule that the body of a campaign breaks; None: it keeps all of them."""
+    """Return the rule that the body of a campaign breaks; None: it follows all of them."""
     if version == 1:
         return _missing(body, ("agent_id", "name")) or _broken(body, {**NAME, **AGENT})
     return _missing(body, ("name",)) or _broken(body, NAME)
 
 
 def problem_with_call(body: dict[str, Any]) -> str | None:
-    """Return the rule that the body of a call breaks; None: it keeps all of them."""
+    """Return the rule that the body of a call breaks; None: it follows all of them."""
     return _missing(body, ("to_number", "agent_id")) or _broken(body, CALL) or _at_odds(body)
 
 
 def problem_with_deletion(body: dict[str, Any]) -> str | None:
-    """Return the rule that the body of a deletion breaks; None: it keeps all of them."""
+    """Return the rule that the body of a deletion breaks; None: it follows all of them."""
     rules: Rules = {"to_number": (_fits(_E164_LOOSE), "to_number must be a number in E.164")}
     return _missing(body, ("to_number",)) or _broken(body, rules)
 
@@ -225,7 +225,7 @@ def problem_with_deletion(body: dict[str, Any]) -> str | None:
 def _missing(body: dict[str, Any], names: tuple[str, ...]) -> str | None:
     for name in names:
         if body.get(name) in (None, ""):
-            # Both texts stand in the documentation, each for its field.
+            # The documentation has both texts, each for its field.
             return "Missing agent_id" if name == "agent_id" else f"Missing required field: {name}"
     return None
 
@@ -241,11 +241,11 @@ def _broken(body: dict[str, Any], rules: Rules) -> str | None:
 
 
 def _at_odds(body: dict[str, Any]) -> str | None:
-    """Return the rule over several fields that is broken; each field alone is right."""
+    """Return the broken rule that is about several fields; each field alone is correct."""
     if any(key.startswith("_") for key in body.get("metadata", {})):
         return "metadata keys must not start with _"
     earliest, latest = body.get("min_trigger_time"), body.get("max_trigger_time")
-    # What a window over midnight means is not documented, so none is taken.
+    # A window over midnight is not documented, so it is refused.
     if earliest and latest and _minutes(earliest) >= _minutes(latest):
         return "min_trigger_time must be before max_trigger_time"
     gaps = body.get("gap_between_retries")

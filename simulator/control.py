@@ -1,4 +1,4 @@
-"""/simulator: see what was received, and say how to behave, over HTTP."""
+"""/simulator: read what was received, and set how to behave, over HTTP."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ON_PAGE = 100
 
 _TEXT = (str,)
 _NUMBER = (int, float)
-# What a value of a behaviour may be in JSON; null stands for the default everywhere.
+# The JSON types of a behaviour's values. null always means the default.
 _TYPES: dict[str, tuple[type, ...]] = {
     "path": _TEXT,
     "to_number": _TEXT,
@@ -35,7 +35,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 class BadControl(ValueError):
-    """A control request can't be followed: mend it (400)."""
+    """A control request is wrong: correct it (400)."""
 
 
 def views(state: State) -> Blueprint:

@@ -1,4 +1,4 @@
-"""HubSpot's API, as far as hydrating and writing back need it.
+"""HubSpot's API, as far as the bridge reads records and writes calls.
 
 https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/batch/read
 """
@@ -16,7 +16,7 @@ from simulator.state import State
 
 MAX_IDS = 100
 
-# The generic subscriptions name an object by its type id; the paths take either.
+# Generic subscriptions name an object by its type id. The paths accept both.
 OBJECT_NAMES = {
     "0-1": "contacts",
     "0-2": "companies",
@@ -24,9 +24,9 @@ OBJECT_NAMES = {
     "0-5": "tickets",
     "0-48": "calls",
 }
-# Always in the answer, asked for or not.
+# Always in the answer, also if not asked for.
 ALWAYS = ("createdate", "hs_object_id", "lastmodifieddate")
-# In the answer when no property is asked for.
+# In the answer if no property is asked for.
 USUAL = ("email", "firstname", "lastname")
 
 
@@ -55,7 +55,7 @@ def views(state: State) -> Blueprint:
         except ValueError as error:
             return refusal(str(error), "VALIDATION_ERROR", 400)
         results, missing = [], []
-        # Asked for twice, answered once.
+        # An id that is asked for twice is answered once.
         for record_id in dict.fromkeys(ids):
             record = state.find_record("hubspot", object_name, record_id)
             if record is None:
@@ -121,7 +121,7 @@ def read_question(raw: bytes) -> tuple[list[str], list[str]]:
     body = _object(raw)
     unknown = body.keys() - {"properties", "propertiesWithHistory", "inputs"}
     if unknown:
-        raise ValueError(f"Not played by this simulator: {', '.join(sorted(unknown))}")
+        raise ValueError(f"This stand-in does not support: {', '.join(sorted(unknown))}")
     inputs, properties = body.get("inputs"), body.get("properties", [])
     if not isinstance(inputs, list) or not inputs:
         raise ValueError("inputs must be a list with at least one entry")
@@ -137,7 +137,7 @@ def read_question(raw: bytes) -> tuple[list[str], list[str]]:
 def result(
     record_id: str, record: dict[str, Any], properties: list[str], started_at: str
 ) -> dict[str, Any]:
-    """Return one record as HubSpot does: only what was asked for, and what is absent left out."""
+    """Return one record as HubSpot does: only properties that were asked for and that exist."""
     known = {
         "createdate": started_at,
         "lastmodifieddate": started_at,

@@ -1,4 +1,4 @@
-"""What CallKaro sends when a call is over: `call_ended`."""
+"""What CallKaro sends when a call has ended: `call_ended`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from simulator.state import Call
 
-# CallKaro wants an answer within 5 seconds.
+# CallKaro waits 5 seconds for an answer.
 TIMEOUT_S = 5.0
-# Fictitious: nobody's number.
+# Invented: nobody has this number.
 CALLER = "918000000000"
 CONNECTED = frozenset({"CLIENT_INITIATED", "PARTICIPANT_REMOVED", "SESSION_TIMEOUT"})
 # The time has no zone; the only sample in the documentation is Indian.
@@ -22,11 +22,11 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
 
 
 class NotAllowed(ValueError):
-    """The address is not one that outcomes may be sent to: name another."""
+    """Outcomes may not be sent to this address: choose another one."""
 
 
 def call_ended(call: Call, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the body that tells how this call ended; a connected one unless overridden.
+    """Return the body about how this call ended: it was connected, unless overrides say otherwise.
 
     Raises:
         ValueError: an override names a field that CallKaro does not document.

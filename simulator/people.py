@@ -1,4 +1,4 @@
-"""Made-up people, so that the CRMs are not empty when the simulator starts.
+"""Invented people, so that the CRMs are not empty when the simulator starts.
 
 Nobody here exists. The Indian numbers follow the sample in CallKaro's own documentation, the
 American one lies in the range kept free for fiction.
@@ -14,7 +14,7 @@ def demo_records() -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
     return {
         ("hubspot", "contacts"): {
             "101": _contact("Asha", "Example", phone="+91 98765 43210", city="Bengaluru"),
-            # As people type it: the country has to be guessed.
+            # As people type it, without the country.
             "102": _contact("Vikram", "Sample", mobilephone="098765 43211", city="Pune"),
             "103": _contact("Meera", "Nophone", city="Kochi"),
             "104": _contact(

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 10_000_000
-# How long close() waits for answers that are on their way.
+# How long close() waits for answers that are being sent.
 CLOSE_S = 5.0
 USUAL_MANNER = Manner()
 
 
 class PortTaken(OSError):
-    """Another program listens there: name another port."""
+    """Another program uses the port: choose another one."""
 
 
 class Simulator:
@@ -83,7 +83,7 @@ class Simulator:
         return outcomes.post(url, body, allowed_hosts=self.state.callback_hosts)
 
     def close(self) -> None:
-        """Stop serving and close every connection; a second time does nothing."""
+        """Stop serving and close every connection; a second call does nothing."""
         if self._server.closing.is_set():
             return
         self._server.shutdown()
@@ -139,17 +139,17 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def server_close(self) -> None:
         self.closing.set()
-        # A forked child that holds the socket too would go on taking connections.
+        # A forked child that has the socket, too, would go on accepting connections.
         _shut(self.socket, socket.SHUT_RDWR)
         super().server_close()
         with self._none_open:
             for connection in self._open:
-                # Only the reading side: an answer that is being written still gets out.
+                # Only the reading side: an answer that is being written is still sent.
                 _shut(connection, socket.SHUT_RD)
             self._none_open.wait_for(lambda: not self._open, CLOSE_S)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that gives up is an everyday thing.
+        # Clients often close a connection early.
         error = sys.exc_info()[1]
         if not isinstance(error, ConnectionError):
             log.error("connection.failed", exc_info=error)
@@ -193,7 +193,7 @@ class _Connection(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = serve
 
     def _read_body(self) -> bytes | None:
-        """Return the body; None if there is no answer to give any more."""
+        """Return the body; None if no answer is possible any more."""
         length = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or not length.isdecimal():
             self.close_connection = True
@@ -205,7 +205,7 @@ class _Connection(BaseHTTPRequestHandler):
             return None
         body = self.rfile.read(int(length))
         if len(body) < int(length):
-            # The client broke off: what is not whole was never received.
+            # The client stopped: an incomplete request counts as never received.
             self.close_connection = True
             return None
         return body

@@ -1,4 +1,4 @@
-"""What the simulator remembers, and how it was told to behave.
+"""What the simulator remembers, and how it must behave.
 
 Everything here may be read and changed from any thread, while requests are being served.
 """
@@ -28,10 +28,10 @@ ZOHO_TOKEN_LIFE_S = 3600.0
 ZOHO_REFRESHES = 10
 ZOHO_REFRESH_WINDOW_S = 600.0
 
-# The key under which the bridge sends its own id along with a call.
+# The key under which the bridge sends its own id with a call.
 DELIVERY_KEY = "bridge_delivery_id"
 
-# Never remembered, so that nothing shown on a page or in a test report is a secret.
+# Never remembered, so that no page and no test report shows a secret.
 SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 
 Cut = Literal["before", "after"]
@@ -40,14 +40,11 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviour:
-    """How the next answers to some requests look.
+    """How some requests are answered. Raises ValueError for a value that makes no sense.
 
-    With neither `status`, `body` nor `cut="before"` the request is handled as ever, and only its
-    answer is delayed, dripped or cut. Otherwise it is not handled, unless `accept` says so: that
-    plays a gateway that gives up on a call that rings all the same.
-
-    Raises:
-        ValueError: a value makes no sense.
+    Without `status`, `body`, `html` and `cut="before"`, the request is handled normally, and only
+    its answer is delayed, slow or cut. Otherwise it is not handled, unless `accept` is set: this
+    is a gateway that gives up, while the phone rings all the same.
     """
 
     path: str = "/"  # a prefix: "/call" is all of CallKaro, "/" is everything
@@ -55,14 +52,14 @@ class Behaviour:
     times: int | None = None  # requests; None: until cleared
     latency_ms: float | None = None  # None: the simulator's own; waited after the call is accepted
     status: int | None = None
-    retry_after: str | None = None  # the header's value as it stands, so that rubbish can be sent
-    html: bool = False  # a gateway's page for a body; 502 and 504 always have one
-    body: str | None = None  # in place of the body that goes with the status
+    retry_after: str | None = None  # the header's value, which may be nonsense
+    html: bool = False  # answer with a gateway's page; 502 and 504 always do
+    body: str | None = None  # instead of the usual body of this status
     content_type: str = "application/json"  # of `body`
     headers: Mapping[str, str] = field(default_factory=dict)  # added ones, such as Location
-    accept: bool = False  # handle and remember the request, then answer as told
+    accept: bool = False  # handle and remember the request, then answer as set here
     cut: Cut | None = None  # close the connection unanswered, before or after accepting
-    drip_s: float = 0.0  # spread the bytes of the answer over so many seconds
+    drip_s: float = 0.0  # send the bytes of the answer over this many seconds
 
     def __post_init__(self) -> None:
         if not self.path.startswith("/"):
@@ -89,7 +86,7 @@ class Behaviour:
         return self.accept or not self.replaces_answer
 
     def matches(self, path: str, to_number: object) -> bool:
-        """Tell whether a request to this path, for this number if any, is meant."""
+        """Return whether this applies to a request to this path, for this number if any."""
         if not path.startswith(self.path):
             return False
         return self.to_number is None or self.to_number == to_number
@@ -106,12 +103,12 @@ class Received:
     headers: Mapping[str, str]  # names in small letters, secrets left out
     raw: bytes
     status: int | None  # None: the connection was cut
-    accepted: bool  # the API took it (2xx), whatever was answered then
+    accepted: bool  # the API accepted it (2xx), whatever the answer was
     cut: Cut | None
 
     @property
     def body(self) -> Any:
-        """The JSON that was sent, or the text if it is none."""
+        """The JSON that was sent, or the text if it is not JSON."""
         try:
             return json.loads(self.raw)
         except ValueError:
@@ -142,7 +139,7 @@ class Call:
     agent_id: str
     batch_id: str | None
     schedule_at: str | None
-    delivery_id: str | None  # the bridge's own id, if it stood in the metadata
+    delivery_id: str | None  # the bridge's own id, if the metadata had it
     raw: bytes
 
     @property
@@ -303,7 +300,7 @@ class State:
 
     @property
     def zoho_refreshed(self) -> int:
-        """How many Zoho access tokens were given out."""
+        """How many Zoho access tokens were issued."""
         with self._changed:
             return self._zoho_refreshed
 
@@ -339,7 +336,7 @@ class State:
         }
 
     def totals(self) -> dict[str, Any]:
-        """Return the counts since the start or the last forgetting; cheap enough to poll."""
+        """Return the counts since the start or forget(); cheap enough to poll."""
         with self._changed:
             return {
                 "requests": self._totals["requests"],
@@ -353,34 +350,34 @@ class State:
             }
 
     def wait_until(self, true_of: Callable[[State], object], *, timeout_s: float = 10.0) -> bool:
-        """Wait until something is true of what is remembered, and tell whether it came true."""
+        """Wait until something is true of what is remembered; return whether it became true."""
         with self._changed:
             return self._changed.wait_for(lambda: bool(true_of(self)), timeout_s)
 
     def wait_for_calls(self, count: int, *, timeout_s: float = 10.0) -> bool:
-        """Wait until so many calls were accepted, and tell whether they were."""
+        """Wait until this many calls were accepted; return whether they were."""
         return self.wait_until(lambda state: state._totals["calls"] >= count, timeout_s=timeout_s)
 
     def remember(self, request: Received) -> None:
-        """Keep a request that was received."""
+        """Remember a request."""
         with self._changed:
             self._requests.append(request)
             self._totals["requests"] += 1
             self._changed.notify_all()
 
     def entered(self) -> None:
-        """Count a request that came in."""
+        """Count a request that begins."""
         with self._changed:
             self._in_flight += 1
             self._max_concurrency = max(self._max_concurrency, self._in_flight)
 
     def left(self) -> None:
-        """Count a request that is over."""
+        """Count a request that ends."""
         with self._changed:
             self._in_flight -= 1
             self._changed.notify_all()
 
-    # How it was told to behave -----------------------------------------------------------------
+    # How it must behave ------------------------------------------------------------------------
 
     def behave(
         self,
@@ -399,7 +396,7 @@ class State:
         cut: Cut | None = None,
         drip_s: float = 0.0,
     ) -> Behaviour:
-        """Say how the next answers look; see Behaviour for the fields.
+        """Set how the next requests are answered; see Behaviour for the fields.
 
         Behaviours that hold for some `times` are used first, in the order given; so a sequence
         is a row of them. Of those that hold until cleared, the newest that matches counts.
@@ -423,7 +420,7 @@ class State:
         return behaviour
 
     def follow(self, behaviour: Behaviour) -> None:
-        """Take up a behaviour."""
+        """Add a behaviour."""
         with self._changed:
             if behaviour.times is None:
                 self._until_cleared.append(behaviour)
@@ -438,12 +435,12 @@ class State:
 
     @property
     def behaviours(self) -> list[tuple[Behaviour, int | None]]:
-        """The behaviours in force, each with how many requests it still holds for."""
+        """The active behaviours, each with the number of requests that it still applies to."""
         with self._changed:
             return [*self._once, *((behaviour, None) for behaviour in self._until_cleared)]
 
     def take_behaviour(self, path: str, to_number: object) -> Behaviour:
-        """Return how to answer this request, and use that up by one."""
+        """Return how to answer this request, and count it for that behaviour."""
         with self._changed:
             for place, (behaviour, left) in enumerate(self._once):
                 if not behaviour.matches(path, to_number):
@@ -477,7 +474,7 @@ class State:
             return self._campaigns.get(batch_id)
 
     def add_call(self, body: Mapping[str, Any], raw: bytes) -> Call:
-        """Accept a call whose body keeps the rules."""
+        """Accept a call whose body follows the rules."""
         delivery_id = body.get("metadata", {}).get(DELIVERY_KEY)
         call = Call(
             call_sid=f"SIM{secrets.token_hex(12)}",
@@ -509,7 +506,7 @@ class State:
             return
         if self._call_by_delivery.get(oldest.delivery_id) is oldest:
             del self._call_by_delivery[oldest.delivery_id]
-        # A delivery that rang twice stays counted: that must never slip out of sight.
+        # A delivery with two calls stays counted, so that it is always noticed.
         if self._calls_of_delivery[oldest.delivery_id] == 1:
             del self._calls_of_delivery[oldest.delivery_id]
 
@@ -550,7 +547,7 @@ class State:
         fields: Mapping[str, Any],
         visible_after_s: float = 0.0,
     ) -> None:
-        """Keep a record, to be found only visible_after_s from now.
+        """Store a record that can be found only visible_after_s from now.
 
         A CRM announces a record before every one of its servers can read it.
         """
@@ -559,12 +556,12 @@ class State:
             self._visible_at_s[crm, object_name, record_id] = self._clock() + visible_after_s
 
     def drop_record(self, crm: str, object_name: str, record_id: str) -> None:
-        """Delete a record; one that is not there stays so."""
+        """Delete a record, if there is one."""
         with self._changed:
             self.records[crm, object_name].pop(record_id, None)
 
     def find_records(self, crm: str, object_name: str) -> dict[str, dict[str, Any]]:
-        """Return the records of one kind that can be seen now, by id."""
+        """Return the records of one kind that are visible now, by id."""
         with self._changed:
             if (crm, object_name) not in self.records:
                 return {}
@@ -576,7 +573,7 @@ class State:
             }
 
     def find_record(self, crm: str, object_name: str, record_id: str) -> dict[str, Any] | None:
-        """Return one record if it is there and can be seen now."""
+        """Return a record if it exists and is visible now."""
         with self._changed:
             fields = self.records.get((crm, object_name), {}).get(record_id)
             now_s = self._clock()
@@ -585,7 +582,7 @@ class State:
             return fields
 
     def add_written(self, crm: str, object_name: str, body: dict[str, Any]) -> Written:
-        """Keep a record that was written to a CRM, under a new id."""
+        """Store a record that was written to a CRM, under a new id."""
         written = Written(
             crm=crm,
             object=object_name,
@@ -600,7 +597,7 @@ class State:
         return written
 
     def new_zoho_token(self, refresh_token: str) -> str | None:
-        """Give out a Zoho access token; None when too many were asked for."""
+        """Return a new Zoho access token; None if there were too many requests for one."""
         with self._changed:
             now_s = self._clock()
             times = self._zoho_refreshes[refresh_token]
@@ -615,7 +612,7 @@ class State:
             return token
 
     def is_zoho_token(self, token: str) -> bool:
-        """Tell whether an access token was given out here and has not expired."""
+        """Return whether an access token was issued here and has not expired."""
         with self._changed:
             return self._zoho_tokens.get(token, float("-inf")) > self._clock()
 
@@ -633,7 +630,7 @@ def _last(items: deque[Item], count: int) -> list[Item]:
 
 
 def without_secrets(headers: Iterable[tuple[str, str]]) -> Mapping[str, str]:
-    """Return the headers by name in small letters, the secret ones left out."""
+    """Return the headers by name in small letters, without the secret ones."""
     return _shared(
         tuple(
             (name.lower(), value) for name, value in headers if name.lower() not in SECRET_HEADERS
@@ -643,5 +640,5 @@ def without_secrets(headers: Iterable[tuple[str, str]]) -> Mapping[str, str]:
 
 @lru_cache(maxsize=1024)
 def _shared(headers: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
-    # A client sends the same headers over and over: equal ones are kept once.
+    # A client sends the same headers every time: equal ones are kept once.
     return MappingProxyType(dict(headers))

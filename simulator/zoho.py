@@ -1,4 +1,4 @@
-"""Zoho's accounts server and its CRM API v8, as far as hydrating needs them.
+"""Zoho's accounts server and its CRM API v8, as far as the bridge reads records.
 
 https://www.zoho.com/crm/developer/docs/api/v8/get-records.html
 https://www.zoho.com/crm/developer/docs/api/v8/refresh.html
@@ -27,7 +27,7 @@ def views(state: State) -> Blueprint:
     @blueprint.post("/oauth/v2/token")
     def refresh() -> tuple[Response, int]:
         # Zoho reads them from the query as well as from the form, and answers these errors
-        # with 200: only the body tells.
+        # with 200: only the body shows the error.
         given = request.values
         if given.get("grant_type") != "refresh_token":
             return jsonify(error="unsupported_grant_type"), 200

@@ -1,4 +1,4 @@
-"""One module a CRM; each describes its CRM as a `KIND`.
+"""One module for each CRM; it describes the CRM as a `KIND`.
 
 Modules are discovered, so a new CRM is one file here plus sample bodies.
 """
@@ -14,14 +14,14 @@ from schemas.source import Kind
 
 @cache
 def kinds() -> Mapping[str, Kind]:
-    """Return every kind of source by its name, sorted: what each module here calls KIND.
+    """Return every kind of source by its name, sorted: the KIND of each module here.
 
     Raises ValueError if two modules use one name.
     """
     found: dict[str, Kind] = {}
     for module in pkgutil.iter_modules(__path__, __name__ + "."):
         kind = getattr(importlib.import_module(module.name), "KIND", None)
-        if kind is None:  # shared by the others, no CRM of its own
+        if kind is None:  # a module that the others share
             continue
         if kind.name in found:
             raise ValueError(f"two modules of {__name__} define the kind {kind.name!r}")

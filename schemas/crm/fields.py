@@ -1,4 +1,4 @@
-"""What the CRM modules share: ids as text, and what marshmallow found as one sentence."""
+"""Fields that the CRM modules share, and marshmallow's messages as one sentence."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +9,9 @@ from schemas.source import id_text
 
 
 class RecordId(fields.Field[str]):
-    """A CRM's id: text inside, a JSON number or text outside.
+    """A CRM's id: text inside; in JSON, text or a number.
 
-    Ids are never counted with, and HubSpot's and Zoho's are longer than 32 bits.
+    Nobody calculates with ids, and HubSpot's and Zoho's are longer than 32 bits.
     """
 
     default_error_messages = {  # noqa: RUF012  (marshmallow's own way)
@@ -27,8 +27,8 @@ class RecordId(fields.Field[str]):
         data: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> Any:
-        # Nearly every id is a plain integer, and a batch has hundreds: for those marshmallow's
-        # hooks before and after are skipped, which is a third of the time of the whole load.
+        # Nearly every id is a plain integer, and a batch has hundreds. Without marshmallow's hooks
+        # before and after, loading takes a third less time.
         if type(value) is int:
             return str(value)
         return super().deserialize(value, attr, data, **kwargs)
@@ -43,7 +43,7 @@ class RecordId(fields.Field[str]):
 
 
 class Word(fields.String):
-    """Text, as fields.String reads it; lean in the same way as RecordId."""
+    """Text, as fields.String reads it, but without the hooks, as in RecordId."""
 
     default_error_messages = {  # noqa: RUF012  (marshmallow's own way)
         "required": "is missing",
@@ -69,7 +69,7 @@ def sentence(what: str, messages: Any) -> str:
     messages is marshmallow's: by field, each with a list of causes.
     """
     if not isinstance(messages, Mapping) or "_schema" in messages:
-        return f"The {what} is no JSON object."
+        return f"The {what} is not a JSON object."
     causes = (
         f"{name} {found[0] if isinstance(found, list) and found else 'is invalid'}"
         for name, found in sorted(messages.items())

@@ -1,7 +1,7 @@
-"""Any form or CRM that posts JSON or a form of its own shape.
+"""Any form or CRM that posts JSON or a form, with field names of its own.
 
-Type, id and time stand where the `[[source]]` entry in routes.toml says; the data is the body as
-it came. An object is one item, a list of objects one item each. The shared token is taken from
+The `[[source]]` entry in routes.toml says where type, id and time are. The data is the body as
+received. An object is one item, a list of objects one item each. The shared token is taken from
 the header or the URL only: a field named `token` in the body is the sender's own.
 """
 
@@ -22,7 +22,7 @@ def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
 
 def _item(body: Any, request: Incoming, source: Source, index: int | None = None) -> Item:
     if not isinstance(body, dict):
-        return Item(type=source.default_type, data=body, problem="The body is no JSON object.")
+        return Item(type=source.default_type, data=body, problem="The body is not a JSON object.")
     return item_by_paths(body, request, source, index=index)
 
 

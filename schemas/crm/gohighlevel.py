@@ -1,11 +1,11 @@
 """GoHighLevel (HighLevel): webhooks of an app, and of workflows that post the same shape.
 
-A request carries one event, flat: its word, the record's id, and the record's fields beside them.
+A request carries one event, flat: its word, the record's id and the record's fields.
 Contact events have the phone number and whether the contact is on do-not-disturb (DND); an
 opportunity has only `contactId`, and this version fetches nothing.
 
 An app's webhooks are signed (X-GHL-Signature, Ed25519, by one key for all apps). This version does
-not check that: what it takes is a token in the URL, or in a header where a workflow sets one.
+not check that. It accepts a token in the URL, or in a header that a workflow sets.
 
 https://marketplace.gohighlevel.com/docs/webhook/WebhookIntegrationGuide
 https://github.com/GoHighLevel/highlevel-api-docs/tree/main/docs/webhook%20events
@@ -62,9 +62,9 @@ UNKNOWN_TYPE: Final = "unknown"  # the type of a body that names none
 # --- do-not-disturb ---------------------------------------------------------------------------
 
 # `dnd` is for every channel, and is left out where it is false; `dndSettings` has one entry a
-# channel, "active", "inactive" or "permanent" (the API's own list). What is neither off nor absent
-# counts as on: a template of a workflow may well write "true" or "yes", and a guess would ring.
-# `contains` looks in a list of our own, so no type of the other value is an error to it.
+# channel, "active", "inactive" or "permanent" (the API's own list). A value that is not off
+# counts as on: a workflow's template may write "true" or "yes", and a wrong guess would call the
+# person. `contains` searches our own list, so a value of any type is no error.
 # https://marketplace.gohighlevel.com/docs/2021-04-15/webhook/ContactDndUpdate
 OPT_OUT: Final = Expression.of(
     '!contains(`[null, false, "", "false"]`, dnd)'
@@ -73,14 +73,14 @@ OPT_OUT: Final = Expression.of(
 
 # --- events -----------------------------------------------------------------------------------
 
-# Named apart for every sending, and the same when one is sent again: "Store webhook IDs to prevent
-# duplicate processing", and a retry sends "the same payload". The samples of single events leave
-# it out, and a workflow has none.
+# It differs between webhooks and stays the same in a retry: "Store webhook IDs to prevent duplicate
+# processing", and a retry sends "the same payload". The samples of single events do not have it,
+# and neither do workflows.
 WEBHOOK_ID: Final = Expression.of("webhookId")
 
 
 class EventSchema(Schema):
-    """What we rely on in an event."""
+    """The fields of an event that we need."""
 
     class Meta:
         """HighLevel adds keys without notice."""
@@ -88,8 +88,8 @@ class EventSchema(Schema):
         unknown = EXCLUDE
 
     type = Word(required=True, validate=validate.Length(min=1, error="is empty"))
-    # The record's own, of an opportunity too: what happened to two opportunities of one contact
-    # is told apart. The contact is still there for routes, as `contactId`.
+    # The record's own id, also for an opportunity: events of two opportunities of one contact
+    # differ by it. Routes find the contact in `contactId`.
     id = RecordId(required=True)
 
 
@@ -101,10 +101,10 @@ def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
 
     The guide's curl line has the record under `data`; the samples of contact and opportunity
     events are flat, and so are bodies that people have published. One with its record under
-    `data` has no id and is not read: its do-not-disturb would be overlooked.
+    `data` has no id, and is not read: its do-not-disturb would be missed.
     """
     if not isinstance(content, dict):
-        return [Item(type=UNKNOWN_TYPE, data=content, problem="The body is no JSON object.")]
+        return [Item(type=UNKNOWN_TYPE, data=content, problem="The body is not a JSON object.")]
     return [_item(content, request, source)]
 
 
@@ -123,11 +123,11 @@ def _item(body: Mapping[str, Any], request: Incoming, source: Source) -> Item:
 
 
 def _time(event_type: str, body: Mapping[str, Any]) -> datetime | None:
-    """Return when it happened; None where the body does not say.
+    """Return when it happened; None if the body does not say.
 
     `timestamp` is when the webhook was made: within a second of the change in published bodies,
-    and unchanged in a retry. `dateAdded` is the record's birthday, so it is the event's time only
-    where the event is that birth; an update would seem years late.
+    and unchanged in a retry. `dateAdded` is when the record was created, so it is the event's
+    time only for a creation; an update would look years late.
     """
     made = read_time(body.get("timestamp"))
     if made or not event_type.endswith(".created"):

@@ -1,7 +1,7 @@
 """HubSpot: app subscriptions, and the workflow action "Send a webhook".
 
-A subscription request carries up to 100 notifications. They are thin: an object's id and, at
-times, the one property that changed; so records are hydrated. Order is not guaranteed, the same
+A subscription request carries up to 100 notifications. They are thin: an object's id and
+sometimes the property that changed; so records are fetched. Order is not guaranteed, the same
 notification may come twice, `eventId` is not unique, and only `attemptNumber` differs between
 resends. A workflow posts one body, which has the shape of the CRM's object API or one that its
 author chose.
@@ -39,7 +39,7 @@ from schemas.source import (
 
 # --- how a request proves itself ------------------------------------------------------------
 
-# What HubSpot decodes in the URL before it signs it; nothing else (%20 and %26 stay).
+# HubSpot decodes these in the URL before it signs it, and nothing else (%20 and %26 stay).
 URL_DECODING: Final = (
     ("%3A", ":"),
     ("%2F", "/"),
@@ -63,7 +63,7 @@ V3: Final = Signature(
     tolerance_s=300,
     url_decoding=URL_DECODING,
 )
-# v2 and v1 share a header, and neither has a time: a replay of theirs is a duplicate.
+# v2 and v1 share a header, and have no time: a replayed request is a duplicate.
 V2: Final = Signature(
     header="X-HubSpot-Signature",
     parts=(Part.SECRET, Part.METHOD, Part.URL, Part.BODY),
@@ -110,7 +110,7 @@ API_OBJECTS: Final = {
     "lead": "leads",
     "call": "calls",
 }
-GONE: Final = frozenset({"deleted", "privacy_deleted"})  # there is no record left to fetch
+GONE: Final = frozenset({"deleted", "privacy_deleted"})  # there is no record to fetch any more
 UNKNOWN_TYPE: Final = "unknown"  # the type of an item that names none
 
 _OBJECT_TYPE_ID: Final = re.compile(r"[0-9]+-[0-9]+")
@@ -118,9 +118,9 @@ _OBJECT_TYPE_ID: Final = re.compile(r"[0-9]+-[0-9]+")
 
 @lru_cache(maxsize=1024)
 def translate(word: str, object_type_id: str | None) -> tuple[str, str | None]:
-    """Return our event type, and what to hydrate from; None where there is nothing to fetch.
+    """Return our event type, and the object to fetch; None: there is nothing to fetch.
 
-    object_type_id counts for `object.*` only. Cached: an account subscribes to a few words, and
+    object_type_id matters for `object.*` only. Cached: an account subscribes to a few words, and
     every notification carries one.
     """
     subject_type, dot, happened = word.partition(".")
@@ -136,7 +136,7 @@ def translate(word: str, object_type_id: str | None) -> tuple[str, str | None]:
 
 
 class NotificationSchema(Schema):
-    """What we rely on in a notification. Kept lean: it reads every one that HubSpot sends."""
+    """The fields of a notification that we need. It must be fast: it reads each one of a batch."""
 
     class Meta:
         """HubSpot adds keys without notice."""
@@ -152,7 +152,7 @@ class NotificationSchema(Schema):
         data_key="occurredAt",
         error_messages={"required": "is missing", "null": "is null"},
     )
-    # What arrives says subscriptionType; the guide's own sample says eventType.
+    # HubSpot sends subscriptionType; the sample in its guide has eventType.
     subscription_type = Word(data_key="subscriptionType", allow_none=True)
     event_type = Word(data_key="eventType", allow_none=True)
 
@@ -164,13 +164,13 @@ _NO_MESSAGES: Final[Mapping[Any, Any]] = {}
 def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
     """Read a list of notifications, a bare one, or the body of a workflow.
 
-    They stay in HubSpot's order, which means nothing: one new contact is a storm of events with
-    its creation somewhere among them, and each is routed and hydrated by itself.
+    They stay in HubSpot's order, which has no meaning: one new contact causes many events, with
+    its creation somewhere among them. Each one is routed and fetched by itself.
     """
     if isinstance(content, list):
         return _notifications(content)
     if not isinstance(content, dict):
-        return [Item(type=UNKNOWN_TYPE, data=content, problem="The body is no JSON object.")]
+        return [Item(type=UNKNOWN_TYPE, data=content, problem="The body is not a JSON object.")]
     if "subscriptionType" in content or "eventType" in content:
         return _notifications([content])
     return [_workflow_item(content, request, source)]
@@ -180,7 +180,7 @@ def _notifications(originals: list[Any]) -> list[Item]:
     try:
         loaded, messages = _NOTIFICATIONS.load(originals), _NO_MESSAGES
     except ValidationError as error:
-        # One load for the whole list; what is wrong is told by index, and the rest stays good.
+        # One load for the whole list: errors are by index, and the other items stay good.
         loaded, messages = error.valid_data, error.messages_dict
     return [
         _item(known, original, messages.get(index))
@@ -202,8 +202,8 @@ def _item(known: Mapping[str, Any], original: Any, messages: Any) -> Item:
     return Item(
         type=event_type,
         data=original,
-        # eventId alone is not unique, so every stable key goes in. Not attemptNumber: it counts
-        # the resends. Not appId: some senders leave it out.
+        # eventId alone is not unique, so every stable key is part of the id. Not attemptNumber: it
+        # counts the resends. Not appId: some senders leave it out.
         source_event_id=(
             f"{known['portal_id']}-{known['subscription_id']}-{known['event_id']}"
             f"-{subject}-{original['occurredAt']}"
@@ -224,7 +224,7 @@ def _type(word: str | None, original: Any) -> tuple[str, str | None]:
 
 
 def _other_subject(original: Mapping[str, Any]) -> str | None:
-    """Return whom a notification without objectId is about: merges and associations name ids."""
+    """Return the subject of a notification without objectId: a merge or an association has ids."""
     names = ("newObjectId", "primaryObjectId", "fromObjectId")
     return next((found for name in names if (found := id_text(original.get(name)))), None)
 
@@ -252,7 +252,7 @@ def _workflow_item(body: dict[str, Any], request: Incoming, source: Source) -> I
 
 
 def _subject_type(body: Mapping[str, Any]) -> str | None:
-    """Return what a workflow's body is about, where it says so; only contacts have a `vid`."""
+    """Return the object type of a workflow's body, if it says so; only contacts have a `vid`."""
     named = OBJECT_TYPES.get(str(body.get("objectTypeId") or ""))
     if named is None and str(body.get("objectType") or "").lower() in API_OBJECTS:
         named = str(body["objectType"]).lower()
@@ -281,9 +281,9 @@ def _request(api_object: str, ids: Sequence[str], wanted: Sequence[str]) -> CrmR
 def _records(answer: Any) -> dict[str, dict[str, Any]]:
     """Return the records of a 200 or a 207 (some ids not found) by id.
 
-    Asked for a contact that was merged away, HubSpot is reported to answer with the one it became,
-    under that one's id. It is not taken for the one asked for: it has events of its own, and its
-    person would be rung for both.
+    For a contact that was merged into another one, HubSpot is reported to answer with the other
+    one, under its own id. That record is not used for the id that was asked for: the other contact
+    has its own events, and its person would be called for both.
     https://community.hubspot.com/t5/APIs-Integrations/Question-about-using-batch-read-API/m-p/1101616
     """
     results = answer.get("results") if isinstance(answer, dict) else None
@@ -302,22 +302,22 @@ def _fields(paths: frozenset[Path]) -> frozenset[str]:
     return frozenset(path[1] for path in paths if path[0] == "properties" and len(path) > 1)
 
 
-# --- what is no lead --------------------------------------------------------------------------
+# --- what is not a lead -----------------------------------------------------------------------
 
-# What our own writing back can cause. A contact that the account's own app creates is a lead.
+# Objects that our own write-back can create. A contact that the account's app creates is a lead.
 WRITTEN_BACK: Final = ("call", "note")
 
 
 def is_import(data: Any) -> bool:
-    """Say whether a bulk import made the change that a notification is about."""
+    """Return whether a bulk import made the change."""
     return isinstance(data, dict) and data.get("changeSource") == "IMPORT"
 
 
 def is_own_change(event_type: str, data: Any) -> bool:
-    """Say whether the app that the notification was sent to made the change itself.
+    """Return whether the app that received the notification made the change itself.
 
-    sourceId names the app where an integration or the API made it; that it does so as the bare id
-    or as "appId:<id>" is unconfirmed, so both are taken.
+    sourceId names the app if an integration or the API made the change. Whether it is the bare id
+    or "appId:<id>" is unconfirmed, so both are accepted.
     """
     subject_type, _, happened = event_type.partition(".")
     if happened != "updated" and subject_type not in WRITTEN_BACK:
@@ -356,6 +356,6 @@ KIND = Kind(
     is_own_change=is_own_change,
     phones=Expression.of("[properties.phone, properties.mobilephone]"),
     erased_by=frozenset({"contact.privacy_deleted"}),
-    # Two letters, as public integrations list it; not in HubSpot's own documentation.
+    # Two letters, according to public integrations; HubSpot's documentation does not say.
     region=Expression.of("properties.hs_country_region_code"),
 )

@@ -1,9 +1,9 @@
 """Zoho CRM: webhooks of workflow rules, and the notification API.
 
-A workflow rule posts a form or JSON whose field names its author picked. A notification may name
-several records in `ids`, with changed values for some or none of them; so it is fanned out over
-`ids`, and records are hydrated. Neither is signed: the token comes in a header, in the URL, or as
-the body's `token`, which is never kept.
+A workflow rule posts a form or JSON with field names that its author chose. A notification may name
+several records in `ids`, with changed values for some or none of them; so it
+becomes one item for each of `ids`, and records are fetched. Neither is signed: the token is in a
+header, in the URL, or in the body's `token`, which is never stored.
 
 https://www.zoho.com/crm/developer/docs/api/v7/notifications/enable.html
 https://www.zoho.com/crm/developer/docs/api/v8/get-records.html
@@ -32,7 +32,7 @@ from schemas.source import (
     item_by_paths,
 )
 
-# Zoho's module -> our object. One that is not here keeps Zoho's spelling in small letters.
+# Zoho's module -> our object. Another module keeps Zoho's spelling, in small letters.
 OBJECTS: Final = {
     "Leads": "lead",
     "Contacts": "contact",
@@ -54,7 +54,7 @@ OBJECTS: Final = {
     "Purchase_Orders": "purchase_order",
     "Price_Books": "price_book",
 }
-# Channels subscribe to `create` and `edit`; what arrives says `insert` and `update`.
+# Channels subscribe to `create` and `edit`; notifications have `insert` and `update`.
 HAPPENED: Final = {
     "insert": "created",
     "create": "created",
@@ -64,14 +64,14 @@ HAPPENED: Final = {
 }
 # Where a workflow's author may have put the record's id.
 SUBJECTS: Final = ("id", "Id", "ID", "record_id", "Record_Id", "recordId", "entity_id")
-# A body with three of these is a notification, perhaps a broken one; an author of a workflow may
-# well pick one or two of them.
+# A body with three of these is a notification, perhaps a broken one. The author of a workflow may
+# have chosen one or two of these names.
 MARKS: Final = frozenset({"channel_id", "server_time", "module", "operation", "ids"})
 NOTIFICATION: Final = "notification"
 
 
 class NotificationSchema(Schema):
-    """What we rely on in a notification."""
+    """The fields of a notification that we need."""
 
     class Meta:
         """Zoho adds keys without notice."""
@@ -82,7 +82,7 @@ class NotificationSchema(Schema):
     server_time = EpochMillis(
         required=True, error_messages={"required": "is missing", "null": "is null"}
     )
-    # It becomes a part of a URL.
+    # It becomes part of a URL.
     module = Word(
         required=True,
         validate=validate.Regexp(r"[A-Za-z0-9_]+\Z", error="must be a module's API name"),
@@ -91,7 +91,7 @@ class NotificationSchema(Schema):
         required=True,
         validate=validate.Length(min=1, error="is empty"),
     )
-    # Unread here, so that one bad id does not cost its neighbours.
+    # Each id is read later, so that a bad one does not make the others unreadable.
     ids = fields.List(
         fields.Raw(allow_none=True),
         required=True,
@@ -101,7 +101,7 @@ class NotificationSchema(Schema):
 
 
 _NOTIFICATION: Final = NotificationSchema()
-# An id becomes one of a comma-separated list.
+# An id becomes part of a comma-separated list.
 _RECORD_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -118,7 +118,7 @@ def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
 
 def _workflow_item(body: Any, request: Incoming, source: Source, index: int | None = None) -> Item:
     if not isinstance(body, dict):
-        return Item(type=source.default_type, data=body, problem="The body is no JSON object.")
+        return Item(type=source.default_type, data=body, problem="The body is not a JSON object.")
     data = _without_token(body)
     subject = next((found for key in SUBJECTS if (found := id_text(data.get(key)))), None)
     return item_by_paths(data, request, source, subject=subject, index=index)
@@ -132,7 +132,7 @@ def _without_token(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _notified(content: Mapping[str, Any]) -> list[Item]:
-    """Return one item of each record that a notification names."""
+    """Return an item for each record that a notification names."""
     original = _without_token(content)
     try:
         known = _NOTIFICATION.load(original)
@@ -157,14 +157,14 @@ def _record_item(
     values: Mapping[str, Mapping[str, Any]],
     changed: Mapping[str, Any],
 ) -> Item:
-    """Return the item of one record. Of its neighbours it carries nothing: they are others'."""
+    """Return the item of one record, with nothing of the other records: they are other people's."""
     if record_id is None or not _RECORD_ID.fullmatch(record_id):
         alone = {**envelope, "ids": [], "affected_fields": []}
-        problem = sentence("notification", {"ids": ["holds something that is no record's id"]})
+        problem = sentence("notification", {"ids": ["has a value that is not a record's id"]})
         return Item(type=event_type, data={NOTIFICATION: alone}, problem=problem)
     own = [{record_id: changed[record_id]}] if record_id in changed else []
     alone = {**envelope, "ids": [record_id], "affected_fields": own}
-    # Zoho gives no event id; one request may name several records, so the record's goes in.
+    # Zoho sends no event id. A request may name several records, so the record's id is in it.
     stable = (known["channel_id"], known["module"], known["operation"], record_id)
     return Item(
         type=event_type,
@@ -213,7 +213,7 @@ def _request(module: str, ids: Sequence[str], wanted: Sequence[str]) -> CrmReque
 
 
 def _records(answer: Any) -> dict[str, dict[str, Any]]:
-    """Return the records by id. Zoho answers with no body at all (204) where it finds none."""
+    """Return the records by id. Zoho answers 204, without a body, if it finds none."""
     data = answer.get("data") if isinstance(answer, dict) else None
     records = (record for record in _list(data) if isinstance(record, dict))
     return {found: record for record in records if (found := id_text(record.get("id")))}
@@ -235,7 +235,7 @@ KIND = Kind(
     auth=Token(body="token"),
     parse=parse,
     hydration=Hydration(
-        batch=100,  # unconfirmed, as is a limit of 50 fields, which routes hardly come near
+        batch=100,  # unconfirmed, as is a limit of 50 fields, which routes rarely reach
         login=RefreshLogin(
             accounts_url="ACCOUNTS_URL",
             path="/oauth/v2/token",

@@ -162,7 +162,7 @@ def test_what_is_no_object_is_one_item_with_a_problem(content: Any) -> None:
     assert (item.type, item.data, item.problem) == (
         "unknown",
         content,
-        "The body is no JSON object.",
+        "The body is not a JSON object.",
     )
 
 
