@@ -162,8 +162,9 @@ class CrmClient:
             if not variables.get(suffix)
         ]
         if missing:
+            verb = "is" if len(missing) == 1 else "are"
             return FetchFailed(
-                message=f"{', '.join(missing)}: not set, so the record can't be fetched.",
+                message=f"{', '.join(missing)} {verb} not set, so the record can't be fetched.",
                 is_account=True,
             )
         if isinstance(login, RefreshLogin):

@@ -13,7 +13,7 @@ from support.storing import a_delivery, accept, an_event, claim, put, to_sending
 from schemas.delivery import Reason, Status
 from schemas.records import Move
 from schemas.settings import Settings
-from store import Store
+from store import Store, connect
 from store.counters import TIME_BUCKETS, Measures, bound_of, quantile, read_histograms
 
 MakeSettings = Callable[..., Settings]
@@ -23,7 +23,10 @@ RunDrain = Callable[..., Any]
 @pytest.fixture
 def redis_url(redis_url: str) -> str:
     """A database apart: the web process of other tests may still tell what it counted for them."""
-    return redis_url.removesuffix("/0") + "/1"
+    apart = redis_url.removesuffix("/0") + "/1"
+    with connect(apart) as client:
+        client.set("bridge:schema", 2)
+    return apart
 
 
 def status_counts(store: Store) -> dict[tuple[str, str], int]:

@@ -65,8 +65,7 @@ def test_the_demo_ends_well_and_does_so_again_and_never_touches_what_is_real(
         "CALLKARO_BASE_URL": simulator.url,
         "REDIS_URL": "redis://127.0.0.1:1/0",  # nobody answers there, and nobody asks
     }
-    command = (sys.executable, "-m", "flask", "--app", "bridge", "demo")
-    command += ("--port", str(free_port), "--data", str(tmp_path / "data"))
+    command = (*BRIDGE, "demo", "--port", str(free_port), "--data", str(tmp_path / "data"))
     for env in ({}, real):  # the stand-ins forgot the campaigns of the first run
         with start(*command, env=env) as demo:
             output, _ = demo.communicate(timeout=60)
@@ -156,7 +155,7 @@ def run_demo(
             threads = Threads(stack, run_drain, logs=tmp_path, env=env, should_stop=should_stop)
             code = None
             with contextlib.suppress(Stopped):
-                demo = Demo(threads, port=free_port, data=tmp_path / "data", simulated=True)
+                demo = Demo(threads, port=free_port, data=tmp_path / "data", is_simulated=True)
                 code = demo.run(serve=serve)
             return code, "".join(said) + capsys.readouterr().out
 

@@ -63,7 +63,7 @@ def drained(run_drain: Any) -> Iterator[Any]:
 def call_me(cli: Cli, serve: Serve, monkeypatch: pytest.MonkeyPatch):
     """Run the command against the bridge of these settings."""
 
-    monkeypatch.setattr(calling, "PATIENCE_S", LONGEST_S)
+    monkeypatch.setattr(calling, "WAIT_S", LONGEST_S)
 
     def run(settings: Settings, *arguments: object, routes: str = ONE) -> Any:
         env = {"API_TOKEN": API_TOKEN, "ROUTES_TOML": routes}

@@ -249,7 +249,7 @@ def test_status_shows_the_outcomes_of_a_delivery(
         (("retry", "--route", "", "--yes"), 1, "This filter is empty: route"),
         (("retry", "--status", "sent", "--yes"), 1, "Unknown status: sent"),
         (("retry", "--phone", "12", "--yes"), 1, "This is not a valid phone number"),
-        (("replay", "--since", "yesterday", "--yes"), 1, "since must be a time"),
+        (("replay", "--since", "yesterday", "--yes"), 2, "'yesterday' is not a time"),
         (("retry", "."), 2, "'.' is not an ID."),
         (("retry", "nope"), 1, "There is no delivery with this id"),
         (("cancel", "nope"), 1, "There is no delivery with this id"),
