@@ -42,9 +42,8 @@ def start(*command: str, env: Mapping[str, str] | None = None) -> subprocess.Pop
 
 
 def start_demo(*arguments: object, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Start `flask --app bridge demo`."""
-    command = (sys.executable, "-m", "flask", "--app", "bridge", "demo")
-    return start(*command, *map(str, arguments), env=env)
+    """Start `python -m demo`."""
+    return start(sys.executable, "-m", "demo", *map(str, arguments), env=env)
 
 
 def read_until(process: subprocess.Popen[str], *texts: str) -> str:

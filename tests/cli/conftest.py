@@ -1,13 +1,11 @@
-"""The command line in this process, a Valkey, a simulator, a bridge that serves."""
+"""The command line in this process, and a bridge that serves."""
 
 from __future__ import annotations
 
 import socket
-import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from click.testing import Result
@@ -17,9 +15,8 @@ from werkzeug.serving import make_server
 
 from bridge import make_app
 from bridge.app import create_app
-from demo.processes import environment, valkey_binary
+from demo.processes import environment
 from schemas.settings import Settings
-from simulator import Simulator
 
 
 @pytest.fixture
@@ -43,30 +40,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-@pytest.fixture
-def redis_url(tmp_path: Path) -> Iterator[str]:
-    """A Valkey that keeps no append-only file, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder = tmp_path / "valkey"
-    folder.mkdir()
-    command = [valkey_binary(), "--port", str(port), "--dir", str(folder), "--save", ""]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
-        try:
-            assert process.stdout is not None
-            assert any("Ready to accept connections" in line for line in process.stdout)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            process.terminate()
-
-
-@pytest.fixture
-def simulator() -> Iterator[Simulator]:
-    with Simulator() as simulator:
-        yield simulator
 
 
 @pytest.fixture

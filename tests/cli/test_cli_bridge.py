@@ -1,5 +1,6 @@
 """`demo`, `send` and `status` against a bridge that really runs."""
 
+import contextlib
 import json
 import re
 import shlex
@@ -7,14 +8,19 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 import requests
+from click.testing import CliRunner
 from commandline import (
+    PLAIN,
     ROOT,
     SAMPLES,
     Cli,
@@ -23,27 +29,45 @@ from commandline import (
     start,
     start_demo,
 )
+from rq import Worker
 from support import until
+from werkzeug.serving import make_server
 
+from bridge.app import create_app
 from bridge.cli import address_of, incoming, post_signed
 from config.settings import load_settings
-from demo.processes import environment
+from demo.__main__ import demo as demo_command
+from demo.processes import Children, Stopped, environment
+from demo.run import Demo
 from rules.matching import as_event
 from schemas.crm import kinds
 from schemas.event import Item
 from schemas.records import NewDelivery
+from schemas.settings import Settings
 from schemas.signatures import verify
 from schemas.source import Source
 from simulator import Simulator
 from store import Store, connect
+from store.queue import connect_queue, open_queue
 
 SERVES = "serves at"
-SECRETS = {"API_TOKEN": "tok", "WEBSITE_WEBHOOK_SECRET": "website-secret"}
+SECRETS = {"API_TOKEN": "the-token-of-the-demo", "WEBSITE_WEBHOOK_SECRET": "website-secret"}
 
 
-def test_the_demo_ends_well_and_does_so_again(tmp_path: Path, free_port: int) -> None:
-    for _ in range(2):  # the stand-ins forgot the campaigns of the first run
-        with start_demo("--port", free_port, "--data", tmp_path / "data") as demo:
+def test_the_demo_ends_well_and_does_so_again_and_never_touches_what_is_real(
+    tmp_path: Path, free_port: int, simulator: Simulator
+) -> None:
+    (tmp_path / "key").write_text("real")
+    real = {
+        "CALLKARO_API_KEY": "real",
+        "CALLKARO_API_KEY_FILE": str(tmp_path / "key"),
+        "CALLKARO_BASE_URL": simulator.url,
+        "REDIS_URL": "redis://127.0.0.1:1/0",  # nobody answers there, and nobody asks
+    }
+    command = (sys.executable, "-m", "flask", "--app", "bridge", "demo")
+    command += ("--port", str(free_port), "--data", str(tmp_path / "data"))
+    for env in ({}, real):  # the stand-ins forgot the campaigns of the first run
+        with start(*command, env=env) as demo:
             output, _ = demo.communicate(timeout=60)
         assert demo.returncode == 0, output
         assert output.count("delivered") == 4
@@ -51,24 +75,113 @@ def test_the_demo_ends_well_and_does_so_again(tmp_path: Path, free_port: int) ->
         assert "Every sample ended as it should: 4 calls, each accepted once." in output
         assert "98765" not in output
         assert not is_listening(free_port)
+        assert simulator.state.requests == []
+        assert not (tmp_path / "data" / "valkey").exists()
 
 
-def test_a_sample_that_ends_otherwise_fails_the_demo(tmp_path: Path, free_port: int) -> None:
+class Threads(Children):
+    """What a demo starts, as threads of this process: a start of all takes a tenth of the time.
+
+    For tests of what a demo says of its samples. Valkey must be there already.
+    """
+
+    def __init__(self, stack: ExitStack, run_drain: Callable[..., Any], **options: Any) -> None:
+        super().__init__(**options)
+        self.stack = stack  # it ends them
+        self.run_drain = run_drain
+
+    def start(self, name: str, *command: str, also: Mapping[str, str] | None = None) -> Any:
+        {"simulator": self._simulator, "web": self._web, "worker": self._worker}[name](*command)
+
+    def _simulator(self, *command: str) -> None:
+        self.stack.enter_context(Simulator(port=int(command[-1])))
+
+    def _settings(self) -> Settings:
+        with environment(self.env):
+            return load_settings()
+
+    def _web(self, *command: str) -> None:
+        port = int(command[command.index("--bind") + 1].rpartition(":")[2])
+        server = make_server("127.0.0.1", port, create_app(self._settings()), threaded=True)
+        self.stack.callback(server.server_close)
+        self._run(lambda: server.serve_forever(0.01), end=server.shutdown)
+
+    def _worker(self, *command: str) -> None:
+        settings = self._settings()
+        queue = open_queue(connect_queue(settings.redis_url))
+        Worker([queue], connection=queue.connection).register_birth()
+        ended = threading.Event()
+
+        def drain() -> None:
+            while not ended.wait(0.02):
+                self.run_drain(settings)
+
+        self._run(drain, end=ended.set)
+
+    def _run(self, work: Callable[[], None], *, end: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work)
+        thread.start()
+        self.stack.callback(thread.join)
+        self.stack.callback(end)
+
+
+RunDemo = Callable[..., tuple[int | None, str]]
+
+
+@pytest.fixture
+def run_demo(
+    tmp_path: Path,
+    free_port: int,
+    redis_url: str,
+    run_drain: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[RunDemo]:
+    """Run a demo in this process, on free_port; return its exit code and what it said.
+
+    The exit code is None if it served, until it had told where everything is.
+    """
+    said = []
+
+    def has_told_all() -> bool:
+        said.append(capsys.readouterr().out)
+        return "\nLogs\n" in "".join(said)
+
+    with ExitStack() as stack:
+
+        def run(routes: Path | None = None, *, serve: bool = False) -> tuple[int | None, str]:
+            env = {**PLAIN, "REDIS_URL": redis_url, "LOG_LEVEL": "ERROR"}
+            env |= {"ROUTES_FILE": str(routes)} if routes else {}
+            should_stop = has_told_all if serve else lambda: False
+            threads = Threads(stack, run_drain, logs=tmp_path, env=env, should_stop=should_stop)
+            code = None
+            with contextlib.suppress(Stopped):
+                demo = Demo(threads, port=free_port, data=tmp_path / "data", simulated=True)
+                code = demo.run(serve=serve)
+            return code, "".join(said) + capsys.readouterr().out
+
+        yield run
+
+
+def test_a_sample_that_ends_otherwise_fails_the_demo(tmp_path: Path, run_demo: RunDemo) -> None:
     routes = tmp_path / "routes.toml"
     routes.write_text((ROOT / "routes.toml").read_text().replace("== 'lead'", "== 'customer'"))
-    arguments = ("--port", free_port, "--data", tmp_path / "data")
-    with start_demo(*arguments, env={"ROUTES_FILE": str(routes)}) as demo:
-        output, _ = demo.communicate(timeout=60)
-    assert demo.returncode == 1
+    code, output = run_demo(routes)
+    assert code == 1
     assert "hubspot: 'call new leads' is skipped: The route's condition does not hold." in output
+
+
+def refused_demo(*arguments: object, env: Mapping[str, str] | None = None) -> str:
+    """Return what a demo says that ends before it has started anything, with exit code 1."""
+    with environment({**PLAIN, **(env or {})}):
+        result = CliRunner().invoke(demo_command, [str(one) for one in arguments])
+    assert result.exit_code == 1, result.output
+    return result.output
 
 
 def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with start_demo("--port", port, "--data", tmp_path / "data") as demo:
-            output, _ = demo.communicate(timeout=60)
-    assert demo.returncode == 1
+        output = refused_demo("--port", port, "--data", tmp_path / "data")
     assert output == (
         f"Error: Port {port} is taken by another program. "
         f"Choose another: PORT={port + 1} make demo\n"
@@ -104,28 +217,8 @@ def test_stand_ins_never_take_what_waits_in_a_redis_of_ones_own(
     with client:
         Store(client).accept([(event, [delivery])], routes="")
     arguments = ("--port", free_port, "--data", tmp_path / "data")
-    with start_demo("--serve", *arguments, env={"REDIS_URL": redis_url}) as demo:
-        output, _ = demo.communicate(timeout=60)
-    assert demo.returncode == 1
+    output = refused_demo("--serve", *arguments, env={"REDIS_URL": redis_url})
     assert "REDIS_URL holds deliveries" in output
-
-
-def test_a_demo_that_ends_never_touches_what_is_real(
-    tmp_path: Path, free_port: int, simulator: Simulator
-) -> None:
-    (tmp_path / "key").write_text("real")
-    env = {
-        "CALLKARO_API_KEY": "real",
-        "CALLKARO_API_KEY_FILE": str(tmp_path / "key"),
-        "CALLKARO_BASE_URL": simulator.url,
-        "REDIS_URL": "redis://127.0.0.1:1/0",  # nobody answers there, and nobody asks
-    }
-    with start_demo("--port", free_port, "--data", tmp_path / "data", env=env) as demo:
-        output, _ = demo.communicate(timeout=60)
-    assert demo.returncode == 0, output
-    assert "4 calls, each accepted once" in output
-    assert simulator.state.requests == []
-    assert not (tmp_path / "data" / "valkey").exists()
 
 
 @pytest.fixture
@@ -138,36 +231,29 @@ def own_routes(tmp_path: Path) -> Path:
 
 
 def test_routes_of_ones_own_are_served_whatever_became_of_the_samples(
-    tmp_path: Path, free_port: int, own_routes: Path
+    free_port: int, own_routes: Path, run_demo: RunDemo
 ) -> None:
-    env = {"ROUTES_FILE": str(own_routes)}
-    with start_demo("--serve", "--port", free_port, "--data", tmp_path / "d", env=env) as demo:
-        output = read_until(demo, SERVES, "Logs")
-        assert is_listening(free_port)
-        demo.send_signal(signal.SIGINT)
-        demo.communicate(timeout=60)
-    assert demo.returncode == 0, output
+    code, output = run_demo(own_routes, serve=True)
+    assert code is None
+    assert SERVES in output
+    assert is_listening(free_port)
     for source in ("hubspot", "zoho"):
         assert f"{source}: routes.toml has no route for it, so no sample is sent\n" in output
     assert "What became of the samples" in output
     assert "Other than with the shipped routes.toml: website: 'call back' is " in output
 
 
-def test_a_demo_judges_only_what_was_sent(tmp_path: Path, free_port: int, own_routes: Path) -> None:
+def test_a_demo_judges_only_what_was_sent(own_routes: Path, run_demo: RunDemo) -> None:
     own_routes.write_text(own_routes.read_text().replace('"mobile"', '"phone"'))
-    arguments = ("--port", free_port, "--data", tmp_path / "data")
-    with start_demo(*arguments, env={"ROUTES_FILE": str(own_routes)}) as demo:
-        output, _ = demo.communicate(timeout=60)
-    assert demo.returncode == 0, output
+    code, output = run_demo(own_routes)
+    assert code == 0, output
     assert "Every sample that was sent ended as it should: 1 call, accepted once." in output
 
 
-def test_a_demo_that_can_send_nothing_says_so_and_fails(tmp_path: Path, free_port: int) -> None:
+def test_a_demo_that_can_send_nothing_says_so_and_fails(tmp_path: Path, run_demo: RunDemo) -> None:
     (tmp_path / "routes.toml").write_text("# none yet\n")
-    arguments = ("--port", free_port, "--data", tmp_path / "data")
-    with start_demo(*arguments, env={"ROUTES_FILE": str(tmp_path / "routes.toml")}) as demo:
-        output, _ = demo.communicate(timeout=60)
-    assert demo.returncode == 1
+    code, output = run_demo(tmp_path / "routes.toml")
+    assert code == 1
     assert "website: routes.toml has no such [[source]], so no sample is sent\n" in output
     assert output.endswith("No sample could be sent.\n")
     assert "Traceback" not in output
@@ -175,25 +261,29 @@ def test_a_demo_that_can_send_nothing_says_so_and_fails(tmp_path: Path, free_por
 
 @pytest.mark.parametrize("name", ["PORT", "WEB_CONCURRENCY"])
 def test_a_setting_that_is_no_number_is_one_sentence(tmp_path: Path, name: str) -> None:
-    with start_demo("--data", tmp_path / "data", env={name: "abc"}) as demo:
-        output, _ = demo.communicate(timeout=60)
-    assert demo.returncode == 1
+    output = refused_demo("--data", tmp_path / "data", env={name: "abc"})
     assert output.startswith(f"Error: {name} must be a number from 1 to ")
     assert output.count("\n") == 1
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path, free_port: int) -> None:
     (tmp_path / "file").touch()
-    with start_demo("--port", free_port, "--data", tmp_path / "file" / "data") as demo:
-        output, _ = demo.communicate(timeout=60)
-    assert demo.returncode == 1
+    output = refused_demo("--port", free_port, "--data", tmp_path / "file" / "data")
     assert output.startswith(f"Error: {tmp_path / 'file' / 'data'} can't be written")
     assert output.count("\n") == 1
 
 
+class Served(NamedTuple):
+    """A demo that serves."""
+
+    url: str
+    data: Path
+    pid: int
+
+
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A demo that serves until the end of this module: its URL and its data folder."""
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A demo that serves until the end of this module."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -201,7 +291,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     with start_demo("--serve", "--port", port, "--data", data, env=SECRETS) as demo:
         try:
             read_until(demo, SERVES, "Logs")
-            yield f"http://localhost:{port}", data
+            yield Served(f"http://localhost:{port}", data, demo.pid)
         finally:
             demo.send_signal(signal.SIGINT)
             output, _ = demo.communicate(timeout=60)
@@ -210,8 +300,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     assert not is_listening(port)
 
 
-def test_what_is_sent_is_what_was_previewed(cli: Cli, served: tuple[str, Path]) -> None:
-    url, _ = served
+def test_what_is_sent_is_what_was_previewed(cli: Cli, served: Served) -> None:
+    url = served.url
     body = SAMPLES / "website.json"
     sent = cli("send", "website", body, "--url", url, "--times", 2, env=SECRETS)
     assert sent.exit_code == 0, sent.output
@@ -223,10 +313,8 @@ def test_what_is_sent_is_what_was_previewed(cli: Cli, served: tuple[str, Path]) 
     assert call["metadata"]["bridge_delivery_id"] in sent.stdout
 
 
-def test_status_tells_the_story_of_an_event_and_of_a_delivery(
-    cli: Cli, served: tuple[str, Path]
-) -> None:
-    url, _ = served
+def test_status_tells_the_story_of_an_event_and_of_a_delivery(cli: Cli, served: Served) -> None:
+    url = served.url
     overview = cli("status", "--url", url, env=SECRETS)
     assert overview.exit_code == 0, overview.output
     assert "delivered" in overview.stdout
@@ -266,20 +354,18 @@ def test_status_tells_the_story_of_an_event_and_of_a_delivery(
     ],
 )
 def test_a_refusal_is_told_and_exits_1(
-    cli: Cli, served: tuple[str, Path], arguments, env: dict[str, str], says: str
+    cli: Cli, served: Served, arguments, env: dict[str, str], says: str
 ) -> None:
-    result = cli(*arguments, "--url", served[0], env=env)
+    result = cli(*arguments, "--url", served.url, env=env)
     assert result.exit_code == 1
     assert says in result.stderr
     assert "Traceback" not in result.output
 
 
 def test_a_second_run_keeps_its_hands_off_the_first_ones_data(
-    served: tuple[str, Path], free_port: int
+    served: Served, free_port: int
 ) -> None:
-    with start_demo("--port", free_port, "--data", served[1]) as demo:
-        output, _ = demo.communicate(timeout=60)
-    assert demo.returncode == 1
+    output = refused_demo("--port", free_port, "--data", served.data)
     assert "Another `make run` or `make demo` uses" in output
 
 
@@ -291,7 +377,9 @@ def test_nobody_there_is_one_sentence(cli: Cli, free_port: int) -> None:
 
 def test_a_process_that_dies_ends_the_run_and_is_named(tmp_path: Path, free_port: int) -> None:
     data = tmp_path / "data"
-    with start_demo("--serve", "--port", free_port, "--data", data) as demo:
+    # Then no sample is sent, which takes its time.
+    env = {"CALLKARO_API_KEY": "real", "CALLKARO_BASE_URL": "http://127.0.0.1:9"}
+    with start_demo("--serve", "--port", free_port, "--data", data, env=env) as demo:
         read_until(demo, SERVES)
         found = re.search(r"Listening at: \S+ \((\d+)\)", (data / "logs" / "web.log").read_text())
         assert found
@@ -319,10 +407,40 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def read(pid: int, what: str) -> list[str]:
+    """Return the words of a process' command line or environment; none if it has ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/{what}").read_bytes().decode("utf-8", "replace").split("\0")
+    return []
+
+
+def secrets_in(environment: list[str]) -> set[str]:
+    """Return the values of what is called a secret, a token or a key, and Redis' password."""
+    variables = dict(pair.split("=", 1) for pair in environment if "=" in pair)
+    found = {
+        value
+        for name, value in variables.items()
+        if name.endswith(("_SECRET", "_TOKEN", "_KEY")) and value != "played"
+    }
+    return found | ({urlsplit(variables.get("REDIS_URL", "")).password or ""} - {""})
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
+def test_no_secret_of_the_demo_stands_on_a_command_line(served: Served) -> None:
+    started = [served.pid, *descendants(served.pid)]
+    lines = [" ".join(read(pid, "cmdline")) for pid in started]
+    told = set[str]().union(*(secrets_in(read(pid, "environ")) for pid in started))
+    # The key, its like at the stand-in, the API token, the password, and three webhook secrets.
+    assert len(told) >= 6, "the demo makes secrets up, and its children have them"
+    for program in ("valkey", "simulator", "gunicorn", "workers", "demo"):
+        assert any(program in line for line in lines), program
+    assert [secret for secret in told for line in lines if secret in line] == []
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of a death")
 def test_nothing_outlives_a_demo_that_is_killed(tmp_path: Path, free_port: int) -> None:
     with start_demo("--serve", "--port", free_port, "--data", tmp_path / "data") as demo:
-        read_until(demo, SERVES, "Logs")
+        read_until(demo, "started  Worker")
         below = descendants(demo.pid)
         assert len(below) >= 4
         demo.kill()
@@ -331,20 +449,13 @@ def test_nothing_outlives_a_demo_that_is_killed(tmp_path: Path, free_port: int) 
     assert not is_listening(free_port)
 
 
-def test_the_lead_of_ones_own_that_make_run_shows_is_taken_in(
-    tmp_path: Path, free_port: int
-) -> None:
-    with start_demo("--serve", "--port", free_port, "--data", tmp_path / "data") as demo:
-        output = read_until(demo, SERVES, "Logs")
-        [command] = re.findall(r"^ +(curl .*/webhooks/website)$", output, re.M)
-        words = shlex.split(command)
-        headers = dict(
-            words[at + 1].split(": ", 1) for at, word in enumerate(words) if word == "-H"
-        )
-        body = words[words.index("-d") + 1]
-        answer = requests.post(words[-1], data=body, headers=headers, timeout=30)
-        demo.send_signal(signal.SIGINT)
-        demo.communicate(timeout=60)
+def test_the_lead_of_ones_own_that_make_run_shows_is_taken_in(run_demo: RunDemo) -> None:
+    _, output = run_demo(serve=True)
+    [command] = re.findall(r"^ +(curl .*/webhooks/website)$", output, re.M)
+    words = shlex.split(command)
+    headers = dict(words[at + 1].split(": ", 1) for at, word in enumerate(words) if word == "-H")
+    body = words[words.index("-d") + 1]
+    answer = requests.post(words[-1], data=body, headers=headers, timeout=30)
     assert answer.status_code == 202
     assert answer.json()["accepted"] == 1
 

@@ -1,8 +1,34 @@
 """`check`: everything that is wrong, at once, and no secret."""
 
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from commandline import Cli
 
+from demo.processes import valkey_binary
+
 GOOD = {"API_TOKEN": "tok-123", "CALLKARO_API_KEY": "key-123", "HUBSPOT_WEBHOOK_SECRET": "hub-123"}
+
+
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    """A Valkey that keeps no append-only file, on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path / "valkey"
+    folder.mkdir()
+    command = [valkey_binary(), "--port", str(port), "--dir", str(folder), "--save", ""]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+        try:
+            assert process.stdout is not None
+            assert any("Ready to accept connections" in line for line in process.stdout)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            process.terminate()
 
 
 def test_all_that_is_missing_is_named_at_once(cli: Cli) -> None:
