@@ -3,6 +3,8 @@
 
 PY := .venv/bin/python
 export PYTHONUNBUFFERED := 1
+# What is compiled is kept: else each process of the tests compiles all of them again, for 6 s.
+export PYTHONDONTWRITEBYTECODE :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP_FAILED = echo 'pip could not install it. Is the network there?' >&2; exit 1
 
