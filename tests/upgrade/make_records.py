@@ -27,10 +27,10 @@ sys.path[:0] = [str(OLD), str(OLD / "tests")]
 
 import redis  # noqa: E402
 from bridge.settings import Settings  # noqa: E402
-from bridge.store import Store, connect  # noqa: E402
 from support import API_TOKEN, SECRETS, Valkey, Web, until  # noqa: E402
 
 from bridge.app import create_app  # noqa: E402
+from bridge.store import Store, connect  # noqa: E402
 from schemas.crm import kinds  # noqa: E402
 from schemas.hours import ALWAYS, parse_window  # noqa: E402
 from schemas.routes_toml import load_routes  # noqa: E402
