@@ -40,12 +40,13 @@ class Pool:
 
     def submit(self, task: Callable[[], Any], then: Callable[[Any], None]) -> None:
         """Run `task` in a thread, and then `then` with its result in the coordinating thread."""
-        self.running += 1
 
         def finished(future: "Future[Any]") -> None:
             self._results.put(partial(self._finished, future, then))
 
-        self._executor.submit(task).add_done_callback(finished)
+        future = self._executor.submit(task)  # raises where the system gives no thread
+        self.running += 1
+        future.add_done_callback(finished)
 
     def take_in(self, timeout_s: float) -> None:
         """Take in all results that are there; wait at most timeout_s for the first."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from old_store import CALLBACK_TOKEN, FILES, ROUTES, Old, old_names
-from support import ROOT, Bridge, Web, end_lease, make_due
+from support import LONGEST_S, ROOT, Bridge, Web, end_lease, make_due
 from support.storing import a_delivery, accept, an_event
 
 from schemas.delivery import Status
@@ -63,14 +63,17 @@ def fill(store: Store, **strings: str) -> None:
 
 
 def everything(store: Store) -> dict[str, Any]:
-    """Return all that there is, by key, without what a migration keeps for itself."""
+    """Return all that there is, by key.
+
+    What a migration keeps for itself is left out, and so is the wakeup, which is gone in a second.
+    """
     read: dict[str, Callable[[str], Any]] = {
         "string": store.redis.get,
         "hash": store.redis.hgetall,
         "set": store.redis.smembers,
         "zset": lambda key: store.redis.zrange(key, 0, -1, withscores=True),
     }
-    aside = ("bridge:migration", "bridge:schema", "bridge:nothing")
+    aside = ("bridge:migration", "bridge:schema", "bridge:nothing", "bridge:bell", "bridge:wakeup")
     keys = [key for key in store.redis.scan_iter("bridge:*") if not key.startswith(aside)]
     return {key: read[store.redis.type(key)](key) for key in keys}
 
@@ -132,7 +135,7 @@ def test_a_migration_that_is_killed_is_ended_by_the_next_start(
             for _ in range(rng.randrange(1, 12)):
                 lines.readline()
             process.send_signal(signal.SIGKILL)
-            killed += process.wait(10) == -signal.SIGKILL
+            killed += process.wait(LONGEST_S) == -signal.SIGKILL
         assert store.redis.pttl("bridge:migration-lock") <= 5000, "a dead process loses it"
         store.redis.delete("bridge:migration-lock")
     assert killed, f"seed {seed}: nothing was tested"
@@ -188,9 +191,9 @@ def test_two_processes_migrate_at_once(old: Old, store: Store, redis_url: str) -
     processes = [start(redis_url, page=1) for _ in range(2)]
     threads = [start_migration(Store(connect(redis_url))) for _ in range(2)]
     for process in processes:
-        process.communicate(timeout=30)
+        process.communicate(timeout=LONGEST_S)
     for thread in threads:
-        thread.join(30)
+        thread.join(LONGEST_S)
     assert migrate(store)
     assert [process.returncode for process in processes] == [0, 0]
     assert old_names(store) == set()
@@ -426,7 +429,7 @@ def test_web_and_worker_migrate_at_their_start_and_then_deliver(
     bridge = start_bridge(ROUTES, own_web=True)
 
     assert old_names(store) == set()
-    assert bridge.session.get(f"{bridge.url}/readyz", timeout=10).status_code == 200
+    assert bridge.session.get(f"{bridge.url}/readyz", timeout=LONGEST_S).status_code == 200
     bridge.await_status(old.id("queued"), "delivered")
     bridge.await_status(old.id("leased"), "delivered")
     assert simulator.state.doubled == {}

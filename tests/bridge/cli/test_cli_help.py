@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 import pytest
+from support import LONGEST_S
 from support.commandline import BRIDGE, PLAIN, ROOT, Cli, start
 
 from bridge import VERSION
@@ -77,7 +78,7 @@ def check(folder: Path, **env: str) -> str:
         env={**PLAIN, "PYTHONPATH": str(ROOT), **env},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * LONGEST_S,
         check=False,
     )
     assert "Traceback" not in done.stderr
