@@ -333,10 +333,10 @@ KIND = Kind(
     title="HubSpot",
     auth=Signatures(schemes=(V3, V2, V1)),
     parse=parse,
-    secret_help="the app's client secret, which signs its webhooks",  # noqa: S106  (no secret)
+    secret_help="the app's client secret, which signs its webhooks",
     hydration=Hydration(
         batch=100,
-        login=BearerLogin(token="ACCESS_TOKEN"),  # noqa: S106  (the variable's name)
+        login=BearerLogin(token="ACCESS_TOKEN"),
         api_url="API_URL",
         request=_request,
         records=_records,

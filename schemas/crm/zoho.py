@@ -240,8 +240,8 @@ KIND = Kind(
             accounts_url="ACCOUNTS_URL",
             path="/oauth/v2/token",
             client_id="CLIENT_ID",
-            client_secret="CLIENT_SECRET",  # noqa: S106  (the variable's name)
-            refresh_token="REFRESH_TOKEN",  # noqa: S106
+            client_secret="CLIENT_SECRET",
+            refresh_token="REFRESH_TOKEN",
             scheme="Zoho-oauthtoken",
         ),
         api_url="API_URL",

@@ -1,5 +1,6 @@
 """No real address and no real credential of a CRM reaches a process of a simulated demo."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -28,8 +29,8 @@ CRM = """
 from schemas.source import BearerLogin, CrmRequest, Hydration, Kind, Token, Variable
 
 KIND = Kind(
-    name="lead-post",
-    title="LeadPost",
+    name="crm-of-test",
+    title="Test CRM",
     auth=Token(),
     parse=lambda content, request, source: [],
     hydration=Hydration(
@@ -43,7 +44,7 @@ KIND = Kind(
     ),
     variables=(
         Variable(suffix="KEY", sample="lp_live_0000"),
-        Variable(suffix="HOST", holds="address", default="https://api.leadpost.example"),
+        Variable(suffix="HOST", holds="address", default="https://api.crm.example"),
         Variable(suffix="CLIENT", holds="id", sample="42"),
     ),
 )
@@ -51,13 +52,13 @@ KIND = Kind(
 
 
 @pytest.fixture
-def leadpost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def made_up_crm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A CRM module more, discovered as the others are."""
-    (tmp_path / "leadpost.py").write_text(CRM, "utf-8")
+    (tmp_path / "a_crm_of_this_test.py").write_text(CRM, "utf-8")
     monkeypatch.setattr(schemas.crm, "__path__", [*schemas.crm.__path__, str(tmp_path)])
     kinds.cache_clear()
     yield
-    sys.modules.pop("schemas.crm.leadpost", None)
+    sys.modules.pop("schemas.crm.a_crm_of_this_test", None)
     kinds.cache_clear()
 
 
@@ -71,9 +72,9 @@ def real_of(*prefixes: str) -> dict[str, str]:
     }
 
 
-def test_every_source_turns_to_the_stand_in(leadpost: None) -> None:
-    assert "lead-post" in kinds()
-    given = real_of("HUBSPOT", "ZOHO", "LEAD_POST", "EMEA")
+def test_every_source_turns_to_the_stand_in(made_up_crm: None) -> None:
+    assert "crm-of-test" in kinds()
+    given = real_of("HUBSPOT", "ZOHO", "CRM_OF_TEST", "EMEA")
     env = simulated({**given, "ROUTES_TOML": PORTAL, "REDIS_URL": "redis://x"}, URL)
     with environment({**env, "API_TOKEN": "an-api-token-of-the-tests"}):
         settings = load_settings()
@@ -83,15 +84,15 @@ def test_every_source_turns_to_the_stand_in(leadpost: None) -> None:
         for variable in source.kind.variables:
             expected = URL if variable.holds == "address" else variable.sample
             assert variables[variable.suffix] == expected, (source.name, variable.suffix)
-    assert {"emea", "lead-post"} <= settings.variables.keys()
+    assert {"emea", "crm-of-test"} <= settings.variables.keys()
 
 
 def test_nothing_real_is_left_in_a_file_or_of_a_portal_that_is_gone(
-    leadpost: None, tmp_path: Path
+    made_up_crm: None, tmp_path: Path
 ) -> None:
     file = tmp_path / "value"
     file.write_text(REAL)
-    given = real_of("HUBSPOT", "ZOHO", "LEAD_POST", "EMEA", "HUBSPOT_2", "LEAD_POST_OLD")
+    given = real_of("HUBSPOT", "ZOHO", "CRM_OF_TEST", "EMEA", "HUBSPOT_2", "CRM_OF_TEST_OLD")
     files = {f"{name}_FILE": str(file) for name in given}
     env = simulated({**given, **files, "ROUTES_TOML": PORTAL}, URL)
     assert not [name for name, value in env.items() if REAL in value or value == str(file)]
@@ -135,6 +136,13 @@ def below(pid: int) -> Iterator[int]:
         yield from below(child)
 
 
+def environments_below(pid: int) -> Iterator[bytes]:
+    """Yield the environment of each process below one; some end while we look."""
+    for child in below(pid):
+        with contextlib.suppress(OSError):
+            yield Path(f"/proc/{child}/environ").read_bytes()
+
+
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 def test_no_process_of_make_run_has_a_real_credential(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"{REAL}-in-a-file")
@@ -166,7 +174,7 @@ def test_no_process_of_make_run_has_a_real_credential(tmp_path: Path) -> None:
                 if "serves at" in line:
                     break
             assert "serves at" in said, said
-            environments = [Path(f"/proc/{pid}/environ").read_bytes() for pid in below(demo.pid)]
+            environments = list(environments_below(demo.pid))
         finally:
             demo.send_signal(signal.SIGINT)
             demo.communicate(timeout=60)
