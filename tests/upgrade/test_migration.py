@@ -1,5 +1,6 @@
 """The migration: nothing is lost if it is killed or doubled, or if webhooks come meanwhile."""
 
+import contextlib
 import json
 import random
 import signal
@@ -32,6 +33,8 @@ from store import Store, connect
 from store.migration import Migration
 for page in Migration(Store(connect(sys.argv[1])), page=int(sys.argv[2])).pages():
     print(page.moved, flush=True)
+    if sys.argv[3:]:
+        sys.stdin.readline()
 """
 
 
@@ -78,10 +81,12 @@ def everything(store: Store) -> dict[str, Any]:
     return {key: read[store.redis.type(key)](key) for key in keys}
 
 
-def start(url: str, page: int) -> "subprocess.Popen[str]":
+def start(url: str, page: int, *, in_steps: bool = False) -> "subprocess.Popen[str]":
+    """Start a migration; in_steps: after each page it waits for a line."""
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-c", MIGRATE, url, str(page)],
+        [sys.executable, "-c", MIGRATE, url, str(page), *(["in steps"] if in_steps else [])],
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -129,13 +134,19 @@ def test_a_migration_that_is_killed_is_ended_by_the_next_start(
     print(f"seed {seed}")  # noqa: T201
     rng, killed = random.Random(seed), 0  # noqa: S311
     for _ in range(4):
-        process = start(redis_url, page=rng.choice([3, 7, 20]))
-        assert process.stdout
-        with process.stdout as lines:
-            for _ in range(rng.randrange(1, 12)):
-                lines.readline()
+        with start(redis_url, page=rng.choice([3, 7, 20]), in_steps=True) as process:
+            assert process.stdin
+            assert process.stdout
+            for _ in range(rng.randrange(1, 6)):
+                # It is killed while it is at the page after the last one that was read.
+                if process.stdout.readline():
+                    with contextlib.suppress(BrokenPipeError):
+                        process.stdin.write("\n")
+                        process.stdin.flush()
             process.send_signal(signal.SIGKILL)
             killed += process.wait(LONGEST_S) == -signal.SIGKILL
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
         assert store.redis.pttl("bridge:migration-lock") <= 5000, "a dead process loses it"
         store.redis.delete("bridge:migration-lock")
     assert killed, f"seed {seed}: nothing was tested"
