@@ -94,8 +94,11 @@ def is_of_a_crm(name: str, sources: Iterable[Source]) -> bool:
     may belong to a portal that is no longer in routes.toml.
     """
     name = name.removesuffix("_FILE")
-    prefixes = tuple(source.variable_prefix for source in sources)
-    suffixes = tuple(f"_{one.suffix}" for source in sources for one in source.kind.variables)
+    known = kinds().values()  # a built-in name may have another kind in routes.toml
+    prefixes = tuple(
+        {source.variable_prefix for source in sources} | {f"{kind.name.upper()}_" for kind in known}
+    )
+    suffixes = tuple({f"_{one.suffix}" for kind in known for one in kind.variables})
     return name.startswith(prefixes) and name.endswith(suffixes)
 
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from bridge.cli import Api, Failure
 from demo.processes import Children, fresh, private, quoted, valkey_binary
-from schemas.errors import StoreUnavailable
+from schemas.errors import Migrating, StoreUnavailable
 
 ROOT = Path(__file__).parent.parent
 START_S = 30.0  # how long a program may take until it answers
@@ -60,17 +60,27 @@ class Programs:
             "bridge.app:create_app()",
         )
         with self._step("Web process", url):
-            self._wait("web", lambda: answers(f"{url}/readyz"))
+            ready = f"{url}/readyz"
+            self._wait("web", lambda: answers(ready), is_at_work=lambda: is_migrating(ready))
         self.children.start("worker", sys.executable, "-m", "workers")
         with self._step("Worker", "delivers what is due"):
             self._wait("worker", lambda: api.get("/api/status")["workers"])
 
-    def _wait(self, name: str, is_true: Callable[[], object]) -> None:
-        """Wait until something is true. Raises Failure if a program ends or needs too long."""
+    def _wait(
+        self,
+        name: str,
+        is_true: Callable[[], object],
+        *,
+        is_at_work: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Wait until something is true. Raises Failure if a program ends or needs too long.
+
+        is_at_work: whether the program says that it needs more time.
+        """
         until = time.monotonic() + START_S
         while not is_true():
             self.children.check()
-            if time.monotonic() > until:
+            if time.monotonic() > until and not is_at_work():
                 log = self.children.logs / f"{name}.log"
                 raise Failure(f"{name} does not answer after {START_S:.0f} s. Its log: {log}")
             time.sleep(POLL_S)
@@ -122,6 +132,14 @@ def answers(url: str) -> bool:
     try:
         return local(url).status_code == 200
     except requests.RequestException:
+        return False
+
+
+def is_migrating(url: str) -> bool:
+    """Return whether the bridge still moves what an older release stored."""
+    try:
+        return bool(local(url).json().get("error") == Migrating.word)
+    except (requests.RequestException, ValueError):
         return False
 
 

@@ -22,7 +22,7 @@ LONGEST_LOOK_S = 30.0  # while the bridge does not answer
 PAGE = 200
 PAGES = 10  # at most, of deliveries that are new since the last look
 OLDER_AT_ONCE = 20  # deliveries older than the newest page that one look reads
-TIMELINES_AT_ONCE = PAGE  # that one look reads; more would delay the next look in a flood
+TIMELINES_AT_ONCE = 20  # that one look reads; more would delay the next look in a flood
 KNOWN = 20_000
 FOLLOWED: Final = frozenset(
     {Status.QUEUED, Status.HELD, Status.SENDING, Status.RETRYING, Status.UNKNOWN}
