@@ -43,7 +43,7 @@ class Base:
         self._away_until = 0.0
         self._has_room = True
         self._pepper: str | None = None
-        self._is_migrated = False
+        self._migrated_until = 0.0  # monotonic: see store/migration.py
 
     def ping(self) -> None:
         """Raise StoreUnavailable unless Redis answers and accepts writes."""

@@ -24,6 +24,7 @@ LOCK_S = 5.0  # then the lock of a process that died runs out
 SLICE_S = 1.0  # of the pages between two looks whether to stop
 LOCKED_S = 0.1  # between two looks while another process migrates
 AWAY_S = 0.5  # between two looks for a Redis that is away
+TRUSTED_S = 5.0  # how long "all is migrated" is believed without a look: see is_migrated()
 UPDATED = 500  # deliveries that one script brings up to date
 
 
@@ -33,7 +34,9 @@ class MigrationPage:
 
     is_done: bool  # nothing is left
     is_locked: bool  # another process migrates; this page was not looked at
-    keys: int = 0
+    is_last: bool = False  # this page ended the migration; moved and failed are then of all pages
+    is_old_process: bool = False  # a process of the older release has written since the end
+    keys: int = 0  # that the page had
     moved: int = 0
     failed: int = 0  # keys of another type than ours, left as they are
 
@@ -46,15 +49,19 @@ class MigrationStore(Base):
 
         A new store is marked by this.
         """
-        if not self._is_migrated:
-            self._is_migrated = bool(self._run("migrated"))
-        return self._is_migrated
+        if time.monotonic() > self._migrated_until:
+            if not self._run("migrated"):
+                return False
+            self._migrated_until = time.monotonic() + TRUSTED_S
+        return True
 
     def migrate_page(self, token: str, *, page: int = PAGE) -> MigrationPage:
         """Move a page of keys; token: names this process for the lock."""
         state, keys, moved, failed = self._run("migrate", token, page, int(LOCK_S * 1000))
         return MigrationPage(
-            is_done=state == "done",
+            is_done=state in ("done", "finished"),
+            is_last=state == "finished",
+            is_old_process=state == "old process",
             is_locked=state == "locked",
             keys=int(keys),
             moved=int(moved),
@@ -80,7 +87,6 @@ class Migration:
         self._store = store
         self._page = page
         self._token = secrets.token_hex(8)
-        self._moved = self._failed = 0
 
     def advance(self, *, for_s: float) -> bool:
         """Move pages for about for_s seconds. Returns whether all is moved.
@@ -99,19 +105,19 @@ class Migration:
         """Move and yield pages, the last one included. Raises StoreUnavailable."""
         while True:
             page = self._store.migrate_page(self._token, page=self._page)
-            self._moved += page.moved
-            self._failed += page.failed
-            if page.is_done and page.keys:
-                self._log()
+            _log(page)
             yield page
             if page.is_done:
                 return
 
-    def _log(self) -> None:
-        if self._failed:
-            logger.error("store.migration_skipped", keys=self._failed)
-        if self._moved:
-            logger.info("store.migrated", moved=self._moved)
+
+def _log(page: MigrationPage) -> None:
+    if page.is_old_process:
+        logger.error("store.old_process", message="A process of the release before still runs.")
+    if page.is_last and page.failed:
+        logger.error("store.migration_skipped", keys=page.failed)
+    if page.is_last and page.moved:
+        logger.info("store.migrated", moved=page.moved)
 
 
 def migrate(store: MigrationStore, should_stop: Callable[[], bool] = lambda: False) -> bool:
@@ -134,7 +140,16 @@ def migrate(store: MigrationStore, should_stop: Callable[[], bool] = lambda: Fal
 
 
 def start_migration(store: MigrationStore) -> threading.Thread:
-    """Migrate in a thread of this process; it ends with the migration, or with the process."""
-    thread = threading.Thread(target=migrate, args=(store,), name="migration", daemon=True)
+    """Migrate in a thread of this process, for as long as the process lives.
+
+    The thread looks again every few seconds, in case a process of the older release still wrote.
+    """
+    thread = threading.Thread(target=_keep_migrated, args=(store,), name="migration", daemon=True)
     thread.start()
     return thread
+
+
+def _keep_migrated(store: MigrationStore) -> None:
+    while True:
+        migrate(store)
+        time.sleep(TRUSTED_S)

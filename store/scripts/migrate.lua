@@ -7,17 +7,25 @@
 --
 -- ARGV[1]: a token of this process. ARGV[2]: how many keys a page has. ARGV[3]: how long the lock
 -- lasts, ms.
--- Returns {'done', 'more' or 'locked', how many keys the page had, how many were moved, how many could
--- not be moved}.
+-- Returns {state, how many keys the page had, how many keys were moved, how many could not be moved}.
+-- state: 'more', 'locked', 'done' (there was nothing to do), 'finished' (by this page: the last two
+-- counts are then those of all pages), or 'old process' (a process of the older release has written
+-- since: its names are moved next).
 local LOCK, PROGRESS = P .. 'migration-lock', P .. 'migration'
 local page_size = tonumber(ARGV[2])
-if has_schema() then return {'done', 0, 0, 0} end
+if has_schema() then
+  if not has_old_key() then return {'done', 0, 0, 0} end
+  even_when_full()
+  redis.call('DEL', P .. 'schema', PROGRESS)
+  return {'old process', 0, 0, 0}
+end
 even_when_full()
 local owner = redis.call('GET', LOCK)
 if owner and owner ~= ARGV[1] then return {'locked', 0, 0, 0} end
 redis.call('SET', LOCK, ARGV[1], 'PX', ARGV[3])
 
--- A cursor means nothing to another start of Redis: then the first page is next.
+-- A cursor means nothing to another start of Redis: then the first page is next. Where Redis does not
+-- tell its run, a cursor is this process's alone.
 local function next_cursor(run)
   local kept = redis.call('HMGET', PROGRESS, 'run', 'cursor')
   return kept[1] == run and kept[2] or '0'
@@ -82,7 +90,8 @@ local function move_key(key, old)
     redis.call('DEL', key)
     return true
   end
-  if old.prefix == 'orphan:' then rename_doubt(key) end
+  -- A record that can't be read must not keep the outcomes beside it.
+  if old.prefix == 'orphan:' then pcall(rename_doubt, key) end
   if redis.call('EXISTS', old.new) == 0 then
     redis.call('RENAME', key, old.new)
     return true
@@ -100,7 +109,17 @@ local function migrate(key)
   return true, false
 end
 
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+-- What could not be moved keeps its content under another name: under its own it would look like that
+-- of an old process that still runs.
+local function put_aside_unmoved()
+  for name in pairs(OLD_KEYS) do
+    if redis.call('EXISTS', P .. name) == 1 then
+      redis.call('RENAME', P .. name, P .. 'unmoved:' .. name)
+    end
+  end
+end
+
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ARGV[1]
 local cursor = next_cursor(run)
 local page = redis.call('SCAN', cursor, 'MATCH', P .. '*', 'COUNT', page_size)
 local is_finished, moved, failed = true, 0, 0
@@ -112,10 +131,14 @@ for _, key in ipairs(page[2]) do
   if ok and was_moved then moved = moved + 1 end
 end
 if is_finished then cursor = page[1] end
+-- A page that is looked at again counts a key that can't be moved again: one page does, if at all.
+local all_moved = redis.call('HINCRBY', PROGRESS, 'moved', moved)
+local all_failed = redis.call('HINCRBY', PROGRESS, 'failed', is_finished and failed or 0)
 if is_finished and cursor == '0' then
+  put_aside_unmoved()
   set_schema()
   redis.call('DEL', PROGRESS, LOCK)
-  return {'done', #page[2], moved, failed}
+  return {'finished', #page[2], all_moved, all_failed}
 end
 redis.call('HSET', PROGRESS, 'run', run, 'cursor', cursor)
 return {'more', #page[2], moved, failed}

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ from schemas.records import BackgroundTask, Move
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store, connect
-from store.migration import PAGE, Migration, migrate, start_migration
+from store.migration import PAGE, Migration, migrate
 
 RunDrain = Callable[..., Any]
 OpenWeb = Callable[[Settings], Web]
@@ -200,7 +201,10 @@ def guards_hold(
 def test_two_processes_migrate_at_once(old: Old, store: Store, redis_url: str) -> None:
     before = everything(store)
     processes = [start(redis_url, page=1) for _ in range(2)]
-    threads = [start_migration(Store(connect(redis_url))) for _ in range(2)]
+    stores = [Store(connect(redis_url)) for _ in range(2)]
+    threads = [threading.Thread(target=migrate, args=(one,)) for one in stores]
+    for thread in threads:
+        thread.start()
     for process in processes:
         process.communicate(timeout=LONGEST_S)
     for thread in threads:
@@ -381,7 +385,9 @@ def test_a_task_that_was_kept_again_is_not_replaced(old: Old, store: Store) -> N
     store.put_background_task(task, in_s=1000)
     assert migrate(store)
     assert json.loads(store.redis.hget("bridge:background_tasks", erase) or "")["state"]
-    assert store.redis.hlen("bridge:background_tasks") == 3
+    assert store.redis.hexists("bridge:background_tasks", "call_off:late")
+    assert store.redis.zscore("bridge:due:background_task", "call_off:late") == 1
+    assert store.redis.hlen("bridge:early_outcome:late") == 1
     assert store.redis.zcard("bridge:due:background_task") == 3
 
 
@@ -444,3 +450,39 @@ def test_web_and_worker_migrate_at_their_start_and_then_deliver(
     bridge.await_status(old.id("queued"), "delivered")
     bridge.await_status(old.id("leased"), "delivered")
     assert simulator.state.doubled == {}
+
+
+def test_what_an_old_process_writes_behind_the_end_is_moved_too(old: Old, store: Store) -> None:
+    assert migrate(store)
+    # A process of the older release that nobody has stopped:
+    store.redis.hset("bridge:errands", "call_off:late", '{"what":"call_off","key":"late"}')
+    store.redis.zadd("bridge:due:errand", {"call_off:late": 1})
+    store.redis.hset("bridge:orphan:late", "late:0", "{}")
+    store._migrated_until = 0.0
+    assert not store.is_migrated()
+
+    pages = list(Migration(store).pages())
+
+    assert pages[0].is_old_process
+    assert pages[-1].is_last
+    assert store.is_migrated()
+    assert old_names(store) == set()
+    assert store.redis.hexists("bridge:background_tasks", "call_off:late")
+    assert store.redis.zscore("bridge:due:background_task", "call_off:late") == 1
+    assert store.redis.hlen("bridge:early_outcome:late") == 1
+
+
+def test_what_cannot_be_moved_is_put_aside_and_told_once(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.redis.delete("bridge:schema")
+    store.redis.set("bridge:errands", "not a hash")
+    store.redis.hset("bridge:background_tasks", "a", "{}")
+    store.redis.hset("bridge:orphan:d1", mapping={"doubt": "no JSON", "c1:0": "{}"})
+
+    assert migrate(store)
+
+    assert store.redis.get("bridge:unmoved:errands") == "not a hash"
+    assert store.redis.hget("bridge:early_outcome:d1", "c1:0") == "{}"
+    assert [one for one in caplog.text.splitlines() if "migration_skipped" in one]
+    assert next(Migration(store).pages()).is_done, "and it is not looked at again"

@@ -16,6 +16,11 @@ local OLD_PREFIXES = {
   ['tries:'] = {new = 'sign_in_attempts:', how = 'add_number'},
 }
 
+-- Say whether there is a key that each process of the older release writes sooner or later.
+local function has_old_key()
+  return redis.call('EXISTS', P .. 'errands', P .. 'due:errand', P .. 'standing', P .. 'measured') > 0
+end
+
 -- Return {new name or nil, how, old prefix or nil} of a key; nil: its name is not an old one.
 local function old_key(key)
   local name = string.sub(key, #P + 1)
