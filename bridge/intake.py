@@ -1,8 +1,8 @@
 """The intake: verify, parse, match, store, wake. Nothing here calls any other service.
 
-A request that is not authentic, or neither JSON nor a form, is answered 4xx, and nothing of it is
-stored. Everything else is stored before it is answered 202, even an event that no route matches or
-no schema fits: the sender can't fix that, we can.
+A request of an unknown source, without proof of its sender, too large, or not readable as JSON or
+a form is refused, and nothing of it is stored. Every other request is stored before the answer 202,
+also if no route matches an event of it, or no schema fits it: the sender can't fix that, we can.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ from store.suppression import side_effect_of
 
 logger = log.get(__name__)
 
-# HubSpot sends at most 100. All items of a request are one transaction, and Redis serves no other
-# client during that time.
+# HubSpot sends at most 100 items in a request. The bridge stores all items of a request in one
+# transaction, and Redis serves no other client during that time.
 MAX_ITEMS = 1000
 
 
@@ -42,7 +42,8 @@ class Intake:
     ) -> list[Accepted]:
         """Verify, parse, match, store, wake. Return what became of each item, in order.
 
-        request_id is kept with the events, for the log lines of their attempts; None: none is kept.
+        request_id is stored with the events, for the log lines of their attempts. None: the events
+        have no request id.
 
         Raises UnknownSource, BadSignature, UnsupportedMedia, BadPayload, TooLarge or
         StoreUnavailable. Then nothing is stored, with one exception: after a StoreUnavailable Redis
@@ -51,16 +52,16 @@ class Intake:
         source, secrets = self.find(name)
         now = datetime.now(UTC)
 
-        content = self.verified(source, secrets, request, now)
-        events = self.parsed(source, request, content, now, request_id)
-        matched = self.matched(events)
-        must_wake, accepted = self.stored(source, matched)
+        content = self.verify_request(source, secrets, request, now)
+        events = self.parse(source, request, content, now, request_id)
+        matched = self.match(events)
+        must_wake, accepted = self.store_all(source, matched)
         if must_wake:
             self.wake()
         return accepted
 
     def find(self, name: str) -> tuple[Source, tuple[str, ...]]:
-        """Return a source and its secrets. Raises UnknownSource, also for one without a secret."""
+        """Return a source and its secrets. Raises UnknownSource, also if it has no secret."""
         source = self.settings.routes.sources.get(name)
         secrets = self.settings.secrets.get(name)
         if source is None or not secrets:
@@ -69,10 +70,10 @@ class Intake:
             )
         return source, secrets
 
-    def verified(
+    def verify_request(
         self, source: Source, secrets: Sequence[str], request: Incoming, now: datetime
     ) -> object:
-        """Return the content of a request that its source surely sent."""
+        """Return the content of a request. Raises if the request does not prove its sender."""
         try:
             content: object = read_body(request.body, request.headers.get("Content-Type") or "")
         except RequestError as unreadable:
@@ -82,7 +83,7 @@ class Intake:
         verify(source.auth, secrets, request, now=now, content=content)
         return content
 
-    def parsed(
+    def parse(
         self,
         source: Source,
         request: Incoming,
@@ -97,14 +98,14 @@ class Intake:
         dedupe_s = self.settings.dedupe_days * 86_400
         return [as_event(item, source, now, dedupe_s, request_id) for item in items]
 
-    def matched(self, events: Sequence[Event]) -> list[tuple[Event, list[NewDelivery]]]:
+    def match(self, events: Sequence[Event]) -> list[tuple[Event, list[NewDelivery]]]:
         """Return each event with a delivery for each route that matches it."""
         return [(event, deliveries_of(event, self.settings.routes)) for event in events]
 
-    def stored(
+    def store_all(
         self, source: Source, matched: Sequence[tuple[Event, list[NewDelivery]]]
     ) -> tuple[bool, list[Accepted]]:
-        """Store all events with their deliveries, or none, and what they do to their persons.
+        """Store all events or none, each with its deliveries and its side effect.
 
         Returns whether a drain must be enqueued, and what became of each event.
         """
@@ -113,7 +114,7 @@ class Intake:
         return self.store.accept(matched, routes=routes, side_effects=side_effects)
 
     def wake(self) -> None:
-        """Enqueue a drain. What is stored is safe without it: the worker's tick does it, too."""
+        """Enqueue a drain. If this fails, nothing is lost: the ticker also asks for drains."""
         try:
             self.wakeup.request_drain()
         except StoreUnavailable:

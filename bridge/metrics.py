@@ -235,7 +235,7 @@ def _workers(wakeup: Wakeup) -> int:
         raise StoreUnavailable(f"Redis does not answer ({type(error).__name__})") from error
 
 
-# --- within ---------------------------------------------------------------------------------------
+# --- helpers --------------------------------------------------------------------------------------
 
 
 class _Labelled:

@@ -1,1 +1,1 @@
-"""`make run` and `make demo`: everything at once, without anybody being rung."""
+"""`make run` and `make demo`: everything at once, and no phone rings."""

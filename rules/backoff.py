@@ -15,15 +15,15 @@ def wait_s(failed: int, jitter: Jitter, *, retry_after_s: float | None = None) -
     """Return the seconds to wait after `failed` failures (1 or more) in a row.
 
     Full jitter over 2 s, doubling to 15 min: deliveries that failed together come back apart.
-    retry_after_s is what the other side asked for. Up to 20 % is added to it, and the longer of the
-    two waits counts. It is cut at GIVE_UP_AFTER: as a date, it may be in the year 9999.
+    retry_after_s is the wait that the other side requested. Up to 20 % is added to it, and the
+    longer of the two waits counts. It is cut at GIVE_UP_AFTER: a date may be in the year 9999.
     """
     ceiling = min(FIRST_S * 2.0 ** min(failed - 1, 20), LONGEST_S)
     drawn = jitter() * ceiling
     if retry_after_s is None:
         return drawn
-    asked = min(retry_after_s, GIVE_UP_AFTER.total_seconds())
-    return max(drawn, asked * (1 + 0.2 * jitter()))
+    requested_s = min(retry_after_s, GIVE_UP_AFTER.total_seconds())
+    return max(drawn, requested_s * (1 + 0.2 * jitter()))
 
 
 def is_spent(spent: int, since: datetime | None, now: datetime) -> bool:

@@ -221,7 +221,7 @@ def numbers_of(source: Source, data: Any, settings: Settings) -> frozenset[str]:
     return frozenset(found)
 
 
-# --- within ---------------------------------------------------------------------------------------
+# --- helpers --------------------------------------------------------------------------------------
 
 
 def search(name: str, value: Any, data: Any) -> Any:

@@ -2,7 +2,7 @@
 
 A guard takes a Candidate. It returns a Denial, or None if it permits the call. The history of a
 number (suppressed, called_recently, day_cap) is checked by the store, in the same step that permits
-the request: guarded() in store/scripts/move.lua.
+the request: denial() in store/scripts/move.lua.
 """
 
 from collections.abc import Callable, Sequence
@@ -189,7 +189,7 @@ def run_guard(guard: Guard, candidate: Candidate) -> Denial | None:
         return denied.denial
 
 
-# --- within ---------------------------------------------------------------------------------------
+# --- helpers --------------------------------------------------------------------------------------
 
 
 def span(length: timedelta) -> str:

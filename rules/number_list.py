@@ -37,8 +37,8 @@ def read_numbers(raw: bytes) -> tuple[list[tuple[int, str]], list[int]]:
     lines = list(io.StringIO(_decoded(raw), newline=""))
     skipped = 0
     delimiters = DELIMITERS
-    if lines and (told := _SEP.fullmatch(lines[0].strip())):
-        skipped, delimiters = 1, told[1]
+    if lines and (separator := _SEP.fullmatch(lines[0].strip())):
+        skipped, delimiters = 1, separator[1]
     candidates = [_rows(lines[skipped:], one, skipped) for one in delimiters]
     readable = [rows for rows in candidates if rows is not None]
     if not readable:

@@ -1,7 +1,7 @@
 """The plan for a delivery: guards, map and schema decide what is sent, or why nothing is.
 
-Nothing here does I/O. A claim, its record, the settings and the time go in; a request that is ready
-comes out, or the move of the delivery that is not sent.
+Nothing here does I/O. It takes a claim, its record, the settings and the time. It returns a Ready
+request, or the move of a delivery that is not sent.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from schemas.records import Claim, Move
 from schemas.route import Route
 from schemas.settings import Settings
 
-SPREAD_S: Final = 300.0  # after an opening, the calls that waited for it are spread over this time
+SPREAD_S: Final = 300.0  # the calls that waited for an opening are spread over this time after it
 # An attempt that CallKaro refuses for its account is not counted, so there may be very many. From
 # here on, each attempt replaces the last one kept.
 KEPT_ATTEMPTS: Final = 60
@@ -38,19 +38,23 @@ KEPT_ATTEMPTS: Final = 60
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ready:
-    """A delivery with its request. Only the number's history can still deny it."""
+    """A delivery with its request.
+
+    All pure guards permitted it. Redis checks the rest when it records `sending`.
+    """
 
     claim: Claim
     route: Route
     to: Literal["call", "campaign"]
     body: dict[str, Any]
-    rings_at: datetime  # when the phone rings
-    # The hours end then, so the call must be sent before. None: the call is for a later time, at
-    # which the hours were checked.
+    rings_at: datetime  # the time for which the call is planned, or now
+    # The end of the hours: the call must be sent before it. None: the call is planned for a later
+    # time, and the hours were checked for that time.
     closes_at: datetime | None = None
     campaign: CampaignNeed | None = None  # None: the call is in no campaign, or names it in body
-    makes: str | None = None  # the key by which calls find the campaign that this delivery makes
-    consent: Mapping[str, Any] | None = None  # the proof of it; None: the route asks for none
+    # The key by which calls find the campaign that this delivery creates. None: it creates none.
+    campaign_key: str | None = None
+    consent: Mapping[str, Any] | None = None  # the proof of consent; None: the route needs none
 
     @property
     def delivery(self) -> Delivery:
@@ -68,7 +72,10 @@ class Ready:
 
 
 def screen(claim: Claim, settings: Settings, now: datetime) -> Move | None:
-    """Return the move of a thin delivery that is denied without its record; None: fetch it."""
+    """Return the move of a delivery whose event is thin, if a guard denies it without the record.
+
+    None: no guard does, so fetch the record.
+    """
     try:
         candidate = candidate_of(claim, claim.event and claim.event.data, settings, now)
         run_guards(BEFORE_FETCH, candidate)
@@ -80,13 +87,13 @@ def screen(claim: Claim, settings: Settings, now: datetime) -> Move | None:
 def prepare(claim: Claim, data: Any, settings: Settings, now: datetime) -> Move | Ready:
     """Return the request of a claimed delivery, or the move of a delivery that is not sent.
 
-    data is the event's, hydrated.
+    data is the event's data, merged with its fetched record.
     """
     try:
         candidate = candidate_of(claim, data, settings, now)
         run_guards(ELIGIBILITY, candidate)
         if candidate.route.to == "campaign":
-            makes = campaign_key(candidate.route, data) or own_key(candidate.event.subject)
+            key = campaign_key(candidate.route, data) or own_key(candidate.event.subject)
             body = map_campaign(candidate.route, data)
             return Ready(
                 claim=claim,
@@ -94,7 +101,7 @@ def prepare(claim: Claim, data: Any, settings: Settings, now: datetime) -> Move 
                 to="campaign",
                 body=body,
                 rings_at=now,
-                makes=makes,
+                campaign_key=key,
             )
         return _prepare_call(claim, candidate)
     except Denied as denied:
@@ -104,7 +111,7 @@ def prepare(claim: Claim, data: Any, settings: Settings, now: datetime) -> Move 
 def candidate_or_none(
     claim: Claim, data: Any, settings: Settings, now: datetime
 ) -> Candidate | None:
-    """Return what guards check; None: the route or the event is not there any more."""
+    """Return what guards check; None: the route or the event is gone."""
     try:
         return candidate_of(claim, data, settings, now)
     except Denied:
@@ -154,8 +161,9 @@ def _denied(delivery: Delivery, denied: Denied) -> Move:
 
 
 def _share(delivery_id: str) -> float:
-    """Return a delivery's place (0 to 1) among those that wait for the same opening.
+    """Return a fixed fraction (0 to 1) of this delivery.
 
-    It spreads them, so that they are not all sent in the first minute. It is the same at each look.
+    It spreads the deliveries that wait for the same opening, so that they are not all sent in the
+    first minute.
     """
     return crc32(delivery_id.encode()) / 2**32

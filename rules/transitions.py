@@ -23,15 +23,15 @@ CAMPAIGN_CHECK = timedelta(minutes=1)
 RECORD_PATIENCE = timedelta(minutes=2)  # how long a record that is missing is fetched again
 ANSWER_CHARS = 2000  # of CallKaro's answer, kept with the attempt
 STILL_SCHEDULED = "The scheduled call was not deleted."
-RESOLVE = "Look for it in CallKaro's dashboard, then resolve this delivery."
+RESOLVE = "Look for the call in CallKaro's dashboard, then resolve this delivery."
 
 
 def start_sending(
     ready: Ready, now: datetime, *, guard: HistoryCheck | None, needs_s: float
 ) -> Move:
-    """Return the move that records an attempt before its first byte leaves.
+    """Return the move that records an attempt before its first byte is sent.
 
-    guard is what the number's history must permit in the same step; None: it is not a call.
+    guard: what the number's history must permit in the same step; None: the request is no call.
     """
     delivery = ready.delivery
     fields: dict[str, str | int | None] = {
@@ -73,7 +73,7 @@ def skip_dry_run(ready: Ready, guard: HistoryCheck | None) -> Move:
 def skip_forbidden(move: Move, answer: str) -> Move:
     """Return the move of a call for which the store answered `no <reason> …`.
 
-    Of two calls to one number, one is skipped at once, because the other one is made.
+    Of two calls to one number, the second is skipped, because the first is sent or may be sent.
     """
     guard = move.guard
     assert guard is not None  # noqa: S101  (other moves get no such answer)
@@ -144,7 +144,7 @@ def settle(
             return Move(to=Status.UNKNOWN, reason=Reason.NO_ANSWER, **common)
         case Meaning.PAUSE:
             # The account at CallKaro is at fault, not the lead. So the attempt does not count, and
-            # the day after which the bridge gives up starts again.
+            # the 24 hours of retries start again.
             wait = wait_s(ready.number, jitter, retry_after_s=result.retry_after_s)
             fields = {"spent": delivery.spent, "first_ms": int(began.timestamp() * 1000)}
             return Move(
@@ -161,8 +161,8 @@ def settle(
 def callkaro_ok(verdict: Verdict, result: HttpResult) -> bool | None:
     """Say whether CallKaro works, for the breaker; a refusal is an answer of a working CallKaro.
 
-    None: the answer does not tell. Either the account is at fault, which has its own pause, or the
-    bridge was too slow.
+    None: the answer does not show it. Either the account is at fault, which has its own pause, or
+    the bridge was too slow.
     """
     if verdict.meaning is Meaning.PAUSE or result.error == TOO_LATE:
         return None
@@ -170,7 +170,7 @@ def callkaro_ok(verdict: Verdict, result: HttpResult) -> bool | None:
 
 
 def account_pause(verdict: Verdict, now: datetime) -> dict[str, Any] | None:
-    """Return the pause of CallKaro that saves the leads from a wrong key; None: no pause."""
+    """Return the pause of CallKaro if the key or the account is at fault; None: no pause."""
     if verdict.meaning is not Meaning.PAUSE:
         return None
     return {
@@ -220,10 +220,10 @@ def tried_since(delivery: Delivery) -> datetime | None:
 
 
 def undo_sending(ready: Ready, now: datetime, *, wait: float) -> tuple[Move, Move]:
-    """Return the two moves after an attempt that may be recorded, and surely was not begun.
+    """Return two moves for a request that was surely not begun, but may be recorded as `sending`.
 
-    Redis went away while `sending` was recorded. If it was recorded, the first move undoes it; if
-    it was not, the second move lets the delivery wait. The store refuses the other one.
+    Redis went away while it recorded `sending`. If it recorded it, the first move undoes that. If
+    not, the second move lets the delivery wait. The store refuses the move that does not fit.
     """
     delivery = ready.delivery
     attempt = {"number": ready.number, "at": _iso(now), "error": "not_sent"}
@@ -270,7 +270,7 @@ def hold_for_campaign(ready: Ready, key: str, now: datetime) -> Move:
         to=Status.HELD,
         lease=ready.delivery.lease,
         reason=Reason.AWAITING_CAMPAIGN,
-        message="Waiting for the campaign of this key: no event has created it yet.",
+        message="Waiting for its campaign: no event has created it yet.",
         due_at=now + CAMPAIGN_CHECK,
         awaits_campaign=key,
     )
@@ -324,11 +324,11 @@ def fail(delivery: Delivery, reason: Reason, message: str) -> Move:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailedLookups:
-    """Consecutive failed lookups of one thing, this one included, and the time of the first."""
+    """The failed lookups in a row of one record, campaign or cancellation, with this failure."""
 
     waiting_for: Literal["record", "campaign", "cancel"]
     lookup_failures: int
-    since: datetime
+    since: datetime  # the time of the first failure
 
     @classmethod
     def of(
@@ -351,7 +351,7 @@ class FailedLookups:
         }
 
 
-# --- within ---------------------------------------------------------------------------------
+# --- helpers --------------------------------------------------------------------------------
 
 
 def _iso(at: datetime) -> str:

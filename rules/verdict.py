@@ -50,12 +50,14 @@ class Verdict:
     message: str  # for people
     id: str | None = None  # CallKaro's id of what it accepted
     why: Literal["unreachable", "busy"] | None = None  # the reason word, if surely not accepted
-    said: str = ""  # the end of message, if that is CallKaro's own text
+    callkaro_text: str = ""  # the end of message, if that is CallKaro's own text
 
     @property
     def public(self) -> str:
         """Return the message without CallKaro's own text, which may be about a person."""
-        return self.message.removesuffix(self.said).rstrip(": ") if self.said else self.message
+        if not self.callkaro_text:
+            return self.message
+        return self.message.removesuffix(self.callkaro_text).rstrip(": ")
 
 
 NOT_ACCEPTED = frozenset({429, 503})
@@ -88,22 +90,25 @@ def verdict(
     answer = _read(to, body)
     if 200 <= status_code < 300:
         return _of_success(to, answer)
-    said = answer.message if isinstance(answer, Refused) else ""
+    text = answer.message if isinstance(answer, Refused) else ""
     if status_code == 500 and isinstance(answer, Refused):
         # An assumption, as CallKaro does not document it: after an error body of CallKaro's own,
         # nothing was queued. The 500 of a gateway has another body and proves nothing.
         return Verdict(
-            meaning=Meaning.AGAIN, why="busy", message=f"CallKaro failed (500): {said}", said=said
+            meaning=Meaning.AGAIN,
+            why="busy",
+            message=f"CallKaro failed (500): {text}",
+            callkaro_text=text,
         )
     if 400 <= status_code < 500:
-        said = said or "it gave no reason"
+        text = text or "it gave no reason"
         return Verdict(
             meaning=Meaning.REFUSED,
-            message=f"CallKaro refused it ({status_code}): {said}",
-            said=said,
+            message=f"CallKaro refused it ({status_code}): {text}",
+            callkaro_text=text,
         )
     return _doubtful(
-        to, f"CallKaro answered {status_code}, which does not tell whether it accepted the request"
+        to, f"CallKaro answered {status_code}, which does not show whether it accepted the request"
     )
 
 
@@ -113,11 +118,13 @@ def verdict_of_deletion(*, sent: bool, status_code: int | None, body: bytes) -> 
     A second deletion does no harm, so it is repeated in doubt, as a campaign's creation is.
     """
     if sent and status_code is not None and 200 <= status_code < 300:
-        said = read_deletion_answer(_decoded(body))
-        if said is None:
+        answer = read_deletion_answer(_decoded(body))
+        if answer is None:
             return Verdict(meaning=Meaning.ACCEPTED, message="CallKaro deleted the scheduled call.")
-        if isinstance(said, Refused):
-            return Verdict(meaning=Meaning.REFUSED, message=f"CallKaro refused it: {said.message}")
+        if isinstance(answer, Refused):
+            return Verdict(
+                meaning=Meaning.REFUSED, message=f"CallKaro refused it: {answer.message}"
+            )
         return Verdict(meaning=Meaning.AGAIN, message="CallKaro's answer can't be read.")
     found = verdict("campaign", sent=sent, status_code=status_code, body=body)
     if found.meaning is Meaning.AGAIN and found.why is None:
@@ -131,9 +138,9 @@ def _of_success(
     match answer:
         case CallAccepted(call_sid=found) | CampaignAccepted(batch_id=found):
             return Verdict(meaning=Meaning.ACCEPTED, message="CallKaro accepted it.", id=found)
-        case Refused(message=said):
+        case Refused(message=text):
             return Verdict(
-                meaning=Meaning.REFUSED, message=f"CallKaro refused it: {said}", said=said
+                meaning=Meaning.REFUSED, message=f"CallKaro refused it: {text}", callkaro_text=text
             )
         case Unreadable(why=why):
             return _doubtful(to, why.removesuffix("."))

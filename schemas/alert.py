@@ -9,7 +9,7 @@ from schemas.source import STANDARD_WEBHOOKS
 
 AUTH: Final = STANDARD_WEBHOOKS  # the receiver's proof that the bridge sent it
 REFUSED_IN_A_ROW: Final = 10
-"""So many forged requests of a source in a row raise the alert."""
+"""This many forged requests of a source in a row raise the alert."""
 
 TRIES: Final = 14
 """Attempts to send one message; with the waits between them about five hours."""

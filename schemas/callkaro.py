@@ -533,8 +533,8 @@ def _read(schema: AnswerSchema, ids: tuple[str, ...], body: object) -> str | Ref
     return found
 
 
-def _message(said: object) -> str:
-    if not isinstance(said, str) or not said.strip():
+def _message(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
         return "CallKaro gave no reason."
-    text = mask_text(" ".join(said[: 4 * _MESSAGE_LENGTH].split()))
+    text = mask_text(" ".join(value[: 4 * _MESSAGE_LENGTH].split()))
     return text if len(text) <= _MESSAGE_LENGTH else text[: _MESSAGE_LENGTH - 1] + "…"

@@ -115,7 +115,7 @@ def may_have_rung(delivery: "Delivery") -> bool:
     """Say whether CallKaro accepted it, or may have; also if it cancelled the call later."""
     if delivery.status in WAITING:
         return False
-    has_outcome = bool(told_of(delivery))
+    has_outcome = bool(current_outcomes(delivery))
     return delivery.status in RINGS_AGAIN or delivery.call_sid is not None or has_outcome
 
 
@@ -131,7 +131,7 @@ def may_cancel(delivery: "Delivery", now_local: str) -> Literal["now", "at_callk
     if delivery.status is not Status.DELIVERED or delivery.to != "call" or not delivery.request:
         return None
     is_to_come = str(delivery.request.get("schedule_at", "")) > now_local
-    outcomes = told_of(delivery)
+    outcomes = current_outcomes(delivery)
     redials = bool(outcomes) and not outcomes[-1].is_final
     return "at_callkaro" if is_to_come or redials else None
 
@@ -140,14 +140,14 @@ def may_redial(delivery: "Delivery") -> bool:
     """Say whether CallKaro may ring again by itself for a call that it accepted."""
     if delivery.status is not Status.DELIVERED or delivery.to != "call" or not delivery.request:
         return False
-    outcomes = told_of(delivery)
+    outcomes = current_outcomes(delivery)
     if outcomes:
         return not outcomes[-1].is_final
     return bool(delivery.request.get("schedule_at") or delivery.request.get("number_of_retries"))
 
 
-def told_of(delivery: "Delivery") -> list[Outcome]:
-    """Return the outcomes without those of calls from before a person said "call again"."""
+def current_outcomes(delivery: "Delivery") -> list[Outcome]:
+    """Return the outcomes, without those of calls from before a person's "call again"."""
     return [one for one in delivery.outcomes if one.call_sid not in delivery.past]
 
 
@@ -205,10 +205,10 @@ class Delivery:
     # Since when CallKaro must delete the scheduled call, and why.
     cancel_asked_at: datetime | None = None
     cancel_reason: str | None = None
-    past: tuple[str, ...] = ()  # the call_sids from before a person said "call again"
-    call_again: bool = False  # a person said so
+    past: tuple[str, ...] = ()  # the call_sids from before a person's "call again"
+    call_again: bool = False  # a person chose "call again"
     consent: Mapping[str, Any] | None = None  # its proof: what the expression read, and when
-    erased_at: datetime | None = None  # when the person in it was erased
+    erased_at: datetime | None = None  # when its person was erased
 
     def __repr__(self) -> str:
         return f"Delivery(id={self.id!r}, route={self.route!r}, status={self.status!r})"

@@ -275,10 +275,10 @@ def number_of(content: object, outcome: Outcome) -> str | None:
     """
     data = content.get("data") if isinstance(content, dict) else None
     key = "from" if outcome.try_count == INBOUND else "to"
-    said = data.get(key) if isinstance(data, dict) else None
-    if isinstance(said, int) and 0 < said < 10**18:  # Python refuses to print longer integers
-        said = str(said)
-    digits = re.sub(r"[^0-9]", "", said) if isinstance(said, str) else ""
+    number = data.get(key) if isinstance(data, dict) else None
+    if isinstance(number, int) and 0 < number < 10**18:  # Python refuses to print longer integers
+        number = str(number)
+    digits = re.sub(r"[^0-9]", "", number) if isinstance(number, str) else ""
     try:
         return e164(f"+{digits}", None)
     except PhoneError:

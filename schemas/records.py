@@ -177,7 +177,7 @@ class Move:
     needs_s: float = 0  # of a move to `sending`: how much of the lease must be left
     phone: str | None = None  # the keyed hash of the number, to list it by
     awaits_campaign: str | None = None  # the key of the campaign that makes it due
-    # Whether CallKaro answered the attempt well, for the breaker; None: that can't be said.
+    # Whether CallKaro works, for the breaker; None: the answer does not show it.
     callkaro_ok: bool | None = None
     pause: Mapping[str, Any] | None = None  # why CallKaro is paused from now on
     guard: HistoryCheck | None = None  # what the number's history must permit

@@ -312,7 +312,7 @@ class CalledOffResponse(ResponseSchema):
     """The result for planned calls."""
 
     cancelled = fields.Integer()
-    dropping = fields.Integer(metadata=doc("CallKaro is asked to delete these."))
+    dropping = fields.Integer(metadata=doc("The bridge asks CallKaro to delete these."))
     on_the_wire = fields.Integer(metadata=doc("These may be ringing right now."))
 
 

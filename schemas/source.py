@@ -285,7 +285,7 @@ class Source:
     name: str
     kind: Kind
     auth: Auth
-    # Where the type, the id and the time stand in the body; None: where the kind has them.
+    # The paths of the type, the id and the time in the body; None: the kind's own places.
     event: Expression | None = None
     id: Expression | None = None
     time: Expression | None = None

@@ -144,10 +144,10 @@ def result(
         **record,
         "hs_object_id": record_id,
     }
-    asked = dict.fromkeys((*ALWAYS, *(properties or USUAL)))
+    wanted = dict.fromkeys((*ALWAYS, *(properties or USUAL)))
     return {
         "id": record_id,
-        "properties": {name: known[name] for name in asked if name in known},
+        "properties": {name: known[name] for name in wanted if name in known},
         "createdAt": known["createdate"],
         "updatedAt": known["lastmodifieddate"],
         "archived": False,

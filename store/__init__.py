@@ -14,7 +14,7 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
     bridge:due, bridge:due:retry zsets: when a worker looks at a delivery next (ms); retries are
                                  in the second
     bridge:leased                zset: when the lease of a claimed delivery ends (ms)
-    bridge:wakeup                set while a drain was asked for and has not started
+    bridge:wakeup                set while a requested drain has not started
     bridge:campaigns, bridge:campaign:<key>, bridge:campaign-lock:<key>, bridge:awaiting:<key>
     bridge:callkaro              hash: how CallKaro answered the latest requests
     bridge:call:<call_sid>       the delivery that the call belongs to

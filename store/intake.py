@@ -46,16 +46,16 @@ class IntakeStore(MigrationStore):
         deliveries: Sequence[NewDelivery],
         *,
         routes: str,
-        is_read_anew: bool,
+        is_record_new: bool,
     ) -> tuple[bool, EventStatus, tuple[str, ...]] | None:
         """Give a stored event the deliveries that it never had; those that it had stay as they are.
 
-        is_read_anew: `event` was read again and replaces the stored record. Returns whether the
+        is_record_new: `event` replaces the stored record. Returns whether the
         caller must enqueue a drain, the event's status, and the ids of the new deliveries; None if
         there is no such event.
         """
         described_event = described(event, deliveries)
-        record = event_record(event) if is_read_anew else ""
+        record = event_record(event) if is_record_new else ""
         answer = self._run("replay", event.id, orjson.dumps(described_event), routes, record)
         if not answer:
             return None
@@ -63,7 +63,7 @@ class IntakeStore(MigrationStore):
         return bool(woke), EventStatus(status), tuple(new)
 
     def keep_outcome(self, outcome: Outcome) -> tuple[str, str | None]:
-        """Keep what CallKaro says of a call: with its delivery, or for 30 days without one.
+        """Keep an outcome of a call: with its delivery, or for 30 days without one.
 
         Returns what became of it and the delivery's id: `stored`, `duplicate`,
         `full` (too many), or `kept` without a delivery.
@@ -74,9 +74,9 @@ class IntakeStore(MigrationStore):
             "record": orjson.dumps(as_record(outcome)).decode(),
             "cancelled": outcome.proves_cancellation,
             "not_dialled": outcome.is_final and outcome.result is Result.NOT_DIALLED,
-            "message": "CallKaro dropped the scheduled call."
+            "message": "CallKaro deleted the scheduled call."
             if outcome.proves_cancellation
-            else "CallKaro told how the call ended, so it had accepted it.",
+            else "CallKaro reported how the call ended, so it had accepted it.",
         }
         if not self.is_migrated():
             self.bring_up_to_date((outcome.delivery_id, self.id_of_call(outcome.call_sid)))
@@ -92,7 +92,7 @@ class IntakeStore(MigrationStore):
         return str(found) if found else None
 
     def set_wakeup(self) -> bool:
-        """Ask for a drain: True: the caller must enqueue it; False: it was asked for just now."""
+        """Set the wake-up. True: the caller must enqueue a drain; False: it was set already."""
         with self._reached():
             return bool(self.redis.set(f"{P}wakeup", "1", nx=True, px=1000))
 

@@ -12,25 +12,28 @@ from store.base import P
 from store.migration import MigrationStore
 from store.records import at, read_claim, written
 
-# After a restart of Redis nothing is claimed for this time: workers first replay their journals,
-# and each of them looks for Redis more often than that.
+# For this time after a restart of Redis, no delivery is claimed, so that each worker first replays
+# its journal. A worker looks for Redis more often than that.
 RESTART_GRACE_S = 5.0
-PAUSE_CHECK_S = 600.0  # when a worker looks at a paused delivery; resuming makes it due at once
-MIGRATION_CHECK_S = 1.0  # when to claim again while records are being moved
-AUDITED = 200  # deliveries in a page
+PAUSE_CHECK_S = (
+    600.0  # a worker looks at a paused delivery this late; a resume makes it due at once
+)
+MIGRATION_CHECK_S = 1.0  # how long to wait with the next claim during a migration
+AUDITED = 200  # deliveries in a page of the audit
 DIED = (
-    "The worker stopped while this request was on its way, so CallKaro may have accepted it. "
-    "CallKaro's dashboard knows."
+    "The worker stopped while it was sending this request. CallKaro may have accepted it. Look for "
+    "the call in CallKaro's dashboard."
 )
 
 
 class LeaseStore(MigrationStore):
-    """What the worker process writes."""
+    """The part of the store that the workers write."""
 
     def claim(self, limit: int, *, lease_s: float) -> Claims:
-        """Lease up to `limit` deliveries that are due, first attempts and retries in turn.
+        """Lease up to `limit` due deliveries.
 
-        Nothing can be claimed before all records have the names of this release.
+        Cancellations come first, then first attempts and retries in turn. Before the migration has
+        ended, none is leased.
         """
         if not self.is_migrated():
             return Claims(now=self._now(), wait_s=MIGRATION_CHECK_S, looked_at=0, claims=())
@@ -43,7 +46,7 @@ class LeaseStore(MigrationStore):
         )
         claims = [read_claim(*claim) for claim in found]
         broken = [one for one, claim in zip(found, claims, strict=True) if claim is None]
-        # A broken record must not cost the others their claims, nor be claimed again and again.
+        # A broken record must not stop the other claims. It fails, so that it is not claimed again.
         self.move([_unreadable(delivery_id, lease) for delivery_id, lease, *_ in broken])
         return Claims(
             now=at(now_ms),
@@ -55,9 +58,9 @@ class LeaseStore(MigrationStore):
     def move(self, moves: Sequence[Move]) -> list[str]:
         """Make moves, each by compare-and-set on (lease, status).
 
-        Returns for each `ok`, `stale`, `refused <status>`, `gone`, `late`, `wait <ms>`,
-        `paused <ms>` or `no <reason> …`: see store/scripts/move.lua. Only `ok` on a move to
-        `sending` permits the request.
+        Returns an answer for each move: `ok`, `stale`, `refused <status>`, `gone`, `late`,
+        `wait <ms>`, `paused <ms>` or `no <reason> …`: see store/scripts/move.lua. Only `ok` on a
+        move to `sending` permits the request.
         """
         if not moves:
             return []
@@ -66,9 +69,9 @@ class LeaseStore(MigrationStore):
         return list(self._run("move", wanted, self.max_rate, "", 0))
 
     def replay_journal(self, moves: Sequence[Mapping[str, Any]], *, lease_s: float) -> int:
-        """Make moves (as written() returns them) that Redis may have lost with its last second.
+        """Repeat moves (as written() returns them), because Redis may have lost its last second.
 
-        Returns how many it had lost. What Redis still knows stays as it is.
+        Returns how many moves Redis had lost. A move that Redis still knows changes nothing.
         """
         if not moves:
             return 0
@@ -77,16 +80,16 @@ class LeaseStore(MigrationStore):
         return sum(answer == "ok" for answer in answers)
 
     def sweep(self, limit: int = 1000) -> tuple[int, int]:
-        """Repair what dead workers left. Returns how many became `unknown` and how many due."""
+        """Repair deliveries of dead workers. Returns how many became `unknown`, how many due."""
         unknown, back = self._run("sweep", limit, DIED)
         return int(unknown), int(back)
 
     def audit(self, place: tuple[int, int], *, lease_s: float) -> tuple[tuple[int, int], Repaired]:
-        """Check a page of all deliveries, from `place` on, and repair what does not agree.
+        """Check a page of all deliveries, from `place` on, and repair those that are inconsistent.
 
-        Returns the next place, (0, 0) at the end of a round, and what was repaired. A place is two
-        cursors of Redis: one over the records, one over the list. A round begins with a check of
-        the status counts.
+        Returns the next place, (0, 0) at the end of a round, and the counts of repairs. A place is
+        two cursors of Redis: one over the records, one over the list. A round begins with a check
+        of the status counts.
         """
         if place == (0, 0):
             self._run("recount")
@@ -101,11 +104,14 @@ class LeaseStore(MigrationStore):
         return (int(records), int(listed)), repaired
 
     def prune(self, before: datetime, limit: int = 500) -> int:
-        """Delete settled deliveries, and events without one, from before; return how many."""
+        """Delete old settled deliveries, and old events without deliveries. Return how many.
+
+        Old: from before this time.
+        """
         return int(self._run("prune", int(before.timestamp() * 1e6), limit))
 
     def next_due_s(self) -> float | None:
-        """Return the seconds until something can be claimed (0 or less: now); None: never."""
+        """Return the seconds until a drain has work (0 or less: now); None: no work waits."""
         with self._reached():
             pipe = self.redis.pipeline(transaction=False)
             pipe.time()
@@ -120,9 +126,8 @@ class LeaseStore(MigrationStore):
         due = [first[0][1] for first in firsts if first]
         if due and is_open:
             due = [max(min(due), float(probe_ms))]
-        due += [
-            first[1] for first in (*cancels, *background_tasks)
-        ]  # the breaker stops none of these
+        # The breaker does not stop cancellations and background tasks.
+        due += [first[1] for first in (*cancels, *background_tasks)]
         return float(min(due) / 1000 - (seconds + micros / 1e6)) if due else None
 
     def _now(self) -> datetime:
@@ -137,5 +142,5 @@ def _unreadable(delivery_id: str, lease: int) -> Move:
         to=Status.FAILED,
         lease=lease,
         reason=Reason.BAD_REQUEST,
-        message="Its record can't be read by this version; the log says why.",
+        message="This version can't read the delivery's record; the log says why.",
     )

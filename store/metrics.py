@@ -92,7 +92,7 @@ class MetricStore(Base):
         )
         return tuple(sorted(refusals, key=lambda one: (-one.count, one.cause, one.source or "")))
 
-    # --- within -------------------------------------------------------------------------------
+    # --- helpers ------------------------------------------------------------------------------
 
     def _now_s(self) -> int:
         with self._reached():

@@ -1,10 +1,10 @@
-"""Moves what an older release stored to the names of this release, when web and worker start.
+"""Renames the keys and fields that an older release stored. Web and worker do this when they start.
 
-A page of keys is one script, and so one step: if a process is killed at any moment, the next one
-goes on from the kept place. A lock keeps two processes from moving the same page; it runs out by
-itself. A page that is moved twice does no harm. Webhooks are accepted all the time: if the new name
-has something already, old and new are merged. Until all is moved nothing is claimed, and /readyz
-answers 503.
+Each script renames one page of keys, in one step. If a process is killed, the next process
+continues at the saved cursor. A lock lets only one process work at a time. If that process dies,
+the lock expires. To rename a page twice does no harm. The bridge accepts webhooks all the time: if
+the new key exists already, the script merges the old key into it. Until all keys are renamed, no
+delivery is claimed, and /readyz answers 503.
 """
 
 import secrets
@@ -19,35 +19,35 @@ from store.base import Base
 
 logger = log.get(__name__)
 
-PAGE = 100  # keys that one script looks at: some ms, in which Redis serves no other client
-LOCK_S = 5.0  # then the lock of a process that died runs out
-SLICE_S = 1.0  # of the pages between two looks whether to stop
-LOCKED_S = 0.1  # between two looks while another process migrates
-AWAY_S = 0.5  # between two looks for a Redis that is away
-TRUSTED_S = 5.0  # how long "all is migrated" is believed without a look: see is_migrated()
-UPDATED = 500  # deliveries that one script brings up to date
+PAGE = 100  # keys a script; it takes some ms, and Redis serves no other client during that time
+LOCK_S = 5.0  # after this time the lock of a dead process expires
+SLICE_S = 1.0  # migrate() renames pages for this time, then checks whether it must stop
+LOCKED_S = 0.1  # the wait for the next try while another process migrates
+AWAY_S = 0.5  # the wait for the next try while Redis is away
+TRUSTED_S = 5.0  # how long "all is migrated" is believed: see is_migrated()
+UPDATED = 500  # the most deliveries whose fields one script renames
 
 
 @dataclass(frozen=True, slots=True)
 class MigrationPage:
-    """What one page came to."""
+    """The result of one page."""
 
-    is_done: bool  # nothing is left
-    is_locked: bool  # another process migrates; this page was not looked at
-    is_last: bool = False  # this page ended the migration; moved and failed are then of all pages
-    is_old_process: bool = False  # a process of the older release has written since the end
-    keys: int = 0  # that the page had
-    moved: int = 0
-    failed: int = 0  # keys of another type than ours, left as they are
+    is_done: bool  # no old name is left
+    is_locked: bool  # another process migrates, so this script did nothing
+    is_last: bool = False  # this page ended the migration; moved and failed are of all pages
+    is_old_process: bool = False  # a process of the older release wrote after the end
+    keys: int = 0  # the keys of the page
+    moved: int = 0  # the keys that were renamed, or whose fields were
+    failed: int = 0  # keys of an unexpected type; they stay as they are
 
 
 class MigrationStore(Base):
-    """The version of the names in Redis, and the steps to this release's."""
+    """The migration of Redis to the names of this release."""
 
     def is_migrated(self) -> bool:
-        """Say whether all that is stored has the names of this release; true costs nothing again.
+        """Say whether all keys and fields have the names of this release; a true answer is cached.
 
-        A new store is marked by this.
+        This call marks an empty Redis as migrated, and a small one that has no old name.
         """
         if time.monotonic() > self._migrated_until:
             if not self._run("migrated"):
@@ -56,7 +56,7 @@ class MigrationStore(Base):
         return True
 
     def migrate_page(self, token: str, *, page: int = PAGE) -> MigrationPage:
-        """Move a page of keys; token: names this process for the lock."""
+        """Rename a page of keys; token: the owner of the lock."""
         state, keys, moved, failed = self._run("migrate", token, page, int(LOCK_S * 1000))
         return MigrationPage(
             is_done=state in ("done", "finished"),
@@ -69,9 +69,9 @@ class MigrationStore(Base):
         )
 
     def bring_up_to_date(self, ids: Iterable[str | None]) -> None:
-        """Rename the fields of these deliveries now: a script is about to read them.
+        """Rename the fields of these deliveries now, because a script is about to read them.
 
-        Does nothing once all is migrated, nor for a None.
+        Does nothing after the migration. A None is skipped.
         """
         if self.is_migrated():
             return
@@ -81,7 +81,7 @@ class MigrationStore(Base):
 
 
 class Migration:
-    """Moves all that an older release stored, page by page."""
+    """Renames all that an older release stored, page by page."""
 
     def __init__(self, store: MigrationStore, *, page: int = PAGE) -> None:
         self._store = store
@@ -89,9 +89,9 @@ class Migration:
         self._token = secrets.token_hex(8)
 
     def advance(self, *, for_s: float) -> bool:
-        """Move pages for about for_s seconds. Returns whether all is moved.
+        """Rename pages for about for_s seconds. Returns whether all is renamed.
 
-        Once all is moved, this is one small command. Raises StoreUnavailable.
+        After the migration this costs one small command. Raises StoreUnavailable.
         """
         ends = time.monotonic() + for_s
         for page in self.pages():
@@ -102,7 +102,7 @@ class Migration:
         return True
 
     def pages(self) -> Iterator[MigrationPage]:
-        """Move and yield pages, the last one included. Raises StoreUnavailable."""
+        """Rename pages and yield their results, the last one included. Raises StoreUnavailable."""
         while True:
             page = self._store.migrate_page(self._token, page=self._page)
             _log(page)
@@ -121,9 +121,9 @@ def _log(page: MigrationPage) -> None:
 
 
 def migrate(store: MigrationStore, should_stop: Callable[[], bool] = lambda: False) -> bool:
-    """Move all that an older release stored; wait for Redis, or for another process that does it.
+    """Rename all that an older release stored. Wait while Redis is away or another process does it.
 
-    Returns whether all is moved; False: should_stop() was true first.
+    Returns whether all is renamed; False: should_stop() was true first.
     """
     migration, is_away = Migration(store), False
     while not should_stop():

@@ -147,7 +147,7 @@ class QueryStore(Base):
             waiting = ("due", "due:retry", "due:cancel")
             return sum(int(self.redis.zcard(f"{P}{name}")) for name in waiting)
 
-    # --- within -------------------------------------------------------------------------------
+    # --- helpers ------------------------------------------------------------------------------
 
     def _smallest_indexes(
         self, filters: Filters, phone: str | None, *, high: str, low: str

@@ -1,4 +1,4 @@
-"""Records: how each is written in Redis, and read again.
+"""Records: how the store writes each record in Redis, and reads it.
 
 No key of Redis is named here. Readers ignore fields that they don't know, so that an older release
 can read what a newer release wrote.
@@ -33,7 +33,7 @@ from schemas.records import (
 
 logger = log.get(__name__)
 
-ERASED = "The person in it was erased."
+ERASED = "This person was erased."
 UNREADABLE = (KeyError, ValueError, TypeError)  # what reading a broken record may raise
 
 
@@ -58,43 +58,43 @@ def described(
 
 
 def _side_effect_record(side_effect: SideEffect) -> dict[str, Any]:
-    written: dict[str, Any] = {
+    record: dict[str, Any] = {
         "background_task": {
             "id": side_effect.task.id,
             "record": background_task_record(side_effect.task),
         }
     }
     if side_effect.person:
-        written["person"] = {
+        record["person"] = {
             "key": side_effect.person.key,
             "record": suppression_record(side_effect.person),
         }
-    return written
+    return record
 
 
 def _new(delivery: NewDelivery) -> dict[str, Any]:
-    described: dict[str, Any] = {
+    record: dict[str, Any] = {
         "id": delivery.id,
         "route": delivery.route,
         "to": delivery.to,
         "wait_ms": delivery.wait_s * 1000,
     }
     if delivery.bulk:
-        described["bulk"] = delivery.bulk
+        record["bulk"] = delivery.bulk
     if flood := delivery.flood:
-        described["flood"] = {
+        record["flood"] = {
             "over": flood.over,
             "within_ms": flood.within_s * 1000,
             "message": f"More than {flood.over} matched the route within {flood.within_s} s. "
             "Release or cancel them.",
         }
-    return described
+    return record
 
 
 def accepted(
     event: Event, deliveries: Sequence[NewDelivery], answer: Any, status: EventStatus
 ) -> Accepted:
-    """Return accept.lua's answer for an event; status: that of the event if it is new."""
+    """Return accept.lua's answer for an event; status: the event's status if the event is new."""
     first, *rest = answer
     if not first:
         return Accepted(
@@ -246,13 +246,13 @@ def read_claim(delivery_id: str, lease: int, flat: list[str], record: str) -> Cl
     try:
         event = read_event(record) if record else None
     except UNREADABLE:
-        # It must not cost the other deliveries their claims. This one ends as record_gone.
+        # It must not stop the other claims. This delivery ends as record_gone.
         logger.error("event.unreadable", event_id=delivery.event_id)
         event = None
     return Claim(delivery=delivery, event=event)
 
 
-# The fields of a delivery's hash that may be missing: the delivery's own default counts then.
+# The fields that a delivery's hash may not have. Without one, Delivery has its default.
 _OPTIONAL: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "next_attempt_at": ("next_ms", at),
     "reason": ("reason", str),
@@ -340,7 +340,7 @@ def fits_event(seen: SeenEvent, filters: EventFilters) -> bool:
 
 def written(move: Move) -> dict[str, Any]:
     """Return a move as move.lua reads it."""
-    written: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "id": move.id,
         "to": move.to,
         "from_statuses": MAY_COME_FROM[move.to]
@@ -350,39 +350,39 @@ def written(move: Move) -> dict[str, Any]:
         "set": {name: value for name, value in move.fields.items() if value is not None},
     }
     if removed := [name for name, value in move.fields.items() if value is None]:
-        written["del"] = removed
+        fields["del"] = removed
     if move.lease is None:
         # redis-py repeats a script if it gets no answer. A person's request is done once.
-        written["request_token"] = secrets.token_hex(8)
+        fields["request_token"] = secrets.token_hex(8)
     if move.expected_lease is not None:
-        written["expected_lease"] = move.expected_lease
+        fields["expected_lease"] = move.expected_lease
     if move.restarts:
-        written["restarts"] = True
+        fields["restarts"] = True
     if move.callkaro_ok is not None:
-        written["callkaro_ok"] = move.callkaro_ok
+        fields["callkaro_ok"] = move.callkaro_ok
     if move.pause:
-        written["pause"] = orjson.dumps(move.pause).decode()
+        fields["pause"] = orjson.dumps(move.pause).decode()
     if move.lease is not None:
-        written["lease"] = move.lease
+        fields["lease"] = move.lease
     if move.reason:
-        written["reason"] = move.reason
+        fields["reason"] = move.reason
     if move.message:
-        written["message"] = move.message
+        fields["message"] = move.message
     if move.wait_s is not None:
-        written["wait_ms"] = int(move.wait_s * 1000)
+        fields["wait_ms"] = int(move.wait_s * 1000)
     if move.due_at is not None:
-        written["due_ms"] = int(move.due_at.timestamp() * 1000)
+        fields["due_ms"] = int(move.due_at.timestamp() * 1000)
     if move.attempt:
         number, record = move.attempt
-        written["attempt"] = {"number": number, "record": orjson.dumps(record).decode()}
+        fields["attempt"] = {"number": number, "record": orjson.dumps(record).decode()}
     if move.phone:
-        written["phone"] = move.phone
+        fields["phone"] = move.phone
     if move.awaits_campaign:
-        written["awaits_campaign"] = move.awaits_campaign
+        fields["awaits_campaign"] = move.awaits_campaign
     if move.guard:
-        written["guard"] = move.guard.as_record()
+        fields["guard"] = move.guard.as_record()
     if move.keeps_number:
-        written["keeps_number"] = True
+        fields["keeps_number"] = True
     if move.spread_s:
-        written["spread_ms"] = int(move.spread_s * 1000)
-    return written
+        fields["spread_ms"] = int(move.spread_s * 1000)
+    return fields

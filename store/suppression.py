@@ -34,7 +34,7 @@ class CalledOff:
     """What became of the planned calls."""
 
     cancelled: int = 0
-    dropping: int = 0  # CallKaro is being asked to delete them
+    dropping: int = 0  # the bridge asks CallKaro to delete them
     # Ids to look at again: on the wire now, or moved by another process at the same time.
     pending: tuple[str, ...] = ()
 
@@ -111,7 +111,7 @@ class Suppressions:
         """Suppress the number of a call: the one that we sent, else the one CallKaro reports."""
         delivery_id = outcome.delivery_id or self.store.id_of_call(outcome.call_sid)
         delivery = self.store.delivery(delivery_id) if delivery_id else None
-        # A call from before a person said "call again" may have been to another number.
+        # A call from before a person's "call again" may have been to another number.
         is_past = delivery is not None and outcome.call_sid in delivery.past
         request = delivery.request if delivery and not is_past else None
         number = request.get("to_number", reported) if request else reported
@@ -219,7 +219,7 @@ def dropping(delivery: Delivery, reason: Reason) -> Move:
         id=delivery.id,
         to=Status.DELIVERED,
         from_statuses=frozenset({Status.DELIVERED}),
-        message="CallKaro is being asked to drop the scheduled call.",
+        message="The bridge asks CallKaro to delete the scheduled call.",
         fields={
             **NO_LOOKUPS,
             "cancel_ms": int(datetime.now(UTC).timestamp() * 1000),

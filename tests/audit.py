@@ -67,8 +67,8 @@ def judge(output: str, errors: str) -> Verdict:
 
 
 def _flaw(package: dict[str, Any], flaw: dict[str, Any]) -> str:
-    mended = ", ".join(flaw.get("fix_versions", ())) or "no version yet"
-    return f"{package['name']} {package['version']}: {flaw['id']} (mended in: {mended})"
+    fixed = ", ".join(flaw.get("fix_versions", ())) or "no version yet"
+    return f"{package['name']} {package['version']}: {flaw['id']} (fixed in: {fixed})"
 
 
 def main() -> int:

@@ -1,10 +1,10 @@
-"""The drain: claims what is due in batches and delivers it with a pool of threads.
+"""The drain: claims due deliveries in batches and sends them, with a pool of threads.
 
     claim ► hydrate (pool) ► prepare ► campaign (pool) ► record "sending" ► POST (pool) ► settle
 
-One thread coordinates, and only that thread moves deliveries. The threads of the pool only talk
-HTTP. So a few requests to Redis serve many deliveries. Each step has its own module: hydration,
-preparation, campaigns, sending, cancellation. They see the drain as a DrainContext.
+One thread coordinates, and only that thread moves deliveries. The threads of the pool only make
+HTTP requests. So a few requests to Redis serve many deliveries. Each step has its own module:
+hydration, preparation, campaigns, sending, cancellation. They see the drain as a DrainContext.
 """
 
 import contextlib
@@ -38,19 +38,25 @@ from workers.sending import Sending
 logger = log.get(__name__)
 
 LEASE_S = 60.0
-SLICE_S = 60.0  # then a drain ends, so that the worker of a new release soon takes over
-LINGER_S = 0.25  # how long a drain stays when nothing is due: a burst then needs no new process
-STOP_S = 25.0  # Heroku and Docker kill 30 s (or sooner) after they ask to stop
-HOLD_S = 5.0  # with a rate cap: at most what the cap permits in this time is claimed
+SLICE_S = 60.0  # then a drain ends, so that a worker of a new release starts soon
+LINGER_S = 0.25  # how long a drain stays when nothing is due, so that a burst needs no new process
+# How long a drain works after a stop. Heroku sends SIGKILL 30 s after SIGTERM, compose.yaml 35 s
+# (Docker's default: 10 s).
+STOP_S = 25.0
+CLAIMED_S = (
+    5.0  # with a rate cap, a drain claims at most the calls that the cap permits in this time
+)
 POLL_S = 0.02
 LONGEST_POLL_S = 1.0
 CLAIM_AT_ONCE = 200
 MOVE_AT_ONCE = 500
-CRASHES = 10  # of steps, in a row; then the drain gives up
+# After a step crashed, the next step claims nothing, and only finishes what the drain has.
+# After more crashes in a row than this, the drain returns at once.
+CRASHES = 10
 
 
 class Drain:
-    """Delivers what is due until nothing is due, its time slice is over, or it must stop."""
+    """Sends due deliveries until nothing is due, its time slice is over, or it must stop."""
 
     def __init__(
         self,
@@ -71,10 +77,10 @@ class Drain:
         self._remember = remember
         self._jitter = jitter
         self._slice_s = slice_s
-        self._most_held = 2 * settings.worker_threads
+        self._most_claimed = 2 * settings.worker_threads
         if settings.max_rate:
-            # More deliveries would only wait here, and lose their leases.
-            self._most_held = min(self._most_held, max(1, int(settings.max_rate * HOLD_S)))
+            # Further deliveries would only wait here until their leases expire.
+            self._most_claimed = min(self._most_claimed, max(1, int(settings.max_rate * CLAIMED_S)))
         self._reports = Reports(store)
         self._campaigns = Campaigns(store, callkaro, self, jitter)
         self._preparation = Preparation(store, settings, self, self._campaigns)
@@ -84,17 +90,19 @@ class Drain:
         )
         self._cancellation = Cancellation(store, callkaro, self, jitter)
         self._background_tasks = BackgroundTasks(store, settings, crm_client, self)
-        self._to_store: deque[Callable[[], None]] = deque()  # writes besides the moves
+        self._to_store: deque[Callable[[], None]] = (
+            deque()
+        )  # the writes to Redis that are not moves
         self._moves: list[Move] = []
-        self._held = 0  # deliveries that are claimed and have not moved on yet
-        self._claimed_some = False  # in this turn
-        self._no_claim_before = 0.0  # monotonic: nothing was due a moment ago
+        self._claimed = 0  # deliveries that this drain claimed and has not moved since
+        self._claimed_some = False  # whether this turn found due deliveries
+        self._no_claim_before = 0.0  # monotonic; set after a claim that found nothing
         self._clock = timedelta(0)  # this machine's clock plus this is the time of Redis
         self._store_failures = 0
         self._crashes = 0
 
     def run(self) -> DrainStats:
-        """Drain, and return what was done. Raises StoreUnavailable if Redis is away at first."""
+        """Run the drain. Return its counts. Raises StoreUnavailable if Redis is away at first."""
         self._store.clear_wakeup()
         with self._pool:
             self._loop()
@@ -111,7 +119,7 @@ class Drain:
 
     def _loop(self) -> None:
         began = busy_at = time.monotonic()
-        stop_at: float | None = None  # when the drain was asked to stop
+        stop_at: float | None = None  # when the stop was requested
         while True:
             now = time.monotonic()
             if stop_at is None and self._should_stop():
@@ -123,8 +131,9 @@ class Drain:
                 return
             if self._is_busy():
                 busy_at = now
-                # Redis stays away and the platform's SIGKILL is near: the sweep makes `unknown`
-                # of what is not recorded by now.
+                # It still has work 25 s after the stop, usually because Redis is away. SIGKILL
+                # comes soon. The sweep then makes `unknown` of each call in `sending`, and the
+                # rest due again.
                 if stop_at is not None and now - stop_at > STOP_S:
                     return
             elif is_ending or now - busy_at > LINGER_S:
@@ -138,7 +147,7 @@ class Drain:
     # --- one turn ---------------------------------------------------------------------------------
 
     def _try_step(self, is_ending: bool) -> None:
-        """Do a step. While Redis is away, wait longer each time; keep all that must be written."""
+        """Do a step. While Redis is away, wait longer each time; no move and no write is lost."""
         try:
             self._step(is_ending)
         except StoreUnavailable as error:
@@ -147,7 +156,7 @@ class Drain:
                 logger.warning("store.away", error=str(error))
             time.sleep(min(0.1 * 2**self._store_failures, 2.0) * (0.5 + self._jitter() / 2))
         except Exception as error:
-            # A bug of ours. The drain still takes in and records the answers on the wire.
+            # A bug of ours. The drain still receives and records the answers to running requests.
             self._crashes += 1
             logger.error("drain.crashed", exc_info=error)
         else:
@@ -172,18 +181,18 @@ class Drain:
         self._reports.write_if_due()
 
     def _claim(self) -> Iterable[Claim]:
-        # Calls that wait for their campaign do not count: they must not stop the others.
-        room = self._most_held - (self._held - self._campaigns.waiting)
-        if room <= self._most_held // 8 or time.monotonic() <= self._no_claim_before:
+        # Calls that wait for their campaign do not count, so that they do not stop other calls.
+        room = self._most_claimed - (self._claimed - self._campaigns.waiting)
+        if room <= self._most_claimed // 8 or time.monotonic() <= self._no_claim_before:
             return ()
         found = self._store.claim(min(room, CLAIM_AT_ONCE), lease_s=LEASE_S)
         self._clock = found.now - datetime.now(UTC)
         if not found.looked_at or found.wait_s:
-            # Not for all of wait_s: an answer that is on the wire may close the breaker.
+            # Not for all of wait_s: the answer to a running request may close the breaker.
             wait_s = min(max(POLL_S, found.wait_s), LONGEST_POLL_S)
             self._no_claim_before = time.monotonic() + wait_s
         self._claimed_some = bool(found.looked_at)
-        self._held += len(found.claims)
+        self._claimed += len(found.claims)
         self._reports.stats.claimed += len(found.claims)
         return found.claims
 
@@ -202,7 +211,7 @@ class Drain:
             self._to_store.popleft()
 
     def _flush(self) -> None:
-        """Make the moves that have come together; those that fail stay for the next turn."""
+        """Make the collected moves; if Redis is away, they stay for the next turn."""
         if not self._moves:
             return
         moves = self._moves[:MOVE_AT_ONCE]
@@ -211,7 +220,8 @@ class Drain:
         recorded = []
         for move, answer in zip(moves, answers, strict=True):
             if answer.startswith("no "):
-                # The number's history forbids it: DRY_RUN and the hours check that, too.
+                # The number's history forbids the call. Moves for DRY_RUN and for closed hours
+                # carry the history check, too.
                 self._moves.append(skip_forbidden(move, answer))
                 continue
             self._reports.stats.moved[move.to if answer == "ok" else "lost"] += 1
@@ -222,12 +232,12 @@ class Drain:
         self._remember(recorded)
 
     def _give_back(self) -> None:
-        """Put back what is claimed and not on the wire, so that another worker has it at once."""
+        """Make due again what is claimed and not being sent, so that another worker claims it."""
         for ready in (*self._sending.give_back(), *self._campaigns.give_back()):
             self.move(keep_waiting(ready.delivery, 0))
 
     def _take_in_results(self) -> None:
-        """Take in what the pool has done; wait a moment for it if there is nothing else to do."""
+        """Take in the results of the pool. Wait a moment for one if there is nothing else to do."""
         self._http.cut_overdue()
         self._sending.give_up_unsent()
         timeout_s = POLL_S
@@ -246,13 +256,13 @@ class Drain:
         self._to_store.append(write)
 
     def move(self, *moves: Move) -> None:
-        """Let one claimed delivery go on: the drain makes these moves in this turn or the next."""
-        self._held -= 1
+        """Queue moves of one claimed delivery: the drain makes them in this turn or the next."""
+        self._claimed -= 1
         self._moves += moves
 
     def let_go(self) -> None:
-        """Count one claimed delivery as gone without a move: its lease was lost."""
-        self._held -= 1
+        """Count one claimed delivery less, without a move, because its lease was lost."""
+        self._claimed -= 1
 
     def enqueue(self, ready: Ready) -> None:
         """Add a request to those that wait for a free thread."""

@@ -19,10 +19,10 @@ class DrainContext(Protocol):
         """Write to the store in the next turn; repeat the write until Redis has accepted it."""
 
     def move(self, *moves: Move) -> None:
-        """Let one claimed delivery go on: the drain makes these moves in this turn or the next."""
+        """Queue moves of one claimed delivery: the drain makes them in this turn or the next."""
 
     def let_go(self) -> None:
-        """Count one claimed delivery as gone without a move: its lease was lost."""
+        """Count one claimed delivery less, without a move, because its lease was lost."""
 
     def enqueue(self, ready: Ready) -> None:
         """Add a request to those that wait for a free thread."""

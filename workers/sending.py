@@ -1,7 +1,8 @@
 """Sending: records `sending`, makes the requests that Redis permits, and settles their answers.
 
-This is the only place that permits a request: `start`, after `sending` was recorded and Redis
-answered ok. It runs in the drain's coordinating thread, except for the request itself.
+Only `start` begins the request of a delivery, after Redis recorded `sending` and answered ok.
+Shared campaigns and deletions ask may_ask_callkaro() instead. All of this module runs in the
+drain's coordinating thread, except for the request itself.
 """
 
 import time
@@ -32,8 +33,8 @@ from workers.reporting import Reports
 
 logger = log.get(__name__)
 
-MARGIN_S = 5.0  # of the lease that must be left after a request's longest time
-REDIS_AWAY_S = 1.0  # until the next try of what Redis may not have recorded
+MARGIN_S = 5.0  # the part of the lease that must remain after the longest time of a request
+REDIS_AWAY_S = 1.0  # until the next try of a request, after Redis did not answer to `sending`
 
 Answer = tuple[HttpResult, Verdict]
 Remember = Callable[[Iterable[Move]], None]
@@ -49,7 +50,7 @@ class _Attempt:
 
 
 class Sending:
-    """The requests of one drain."""
+    """The deliveries of one drain that are ready to be sent, and their requests."""
 
     def __init__(
         self,
@@ -73,7 +74,7 @@ class Sending:
         self._needs_s = callkaro.http.longest_s + MARGIN_S
         self._ready: deque[Ready] = deque()
         self._in_pool: dict[str, _Attempt] = {}  # by delivery
-        self._given_up: set[tuple[str, int]] = set()  # (delivery, lease) whose thread still hangs
+        self._given_up: set[tuple[str, int]] = set()  # (delivery, lease): its thread still hangs
         self._no_start_before = 0.0  # monotonic: the rate cap
 
     def __bool__(self) -> bool:
@@ -95,7 +96,7 @@ class Sending:
         return self._no_start_before - time.monotonic()
 
     def start(self, free_threads: int) -> None:
-        """Record `sending` for as many as there are free threads; POST those that Redis permits."""
+        """Record `sending` for a delivery per free thread; POST the requests that Redis permits."""
         if not self._ready or free_threads <= 0 or self.start_in_s() > 0:
             return
         batch = [self._ready.popleft() for _ in range(min(free_threads, len(self._ready)))]
@@ -132,8 +133,8 @@ class Sending:
                 # A pause began, or the breaker opened, after the claim. The next claim sees it.
                 self._drain.move(keep_waiting(ready.delivery, int(rest) / 1000))
             case _:
-                # Too little of its lease is left, or the lease is no longer ours: the sweep or
-                # the new owner takes over.
+                # Too little of the lease is left, or another worker has the delivery. The sweep
+                # or that worker continues with it.
                 self._drain.let_go()
                 logger.info(
                     "delivery.lost_lease",
@@ -154,10 +155,11 @@ class Sending:
         )
 
     def give_up_unsent(self) -> None:
-        """Settle attempts that hang before their first byte, so that their lease does not run out.
+        """Settle attempts that hang before their first byte, so that their leases do not expire.
 
-        A name that does not resolve can take longer than a lease. Then a call that surely was not
-        made would become `unknown`. The thread hangs on; when it returns, its result is ignored.
+        To resolve a host name can take longer than a lease. Without this, a call that surely was
+        not made would become `unknown`. The thread still hangs. Its result, when it comes, is
+        ignored.
         """
         now = time.monotonic()
         late = [one for one in self._in_pool.values() if now > one.deadline.start_by + CONNECT_S]
@@ -187,10 +189,10 @@ class Sending:
         _log_attempt(ready, result, move)
         self._reports.note_attempt(ready, result, move, self._drain.now())
         self._drain.note_health(meant)
-        if ready.makes and meant.meaning is Meaning.ACCEPTED and meant.id:
-            # The campaign is kept before its delivery is settled: a crash between the two then
+        if ready.campaign_key and meant.meaning is Meaning.ACCEPTED and meant.id:
+            # Store the campaign first, then settle its delivery. A crash between the two then
             # loses no campaign.
-            keep = partial(self._keep_campaign, ready.makes, meant.id, ready.body, move)
+            keep = partial(self._keep_campaign, ready.campaign_key, meant.id, ready.body, move)
             self._drain.store_later(keep)
         else:
             self._drain.move(move)

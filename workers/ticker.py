@@ -1,4 +1,4 @@
-"""The ticker: what must be done every second or so, whatever happens.
+"""The ticker: the supervisor's loop, about once a second.
 
 It requests a drain when a delivery falls due, and repairs what dead workers left behind. RQ's own
 scheduler is not used: after it was killed, it was not restarted within 90 s.
@@ -36,25 +36,25 @@ MIGRATION_PAUSE_S = 0.05  # between two such slices
 
 
 class _Every:
-    """Says when something is due that is done every period_s seconds. The first time is now."""
+    """A timer that is due every period_s seconds. The first time is in first_in_s (0: now)."""
 
     def __init__(self, period_s: float, *, first_in_s: float = 0.0) -> None:
         self._period_s = period_s
         self._due_at = time.monotonic() + first_in_s
 
     def is_due(self) -> bool:
-        """Say whether it is due; if so, the next time is a period later."""
+        """Say whether the timer is due; if so, start the next period now."""
         if time.monotonic() < self._due_at:
             return False
         self.put_off()
         return True
 
     def put_off(self) -> None:
-        """Have it due a period from now."""
+        """Make the timer due a period from now."""
         self._due_at = time.monotonic() + self._period_s
 
     def hurry(self) -> None:
-        """Have it due now."""
+        """Make the timer due now."""
         self._due_at = time.monotonic()
 
 
@@ -76,8 +76,8 @@ class Ticker:
         has_alerts = bool(settings.alert_webhook_url)
         self._alerts = _Every(ALERTS_S, first_in_s=0.0 if has_alerts else math.inf)
         self._audit_place = (0, 0)
-        self._run_id = ""  # of the Redis that we saw last; empty: of none so far
-        self._pauses: dict[str, Pause] = {}  # those that were logged
+        self._run_id = ""  # the run id of Redis at the last tick; empty: no tick yet
+        self._pauses: dict[str, Pause] = {}  # the pauses whose begin was logged
         self._is_alert_due = False
         self._failures = 0
 
@@ -87,7 +87,7 @@ class Ticker:
         return self._is_migrated and not self._failures
 
     def take_due_alerts(self) -> bool:
-        """Say whether alerts are due. Until the ticker has looked again, the next answer is no."""
+        """Say whether alerts are due. The answer is no until the ticker looks for alerts again."""
         is_due, self._is_alert_due = self._is_alert_due, False
         return is_due
 
@@ -107,7 +107,7 @@ class Ticker:
             return self._backoff_s()
         if self._failures:
             logger.info("store.back", failures=self._failures)
-            # Drains waited for Redis, too. They must record their answers before we sweep.
+            # Drains waited for Redis, too. They must record their answers before the sweep.
             self._sweep.put_off()
         self._failures = 0
         return wait_s
@@ -116,7 +116,7 @@ class Ticker:
         self._is_migrated = self._migration.advance(for_s=MIGRATION_SLICE_S)
         if not self._is_migrated:
             return MIGRATION_PAUSE_S
-        self._meet_redis()
+        self._note_restart()
         if self._sweep.is_due():
             self._sweep_stalled()
         if self._prune.is_due():
@@ -142,7 +142,7 @@ class Ticker:
             self._wakeup.request_drain()
         return TICK_S
 
-    def _meet_redis(self) -> None:
+    def _note_restart(self) -> None:
         """After a restart of Redis, replay the journal: Redis may have lost its last second."""
         run_id = self._store.run_id()
         if run_id == self._run_id:
@@ -156,7 +156,7 @@ class Ticker:
         for warning in self._store.persistence().warnings():
             logger.warning("store.weak", message=warning)
         if is_restart:
-            logger.warning("store.restarted", said_again=len(moves), recovered=recovered)
+            logger.warning("store.restarted", replayed=len(moves), recovered=recovered)
 
     def _sweep_stalled(self) -> None:
         """Repair the deliveries whose worker died."""
@@ -165,7 +165,7 @@ class Ticker:
             logger.warning("delivery.stalled", to_unknown=unknown, given_back=back)
 
     def _prune_old(self) -> None:
-        """Forget what is past its retention: what a second allows, the rest in the next tick."""
+        """Delete what is past its retention, for at most a second; the rest in the next tick."""
         before, until = datetime.now(UTC) - self._retention, time.monotonic() + PRUNE_SLICE_S
         forgotten = last = self._store.prune(before)
         while last and time.monotonic() < until:
@@ -197,7 +197,7 @@ class Ticker:
         self._pauses = now
 
     def _look_for_alerts(self) -> None:
-        """Find what people must be alerted of. If this fails, the tick goes on."""
+        """Find the alerts that people must get. If this fails, the tick continues."""
         try:
             self._store.look_for_alerts(backlog_age_s=self._backlog_age_s, sources=self._sources)
             self._is_alert_due = self._store.is_alert_due()

@@ -137,7 +137,7 @@ def path_of(rule: Rule) -> str:
     return re.sub(r"<(?:[a-z]+:)?([a-z_]+)>", r"{\1}", rule.rule)
 
 
-# --- within -------------------------------------------------------------------------------------
+# --- helpers ------------------------------------------------------------------------------------
 
 
 def _described(app: Flask) -> Iterator[tuple[Rule, str, Description]]:

@@ -234,7 +234,7 @@ def _loaded(schema: Schema, content: Mapping[str, Any]) -> dict[str, Any]:
         raise BadQuery(f"{describe(error).rstrip('.')}.") from error
 
 
-# --- within -------------------------------------------------------------------------------------
+# --- helpers ------------------------------------------------------------------------------------
 
 
 def _refuse_unknown(args: Args, query: Schema) -> None:

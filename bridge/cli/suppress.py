@@ -93,7 +93,7 @@ def _show_suppressed(found: Mapping[str, Any], *, timezone: str) -> None:
     since = zoned_time(found["since"], timezone)
     click.echo(f"{who} is suppressed since {since} ({found['reason']}){why}")
     click.echo(
-        f"Cancelled: {found['cancelled']} that waited. CallKaro is asked to drop: "
+        f"Cancelled: {found['cancelled']} that waited. The bridge asks CallKaro to delete: "
         f"{found['dropping']}."
     )
     if found["on_the_wire"]:

@@ -88,7 +88,7 @@ class EventOperations(Base):
         if seen.event.problem and not event.problem:
             self._side_effect(event)
         answer = self.store.replay(
-            event, new, routes=self.settings.routes.digest, is_read_anew=reread is not None
+            event, new, routes=self.settings.routes.digest, is_record_new=reread is not None
         )
         if answer is None:
             raise NotFound(NO_EVENT)  # it was forgotten in this moment

@@ -95,12 +95,12 @@ class _Look:
         candidate = candidate_or_none(claim, data, self.settings, self.now)
         assert candidate is not None  # noqa: S101  (its route has just been matched)
         if hydration is None or is_whole:
-            outcome = _told(prepare(claim, data, self.settings, self.now), candidate.route)
+            outcome = _outcome_of(prepare(claim, data, self.settings, self.now), candidate.route)
         else:
             outcome = _fetch(candidate, hydration)
             if move := screen(claim, self.settings, self.now):
                 would = tuple(replace(one, note=WOULD_BE) for one in outcome.requests)
-                outcome = replace(_told(move, candidate.route), requests=would)
+                outcome = replace(_outcome_of(move, candidate.route), requests=would)
             elif record is not None:
                 outcome = _gone(candidate)
         guards = guards_of(claim, self.new, candidate, is_whole=is_whole, is_off=is_off)
@@ -137,7 +137,7 @@ def _gone(candidate: Candidate) -> Outcome:
     )
 
 
-def _told(prepared: Move | Ready, route: Route) -> Outcome:
+def _outcome_of(prepared: Move | Ready, route: Route) -> Outcome:
     """Return what prepare() decided, as the requests that would be sent."""
     if isinstance(prepared, Ready):
         return Outcome(route=route.name, verdict=SENT, requests=tuple(_requests(prepared)))

@@ -55,7 +55,7 @@ for i = 2, #ARGV do
     forget(ARGV[i])
   elseif got[2] and got[3] and got[4] then
     index(ARGV[i], {status = got[1], order = got[2], route = got[3], source = got[4]})
-    -- A delivered one waits, too, while CallKaro must still be asked to delete its call.
+    -- A delivered one waits, too, while CallKaro must still delete its call.
     local waits = waiting[got[1]] or got[1] == 'sending' or (got[1] == 'delivered' and got[5])
     if got[1] == 'held' and got[6] == 'bulk' then
       redis.call('ZADD', P .. 'bulk', got[2], ARGV[i])  -- it waits for a person

@@ -1,5 +1,5 @@
 -- include: keys, time, erasure
--- Remove all personal data from deliveries, except what CallKaro must still be asked to delete.
+-- Remove all personal data from deliveries, except for the calls that CallKaro must still delete.
 --
 -- ARGV: their ids. If an answer or an outcome arrives later, its personal data is removed then.
 even_when_full()

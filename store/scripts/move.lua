@@ -7,36 +7,36 @@
 --   id
 --   to: the new status
 --   from_statuses: {status = true}, the statuses that the delivery may have now
---   lease: the number of the worker's claim; absent: a person moves it, and no worker's claim counts
---     any more
+--   lease: the lease number of the worker's claim; absent: a person moves the delivery, and each
+--     worker's claim becomes stale
 --   expected_lease: the lease that the person saw; absent: any
---   request_token: names the person's request, so that a repeated one is done once only
---   restarts: true: the delivery starts again, and its calls so far are past
---   reason, message, set = {field = value}, del = {field}: what to write beside the status
---   wait_ms or due_ms: when to look at it next; absent: no worker claims it
---   attempt: {number, record}, the attempt to write down (record: JSON)
+--   request_token: the id of the person's request, so that a repeated request changes nothing
+--   restarts: true: the delivery starts again, and its known calls go into `past`
+--   reason, message, set = {field = value}, del = {field}: the fields to write or delete
+--   wait_ms or due_ms: when the delivery is due next; absent: no worker claims it
+--   attempt: {number, record}, the attempt to store (record: JSON)
 --   needs_ms: for `sending`: how much of the lease must be left
---   phone: the keyed hash of the number, to list the delivery by
---   awaits_campaign: the key of the campaign that it waits for
+--   phone: the keyed hash of the number, for the index by number
+--   awaits_campaign: the key of the campaign that the delivery waits for
 --   guard: {phone, person, again_ms, number_cap, day_cap, day, at_ms, closes_ms, keep_until_ms}, what
 --     to check in the number's history: see denial(). A move to `sending` also claims the number
---   keeps_number: true: it is tried again although a phone may have rung
---   spread_ms: a worker looks at it this much later than next_attempt_at says
---   callkaro_ok: whether CallKaro answered the request well; absent: the answer says nothing of that
---   pause: JSON, why the destination is paused from now on
+--   keeps_number: true: the claim on the number stays, because a phone may have rung
+--   spread_ms: the delivery is due this much later than next_attempt_at says
+--   callkaro_ok: whether CallKaro works, for the breaker; absent: the answer does not show it
+--   pause: JSON, the pause of CallKaro that begins now
 -- ARGV[2]: requests/s to CallKaro over all workers; 0: no cap.
--- ARGV[3]: '1': a journal is replayed, because Redis may have forgotten these moves. ARGV[4]: the
---          lease that a forgotten attempt then gets, ms.
+-- ARGV[3]: '1': a journal is replayed, because Redis may have lost these moves.
+-- ARGV[4]: the lease, ms, of an attempt that Redis lost.
 -- Returns for each move: 'ok', 'stale' (another lease), 'refused <status>', 'gone', 'late' (too little
 -- of the lease is left), 'wait <ms>' (the rate cap), 'paused <ms>', 'no <reason> ...' (see denial()),
--- or 'known' (nothing was lost).
+-- or 'known' (Redis had not lost the move).
 even_when_full()
 local moves = cjson.decode(ARGV[1])
 local rate = tonumber(ARGV[2])
 local is_replay, new_lease_ms = ARGV[3] == '1', tonumber(ARGV[4])
 local now = now_ms()
 
-local is_any_suppressed  -- nil: not read yet; it is read once
+local is_any_suppressed  -- nil: not read yet; the script reads it once
 local function is_suppressed(hash)
   if is_any_suppressed == nil then
     is_any_suppressed = redis.call('EXISTS', P .. 'suppressed') == 1
@@ -44,10 +44,10 @@ local function is_suppressed(hash)
   return is_any_suppressed and redis.call('HEXISTS', P .. 'suppressed', hash) == 1
 end
 
--- Return what the history of the person or of the number forbids; nil: nothing. 'no suppressed',
--- 'no called_recently <when, ms>', 'no day_cap number', 'no day_cap route'.
--- A history that can't be read forbids the call. A person who said "call again" overrides what guards
--- the number, but neither a suppression nor the route's own cap, which guards money.
+-- Return why the history of the person or of the number forbids the call; nil: it does not.
+-- 'no suppressed', 'no called_recently <when, ms>', 'no day_cap number', 'no day_cap route'.
+-- A history that can't be read forbids the call. "Call again" overrides `again_after` and the
+-- number's daily limit, but not a suppression and not `max_per_day`.
 local function denial(m, found)
   local g = m.guard
   if not g then return nil end
@@ -61,7 +61,7 @@ local function denial(m, found)
       if tonumber(keep) <= now then
         redis.call('HDEL', P .. 'number:' .. g.phone, calls[i])
       else
-        -- This delivery's own claims are of accepted calls: others have been released.
+        -- This delivery's own claims are of calls that were or may have been accepted.
         if day == g.day then of_day = of_day + 1 end
         local apart = math.abs(g.at_ms - tonumber(at))
         if not is_own and route == found.route and apart < g.again_ms then last = math.max(last or 0, tonumber(at)) end
@@ -77,7 +77,7 @@ local function denial(m, found)
   return nil
 end
 
--- Return the claim that a delivery makes on its number as it is sent; nil: no rule needs one.
+-- Return the claim on its number that a delivery makes when it is sent; nil: no rule needs one.
 local function new_number_claim(m, found)
   local g = m.guard
   if not g or (g.again_ms <= 0 and g.number_cap <= 0 and g.day_cap <= 0) then return nil end
@@ -90,14 +90,15 @@ local function new_number_claim(m, found)
   return claim
 end
 
--- Return why the request may not go out now; nil: it may.
+-- Return why the request must not be sent now; nil: it may be sent.
 local function forbidden(m, found)
   local ends = tonumber(redis.call('ZSCORE', P .. 'leased', m.id) or '0')
   if ends - now < m.needs_ms then return 'late' end
   if pause_of(found.source, found.route) then return 'paused 0' end
   local wait = breaker_wait_ms(m.id, now)
   if wait > 0 then return 'paused ' .. wait end
-  -- The hours ended while it waited for its campaign or its turn: a worker must look at it again.
+  -- The hours ended while the call waited for its campaign or its turn. A worker must prepare it
+  -- again.
   if m.guard and m.guard.closes_ms and now >= m.guard.closes_ms then return 'paused 0' end
   local no = denial(m, found)
   if no then return no end
@@ -106,10 +107,11 @@ local function forbidden(m, found)
   return nil
 end
 
--- Redis forgot that this attempt began: record it again, before any worker sends it a second time.
+-- Record again that this attempt began, because Redis may have lost it. No worker then sends it
+-- twice.
 local function begin_again(m, found)
   local key = P .. 'delivery:' .. m.id
-  -- An answer that came first has left its attempt here, so only the lease shows what was forgotten.
+  -- If the answer came first, the attempt is here already, so only the lease shows what Redis lost.
   local is_there = redis.call('HEXISTS', key, 'attempt:' .. m.attempt.number) == 1
   if tonumber(found.lease) == m.lease and is_there then return 'known' end
   redis.call('HSET', key, 'lease', m.lease)
@@ -118,7 +120,8 @@ local function begin_again(m, found)
   return nil
 end
 
--- The first acceptance that was stored stays. The second one is in its attempt, and can be found.
+-- Keep the first call_sid. A second one goes into `past`, and bridge:call:<sid> still finds the
+-- delivery.
 local function keep_call(m, found)
   local sid = m.set and m.set.call_sid
   if not sid or sid == '' then return end
@@ -129,7 +132,7 @@ local function keep_call(m, found)
   end
 end
 
--- Return the call_sids that are known of the delivery, a line each.
+-- Return all known call_sids of the delivery, one a line.
 local function known_calls(key, found)
   local sids = found.past or ''
   if found.call_sid then sids = sids .. found.call_sid .. '\n' end
@@ -146,7 +149,8 @@ local function keep_early_outcome(id, field, o)
   expire_early_outcomes(key)
 end
 
--- Keep what is known of a delivery that Redis lost: if its CRM sends it again, no phone may ring twice.
+-- Keep the result of an attempt whose delivery Redis lost. If the CRM sends the event again, no
+-- phone may ring twice.
 local function remember_lost(m)
   if not m.attempt then return end
   if m.to == 'delivered' then
@@ -160,7 +164,7 @@ local function remember_lost(m)
   end
 end
 
--- Return why the late answer of a worker that lost its lease changes nothing; nil: it counts.
+-- Return why a proof of acceptance changes nothing; nil: it counts.
 local function too_late(m, found)
   local sid = m.set and m.set.call_sid or ''
   if is_past(found.past, sid) then return 'stale' end
@@ -178,7 +182,7 @@ local function read(key)
   return found
 end
 
--- A move out of a journal, after a restart of Redis: return nil if it brings news, else the answer.
+-- Return the answer to a replayed move that changes nothing; nil: Redis lost the move, so make it.
 local function is_known(m, found)
   if tonumber(found.lease) > m.lease then return 'stale' end
   if m.to == 'sending' then
@@ -191,7 +195,7 @@ local function is_known(m, found)
   return 'known'
 end
 
--- Record what every attempt brings, whatever the status of its delivery is by now.
+-- Record the result of an attempt, in any status of its delivery.
 local function take_evidence(m, key)
   if not is_replay then
     if m.callkaro_ok ~= nil then count_callkaro_result(m.callkaro_ok, m.id, now) end
@@ -200,13 +204,14 @@ local function take_evidence(m, key)
       is_any_paused = true
     end
   end
-  -- Evidence is never thrown away, not even that of a worker that lost its lease.
+  -- Store the attempt also if the worker lost its lease.
   if m.attempt and m.to ~= 'sending' then
     redis.call('HSET', key, 'attempt:' .. m.attempt.number, m.attempt.record)
   end
 end
 
--- Return why the move is not made; nil: it is made.
+-- Return why the move is not made; nil: make it. It may delete the lease. It makes `failed` of an
+-- answer that came too late for a retry: it rewrites m.to, m.message and m.from_statuses.
 local function refusal(m, found)
   local is_stale = m.lease and tonumber(found.lease) ~= m.lease
   if is_stale and not m.is_proof then return 'stale' end
@@ -215,10 +220,11 @@ local function refusal(m, found)
     if late then return late end
   end
   if found.status == 'unknown' and found.reason == 'worker_died' and m.attempt and m.to == 'retrying' then
-    -- The call surely was not accepted, so the delivery is settled. But no move leads from unknown to
-    -- retrying.
+    -- CallKaro surely did not accept the call, so settle the delivery. But no move leads from
+    -- unknown to retrying.
     m.to, m.wait_ms, m.from_statuses = 'failed', nil, {unknown = true}
-    m.message = (m.message or '') .. ' That was known too late to try it again by itself.'
+    m.message = (m.message or '') .. ' CallKaro surely did not accept the call, but this was known '
+      .. 'too late for an automatic retry.'
   end
   if not m.from_statuses[found.status] then return 'refused ' .. found.status end
   if m.to == 'sending' then return forbidden(m, found) end
@@ -229,7 +235,7 @@ local function refusal(m, found)
 end
 
 local function due_ms(m)
-  -- The campaign may have arrived since the worker looked, and then nothing would wake the delivery.
+  -- If the campaign arrived after the worker looked, nothing else would wake the delivery.
   if m.awaits_campaign and redis.call('EXISTS', P .. 'campaign:' .. m.awaits_campaign) == 1 then
     return now
   end
@@ -263,7 +269,7 @@ local function write(m, key, found)
   redis.call('HSET', key, unpack(fields))
 end
 
--- Claim the number with the request, and release it if the call surely was not accepted.
+-- Claim the number with the request. Release it if CallKaro surely did not accept the call.
 local function update_number_claim(m, key, found)
   if m.to == 'sending' then
     local claim = new_number_claim(m, found)
@@ -290,7 +296,7 @@ end
 local function update_indexes(m, found)
   index_status(m.id, found.order, found.status, m.to, found.route)
   if m.phone then
-    -- The number was corrected: what a person does to the old number must not reach this delivery.
+    -- The number was corrected. An operation on the old number must not find this delivery.
     if found.phone and found.phone ~= m.phone then
       redis.call('ZREM', P .. 'deliveries:phone:' .. found.phone, m.id)
     end
@@ -298,7 +304,8 @@ local function update_indexes(m, found)
   end
   if m.awaits_campaign then
     redis.call('SADD', P .. 'awaiting:' .. m.awaits_campaign, m.id)
-    redis.call('EXPIRE', P .. 'awaiting:' .. m.awaits_campaign, 86400)  -- it also looks by itself
+    -- If this expires, the delivery still becomes due again by itself.
+    redis.call('EXPIRE', P .. 'awaiting:' .. m.awaits_campaign, 86400)
   end
 end
 
@@ -309,7 +316,7 @@ local function move(m)
     remember_lost(m)
     return 'gone'
   end
-  -- A client that did not receive our answer repeats its request.
+  -- A client repeats its request if it did not receive the answer.
   if m.request_token and found.request_token == m.request_token then return 'ok' end
   if m.expected_lease and tonumber(found.lease) ~= m.expected_lease then return 'stale' end
   m.is_proof = m.to == 'delivered' and m.attempt
@@ -333,7 +340,7 @@ local function move(m)
     attach_early_outcomes(m.id, m.set.call_sid, now)
   end
   -- If the probe sent nothing, free the probe slot.
-  if not m.attempt and is_breaker_kept() and redis.call('HGET', BREAKER, 'probe') == m.id then
+  if not m.attempt and has_breaker() and redis.call('HGET', BREAKER, 'probe') == m.id then
     redis.call('HSET', BREAKER, 'probe', '', 'probe_ms', whole(now))
   end
   if found.erased_ms then anonymize(m.id, now) end

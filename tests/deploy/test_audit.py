@@ -43,8 +43,8 @@ def test_a_flaw_always_fails_and_what_is_unknown_only_if_all_is_asked_for(
 
 def test_a_flaw_is_told_with_its_mended_versions_and_what_is_unknown_in_one_line() -> None:
     assert judge(said(FLAWED, UNKNOWN), "").text().splitlines() == [
-        "jinja2 3.1.0: PYSEC-1 (mended in: 3.1.6, 3.2)",
-        "jinja2 3.1.0: PYSEC-2 (mended in: no version yet)",
+        "jinja2 3.1.0: PYSEC-1 (fixed in: 3.1.6, 3.2)",
+        "jinja2 3.1.0: PYSEC-2 (fixed in: no version yet)",
         "Not audited, for PyPI does not know them here: 1 of 2 (rq).",
     ]
     assert judge(said(UNKNOWN), "").text().count("\n") == 0

@@ -567,13 +567,14 @@ class World:
         return events, deliveries, keys - figures
 
     def figures(self) -> Iterator[str]:
-        """Yield the keys that figures may stand in since this world began."""
-        yield from (f"bridge:{name}" for name in ("measured", "standing", "refused"))
+        """Yield the keys that may have figures since this world began."""
+        yield from (f"bridge:{name}" for name in ("metrics", "status_counts", "refused"))
         yield "bridge:alerts:refused"
         for bucket in counters.TIME_BUCKETS:
             last = int(time.time() // bucket.length_s)
             first = int(self.began_at // bucket.length_s)
-            yield from (f"bridge:{bucket.name}:{number}" for number in range(first, last + 1))
+            for number in range(first, last + 1):
+                yield f"bridge:bucket:{bucket.name}:{number}"
 
     def send(self, case: Case) -> Any:
         """Send a case's request through the Flask test client, as gunicorn would hand it over."""

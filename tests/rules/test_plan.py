@@ -119,7 +119,7 @@ def test_a_call_is_mapped_to_the_exact_body():
             "bridge_delivery_id": "d1",
         },
     }
-    assert (found.to, found.campaign, found.makes, found.number) == ("call", None, None, 1)
+    assert (found.to, found.campaign, found.campaign_key, found.number) == ("call", None, None, 1)
     assert found.route.name == "call new leads"
 
 
@@ -254,21 +254,22 @@ def test_calls_and_the_campaign_that_another_event_makes_find_each_other(key):
     maker = ready(made, {"title": "Diwali", "id": key})
     caller = ready(call_route('campaign = { key = "k" }'), {**LEAD, "k": "77"})
     assert caller.campaign == CampaignNeed(key="key/77", body=None)
-    assert maker.makes == "key/77"
+    assert maker.campaign_key == "key/77"
 
 
 def test_a_campaign_without_a_key_is_found_by_its_events_subject():
     made = campaign_route().replace("make campaigns", "call new leads")
     data = {"title": "Diwali"}
     maker = ready(made, data, claimed=claim(data, happened={"subject": "77"}))
-    assert maker.makes == "key/77"
+    assert maker.campaign_key == "key/77"
 
 
 @pytest.mark.parametrize("subject", [None, ""])
 def test_a_campaign_without_key_or_subject_is_found_by_nobody(subject):
     made = campaign_route().replace("make campaigns", "call new leads")
     data = {"title": "Diwali"}
-    assert ready(made, data, claimed=claim(data, happened={"subject": subject})).makes is None
+    without_key = ready(made, data, claimed=claim(data, happened={"subject": subject}))
+    assert without_key.campaign_key is None
 
 
 @pytest.mark.parametrize(

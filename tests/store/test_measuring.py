@@ -199,7 +199,7 @@ def test_a_quantile_lies_within_its_bucket() -> None:
 
 
 def test_pieces_are_kept_for_longer_than_they_are_shown(store: Store) -> None:
-    """The script's table and bridge/measures.py's say the same."""
+    """metrics.lua keeps each bucket for longer than store/counters.py shows it."""
     put(store, "a")
     before_s = int(time.time())
     store.move([Move(id="a", to=Status.CANCELLED, reason=Reason.BY_PERSON)])

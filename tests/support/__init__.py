@@ -335,7 +335,10 @@ def signed(
     secret: str | None = None,
     at_ms: int | None = None,
 ) -> dict[str, str]:
-    """Return the headers that a source sends with a body. Written anew: no code of verify.py."""
+    """Return the headers that a source sends with a body.
+
+    It shares no code with schemas/signatures.py.
+    """
     key = (SECRETS[source] if secret is None else secret).encode()
     headers = {"Content-Type": content_type}
     if source == "hubspot":

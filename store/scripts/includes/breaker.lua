@@ -1,9 +1,9 @@
 -- include: keys
 local BREAKER = P .. 'breaker'
 
--- Say whether there is anything in the breaker: it is open, or it only counts failures.
-local has_breaker  -- nil: not read yet; a script reads it once
-local function is_breaker_kept()
-  if has_breaker == nil then has_breaker = redis.call('EXISTS', BREAKER) == 1 end
-  return has_breaker
+-- Say whether the breaker is open, or counts failures since the last success.
+local is_breaker_there  -- nil: not read yet; a script reads it once
+local function has_breaker()
+  if is_breaker_there == nil then is_breaker_there = redis.call('EXISTS', BREAKER) == 1 end
+  return is_breaker_there
 end

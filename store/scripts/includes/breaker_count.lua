@@ -3,15 +3,15 @@ local OPENS_AFTER = 20  -- failures in a row, over all workers
 local FIRST_PROBE_MS = 5000
 local LAST_PROBE_MS = 60000
 
--- Count whether CallKaro answered a request for `name` well. Only the failure of the probe itself
--- delays the next probe.
+-- Count a success or a failure of CallKaro at a request for `name`. Only a failure of the probe
+-- itself delays the next probe.
 local function count_callkaro_result(is_ok, name, now)
   if is_ok then
-    if is_breaker_kept() then redis.call('DEL', BREAKER) end
-    has_breaker = false
+    if has_breaker() then redis.call('DEL', BREAKER) end
+    is_breaker_there = false
     return
   end
-  has_breaker = true
+  is_breaker_there = true
   local failures = redis.call('HINCRBY', BREAKER, 'failures', 1)
   local found = redis.call('HMGET', BREAKER, 'open_ms', 'probe', 'probes')
   local probes = tonumber(found[3] or '0')

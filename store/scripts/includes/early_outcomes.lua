@@ -1,5 +1,6 @@
 -- include: keys, not_due, status_index, timeline_note, outcomes
--- bridge:early_outcome:<id> has what arrived for a delivery or a call before its record did.
+-- bridge:early_outcome:<id> has the outcomes that arrived before the record of their delivery or
+-- call. It may also have a mark_unknown: see move.lua.
 
 -- Redis had lost this delivery, and nobody knows whether its call was made. A person decides.
 local function mark_unknown(id, message, now)
@@ -13,7 +14,7 @@ local function mark_unknown(id, message, now)
   note(key, now, 'unknown', 'worker_died')
 end
 
--- Give a delivery the outcomes that arrived early under a name: its own id, or the call_sid of its
+-- Attach the outcomes that arrived early to their delivery. name: its id, or the call_sid of its
 -- call. Returns whether there were any.
 local function attach_early_outcomes(id, name, now)
   local key = P .. 'early_outcome:' .. name

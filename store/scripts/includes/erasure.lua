@@ -11,8 +11,8 @@ local function only(record, names)
   return cjson.encode(kept)
 end
 
--- Remove all personal data from a delivery. While CallKaro must still be asked to delete its call, the
--- two fields that this request needs stay.
+-- Remove all personal data from a delivery. While the bridge must still ask CallKaro to delete its
+-- call, the two fields that this request needs stay.
 local function anonymize(id, now)
   local key = P .. 'delivery:' .. id
   local got = redis.call('HMGET', key, 'subject', 'phone', 'cancel_ms', 'request')
@@ -29,6 +29,6 @@ local function anonymize(id, now)
   if got[3] and got[4] then
     redis.call('HSET', key, 'request', only(got[4], {'agent_id', 'to_number'}))
   end
-  redis.call('HSET', key, 'subject', '', 'message', 'The person in it was erased.')
+  redis.call('HSET', key, 'subject', '', 'message', 'This person was erased.')
   redis.call('HSETNX', key, 'erased_ms', whole(now))
 end

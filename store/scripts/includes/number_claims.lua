@@ -1,8 +1,8 @@
 -- include: keys, time
 -- bridge:number:<phone> has a field for each call: "<at_ms> <keep_until_ms> <day> <route>".
--- bridge:calls:<day>:<route> is the set of a route's calls of a day. A delivery keeps what it claimed
--- in its field number_claim, JSON: {phone, call, value, keep_until_ms, cap, at_ms}. value is there if a
--- rule reads the number's history, cap if the route has a cap by day.
+-- bridge:calls:<day>:<route> is the set of a route's calls on a day. The delivery has its claim in
+-- the field number_claim, JSON: {phone, call, value, keep_until_ms, cap, at_ms}. `value` exists if
+-- a rule reads the number's history, `cap` if the route has max_per_day.
 local KEEP_DAY_S = 4 * 86400
 
 local function claim_number(claim, now)
@@ -24,7 +24,7 @@ local function release_number(claim)
   if claim.cap then redis.call('SREM', P .. 'calls:' .. claim.cap, claim.call) end
 end
 
--- Return what a delivery claimed when it was last sent; nil: nothing.
+-- Return the claim of a delivery from its last request; nil: it has none.
 local function number_claim_of(key)
   local kept = redis.call('HGET', key, 'number_claim')
   return kept and cjson.decode(kept) or nil

@@ -1,8 +1,8 @@
 -- include: keys, not_due, status_index, timeline_note, number_claims, erasure, past_calls
--- What CallKaro says of a call after it accepted it.
+-- Outcomes: what CallKaro reports about a call after it accepted the call.
 local MOST_OUTCOMES = 50  -- of one delivery; CallKaro redials 10 times at most
 
--- Record proof of acceptance, in any status: whatever was planned for the delivery is cancelled.
+-- Record proof of acceptance, in any status: planned retries are removed.
 local function record_acceptance(id, found, sid, message, now)
   local key = P .. 'delivery:' .. id
   if found.status == 'delivered' then return end

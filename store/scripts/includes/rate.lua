@@ -1,8 +1,9 @@
 -- include: keys, time
--- Return how long the rate cap forbids the next request, ms; 0: it may go, and has been counted.
+-- Return how long the rate cap forbids the next request, ms; 0: it permits and counts the request.
 -- reserve_ms: a request that may wait up to this long reserves its turn, and is counted now.
 -- The cap applies in every second, not only on average. The pace is 5 % below the cap, because
--- requests may bunch up on their way. A request may be SLACK_MS early: that is the workers' pace.
+-- requests may arrive closer together than they were sent. A request may be SLACK_MS early, because
+-- workers poll every 20 ms.
 local SLACK_MS = 20
 local function rate_wait_ms(rate, now, reserve_ms)
   if rate <= 0 then return 0 end

@@ -62,7 +62,7 @@ def test_what_was_planned_is_called_off_and_counted(
 
     said = run("suppress", ONE).stdout
 
-    assert "Cancelled: 1 that waited. CallKaro is asked to drop: 0." in said
+    assert "Cancelled: 1 that waited. The bridge asks CallKaro to delete: 0." in said
     found = web.get(f"/api/deliveries/{waits}").json
     assert (found["status"], found["reason"]) == ("cancelled", "suppressed")
 
