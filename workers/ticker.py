@@ -113,10 +113,10 @@ class Ticker:
         return wait_s
 
     def _tick(self) -> float:
+        self._note_restart()  # first: a migration that begins again may outlast RESTART_GRACE_S
         self._is_migrated = self._migration.advance(for_s=MIGRATION_SLICE_S)
         if not self._is_migrated:
             return MIGRATION_PAUSE_S
-        self._note_restart()
         if self._sweep.is_due():
             self._sweep_stalled()
         if self._prune.is_due():
