@@ -28,7 +28,7 @@ demo: .venv/.installed  ## Start everything, send samples, and stop; fail if a s
 test: .venv/.installed-dev  ## Run the tests; some of them: make test ARGS="tests/rules -k hours"
 	@$(PY) -m pytest $(ARGS)
 
-check: .venv/.installed-dev  ## Run all that CI runs: format, lint, types, import rules, tests
+check: .venv/.installed-dev  ## Format, lint, types, import rules, security, tests, short faults
 	@echo 'Format …' && $(PY) -m ruff format --check .
 	@echo 'Lint …' && $(PY) -m ruff check .
 	@echo 'Types …' && $(PY) -m mypy
