@@ -52,7 +52,7 @@ def create_cli() -> Cli:
     @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]})
     @click.version_option(VERSION, prog_name="CallKaro Bridge")
     def bridge() -> None:
-        """CallKaro Bridge makes phone calls of CRM webhooks: never lost, never twice.
+        """CallKaro Bridge turns CRM webhooks into phone calls: never lost, never twice.
 
         These commands check the settings, show what became of every event, and act on the
         deliveries of a running bridge. Settings are read from the environment and from the file
