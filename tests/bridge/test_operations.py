@@ -247,7 +247,7 @@ def test_a_call_that_callkaro_holds_scheduled_is_dropped_there(
 
     shown = done(web, f"/deliveries/{delivery}/cancel")
     assert shown["status"] == "delivered"
-    assert "drop" in shown["message"]
+    assert "delete" in shown["message"]
     run_drain(settings)
 
     assert simulator.state.deleted == {call.call_sid}
