@@ -447,7 +447,7 @@ def test_the_access_log_does_not_show_the_token(
     posted = [
         one["status_code"] for one in answers if one["rule"] == "/callbacks/callkaro/<path:token>"
     ]
-    assert posted == [200, 404]
+    assert sorted(posted) == [200, 404]  # two processes: their lines come in any order
     assert "outcome.received" in log
     assert TOKEN not in log
 
