@@ -1,7 +1,7 @@
 """An event: one thing that happened in a source. Fields are named as in CloudEvents."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -107,8 +107,3 @@ class Event:
 def is_guarded_type(event_type: str) -> bool:
     """Say whether only a route that names this type may call a person because of it."""
     return event_type.rpartition(".")[2].casefold() in NEVER_BY_GLOB
-
-
-def lookup(data: Mapping[str, Any], *keys: str) -> Any:
-    """Return the first value of these keys that is there and not None, else None."""
-    return next((data[key] for key in keys if data.get(key) is not None), None)

@@ -15,9 +15,8 @@ from store.records import at, read_claim, written
 # For this time after a restart of Redis, no delivery is claimed, so that each worker first replays
 # its journal. A worker looks for Redis more often than that.
 RESTART_GRACE_S = 5.0
-PAUSE_CHECK_S = (
-    600.0  # a worker looks at a paused delivery this late; a resume makes it due at once
-)
+# A worker looks at a paused delivery again after this time; a resume makes it due at once.
+PAUSE_CHECK_S = 600.0
 MIGRATION_CHECK_S = 1.0  # how long to wait with the next claim during a migration
 AUDITED = 200  # deliveries in a page of the audit
 DIED = (

@@ -43,9 +43,8 @@ LINGER_S = 0.25  # how long a drain stays when nothing is due, so that a burst n
 # How long a drain works after a stop. Heroku sends SIGKILL 30 s after SIGTERM, compose.yaml 35 s
 # (Docker's default: 10 s).
 STOP_S = 25.0
-CLAIMED_S = (
-    5.0  # with a rate cap, a drain claims at most the calls that the cap permits in this time
-)
+# With a rate cap, a drain claims at most the calls that the cap permits in this time.
+CLAIMED_S = 5.0
 POLL_S = 0.02
 LONGEST_POLL_S = 1.0
 CLAIM_AT_ONCE = 200

@@ -2,13 +2,12 @@
 
 import json
 import re
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from support import API_TOKEN, CALL_BACK, Web, lead
+from support import API_TOKEN, CALL_BACK, Web, lead, until
 from support.commandline import BRIDGE, Cli, Run, read_until, start
 
 from bridge.cli.times import TIME, utc_text
@@ -107,10 +106,12 @@ def test_a_narrow_screen_does_not_cut_a_time(
 
 def test_tail_shows_when_a_status_changed(web: Web, url: str, run: Run) -> None:
     [delivery] = web.send("website", lead())
-    time.sleep(1.1)  # so that the time of printing is another one
     timeline = json.loads(run("status", delivery, "--json").stdout)["timeline"]
+    changed_at = datetime.fromisoformat(timeline[-1]["at"])
+    # The time of printing must be another one.
+    until(lambda: datetime.now(UTC) > changed_at + timedelta(seconds=1))
     with start(*BRIDGE, "tail", "--url", url, env={"API_TOKEN": API_TOKEN}) as tail:
         line = read_until(tail, delivery).splitlines()[-1]
         tail.kill()
-    at = datetime.fromisoformat(timeline[-1]["at"]).astimezone(KOLKATA)
+    at = changed_at.astimezone(KOLKATA)
     assert line.startswith(f"{at:%Y-%m-%d %H:%M:%S} Asia/Kolkata  {delivery}  queued")
