@@ -7,10 +7,10 @@ export PYTHONUNBUFFERED := 1
 export PYTHONDONTWRITEBYTECODE :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # What `make test` runs. The faults have `make faults`, the browser has `make browser`.
-ARGS = --ignore=tests/faults --ignore=tests/browser -n 3 --dist worksteal
+ARGS = --ignore=tests/faults --ignore=tests/browser -n 4 --dist worksteal
 PIP_FAILED = echo 'pip could not install it. Is the network there?' >&2; exit 1
 
-.PHONY: help install run demo test check docs audit faults browser image fuzz api-fuzz bench bench-many requirements clean
+.PHONY: help install run demo test check docs audit properties bounds faults browser image fuzz api-fuzz bench bench-many requirements clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -27,6 +27,12 @@ demo: .venv/.installed  ## Start everything, send samples, and stop; fail if a s
 
 test: .venv/.installed-dev  ## Run the tests; some of them: make test ARGS="tests/rules -k hours"
 	@$(PY) -m pytest $(ARGS)
+
+properties: .venv/.installed-dev  ## Run the property tests with all their examples (make test tries a quarter)
+	@ALL_EXAMPLES=1 $(PY) -m pytest tests/rules tests/schemas tests/config -m hypothesis -n 4 --dist worksteal
+
+bounds: .venv/.installed-dev  ## Run the tests of bounds in seconds and megabytes; for a quiet machine
+	@$(PY) -m pytest tests -m bounds
 
 check: .venv/.installed-dev  ## Format, lint, types, import rules, security, tests, short faults
 	@echo 'Format …' && $(PY) -m ruff format --check .

@@ -6,10 +6,23 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import flask
 import hypothesis
+import jinja2
+import jinja2.bccache
 import pytest
 import redis
-from support import ALL_ROUTES, API_TOKEN, LONGEST_S, SECRETS, Bridge, Valkey, Web, variables_of
+from support import (
+    ALL_ROUTES,
+    API_TOKEN,
+    LONGEST_S,
+    SECRETS,
+    Bridge,
+    Valkey,
+    Web,
+    examples,
+    variables_of,
+)
 from werkzeug.routing import Rule
 
 from bridge.app import create_app
@@ -34,7 +47,7 @@ MOST_DRAINS = 20  # one after the other; what is due then never ends
 
 # On a busy machine an example takes as long as it takes.
 hypothesis.settings.register_profile(
-    "tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "tests", parent=examples(100), suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("tests")
 
@@ -61,6 +74,23 @@ def build_urls_late() -> None:
 
 
 build_urls_late()
+
+
+class Templates(jinja2.BytecodeCache):
+    """Compiled templates, kept for the apps of the other tests of this process."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        if bucket.key in self._compiled:
+            bucket.bytecode_from_string(self._compiled[bucket.key])
+
+    def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        self._compiled[bucket.key] = bucket.bytecode_to_string()
+
+
+flask.Flask.jinja_options = {**flask.Flask.jinja_options, "bytecode_cache": Templates()}
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,6 @@ from support import (
 
 from simulator import Simulator
 from store import Store
-from store.base import AWAY_S
 
 CALLS = "/call/outbound"
 
@@ -95,26 +94,23 @@ def _taken(bridge: Bridge, body: object) -> str | None:
     return delivery
 
 
-def test_a_redis_that_hangs_is_answered_for_in_time_and_a_resend_adds_nothing(
-    own: Own,
-) -> None:
+def test_a_redis_that_hangs_is_answered_for_and_a_resend_adds_nothing(own: Own) -> None:
     before = len(own.simulator.state.calls)
     body = lead()
-
-    def took_s() -> float:
-        began = time.monotonic()
-        assert own.bridge.post("website", body).status_code == 503
-        took_s = time.monotonic() - began
-        time.sleep(AWAY_S)  # for so long a process does not ask a Redis that hung again
-        return took_s
-
     with own.valkey.hanging():
-        # Once is enough: the time of a machine that is kept busy is not the bridge's.
-        assert any(took_s() < 5 for _ in range(5)), "HubSpot gives up after 5 s"
+        assert own.bridge.post("website", body).status_code == 503
     # Redis may have stored it late, without being able to say so.
     delivery = until(lambda: _taken(own.bridge, body), what="the intake's return")
     own.bridge.await_status(delivery, "delivered")
     assert len(own.simulator.state.calls) == before + 1
+
+
+@pytest.mark.bounds
+def test_a_redis_that_hangs_is_answered_for_within_5_s(own: Own) -> None:
+    with own.valkey.hanging():
+        began = time.monotonic()
+        assert own.bridge.post("website", lead()).status_code == 503
+        assert time.monotonic() - began < 5, "HubSpot gives up after 5 s"
 
 
 def test_a_redis_that_was_emptied_works_on(
@@ -144,7 +140,8 @@ def test_a_redis_that_lost_its_last_second_is_told_what_was_sent_in_it(
     own.bridge.await_status(warm, "delivered")
     file = next(own.valkey.folder.rglob("*.incr.aof"))
     own.simulator.state.behave(path=CALLS, latency_ms=500, times=1)
-    delivery = own.bridge.post("website", lead()).json()["events"][0]["deliveries"][0]["id"]
+    # One of the two web processes may still take this Redis for away: its 503 is sent again.
+    [delivery] = own.bridge.send("website", lead())
     kept = file.stat().st_size  # fsync always: the webhook is in it, and not yet its call
     own.bridge.await_status(delivery, "delivered")
 

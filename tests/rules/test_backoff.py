@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from support import each
+from support import each, examples
 
 from rules.backoff import GIVE_UP_AFTER, LONGEST_S, MAX_ATTEMPTS, is_spent, wait_s
 
@@ -41,7 +41,7 @@ def test_what_the_other_side_asks_for_is_honoured_plus_up_to_a_fifth(
     assert wait_s(1, lambda: jitter, retry_after_s=retry_after_s) == pytest.approx(waits_s)
 
 
-@settings(derandomize=True, max_examples=80)
+@examples(80)
 @given(
     failed=st.integers(1, 10_000),
     jitter=st.floats(0, 1, exclude_max=True),

@@ -4,10 +4,10 @@ from typing import Any
 
 import phonenumbers
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat
-from support import each
+from support import each, examples
 
 from rules.erasing import mentions, without
 from schemas.fields import PhoneError, e164
@@ -184,7 +184,7 @@ def test_what_is_nested_without_end_is_no_crash():
 SAMPLES = [IN, GB, US, IT, "+971501234567", "+9779841234567", "+4915112345678", "+37060123456"]
 
 
-@settings(derandomize=True, max_examples=100, deadline=None)
+@examples(100)
 @given(
     number=st.sampled_from(SAMPLES),
     shape=st.sampled_from(
@@ -203,7 +203,7 @@ def test_every_way_that_phonenumbers_writes_a_number_is_found(number, shape, bef
     assert mentions(f"{before}{text}{after}", number)
 
 
-@settings(derandomize=True, max_examples=400, deadline=None)
+@examples(400)
 @given(
     number=st.sampled_from([IN, GB, US]),
     gaps=st.lists(st.sampled_from(["", "", "", " ", "-", ".", "\u00a0", " (", ") "]), min_size=12),

@@ -5,10 +5,10 @@ from typing import Any
 
 import phonenumbers
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType, shortnumberinfo
-from support import each
+from support import each, examples
 
 from rules.numbers import candidates_of, choose_number, country_of
 from schemas.fields import PhoneError
@@ -238,7 +238,7 @@ NEVER = {
 }
 
 
-@settings(derandomize=True, max_examples=1500, deadline=None)
+@examples(1500)
 @given(raw=VALUES, region=PLACES, countries=COUNTRIES)
 def test_no_input_yields_a_number_that_may_not_be_called(raw, region, countries):
     refused = None
@@ -260,7 +260,7 @@ def test_no_input_yields_a_number_that_may_not_be_called(raw, region, countries)
     assert countries is None or where in countries
 
 
-@settings(derandomize=True, max_examples=600, deadline=None)
+@examples(600)
 @given(raw=near_numbers(), region=st.sampled_from(REGIONS))
 def test_a_number_that_was_chosen_is_chosen_again_as_it_stands(raw, region):
     try:

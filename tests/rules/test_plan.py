@@ -7,9 +7,8 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import given
-from hypothesis import settings as examples
 from hypothesis import strategies as st
-from support import each
+from support import each, examples
 from support.makers import (
     AGENT,
     CALL,
@@ -598,7 +597,7 @@ WHOLE = settings(
 )
 
 
-@examples(derandomize=True, max_examples=80, deadline=None)
+@examples(80)
 @given(
     st.dictionaries(st.sampled_from("klspcngtm"), JSON),
     st.sampled_from([{}, {"phone": NUMBER, "k": "7"}, {"phone": NUMBER}]),

@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 import orjson
 import phonenumbers
 from hypothesis import event, example, given
-from hypothesis import settings as examples
 from hypothesis import strategies as st
 from phonenumbers.timezone import time_zones_for_number
+from support import examples
 from support.makers import call_route, claim, settings
 
 from rules.plan import SPREAD_S, Ready, prepare
@@ -184,7 +184,7 @@ def by_the_minute(since: datetime, until: datetime) -> list[datetime]:
     return [first + n * MINUTE for n in range(max(0, -((first - until) // MINUTE)))]
 
 
-@examples(derandomize=True, max_examples=250, deadline=None)
+@examples(250)
 @given(case=cases())
 def test_who_is_called_is_called_within_all_hours_and_who_waits_waits_for_the_next(case):
     made, oracle, data, now = case
@@ -219,7 +219,7 @@ def test_who_is_called_is_called_within_all_hours_and_who_waits_waits_for_the_ne
             assert not any(map(oracle.is_open, month[::15]))
 
 
-@examples(derandomize=True, max_examples=120, deadline=None)
+@examples(120)
 @given(case=cases(), hours=st.integers(-30, 24 * 20))
 def test_a_planned_call_rings_within_all_hours(case, hours):
     made, oracle, data, now = case
@@ -236,7 +236,7 @@ def test_a_planned_call_rings_within_all_hours(case, hours):
         assert oracle.is_open(planned - timedelta(hours=1)) is False
 
 
-@examples(derandomize=True, max_examples=200, deadline=None)
+@examples(200)
 @given(case=cases())
 def test_callkaro_is_never_told_a_minute_of_the_day_at_which_it_may_not_ring(case):
     made, oracle, data, now = case
@@ -328,7 +328,7 @@ ROUTES = {
 }
 
 
-@examples(derandomize=True, max_examples=400, deadline=None)
+@examples(400)
 @given(
     record=st.fixed_dictionaries(
         {}, optional=dict.fromkeys(("phone", "mobile"), SOME | st.lists(SOME | JUNK) | VALUES)

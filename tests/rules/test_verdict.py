@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from support import each
+from support import each, examples
 
 from rules.verdict import Meaning, Verdict, verdict, verdict_of_deletion
 
@@ -200,7 +200,7 @@ ANSWERS = st.fixed_dictionaries(
     },
 ).map(lambda answer: json.dumps(answer).encode())
 BODIES = ANSWERS | JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=20)
-fuzz = settings(derandomize=True, max_examples=100, deadline=None)
+fuzz = examples(100)
 
 
 @fuzz

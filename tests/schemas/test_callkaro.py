@@ -5,10 +5,10 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError, fields
-from support import each
+from support import each, examples
 
 from schemas.callkaro import (
     CALL_FIELDS,
@@ -382,7 +382,7 @@ JSON = st.recursive(
 )
 
 
-@settings(derandomize=True, max_examples=200)
+@examples(200)
 @given(body=st.dictionaries(st.sampled_from(sorted(CALL_FIELDS)), JSON))
 def test_whatever_a_map_yields_is_a_call_or_a_miss_and_what_passed_passes_again(body):
     schema = OutboundCallSchema()
@@ -396,7 +396,7 @@ def test_whatever_a_map_yields_is_a_call_or_a_miss_and_what_passed_passes_again(
     assert None not in wire.values()
 
 
-@settings(derandomize=True, max_examples=300)
+@examples(300)
 @given(
     field=st.sampled_from(sorted(CALL_FIELDS)),
     secret=st.sampled_from(["98765 43210", "Meera Test", ["Meera Test"], {"_Meera": 1}, 98765.5]),
@@ -492,7 +492,7 @@ def test_a_campaigns_id_is_no_calls_id():
     )
 
 
-@settings(derandomize=True, max_examples=300)
+@examples(300)
 @given(body=JSON | st.dictionaries(st.sampled_from(["status", "call_sid", "message"]), JSON))
 def test_whatever_comes_back_is_read_and_never_a_crash(body):
     assert isinstance(read_call_answer(body), CallAccepted | Refused | Unreadable)

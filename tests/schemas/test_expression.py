@@ -4,9 +4,9 @@ import traceback
 
 import jmespath
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from support import each
+from support import each, examples
 
 from schemas.expression import Expression, ExpressionError
 
@@ -127,7 +127,7 @@ def only(data, paths):
     return {name: only(value, below[name]) for name, value in data.items() if name in names}
 
 
-@settings(derandomize=True, max_examples=400, deadline=None)
+@examples(400)
 @given(TEXTS, RECORDS)
 def test_a_record_with_the_paths_it_reads_and_no_others_gives_the_same(text, record):
     expression = Expression.of(text)
@@ -293,7 +293,7 @@ JSON = st.recursive(
 
 # A literal that is no JSON (`lead`) is taken for a string, and jmespath would rather it were not.
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
-@settings(derandomize=True, max_examples=250, deadline=None)
+@examples(250)
 @given(st.lists(TOKENS, max_size=9).map(" ".join), JSON)
 def test_whatever_is_written_over_whatever_data_only_an_expression_error_comes_out(text, data):
     try:

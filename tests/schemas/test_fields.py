@@ -6,11 +6,11 @@ from typing import Any
 
 import phonenumbers
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import Schema, ValidationError
 from phonenumbers import PhoneNumberFormat
-from support import each
+from support import each, examples
 
 from schemas.fields import (
     E164,
@@ -134,7 +134,7 @@ REGIONS = st.sampled_from([None, "", "IN", "US", "DE", "GB", "IT", "RU", "JP", "
 WRITTEN = st.text(alphabet="0123456789+-() ./;,x#*~tel:\uff0b९\u200b", max_size=24)
 
 
-@settings(derandomize=True, max_examples=600)
+@examples(600)
 @given(raw=WRITTEN | st.text(max_size=40) | st.integers() | st.floats() | st.none(), region=REGIONS)
 def test_whatever_is_accepted_is_valid_and_reads_the_same_again(raw, region):
     try:
@@ -146,7 +146,7 @@ def test_whatever_is_accepted_is_valid_and_reads_the_same_again(raw, region):
     assert e164(number, None) == number
 
 
-@settings(derandomize=True, max_examples=300)
+@examples(300)
 @given(local=st.from_regex(r"[6-9][0-9]{9}", fullmatch=True), region=REGIONS)
 def test_a_number_with_a_plus_keeps_its_country_whatever_the_region(local, region):
     raw = f"+91{local}"
@@ -155,7 +155,7 @@ def test_a_number_with_a_plus_keeps_its_country_whatever_the_region(local, regio
     assert e164(raw, region) == raw
 
 
-@settings(derandomize=True, max_examples=100)
+@examples(100)
 @given(
     region=st.sampled_from(sorted(phonenumbers.SUPPORTED_REGIONS)),
     form=st.sampled_from(
@@ -313,7 +313,7 @@ def test_a_value_nested_without_end_is_cut_and_not_a_crash():
     assert shown == "…"
 
 
-@settings(derandomize=True, max_examples=200)
+@examples(200)
 @given(
     number=st.from_regex(r"\+?[1-9][0-9]{9,11}", fullmatch=True),
     every=st.integers(2, 6),

@@ -6,9 +6,9 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from support import each
+from support import each, examples
 
 from schemas.hours import (
     ALL_DAYS,
@@ -479,7 +479,7 @@ def test_the_whole_week_goes_without_saying(value):
     assert str(Hours(window=DAY, days=parse_days(value))) == "09:00-21:00"
 
 
-@settings(derandomize=True, max_examples=127, deadline=None)
+@examples(127)
 @given(days=st.frozensets(st.integers(0, 6), min_size=1, max_size=6))
 def test_days_that_were_written_are_read_as_the_same(days):
     shown = str(Hours(window=DAY, days=days))
@@ -742,7 +742,7 @@ def is_in(hours: Hours, local: datetime) -> bool:
     )
 
 
-@settings(derandomize=True, max_examples=120, deadline=None)
+@examples(120)
 @given(case=cases())
 def test_the_next_opening_is_the_first_open_instant_and_no_opening_is_missed(case):
     rules, at = case
@@ -764,7 +764,7 @@ def test_the_next_opening_is_the_first_open_instant_and_no_opening_is_missed(cas
     assert not open_at(rules, found - timedelta(microseconds=1))
 
 
-@settings(derandomize=True, max_examples=40, deadline=None)
+@examples(40)
 @given(case=cases())
 def test_nothing_between_the_question_and_the_next_opening_is_open(case):
     rules, at = case
@@ -776,7 +776,7 @@ def test_nothing_between_the_question_and_the_next_opening_is_open(case):
         probe = probe.replace(second=0, microsecond=0) + MINUTE
 
 
-@settings(derandomize=True, max_examples=120, deadline=None)
+@examples(120)
 @given(case=cases())
 def test_the_open_span_ends_where_the_opening_does_or_a_day_away(case):
     rules, asked = case
@@ -800,7 +800,7 @@ def test_the_open_span_ends_where_the_opening_does_or_a_day_away(case):
     assert open_at(rules, span[1] - timedelta(microseconds=1))
 
 
-@settings(derandomize=True, max_examples=80, deadline=None)
+@examples(80)
 @given(case=cases(), later=st.integers(0, 10**6))
 def test_a_later_question_never_gets_an_earlier_answer(case, later):
     rules, at = case
@@ -834,7 +834,7 @@ def is_within(span: tuple[datetime, datetime], day: date, minute: int, zone: str
     return all(span[0] <= at and at + MINUTE <= span[1] for at in turns(day, minute, zone))
 
 
-@settings(derandomize=True, max_examples=200, deadline=None)
+@examples(200)
 @given(case=spans())
 def test_no_minute_between_the_trigger_times_lies_outside_the_span(case):
     span, at, zone = case
@@ -857,7 +857,7 @@ def test_no_minute_between_the_trigger_times_lies_outside_the_span(case):
             assert not is_within(span, day, minute, zone)
 
 
-@settings(derandomize=True, max_examples=100, deadline=None)
+@examples(100)
 @given(case=cases(), zone=ANY_ZONE)
 def test_trigger_times_of_an_open_span_admit_open_minutes_only(case, zone):
     rules, asked = case

@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from support import each
+from support import each, examples
 
 from schemas.callkaro import METADATA_ID
 from schemas.delivery import Delivery, Status
@@ -407,13 +407,13 @@ DATA = st.dictionaries(st.sampled_from(sorted(FULL)), JSON) | JSON
 MOST_BYTES = 6 * LONGEST_TRANSCRIPTION + LARGEST_POST_CALL + 6 * 3 * LONGEST_TEXT + 6000
 
 
-@settings(derandomize=True, max_examples=150)
+@examples(150)
 @given(content=JSON | st.fixed_dictionaries({"event": st.just("call_ended"), "data": DATA}))
 def test_whatever_comes_is_read_or_none(content):
     check(read_outcome(content, INDIA))
 
 
-@settings(derandomize=True, max_examples=200)
+@examples(200)
 @given(data=st.dictionaries(st.sampled_from(sorted(set(FULL) - {"callSid"})), JSON))
 def test_whatever_stands_beside_an_id_an_outcome_is_read(data):
     outcome = read_data({**data, "callSid": "c-1"})

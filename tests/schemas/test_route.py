@@ -4,9 +4,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from support import each
+from support import each, examples
 from support.makers import AGENT, CALL, FILE, call_route, campaign_route, load, problems
 
 from schemas.crm import kinds
@@ -1257,7 +1257,7 @@ def toml(value: object) -> str:
             return value.isoformat()  # dates and times
 
 
-@settings(derandomize=True, max_examples=150, deadline=None)
+@examples(150)
 @given(DOCUMENTS)
 def test_whatever_the_file_holds_it_loads_or_every_problem_is_a_sentence(document):
     text = "\n".join(f"{key} = {toml(value)}" for key, value in document.items())
@@ -1266,7 +1266,7 @@ def test_whatever_the_file_holds_it_loads_or_every_problem_is_a_sentence(documen
         assert ": :" not in problem
 
 
-@settings(derandomize=True, max_examples=120, deadline=None)
+@examples(120)
 @given(
     st.text(max_size=30) | st.lists(st.sampled_from(EVERY_KEY.split()), max_size=12).map("\n".join)
 )

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import hypothesis
 import pytest
 import redis
 import requests
@@ -37,6 +38,8 @@ SECRETS = {
     "website": "a-website-secret",
 }
 AGENT = "6803fa770b666a64ab1694c1e"
+# The everyday suite tries a quarter of the examples, `make properties` and CI try all of them.
+ALL_EXAMPLES = os.environ.get("ALL_EXAMPLES") == "1"
 # RQ forks its work-horse beside a thread of its own: docs/decisions/0007-rq-forks.md.
 PYTHON_WARNINGS = "default,ignore:This process:DeprecationWarning"
 Found = TypeVar("Found")
@@ -64,6 +67,13 @@ def until(
             return found
         assert time.monotonic() < deadline, f"{what} did not come true within {timeout_s} s"
         time.sleep(0.02)
+
+
+def examples(most: int) -> hypothesis.settings:
+    """Return the settings of a property test that tries `most` examples, the same each time."""
+    return hypothesis.settings(
+        derandomize=True, deadline=None, max_examples=most if ALL_EXAMPLES else -(-most // 4)
+    )
 
 
 def each(
