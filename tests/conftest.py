@@ -1,6 +1,7 @@
 """Fixtures for everybody: a real Valkey, stand-in APIs, the web process, a drain, a bridge."""
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -91,6 +92,12 @@ class Templates(jinja2.BytecodeCache):
 
 
 flask.Flask.jinja_options = {**flask.Flask.jinja_options, "bytecode_cache": Templates()}
+
+
+# A shell starts what it runs in the background with SIGINT ignored, and all its children ignore it,
+# too. Many tests press Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
