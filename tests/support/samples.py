@@ -69,7 +69,9 @@ def items(kind: Kind, content: Any, *, headers: Any = None, **paths: str) -> lis
 
 def shown(item: Item) -> dict[str, Any]:
     """Return an item as an .expected.json writes it: all but its data."""
+    of = {"subject_type": item.subject_type} if item.subject_type else {}
     return {
+        **of,
         "type": item.type,
         "source_event_id": item.source_event_id,
         "subject": item.subject,
