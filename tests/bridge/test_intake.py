@@ -389,6 +389,20 @@ def test_one_broken_item_costs_its_neighbours_nothing(web: Web) -> None:
     assert shown["data"]["occurredAt"] == "yesterday"
 
 
+@pytest.mark.parametrize(
+    "half", [rb'"Asha \ud83d"', rb'"\uDE00"', rb'{"\udbff": ["\ud83d\u0041"]}', rb'"\ud83d\\ud83d"']
+)
+def test_half_an_emoji_costs_nobody_a_call(web: Web, half: bytes) -> None:
+    batch = [notification("101"), notification("102", propertyValue="HALF"), notification("103")]
+
+    answer = web.post("hubspot", json.dumps(batch).encode().replace(b'"HALF"', half))
+
+    assert (answer.status_code, counts(answer)) == (202, (3, 0, 0, 0))
+    assert all(len(event["deliveries"]) == 1 for event in answer.json["events"])
+    kept = web.get(f"/api/events/{answer.json['events'][1]['id']}").json
+    assert "\ufffd" in json.dumps(kept["data"]["propertyValue"], ensure_ascii=False)
+
+
 def test_what_no_route_wants_is_kept_and_shown(web: Web) -> None:
     answer = web.post("website", lead(event_type="form.opened"))
 

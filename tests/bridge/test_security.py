@@ -10,10 +10,11 @@ from werkzeug.test import encode_multipart
 
 from bridge.dashboard.session import MOST_BYTES
 from bridge.dashboard.suppressions import MOST_BYTES as MOST_OF_A_FILE
-from bridge.http.body import MAX_DEPTH, MAX_FIELDS
+from bridge.http.body import MAX_FIELDS
 from bridge.http.security import host_check
 from bridge.intake import MAX_ITEMS
 from config.settings import MAX_BODY_BYTES
+from schemas.json_body import MAX_DEPTH, MAX_VALUES
 from schemas.requests import LIMIT_MAX, LONGEST_WAIT_S
 from schemas.settings import Settings
 
@@ -230,6 +231,7 @@ def test_the_page_on_security_names_the_limits_that_there_are() -> None:
     for limit in (
         f"| {MAX_BODY_BYTES // 1024**2} MB | 413 |",
         f"| {MAX_ITEMS:,} | 413 |",
+        f"| {MAX_VALUES:,} | 413 |",
         f"| {MAX_DEPTH} levels | 400 |",
         f"| {MAX_FIELDS:,} | 400 |",
         f"| {MOST_BYTES // 1024} kB | 413 |",

@@ -762,6 +762,51 @@ def test_a_record_is_read_as_it_is_now_not_as_it_was(
     assert simulator.state.calls == []
 
 
+@pytest.mark.parametrize(
+    ("phone", "called"),
+    [
+        ("9876543210.0", "+919876543210"),
+        ("919876543210.00", "+919876543210"),
+        ("9.87654e9", None),
+        ("9.876543210E+9", None),
+        ("9876543210.5", None),
+    ],
+)
+def test_a_number_in_json_is_called_only_if_its_digits_are_certain(
+    form: Web,
+    plain: Settings,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+    phone: str,
+    called: str | None,
+) -> None:
+    body = json.dumps(lead("PHONE")).replace('"PHONE"', phone).encode()
+    [delivery] = form.send("website", body)
+
+    run_drain(plain)
+
+    assert [call.to_number for call in simulator.state.calls] == ([called] if called else [])
+    assert found(store, delivery).reason == (None if called else "invalid_number")
+
+
+def test_a_fetched_record_is_read_by_the_same_rules(
+    settings: Settings, web: Web, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    """Half an emoji, and numbers that a float would change, in one answer with a good record."""
+    phones = {"101": 9876543210.0, "102": 9.87654e21, "103": "+919876543213"}
+    for record_id, phone in phones.items():
+        record = {"lifecyclestage": "lead", "mobilephone": "\ud83d", "phone": phone}
+        simulator.state.put_record("hubspot", "contacts", record_id, record)
+
+    ids = web.send("hubspot", [notification(record_id) for record_id in phones])
+    run_drain(settings)
+
+    assert [found(store, one).status for one in ids] == ["delivered", "skipped", "delivered"]
+    assert {call.to_number for call in simulator.state.calls} == {"+919876543210", "+919876543213"}
+    assert found(store, ids[1]).reason == "invalid_number"
+
+
 # --- what is not called -------------------------------------------------------------------------
 
 TWO_HOURS_AGO = (datetime.now(UTC) - timedelta(hours=2)).isoformat()

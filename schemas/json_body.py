@@ -1,0 +1,165 @@
+"""JSON text as values: the one reader of webhooks, outcomes and fetched records.
+
+orjson reads most texts: UTF-8 only, no NaN; of a key that an object has twice, the last counts.
+Three things differ from orjson, and only a text that has them pays for them:
+
+- Half a character (a lone surrogate, such as "\\ud83d" at the end of a text that was cut) becomes
+  U+FFFD. Its grammar is valid (RFC 8259, 8.2), and its sender can't fix it.
+- A number whose fraction is all zeros is a whole number: 9876543210.0 is 9876543210. A number with
+  an exponent is text as it was written: after 9.87654e9 nobody knows the digits that it had.
+- A number that neither 64 bits nor a float can keep is text, so that an id keeps all its digits.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import orjson
+
+from schemas.errors import BadPayload, TooLarge
+
+# No CRM nests a tenth of this deep. orjson reads 1024 levels and writes 254, so it can read a body
+# that it could not write to the store.
+MAX_DEPTH: Final = 64
+# A value of three bytes ("{},") takes up to 232 bytes in memory. HubSpot's largest request has
+# about 1,500 values, and a request of 1,000 leads with 49 fields each has 50,000.
+MAX_VALUES: Final = 50_000
+
+_BOM: Final = b"\xef\xbb\xbf"
+# Everything but brackets or commas, and strings as a whole: possessive, so the time is linear.
+_STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
+_NEXT_VALUE: Final = re.compile(rb'(?:[^",\[{]++|' + _STRING + rb")*+[,\[{]", re.DOTALL)
+_NEXT_BRACKET: Final = re.compile(rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+([\[\]{}])", re.DOTALL)
+# A number token that orjson would change. It may also match inside a string: that costs time only.
+_NUMBER: Final = rb"(?:-[0-9]{19}|-?[0-9]{20}|-?[0-9]++(?:\.0++(?![0-9])|(?:\.[0-9]++)?[eE]))"
+_AT_START: Final = re.compile(rb"\s*" + _NUMBER)
+_INSIDE: Final = re.compile(rb"[:,\[\s]" + _NUMBER)
+# Escapes in which no half of a character begins; a whole character of two halves; a lone half.
+_ESCAPE: Final = re.compile(
+    rb"(?:\\[^u])++"
+    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})",
+    re.DOTALL,
+)
+_HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def read_json(body: bytes, *, most_values: int = MAX_VALUES) -> Any:
+    """Return a JSON text (UTF-8, with or without a byte order mark) as values.
+
+    No error message repeats a part of the text.
+
+    Raises:
+        BadPayload: it is not JSON, or nested more than MAX_DEPTH levels deep.
+        TooLarge: it has more than most_values values. They are counted before it is parsed.
+    """
+    text = body.removeprefix(_BOM)
+    if not text.strip():
+        raise BadPayload("The body is empty.")
+    if _has_more_values(text, most_values):
+        raise TooLarge(f"The body has more than {most_values} values; send them in parts.")
+    if _is_deep(text):
+        raise BadPayload(f"The body is nested more than {MAX_DEPTH} levels deep.")
+    try:
+        return _read(text)
+    except ValueError as error:
+        raise _not_json(body, error) from None
+
+
+def _has_more_values(text: bytes, most: int) -> bool:
+    """Say whether it has more values than `most`; each ends at a comma, or opens a container."""
+    if len(text) < most or 1 + sum(map(text.count, (b",", b"[", b"{"))) <= most:
+        return False
+    # Commas and brackets of strings were counted, too.
+    return any(count > most for count, _ in enumerate(_matches(_NEXT_VALUE, text), start=2))
+
+
+def _is_deep(text: bytes) -> bool:
+    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:  # true of nearly every body, and cheap
+        return False
+    depth = 0
+    for bracket in _matches(_NEXT_BRACKET, text):
+        depth += 1 if bracket[1] in b"[{" else -1
+        if depth < 0:
+            return False  # not JSON
+        if depth > MAX_DEPTH:
+            return True
+    return False
+
+
+def _matches(pattern: re.Pattern[bytes], text: bytes) -> Iterator[re.Match[bytes]]:
+    """Yield the matches that follow one another from the start, without a search between them."""
+    found = pattern.match(text)
+    while found:
+        yield found
+        found = pattern.match(text, found.end())
+
+
+def _read(text: bytes) -> Any:
+    if _AT_START.match(text) or _INSIDE.search(text):
+        return _EXACT.decode(_with_whole_characters(text).decode())
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        whole = _with_whole_characters(text)
+        if whole is text:
+            raise
+        return orjson.loads(whole)
+
+
+def _with_whole_characters(text: bytes) -> bytes:
+    """Replace each escaped half of a character by U+FFFD; the length stays, so places stay, too."""
+    if not _HALF.search(text):
+        return text
+    return _ESCAPE.sub(lambda found: rb"\ufffd" if found[1] else found[0], text)
+
+
+def _not_json(body: bytes, error: ValueError) -> BadPayload:
+    """Return the error with its place, which helps the sender, and with nothing of the body."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as found:
+        return not_in_charset("UTF-8", found.start)
+    if isinstance(error, json.JSONDecodeError):
+        place = f"line {error.lineno}, column {error.colno}"
+        return BadPayload(f"The body is not valid JSON ({place}).", place=place)
+    return BadPayload("The body is not valid JSON.")
+
+
+def not_in_charset(charset: str, at: int) -> BadPayload:
+    """Return the error of a text that is not in its charset, `at` bytes after its start."""
+    place = f"byte {at + 1}"
+    return BadPayload(
+        f"The body is not {charset} ({place}). Send UTF-8, or name the charset in Content-Type.",
+        place=place,
+    )
+
+
+# --- numbers as they were written ------------------------------------------------------------
+
+
+def _whole(token: str) -> int | str:
+    # The length comes first: Python does not read integers of more than 4300 digits.
+    if len(token) > 20:
+        return token
+    value = int(token)
+    return value if -(2**63) <= value < 2**64 else token
+
+
+def _fraction(token: str) -> int | float | str:
+    if "e" in token or "E" in token:
+        return token
+    whole, _, fraction = token.partition(".")
+    if not fraction.strip("0"):
+        return _whole(whole)
+    value = float(token)
+    return value if math.isfinite(value) else token
+
+
+def _constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+_EXACT: Final = json.JSONDecoder(parse_int=_whole, parse_float=_fraction, parse_constant=_constant)
