@@ -14,6 +14,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -58,10 +59,10 @@ def read_json(body: bytes, *, most_values: int = MAX_VALUES) -> Any:
     text = body.removeprefix(_BOM)
     if not text.strip():
         raise BadPayload("The body is empty.")
+    if _is_deep(text, most_values):
+        raise BadPayload(f"The body is nested more than {MAX_DEPTH} levels deep.")
     if _has_more_values(text, most_values):
         raise TooLarge(f"The body has more than {most_values} values; send them in parts.")
-    if _is_deep(text):
-        raise BadPayload(f"The body is nested more than {MAX_DEPTH} levels deep.")
     try:
         return _read(text)
     except ValueError as error:
@@ -76,11 +77,12 @@ def _has_more_values(text: bytes, most: int) -> bool:
     return any(count > most for count, _ in enumerate(_matches(_NEXT_VALUE, text), start=2))
 
 
-def _is_deep(text: bytes) -> bool:
+def _is_deep(text: bytes, most_values: int) -> bool:
+    """Say whether it is too deep, as far as it has no more values than `most_values`."""
     if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:  # true of nearly every body, and cheap
         return False
     depth = 0
-    for bracket in _matches(_NEXT_BRACKET, text):
+    for bracket in islice(_matches(_NEXT_BRACKET, text), 2 * most_values):
         depth += 1 if bracket[1] in b"[{" else -1
         if depth < 0:
             return False  # not JSON

@@ -62,7 +62,7 @@ def test_other_media_are_refused(content_type: str) -> None:
         b"\x00",
         b"{}{}",
         "{}".encode("utf-16"),
-        b"[" * 10_000,
+        b"[" * 100_000,
         b"[" * 500 + b"]" * 500,
         b'{"a":' * 5000 + b"1" + b"}" * 5000,
     ],
