@@ -27,7 +27,7 @@ from schemas.route import Routes
 from schemas.routes_toml import RoutesError, duration_s, load_routes
 from schemas.settings import CALLKARO_URL, NO_ROUTES, Settings
 from schemas.signatures import check_secret
-from schemas.source import Source
+from schemas.source import Signatures, Source
 
 # HubSpot's 100 notifications are 40 kB; a contact with its history is 1 MB.
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -137,6 +137,7 @@ def warnings_of(settings: Settings) -> list[str]:
         found.append(
             f"API_TOKEN has fewer than {SHORT_TOKEN} characters: a short token can be guessed"
         )
+    found += _useless_windows(settings)
     calls = any(route.to == "call" for route in settings.routes.routes)
     if calls and not settings.callkaro_webhook_tokens:
         found.append(
@@ -163,6 +164,20 @@ def warnings_of(settings: Settings) -> list[str]:
             f"ALLOW_NUMBERS is set: only {len(settings.allow_numbers)} number(s) are called"
         )
     return found
+
+
+def _useless_windows(settings: Settings) -> Iterator[str]:
+    """Yield a warning for each source whose id_window has no effect, or not always."""
+    for source in settings.routes.sources.values():
+        if not source.is_window_set or not isinstance(source.auth, Signatures):
+            continue
+        timed = [one.header for one in source.auth.schemes if one.has_time]
+        if len(timed) < len(source.auth.schemes):
+            what = f"a request without {' or '.join(timed)}" if timed else "a request of its auth"
+            yield (
+                f"source {source.name!r}: id_window has no effect on {what}: the signature has no "
+                "time, so equal bodies without an id are one event for DEDUPE_DAYS"
+            )
 
 
 def _without_numbers(settings: Settings) -> Iterator[str]:

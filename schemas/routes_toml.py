@@ -455,6 +455,7 @@ def _load_sources(
             paths = {
                 key: data[key] for key in ("event", "id", "time", "id_window_s") if key in data
             }
+            paths["is_window_set"] = "id_window_s" in data
             default_type = kind.default_type if data["name"] == kind.name else "form.submitted"
             sources[data["name"]] = Source(
                 name=data["name"],

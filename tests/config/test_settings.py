@@ -704,6 +704,29 @@ def test_what_is_missing_to_fetch_records_is_a_warning(sound, source, given, mis
     assert warnings_of(load_settings()) == (expected if missing else [])
 
 
+@pytest.mark.parametrize(
+    ("keys", "without"),
+    [
+        ('auth = "hmac"\nheader = "X-Signature"', "a request of its auth"),
+        ('auth = "hmac"\nheader = "X-S"\nhash = "sha512"', "a request of its auth"),
+        ('kind = "hubspot"', "a request without X-HubSpot-Signature-v3"),
+        ('auth = "standard"', None),
+        ('auth = "token"', None),
+        ('auth = "basic"', None),
+    ],
+)
+def test_an_id_window_without_effect_is_a_warning(sound, keys, without):
+    source = f'[[source]]\nname = "form"\n{keys}\n'
+    sound(ROUTES_TOML=f'{source}id_window = "24h"\n{CALL}', GENERIC_WEBHOOK_SECRET="s")
+    found = [line for line in warnings_of(load_settings()) if "id_window" in line]
+    assert len(found) == (without is not None)
+    assert not found or found[0].startswith(
+        f"source 'form': id_window has no effect on {without}: the signature has no time"
+    )
+    sound(ROUTES_TOML=source + CALL, GENERIC_WEBHOOK_SECRET="s")
+    assert warnings_of(load_settings()) == []
+
+
 def test_what_calls_nobody_is_a_warning(sound):
     sound(GENERIC_WEBHOOK_SECRET="s", DRY_RUN="true", ALLOW_NUMBERS=NUMBER)
     found = warnings_of(load_settings())
