@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from bridge.http.body import read_body
+from bridge.http.media import read_content
 from config import log
 from rules.matching import deliveries_of, events_of
 from schemas.errors import (
@@ -90,7 +90,7 @@ class Intake:
             if not needs_content(source.auth):
                 raise
             try:
-                content = self.read(source, request)
+                content: object = self.read(source, request)
             except RequestError:
                 # A sender that can't prove its identity learns nothing about our parser.
                 raise unproved from None
@@ -99,7 +99,7 @@ class Intake:
 
     def read(self, source: Source, request: Incoming) -> object:
         """Return the content of a body. Raises UnsupportedMedia or BadPayload."""
-        content: object = read_body(request.body, request.headers.get("Content-Type") or "")
+        content: object = read_content(source.kind, request)
         return content
 
     def parse(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from schemas.event import Item
 from schemas.expression import Expression, ExpressionError, Path
@@ -119,6 +119,18 @@ class Signatures:
 
 Auth = Token | Basic | Signatures
 
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignatureChoice:
+    """Some of the signature schemes of a CRM, for a person to choose."""
+
+    auth: Signatures
+    # The type of events that the CRM signs with none of them; None: it signs all events so.
+    misses: str | None = None
+
+
+SIGNATURES: Final = "SIGNATURES"  # the suffix of the variable that chooses
+
 # Headers in which senders name a request; a resend of the request has the same value.
 ID_HEADERS = ("webhook-id", "Idempotency-Key")
 
@@ -197,7 +209,7 @@ def secret_of(auth: Auth, text: str) -> str:
 # --- how the record of a thin event is fetched ----------------------------------------------
 
 # What a variable of a source is. A token lets its holder in by itself; a secret goes with an id.
-Holds = Literal["address", "token", "secret", "id"]
+Holds = Literal["address", "token", "secret", "id", "choice"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -212,6 +224,8 @@ class Variable:
     holds: Holds = "token"
     # Its value if it is not set; None: it has none then.
     default: str | None = None
+    # The words that it may be; (): anything. A kind says what its choice does.
+    choices: tuple[str, ...] = ()
     # A made-up value in the CRM's own format. An address needs none.
     sample: str = "made-up"
     # What it is, for the person who sets it: words that may follow "HubSpot: ". "": see about().
@@ -227,6 +241,7 @@ ABOUT: Mapping[Holds, str] = {
     "token": "a token that may read its records",
     "secret": "the secret of the client that reads its records",
     "id": "the id of the client that reads its records",
+    "choice": "one of several words",
 }
 
 
@@ -310,6 +325,11 @@ class Kind:
     # (parsed body, request, source) -> items, in the order of the body. It raises nothing for a
     # bad item: that item carries a `problem`.
     parse: Callable[[Any, Incoming, "Source"], list[Item]]
+    # Whether its CRM sends JSON in UTF-8 and nothing else. Required if a scheme is extendable.
+    is_json_only: bool = False
+    # What `signatures` in routes.toml and <SOURCE>_SIGNATURES may say, from the widest choice to
+    # the strictest; {}: there is no choice.
+    signatures: Mapping[str, SignatureChoice] = field(default_factory=dict)
     # How to fetch the record of a thin event; None: events of this CRM are never thin.
     hydration: Hydration | None = None
     variables: tuple[Variable, ...] = ()
