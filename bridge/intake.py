@@ -6,18 +6,24 @@ also if no route matches an event of it, or no schema fits it: the sender can't 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from bridge.http.body import read_body
+from bridge.http.media import read_content
 from config import log
-from rules.matching import as_event, deliveries_of
-from schemas.errors import RequestError, StoreUnavailable, TooLarge, UnknownSource
+from rules.matching import deliveries_of, events_of
+from schemas.errors import (
+    BadSignature,
+    RequestError,
+    StoreUnavailable,
+    TooLarge,
+    UnknownSource,
+)
 from schemas.event import Event
 from schemas.records import Accepted, NewDelivery
 from schemas.settings import Settings
-from schemas.signatures import verify
-from schemas.source import Incoming, Source
+from schemas.signatures import needs_content, verify
+from schemas.source import Incoming, Proof, Source
 from store import Store
 from store.queue import Wakeup
 from store.suppression import side_effect_of
@@ -52,7 +58,8 @@ class Intake:
         source, secrets = self.find(name)
         now = datetime.now(UTC)
 
-        content = self.verify_request(source, secrets, request, now)
+        proof, content = self.verify_request(source, secrets, request, now)
+        request = replace(request, proof=proof)
         events = self.parse(source, request, content, now, request_id)
         matched = self.match(events)
         must_wake, accepted = self.store_all(source, matched)
@@ -72,15 +79,27 @@ class Intake:
 
     def verify_request(
         self, source: Source, secrets: Sequence[str], request: Incoming, now: datetime
-    ) -> object:
-        """Return the content of a request. Raises if the request does not prove its sender."""
+    ) -> tuple[Proof, object]:
+        """Return the proof and the content of a request. Raises if it does not prove its sender.
+
+        A body is parsed only after its proof, unless its CRM puts the token into the body.
+        """
         try:
-            content: object = read_body(request.body, request.headers.get("Content-Type") or "")
-        except RequestError as unreadable:
-            # A sender that can't prove its identity learns nothing about our parser.
-            verify(source.auth, secrets, request, now=now)
-            raise unreadable from None
-        verify(source.auth, secrets, request, now=now, content=content)
+            proof = verify(source.auth, secrets, request, now=now)
+        except BadSignature as unproved:
+            if not needs_content(source.auth):
+                raise
+            try:
+                content: object = self.read(source, request)
+            except RequestError:
+                # A sender that can't prove its identity learns nothing about our parser.
+                raise unproved from None
+            return verify(source.auth, secrets, request, now=now, content=content), content
+        return proof, self.read(source, request)
+
+    def read(self, source: Source, request: Incoming) -> object:
+        """Return the content of a body. Raises UnsupportedMedia or BadPayload."""
+        content: object = read_content(source.kind, request)
         return content
 
     def parse(
@@ -96,7 +115,7 @@ class Intake:
         if len(items) > MAX_ITEMS:
             raise TooLarge(f"The body holds more than {MAX_ITEMS} items; send them in parts.")
         dedupe_s = self.settings.dedupe_days * 86_400
-        return [as_event(item, source, now, dedupe_s, request_id) for item in items]
+        return events_of(items, source, request, now, dedupe_s, request_id)
 
     def match(self, events: Sequence[Event]) -> list[tuple[Event, list[NewDelivery]]]:
         """Return each event with a delivery for each route that matches it."""

@@ -7,7 +7,7 @@ from typing import Any
 from requests.structures import CaseInsensitiveDict
 
 import rules.preview
-from bridge.http.body import read_body
+from bridge.http.media import read_content
 from rules.preview.text import Preview
 from schemas.settings import Settings
 from schemas.source import Incoming, Source
@@ -23,7 +23,7 @@ def look(
 
     Raises BadPayload or UnsupportedMedia.
     """
-    content = read_body(request.body, request.headers.get("Content-Type") or "")
+    content = read_content(source.kind, request)
     return rules.preview.look(settings, source, request, content, now=now, record=record)
 
 

@@ -5,8 +5,8 @@ several values with commas between them, for rotation. One error names every pro
 """
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import MISSING, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,7 +27,7 @@ from schemas.route import Routes
 from schemas.routes_toml import RoutesError, duration_s, load_routes
 from schemas.settings import CALLKARO_URL, NO_ROUTES, Settings
 from schemas.signatures import check_secret
-from schemas.source import Source
+from schemas.source import SIGNATURES, Signatures, Source
 
 # HubSpot's 100 notifications are 40 kB; a contact with its history is 1 MB.
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -94,8 +94,11 @@ def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
         ),
     }
     sources = routes.sources.values() if routes else ()
-    settings["secrets"] = {source.name: reader.source_secrets(source) for source in sources}
     settings["variables"] = {source.name: reader.source_variables(source) for source in sources}
+    if routes:
+        settings["routes"] = routes = _with_signatures(routes, settings["variables"])
+        sources = routes.sources.values()
+    settings["secrets"] = {source.name: reader.source_secrets(source) for source in sources}
     if routes:
         if settings["default_region"] is None and not reader.has_problem("DEFAULT_REGION"):
             reader.problems += _without_country(routes)
@@ -137,6 +140,7 @@ def warnings_of(settings: Settings) -> list[str]:
         found.append(
             f"API_TOKEN has fewer than {SHORT_TOKEN} characters: a short token can be guessed"
         )
+    found += [*_useless_windows(settings), *_unsigned_events(settings)]
     calls = any(route.to == "call" for route in settings.routes.routes)
     if calls and not settings.callkaro_webhook_tokens:
         found.append(
@@ -163,6 +167,36 @@ def warnings_of(settings: Settings) -> list[str]:
             f"ALLOW_NUMBERS is set: only {len(settings.allow_numbers)} number(s) are called"
         )
     return found
+
+
+def _useless_windows(settings: Settings) -> Iterator[str]:
+    """Yield a warning for each source whose id_window has no effect, or not always."""
+    for source in settings.routes.sources.values():
+        if not source.is_window_set or not isinstance(source.auth, Signatures):
+            continue
+        timed = [one.header for one in source.auth.schemes if one.has_time]
+        if len(timed) < len(source.auth.schemes):
+            what = f"a request without {' or '.join(timed)}" if timed else "a request of its auth"
+            yield (
+                f"source {source.name!r}: id_window has no effect on {what}: the signature has no "
+                "time, so equal bodies without an id are one event for DEDUPE_DAYS"
+            )
+
+
+def _unsigned_events(settings: Settings) -> Iterator[str]:
+    """Yield a warning for each route of events that its CRM signs in a way that is refused."""
+    for route in settings.routes.routes:
+        source = settings.routes.sources[route.source]
+        for word, choice in source.kind.signatures.items():
+            if choice.auth != source.auth or choice.misses is None:
+                continue
+            if route.wants(source.name, choice.misses):
+                title = source.kind.title
+                yield (
+                    f"route {route.name!r} takes {choice.misses}, and source {source.name!r} "
+                    f"accepts {word} signatures alone: {title} signs these events in another way, "
+                    "so they are refused, and it does not send them again"
+                )
 
 
 def _without_numbers(settings: Settings) -> Iterator[str]:
@@ -329,11 +363,41 @@ class _Reader:
             name = f"{source.variable_prefix}{variable.suffix}"
             if variable.holds == "address":
                 value = self.url(name, variable.default)
+            elif variable.choices:
+                value = self.text(name, None, parse=_one_of(variable.choices))
             else:
                 value = self.text(name, variable.default)
             if value is not None:
                 found[variable.suffix] = value
         return found
+
+
+def _with_signatures(routes: Routes, variables: Mapping[str, Mapping[str, str]]) -> Routes:
+    """Return the routes with the signature schemes that <SOURCE>_SIGNATURES chooses.
+
+    routes.toml may choose, too. Then the stricter choice counts.
+    """
+    sources = {}
+    for name, source in routes.sources.items():
+        choices = source.kind.signatures
+        chosen = next((word for word, one in choices.items() if one.auth == source.auth), None)
+        word = variables[name].get(SIGNATURES)
+        if word is not None and chosen is not None:
+            strictest = max(chosen, word, key=tuple(choices).index)
+            source = replace(source, auth=choices[strictest].auth)
+        sources[name] = source
+    return replace(routes, sources=sources)
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
+    """Return a function that returns one of these words. It raises ValueError for another."""
+
+    def read(raw: str) -> str:
+        if raw not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return raw
+
+    return read
 
 
 def _without_country(routes: Routes) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Matching: the event that an item becomes, and the deliveries that an event gets. Pure."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import orjson
@@ -9,25 +10,72 @@ from schemas.event import Event, Item, derive_id
 from schemas.expression import ExpressionError
 from schemas.records import NewDelivery
 from schemas.route import Route, Routes
-from schemas.source import Source
+from schemas.source import Incoming, Source
+
+
+def events_of(
+    items: Sequence[Item],
+    source: Source,
+    request: Incoming,
+    now: datetime,
+    dedupe_s: int,
+    request_id: str | None = None,
+) -> list[Event]:
+    """Return the items of a request as events; see as_event()."""
+    window_s = source.remember_s(request.proof, dedupe_s)
+    digests = _signed_digests(items, source, request)
+    return [
+        as_event(item, source, now, dedupe_s, request_id, digest=digest, window_s=window_s)
+        for item, digest in zip(items, digests, strict=True)
+    ]
+
+
+def _signed_digests(
+    items: Sequence[Item], source: Source, request: Incoming
+) -> Iterator[str | None]:
+    """Yield the digest of each item without an id, if the request is signed; else None.
+
+    It is made of the signed bytes and nothing else. How a body is read (media type, charset) stands
+    in a header that no signature covers. Equal items of one body have one digest.
+    """
+    if request.proof is None or request.proof.signed_by is None:
+        yield from (None for _ in items)
+        return
+    body = hashlib.blake2b(request.body).hexdigest()
+    places: dict[str, int] = {}
+    for item in items:
+        if item.source_event_id is not None:
+            yield None
+        else:
+            place = places.setdefault(_canonical(item.data), len(places))
+            yield derive_id("signed", source.name, body, str(place))
 
 
 def as_event(
-    item: Item, source: Source, now: datetime, dedupe_s: int, request_id: str | None = None
+    item: Item,
+    source: Source,
+    now: datetime,
+    dedupe_s: int,
+    request_id: str | None = None,
+    *,
+    digest: str | None = None,
+    window_s: int | None = None,
 ) -> Event:
     """Return an item as an event; our id of it is the same for each resend.
 
-    dedupe_s: for how long a CRM's own event id is remembered. request_id: see Event.
+    dedupe_s: for how long a CRM's own event id is remembered. request_id: see Event. digest: what
+    an item without an id is known by; None: by its type and its data. window_s: for how long that
+    is remembered; None: the source's id_window.
     """
     if item.source_event_id is not None:
         event_id = derive_id("event", source.name, item.source_event_id)
         source_event_id, fingerprint, remember_s = item.source_event_id, event_id, dedupe_s
     else:
         # The CRM sends no id: equal bytes are one event within the window, and a new one after it.
-        digest = derive_id("bytes", source.name, item.type, _canonical(item.data))
+        digest = digest or derive_id("bytes", source.name, item.type, _canonical(item.data))
         source_event_id = f"{digest}-{int(now.timestamp() * 1000)}"
         event_id = derive_id("event", source.name, source_event_id)
-        fingerprint, remember_s = digest, source.id_window_s
+        fingerprint, remember_s = digest, source.id_window_s if window_s is None else window_s
     return Event(
         id=event_id,
         source=source.name,

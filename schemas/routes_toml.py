@@ -360,6 +360,7 @@ class SourceSchema(Schema):
     hash = fields.String(validate=validate.OneOf(("sha1", "sha256", "sha512")))
     encoding = fields.String(validate=validate.OneOf(("hex", "base64")))
     prefix = fields.String()
+    signatures = fields.String()
     event = ExpressionField()
     id = ExpressionField()
     time = ExpressionField()
@@ -378,6 +379,8 @@ class SourceSchema(Schema):
         for key in ("hash", "encoding", "prefix"):
             if key in data and auth != "hmac":
                 raise ValidationError('is allowed only with auth = "hmac"', key)
+        if "signatures" in data and auth is not None:
+            raise ValidationError("is allowed only without auth", "signatures")
         if "header" in data and auth not in ("hmac", "token"):
             raise ValidationError('is allowed only with auth = "hmac" or "token"', "header")
 
@@ -396,7 +399,8 @@ def _auth(data: Mapping[str, Any], kind: Kind) -> Auth:
             keys = ("header", "hash", "encoding", "prefix")
             return Signatures(schemes=(Signature(**{k: data[k] for k in keys if k in data}),))
         case _:
-            return kind.auth
+            chosen = kind.signatures.get(data.get("signatures", ""))
+            return chosen.auth if chosen else kind.auth
 
 
 def load_routes(
@@ -449,12 +453,17 @@ def _load_sources(
         kind = kinds.get(kind_name)
         if kind is None:
             problems.append(f"{where}: kind: there is no {kind_name!r}; there are {_listed(kinds)}")
+        elif data.get("signatures") not in (None, *kind.signatures):
+            words = _listed(kind.signatures)
+            allowed = f"must be one of {words}" if words else f"{kind.title} has no such choice"
+            problems.append(f"{where}: signatures: {allowed}")
         elif data["name"] in sources:
             problems.append(f"{where}: name: another [[source]] has the same name")
         else:
             paths = {
                 key: data[key] for key in ("event", "id", "time", "id_window_s") if key in data
             }
+            paths["is_window_set"] = "id_window_s" in data
             default_type = kind.default_type if data["name"] == kind.name else "form.submitted"
             sources[data["name"]] = Source(
                 name=data["name"],

@@ -16,7 +16,17 @@ from functools import cache
 from typing import Any, Final
 
 from schemas.errors import BadSignature, SettingsError
-from schemas.source import Auth, Basic, Incoming, Part, Signature, Signatures, Token
+from schemas.source import (
+    Auth,
+    Basic,
+    Incoming,
+    Part,
+    Proof,
+    Signature,
+    Signatures,
+    Token,
+    proof_of,
+)
 
 # Long enough for nanoseconds. A longer run of digits is not a timestamp, and int() has a limit.
 _TIMESTAMP: Final = re.compile(r"[0-9]{1,19}")
@@ -29,10 +39,11 @@ def verify(
     *,
     now: datetime,
     content: Any = None,
-) -> None:
-    """Return if one of secrets proves the request, at the aware time now.
+) -> Proof:
+    """Return how one of secrets proves the request, at the aware time now.
 
-    content is the parsed body; it is read only where the CRM puts its token there.
+    content is the parsed body; it is read only where the CRM puts its token there. None: it has
+    not been parsed. needs_content() says where that may make a difference.
 
     Raises:
         BadSignature: unsigned, forged, too old, or there is no secret. Never anything else. The
@@ -44,10 +55,19 @@ def verify(
     match auth:
         case Token():
             _verify_token(auth, secrets, request, content)
+            return proof_of(auth, request.headers)
         case Basic():
             _verify_basic(secrets, request)
+            return proof_of(auth, request.headers)
         case Signatures():
-            _verify_signature(_scheme_of(auth, request), secrets, request, now)
+            scheme = _scheme_of(auth, request)
+            _verify_signature(scheme, secrets, request, now)
+            return proof_of(scheme, request.headers)
+
+
+def needs_content(auth: Auth) -> bool:
+    """Say whether the proof may be in the body, so that it must be parsed to find the proof."""
+    return isinstance(auth, Token) and auth.body is not None
 
 
 def sign(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from schemas.event import Item
 from schemas.expression import Expression, ExpressionError, Path
@@ -29,6 +29,7 @@ class Incoming:
     query: Mapping[str, str]
     body: bytes  # as received, not decoded
     content_type: str  # without its parameters, in small letters
+    proof: "Proof | None" = None  # None: it has not been verified
 
     def __repr__(self) -> str:
         # Body, headers and query hold people's data and secrets.
@@ -94,6 +95,20 @@ class Signature:
     # (encoded, decoded) pairs: what the signer decodes in the URL before it signs it.
     url_decoding: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def has_time(self) -> bool:
+        """Whether a captured request is refused after a while: the time is there, and signed."""
+        return self.timestamp_header is not None and Part.TIMESTAMP in self.parts
+
+    @property
+    def is_extendable(self) -> bool:
+        """Whether a stranger can append to a signed message and compute the new signature.
+
+        That works for a plain hash (SHA-1, SHA-2) over the secret and a message, with one observed
+        signature and without the secret.
+        """
+        return not self.keyed
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signatures:
@@ -103,6 +118,59 @@ class Signatures:
 
 
 Auth = Token | Basic | Signatures
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SignatureChoice:
+    """Some of the signature schemes of a CRM, for a person to choose."""
+
+    auth: Signatures
+    # The type of events that the CRM signs with none of them; None: it signs all events so.
+    misses: str | None = None
+
+
+SIGNATURES: Final = "SIGNATURES"  # the suffix of the variable that chooses
+
+# Headers in which senders name a request; a resend of the request has the same value.
+ID_HEADERS = ("webhook-id", "Idempotency-Key")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proof:
+    """What proved that a request's sender knows the secret."""
+
+    scheme: Token | Basic | Signature
+    # The request's id, out of a header that the proof covers; None: there is none. Another header
+    # can be changed by anybody who has captured a signed request.
+    message_id: str | None = None
+
+    @property
+    def signed_by(self) -> Signature | None:
+        """The signature scheme; None: the secret itself was sent, so its owner may say anything."""
+        return self.scheme if isinstance(self.scheme, Signature) else None
+
+
+def proof_of(scheme: Token | Basic | Signature, headers: Headers) -> Proof:
+    """Return the proof of a request that this scheme has proved.
+
+    A signature covers its own id header alone. A sender that sends the secret itself could have
+    written any header, so ID_HEADERS count.
+    """
+    names: tuple[str, ...] = ID_HEADERS
+    if isinstance(scheme, Signature):
+        is_signed = scheme.id_header is not None and Part.ID in scheme.parts
+        names = (scheme.id_header,) if scheme.id_header and is_signed else ()
+    found = (headers.get(name, "").strip() for name in names)  # stripped as it is signed
+    return Proof(scheme=scheme, message_id=next(filter(None, found), None))
+
+
+def assumed_proof(auth: Auth, headers: Headers) -> Proof:
+    """Return the proof that a request of this source will have, for a preview of it."""
+    if not isinstance(auth, Signatures):
+        return proof_of(auth, headers)
+    sent = (one for one in auth.schemes if headers.get(one.id_header or "") is not None)
+    return proof_of(next(sent, auth.schemes[0]), headers)
+
 
 # https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 STANDARD_WEBHOOKS = Signatures(
@@ -141,7 +209,7 @@ def secret_of(auth: Auth, text: str) -> str:
 # --- how the record of a thin event is fetched ----------------------------------------------
 
 # What a variable of a source is. A token lets its holder in by itself; a secret goes with an id.
-Holds = Literal["address", "token", "secret", "id"]
+Holds = Literal["address", "token", "secret", "id", "choice"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,6 +224,8 @@ class Variable:
     holds: Holds = "token"
     # Its value if it is not set; None: it has none then.
     default: str | None = None
+    # The words that it may be; (): anything. A kind says what its choice does.
+    choices: tuple[str, ...] = ()
     # A made-up value in the CRM's own format. An address needs none.
     sample: str = "made-up"
     # What it is, for the person who sets it: words that may follow "HubSpot: ". "": see about().
@@ -171,6 +241,7 @@ ABOUT: Mapping[Holds, str] = {
     "token": "a token that may read its records",
     "secret": "the secret of the client that reads its records",
     "id": "the id of the client that reads its records",
+    "choice": "one of several words",
 }
 
 
@@ -254,6 +325,11 @@ class Kind:
     # (parsed body, request, source) -> items, in the order of the body. It raises nothing for a
     # bad item: that item carries a `problem`.
     parse: Callable[[Any, Incoming, "Source"], list[Item]]
+    # Whether its CRM sends JSON in UTF-8 and nothing else. Required if a scheme is extendable.
+    is_json_only: bool = False
+    # What `signatures` in routes.toml and <SOURCE>_SIGNATURES may say, from the widest choice to
+    # the strictest; {}: there is no choice.
+    signatures: Mapping[str, SignatureChoice] = field(default_factory=dict)
     # How to fetch the record of a thin event; None: events of this CRM are never thin.
     hydration: Hydration | None = None
     variables: tuple[Variable, ...] = ()
@@ -291,8 +367,10 @@ class Source:
     time: Expression | None = None
     # The type of an event whose body names none.
     default_type: str = "form.submitted"
-    # For how long equal bytes without an id are the same event.
+    # For how long equal bytes without an id are the same event; see remember_s(). is_window_set:
+    # routes.toml says it.
     id_window_s: int = 86_400
+    is_window_set: bool = False
     # Over an event's data: whether its person must not be called.
     opt_out: Expression | None = None
 
@@ -300,6 +378,20 @@ class Source:
     def variable_prefix(self) -> str:
         """What the names of its environment variables start with: WEBSITE_2_ for `website-2`."""
         return self.name.upper().replace("-", "_") + "_"
+
+    def remember_s(self, proof: Proof | None, dedupe_s: int) -> int:
+        """Return for how long equal bytes without an id are the same event.
+
+        A captured request whose signature has no time can be sent again at any time, so its bytes
+        are remembered as long as an id is. One with a time can be sent again while the time is
+        accepted, on both sides of our clock.
+        """
+        signature = proof.signed_by if proof else None
+        if signature is None:
+            return self.id_window_s
+        if not signature.has_time:
+            return dedupe_s
+        return max(self.id_window_s, 2 * signature.tolerance_s)
 
     def secret_about(self) -> str:
         """Return what its webhook secret is, for the person who sets it."""
@@ -324,10 +416,6 @@ class Source:
         }
 
 
-# Headers that identify a request; a resend of the request has the same value.
-ID_HEADERS = ("webhook-id", "Idempotency-Key")
-
-
 def item_by_paths(
     body: Any,
     request: Incoming,
@@ -338,10 +426,11 @@ def item_by_paths(
 ) -> Item:
     """Read one item of a body whose shape its sender chose, by the source's paths.
 
-    The type is at `event`, else the source's default. The id is at `id`, else in one of
-    ID_HEADERS, else None. The time (ISO 8601, or an epoch in s or ms) is at `time`, else None.
-    An unreadable time or id counts as missing, so that no lead is lost. An unreadable type makes
-    the item unreadable: the default type might cause a call that the sender did not ask for.
+    The type is at `event`, else the source's default. The id is at `id`, else it is the one that
+    the request's proof covers, else None. The time (ISO 8601, or an epoch in s or ms) is at
+    `time`, else None. An unreadable time or id counts as missing, so that no lead is lost. An
+    unreadable type makes the item unreadable: the default type might cause a call that the sender
+    did not ask for.
 
     index is the item's place if the request carries several items; None: it carries one. The
     header identifies the whole request, so without the index its items would be duplicates.
@@ -366,8 +455,8 @@ def item_by_paths(
 
 
 def _header_id(request: Incoming, index: int | None) -> str | None:
-    """Return the id out of a request's header, with the item's index; None if it has none."""
-    given = next((request.headers[h] for h in ID_HEADERS if request.headers.get(h)), None)
+    """Return the id that the request's proof covers, with the item's index; None: it has none."""
+    given = request.proof.message_id if request.proof else None
     return given if given is None or index is None else f"{given}-{index}"
 
 

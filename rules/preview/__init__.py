@@ -13,7 +13,7 @@ import orjson
 
 from rules.candidate import Candidate
 from rules.mapping import CampaignNeed
-from rules.matching import as_event, deliveries_of
+from rules.matching import deliveries_of, events_of
 from rules.opt_outs import privacy_action
 from rules.plan import Ready, candidate_or_none, prepare, screen
 from rules.preview.guards import guards_of
@@ -25,7 +25,7 @@ from schemas.expression import ExpressionError
 from schemas.records import Claim, Move, NewDelivery
 from schemas.route import Route
 from schemas.settings import Settings
-from schemas.source import CrmRequest, Hydration, Incoming, Source
+from schemas.source import CrmRequest, Hydration, Incoming, Source, assumed_proof
 
 SENT = "would be sent"
 FETCHED = "fetches the record first"
@@ -50,10 +50,9 @@ def look(
     Raises BadPayload: the source's module can't read the content.
     """
     dedupe_s = settings.dedupe_days * 86_400
-    events = [
-        as_event(item, source, now, dedupe_s)
-        for item in source.kind.parse(content, request, source)
-    ]
+    request = replace(request, proof=assumed_proof(source.auth, request.headers))
+    items = source.kind.parse(content, request, source)
+    events = events_of(items, source, request, now, dedupe_s)
     return Preview(
         at=now,
         events=tuple(_see(settings, source, event, now=now, record=record) for event in events),

@@ -23,6 +23,7 @@ from schemas.event import Item
 from schemas.expression import Expression, Path
 from schemas.fields import EpochMillis
 from schemas.source import (
+    SIGNATURES,
     BearerLogin,
     CrmRequest,
     Hydration,
@@ -30,6 +31,7 @@ from schemas.source import (
     Kind,
     Part,
     Signature,
+    SignatureChoice,
     Signatures,
     Source,
     Variable,
@@ -63,7 +65,9 @@ V3: Final = Signature(
     tolerance_s=300,
     url_decoding=URL_DECODING,
 )
-# v2 and v1 share a header, and have no time: a replayed request is a duplicate.
+# v2 and v1 share a header, and have no time: a replayed request is a duplicate. Both are plain
+# hashes, so a stranger who saw one signed request can append to its body and sign that. JSON does
+# not survive what must stand between (0x80 and zeros), so bodies are read as JSON alone.
 V2: Final = Signature(
     header="X-HubSpot-Signature",
     parts=(Part.SECRET, Part.METHOD, Part.URL, Part.BODY),
@@ -77,6 +81,12 @@ V1: Final = Signature(
     keyed=False,
     only_with=("X-HubSpot-Signature-Version", "v1"),
 )
+
+# HubSpot signs what a workflow sends with v2.
+CHOICES: Final = {
+    "any": SignatureChoice(auth=Signatures(schemes=(V3, V2, V1))),
+    "v3": SignatureChoice(auth=Signatures(schemes=(V3,)), misses="workflow.triggered"),
+}
 
 # --- words ----------------------------------------------------------------------------------
 
@@ -331,7 +341,9 @@ def is_own_change(event_type: str, data: Any) -> bool:
 KIND = Kind(
     name="hubspot",
     title="HubSpot",
-    auth=Signatures(schemes=(V3, V2, V1)),
+    auth=CHOICES["any"].auth,
+    is_json_only=True,
+    signatures=CHOICES,
     parse=parse,
     secret_help="the app's client secret, which signs its webhooks",
     hydration=Hydration(
@@ -350,6 +362,15 @@ KIND = Kind(
             help="a token of the app that may read contacts",
         ),
         Variable(suffix="API_URL", holds="address", default="https://api.hubapi.com"),
+        Variable(
+            suffix=SIGNATURES,
+            holds="choice",
+            default="any",
+            choices=tuple(CHOICES),
+            sample="v3",
+            help="which of its signatures are accepted: any, or v3 if you use app subscriptions "
+            "alone (workflows are signed with v2)",
+        ),
     ),
     default_type="workflow.triggered",
     is_import=is_import,

@@ -1,6 +1,8 @@
 """The intake and the API through the web process: signed requests against a real Valkey."""
 
 import base64
+import hashlib
+import hmac
 import json
 import time
 from collections.abc import Callable
@@ -133,17 +135,134 @@ def test_equal_bytes_without_an_id_are_one_event(web: Web) -> None:
     assert counts(web.post("website", {**form, "phone": "+919876543211"})) == (1, 0, 0, 0)
 
 
-def test_an_idempotency_key_tells_a_resend_from_a_new_form(web: Web) -> None:
-    body = json.dumps({"phone": "+919876543210"}).encode()
-    headers = signed("website", body, "")
+TOKEN_SOURCE = '[[source]]\nname = "form"\nauth = "token"\n\n'
+BASIC_SOURCE = '[[source]]\nname = "form"\nauth = "basic"\n\n'
+ANY_NUMBER = {"to_number": '"phone"', "agent_id": '"agent"'}
+
+
+@each("header", ["Idempotency-Key", "webhook-id"])
+@each(
+    ("source", "secret", "proof"),
+    [
+        (TOKEN_SOURCE, "a-token", {"X-Webhook-Token": "a-token"}),
+        (BASIC_SOURCE, "me:word", {"Authorization": "Basic bWU6d29yZA=="}),
+    ],
+)
+def test_an_id_header_of_a_sender_that_sends_its_secret_tells_a_resend_from_a_new_form(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    header: str,
+    source: str,
+    secret: str,
+    proof: dict[str, str],
+) -> None:
+    routes = source + route(source="form", request=ANY_NUMBER)
+    web = open_web(make_settings(routes, secrets={"form": (secret,)}))
+    unique = f"{header}-{secret}"
 
     def post(key: str) -> tuple[int, ...]:
-        sent = {**headers, "Idempotency-Key": key}
-        return counts(web.client.post("/webhooks/website", data=body, headers=sent))
+        sent = {**proof, header: key}
+        body = {"phone": "+919876543210", "of": unique}
+        return counts(web.client.post("/webhooks/form", json=body, headers=sent))
 
-    assert post("one") == (1, 0, 0, 0)
-    assert post("one") == (0, 1, 0, 0)
-    assert post("two") == (1, 0, 0, 0)
+    assert post(f"{unique}-one") == (1, 0, 0, 0)
+    assert post(f"{unique}-one") == (0, 1, 0, 0)
+    assert post(f"{unique}-two") == (1, 0, 0, 0)
+
+
+CAPTURED_HEADERS = [
+    "Idempotency-Key",
+    "webhook-id",
+    "svix-id",
+    "X-Request-Id",
+    "X-HubSpot-Request-Id",
+    "Made-Up-By-This-Test",
+]
+
+
+def hubspot_v2(body: bytes) -> dict[str, str]:
+    text = SECRETS["hubspot"].encode() + b"POST" + b"http://localhost/webhooks/hubspot" + body
+    digest = hashlib.sha256(text).hexdigest()
+    return {
+        "Content-Type": "application/json",
+        "X-HubSpot-Signature-Version": "v2",
+        "X-HubSpot-Signature": digest,
+    }
+
+
+@each("header", CAPTURED_HEADERS)
+@each("source", ["website", "hubspot"])
+def test_a_captured_signed_request_is_one_delivery_whatever_its_other_headers_say(
+    make_settings: MakeSettings, open_web: OpenWeb, header: str, source: str
+) -> None:
+    event = "workflow.triggered" if source == "hubspot" else "form.submitted"
+    web = open_web(make_settings(WEBSITE + route(source=source, event=event)))
+    body = json.dumps({"phone": "+919876543210", "of": f"{source} {header}"}).encode()
+    headers = hubspot_v2(body) if source == "hubspot" else signed(source, body, "")
+
+    answers = [
+        web.client.post(f"/webhooks/{source}", data=body, headers={**headers, header: f"new-{n}"})
+        for n in range(4)
+    ]
+
+    assert {answer.status_code for answer in answers} == {202}
+    assert [counts(answer) for answer in answers] == [(1, 0, 0, 0), *[(0, 1, 0, 0)] * 3]
+    assert len({answer.json["events"][0]["id"] for answer in answers}) == 1
+
+
+@each(
+    "content_type",
+    [
+        "application/x-www-form-urlencoded; charset=iso-8859-1",
+        "application/x-www-form-urlencoded; charset=windows-1252",
+        "application/x-www-form-urlencoded; charset=us-ascii; x=y",
+        "APPLICATION/X-WWW-FORM-URLENCODED",
+    ],
+)
+def test_another_reading_of_the_same_signed_bytes_is_no_new_event(
+    web: Web, content_type: str
+) -> None:
+    body = b"phone=%2B919876543210&name=Jos%C3%A9"
+    first = web.post("website", body, content_type="application/x-www-form-urlencoded")
+
+    again = web.post("website", body, content_type=content_type)
+
+    assert first.status_code == 202
+    assert again.status_code in (202, 400, 415)
+    assert again.status_code != 202 or counts(again) == (0, 1, 0, 0)
+
+
+def test_equal_forms_in_one_signed_list_are_one_event_and_different_ones_are_not(web: Web) -> None:
+    one, other = {"phone": "+919876543210"}, {"phone": "+919876543211"}
+
+    assert counts(web.post("website", [one, other, one])) == (2, 1, 0, 0)
+    assert counts(web.post("website", [one, other, one])) == (0, 3, 0, 0)
+
+
+@each(
+    ("keys", "days"),
+    [
+        ('auth = "hmac"\nheader = "X-Signature"\nid_window = "2h"', 30),
+        ('auth = "hmac"\nheader = "X-Signature"\nprefix = "sha256="', 30),
+        ('auth = "token"\nid_window = "3d"', 3),
+        ('auth = "token"', 1),
+    ],
+)
+def test_equal_bytes_without_an_id_are_one_event_as_long_as_a_captured_request_can_come_again(
+    make_settings: MakeSettings, open_web: OpenWeb, store: Store, keys: str, days: int
+) -> None:
+    routes = f'[[source]]\nname = "form"\n{keys}\n\n' + route(source="form", request=ANY_NUMBER)
+    web = open_web(make_settings(routes, secrets={"form": ("a-word",)}))
+    body = json.dumps({"phone": "+919876543210", "of": keys}).encode()
+    digest = hmac.new(b"a-word", body, hashlib.sha256).hexdigest()
+    prefix = "sha256=" if "prefix" in keys else ""
+    headers = {"X-Signature": prefix + digest, "X-Webhook-Token": "a-word"}
+    known = keys_of(store)
+
+    assert web.client.post("/webhooks/form", data=body, headers=headers).status_code == 202
+
+    [seen] = [key for key in keys_of(store) - known if key.startswith("bridge:seen:")]
+    assert days * 86_400 - 60 < store.redis.ttl(seen) <= days * 86_400
 
 
 def test_a_zoho_form_and_a_zoho_notification_are_taken_in(web: Web) -> None:

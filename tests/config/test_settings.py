@@ -10,10 +10,12 @@ import pytest
 from support.makers import CALL, NUMBER, call_route, campaign_route
 
 from config.settings import load_settings, redis_url_from_env, warnings_of
+from schemas.crm.hubspot import V3
 from schemas.errors import SettingsError
 from schemas.expression import Expression
 from schemas.hours import ALWAYS, parse_window
 from schemas.settings import Settings
+from schemas.source import Signatures
 
 NEEDED = {
     "REDIS_URL": "redis://localhost:6379/0",
@@ -702,6 +704,102 @@ def test_what_is_missing_to_fetch_records_is_a_warning(sound, source, given, mis
     sound(ROUTES_TOML=PORTALS + call_of(source), **{secret: "s"}, **given)
     expected = [f"source '{source}' can't fetch full records: {missing} not set"]
     assert warnings_of(load_settings()) == (expected if missing else [])
+
+
+@pytest.mark.parametrize(
+    ("keys", "without"),
+    [
+        ('auth = "hmac"\nheader = "X-Signature"', "a request of its auth"),
+        ('auth = "hmac"\nheader = "X-S"\nhash = "sha512"', "a request of its auth"),
+        ('kind = "hubspot"', "a request without X-HubSpot-Signature-v3"),
+        ('auth = "standard"', None),
+        ('auth = "token"', None),
+        ('auth = "basic"', None),
+    ],
+)
+def test_an_id_window_without_effect_is_a_warning(sound, keys, without):
+    source = f'[[source]]\nname = "form"\n{keys}\n'
+    sound(ROUTES_TOML=f'{source}id_window = "24h"\n{CALL}', GENERIC_WEBHOOK_SECRET="s")
+    found = [line for line in warnings_of(load_settings()) if "id_window" in line]
+    assert len(found) == (without is not None)
+    assert not found or found[0].startswith(
+        f"source 'form': id_window has no effect on {without}: the signature has no time"
+    )
+    sound(ROUTES_TOML=source + CALL, GENERIC_WEBHOOK_SECRET="s")
+    assert warnings_of(load_settings()) == []
+
+
+EU = '[[source]]\nname = "hubspot-eu"\nkind = "hubspot"\n'
+STRICT = EU + 'signatures = "v3"\n'
+
+
+@pytest.mark.parametrize(
+    ("routes", "variables", "strict"),
+    [
+        (EU, {}, set()),
+        (EU, {"HUBSPOT_SIGNATURES": "any"}, set()),
+        (EU, {"HUBSPOT_SIGNATURES": "v3"}, {"hubspot"}),
+        (EU, {"HUBSPOT_EU_SIGNATURES": "v3"}, {"hubspot-eu"}),
+        (STRICT, {}, {"hubspot-eu"}),
+        (STRICT, {"HUBSPOT_EU_SIGNATURES": "any"}, {"hubspot-eu"}),
+        (EU + 'signatures = "any"\n', {"HUBSPOT_EU_SIGNATURES": "v3"}, {"hubspot-eu"}),
+        (EU + 'auth = "token"\n', {"HUBSPOT_EU_SIGNATURES": "v3"}, set()),
+    ],
+)
+def test_v3_alone_is_chosen_in_routes_or_environment(env, routes, variables, strict):
+    env(ROUTES_TOML=routes + CALL, **variables)
+    sources = load_settings().routes.sources
+    v3 = Signatures(schemes=(V3,))
+    assert {name for name, source in sources.items() if source.auth == v3} == strict
+
+
+@pytest.mark.parametrize("wrong_word", ["v2", "V3", "v3,any", "none"])
+def test_a_signature_that_is_no_choice_stops_the_boot(env, wrong_word):
+    env(HUBSPOT_SIGNATURES=wrong_word)
+    assert wrong() == ["HUBSPOT_SIGNATURES: must be one of any, v3"]
+    env(HUBSPOT_SIGNATURES=None, ROUTES_TOML=f'{EU}signatures = "{wrong_word}"\n{CALL}')
+    [line] = wrong()
+    assert line.endswith("'hubspot-eu': signatures: must be one of any, v3")
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ('kind = "zoho"\nsignatures = "v3"', "signatures: Zoho CRM has no such choice"),
+        ('signatures = "any"', "signatures: Generic JSON or form has no such choice"),
+        (
+            'kind = "hubspot"\nauth = "standard"\nsignatures = "v3"',
+            "signatures: is allowed only without auth",
+        ),
+    ],
+)
+def test_signatures_are_chosen_only_where_there_is_a_choice(env, keys, problem):
+    env(ROUTES_TOML=f'[[source]]\nname = "eu"\n{keys}\n{CALL}')
+    [line] = wrong()
+    assert line.endswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("event", "variables", "is_warned"),
+    [
+        ("workflow.triggered", {"HUBSPOT_SIGNATURES": "v3"}, True),
+        ("workflow.*", {"HUBSPOT_SIGNATURES": "v3"}, True),
+        ("*", {"HUBSPOT_SIGNATURES": "v3"}, True),
+        ("contact.created", {"HUBSPOT_SIGNATURES": "v3"}, False),
+        ("workflow.triggered", {"HUBSPOT_SIGNATURES": "any"}, False),
+        ("workflow.triggered", {}, False),
+    ],
+)
+def test_v3_alone_beside_a_route_of_workflows_is_a_warning(sound, event, variables, is_warned):
+    routes = call_of("hubspot", "").replace('"form.submitted"', f'"{event}"')
+    assert f'"{event}"' in routes
+    sound(ROUTES_TOML=routes, HUBSPOT_WEBHOOK_SECRET="s", HUBSPOT_ACCESS_TOKEN="t", **variables)
+    expected = [
+        "route 'call new leads' takes workflow.triggered, and source 'hubspot' accepts v3 "
+        "signatures alone: HubSpot signs these events in another way, so they are refused, and it does not "
+        "send them again"
+    ]
+    assert warnings_of(load_settings()) == (expected if is_warned else [])
 
 
 def test_what_calls_nobody_is_a_warning(sound):

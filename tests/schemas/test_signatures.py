@@ -256,6 +256,52 @@ def test_a_signed_message_id_must_be_there() -> None:
     assert not is_accepted(STANDARD_WEBHOOKS, STANDARD_SECRET, request(headers))
 
 
+# --- what the proof covers ------------------------------------------------------------------
+
+IDS = {"webhook-id": "m-1", "Idempotency-Key": "k-1", "svix-id": "s-1", "X-Request-Id": "r-1"}
+
+
+@each(
+    ("auth", "secret", "message_id", "is_extendable"),
+    [
+        (STANDARD_WEBHOOKS, STANDARD_SECRET, "m-1", False),
+        (Token(), SECRET, "m-1", False),
+        (Basic(), "a:b", "m-1", False),
+        (HUBSPOT, SECRET, None, False),
+        (Signatures(schemes=(V2, V1)), SECRET, None, True),
+        (Signatures(schemes=(V1,)), SECRET, None, True),
+        (HMAC, SECRET, None, False),
+        (CLOSE, "00ff", None, False),
+    ],
+    ids=repr,
+)
+def test_the_proof_says_what_proved_and_which_id_it_covers(
+    auth: Auth, secret: str, message_id: str | None, is_extendable: bool
+) -> None:
+    made = sign(auth, secret, request(IDS), now=NOW, message_id="m-1")
+    proof = verify(auth, [secret], request({**IDS, **made}), now=NOW)
+    scheme = auth.schemes[0] if isinstance(auth, Signatures) else None
+    assert (proof.signed_by, proof.message_id) == (scheme, message_id)
+    assert (scheme is not None and scheme.is_extendable) is is_extendable
+
+
+def test_without_a_signed_id_a_sender_of_its_secret_may_name_the_request() -> None:
+    for names, found in (
+        ({"Idempotency-Key": "k"}, "k"),
+        ({"webhook-id": " ", "Idempotency-Key": " k "}, "k"),
+        ({"X-Request-Id": "r", "svix-id": "s"}, None),
+    ):
+        asked = request({**names, "X-Webhook-Token": SECRET})
+        assert verify(Token(), [SECRET], asked, now=NOW).message_id == found
+
+
+@pytest.mark.parametrize("blank", ["\x85", "\xa0", " ", "\x1f"])
+def test_blanks_around_a_signed_id_make_no_other_id(blank: str) -> None:
+    headers = sign(STANDARD_WEBHOOKS, STANDARD_SECRET, request(), now=NOW, message_id="m")
+    padded = request({**headers, "webhook-id": f"{blank}m{blank}"})
+    assert verify(STANDARD_WEBHOOKS, [STANDARD_SECRET], padded, now=NOW).message_id == "m"
+
+
 # --- time -----------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """The sample bodies of every CRM, and a request and a source to read them with."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from bridge.http.body import read_body
 from schemas.crm import kinds
 from schemas.event import Item
 from schemas.expression import Expression
-from schemas.source import Incoming, Kind, Source
+from schemas.source import Incoming, Kind, Source, assumed_proof
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 NOW = datetime(2026, 1, 1, 7, 0, tzinfo=UTC)
@@ -64,7 +65,9 @@ def content_of(sample: Path) -> Any:
 
 def items(kind: Kind, content: Any, *, headers: Any = None, **paths: str) -> list[Item]:
     """Return what a kind makes of a parsed body."""
-    return kind.parse(content, incoming(headers=headers or {}), source_of(kind, **paths))
+    request = incoming(headers=headers or {})
+    request = replace(request, proof=assumed_proof(kind.auth, request.headers))
+    return kind.parse(content, request, source_of(kind, **paths))
 
 
 def shown(item: Item) -> dict[str, Any]:

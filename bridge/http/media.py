@@ -1,0 +1,38 @@
+"""Which bodies a source takes, by their headers, and their content."""
+
+from typing import Any, Final
+
+from werkzeug.http import parse_options_header
+
+from bridge.http.body import read_body
+from schemas.errors import UnsupportedMedia
+from schemas.source import Incoming, Kind
+
+_UTF_8: Final = frozenset({"", "utf-8", "utf8"})
+_NOT_ENCODED: Final = frozenset({"", "identity"})
+
+
+def read_content(kind: Kind, request: Incoming) -> Any:
+    """Return the content of a request's body, as its CRM sends bodies.
+
+    Raises:
+        UnsupportedMedia: the CRM does not send such bodies, or nobody can read them.
+        BadPayload: the body is not what its Content-Type says.
+    """
+    content_type = request.headers.get("Content-Type") or ""
+    if not kind.is_json_only:
+        return read_body(request.body, content_type)
+    # No signature covers these headers. With another media type, charset or encoding, what a
+    # stranger appended to a signed body could be read as a body of its own.
+    media, options = parse_options_header(content_type)
+    encoding = request.headers.get("Content-Encoding") or ""
+    if (
+        media.strip().lower() not in ("", "application/json")
+        or options.get("charset", "").strip().lower() not in _UTF_8
+        or encoding.strip().lower() not in _NOT_ENCODED
+    ):
+        raise UnsupportedMedia(
+            f"{kind.title} sends application/json in UTF-8, without a Content-Encoding. This "
+            "source takes nothing else."
+        )
+    return read_body(request.body, "application/json")
