@@ -176,6 +176,10 @@ _DATE: Final = re.compile(
 _MARKED: Final = re.compile(r"[+\uff0b][ \t]?\(?\d(?:[ \t()./\-]{0,3}\d){7,}(?!\w)")
 _IN_TEXT: Final = re.compile(r"(?<!\w)[+\uff0b]?\(?\d(?:[ \t()./\-]{0,3}\d){7,}(?!\w)")
 
+# JSON inside a text, such as a form's one value. Its numbers stand between other characters.
+_JSON_TEXT: Final = re.compile(r"\s*[{\[]")
+_RUN: Final = re.compile(r"[+\uff0b]?\(?\d(?:[ \t()./\-]{0,3}\d)*+")
+
 
 def mask_number(number: str) -> str:
     """Hide a number's middle: "+919876543210" becomes "+91••••••3210".
@@ -202,7 +206,8 @@ def mask(value: Any) -> Any:
     A value looks like a phone number if it has 8 or more digits, and besides them only characters
     that people write around digits. It may be a string, a whole number or an object's key; commas,
     semicolons or bars may separate several in one string. A masked number is a string. Not masked:
-    dates, date-times, epoch milliseconds, text with letters, and runs of 18 digits and more.
+    dates, date-times, epoch milliseconds, text with letters, and runs of 18 digits and more. In a
+    text that begins like JSON, every run of 8 digits and more is masked, but dates.
 
     Limits: a number inside a sentence is not found (see mask_text), and none with fewer than 8
     digits or with letters. Amounts, coordinates and numeric ids of 8 digits and more are masked,
@@ -250,8 +255,13 @@ def _mask_whole(value: int) -> int | str:
 def _mask_string(text: str) -> str:
     pieces = _PIECES.split(text)
     if not any(map(_is_phoneish, pieces)):
-        return text
+        return _RUN.sub(_mask_run, text) if _JSON_TEXT.match(text) else text
     return "".join(mask_number(piece) if _is_phoneish(piece) else piece for piece in pieces)
+
+
+def _mask_run(found: re.Match[str]) -> str:
+    run = found.group()
+    return run if sum(map(str.isdecimal, run)) < 8 or _DATE.fullmatch(run) else mask_number(run)
 
 
 def _is_phoneish(text: str) -> bool:

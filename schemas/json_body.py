@@ -35,7 +35,7 @@ _NEXT_VALUE: Final = re.compile(rb'(?:[^",\[{]++|' + _STRING + rb")*+[,\[{]", re
 _NEXT_BRACKET: Final = re.compile(rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+([\[\]{}])", re.DOTALL)
 # A number token that orjson would change. It may also match inside a string: that costs time only.
 _NUMBER: Final = rb"(?:-[0-9]{19}|-?[0-9]{20}|-?[0-9]++(?:\.0++(?![0-9])|(?:\.[0-9]++)?[eE]))"
-_AT_START: Final = re.compile(rb"\s*" + _NUMBER)
+_AT_START: Final = re.compile(rb"\s*+" + _NUMBER)
 _INSIDE: Final = re.compile(rb"[:,\[\s]" + _NUMBER)
 # Escapes in which no half of a character begins; a whole character of two halves; a lone half.
 _ESCAPE: Final = re.compile(

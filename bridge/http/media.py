@@ -20,12 +20,12 @@ def read_content(kind: Kind, request: Incoming) -> Any:
         BadPayload: the body is not what its Content-Type says.
     """
     content_type = request.headers.get("Content-Type") or ""
+    encoding = request.headers.get("Content-Encoding") or ""
     if not kind.is_json_only:
-        return read_body(request.body, content_type)
+        return read_body(request.body, content_type, encoding)
     # No signature covers these headers. With another media type, charset or encoding, what a
     # stranger appended to a signed body could be read as a body of its own.
     media, options = parse_options_header(content_type)
-    encoding = request.headers.get("Content-Encoding") or ""
     if (
         media.strip().lower() not in ("", "application/json")
         or options.get("charset", "").strip().lower() not in _UTF_8

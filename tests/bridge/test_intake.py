@@ -1,15 +1,17 @@
 """The intake and the API through the web process: signed requests against a real Valkey."""
 
 import base64
+import gzip
 import hashlib
 import hmac
 import json
 import time
+import zlib
 from collections.abc import Callable
 from datetime import datetime
 from io import BytesIO
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlencode, urlsplit
 
 import pytest
 from support import (
@@ -520,6 +522,58 @@ def test_half_an_emoji_costs_nobody_a_call(web: Web, half: bytes) -> None:
     assert all(len(event["deliveries"]) == 1 for event in answer.json["events"])
     kept = web.get(f"/api/events/{answer.json['events'][1]['id']}").json
     assert "\ufffd" in json.dumps(kept["data"]["propertyValue"], ensure_ascii=False)
+
+
+@each("pack", [gzip.compress, zlib.compress])
+def test_a_signature_covers_a_compressed_body_as_it_came(
+    web: Web, pack: Callable[[bytes], bytes]
+) -> None:
+    body = pack(json.dumps(lead()).encode())
+    encoding = {"Content-Encoding": "gzip" if pack is gzip.compress else "deflate"}
+    url = "http://localhost/webhooks/website"
+
+    for signed_bytes, status in ((body, 202), (json.dumps(lead()).encode(), 401)):
+        headers = {**signed("website", signed_bytes, url), **encoding}
+        answer = web.client.post("/webhooks/website", data=body, headers=headers)
+        assert answer.status_code == status, answer.text
+
+    bomb = pack(b" " * (MAX_BODY_BYTES + 1))
+    for source, status in (("website", 413), ("zoho", 413), ("hubspot", 415)):
+        headers = {**signed(source, bomb, f"http://localhost/webhooks/{source}"), **encoding}
+        answer = web.client.post(f"/webhooks/{source}", data=bomb, headers=headers)
+        assert answer.status_code == status, answer.text
+
+
+@each("source", ["website", "zoho"])
+@each(
+    "write",
+    [
+        json.dumps,
+        lambda body: f"payload={json.dumps(body)}",
+        lambda body: urlencode({"payload": json.dumps(body)}),
+        lambda body: quote_plus(json.dumps(body)) + "=",
+    ],
+)
+def test_json_that_is_posted_as_a_form_is_called(
+    web: Web, source: str, write: Callable[[object], str]
+) -> None:
+    body = write(lead(id="5501")).encode()
+
+    answer = web.post(source, body, content_type="application/x-www-form-urlencoded")
+
+    assert (answer.status_code, counts(answer)) == (202, (1, 0, 0, 0))
+    shown = web.get(f"/api/events/{answer.json['events'][0]['id']}").json
+    assert shown["data"]["phone"] == "+91••••••3210"
+
+
+@each("value", ['{"phone": "+919876543210"', "{draft} 9876543210"])
+def test_a_form_with_json_in_it_shows_no_number(web: Web, value: str) -> None:
+    form = urlencode({"data": value, value: "", "phone": "+919876543211"}).encode()
+
+    answer = web.post("website", form, content_type="application/x-www-form-urlencoded")
+
+    assert counts(answer) == (1, 0, 0, 0)
+    assert "98765" not in web.get(f"/api/events/{answer.json['events'][0]['id']}").text
 
 
 def test_what_no_route_wants_is_kept_and_shown(web: Web) -> None:

@@ -1,6 +1,7 @@
 """Numbers, masks and times, one rule a row. Every number here is made up."""
 
 import re
+import time
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -453,3 +454,39 @@ def test_a_time_becomes_wall_clock_time_in_the_zone(value, zone, local):
 def test_what_is_no_time_is_refused_in_clear_words(value, zone, why):
     with pytest.raises(ValidationError, match=why):
         to_schedule_at(value, zone)
+
+
+@each(
+    "text",
+    [
+        '{"phone": "+919876543210", "city": "Pune"}',
+        ' [{"phone":"+91 98765 43210"},{"a":"x9876543210y"}]',
+        r'{"phone":"\u002b919876543210"}',
+        '{"phone": 9876543210.0',
+        '{" name": "Asha", "tel": "tel:+91-98765-43210',
+        "[Asha] 098765/43210",
+    ],
+)
+def test_a_number_is_masked_wherever_it_stands_in_json_inside_a_text(text: str) -> None:
+    for shown in (mask(text), mask({"a": [text]})["a"][0], *mask({text: 1})):
+        assert "98765" not in shown.replace(" ", "").replace("-", "")
+        assert "•" in shown
+        assert shown[:3] == text[:3]
+
+
+@each(
+    "text", ['{"at": "2026-11-28", "n": 1234567}', "[x]", "{", '{"a": "1 2 3"}', "[1-2-3-4-5-6-7]"]
+)
+def test_json_inside_a_text_without_a_number_stays_as_it_is(text: str) -> None:
+    assert mask(text) == text
+
+
+def test_masking_json_inside_a_text_takes_time_in_proportion_to_it() -> None:
+    def seconds(text: str) -> float:
+        began = time.process_time()
+        mask({text: text})
+        return time.process_time() - began
+
+    for text in ("1 " * 5000 + "x", "(1" * 5000, "+" * 5000, "1...." * 5000, "9" * 5000):
+        small, large = (min(seconds("{" + text * n) for _ in range(5)) for n in (1, 4))
+        assert large < 8 * max(small, 0.001)
