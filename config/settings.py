@@ -97,6 +97,8 @@ def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
     settings["variables"] = {source.name: reader.source_variables(source) for source in sources}
     if routes:
         settings["routes"] = routes = _with_signatures(routes, settings["variables"])
+        for variables in settings["variables"].values():
+            variables.pop(SIGNATURES, None)
         sources = routes.sources.values()
     settings["secrets"] = {source.name: reader.source_secrets(source) for source in sources}
     if routes:

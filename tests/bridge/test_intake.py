@@ -6,7 +6,8 @@ import hmac
 import json
 import time
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,9 +28,13 @@ from support import (
     signed,
     zoho_notification,
 )
+from support.samples import incoming
 
+from bridge.intake import Intake
 from config.settings import MAX_BODY_BYTES
+from schemas.errors import BadPayload, BadSignature
 from schemas.settings import Settings
+from schemas.source import Incoming, Source
 from simulator import Simulator
 from store import Store
 
@@ -406,6 +411,64 @@ def test_a_forged_stale_or_unsigned_request_is_refused_and_leaves_no_trace(
 def test_a_body_that_can_not_be_read_tells_a_stranger_nothing(web: Web) -> None:
     assert web.post("website", b"{", secret="another-secret").status_code == 401
     assert web.post("website", b"{").status_code == 400
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CountingIntake(Intake):
+    """An intake that counts the bodies that it parses."""
+
+    parsed: list[bytes] = field(default_factory=list)
+
+    def read(self, source: Source, request: Incoming) -> object:
+        self.parsed.append(request.body)
+        return Intake.read(self, source, request)
+
+
+FORGED_PROOFS: list[dict[str, str]] = [
+    {},
+    {"X-Webhook-Token": "another-token"},
+    {"X-Signature": "sha256=" + "0" * 64},
+    {"X-HubSpot-Signature-v3": "bm8=", "X-HubSpot-Request-Timestamp": "1767250800000"},
+    {"X-HubSpot-Signature": "0" * 64, "X-HubSpot-Signature-Version": "v1"},
+    {"Authorization": "Basic bm8="},
+]
+
+
+@each("name", ["hubspot", "generic", "gohighlevel", "website", "basic", "standard", "zoho"])
+@each("headers", FORGED_PROOFS)
+@each("body", [b"[]", b"{", b'{"token": "no"}', b"a=b"])
+def test_no_body_is_parsed_before_its_proof_unless_the_token_is_in_it(
+    make_settings: MakeSettings, name: str, headers: dict[str, str], body: bytes
+) -> None:
+    sources = "".join(
+        f'[[source]]\nname = "{word}"\nauth = "{word}"\n\n' for word in ("basic", "standard")
+    )
+    secrets = {name: ("whsec_c2VjcmV0" if name == "standard" else "the:secret",)}
+    settings = make_settings(sources + WEBSITE + route(), secrets=secrets)
+    intake: Any = CountingIntake(settings=settings, store=None, wakeup=None)  # type: ignore[arg-type]
+
+    with pytest.raises(BadSignature):
+        intake.receive(name, incoming(body, headers=headers))
+
+    assert intake.parsed == ([body] if name == "zoho" else [])
+
+
+def test_a_zoho_token_in_header_or_url_is_judged_before_the_body(
+    make_settings: MakeSettings,
+) -> None:
+    intake: Any = CountingIntake(
+        settings=make_settings(secrets={"zoho": ("a-token",)}),
+        store=None,  # type: ignore[arg-type]
+        wakeup=None,  # type: ignore[arg-type]
+    )
+    source, secrets = intake.find("zoho")
+    now = datetime.now(UTC)
+    for proof in ({"headers": {"X-Webhook-Token": "a-token"}}, {"query": {"token": "a-token"}}):
+        with pytest.raises(BadPayload):
+            intake.verify_request(source, secrets, incoming(b"{", **proof), now)
+    in_body = incoming(b'{"token": "a-token"}', headers={"Content-Type": "application/json"})
+    found, content = intake.verify_request(source, secrets, in_body, now)
+    assert (found.scheme, content) == (source.auth, {"token": "a-token"})
 
 
 def test_an_unknown_source_and_one_without_a_secret_are_not_there(

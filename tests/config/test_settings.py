@@ -796,8 +796,8 @@ def test_v3_alone_beside_a_route_of_workflows_is_a_warning(sound, event, variabl
     sound(ROUTES_TOML=routes, HUBSPOT_WEBHOOK_SECRET="s", HUBSPOT_ACCESS_TOKEN="t", **variables)
     expected = [
         "route 'call new leads' takes workflow.triggered, and source 'hubspot' accepts v3 "
-        "signatures alone: HubSpot signs these events in another way, so they are refused, and it does not "
-        "send them again"
+        "signatures alone: HubSpot signs these events in another way, so they are refused, and it "
+        "does not send them again"
     ]
     assert warnings_of(load_settings()) == (expected if is_warned else [])
 
