@@ -13,6 +13,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from gunicorn.http.errors import (  # type: ignore[import-untyped]
+    ChunkMissingTerminator,
+    InvalidChunkExtension,
+    InvalidChunkSize,
+    NoMoreData,
+)
 from support import (
     API_TOKEN,
     CALL_BACK,
@@ -483,6 +489,127 @@ def test_an_unknown_source_and_one_without_a_secret_are_not_there(
     assert {answer.status_code for answer in answers} == {404}
     assert len({answer.text for answer in answers}) == 1
     assert keys_of(store) == set()
+
+
+SPELLINGS = [
+    "/webhooks/{}/",
+    "//webhooks/{}",
+    "/webhooks//{}",
+    "///webhooks//{}//",
+    "/webhooks/{}/?a=1",
+    "//webhooks/{}?a=//&b=/",
+]
+
+
+@each("spelling", SPELLINGS)
+@each("source", ["website", "hubspot", "zoho"])
+def test_slashes_more_reach_the_source_and_the_url_is_signed_as_it_was_sent(
+    web: Web, spelling: str, source: str
+) -> None:
+    body = notification() if source == "hubspot" else lead()
+    raw = json.dumps(body).encode()
+    path = spelling.format(source)
+
+    def post(signed_path: str) -> int:
+        headers = signed(source, raw, f"http://localhost{signed_path}")
+        sent = {
+            "PATH_INFO": path.partition("?")[0],
+            "QUERY_STRING": path.partition("?")[2],
+            "REQUEST_URI": path,
+            "RAW_URI": path,
+        }
+        answer = web.client.post("/", data=raw, headers=headers, environ_overrides=sent)
+        status: int = answer.status_code
+        return status
+
+    assert post(path) == 202
+    if source == "hubspot":
+        assert post(f"/webhooks/{source}") == 401
+
+
+@each(
+    "path",
+    [
+        "no-such",
+        "no-such/",
+        "web/site",
+        "website/more",
+        "hubspot%2Fx",
+        "+919876543210",
+        "..",
+        "é/é",
+    ],
+)
+def test_an_unknown_source_is_logged_without_its_path_and_counted(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    capsys: pytest.CaptureFixture[str],
+    path: str,
+) -> None:
+    web = open_web(make_settings())
+    for way in (f"/webhooks/{path}", f"/webhooks//{path}"):
+        answer = web.client.post(way, json={}, environ_overrides={"PATH_INFO": way})
+        assert (answer.status_code, answer.json["error"]) == (404, "unknown_source")
+
+    logged = capsys.readouterr().out
+    lines = [json.loads(line) for line in logged.splitlines()]
+    found = [line for line in lines if line["event"] == "webhook.unknown_source"]
+    assert [line["source"] for line in found] == [None, None]
+    assert path.strip("/.") == "" or path not in logged
+    with web.client.application.extensions["meter"].measuring() as measures:
+        assert measures.totals["refused 404 unknown_source "] == 2
+
+
+class Broken(BytesIO):
+    """A body that breaks off, as gunicorn reads it."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def read(self, *size: Any) -> bytes:
+        raise self.error
+
+    readline = readinto = read  # type: ignore[assignment]
+
+
+@each(
+    "path",
+    [
+        "/webhooks/website",
+        "/webhooks/zoho",
+        "/callbacks/callkaro/a-token",
+        "/api/deliveries/retry",
+        "/api/suppressions/import",
+        "/sign-in",
+    ],
+)
+@each(
+    "error",
+    [
+        InvalidChunkSize(b"+919876543210"),
+        ChunkMissingTerminator(b"+919876543210"),
+        InvalidChunkExtension("+919876543210"),
+        NoMoreData(b"+919876543210"),
+        ConnectionResetError(),
+    ],
+    ids=repr,
+)
+def test_a_body_with_broken_chunks_is_the_senders_mistake(
+    make_settings: MakeSettings, open_web: OpenWeb, path: str, error: Exception
+) -> None:
+    web = open_web(make_settings(callkaro_webhook_tokens=("a-token",)))
+    answer = web.client.post(
+        path,
+        input_stream=Broken(error),
+        headers={"Authorization": f"Bearer {API_TOKEN}", "Transfer-Encoding": "chunked"},
+        content_type="application/json"
+        if path != "/sign-in"
+        else "multipart/form-data; boundary=B",
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+    assert 400 <= answer.status_code < 500, answer.text
+    assert "9876543210" not in answer.text
 
 
 def test_any_of_several_secrets_will_do(make_settings: MakeSettings, open_web: OpenWeb) -> None:
