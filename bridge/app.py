@@ -13,12 +13,13 @@ from bridge import callbacks, dashboard, metrics, webhooks
 from bridge.api import openapi
 from bridge.api import views as api
 from bridge.http import request_id, security
-from bridge.http.incoming import TOO_LARGE
+from bridge.http.incoming import BROKEN_OFF, TOO_LARGE, BrokenBody
+from bridge.http.slashes import WebhookSlashes
 from bridge.http.unavailable import unavailable
 from bridge.intake import Intake
 from config import log
 from config.settings import MAX_BODY_BYTES, load_settings
-from schemas.errors import RequestError, StoreUnavailable, TooLarge
+from schemas.errors import BadPayload, RequestError, StoreUnavailable, TooLarge
 from schemas.settings import Settings
 from store import Store, connect
 from store.queue import Wakeup, connect_queue, open_queue
@@ -50,6 +51,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
         )
+    app.wsgi_app = WebhookSlashes(app.wsgi_app)  # type: ignore[method-assign]
     # Two tries of 2 s each. HubSpot gives up after 5 s, and sends again sooner after a 503.
     store = Store(connect(settings.redis_url, timeout_s=2.0, retries=1))
     wakeup = Wakeup(open_queue(connect_queue(settings.redis_url)))
@@ -84,6 +86,12 @@ def register_errors(app: Flask) -> None:
     @app.errorhandler(413)
     def too_large(error: HTTPException) -> tuple[dict[str, str], int]:
         return {"error": TooLarge.word, "message": TOO_LARGE}, TooLarge.status_code
+
+    def broken_off(error: Exception) -> tuple[dict[str, str], int]:
+        return {"error": BadPayload.word, "message": BROKEN_OFF}, BadPayload.status_code
+
+    for kind in BrokenBody:
+        app.register_error_handler(kind, broken_off)
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> flask.Response:

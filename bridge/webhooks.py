@@ -16,7 +16,7 @@ from bridge.http.links import event_url, refs
 from bridge.http.unavailable import unavailable
 from bridge.intake import Intake
 from config import log
-from schemas.errors import BadSignature, RequestError, StoreUnavailable
+from schemas.errors import BadSignature, RequestError, StoreUnavailable, UnknownSource
 from schemas.event import EventStatus
 from schemas.records import Accepted
 from schemas.responses import WebhookResponse
@@ -36,7 +36,8 @@ def views(intake: Intake) -> Blueprint:
     """Return the routes of this module."""
     webhooks = Blueprint("webhooks", __name__)
 
-    @webhooks.post("/webhooks/<source>")
+    # <path:…>: a name with slashes is no source, and is logged and counted as such.
+    @webhooks.post("/webhooks/<path:source>")
     @operation(
         "Receive a webhook",
         tag="Webhooks",
@@ -51,7 +52,13 @@ def views(intake: Intake) -> Blueprint:
         headers={"Retry-After": "Seconds; with 429 and 503."},
     )
     def receive(source: str) -> Response:
-        kind = intake.find(source)[0].kind  # an unknown source is refused before its body is read
+        try:
+            kind = intake.find(source)[0].kind  # refused before its body is read
+        except UnknownSource:
+            # Not the path: anybody may have put anything there. A name of routes.toml is ours.
+            known = source if source in intake.settings.routes.sources else None
+            logger.info("webhook.unknown_source", source=known)
+            raise
         try:
             accepted = intake.receive(source, incoming(request), request_id=request_id.current())
         except StoreUnavailable as error:

@@ -27,7 +27,7 @@ from schemas.route import Routes
 from schemas.routes_toml import RoutesError, duration_s, load_routes
 from schemas.settings import CALLKARO_URL, NO_ROUTES, Settings
 from schemas.signatures import check_secret
-from schemas.source import SIGNATURES, Signatures, Source
+from schemas.source import SIGNATURES, Signatures, Source, random_part
 
 # HubSpot's 100 notifications are 40 kB; a contact with its history is 1 MB.
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -35,7 +35,9 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 # As in a Host header: a name, an IPv4 or an IPv6 address; a dot before a name means all below it.
 HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[a-f0-9]*:[a-f0-9.:]+\]")
 SHORT_TOKEN = 20  # characters; nobody can guess a random token of that length
-
+# A person may have to type a webhook's secret into a form, and CRMs give some of their own.
+SHORT_SECRET = 12  # characters
+FEW_LETTERS = 5  # different characters
 
 # Each default is written once, in the dataclass.
 DEFAULT = {one.name: one.default for one in fields(Settings) if one.default is not MISSING}
@@ -97,6 +99,8 @@ def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
     settings["variables"] = {source.name: reader.source_variables(source) for source in sources}
     if routes:
         settings["routes"] = routes = _with_signatures(routes, settings["variables"])
+        for variables in settings["variables"].values():
+            variables.pop(SIGNATURES, None)
         sources = routes.sources.values()
     settings["secrets"] = {source.name: reader.source_secrets(source) for source in sources}
     if routes:
@@ -140,7 +144,11 @@ def warnings_of(settings: Settings) -> list[str]:
         found.append(
             f"API_TOKEN has fewer than {SHORT_TOKEN} characters: a short token can be guessed"
         )
-    found += [*_useless_windows(settings), *_unsigned_events(settings)]
+    found += [
+        *_short_secrets(settings),
+        *_useless_windows(settings),
+        *_unsigned_events(settings),
+    ]
     calls = any(route.to == "call" for route in settings.routes.routes)
     if calls and not settings.callkaro_webhook_tokens:
         found.append(
@@ -167,6 +175,21 @@ def warnings_of(settings: Settings) -> list[str]:
             f"ALLOW_NUMBERS is set: only {len(settings.allow_numbers)} number(s) are called"
         )
     return found
+
+
+def _short_secrets(settings: Settings) -> Iterator[str]:
+    """Yield a warning for each secret of people who post to us that can be guessed."""
+    named = {"CALLKARO_WEBHOOK_TOKEN": settings.callkaro_webhook_tokens}
+    for source in settings.routes.sources.values():
+        secrets = settings.secrets.get(source.name, ())
+        words = tuple(random_part(source.auth, secret) for secret in secrets)
+        named[f"{source.variable_prefix}WEBHOOK_SECRET"] = words
+    for name, words in named.items():
+        if any(len(word) < SHORT_SECRET or len({*word}) < FEW_LETTERS for word in words):
+            yield (
+                f"{name} can be guessed: use at least {SHORT_SECRET} random characters "
+                "(`openssl rand -hex 24`)"
+            )
 
 
 def _useless_windows(settings: Settings) -> Iterator[str]:

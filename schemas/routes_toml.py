@@ -345,6 +345,25 @@ def _value_problems(key: str, value: Any) -> Iterator[tuple[str, str]]:
         yield key, _flat(error.messages)
 
 
+class HeaderName(fields.String):
+    """The name of an HTTP header."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        name: str = super()._deserialize(value, attr, data, **kwargs)
+        if "_" in name:
+            raise ValidationError(
+                "must not have a _: servers and proxies drop such headers. Write it with - here "
+                "and in the sender"
+            )
+        if not HEADER_NAME.fullmatch(name):
+            raise ValidationError("must be the name of a header, such as X-Signature")
+        return name
+
+
+# https://www.rfc-editor.org/rfc/rfc9110#name-tokens
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^`|~-]{1,100}")
+
+
 class SourceSchema(Schema):
     """One [[source]]: a form or program of the user's own, or a second account of a CRM."""
 
@@ -356,7 +375,7 @@ class SourceSchema(Schema):
     )
     kind = fields.String()  # if missing: the kind with the source's name, else generic
     auth = fields.String(validate=validate.OneOf(("token", "basic", "hmac", "standard")))
-    header = fields.String(validate=validate.Length(1))
+    header = HeaderName()
     hash = fields.String(validate=validate.OneOf(("sha1", "sha256", "sha512")))
     encoding = fields.String(validate=validate.OneOf(("hex", "base64")))
     prefix = fields.String()

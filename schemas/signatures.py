@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 from schemas.errors import BadSignature, SettingsError
 from schemas.source import (
@@ -130,13 +131,26 @@ def _verify_token(auth: Token, secrets: Sequence[str], request: Incoming, conten
     if (header := request.headers.get(auth.header)) is not None:
         given.append(_wire(header.strip()))
     if (argument := request.query.get(auth.query)) is not None:
-        given.append(_utf8(argument))
+        given += [_utf8(argument), *_as_sent(auth.query, request.url)]
     if auth.body and isinstance(content, dict) and isinstance(content.get(auth.body), str):
         given.append(_utf8(content[auth.body]))
     if not given:
         raise BadSignature("The request has no token.")
     if not _one_equals(given, map(_utf8, secrets)):
         raise BadSignature("The token is wrong.")
+
+
+def _as_sent(name: str, url: str) -> list[bytes]:
+    """Return an argument of a URL's query as it was sent, and with its percent signs decoded.
+
+    A query is decoded like a form, so a plus becomes a space. A person who pastes a token into a
+    URL writes a plus and means it.
+    """
+    for pair in url.partition("?")[2].split("&"):
+        key, _, value = pair.partition("=")
+        if key == name:
+            return [_utf8(value), unquote_to_bytes(_utf8(value))]
+    return []
 
 
 def _verify_basic(secrets: Sequence[str], request: Incoming) -> None:

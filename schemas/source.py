@@ -206,6 +206,17 @@ def secret_of(auth: Auth, text: str) -> str:
             return text
 
 
+def random_part(auth: Auth, secret: str) -> str:
+    """Return the part of a webhook secret that a stranger would have to guess."""
+    match auth:
+        case Basic():
+            return secret.partition(":")[2]
+        case Signatures(schemes=(first, *_)):
+            return secret.removeprefix(first.secret_prefix)
+        case _:
+            return secret
+
+
 # --- how the record of a thin event is fetched ----------------------------------------------
 
 # What a variable of a source is. A token lets its holder in by itself; a secret goes with an id.

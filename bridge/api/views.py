@@ -225,7 +225,7 @@ def health(store: Store) -> Blueprint:
         return jsonify(
             {
                 "status": "ready",
-                # Without a token: so without the messages that people wrote.
+                # Without a token: so without names of routes and messages that people wrote.
                 "warnings": [*store_warnings(store), *pause_warnings(store, in_full=False)],
             }
         )
@@ -292,12 +292,15 @@ def callkaro_warnings(store: Store) -> list[str]:
 
 
 def pause_warnings(store: Store, *, in_full: bool) -> list[str]:
-    """Return what is paused, a sentence each; in_full: with the messages that people wrote."""
-    return [
-        f"paused: {pause.scope} ({pause.reason})"
-        + (f": {mask_text(pause.message)}" if in_full else "")
-        for pause in store.pauses()
-    ]
+    """Return what is paused, a sentence each; in_full: with names and the messages of people."""
+    pauses = store.pauses()
+    if in_full:
+        return [
+            f"paused: {pause.scope} ({pause.reason}): {mask_text(pause.message)}"
+            for pause in pauses
+        ]
+    found = (f"paused: {pause.scope.partition(':')[0]} ({pause.reason})" for pause in pauses)
+    return list(dict.fromkeys(found))
 
 
 def rounded(value: float | None) -> float | None:

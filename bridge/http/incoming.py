@@ -5,12 +5,16 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from flask import Request
+from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped]
 
 from bridge.http.links import own_address
 from config.settings import MAX_BODY_BYTES
 from schemas.errors import BadPayload, TooLarge
 from schemas.source import Headers, Incoming
 
+# gunicorn's errors for a body that ends early and for chunks that are not valid.
+BrokenBody = (NoMoreData, ParseException)
+BROKEN_OFF = "The body did not arrive whole."
 TOO_LARGE = f"The body is over {MAX_BODY_BYTES // 1024} kB."
 
 
@@ -44,8 +48,8 @@ def read_all(request: Request) -> bytes:
     """Return the body. Raises TooLarge, or BadPayload for a body that its sender broke off."""
     try:
         body = request.get_data(cache=False)
-    except OSError as error:  # gunicorn's, for chunks that are not valid
-        raise BadPayload("The body did not arrive whole.") from error
+    except (OSError, *BrokenBody) as error:
+        raise BadPayload(BROKEN_OFF) from error
     # werkzeug cuts a body without a Content-Length at its limit, without an error.
     if len(body) > MAX_BODY_BYTES:
         raise TooLarge(TOO_LARGE)

@@ -5,6 +5,7 @@ is lost because of a host name. The dashboard and the API answer only under know
 foreign site can't point a name of its own at this address and read them (DNS rebinding).
 """
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -95,7 +96,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
         @app.before_request
         def check_host() -> tuple[dict[str, str], int] | None:
-            if not asks_for_host(request.path) or is_known(request.headers.get("Host", "")):
+            if not asks_for_host(request.path) or all(map(is_known, _hosts_of_request())):
                 return None
             # Answered here and not raised: the dashboard would make it a page, with styles and
             # links that this host name refuses, too.
@@ -104,6 +105,28 @@ def init_app(app: Flask, settings: Settings) -> None:
                 "ALLOWED_HOSTS and restart the web process."
             )
             return {"error": refusal.word, "message": str(refusal)}, refusal.status_code
+
+
+def _hosts_of_request() -> Iterable[str]:
+    """Yield the names that must be known: the host, and the one before a proxy's header.
+
+    Many proxies pass on any X-Forwarded-Host of a client. So a name of somebody else in the Host
+    header is refused, whatever that header says. An address and a name without a dot (an inner
+    name that a proxy uses) can't be a foreign site's name.
+    """
+    yield request.headers.get("Host", "")
+    before = request.environ.get("werkzeug.proxy_fix.orig", {}).get("HTTP_HOST") or ""
+    name = PORT.sub("", before).removesuffix(".")
+    if "." in name and not _is_ip(name):
+        yield before
+
+
+def _is_ip(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def asks_for_host(path: str) -> bool:

@@ -506,3 +506,47 @@ def test_a_full_redis_takes_outcomes_all_the_same(
     store.redis.config_set("maxmemory", 0)
     assert (answer.status_code, answer.json) == (200, {"status": "stored"})
     assert len(shown(web, delivery)["outcomes"]) == 1
+
+
+# --- the token in a header ----------------------------------------------------------------------
+
+
+@each(
+    ("headers", "is_ours"),
+    [
+        ({"Authorization": f"Bearer {TOKEN}"}, True),
+        ({"Authorization": f"bearer  {NEXT_TOKEN} "}, True),
+        ({"X-Webhook-Token": TOKEN}, True),
+        ({"X-Webhook-Token": NEXT_TOKEN}, True),
+        ({"X-Webhook-Token": "wrong", "Authorization": f"Bearer {TOKEN}"}, True),
+        ({}, False),
+        ({"X-Webhook-Token": ""}, False),
+        ({"X-Webhook-Token": TOKEN[:-1]}, False),
+        ({"Authorization": TOKEN}, False),
+        ({"Authorization": f"Basic {TOKEN}"}, False),
+        ({"Authorization": "Bearer "}, False),
+        ({"Authorization": f"Bearer {TOKEN},{NEXT_TOKEN}"}, False),
+    ],
+)
+def test_a_token_in_a_header_is_answered_as_one_in_the_path(
+    open_web: OpenWeb, settings: Settings, headers: dict[str, str], is_ours: bool
+) -> None:
+    web = open_web(settings)
+    token = TOKEN if is_ours else "wrong"
+    for body in (told("c-header"), {"event": "other"}, "no object", []):
+        tell(web, body, token)  # the same again is a duplicate, also by header
+        by_path = tell(web, body, token)
+        by_header = web.client.post("/callbacks/callkaro", json=body, headers=headers)
+        assert (by_header.status_code, by_header.json) == (by_path.status_code, by_path.json)
+        assert by_header.status_code == (404 if not is_ours else by_path.status_code)
+    broken = web.client.post("/callbacks/callkaro", data=b"{", headers=headers)
+    assert broken.status_code == (400 if is_ours else 404)
+
+
+def test_a_bridge_without_a_token_takes_none_in_a_header(
+    open_web: OpenWeb, make_settings: MakeSettings
+) -> None:
+    web = open_web(make_settings(CALL_BACK, callkaro_webhook_tokens=()))
+    for headers in ({}, {"X-Webhook-Token": ""}, {"Authorization": "Bearer x"}):
+        answer = web.client.post("/callbacks/callkaro", json=told("c"), headers=headers)
+        assert answer.status_code == 404

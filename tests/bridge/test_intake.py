@@ -8,12 +8,19 @@ import json
 import time
 import zlib
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
 from urllib.parse import quote_plus, urlencode, urlsplit
 
 import pytest
+from gunicorn.http.errors import (  # type: ignore[import-untyped]
+    ChunkMissingTerminator,
+    InvalidChunkExtension,
+    InvalidChunkSize,
+    NoMoreData,
+)
 from support import (
     API_TOKEN,
     CALL_BACK,
@@ -29,9 +36,13 @@ from support import (
     signed,
     zoho_notification,
 )
+from support.samples import incoming
 
+from bridge.intake import Intake
 from config.settings import MAX_BODY_BYTES
+from schemas.errors import BadPayload, BadSignature
 from schemas.settings import Settings
+from schemas.source import Incoming, Source
 from simulator import Simulator
 from store import Store
 
@@ -410,6 +421,64 @@ def test_a_body_that_can_not_be_read_tells_a_stranger_nothing(web: Web) -> None:
     assert web.post("website", b"{").status_code == 400
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CountingIntake(Intake):
+    """An intake that counts the bodies that it parses."""
+
+    parsed: list[bytes] = field(default_factory=list)
+
+    def read(self, source: Source, request: Incoming) -> object:
+        self.parsed.append(request.body)
+        return Intake.read(self, source, request)
+
+
+FORGED_PROOFS: list[dict[str, str]] = [
+    {},
+    {"X-Webhook-Token": "another-token"},
+    {"X-Signature": "sha256=" + "0" * 64},
+    {"X-HubSpot-Signature-v3": "bm8=", "X-HubSpot-Request-Timestamp": "1767250800000"},
+    {"X-HubSpot-Signature": "0" * 64, "X-HubSpot-Signature-Version": "v1"},
+    {"Authorization": "Basic bm8="},
+]
+
+
+@each("name", ["hubspot", "generic", "gohighlevel", "website", "basic", "standard", "zoho"])
+@each("headers", FORGED_PROOFS)
+@each("body", [b"[]", b"{", b'{"token": "no"}', b"a=b"])
+def test_no_body_is_parsed_before_its_proof_unless_the_token_is_in_it(
+    make_settings: MakeSettings, name: str, headers: dict[str, str], body: bytes
+) -> None:
+    sources = "".join(
+        f'[[source]]\nname = "{word}"\nauth = "{word}"\n\n' for word in ("basic", "standard")
+    )
+    secrets = {name: ("whsec_c2VjcmV0" if name == "standard" else "the:secret",)}
+    settings = make_settings(sources + WEBSITE + route(), secrets=secrets)
+    intake: Any = CountingIntake(settings=settings, store=None, wakeup=None)  # type: ignore[arg-type]
+
+    with pytest.raises(BadSignature):
+        intake.receive(name, incoming(body, headers=headers))
+
+    assert intake.parsed == ([body] if name == "zoho" else [])
+
+
+def test_a_zoho_token_in_header_or_url_is_judged_before_the_body(
+    make_settings: MakeSettings,
+) -> None:
+    intake: Any = CountingIntake(
+        settings=make_settings(secrets={"zoho": ("a-token",)}),
+        store=None,  # type: ignore[arg-type]
+        wakeup=None,  # type: ignore[arg-type]
+    )
+    source, secrets = intake.find("zoho")
+    now = datetime.now(UTC)
+    for proof in ({"headers": {"X-Webhook-Token": "a-token"}}, {"query": {"token": "a-token"}}):
+        with pytest.raises(BadPayload):
+            intake.verify_request(source, secrets, incoming(b"{", **proof), now)
+    in_body = incoming(b'{"token": "a-token"}', headers={"Content-Type": "application/json"})
+    found, content = intake.verify_request(source, secrets, in_body, now)
+    assert (found.scheme, content) == (source.auth, {"token": "a-token"})
+
+
 def test_an_unknown_source_and_one_without_a_secret_are_not_there(
     make_settings: MakeSettings, open_web: OpenWeb, store: Store
 ) -> None:
@@ -422,6 +491,127 @@ def test_an_unknown_source_and_one_without_a_secret_are_not_there(
     assert {answer.status_code for answer in answers} == {404}
     assert len({answer.text for answer in answers}) == 1
     assert keys_of(store) == set()
+
+
+SPELLINGS = [
+    "/webhooks/{}/",
+    "//webhooks/{}",
+    "/webhooks//{}",
+    "///webhooks//{}//",
+    "/webhooks/{}/?a=1",
+    "//webhooks/{}?a=//&b=/",
+]
+
+
+@each("spelling", SPELLINGS)
+@each("source", ["website", "hubspot", "zoho"])
+def test_slashes_more_reach_the_source_and_the_url_is_signed_as_it_was_sent(
+    web: Web, spelling: str, source: str
+) -> None:
+    body = notification() if source == "hubspot" else lead()
+    raw = json.dumps(body).encode()
+    path = spelling.format(source)
+
+    def post(signed_path: str) -> int:
+        headers = signed(source, raw, f"http://localhost{signed_path}")
+        sent = {
+            "PATH_INFO": path.partition("?")[0],
+            "QUERY_STRING": path.partition("?")[2],
+            "REQUEST_URI": path,
+            "RAW_URI": path,
+        }
+        answer = web.client.post("/", data=raw, headers=headers, environ_overrides=sent)
+        status: int = answer.status_code
+        return status
+
+    assert post(path) == 202
+    if source == "hubspot":
+        assert post(f"/webhooks/{source}") == 401
+
+
+@each(
+    "path",
+    [
+        "no-such",
+        "no-such/",
+        "web/site",
+        "website/more",
+        "hubspot%2Fx",
+        "+919876543210",
+        "..",
+        "é/é",
+    ],
+)
+def test_an_unknown_source_is_logged_without_its_path_and_counted(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    capsys: pytest.CaptureFixture[str],
+    path: str,
+) -> None:
+    web = open_web(make_settings())
+    for way in (f"/webhooks/{path}", f"/webhooks//{path}"):
+        answer = web.client.post(way, json={}, environ_overrides={"PATH_INFO": way})
+        assert (answer.status_code, answer.json["error"]) == (404, "unknown_source")
+
+    logged = capsys.readouterr().out
+    lines = [json.loads(line) for line in logged.splitlines()]
+    found = [line for line in lines if line["event"] == "webhook.unknown_source"]
+    assert [line["source"] for line in found] == [None, None]
+    assert path.strip("/.") == "" or path not in logged
+    with web.client.application.extensions["meter"].measuring() as measures:
+        assert measures.totals["refused 404 unknown_source "] == 2
+
+
+class Broken(BytesIO):
+    """A body that breaks off, as gunicorn reads it."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def read(self, *size: Any) -> bytes:
+        raise self.error
+
+    readline = readinto = read  # type: ignore[assignment]
+
+
+@each(
+    "path",
+    [
+        "/webhooks/website",
+        "/webhooks/zoho",
+        "/callbacks/callkaro/a-token",
+        "/api/deliveries/retry",
+        "/api/suppressions/import",
+        "/sign-in",
+    ],
+)
+@each(
+    "error",
+    [
+        InvalidChunkSize(b"+919876543210"),
+        ChunkMissingTerminator(b"+919876543210"),
+        InvalidChunkExtension("+919876543210"),
+        NoMoreData(b"+919876543210"),
+        ConnectionResetError(),
+    ],
+    ids=repr,
+)
+def test_a_body_with_broken_chunks_is_the_senders_mistake(
+    make_settings: MakeSettings, open_web: OpenWeb, path: str, error: Exception
+) -> None:
+    web = open_web(make_settings(callkaro_webhook_tokens=("a-token",)))
+    answer = web.client.post(
+        path,
+        input_stream=Broken(error),
+        headers={"Authorization": f"Bearer {API_TOKEN}", "Transfer-Encoding": "chunked"},
+        content_type="application/json"
+        if path != "/sign-in"
+        else "multipart/form-data; boundary=B",
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+    assert 400 <= answer.status_code < 500, answer.text
+    assert "9876543210" not in answer.text
 
 
 def test_any_of_several_secrets_will_do(make_settings: MakeSettings, open_web: OpenWeb) -> None:

@@ -676,6 +676,22 @@ def test_readyz_tells_of_a_pause_but_not_what_a_person_wrote(web: Web) -> None:
     assert "9876543210" not in shown
 
 
+def test_readyz_names_no_route_source_or_campaign_without_a_token(web: Web) -> None:
+    for scope in ("route:call back", "source:hubspot", "source:website", "callkaro"):
+        done(web, f"/pauses/{scope}", method="PUT")
+
+    ready = web.client.get("/readyz")
+
+    assert [one for one in ready.json["warnings"] if one.startswith("paused")] == [
+        "paused: callkaro (person)",
+        "paused: route (person)",
+        "paused: source (person)",
+    ]
+    for name in ("call back", "hubspot", "website"):
+        assert name not in ready.text
+        assert name in web.get("/api/status").text
+
+
 # --- what all of them have ----------------------------------------------------------------------
 
 ORDERS = [

@@ -156,6 +156,40 @@ def test_the_host_that_a_trusted_proxy_names_counts(
         assert web.client.get("/api/status", headers=headers).status_code == status
 
 
+@each("host", ["evil.example", "evil.example:8000", "bridge.example.com.evil.example", "evil.com."])
+@each("forwarded", ["bridge.example.com", "evil.example, bridge.example.com", "localhost"])
+def test_a_client_can_not_name_another_host_than_the_one_it_called(
+    make_settings: MakeSettings, open_web: OpenWeb, host: str, forwarded: str
+) -> None:
+    for hops in (0, 1, 2):
+        web = open_web(make_settings(public_url=PUBLIC, proxy_hops=hops))
+        headers = {**BEARER, "Host": host, "X-Forwarded-Host": forwarded}
+        answer = web.client.get("/api/status", headers=headers)
+        assert (answer.status_code, answer.json["error"]) == (400, "unknown_host")
+
+
+@each(
+    ("host", "forwarded", "status"),
+    [
+        ("bridge.example.com", "", 200),
+        ("bridge.example.com", "bridge.example.com", 200),
+        ("bridge.example.com", "evil.example", 400),
+        ("10.0.0.7:8000", "bridge.example.com", 200),
+        ("[fd00::1]:8000", "bridge.example.com", 200),
+        ("web:8000", "bridge.example.com", 200),
+        ("web:8000", "evil.example", 400),
+        ("web:8000", "", 400),
+        ("10.0.0.7.evil.example", "bridge.example.com", 400),
+    ],
+)
+def test_behind_a_proxy_both_names_are_checked(
+    make_settings: MakeSettings, open_web: OpenWeb, host: str, forwarded: str, status: int
+) -> None:
+    web = open_web(make_settings(public_url=PUBLIC, proxy_hops=1))
+    headers = {**BEARER, "Host": host, "X-Forwarded-Host": forwarded}
+    assert web.client.get("/api/status", headers=headers).status_code == status
+
+
 @each("host", [*OURS, *THEIRS])
 def test_a_host_is_ours_by_its_whole_name(make_settings: MakeSettings, host: str) -> None:
     allowed = frozenset({"api.example.org", ".crm.example", "10.0.0.5"})

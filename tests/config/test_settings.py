@@ -626,28 +626,56 @@ def test_no_secret_is_in_its_repr(env):
 # --- warnings -------------------------------------------------------------------------------
 
 
+LONG = "a-secret-that-is-long"
+
+
 @pytest.fixture
 def sound(env):
     """Sets variables beside all that nobody need be warned of."""
-    return partial(env, CALLKARO_WEBHOOK_TOKEN="a-token")
+    return partial(env, CALLKARO_WEBHOOK_TOKEN=LONG)
 
 
 def test_all_in_order_is_no_warning(sound):
-    sound(GENERIC_WEBHOOK_SECRET="s")
+    sound(GENERIC_WEBHOOK_SECRET=LONG)
     assert warnings_of(load_settings()) == []
 
 
 def test_outcomes_that_are_not_taken_in_are_a_warning(env):
-    env(GENERIC_WEBHOOK_SECRET="s")
+    env(GENERIC_WEBHOOK_SECRET=LONG)
     [warning] = warnings_of(load_settings())
     assert warning.startswith("CALLKARO_WEBHOOK_TOKEN is not set")
 
 
 def test_a_token_that_may_be_guessed_is_a_warning(sound):
-    sound(GENERIC_WEBHOOK_SECRET="s", API_TOKEN=f"{'x' * 20},secret")
+    sound(GENERIC_WEBHOOK_SECRET=LONG, API_TOKEN=f"{'x' * 20},secret")
     [warning] = warnings_of(load_settings())
     assert warning.startswith("API_TOKEN has fewer than 20 characters")
     assert "secret" not in warning
+
+
+@pytest.mark.parametrize(
+    ("name", "auth", "secret", "is_warned"),
+    [
+        ("GENERIC_WEBHOOK_SECRET", "token", "x", True),
+        ("GENERIC_WEBHOOK_SECRET", "token", "zoho-token", True),
+        ("GENERIC_WEBHOOK_SECRET", "token", "a" * 40, True),
+        ("GENERIC_WEBHOOK_SECRET", "token", f"{LONG},short", True),
+        ("GENERIC_WEBHOOK_SECRET", "token", "0123456789ab", False),
+        ("GENERIC_WEBHOOK_SECRET", "basic", "a-very-long-user-name:x", True),
+        ("GENERIC_WEBHOOK_SECRET", "basic", f"u:{LONG}", False),
+        ("GENERIC_WEBHOOK_SECRET", "standard", "whsec_c2hvcnQ=", True),
+        ("GENERIC_WEBHOOK_SECRET", "standard", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", False),
+        ("CALLKARO_WEBHOOK_TOKEN", "token", "tok", True),
+    ],
+)
+def test_a_webhook_secret_that_can_be_guessed_is_a_warning(sound, name, auth, secret, is_warned):
+    source = f'[[source]]\nname = "generic"\nauth = "{auth}"\n'
+    usual = {"GENERIC_WEBHOOK_SECRET": LONG if auth == "token" else secret}
+    sound(ROUTES_TOML=source + CALL, **{**usual, name: secret})
+    found = warnings_of(load_settings())
+    assert [line.partition(" ")[0] for line in found] == ([name] if is_warned else [])
+    assert not is_warned or "can be guessed" in found[0]
+    assert secret not in " ".join(found) or len(secret) == 1
 
 
 def test_no_route_at_all_is_a_warning(env):
@@ -667,7 +695,7 @@ def test_a_routed_source_without_a_secret_is_a_warning_with_the_variables_name(s
 
 
 def test_a_route_that_sees_imports_is_no_warning_for_they_wait_for_a_person(sound):
-    sound(ROUTES_TOML=call_of("hubspot", match=""), HUBSPOT_WEBHOOK_SECRET="s")
+    sound(ROUTES_TOML=call_of("hubspot", match=""), HUBSPOT_WEBHOOK_SECRET=LONG)
     assert not [line for line in warnings_of(load_settings()) if "import" in line]
 
 
@@ -701,7 +729,7 @@ def test_a_route_that_sees_imports_is_no_warning_for_they_wait_for_a_person(soun
 )
 def test_what_is_missing_to_fetch_records_is_a_warning(sound, source, given, missing):
     secret = f"{source.upper().replace('-', '_')}_WEBHOOK_SECRET"
-    sound(ROUTES_TOML=PORTALS + call_of(source), **{secret: "s"}, **given)
+    sound(ROUTES_TOML=PORTALS + call_of(source), **{secret: LONG}, **given)
     expected = [f"source '{source}' can't fetch full records: {missing} not set"]
     assert warnings_of(load_settings()) == (expected if missing else [])
 
@@ -719,13 +747,13 @@ def test_what_is_missing_to_fetch_records_is_a_warning(sound, source, given, mis
 )
 def test_an_id_window_without_effect_is_a_warning(sound, keys, without):
     source = f'[[source]]\nname = "form"\n{keys}\n'
-    sound(ROUTES_TOML=f'{source}id_window = "24h"\n{CALL}', GENERIC_WEBHOOK_SECRET="s")
+    sound(ROUTES_TOML=f'{source}id_window = "24h"\n{CALL}', GENERIC_WEBHOOK_SECRET=LONG)
     found = [line for line in warnings_of(load_settings()) if "id_window" in line]
     assert len(found) == (without is not None)
     assert not found or found[0].startswith(
         f"source 'form': id_window has no effect on {without}: the signature has no time"
     )
-    sound(ROUTES_TOML=source + CALL, GENERIC_WEBHOOK_SECRET="s")
+    sound(ROUTES_TOML=source + CALL, GENERIC_WEBHOOK_SECRET=LONG)
     assert warnings_of(load_settings()) == []
 
 
@@ -793,17 +821,17 @@ def test_signatures_are_chosen_only_where_there_is_a_choice(env, keys, problem):
 def test_v3_alone_beside_a_route_of_workflows_is_a_warning(sound, event, variables, is_warned):
     routes = call_of("hubspot", "").replace('"form.submitted"', f'"{event}"')
     assert f'"{event}"' in routes
-    sound(ROUTES_TOML=routes, HUBSPOT_WEBHOOK_SECRET="s", HUBSPOT_ACCESS_TOKEN="t", **variables)
+    sound(ROUTES_TOML=routes, HUBSPOT_WEBHOOK_SECRET=LONG, HUBSPOT_ACCESS_TOKEN="t", **variables)
     expected = [
         "route 'call new leads' takes workflow.triggered, and source 'hubspot' accepts v3 "
-        "signatures alone: HubSpot signs these events in another way, so they are refused, and it does not "
-        "send them again"
+        "signatures alone: HubSpot signs these events in another way, so they are refused, and it "
+        "does not send them again"
     ]
     assert warnings_of(load_settings()) == (expected if is_warned else [])
 
 
 def test_what_calls_nobody_is_a_warning(sound):
-    sound(GENERIC_WEBHOOK_SECRET="s", DRY_RUN="true", ALLOW_NUMBERS=NUMBER)
+    sound(GENERIC_WEBHOOK_SECRET=LONG, DRY_RUN="true", ALLOW_NUMBERS=NUMBER)
     found = warnings_of(load_settings())
     assert found == [
         "DRY_RUN is on: nobody is called",

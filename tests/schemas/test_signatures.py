@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from requests.structures import CaseInsensitiveDict
@@ -389,6 +390,33 @@ def test_a_token_is_taken_from_header_or_url_and_from_the_body_where_it_is_said(
     odd: list[Any] = [{"key": [SECRET]}, {"key": None}, [{"key": SECRET}], None]
     for content in odd:
         assert not is_accepted(Token(body="key"), SECRET, request(), content=content)
+
+
+@each(
+    ("secret", "sent"),
+    [
+        ("ab+cd", "ab+cd"),
+        ("ab+cd", "ab%2Bcd"),
+        ("ab cd", "ab+cd"),
+        ("ab cd", "ab%20cd"),
+        ("ab%2Bcd", "ab%2Bcd"),
+        ("ab%2Bcd", "ab%252Bcd"),
+        ("100%", "100%"),
+        ("a/b=c==", "a/b=c=="),
+        ("+", "+"),
+        ("é+", "%C3%A9+"),
+    ],
+)
+@each("around", ["?token={}", "?a=b&token={}&c=d", "?token={}&token=other", "?xtoken=1&token={}"])
+def test_a_token_in_the_url_counts_as_it_was_sent_and_decoded(
+    secret: str, sent: str, around: str
+) -> None:
+    query = around.format(sent)
+    arguments = dict(reversed(parse_qsl(query[1:], keep_blank_values=True)))
+    asked = request(url=URL + query, query=arguments)
+    assert is_accepted(Token(), secret, asked)
+    assert not is_accepted(Token(), secret + "+", asked)
+    assert not is_accepted(Token(), secret[:-1], asked)
 
 
 def test_a_token_may_hold_any_letters() -> None:

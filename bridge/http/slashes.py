@@ -1,0 +1,25 @@
+"""Doubled and trailing slashes in a webhook's path: people paste addresses with them."""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+_RUN: Final = re.compile("/{2,}")
+
+
+class WebhookSlashes:
+    """WSGI middleware that reads `//webhooks//<source>/` as `/webhooks/<source>`.
+
+    A signature is checked over the URL as it was sent: gunicorn's RAW_URI keeps it.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Serve a request."""
+        path = _RUN.sub("/", environ.get("PATH_INFO", ""))
+        if path.startswith("/webhooks/"):
+            environ = {**environ, "PATH_INFO": path.rstrip("/")}
+        found: Iterable[bytes] = self.app(environ, start_response)
+        return found
