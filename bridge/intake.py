@@ -12,21 +12,17 @@ from datetime import UTC, datetime
 from bridge.http.body import read_body
 from config import log
 from rules.matching import as_event, deliveries_of
-from schemas.errors import RequestError, StoreUnavailable, TooLarge, UnknownSource
+from schemas.errors import RequestError, StoreUnavailable, UnknownSource
 from schemas.event import Event
 from schemas.records import Accepted, NewDelivery
 from schemas.settings import Settings
 from schemas.signatures import verify
-from schemas.source import Incoming, Source
+from schemas.source import Incoming, Source, read_items
 from store import Store
 from store.queue import Wakeup
 from store.suppression import side_effect_of
 
 logger = log.get(__name__)
-
-# HubSpot sends at most 100 items in a request. The bridge stores all items of a request in one
-# transaction, and Redis serves no other client during that time.
-MAX_ITEMS = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,10 +87,8 @@ class Intake:
         now: datetime,
         request_id: str | None,
     ) -> list[Event]:
-        """Return the items of a request as events."""
-        items = source.kind.parse(content, request, source)
-        if len(items) > MAX_ITEMS:
-            raise TooLarge(f"The body holds more than {MAX_ITEMS} items; send them in parts.")
+        """Return the items of a request as events. Raises TooLarge."""
+        items = read_items(source, content, request)
         dedupe_s = self.settings.dedupe_days * 86_400
         return [as_event(item, source, now, dedupe_s, request_id) for item in items]
 

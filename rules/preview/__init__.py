@@ -25,7 +25,7 @@ from schemas.expression import ExpressionError
 from schemas.records import Claim, Move, NewDelivery
 from schemas.route import Route
 from schemas.settings import Settings
-from schemas.source import CrmRequest, Hydration, Incoming, Source
+from schemas.source import CrmRequest, Hydration, Incoming, Source, read_items
 
 SENT = "would be sent"
 FETCHED = "fetches the record first"
@@ -47,12 +47,11 @@ def look(
     record: the full record of the request's thin events, or several records by id; None: no record
     is given.
 
-    Raises BadPayload: the source's module can't read the content.
+    Raises TooLarge: the content has too many items.
     """
     dedupe_s = settings.dedupe_days * 86_400
     events = [
-        as_event(item, source, now, dedupe_s)
-        for item in source.kind.parse(content, request, source)
+        as_event(item, source, now, dedupe_s) for item in read_items(source, content, request)
     ]
     return Preview(
         at=now,
