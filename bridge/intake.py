@@ -16,23 +16,18 @@ from schemas.errors import (
     BadSignature,
     RequestError,
     StoreUnavailable,
-    TooLarge,
     UnknownSource,
 )
 from schemas.event import Event
 from schemas.records import Accepted, NewDelivery
 from schemas.settings import Settings
 from schemas.signatures import needs_content, verify
-from schemas.source import Incoming, Proof, Source
+from schemas.source import Incoming, Proof, Source, read_items
 from store import Store
 from store.queue import Wakeup
 from store.suppression import side_effect_of
 
 logger = log.get(__name__)
-
-# HubSpot sends at most 100 items in a request. The bridge stores all items of a request in one
-# transaction, and Redis serves no other client during that time.
-MAX_ITEMS = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,10 +105,8 @@ class Intake:
         now: datetime,
         request_id: str | None,
     ) -> list[Event]:
-        """Return the items of a request as events."""
-        items = source.kind.parse(content, request, source)
-        if len(items) > MAX_ITEMS:
-            raise TooLarge(f"The body holds more than {MAX_ITEMS} items; send them in parts.")
+        """Return the items of a request as events. Raises TooLarge."""
+        items = read_items(source, content, request)
         dedupe_s = self.settings.dedupe_days * 86_400
         return events_of(items, source, request, now, dedupe_s, request_id)
 

@@ -21,7 +21,7 @@ def look(
     record: the full record of the request's thin events, or several records by id; None: no record
     is given.
 
-    Raises BadPayload or UnsupportedMedia.
+    Raises BadPayload, UnsupportedMedia or TooLarge.
     """
     content = read_content(source.kind, request)
     return rules.preview.look(settings, source, request, content, now=now, record=record)

@@ -90,7 +90,8 @@ def _pieces(run: str) -> Iterator[str]:
         if is_within:
             continue
         digits = ""
-        for group in groups[start:]:
+        # Each group has a digit at least: a slice of all of them would make this quadratic.
+        for group in groups[start : start + _LONGEST + 1]:
             digits += group
             if len(digits) > _LONGEST:
                 break

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Final
 
 import orjson
 
@@ -51,6 +52,10 @@ def _signed_digests(
             yield derive_id("signed", source.name, body, str(place))
 
 
+LONGEST_ID: Final = 300
+"""Characters that are kept of a CRM's id or type."""
+
+
 def as_event(
     item: Item,
     source: Source,
@@ -79,11 +84,11 @@ def as_event(
     return Event(
         id=event_id,
         source=source.name,
-        source_event_id=source_event_id,
+        source_event_id=_short(source_event_id),
         fingerprint=fingerprint,
         remember_s=remember_s,
-        type=item.type,
-        subject=item.subject,
+        type=_short(item.type),
+        subject=None if item.subject is None else _short(item.subject),
         subject_type=item.subject_type,
         time=item.time,
         received_at=now,
@@ -92,6 +97,14 @@ def as_event(
         problem=item.problem,
         request_id=request_id,
     )
+
+
+def _short(text: str) -> str:
+    """Return a text; a long one cut, with a hash of the whole, so that no two become equal.
+
+    Ids and types stand in indexes, in lists and in logs. Those of CRMs have up to 100 characters.
+    """
+    return text if len(text) <= LONGEST_ID else f"{text[:LONGEST_ID]}…{derive_id(text)}"
 
 
 def deliveries_of(event: Event, routes: Routes) -> list[NewDelivery]:

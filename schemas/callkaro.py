@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+import orjson
 from marshmallow import (
     EXCLUDE,
     Schema,
@@ -29,6 +30,9 @@ METADATA_ID: Final = "bridge_delivery_id"
 """The metadata key of our delivery id; CallKaro sends it back with the outcome."""
 
 PATHS: Final = {"call": "/call/outbound", "v1": "/call/campaign", "v2": "/v2/call/campaign"}
+
+LONGEST_ID: Final = 200
+"""Characters of an id of CallKaro; a longer text is not an id."""
 
 LANGUAGES: Final = ("hi", "en", "kn", "mr", "ta", "te", "bn", "gu", "ml")
 
@@ -157,7 +161,8 @@ class Metadata(fields.Field[dict[str, Any]]):
     """A JSON object whose keys a prompt reads as {{metadata.key}}.
 
     A null becomes "". Every mapped key is sent, because a pre-call function can't add a key, and a
-    prompt must not read out "null". A null in a deeper level stays.
+    prompt must not read out "null". A null in a deeper level stays. A text is cut to LONGEST_TEXT
+    characters, so that a long note does not stop a call; the whole must fit into LARGEST_METADATA.
     """
 
     def _deserialize(
@@ -169,8 +174,17 @@ class Metadata(fields.Field[dict[str, Any]]):
             raise ValidationError(problem)
         if any(key.startswith("_") for key in value):
             raise ValidationError('must not have a key that starts with "_"')
-        return {key: "" if item is None else item for key, item in value.items()}
+        sent = {key: "" if item is None else _cut(item) for key, item in value.items()}
+        if len(orjson.dumps(sent)) > LARGEST_METADATA:
+            raise ValidationError(f"must have at most {LARGEST_METADATA // 1024} kB as JSON")
+        return sent
 
+
+LONGEST_TEXT: Final = 5000
+"""Characters that are sent of one text in the metadata."""
+
+LARGEST_METADATA: Final = 64 * 1024
+"""Bytes of JSON; each delivery keeps its request."""
 
 _DEEPEST: Final = 20
 """Levels of metadata. Prompts read one level; more would exhaust a JSON writer's stack."""
@@ -201,6 +215,19 @@ def _json_problem(value: object, depth: int = 0) -> str | None:
             return "must contain JSON values only"
     problems = (_json_problem(part, depth + 1) for part in parts)
     return next((problem for problem in problems if problem), None)
+
+
+def _cut(value: Any) -> Any:
+    """Return a JSON value with each text cut to LONGEST_TEXT characters."""
+    match value:
+        case str() if len(value) > LONGEST_TEXT:
+            return value[: LONGEST_TEXT - 1] + "…"
+        case list():
+            return [_cut(item) for item in value]
+        case dict():
+            return {key: _cut(item) for key, item in value.items()}
+        case _:
+            return value
 
 
 def _is_unicode(text: str) -> bool:
@@ -282,10 +309,9 @@ class OutboundCallSchema(RequestSchema):
     """https://docs.callkaro.ai/api-reference/outbound-call"""
 
     to_number = Phone(required=True)
-    agent_id = Text(
-        required=True
-    )  # any length: the sample in CallKaro's documents has 25 characters
-    batch_id = Text()
+    # The sample in CallKaro's documents has 25 characters.
+    agent_id = Text(required=True, longest=LONGEST_ID)
+    batch_id = Text(longest=LONGEST_ID)
     metadata = Metadata()
     schedule_at = LocalTime()
     min_trigger_time = ClockTime()
@@ -326,7 +352,7 @@ class CampaignV1Schema(RequestSchema):
     """https://docs.callkaro.ai/api-reference/campaign-v1"""
 
     name = Text(required=True, longest=200)
-    agent_id = Text(required=True)
+    agent_id = Text(required=True, longest=LONGEST_ID)
 
     @post_load
     def build(self, data: dict[str, Any], **_: Any) -> CampaignV1:
@@ -454,7 +480,11 @@ class AnswerId(fields.Field[str]):
             return str(value)
         if not isinstance(value, str) or not _is_unicode(value):
             raise ValidationError("must be text")
-        return value.strip()
+        found = value.strip()
+        # It is never cut: half an id could be another id.
+        if len(found) > LONGEST_ID:
+            raise ValidationError(f"must have at most {LONGEST_ID} characters")
+        return found
 
 
 class AnswerSchema(Schema):

@@ -6,7 +6,7 @@ personal data must not.
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -233,15 +233,27 @@ def _mask(value: Any, depth: int) -> Any:
         case list() | tuple():
             return [_mask(item, depth + 1) for item in value]
         case dict():
-            shown: dict[Any, Any] = {}
-            for key, item in value.items():
-                name = _mask_string(key) if isinstance(key, str) else key
-                while name in shown:  # two keys with the same mask: both must stay
-                    name = f"{name}'"
-                shown[name] = _mask(item, depth + 1)
-            return shown
+            named = ((_mask_string(k) if isinstance(k, str) else k, v) for k, v in value.items())
+            return distinct((name, _mask(item, depth + 1)) for name, item in named)
         case _:
             return value
+
+
+def distinct(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Return an object of all pairs: a key that is there already gets a number, "name (2)".
+
+    Two keys may have the same mask, and both must stay. The time is linear: a body may have
+    thousands of keys that look alike once they are masked.
+    """
+    shown: dict[Any, Any] = {}
+    latest: dict[Any, int] = {}  # the highest number that a key was given
+    for key, value in pairs:
+        name = key
+        while name in shown:
+            latest[key] = latest.get(key, 1) + 1
+            name = f"{key} ({latest[key]})"
+        shown[name] = value
+    return shown
 
 
 def _mask_whole(value: int) -> int | str:

@@ -25,9 +25,6 @@ EVENT: Final = "call_ended"
 
 INBOUND: Final = -1  # the try_count of a call from a person to CallKaro
 
-LONGEST_ID: Final = 200
-"""Characters of a callSid or batchId; a longer text is not an id."""
-
 LONGEST_TEXT: Final = 500
 """Characters that are kept of a short text."""
 
@@ -118,7 +115,7 @@ class Id(AnswerId):
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> str:
         found = super()._deserialize(value, attr, data, **kwargs)
-        if not 1 <= len(found) <= LONGEST_ID or not found.isprintable():
+        if not found or not found.isprintable():
             raise ValidationError("must be an id")
         return found
 

@@ -124,6 +124,7 @@ class Claims:
     now: datetime  # Redis' time
     wait_s: float  # nothing more can be claimed for this time: Redis just started, or the breaker
     looked_at: int  # how many were due; a pause may now hold some of them
+    is_cut: bool  # the claims have so many bytes that others, though due, were not claimed
     claims: tuple[Claim, ...]
 
 

@@ -15,7 +15,7 @@ from marshmallow import Schema, fields, validate
 
 from schemas.delivery import Reason, Status
 from schemas.event import EventStatus
-from schemas.fields import mask, mask_marked, mask_text
+from schemas.fields import distinct, mask, mask_marked, mask_text
 
 _is_revealed: ContextVar[bool] = ContextVar("is_revealed", default=False)
 
@@ -103,7 +103,7 @@ def _mask_words(value: Any) -> Any:
         case list():
             return [_mask_words(item) for item in value]
         case dict():
-            return {key: _mask_words(item) for key, item in value.items()}
+            return distinct((_mask_words(key), _mask_words(item)) for key, item in value.items())
         case _:
             return value
 

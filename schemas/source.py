@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, Literal
 
+from schemas.errors import TooLarge
 from schemas.event import Item
 from schemas.expression import Expression, ExpressionError, Path
 
@@ -324,6 +325,15 @@ class Hydration:
 
 # --- the source itself ----------------------------------------------------------------------
 
+MAX_ITEMS = 1000
+"""Items in a request. HubSpot sends at most 100. The bridge stores all items of a request in one
+transaction, and Redis serves no other client during that time."""
+
+
+def count_items(content: Any) -> int:
+    """Return how many items a body has in which a list has one item for each entry."""
+    return len(content) if isinstance(content, list) else 1
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kind:
@@ -341,6 +351,9 @@ class Kind:
     # What `signatures` in routes.toml and <SOURCE>_SIGNATURES may say, from the widest choice to
     # the strictest; {}: there is no choice.
     signatures: Mapping[str, SignatureChoice] = field(default_factory=dict)
+    # (parsed body) -> how many items `parse` makes of it at most. It must be cheap: it is asked
+    # before anything is parsed.
+    count: Callable[[Any], int] = count_items
     # How to fetch the record of a thin event; None: events of this CRM are never thin.
     hydration: Hydration | None = None
     variables: tuple[Variable, ...] = ()
@@ -425,6 +438,13 @@ class Source:
             self.variable_prefix + one.suffix: url if one.holds == "address" else one.sample
             for one in self.kind.variables
         }
+
+
+def read_items(source: Source, content: Any, request: Incoming) -> list[Item]:
+    """Return the items of a parsed body. Raises TooLarge, before anything is parsed."""
+    if source.kind.count(content) > MAX_ITEMS:
+        raise TooLarge(f"The body has more than {MAX_ITEMS} items. Send them in parts.")
+    return source.kind.parse(content, request, source)
 
 
 def item_by_paths(

@@ -4,12 +4,16 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
+from schemas.errors import TooLarge
 from schemas.event import Event, EventStatus
 from schemas.outcome import Outcome, Result, as_record
 from schemas.records import Accepted, NewDelivery, SideEffect
 from store.base import P
 from store.migration import MigrationStore
 from store.records import accepted, described, event_record
+
+MOST_BYTES = 16 * 1024 * 1024
+"""Bytes of records that are stored in one step. A body has a fourth of that at most."""
 
 
 class IntakeStore(MigrationStore):
@@ -27,6 +31,8 @@ class IntakeStore(MigrationStore):
         side_effects: what an event does besides deliveries, by event id.
 
         Returns whether the caller must enqueue a drain, and what became of each event, in order.
+
+        Raises TooLarge: the records have more than MOST_BYTES in all.
         """
         if not events:
             return False, []
@@ -34,6 +40,8 @@ class IntakeStore(MigrationStore):
         wanted = side_effects or {}
         items = [described(event, deliveries, wanted.get(event.id)) for event, deliveries in events]
         records = [event_record(event) for event, _ in events]
+        if sum(map(len, records)) > MOST_BYTES:
+            raise TooLarge("The items are too large to store at once. Send them in parts.")
         woke, *answers = self._run("accept", orjson.dumps(items), routes, *records)
         return bool(woke), [
             accepted(event, deliveries, answer, one["status"])

@@ -18,6 +18,9 @@ RESTART_GRACE_S = 5.0
 # A worker looks at a paused delivery again after this time; a resume makes it due at once.
 PAUSE_CHECK_S = 600.0
 MIGRATION_CHECK_S = 1.0  # how long to wait with the next claim during a migration
+# About how many bytes of records one claim has; one record is claimed at least. As Python objects
+# they take several times as much of a worker's memory.
+CLAIM_BYTES = 8 * 1024 * 1024
 AUDITED = 200  # deliveries in a page of the audit
 DIED = (
     "The worker stopped while it was sending this request. CallKaro may have accepted it. Look for "
@@ -29,19 +32,22 @@ class LeaseStore(MigrationStore):
     """The part of the store that the workers write."""
 
     def claim(self, limit: int, *, lease_s: float) -> Claims:
-        """Lease up to `limit` due deliveries.
+        """Lease up to `limit` due deliveries, with records of about CLAIM_BYTES.
 
         Cancellations come first, then first attempts and retries in turn. Before the migration has
         ended, none is leased.
         """
         if not self.is_migrated():
-            return Claims(now=self._now(), wait_s=MIGRATION_CHECK_S, looked_at=0, claims=())
-        now_ms, wait_ms, looked_at, *found = self._run(
+            return Claims(
+                now=self._now(), wait_s=MIGRATION_CHECK_S, looked_at=0, is_cut=False, claims=()
+            )
+        now_ms, wait_ms, looked_at, is_cut, *found = self._run(
             "claim",
             limit,
             int(lease_s * 1000),
             int(RESTART_GRACE_S * 1000),
             int(PAUSE_CHECK_S * 1000),
+            CLAIM_BYTES,
         )
         claims = [read_claim(*claim) for claim in found]
         broken = [one for one, claim in zip(found, claims, strict=True) if claim is None]
@@ -51,6 +57,7 @@ class LeaseStore(MigrationStore):
             now=at(now_ms),
             wait_s=wait_ms / 1000,
             looked_at=looked_at,
+            is_cut=bool(is_cut),
             claims=tuple(claim for claim in claims if claim is not None),
         )
 

@@ -26,8 +26,21 @@ CHANGE_TOKEN = (
     "cancel_ms",
     "erased_ms",
 )
+Batch = Sequence[tuple[str, int]]  # (id, order) of records, the newest first
+
 LOOKED_AT = 1500  # records that one script reads, in a few ms; a page runs at most LOOKS scripts
 LOOKS = 2
+PAGE_BYTES = 8 * 1024 * 1024
+"""About how many bytes of records one page loads; a page has one record at least."""
+
+HEADS = 100  # events that one script reads without their data
+AT_ONCE = 25  # whole deliveries in one request to Redis
+# What a list shows of a delivery, and what its filters read. The rest may be large: the request,
+# the answers of CallKaro, the transcriptions of its outcomes.
+LISTED = (
+    *("event", "source", "subject", "route", "to", "routes", "status", "order", "created_ms"),
+    *("lease", "next_ms", "reason", "message", "phone", "call_sid", "batch_id"),
+)
 
 
 class QueryStore(Base):
@@ -37,27 +50,36 @@ class QueryStore(Base):
         """Return an event with its deliveries; None if there is no such event."""
         return next(self._events([(event_id, 0)]), None)
 
-    def events(self, filters: EventFilters, *, before: int | None, limit: int) -> EventPage:
+    def events(
+        self, filters: EventFilters, *, before: int | None, limit: int, brief: bool = False
+    ) -> EventPage:
         """Return the newest events that match and whose order is below `before`.
 
-        As with deliveries(), a page may be short and still have a next_cursor.
+        brief: without their data. As with deliveries(), a page may be short and still have a
+        next_cursor.
         """
         indexes = ["events"]
         if filters.status and EventStatus.ROUTED not in filters.status:
             indexes = [f"events:{status}" for status in filters.status]
         high, low = _span(filters.since, filters.until, before)
         if filters.source_event_id is not None:
-            return self._events_by_id(filters, high=high, low=low, limit=limit)
+            return self._events_by_id(filters, high=high, low=low, limit=limit, brief=brief)
         wanted: dict[str, tuple[str, ...]] = {}
         if filters.source:
             wanted["source"] = (filters.source,)
         if filters.status:
             wanted["status"] = filters.status
+        batch: Batch
         batch, cursor = self._fitting("event", indexes, wanted, high=high, low=low, limit=limit)
-        items = tuple(seen for seen in self._events(batch) if fits_event(seen, filters))
+        if not brief:
+            batch, cursor = self._affordable(batch, cursor)
+        found = self._event_heads(batch) if brief else self._events(batch)
+        items = tuple(seen for seen in found if fits_event(seen, filters))
         return EventPage(items=items, next_cursor=cursor)
 
-    def _events_by_id(self, filters: EventFilters, *, high: str, low: str, limit: int) -> EventPage:
+    def _events_by_id(
+        self, filters: EventFilters, *, high: str, low: str, limit: int, brief: bool
+    ) -> EventPage:
         """Return the events with one source_event_id that match: at most one in each source."""
         with self._reached():
             orders: Any = self.redis.zmscore(f"{P}events", [*filters.ids]) if filters.ids else []
@@ -69,7 +91,8 @@ class QueryStore(Base):
             if order is not None and float(low) <= order <= most
         ]
         newest = sorted(found, key=lambda pair: -pair[1])
-        items = tuple(seen for seen in self._events(newest) if fits_event(seen, filters))
+        seen = self._event_heads(newest) if brief else self._events(newest)
+        items = tuple(one for one in seen if fits_event(one, filters))
         is_last = len(items) <= limit
         cursor = None if is_last else str(items[limit - 1].order)
         return EventPage(items=items[:limit], next_cursor=cursor)
@@ -86,11 +109,14 @@ class QueryStore(Base):
             found: dict[str, str] = self.redis.hgetall(f"{P}delivery:{delivery_id}")  # type: ignore[assignment]
         return read_delivery(delivery_id, found) if found else None
 
-    def deliveries(self, filters: Filters, *, before: int | None, limit: int) -> Page:
+    def deliveries(
+        self, filters: Filters, *, before: int | None, limit: int, brief: bool = False
+    ) -> Page:
         """Return the newest deliveries that match and whose order is below `before`.
 
-        Walks the smallest index that contains them, and reads at most 3,000 records. So a page may
-        be short and still have a next_cursor.
+        brief: only with what lists show of them. Walks the smallest index that contains them, and
+        reads at most 3,000 records and about PAGE_BYTES. So a page may be short and still have a
+        next_cursor.
         """
         high, low = _span(filters.since, filters.until, before)
         phone = self.phone_key(filters.phone) if filters.phone else filters.phone_key
@@ -101,7 +127,7 @@ class QueryStore(Base):
         wanted.pop(by, None)
         batch, cursor = self._fitting("delivery", indexes, wanted, high=high, low=low, limit=limit)
         with self._reached():
-            found = list(self._records(batch))
+            found, cursor = self._listed(batch, cursor) if brief else self._whole(batch, cursor)
         items = tuple(delivery for delivery in found if fits(delivery, filters, phone))
         return Page(items=items, next_cursor=cursor)
 
@@ -212,25 +238,69 @@ class QueryStore(Base):
         found = [(member, int(score)) for listed in pipe.execute() for member, score in listed]
         return sorted(found, key=lambda pair: -pair[1])[:limit]
 
-    def _records(self, batch: list[tuple[str, int]]) -> Iterator[Delivery]:
+    def _listed(self, batch: Batch, cursor: str | None) -> tuple[list[Delivery], str | None]:
+        """Return deliveries with what lists show of them; and the cursor, unchanged."""
         pipe = self.redis.pipeline(transaction=False)
         for delivery_id, _ in batch:
-            pipe.hgetall(f"{P}delivery:{delivery_id}")
-        for (delivery_id, _), found in zip(batch, pipe.execute(), strict=True):
-            if not found:
-                continue
-            try:
-                yield read_delivery(delivery_id, found)
-            except UNREADABLE as error:
-                # One broken record must not hide the others of its page. Read alone, it raises.
-                logger.error("delivery.unreadable", delivery=delivery_id, exc_info=error)
+            pipe.hmget(f"{P}delivery:{delivery_id}", LISTED)
+        found = [
+            {name: value for name, value in zip(LISTED, values, strict=True) if value is not None}
+            for values in pipe.execute()
+        ]
+        return list(_readable(batch, found)), cursor
 
-    def _events(self, batch: Sequence[tuple[str, int]]) -> Iterator[SeenEvent]:
+    def _whole(self, batch: Batch, cursor: str | None) -> tuple[list[Delivery], str | None]:
+        """Return whole deliveries of about PAGE_BYTES, and the cursor to go on from."""
+        found: list[dict[str, str]] = []
+        room = PAGE_BYTES
+        while len(found) < len(batch):
+            if room < 0:
+                return list(_readable(batch, found)), str(batch[len(found) - 1][1])
+            pipe = self.redis.pipeline(transaction=False)
+            for delivery_id, _ in batch[len(found) : len(found) + AT_ONCE]:
+                pipe.hgetall(f"{P}delivery:{delivery_id}")
+            records = pipe.execute()
+            room -= sum(len(value) for one in records for value in one.values())
+            found += records
+        return list(_readable(batch, found)), cursor
+
+    def _affordable(self, batch: Batch, cursor: str | None) -> tuple[Batch, str | None]:
+        """Return the first events whose records have PAGE_BYTES, and the cursor to go on from."""
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            for event_id, _ in batch:
+                pipe.hstrlen(f"{P}event:{event_id}", "record")
+            sizes = pipe.execute()
+        room = PAGE_BYTES
+        for at, size in enumerate(sizes):
+            if at and size > room:
+                return batch[:at], str(batch[at - 1][1])
+            room -= size
+        return batch, cursor
+
+    def _event_heads(self, batch: Batch) -> Iterator[SeenEvent]:
+        """Yield events without their data."""
+        found: list[dict[str, str]] = []
+        while len(found) < len(batch):
+            ids = [event_id for event_id, _ in batch[len(found) : len(found) + HEADS]]
+            heads = self._run("event_heads", PAGE_BYTES, *ids)
+            names = ("record", "status", "deliveries")
+            found += [dict(zip(names, head, strict=True)) if head[0] else {} for head in heads]
+        return self._seen(batch, found)
+
+    def _events(self, batch: Batch) -> Iterator[SeenEvent]:
+        """Yield whole events."""
         with self._reached():
             pipe = self.redis.pipeline(transaction=False)
             for event_id, _ in batch:
                 pipe.hgetall(f"{P}event:{event_id}")
-            records = pipe.execute()
+            found = pipe.execute()
+        return self._seen(batch, found)
+
+    def _seen(self, batch: Batch, records: Sequence[Mapping[str, str]]) -> Iterator[SeenEvent]:
+        """Yield the events of these hashes, with their deliveries; an empty hash is left out."""
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
             listed = [
                 [line.split(" ", 1) for line in found.get("deliveries", "").splitlines()]
                 for found in records
@@ -254,6 +324,18 @@ class QueryStore(Base):
                 )
             except UNREADABLE as error:
                 logger.error("event.unreadable", event_id=event_id, exc_info=error)
+
+
+def _readable(batch: Batch, records: Sequence[Mapping[str, str]]) -> Iterator[Delivery]:
+    """Yield the deliveries of the first ids, of which these are the hashes."""
+    for (delivery_id, _), found in zip(batch, records, strict=False):
+        if not found:
+            continue
+        try:
+            yield read_delivery(delivery_id, found)
+        except UNREADABLE as error:
+            # One broken record must not hide the others of its page. Read alone, it raises.
+            logger.error("delivery.unreadable", delivery=delivery_id, exc_info=error)
 
 
 def _wanted(filters: Filters, phone: str | None) -> dict[str, tuple[str, ...]]:

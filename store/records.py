@@ -133,7 +133,7 @@ def event_record(event: Event) -> bytes:
             "hydrate": event.hydrate,
             "problem": event.problem,
             "request_id": event.request_id,
-            "data": event.data,
+            "data": event.data,  # the last: see event_heads.lua
         },
         option=orjson.OPT_NON_STR_KEYS,
     )
@@ -159,7 +159,7 @@ def read_event(record: str) -> Event:
         hydrate=kept["hydrate"],
         problem=kept["problem"],
         request_id=kept.get("request_id"),
-        data=kept["data"],
+        data=kept.get("data"),  # of an event in brief it was not read
     )
 
 

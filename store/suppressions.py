@@ -118,9 +118,11 @@ class SuppressionStore(MigrationStore, QueryStore):
             found: Any = self.redis.zrangebyscore(
                 f"{P}events", f"({place}", "+inf", start=0, num=SCANNED, withscores=True
             )
-        page = [(str(event_id), int(order)) for event_id, order in found]
+        every = [(str(event_id), int(order)) for event_id, order in found]
+        page, _ = self._affordable(every, None)
         seen = list(self._events(page))
-        return (page[-1][1] if len(page) == SCANNED else None), seen
+        is_last = len(every) < SCANNED and len(page) == len(every)
+        return (None if is_last else page[-1][1]), seen
 
     # --- erasing ----------------------------------------------------------------------------------
 

@@ -94,6 +94,7 @@ class Drain:
         )  # the writes to Redis that are not moves
         self._moves: list[Move] = []
         self._claimed = 0  # deliveries that this drain claimed and has not moved since
+        self._is_cut = False  # whether the latest claim was cut for its bytes
         self._claimed_some = False  # whether this turn found due deliveries
         self._no_claim_before = 0.0  # monotonic; set after a claim that found nothing
         self._clock = timedelta(0)  # this machine's clock plus this is the time of Redis
@@ -182,6 +183,9 @@ class Drain:
     def _claim(self) -> Iterable[Claim]:
         # Calls that wait for their campaign do not count, so that they do not stop other calls.
         room = self._most_claimed - (self._claimed - self._campaigns.waiting)
+        # After a claim of large records, what the drain has comes first: its memory is bounded.
+        if self._is_cut and room < self._most_claimed:
+            return ()
         if room <= self._most_claimed // 8 or time.monotonic() <= self._no_claim_before:
             return ()
         found = self._store.claim(min(room, CLAIM_AT_ONCE), lease_s=LEASE_S)
@@ -190,6 +194,7 @@ class Drain:
             # Not for all of wait_s: the answer to a running request may close the breaker.
             wait_s = min(max(POLL_S, found.wait_s), LONGEST_POLL_S)
             self._no_claim_before = time.monotonic() + wait_s
+        self._is_cut = found.is_cut
         self._claimed_some = bool(found.looked_at)
         self._claimed += len(found.claims)
         self._reports.stats.claimed += len(found.claims)

@@ -80,7 +80,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     )
     def events() -> Response:
         filters, before, limit = read_event_query(request.args, settings.routes.sources)
-        page = store.events(filters, before=before, limit=limit)
+        page = store.events(filters, before=before, limit=limit, brief=True)
         items = [shown_event(seen, event_brief) for seen in page.items]
         return jsonify({"items": items, "next_cursor": page.next_cursor})
 
@@ -114,7 +114,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     )
     def deliveries() -> Response:
         filters, before, limit = read_query(request.args, settings.default_region)
-        page = store.deliveries(filters, before=before, limit=limit)
+        page = store.deliveries(filters, before=before, limit=limit, brief=True)
         return jsonify({"items": brief.dump(page.items), "next_cursor": page.next_cursor})
 
     @api.get("/deliveries/<delivery_id>")

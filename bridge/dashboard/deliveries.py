@@ -201,10 +201,10 @@ def _listed(store: Store, filters: Filters, brief: DeliveryBrief) -> Listed:
     cursor = read_cursor(request.args.get("cursor"))
     anchor = read_cursor(request.args.get("anchor"))
     before = cursor or anchor
-    page = store.deliveries(filters, before=before, limit=ROWS)
+    page = store.deliveries(filters, before=before, limit=ROWS, brief=True)
     newer = 0
     if anchor and not cursor:
-        newest = store.deliveries(filters, before=None, limit=ROWS).items
+        newest = store.deliveries(filters, before=None, limit=ROWS, brief=True).items
         newer = sum(one.order >= anchor for one in newest)
     if anchor is None and cursor is None and page.items:
         anchor = page.items[0].order + 1

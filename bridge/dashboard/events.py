@@ -149,10 +149,10 @@ def _filters(given: Args, settings: Settings) -> EventFilters:
 def _listed(store: Store, filters: EventFilters) -> Listed:
     cursor = read_cursor(request.args.get("cursor"))
     anchor = read_cursor(request.args.get("anchor"))
-    page = store.events(filters, before=cursor or anchor, limit=ROWS)
+    page = store.events(filters, before=cursor or anchor, limit=ROWS, brief=True)
     newer = 0
     if anchor and not cursor:
-        newest = store.events(filters, before=None, limit=ROWS).items
+        newest = store.events(filters, before=None, limit=ROWS, brief=True).items
         newer = sum(one.order >= anchor for one in newest)
     if anchor is None and cursor is None and page.items:
         anchor = page.items[0].order + 1

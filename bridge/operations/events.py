@@ -120,7 +120,7 @@ class EventOperations(Base):
         fetched since, an erasure). Such an event stays as it is.
         """
         source = self.settings.routes.sources.get(event.source)
-        if source is None:
+        if source is None or source.kind.count(event.data) != 1:
             return None
         items = source.kind.parse(event.data, _request_of(event, source), source)
         if len(items) != 1 or items[0].problem:

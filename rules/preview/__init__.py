@@ -25,7 +25,7 @@ from schemas.expression import ExpressionError
 from schemas.records import Claim, Move, NewDelivery
 from schemas.route import Route
 from schemas.settings import Settings
-from schemas.source import CrmRequest, Hydration, Incoming, Source, assumed_proof
+from schemas.source import CrmRequest, Hydration, Incoming, Source, assumed_proof, read_items
 
 SENT = "would be sent"
 FETCHED = "fetches the record first"
@@ -47,11 +47,11 @@ def look(
     record: the full record of the request's thin events, or several records by id; None: no record
     is given.
 
-    Raises BadPayload: the source's module can't read the content.
+    Raises TooLarge: the content has too many items.
     """
     dedupe_s = settings.dedupe_days * 86_400
     request = replace(request, proof=assumed_proof(source.auth, request.headers))
-    items = source.kind.parse(content, request, source)
+    items = read_items(source, content, request)
     events = events_of(items, source, request, now, dedupe_s)
     return Preview(
         at=now,

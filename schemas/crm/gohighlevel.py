@@ -140,6 +140,7 @@ KIND = Kind(
     title="GoHighLevel",
     auth=Token(),
     parse=parse,
+    count=lambda content: 1,
     default_type=UNKNOWN_TYPE,
     opt_out=OPT_OUT,
     phones=Expression.of("phone"),

@@ -228,9 +228,13 @@ def _type(word: str | None, original: Any) -> tuple[str, str | None]:
     if not word:
         return UNKNOWN_TYPE, None
     if not word.startswith("object."):
-        return translate(word, None)
+        # A cache must not keep words of any length. HubSpot's own have up to 30 characters.
+        return (translate if len(word) < 100 else translate.__wrapped__)(word, None)
     type_id = original.get("objectTypeId")
-    return translate(word, type_id if isinstance(type_id, str) else None)
+    is_short = len(word) + len(str(type_id)) < 100
+    return (translate if is_short else translate.__wrapped__)(
+        word, type_id if isinstance(type_id, str) else None
+    )
 
 
 def _other_subject(original: Mapping[str, Any]) -> str | None:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import orjson
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from schemas.crm.fields import RecordId, Word, sentence
@@ -28,6 +29,7 @@ from schemas.source import (
     Source,
     Token,
     Variable,
+    count_items,
     id_text,
     item_by_paths,
 )
@@ -68,6 +70,7 @@ SUBJECTS: Final = ("id", "Id", "ID", "record_id", "Record_Id", "recordId", "enti
 # have chosen one or two of these names.
 MARKS: Final = frozenset({"channel_id", "server_time", "module", "operation", "ids"})
 NOTIFICATION: Final = "notification"
+_SHORT: Final = validate.Length(min=1, max=100, error="must have 1 to 100 characters")
 
 
 class NotificationSchema(Schema):
@@ -78,18 +81,19 @@ class NotificationSchema(Schema):
 
         unknown = EXCLUDE
 
-    channel_id = RecordId(required=True)
+    # These are part of each record's id and type, so a long text would be stored for each record.
+    channel_id = RecordId(required=True, validate=_SHORT)
     server_time = EpochMillis(
         required=True, error_messages={"required": "is missing", "null": "is null"}
     )
     # It becomes part of a URL.
     module = Word(
         required=True,
-        validate=validate.Regexp(r"[A-Za-z0-9_]+\Z", error="must be a module's API name"),
+        validate=validate.Regexp(r"[A-Za-z0-9_]{1,100}\Z", error="must be a module's API name"),
     )
     operation = Word(
         required=True,
-        validate=validate.Length(min=1, error="is empty"),
+        validate=_SHORT,
     )
     # Each id is read later, so that a bad one does not make the others unreadable.
     ids = fields.List(
@@ -105,15 +109,31 @@ _NOTIFICATION: Final = NotificationSchema()
 _RECORD_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
+# Each record of a notification carries its envelope, so of a notification of 1,000 records it is
+# stored 1,000 times. Zoho's own keys take some 400 bytes.
+LARGEST_ENVELOPE: Final = 4096
+
+
+def count(content: Any) -> int:
+    """Return how many items a body has at most."""
+    if _is_notification(content):
+        return len(_list(content.get("ids"))) or 1
+    return count_items(content)
+
+
 def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
     """Read a notification, a workflow's form or object, or a list of records."""
-    if isinstance(content, dict) and len(MARKS & content.keys()) >= 3:
+    if _is_notification(content):
         return _notified(content)
     if not isinstance(content, list):
         return [_workflow_item(content, request, source)]
     if len(content) == 1:
         return [_workflow_item(content[0], request, source)]
     return [_workflow_item(body, request, source, index) for index, body in enumerate(content)]
+
+
+def _is_notification(content: Any) -> bool:
+    return isinstance(content, dict) and len(MARKS & content.keys()) >= 3
 
 
 def _workflow_item(body: Any, request: Incoming, source: Source, index: int | None = None) -> Item:
@@ -132,21 +152,42 @@ def _without_token(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _notified(content: Mapping[str, Any]) -> list[Item]:
-    """Return an item for each record that a notification names."""
+    """Return an item for each record that a notification names, also if it names one twice."""
     original = _without_token(content)
     try:
         known = _NOTIFICATION.load(original)
     except ValidationError as error:
         problem = sentence("notification", error.messages_dict)
         return [Item(type=NOTIFICATION, data=original, problem=problem)]
-    envelope = {name: value for name, value in original.items() if name != "affected_values"}
+    envelope = _envelope(original)
     values = _values_by_id(original.get("affected_values"))
     changed = _changed_by_id(original.get("affected_fields"))
     event_type = _type(known)
+    # One of equal ids: it is one event, and its values need not be copied again.
+    ids = dict.fromkeys(map(id_text, known["ids"]))
     return [
-        _record_item(known, id_text(value), event_type, envelope, values, changed)
-        for value in known["ids"]
+        _record_item(known, record_id, event_type, envelope, values, changed) for record_id in ids
     ]
+
+
+def _envelope(original: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what each record keeps of its notification: what fits into LARGEST_ENVELOPE.
+
+    The keys that a notification must have come first, then the smallest. The records' own keys are
+    added for each record.
+    """
+    sizes = {
+        name: len(orjson.dumps({name: value}))
+        for name, value in original.items()
+        if name not in ("affected_values", "affected_fields", "ids")
+    }
+    kept: set[str] = set()
+    room = LARGEST_ENVELOPE
+    for name in sorted(sizes, key=lambda one: (one not in MARKS, sizes[one])):
+        if sizes[name] <= room:
+            kept.add(name)
+            room -= sizes[name]
+    return {name: value for name, value in original.items() if name in kept}
 
 
 def _record_item(
@@ -234,6 +275,7 @@ KIND = Kind(
     title="Zoho CRM",
     auth=Token(body="token"),
     parse=parse,
+    count=count,
     hydration=Hydration(
         batch=100,  # unconfirmed, as is a limit of 50 fields, which routes rarely reach
         login=RefreshLogin(

@@ -4,13 +4,13 @@
 --
 -- ARGV[1]: at most how many. ARGV[2]: the lease, ms. ARGV[3]: how long nothing is claimed after a start
 -- of Redis, ms: Redis may have lost its last second, and first the workers replay their journals.
--- ARGV[4]: when to look again at what a pause holds, ms.
--- Returns {now_ms, wait_ms, looked_at, claim...}: nothing (more) can be claimed for wait_ms;
--- looked_at counts what was due, claimed or not; a claim is {id, lease, delivery's fields (flat),
--- event's record}.
+-- ARGV[4]: when to look again at what a pause holds, ms. ARGV[5]: about how many bytes of records.
+-- Returns {now_ms, wait_ms, looked_at, is_cut, claim...}: nothing (more) can be claimed for wait_ms;
+-- looked_at counts what was due, claimed or not; is_cut: 1 if the claims have ARGV[5] bytes, else 0; a
+-- claim is {id, lease, delivery's fields (flat), event's record}.
 even_when_full()
 local limit, lease_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
-local grace_ms, look_again_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
+local grace_ms, look_again_ms, bytes_left = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local PROBE_LEASE_MS = 90000  -- longer than a lease: the worker that probes may have died
 local now = now_ms()
 
@@ -25,7 +25,7 @@ local function since_restart_ms()
 end
 
 local settling = grace_ms - since_restart_ms()
-if settling > 0 then return {whole(now), settling, 0} end
+if settling > 0 then return {whole(now), settling, 0, 0} end
 
 local breaker = redis.call('HMGET', P .. 'breaker', 'open_ms', 'probe_ms')
 local is_open = breaker[1] and true
@@ -75,7 +75,7 @@ local function hold(id, key, found, scope)
 end
 
 local waiting = {queued = true, held = true, retrying = true}
-local claims = {whole(now), closed_ms, 0}
+local claims = {whole(now), closed_ms, 0, 0}
 
 local function claim(id, from)
   local key = P .. 'delivery:' .. id
@@ -107,15 +107,23 @@ local function claim(id, from)
   if is_open and not is_cancel then
     redis.call('HSET', P .. 'breaker', 'probe', id, 'probe_ms', whole(now + PROBE_LEASE_MS))
   end
-  claims[#claims + 1] = {id, lease, redis.call('HGETALL', key), event or ''}
+  local fields = redis.call('HGETALL', key)
+  bytes_left = bytes_left - #(event or '')
+  for _, text in ipairs(fields) do bytes_left = bytes_left - #text end
+  if bytes_left < 0 then claims[4] = 1 end
+  claims[#claims + 1] = {id, lease, fields, event or ''}
 end
 
 -- The breaker does not stop requests to delete a scheduled call.
 local cancels = redis.call('ZRANGE', P .. 'due:cancel', '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
-for _, id in ipairs(cancels) do claim(id, 'due:cancel') end
+for _, id in ipairs(cancels) do
+  if bytes_left < 0 then return claims end
+  claim(id, 'due:cancel')
+end
 if closed_ms > 0 or #cancels >= limit then return claims end
 -- While the breaker is open, one delivery is the probe.
 for _, due in ipairs(due_ids(limit - #cancels)) do
+  if bytes_left < 0 then break end
   local before = #claims
   claim(due[1], due[2])
   if is_open and #claims > before then break end

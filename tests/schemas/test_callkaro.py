@@ -497,3 +497,33 @@ def test_a_campaigns_id_is_no_calls_id():
 def test_whatever_comes_back_is_read_and_never_a_crash(body):
     assert isinstance(read_call_answer(body), CallAccepted | Refused | Unreadable)
     assert isinstance(read_campaign_answer(body), CampaignAccepted | Refused | Unreadable)
+
+
+@each(
+    ("given", "sent"),
+    [
+        ("a" * 5000, "a" * 5000),
+        ("a" * 5001, "a" * 4999 + "…"),
+        (["न" * 6000, 1], ["न" * 4999 + "…", 1]),
+        ({"note": {"text": "b" * 50_000}}, {"note": {"text": "b" * 4999 + "…"}}),
+    ],
+)
+def test_a_long_text_in_the_metadata_is_cut_so_that_it_stops_no_call(given, sent):
+    call = OutboundCallSchema().load({**LEAST, "metadata": {"a": given}})
+    assert call.metadata["a"] == sent
+
+
+@each("given", [["a" * 5000] * 14, {f"key {n}": n for n in range(9000)}, [0] * 40_000])
+def test_metadata_without_end_is_refused(given):
+    why = misses(OutboundCallSchema(), {**LEAST, "metadata": {"a": given}})
+    assert why == "metadata: must have at most 64 kB as JSON"
+
+
+@each("found", ["a" * 201, "1" * 4_000_000])
+def test_an_id_without_end_is_not_an_id(found):
+    for body in ({"call_sid": found}, {"call_id": found}):
+        assert isinstance(read_call_answer({"status": "done", **body}), Unreadable)
+    assert isinstance(read_campaign_answer({"status": "done", "batch_id": found}), Unreadable)
+    assert read_call_answer({"status": "done", "call_sid": "a" * 200}) == CallAccepted(
+        call_sid="a" * 200
+    )

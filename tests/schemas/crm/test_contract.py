@@ -28,10 +28,10 @@ from support.samples import (
 )
 
 from schemas.crm import kinds
-from schemas.errors import BadSignature
+from schemas.errors import BadSignature, TooLarge
 from schemas.event import Item
 from schemas.signatures import check_secret, sign, verify
-from schemas.source import Incoming, Kind, Signatures, secret_of
+from schemas.source import MAX_ITEMS, Incoming, Kind, Signatures, read_items, secret_of
 
 JUNK: list[Any] = [
     None,
@@ -205,3 +205,30 @@ def test_what_judges_events_judges_any_body_and_never_raises(kind: Kind) -> None
         if kind.is_own_change:
             for event_type in ("", "contact.updated", "call.created"):
                 assert isinstance(kind.is_own_change(event_type, data), bool)
+
+
+@each("sample", samples(), ids=label)
+def test_the_count_of_items_is_known_before_they_are_parsed(sample: Path) -> None:
+    kind, content = kind_of(sample), content_of(sample)
+    assert kind.count(content) >= len(items(kind, content))
+
+
+@each("kind", kinds().values())
+@each("junk", JUNK)
+def test_the_count_of_items_is_known_of_any_body(kind: Kind, junk: Any) -> None:
+    assert kind.count(junk) >= len(items(kind, junk))
+
+
+@each("kind", kinds().values())
+def test_a_body_with_too_many_items_is_refused_before_it_is_parsed(kind: Kind) -> None:
+    def parse(*_: Any) -> list[Item]:
+        pytest.fail("it was parsed")
+
+    ids = [str(n) for n in range(MAX_ITEMS + 1)]
+    marks = {"channel_id": 1, "server_time": 1, "module": "Leads"}
+    bodies: list[Any] = [ids, [{}] * (MAX_ITEMS + 1), {**marks, "ids": ids}]
+    many = [body for body in bodies if kind.count(body) > 1]
+    assert many or kind.name == "gohighlevel"
+    for body in many:
+        with pytest.raises(TooLarge):
+            read_items(source_of(replace(kind, parse=parse)), body, incoming())

@@ -2,11 +2,12 @@
 
 from typing import Any, cast
 
+import orjson
 import pytest
 from support import each
 from support.samples import NOW, incoming, items
 
-from schemas.crm.zoho import KIND
+from schemas.crm.zoho import KIND, LARGEST_ENVELOPE, NOTIFICATION
 from schemas.errors import BadSignature
 from schemas.signatures import verify
 from schemas.source import CrmRequest, Hydration
@@ -143,3 +144,33 @@ def test_fields_are_the_first_steps_of_paths() -> None:
     paths = frozenset({("Phone",), ("Owner", "name"), ("notification", "module")})
     assert HYDRATION.fields(paths) == {"Phone", "Owner"}
     assert HYDRATION.fields(frozenset({("notification", "module")})) == {"id"}
+
+
+EXTRAS: list[dict[str, Any]] = [
+    {"query_params": "x" * 300_000},
+    {str(n): n for n in range(20_000)},
+    {"a": [[]] * 9000},
+]
+
+
+@each("extra", EXTRAS)
+def test_each_record_keeps_little_of_its_notification(extra: dict[str, Any]) -> None:
+    found = items(KIND, notification(ids=[str(n) for n in range(1000)], **extra, own="kept"))
+    kept = [item.data[NOTIFICATION] for item in found]
+    assert sum(len(orjson.dumps(one)) for one in kept) < 1000 * (LARGEST_ENVELOPE + 200)
+    assert {one["module"] for one in kept} == {"Leads"}
+    assert {one["server_time"] for one in kept} == {notification()["server_time"]}
+    assert [one["ids"] for one in kept[:2]] == [["0"], ["1"]]
+    assert "own" in kept[0] or len(extra) > 1
+
+
+@each("name", ["channel_id", "module", "operation"])
+def test_a_word_of_any_length_is_not_stored_for_each_record(name: str) -> None:
+    [item] = items(KIND, notification(ids=["1", "2"], **{name: "a" * 101}))
+    assert item.problem
+
+
+def test_a_record_that_is_named_twice_is_one_item() -> None:
+    values = [{"record_id": "1", "values": {"Phone": "+911234500001"}}]
+    found = items(KIND, notification(ids=["1", 1, "2", "1"], affected_values=values))
+    assert [item.subject for item in found] == ["1", "2"]
