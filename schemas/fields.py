@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import phonenumbers
 from marshmallow import ValidationError, fields
-from phonenumbers import NumberParseException, PhoneNumberFormat
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat
 
 PhoneReason = Literal["no_number", "invalid_number", "country"]
 
@@ -74,6 +74,29 @@ def e164(raw: object, region: str | None) -> str:
             (vanity numbers), extensions, two numbers in one value, and all that phonenumbers does
             not call valid.
     """
+    number = _parsed(raw, region)
+    if not phonenumbers.is_valid_number(number):
+        raise _invalid("there is no such number in its country")
+    return _in_e164(number)
+
+
+def as_written(raw: object, region: str | None) -> str:
+    """Return the digits of one number in E.164, as e164() does, whether there is such a number.
+
+    Raises PhoneError if the value is not one number.
+    """
+    return _in_e164(_parsed(raw, region))
+
+
+def _in_e164(number: PhoneNumber) -> str:
+    found = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    if not E164.fullmatch(found):
+        raise _invalid("it has no international form")
+    return found
+
+
+def _parsed(raw: object, region: str | None) -> PhoneNumber:
+    """Return the one number that a value is. Raises PhoneError."""
     text, context = _split_uri(_text(raw))
     text = _without_fraction(text)
     region = (region or "").strip().upper() or None
@@ -97,12 +120,7 @@ def e164(raw: object, region: str | None) -> str:
         raise _invalid("it has letters in it")
     if not _ONE_NUMBER.fullmatch(text):
         raise _invalid("it has something besides one phone number")
-    if not phonenumbers.is_valid_number(number):
-        raise _invalid("there is no such number in its country")
-    found = phonenumbers.format_number(number, PhoneNumberFormat.E164)
-    if not E164.fullmatch(found):
-        raise _invalid("it has no international form")
-    return found
+    return number
 
 
 def _invalid(why: str) -> PhoneError:
