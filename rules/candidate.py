@@ -17,12 +17,13 @@ from schemas.callkaro import describe
 from schemas.delivery import Delivery, Reason
 from schemas.event import CALL_ME, Event
 from schemas.expression import Expression, ExpressionError
-from schemas.fields import PhoneError, e164, to_schedule_at
+from schemas.fields import PhoneError, to_schedule_at
 from schemas.hours import Hours, Rule, read_zone, zones_of
 from schemas.records import Claim
 from schemas.route import Route, Value
 from schemas.settings import Settings
 from schemas.source import Source
+from schemas.spellings import person_number
 
 ROUTE_CHECK = timedelta(minutes=1)  # how often a delivery without a route looks for one
 
@@ -217,7 +218,7 @@ def numbers_of(source: Source, data: Any, settings: Settings) -> frozenset[str]:
             continue
         for candidate in candidates_of(raw):
             with suppress(PhoneError):
-                found.add(e164(candidate, region))
+                found.add(person_number(candidate, region))
     return frozenset(found)
 
 

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import phonenumbers
+from phonenumbers import PhoneNumber, PhoneNumberFormat
+
+from schemas.spellings import spellings
 
 # Blanks, dashes and invisible marks of any width, as people and address books write them.
 _BETWEEN: Final = (
@@ -16,6 +19,9 @@ _SHORTEST: Final = 8  # digits of a number with its country code
 _LONGEST: Final = 20  # digits: a number with its country code, and zeros as dialled
 _STAMP: Final = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}")
 _DEEPEST: Final = 64
+# By country code, digits before a number as dialled within the country: Mexico's 01, 044 and 045
+# (until 2019), and the two digits of a carrier in Brazil.
+_DIALLED_BEFORE: Final = {52: "(?:0?1|0?4[45])?", 55: "(?:0[1-9][0-9])?"}
 ERASED: Final = "[erased]"
 
 
@@ -49,10 +55,19 @@ def _without(value: Any, ways: re.Pattern[str], depth: int) -> Any:
 def _ways(number: str) -> re.Pattern[str]:
     """Return a pattern for the digits of a number (E.164) as people write them.
 
-    That includes zeros as dialled within its country, also after the country code: +44 (0)20 …
+    That includes its other spellings, and zeros as dialled within its country, also after the
+    country code: +44 (0)20 …
     """
-    parsed = phonenumbers.parse(number, None)
-    return re.compile(rf"0*(?:{parsed.country_code}0*)?{parsed.national_number}")
+    parsed = [phonenumbers.parse(spelling, None) for spelling in spellings(number)]
+    code = parsed[0].country_code or 0
+    within = {_dialled_within(one) for one in parsed} | {str(one.national_number) for one in parsed}
+    return re.compile(rf"0*(?:{code}0*)?{_DIALLED_BEFORE.get(code, '')}(?:{'|'.join(within)})")
+
+
+def _dialled_within(number: PhoneNumber) -> str:
+    """Return the digits as dialled within the country: Argentina's 011 15-2345-6789, without 0."""
+    written = phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
+    return phonenumbers.normalize_digits_only(written).lstrip("0")
 
 
 def _mentions(value: Any, ways: re.Pattern[str], depth: int) -> bool:

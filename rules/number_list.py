@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from schemas.fields import plain_number
+
 DELIMITERS: Final = ",;\t|"
 LOOKED_AT: Final = 200  # lines, to find the delimiter and the columns
 # For a header reduced to its letters; the best first. A person with several columns of the first
@@ -112,7 +114,7 @@ def _fitness(rows: list[Row]) -> tuple[int, int]:
 
 def _named(rows: list[Row]) -> list[int]:
     """Return the columns that the first row names; none: the first row is not a header."""
-    header = [re.sub(r"[^a-z]", "", cell.casefold()) for cell in rows[0][1]] if rows else []
+    header = [_name(cell) for cell in rows[0][1]] if rows else []
     for names in NAMED:
         found = [column for column, name in enumerate(header) if names.fullmatch(name)]
         # Of "Phone" and "Phone type", the column with numbers.
@@ -120,6 +122,11 @@ def _named(rows: list[Row]) -> list[int]:
         if found:
             return held or found[:1]
     return []
+
+
+def _name(cell: str) -> str:
+    """Return the letters of a header's cell; "" for a number, such as whatsapp:+919876543210."""
+    return "" if _is_number(cell.strip()) else re.sub(r"[^a-z]", "", cell.casefold())
 
 
 def _by_looks(rows: list[Row]) -> list[int]:
@@ -140,5 +147,6 @@ def _cell(row: Sequence[str], column: int) -> str:
 
 
 def _is_number(cell: str) -> bool:
+    cell = plain_number(cell)
     digits = sum(map(str.isdecimal, cell))
     return 7 <= digits <= 15 and bool(_NUMBER.fullmatch(cell)) and not _DATE.fullmatch(cell)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberType, shortnumberinfo
 
-from schemas.fields import PhoneError, e164
+from schemas.fields import PhoneError, e164, plain_number
 
 _REFUSED: Final = {
     PhoneNumberType.PREMIUM_RATE: "it is a premium-rate number",
@@ -30,6 +30,7 @@ _STEPS: Final = 1000
 """How many items are looked at to find the candidates: lists may contain empty lists."""
 
 _LONGEST_SHORT: Final = 6
+_LOOKED_AT: Final = 100  # characters of a text that may be a short number
 _DIGITS: Final = re.compile(r"\s*(\+|00|)([\d\s()./\-]{1,24})")
 
 
@@ -151,7 +152,7 @@ def _short_readings(raw: Any, region: str | None) -> list[tuple[str, str | None]
     """Return the ways to read a value as a short number: its digits, and the country they mean."""
     # The bound is checked first: Python refuses to print integers of more than 4300 digits.
     text = str(raw) if isinstance(raw, int) and 0 < raw < 10**9 else raw
-    found = _DIGITS.fullmatch(text) if isinstance(text, str) else None
+    found = _DIGITS.fullmatch(plain_number(text[:_LOOKED_AT])) if isinstance(text, str) else None
     if found is None:
         return []
     prefix, digits = found[1], phonenumbers.normalize_digits_only(found[2])

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import phonenumbers
 from marshmallow import ValidationError, fields
-from phonenumbers import NumberParseException, PhoneNumberFormat
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat
 
 PhoneReason = Literal["no_number", "invalid_number", "country"]
 
@@ -25,12 +25,22 @@ E164: Final = re.compile(r"\+[1-9][0-9]{1,14}")
 
 # Long enough for any number as people write it, short enough for every regex on the way.
 _LONGEST: Final = 64
+_LOOKED_AT: Final = 1000  # characters of a text, with marks and blanks
 _LETTER: Final = re.compile(r"[^\W\d_]")
 _PLUS: Final = ("+", "\uff0b")  # a full-width keyboard's plus counts too
 # What people write around digits: spaces, brackets, dots, slashes, dashes of any width.
 _AROUND: Final = r"\s()\[\]./~\-\u2010-\u2015\u2212\uff0d"
-# No comma, semicolon or bar: they separate two numbers, and the choice of one would be a guess.
-_ONE_NUMBER: Final = re.compile(rf"[\s(\[]*[+\uff0b]{{0,2}}[\d{_AROUND}]+")
+# For plain_number() texts. No comma, semicolon or bar: they separate two numbers, and the choice of
+# one would be a guess. The same is true of a line end.
+_ONE_NUMBER: Final = re.compile(r"[ (\[]*\+{0,2}[0-9 ()\[\]./~\-]+")
+# What tools write before a number: Meta's lead forms p:, Twilio's senders whatsapp: and rcs:, links
+# sms:, smsto: and callto:, people phone: and mobile:. Never fax:. For tel: see _split_uri().
+_PREFIXED: Final = re.compile(
+    r"(?:p|whatsapp|rcs|sms|smsto|callto|phone|mobile) ?:(?://)? *(?=[+(\[0-9])", re.IGNORECASE
+)
+# What spreadsheets write around a number so that it stays text: '+91… and ="+91…".
+_QUOTES: Final = "'\"`\u2018\u2019\u201c\u201d"
+_FRACTION: Final = re.compile(r"(.*[0-9][ )\]]*)\.\s*([0-9]+)([ )\]]*)")
 
 
 class PhoneError(ValueError):
@@ -48,9 +58,11 @@ class PhoneError(ValueError):
 def e164(raw: object, region: str | None) -> str:
     """Return the number as "+919876543210", or raise; a number is never guessed.
 
-    raw is the record's value: text as people write it, a tel: URI, or a JSON integer. region is the
-    two-letter country ("IN") of a number without a country code; None or "" means that there is
-    none. A number that starts with + keeps its country, whatever the region is.
+    raw is the record's value: text as people and tools write it (see plain_number()), a tel: URI,
+    or a whole JSON number. A fraction of zeros is not a part of the number: a spreadsheet writes
+    9876543210.0. Any other fraction is refused. region is the two-letter country ("IN") of a number
+    without a country code; None or "" means that there is none. A number that starts with +
+    keeps its country, whatever the region is.
 
     Twelve digits without a plus ("919876543210") come from forms that did not escape the "+".
     phonenumbers removes the region's own country code only where the digits as they are are not a
@@ -62,7 +74,31 @@ def e164(raw: object, region: str | None) -> str:
             (vanity numbers), extensions, two numbers in one value, and all that phonenumbers does
             not call valid.
     """
+    number = _parsed(raw, region)
+    if not phonenumbers.is_valid_number(number):
+        raise _invalid("there is no such number in its country")
+    return _in_e164(number)
+
+
+def as_written(raw: object, region: str | None) -> str:
+    """Return the digits of one number in E.164, as e164() does, whether there is such a number.
+
+    Raises PhoneError if the value is not one number.
+    """
+    return _in_e164(_parsed(raw, region))
+
+
+def _in_e164(number: PhoneNumber) -> str:
+    found = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    if not E164.fullmatch(found):
+        raise _invalid("it has no international form")
+    return found
+
+
+def _parsed(raw: object, region: str | None) -> PhoneNumber:
+    """Return the one number that a value is. Raises PhoneError."""
     text, context = _split_uri(_text(raw))
+    text = _without_fraction(text)
     region = (region or "").strip().upper() or None
     known_region = region if region in phonenumbers.SUPPORTED_REGIONS else None
     try:
@@ -84,12 +120,7 @@ def e164(raw: object, region: str | None) -> str:
         raise _invalid("it has letters in it")
     if not _ONE_NUMBER.fullmatch(text):
         raise _invalid("it has something besides one phone number")
-    if not phonenumbers.is_valid_number(number):
-        raise _invalid("there is no such number in its country")
-    found = phonenumbers.format_number(number, PhoneNumberFormat.E164)
-    if not E164.fullmatch(found):
-        raise _invalid("it has no international form")
-    return found
+    return number
 
 
 def _invalid(why: str) -> PhoneError:
@@ -100,25 +131,70 @@ def _text(raw: object) -> str:
     """Return the value as trimmed text. Raises PhoneError if it is empty or of another type."""
     if raw is None:
         raise PhoneError("no_number", "There is no phone number.")
+    if isinstance(raw, float) and raw.is_integer() and raw < 2**53:  # a float keeps these exactly
+        raw = int(raw)
     if isinstance(raw, int) and not isinstance(raw, bool):
         # The limit comes first: Python does not print integers of more than 4300 digits.
         if not 0 < raw < 10**18:
             raise _invalid("it is not a phone number")
         return str(raw)
     if not isinstance(raw, str):
-        # A float may have lost digits by now: 9.87654321e+09.
         raise _invalid("it is neither text nor a whole number")
-    text = _without_marks(raw).strip()
-    if not text:
+    text = plain_number(raw[:_LOOKED_AT])
+    if not text and len(raw) <= _LOOKED_AT:
         raise PhoneError("no_number", "There is no phone number.")
-    if len(text) > _LONGEST:
+    if len(raw) > _LOOKED_AT or len(text) > _LONGEST:
         raise _invalid("it is too long")
     return text
 
 
-def _without_marks(text: str) -> str:
-    """Remove the invisible marks (direction, zero width) that address books put around numbers."""
-    return "".join(char for char in text if unicodedata.category(char) != "Cf")
+def plain_number(text: str) -> str:
+    """Return the text of a number without what tools and keyboards add, in ASCII where possible.
+
+    Spaces and dashes of any width become " " and "-", digits of any script 0 to 9, full-width signs
+    the usual ones. Removed are invisible marks (direction, zero width), the quotes and the = of a
+    spreadsheet, and prefixes such as "p:" and "whatsapp:". All else stays, so a text that is not
+    one number does not become one.
+    """
+    plain = "".join(map(_plain_char, text)).strip()
+    if plain[:1] == "=" or plain[:1] in tuple(_QUOTES):
+        plain = plain.removeprefix("=").strip(_QUOTES + " ")
+    return plain[found.end() :] if (found := _PREFIXED.match(plain)) else plain
+
+
+def _plain_char(char: str) -> str:
+    if char.isascii():
+        return " " if char == "\t" else char
+    if "\uff01" <= char <= "\uff5e":  # full-width forms of all ASCII signs, in the same order
+        return chr(ord(char) - 0xFEE0)
+    match unicodedata.category(char):
+        case "Cf":
+            return ""
+        case "Zs":
+            return " "
+        case "Pd":
+            return "-"
+        case "Nd":
+            return str(unicodedata.decimal(char))
+    return "-" if char == "\u2212" else char  # the minus sign
+
+
+def _without_fraction(text: str) -> str:
+    """Return a number without a fraction of zeros. Raises PhoneError for another fraction.
+
+    A last dot with one digit behind it begins a fraction. So does the only dot of a text, with one
+    or two digits or only zeros behind it. Other dots separate groups: 98765.43210, 044.2345.6789.
+    """
+    while found := _FRACTION.fullmatch(text):
+        whole, fraction, rest = found.groups()
+        is_zero = not fraction.strip("0")
+        is_only_dot = "." not in whole
+        if not (len(fraction) == 1 or (is_only_dot and (len(fraction) == 2 or is_zero))):
+            break
+        if not is_zero:
+            raise _invalid("it has a fraction")
+        text = whole + rest
+    return text
 
 
 def _split_uri(text: str) -> tuple[str, str]:
@@ -279,7 +355,7 @@ def _mask_run(found: re.Match[str]) -> str:
 def _is_phoneish(text: str) -> bool:
     if len(text) > 4 * _LONGEST:
         return False
-    text = _without_marks(text).strip()
+    text = plain_number(text)
     if _DATE.fullmatch(text) or _MILLIS.fullmatch(text) or not _PHONEISH.fullmatch(text):
         return False
     return sum(map(str.isdecimal, text)) >= 8 and not _LONG_RUN.search(text)

@@ -19,7 +19,8 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from schemas.callkaro import METADATA_ID, AnswerId, Flag
 from schemas.expression import Expression, ExpressionError
-from schemas.fields import PhoneError, e164
+from schemas.fields import PhoneError
+from schemas.spellings import person_number
 
 EVENT: Final = "call_ended"
 
@@ -277,7 +278,7 @@ def number_of(content: object, outcome: Outcome) -> str | None:
         number = str(number)
     digits = re.sub(r"[^0-9]", "", number) if isinstance(number, str) else ""
     try:
-        return e164(f"+{digits}", None)
+        return person_number(f"+{digits}", None)
     except PhoneError:
         return None
 

@@ -72,6 +72,8 @@ class HistoryCheck:
     """What the history of a number must permit, in the step that permits the call."""
 
     phone: str  # the keyed hash of the number
+    # The keyed hashes under which older releases stored other spellings of it.
+    older_phones: tuple[str, ...] = ()
     person: str | None  # the keyed hash of the CRM's record
     rings_at: datetime  # the time of the call
     again_s: int = 0  # the route calls a number once in this time; 0: at any time
@@ -87,6 +89,7 @@ class HistoryCheck:
         person = {"person": self.person} if self.person else {}
         return {
             "phone": self.phone,
+            **({"older_phones": list(self.older_phones)} if self.older_phones else {}),
             **person,
             "again_ms": self.again_s * 1000,
             "number_cap": self.number_cap,

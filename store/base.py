@@ -12,6 +12,7 @@ import redis
 from config import log
 from schemas.errors import StoreUnavailable
 from schemas.records import Persistence
+from schemas.spellings import spellings
 from store.client import CONNECT_S, is_demoted, leave_demoted, make_client, why_away
 from store.script_loader import load_scripts
 
@@ -90,8 +91,18 @@ class Base:
         )
 
     def phone_key(self, number: str) -> str:
-        """Return the keyed hash of a number (E.164); the number can't be computed from it."""
-        return self._keyed(number)
+        """Return the keyed hash of a number (E.164); the number can't be computed from it.
+
+        It is the same for all spellings of a number.
+        """
+        return self._keyed(spellings(number)[0])
+
+    def phone_keys(self, number: str) -> tuple[str, ...]:
+        """Return the keyed hash of a number, then those that older releases stored it under.
+
+        They stored each spelling under a hash of its own.
+        """
+        return tuple(self._keyed(spelling) for spelling in spellings(number))
 
     def person_key(self, source: str, subject_type: str, subject: str) -> str:
         """Return the keyed hash of a CRM's record (a `contact`, a `lead`), to suppress it by."""

@@ -45,8 +45,11 @@ class Eraser:
 
         A background task goes on with what does not fit into a slice of time.
         """
-        key = self.store.phone_key(number)
-        self.suppressions.keep(erased_suppression(key), replaces=True)
+        keys = self.store.phone_keys(number)
+        key = keys[0]
+        self.suppressions.keep(erased_suppression(key), replaces=True, keys=keys)
+        for older in filter(self.store.suppression, keys[1:]):
+            self.suppressions.keep(erased_suppression(older), replaces=True)
         task = BackgroundTask(id=f"erase:{key}", what="erase", key=key, number=number)
         self.store.put_background_task(task, in_s=CRASHED_S + SLICE_S)
         return self.pursue(task)
@@ -55,13 +58,17 @@ class Eraser:
         """Go on with an erasure for a slice of time, and keep its progress."""
         if task.number is None and task.event_id is not None:
             task = self._of_record(task)
-        ids = [*self.store.ids_by_phone(task.key)] if task.number and task.key else []
+        ids = self.store.ids_by_phone(*self._keys_of(task))
         records = {tuple(one) for one in task.state.get("records", [])}
         records |= set(filter(None, map(self.suppressions.record_of, ids)))
         ids += [one for record in records for one in self.suppressions.ids_of(record)]
         task = replace(task, state={**task.state, "records": sorted(records)})
         task = self._erase(task, [*ids, *task.state.get("pending", [])])
         return self._search(task, records)
+
+    def _keys_of(self, task: BackgroundTask) -> tuple[str, ...]:
+        """Return all keyed hashes of the number that is erased; empty: a CRM's record is."""
+        return self.store.phone_keys(task.number) if task.number else ()
 
     def _of_record(self, task: BackgroundTask) -> BackgroundTask:
         """Begin the erasure that a CRM's event asks for: suppress the numbers of its record."""
@@ -97,8 +104,7 @@ class Eraser:
         if not is_done:
             self.store.put_background_task(task, in_s=0 if place is not None else SETTLED_S)
             return done
-        if task.key:
-            self.store.forget_number(task.key)
+        self.store.forget_number(*self._keys_of(task))
         self.store.end_background_task(task.id)
         logger.info("person.erased", deliveries=done.deliveries, events=done.events)
         return done
@@ -108,9 +114,10 @@ class Eraser:
     ) -> BackgroundTask:
         """Erase an event and its deliveries; if it calls another person, only remove the number."""
         ids = [one.id for one in seen.deliveries]
+        keys = self._keys_of(task)
         found = list(filter(None, map(self.store.delivery, ids)))
         is_theirs = seen.event.record in records or not any(
-            one.phone and one.phone != task.key and one.erased_at is None for one in found
+            one.phone and one.phone not in keys and one.erased_at is None for one in found
         )
         if not is_theirs:
             event = replace(seen.event, data=without(seen.event.data, str(task.number)))

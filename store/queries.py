@@ -119,16 +119,18 @@ class QueryStore(Base):
         next_cursor.
         """
         high, low = _span(filters.since, filters.until, before)
-        phone = self.phone_key(filters.phone) if filters.phone else filters.phone_key
-        wanted = _wanted(filters, phone)
+        phones: tuple[str, ...] = (filters.phone_key,) if filters.phone_key else ()
+        if filters.phone:
+            phones = self.phone_keys(filters.phone)
+        wanted = _wanted(filters, phones)
         with self._reached():
-            by, indexes = self._smallest_indexes(filters, phone, high=high, low=low)
+            by, indexes = self._smallest_indexes(filters, phones, high=high, low=low)
         # All records of this index match its filter already.
         wanted.pop(by, None)
         batch, cursor = self._fitting("delivery", indexes, wanted, high=high, low=low, limit=limit)
         with self._reached():
             found, cursor = self._listed(batch, cursor) if brief else self._whole(batch, cursor)
-        items = tuple(delivery for delivery in found if fits(delivery, filters, phone))
+        items = tuple(delivery for delivery in found if fits(delivery, filters, phones))
         return Page(items=items, next_cursor=cursor)
 
     def counts(self) -> dict[str, int]:
@@ -176,7 +178,7 @@ class QueryStore(Base):
     # --- helpers ------------------------------------------------------------------------------
 
     def _smallest_indexes(
-        self, filters: Filters, phone: str | None, *, high: str, low: str
+        self, filters: Filters, phones: tuple[str, ...], *, high: str, low: str
     ) -> tuple[str, list[str]]:
         """Return a filter and its indexes: those with the fewest entries between high and low.
 
@@ -184,7 +186,7 @@ class QueryStore(Base):
         """
         choices: list[tuple[str, list[str]]] = [
             (by, [f"deliveries:{by}:{value}" for value in values])
-            for by, values in _wanted(filters, phone).items()
+            for by, values in _wanted(filters, phones).items()
             if by != "reason"
         ]
         if filters.reason == Reason.BULK:
@@ -338,16 +340,17 @@ def _readable(batch: Batch, records: Sequence[Mapping[str, str]]) -> Iterator[De
             logger.error("delivery.unreadable", delivery=delivery_id, exc_info=error)
 
 
-def _wanted(filters: Filters, phone: str | None) -> dict[str, tuple[str, ...]]:
-    """Return the values that fields of a record may have; phone: the keyed hash of a number."""
+def _wanted(filters: Filters, phones: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return the values that fields of a record may have; phones: keyed hashes of a number."""
     one_of = {
-        "phone": phone,
         "subject": filters.subject,
         "route": filters.route,
         "source": filters.source,
         "reason": filters.reason,
     }
-    wanted = {"status": filters.status} if filters.status else {}
+    wanted: dict[str, tuple[str, ...]] = {"status": filters.status} if filters.status else {}
+    if phones:
+        wanted["phone"] = phones
     return wanted | {name: (value,) for name, value in one_of.items() if value}
 
 

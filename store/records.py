@@ -317,15 +317,15 @@ def _changes(lines: str) -> Iterator[Change]:
         yield Change(at=at(ms), status=status, reason=reason or None)
 
 
-def fits(delivery: Delivery, filters: Filters, phone: str | None) -> bool:
-    """Say whether a delivery matches every filter; phone: the keyed hash of a number."""
+def fits(delivery: Delivery, filters: Filters, phones: tuple[str, ...]) -> bool:
+    """Say whether a delivery matches every filter; phones: the keyed hashes of a number."""
     return (
         (not filters.status or delivery.status in filters.status)
         and filters.reason in (None, delivery.reason)
         and filters.route in (None, delivery.route)
         and filters.source in (None, delivery.source)
         and filters.subject in (None, delivery.subject)
-        and phone in (None, delivery.phone)
+        and (not phones or delivery.phone in phones)
     )
 
 

@@ -96,8 +96,11 @@ class Suppressions:
         persons: tuple[str, ...] = (),
     ) -> Suppressed:
         """Suppress a number (E.164) from now on, and cancel its planned calls."""
+        # An older release may have kept it under another key.
+        known = self.store.suppression_of(number)
+        keys = self.store.phone_keys(number)
         suppression = Suppression(
-            key=self.store.phone_key(number),
+            key=known.key if known else keys[0],
             reason=reason,
             since=datetime.now(UTC),
             message=message,
@@ -105,7 +108,7 @@ class Suppressions:
             source=source,
             persons=persons,
         )
-        return self.keep(suppression)
+        return self.keep(suppression, keys=keys)
 
     def suppress_called(self, outcome: Outcome, reported: str | None) -> None:
         """Suppress the number of a call: the one that we sent, else the one CallKaro reports."""
@@ -121,16 +124,20 @@ class Suppressions:
         message = str(outcome.hangup_reason or outcome.result)
         self.suppress(number, reason="by_callkaro", message=message)
 
-    def keep(self, suppression: Suppression, *, replaces: bool = False) -> Suppressed:
+    def keep(
+        self, suppression: Suppression, *, replaces: bool = False, keys: tuple[str, ...] = ()
+    ) -> Suppressed:
         """Keep a suppression, and cancel the planned calls to its number.
 
-        The first suppression stays, unless this one replaces it.
+        The first suppression stays, unless this one replaces it. keys: all keyed hashes of the
+        number; empty: only the suppression's own is known.
         """
-        task = _calling_off(suppression.key)
+        keys = keys or (suppression.key,)
+        task = _calling_off(suppression.key, keys)
         is_new, kept = self.store.suppress(
             suppression, replaces=replaces, task=task, task_in_s=CRASHED_S
         )
-        result = self.call_off(suppression.key)
+        result = self.call_off(suppression.key, keys)
         if not result.pending:
             self.store.end_background_task(task.id)
         logger.info(
@@ -151,16 +158,27 @@ class Suppressions:
             self.store.unsuppress(person)
         logger.info("number.unsuppressed", was=kept.reason)
 
-    def call_off(self, key: str) -> CalledOff:
-        """Cancel the planned calls to a number, by its keyed hash, if it is (still) suppressed."""
+    def unsuppress_number(self, number: str) -> None:
+        """Delete the suppression of a number (E.164), in all its spellings. Raises NotFound."""
+        kept = [key for key in self.store.phone_keys(number) if self.store.suppression(key)]
+        if not kept:
+            raise NotFound("That is not suppressed.")
+        for key in kept:
+            self.unsuppress(key)
+
+    def call_off(self, key: str, keys: tuple[str, ...] = ()) -> CalledOff:
+        """Cancel the planned calls to a number, if it is (still) suppressed under this key.
+
+        keys: all keyed hashes of the number; empty: only this one is known.
+        """
         if self.store.suppression(key) is None:
             return CalledOff()
-        return self.call_off_all(self.store.ids_by_phone(key))
+        return self.call_off_all(self.store.ids_by_phone(*(keys or (key,))))
 
     def call_off_accepted(self, delivery_id: str) -> None:
         """Have CallKaro delete an accepted call if its number is suppressed."""
         delivery = self.store.delivery(delivery_id)
-        if delivery and delivery.phone and self.store.suppression(delivery.phone):
+        if delivery and self.store.suppression_of_call(delivery):
             self.call_off_all([delivery_id])
 
     def call_off_all(self, ids: Iterable[str]) -> CalledOff:
@@ -198,8 +216,9 @@ def erased_suppression(key: str) -> Suppression:
     return Suppression(key=key, reason="erased", since=datetime.now(UTC))
 
 
-def _calling_off(key: str) -> BackgroundTask:
-    return BackgroundTask(id=f"call_off:{key}", what="call_off", key=key)
+def _calling_off(key: str, keys: tuple[str, ...]) -> BackgroundTask:
+    state = {"keys": list(keys)} if len(keys) > 1 else {}
+    return BackgroundTask(id=f"call_off:{key}", what="call_off", key=key, state=state)
 
 
 def called_off(delivery: Delivery, reason: Reason, message: str) -> Move:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from schemas.delivery import Delivery
 from schemas.event import Event
 from schemas.records import BackgroundTask, SeenEvent, Suppression, SuppressionPage
 from store.base import P
@@ -58,6 +59,20 @@ class SuppressionStore(MigrationStore, QueryStore):
             record = self.redis.hget(f"{P}suppressed", key)
         return read_suppression(key, str(record)) if record else None
 
+    def suppression_of(self, number: str) -> Suppression | None:
+        """Return the suppression of a number (E.164), in any spelling; None: there is none."""
+        return self._first_suppression(self.phone_keys(number))
+
+    def suppression_of_call(self, delivery: Delivery) -> Suppression | None:
+        """Return the suppression of the number that a delivery calls; None: there is none."""
+        number = (delivery.request or {}).get("to_number")
+        if isinstance(number, str):
+            return self.suppression_of(number)
+        return self._first_suppression((delivery.phone,) if delivery.phone else ())
+
+    def _first_suppression(self, keys: Iterable[str]) -> Suppression | None:
+        return next(filter(None, map(self.suppression, keys)), None)
+
     def suppressions(self, *, before: int | None, limit: int) -> SuppressionPage:
         """Return the newest suppressions from before a time (us)."""
         high = "+inf" if before is None else f"({before}"
@@ -98,10 +113,11 @@ class SuppressionStore(MigrationStore, QueryStore):
 
     # --- the deliveries and events of a person ----------------------------------------------------
 
-    def ids_by_phone(self, key: str) -> list[str]:
-        """Return the deliveries to a number, by its keyed hash."""
+    def ids_by_phone(self, *keys: str) -> list[str]:
+        """Return the deliveries to a number, by its keyed hashes."""
         with self._reached():
-            return [str(one) for one in self.redis.zrange(f"{P}deliveries:phone:{key}", 0, -1)]
+            found = [self.redis.zrange(f"{P}deliveries:phone:{key}", 0, -1) for key in keys]
+        return [str(one) for one in chain.from_iterable(found)]
 
     def ids_by_subject(self, subject: str) -> list[str]:
         """Return the deliveries of a CRM's record id, of any source."""
@@ -138,10 +154,11 @@ class SuppressionStore(MigrationStore, QueryStore):
         pairs = [(event.id, event_record(event)) for event in events]
         self._run("rewrite_event", *chain.from_iterable(pairs))
 
-    def forget_number(self, key: str) -> None:
+    def forget_number(self, *keys: str) -> None:
         """Delete the claims on a suppressed number: the suppression alone forbids its calls."""
         with self._reached():
-            self.redis.delete(f"{P}number:{key}")
+            for key in keys:
+                self.redis.delete(f"{P}number:{key}")
 
     # --- background tasks -------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ class BackgroundTasks:
             case "erase":
                 Eraser(store=self._store).pursue(task)
             case "call_off" if task.key:
-                off = self._suppressions.call_off(task.key)
+                off = self._suppressions.call_off(task.key, tuple(task.state.get("keys", ())))
                 if off.on_the_wire:
                     self._store.put_background_task(task, in_s=AGAIN_S)
                 else:

@@ -76,11 +76,13 @@ class Preparation:
         if not number:
             return move
         try:
-            phone = self._store.phone_key(number)
+            phone, *older = self._store.phone_keys(number)
             person = person_key(claim.event, self._store) if claim.event else None
         except StoreUnavailable:
             return move  # the other deliveries of the batch matter more
-        guard = HistoryCheck(phone=phone, person=person, rings_at=self._drain.now())
+        guard = HistoryCheck(
+            phone=phone, older_phones=tuple(older), person=person, rings_at=self._drain.now()
+        )
         return replace(move, phone=phone, guard=guard if move.to is Status.HELD else None)
 
     def _skip_dry_run(self, ready: Ready) -> None:
@@ -96,8 +98,10 @@ def history_check(ready: Ready, store: Store, settings: Settings) -> HistoryChec
     route, event = ready.route, ready.claim.event
     is_call_me = event is not None and event.type == CALL_ME
     zone = ZoneInfo(settings.callkaro_timezone)
+    phone, *older = store.phone_keys(ready.body["to_number"])
     return HistoryCheck(
-        phone=store.phone_key(ready.body["to_number"]),
+        phone=phone,
+        older_phones=tuple(older),
         person=person_key(event, store) if event else None,
         again_s=0 if is_call_me else route.again_after_s,
         number_cap=0 if is_call_me else settings.max_per_number,

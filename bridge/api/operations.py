@@ -8,12 +8,12 @@ from flask import Blueprint, Response, jsonify, request
 from bridge.api.access import note_revealed
 from bridge.api.describe import operation
 from bridge.api.queries import (
+    PHONE_KEY,
     read_bulk,
     read_command,
     read_cursor,
     read_event_filters,
     read_filters,
-    read_key,
     read_look,
     read_page,
     read_phone,
@@ -246,7 +246,11 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
     )
     def suppression(phone: str) -> Response:
         reveals = read_look(request.args)
-        found = store.suppression(read_key(phone, region, store))
+        found = (
+            store.suppression(phone)
+            if PHONE_KEY.fullmatch(phone)
+            else store.suppression_of(read_phone(phone, region))
+        )
         if found is None:
             raise NotFound("This is not suppressed.")
         if reveals:
@@ -279,8 +283,13 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
     )
     def unsuppress(phone: str) -> Response:
         read_command(request, NoRequest())
-        key = read_key(phone, region, store)
-        people.unsuppress(key)
+        if PHONE_KEY.fullmatch(phone):
+            key = phone
+            people.unsuppress(key)
+        else:
+            number = read_phone(phone, region)
+            key = store.phone_key(number)
+            people.unsuppress_number(number)
         return jsonify({"id": key, "suppressed": False})
 
     @api.post("/erasures")

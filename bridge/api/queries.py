@@ -15,7 +15,7 @@ from schemas.callkaro import describe
 from schemas.delivery import Reason, Status
 from schemas.errors import BadPayload, BadQuery
 from schemas.event import EventStatus, event_ids
-from schemas.fields import PhoneError, e164
+from schemas.fields import PhoneError
 from schemas.records import EventFilters, Filters
 from schemas.requests import (
     LIMIT,
@@ -27,7 +27,7 @@ from schemas.requests import (
     LookQuery,
     SuppressionsQuery,
 )
-from store import Store
+from schemas.spellings import person_number
 
 Args = MultiDict[str, str]
 PHONE_KEY: Final = re.compile(r"[0-9a-f]{24}")  # the result of Store.phone_key()
@@ -101,25 +101,18 @@ def read_filters(args: Args, region: str | None) -> Filters:
 
 
 def read_phone(text: str, region: str | None) -> str:
-    """Return a number in E.164; region is that of a number without a country code.
+    """Return a person's number in E.164; region is that of a number without a country code.
 
     Raises BadQuery.
     """
     try:
         # A + in a query string arrives as a space unless it was encoded.
-        return e164(f"+{text.strip()}" if text.startswith(" ") else text, region)
+        return person_number(f"+{text.strip()}" if text.startswith(" ") else text, region)
     except PhoneError as error:
         raise BadQuery(
             "This is not a valid phone number. Write it in full, such as +919876543210. In a URL, "
             "write + as %2B."
         ) from error
-
-
-def read_key(text: str, region: str | None, store: Store) -> str:
-    """Return the keyed hash of a number; text may also be such a hash. Raises BadQuery."""
-    if PHONE_KEY.fullmatch(text):
-        return text
-    return store.phone_key(read_phone(text, region))
 
 
 def read_page(args: Args) -> tuple[int | None, int]:

@@ -158,7 +158,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             "steps": _steps(one),
             "can": _can(found),
             "is_revealed": is_revealed,
-            "is_suppressed": bool(found.phone and store.suppression(found.phone)),
+            "is_suppressed": store.suppression_of_call(found) is not None,
         }
 
 

@@ -75,9 +75,11 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     def suppression_look_up() -> Response | tuple[str, int]:
         # Not in the address, which the browser's history keeps.
         try:
-            key = store.phone_key(typed_number(request.form.get("phone", ""), region))
+            number = typed_number(request.form.get("phone", ""), region)
         except BadQuery as error:
             return page(str(error), "look_up"), 400
+        found = store.suppression_of(number)
+        key = found.key if found else store.phone_key(number)
         return redirect(url_for("dashboard.suppressions", looked_up=key))
 
     @dashboard.post("/suppressions/<key>/remove")

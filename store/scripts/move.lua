@@ -18,8 +18,8 @@
 --   needs_ms: for `sending`: how much of the lease must be left
 --   phone: the keyed hash of the number, for the index by number
 --   awaits_campaign: the key of the campaign that the delivery waits for
---   guard: {phone, person, again_ms, number_cap, day_cap, day, at_ms, closes_ms, keep_until_ms}, what
---     to check in the number's history: see denial(). A move to `sending` also claims the number
+--   guard: {phone, older_phones, person, again_ms, number_cap, day_cap, day, at_ms, closes_ms,
+--     keep_until_ms}, what to check in the number's history: see denial(). A move to `sending` also claims the number
 --   keeps_number: true: the claim on the number stays, because a phone may have rung
 --   spread_ms: the delivery is due this much later than next_attempt_at says
 --   callkaro_ok: whether CallKaro works, for the breaker; absent: the answer does not show it
@@ -51,20 +51,27 @@ end
 local function denial(m, found)
   local g = m.guard
   if not g then return nil end
-  if is_suppressed(g.phone) or (g.person and is_suppressed(g.person)) then return 'no suppressed' end
+  local phones = {g.phone, unpack(g.older_phones or {})}
+  for _, phone in ipairs(phones) do
+    if is_suppressed(phone) then return 'no suppressed' end
+  end
+  if g.person and is_suppressed(g.person) then return 'no suppressed' end
   if (g.again_ms > 0 or g.number_cap > 0) and not found.call_again then
-    local calls, of_day, last = redis.call('HGETALL', P .. 'number:' .. g.phone), 0, nil
-    for i = 1, #calls, 2 do
-      local at, keep, day, route = string.match(calls[i + 1], '^(%d+) (%d+) (%S+) (.*)$')
-      if not at then return 'no called_recently 0' end
-      local is_own = string.sub(calls[i], 1, #m.id + 1) == m.id .. ':'
-      if tonumber(keep) <= now then
-        redis.call('HDEL', P .. 'number:' .. g.phone, calls[i])
-      else
-        -- This delivery's own claims are of calls that were or may have been accepted.
-        if day == g.day then of_day = of_day + 1 end
-        local apart = math.abs(g.at_ms - tonumber(at))
-        if not is_own and route == found.route and apart < g.again_ms then last = math.max(last or 0, tonumber(at)) end
+    local of_day, last = 0, nil
+    for _, phone in ipairs(phones) do
+      local calls = redis.call('HGETALL', P .. 'number:' .. phone)
+      for i = 1, #calls, 2 do
+        local at, keep, day, route = string.match(calls[i + 1], '^(%d+) (%d+) (%S+) (.*)$')
+        if not at then return 'no called_recently 0' end
+        local is_own = string.sub(calls[i], 1, #m.id + 1) == m.id .. ':'
+        if tonumber(keep) <= now then
+          redis.call('HDEL', P .. 'number:' .. phone, calls[i])
+        else
+          -- This delivery's own claims are of calls that were or may have been accepted.
+          if day == g.day then of_day = of_day + 1 end
+          local apart = math.abs(g.at_ms - tonumber(at))
+          if not is_own and route == found.route and apart < g.again_ms then last = math.max(last or 0, tonumber(at)) end
+        end
       end
     end
     if last then return 'no called_recently ' .. whole(last) end

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from support import each
 
 from rules.number_list import read_numbers
+from schemas.fields import PhoneError, e164
 
 A, B = "+919876543210", "+919812345678"
 
@@ -39,11 +40,35 @@ A, B = "+919876543210", "+919812345678"
         (f'phone,note\n{A},"a quote that\n{B},is not closed\n', [(2, A), (3, B)], []),
         # A stray quote that another one closes: what it took in may be numbers.
         (f'phone,note\n{A},"x\n{B},y"\n{A},z\n', [(2, A), (4, A)], [3]),
+        # Columns without a name are known by their looks, with what tools write around a number.
+        ("x,9876543210.0\ny,p:+919812345678\n", [(1, "9876543210.0"), (2, f"p:{B}")], []),
+        ("x,whatsapp:+919812345678\n", [(1, f"whatsapp:{B}")], []),
+        ("x,+91\u202f98123\u202f45678\n", [(1, "+91\u202f98123\u202f45678")], []),
         ("phone\n9.19877E+11\n", [(2, "9.19877E+11")], []),
     ],
 )
 def test_a_file_is_read(text: str, numbers: list[tuple[int, str]], without: list[int]) -> None:
     assert read_numbers(text.encode()) == (numbers, without)
+
+
+@each(
+    ("cell", "number"),
+    [
+        ("9876543210.0", A),
+        ("98765.43210", A),
+        ("p:+919876543210", A),
+        ("'9876543210.00", A),
+        ("987654321.0", None),
+        ("9.87654321E+09", None),
+        ("987654321.5", None),
+    ],
+)
+def test_a_cell_suppresses_its_person_or_nobody(cell: str, number: str | None) -> None:
+    [(_, found)], _ = read_numbers(f"phone\n{cell}\n".encode())
+    try:
+        assert e164(found, "IN") == number
+    except PhoneError:
+        assert number is None
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,45 @@ IN = "+919876543210"
         ("\u202a+91 98765 43210\u202c", None, IN),
         ("+91\u00a098765\u201143210", None, IN),
         (9876543210, "IN", IN),
+        (9876543210.0, "IN", IN),  # a JSON number without an exponent is certain
+        (919876543210.0, "IN", IN),
         (919876543210, "in ", IN),
+        # A spreadsheet's fraction of zeros is no part of the number; true separators stay.
+        ("9876543210.0", "IN", IN),
+        ("9876543210.00", "IN", IN),
+        ("+91 98765 43210.0", None, IN),
+        ("\u0669\u0668\u0667\u0666\u0665\u0664\u0663\u0662\u0661\u0660.\u0660", "IN", IN),
+        ("tel:9876543210.0", "IN", IN),
+        ('="9876543210.0"', "IN", IN),
+        ("98765.43210", "IN", IN),
+        ("044.2345.6789", "IN", "+914423456789"),
+        ("044.2345.0000", "IN", "+914423450000"),
+        ("06.12.34.56.00", "FR", "+33612345600"),
+        # What tools write before and around a number.
+        ("p:+919876543210", None, IN),
+        ("P: 98765 43210", "IN", IN),
+        ("whatsapp:+919876543210", None, IN),
+        ("sms:+919876543210", None, IN),
+        ("callto://+919876543210", None, IN),
+        ("mobile: 98765 43210", "IN", IN),
+        ("'+919876543210", None, IN),
+        ('="+919876543210"', None, IN),
+        ("=+919876543210", None, IN),
+        ("\u201c+919876543210\u201d", None, IN),
+        ("'p:+919876543210", None, IN),
+        # Spaces, dashes and signs of any width.
+        ("+91\u202f98765\u202f43210", None, IN),
+        ("+91\u200998765\u200a43210", None, IN),
+        ("+91\t98765\t43210", None, IN),
+        ("\u300098765\u300043210", "IN", IN),
+        ("98765\u201543210", "IN", IN),
+        ("98765\ufe5843210", "IN", IN),
+        ("\uff19\uff18\uff17\uff16\uff15 \uff14\uff13\uff12\uff11\uff10", "IN", IN),
+        (
+            "\uff08\uff0b\uff19\uff11\uff09\uff19\uff18\uff17\uff16\uff15\uff0d\uff14\uff13\uff12\uff11\uff10",
+            None,
+            IN,
+        ),
         ("tel:+91-98765-43210", None, IN),
         ("TEL:98765 43210", "IN", IN),
         ("tel:9876543210;phone-context=+91", None, IN),
@@ -104,7 +142,38 @@ def test_nothing_is_no_number(raw):
         ("9" * 65, "IN", "it is too long"),
         (True, "IN", "it is neither text nor a whole number"),
         (False, "IN", "it is neither text nor a whole number"),
-        (9876543210.0, "IN", "it is neither text nor a whole number"),
+        (9876543210.5, "IN", "it is neither text nor a whole number"),
+        (float("nan"), "IN", "it is neither text nor a whole number"),
+        (float("inf"), "IN", "it is neither text nor a whole number"),
+        (2.0**53, "IN", "it is neither text nor a whole number"),  # it may have lost digits
+        (987654321.0, "IN", "there is no such number in its country"),
+        ("987654321.0", "IN", "there is no such number in its country"),
+        ("987654321.00", "IN", "there is no such number in its country"),
+        ("+91.987654321.0", None, "there is no such number in its country"),
+        ("987654321.0.0", "IN", "there is no such number in its country"),
+        ("(987654321 . 0)", "IN", "there is no such number in its country"),
+        (
+            "\uff19\uff18\uff17\uff16\uff15\uff14\uff13\uff12\uff11\uff0e\uff10",
+            "IN",
+            "there is no such number in its country",
+        ),
+        ("'987654321.0", "IN", "there is no such number in its country"),
+        ("p:987654321.0", "IN", "there is no such number in its country"),
+        ("98765.00000", "IN", "there is no such number in its country"),
+        ("987654321.5", "IN", "it has a fraction"),
+        ("98765432.10", "IN", "it has a fraction"),
+        ("9.87654e9", "IN", "it has letters in it"),
+        ("9.87654321e+09", "IN", "it has letters in it"),
+        ("fax:+919876543210", None, "it has letters in it"),
+        ("whatsapp:p:+919876543210", None, "it has letters in it"),
+        ("p:", "IN", "it has letters in it"),
+        ("p:+919876543210,+919876543211", None, "it is not a phone number"),
+        ("'+919876543210', '+919876543211'", None, "it is not a phone number"),
+        ("='98765 43210 x5'", "IN", "it has an extension, which can't be dialled"),
+        ("=98765+43210", "IN", "it is not a phone number"),
+        ("98765\n43210", "IN", "it is not a phone number"),
+        ("98765\u202843210", "IN", "it is not a phone number"),
+        ("98765 4321\u00b2", "IN", "it has letters in it"),
         (["9876543210"], "IN", "it is neither text nor a whole number"),
         ([], "IN", "it is neither text nor a whole number"),
         ({"number": "9876543210"}, "IN", "it is neither text nor a whole number"),
@@ -168,6 +237,46 @@ def test_every_countrys_sample_number_is_read_in_every_usual_spelling(region, fo
     assert sample is not None
     wanted = phonenumbers.format_number(sample, PhoneNumberFormat.E164)
     assert e164(phonenumbers.format_number(sample, form), region) == wanted
+
+
+BLANKS = st.text(alphabet=" \t\u00a0\u2007\u2009\u202f\u3000\u200b\u202a", max_size=3)
+BEFORE = st.sampled_from(["", "p:", "whatsapp:", "sms:", "'", "=", "callto://"])
+
+
+@st.composite
+def written(draw: st.DrawFn, digits: str) -> str:
+    """Digits as tools and people write them."""
+    gap = draw(st.sampled_from(["", "-", ".", "\u2011"]) | BLANKS)
+    script = draw(st.sampled_from([0x30, 0xFF10, 0x966, 0x660]))
+    groups = [digits[:3], digits[3:6], digits[6:]]
+    text = gap.join("".join(chr(script + int(one)) for one in group) for group in groups)
+    blank = draw(BLANKS)
+    return f"{draw(BEFORE)}{blank}{text}{draw(BLANKS)}"
+
+
+@examples(400)
+@given(data=st.data(), local=st.from_regex(r"[6-9][0-9]{9}", fullmatch=True))
+def test_a_number_is_the_same_one_however_it_is_written(data, local):
+    if not phonenumbers.is_valid_number(phonenumbers.parse(f"+91{local}", None)):
+        return
+    assert e164(data.draw(written(local)), "IN") == f"+91{local}"
+
+
+@examples(400)
+@given(
+    data=st.data(),
+    local=st.from_regex(r"[6-9][0-9]{6,11}", fullmatch=True),
+    zeros=st.integers(1, 4),
+)
+def test_a_fraction_of_zeros_never_becomes_digits(data, local, zeros):
+    text = data.draw(st.sampled_from([local, f"'{local}", f"p:{local}"])) + "." + "0" * zeros
+    try:
+        number = e164(text, "IN")
+    except PhoneError:
+        with pytest.raises(PhoneError):
+            e164(local, "IN")
+        return
+    assert number == e164(local, "IN")
 
 
 class Record(Schema):
