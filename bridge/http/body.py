@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
+from schemas.depth import MAX_DEPTH, is_shallow
 from schemas.errors import BadPayload, UnsupportedMedia
 
 # Some senders call JSON by another name, or send no name, and can't change that.
@@ -20,9 +21,6 @@ _JSON: Final = frozenset({"", "application/json", "text/json", "text/plain"})
 _FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 _BOM: Final = b"\xef\xbb\xbf"
 
-# No CRM nests a tenth of this deep. orjson reads 1024 levels and writes 254, so it can read a body
-# that it could not write to the store.
-MAX_DEPTH: Final = 64
 MAX_FIELDS: Final = 2000
 
 
@@ -63,18 +61,7 @@ def _json(body: bytes) -> Any:
 def _is_shallow(body: bytes, content: Any) -> bool:
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:  # true of nearly every body, and cheap
         return True
-    level = [content]
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for parent in level
-            if isinstance(parent, dict | list)
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return True
-    return False
+    return is_shallow(content)
 
 
 def _form(body: bytes, media: str, options: dict[str, str]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ end
 local waiting = {queued = true, held = true, retrying = true}
 local claims = {whole(now), closed_ms, 0}
 
-local function claim(id, from)
+local function claim_whole(id, from)
   local key = P .. 'delivery:' .. id
   local found = redis.call('HMGET', key, 'status', 'order', 'reason', 'held_since_ms', 'event',
     'source', 'route', 'paused_by', 'cancel_ms')
@@ -108,6 +108,11 @@ local function claim(id, from)
     redis.call('HSET', P .. 'breaker', 'probe', id, 'probe_ms', whole(now + PROBE_LEASE_MS))
   end
   claims[#claims + 1] = {id, lease, redis.call('HGETALL', key), event or ''}
+end
+
+-- A record that raises an error waits, so that it does not stop the others.
+local function claim(id, from)
+  if not pcall(claim_whole, id, from) then redis.call('ZADD', P .. from, whole(now + lease_ms), id) end
 end
 
 -- The breaker does not stop requests to delete a scheduled call.
