@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import orjson
 
-from rules.backoff import Jitter, is_spent, wait_s
+from rules.backoff import LONGEST_S, Jitter, is_spent, wait_s
 from rules.guards import span
 from rules.plan import Ready
 from rules.verdict import Meaning, Verdict
@@ -23,6 +23,14 @@ CAMPAIGN_CHECK = timedelta(minutes=1)
 RECORD_PATIENCE = timedelta(minutes=2)  # how long a record that is missing is fetched again
 ANSWER_CHARS = 2000  # of CallKaro's answer, kept with the attempt
 STILL_SCHEDULED = "The scheduled call was not deleted."
+# An item that raised an error waits this long. So a fault that ends soon does not end the item.
+CRASH_WAIT_S = 10.0
+CRASHES_END = 2
+CRASHED = (
+    "This record caused an error in the bridge. The worker's log has the details "
+    "(delivery.crashed)."
+)
+CRASHED_ONCE = f"{CRASHED} The bridge tries once more."
 RESOLVE = "Look for the call in CallKaro's dashboard, then resolve this delivery."
 
 
@@ -130,7 +138,8 @@ def settle(
         "pause": account_pause(verdict, began),
     }
     meaning = verdict.meaning
-    if meaning is Meaning.UNKNOWN and ready.route.on_unknown == "call_again":
+    may_call_again = ready.route.on_unknown == "call_again" and not verdict.is_our_error
+    if meaning is Meaning.UNKNOWN and may_call_again:
         meaning = Meaning.AGAIN
         common["keeps_number"] = True
     match meaning:
@@ -156,6 +165,57 @@ def settle(
             wait = wait_s(delivery.spent + 1, jitter, retry_after_s=result.retry_after_s)
             reason = Reason(verdict.why) if verdict.why else Reason.NO_ANSWER
             return Move(to=Status.RETRYING, reason=reason, wait_s=wait, **common)
+
+
+def settle_crashed(ready: Ready, began: datetime) -> Move:
+    """Return the move of a delivery whose request went out, after an error in the bridge.
+
+    The error says nothing about the call, so a call is `unknown`. A campaign is created again.
+    """
+    delivery = ready.delivery
+    common: dict[str, Any] = {
+        "id": delivery.id,
+        "lease": delivery.lease,
+        "attempt": (ready.number, {"number": ready.number, "at": _iso(began), "error": "crashed"}),
+    }
+    if ready.to == "campaign":
+        if is_spent(delivery.spent + 1, tried_since(delivery), began):
+            return Move(to=Status.FAILED, reason=Reason.GAVE_UP, message=CRASHED, **common)
+        return Move(to=Status.RETRYING, message=CRASHED, wait_s=LONGEST_S, **common)
+    message = f"{CRASHED} A phone may ring. {RESOLVE}"
+    return Move(to=Status.UNKNOWN, reason=Reason.NO_ANSWER, message=message, **common)
+
+
+def after_crash(move: Move, now: datetime) -> Move:
+    """Return the move of a delivery whose request went out, if its own move raised an error."""
+    assert move.attempt is not None  # noqa: S101  (other moves are replaced by crashed())
+    number = move.attempt[0]
+    return Move(
+        id=move.id,
+        to=Status.UNKNOWN,
+        lease=move.lease,
+        reason=Reason.NO_ANSWER,
+        message=f"{CRASHED} A phone may ring. {RESOLVE}",
+        attempt=(number, {"number": number, "at": _iso(now), "error": "crashed"}),
+        is_after_crash=True,
+    )
+
+
+def crashed(delivery: Delivery, now: datetime, jitter: Jitter) -> Move:
+    """Return the move of a claimed delivery that raised an error before its request went out.
+
+    The second error ends it. A call that CallKaro must delete is never given up for an error.
+    """
+    if delivery.status is Status.DELIVERED:
+        lookups = FailedLookups.of(delivery, "cancel", now)
+        wait = CRASH_WAIT_S + wait_s(lookups.lookup_failures, jitter)
+        message = f"The bridge will ask CallKaro again to delete the call. {CRASHED}"
+        return keep_waiting(delivery, wait, message=message, fields=lookups.fields)
+    if delivery.crashes + 1 >= CRASHES_END:
+        message = f"{CRASHED} It happened twice, so the bridge does not try again by itself."
+        return fail(delivery, Reason.BAD_REQUEST, message)
+    fields: dict[str, str | int | None] = {"crashes": delivery.crashes + 1}
+    return keep_waiting(delivery, CRASH_WAIT_S, message=CRASHED_ONCE, fields=fields)
 
 
 def callkaro_ok(verdict: Verdict, result: HttpResult) -> bool | None:

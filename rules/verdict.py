@@ -51,6 +51,8 @@ class Verdict:
     id: str | None = None  # CallKaro's id of what it accepted
     why: Literal["unreachable", "busy"] | None = None  # the reason word, if surely not accepted
     callkaro_text: str = ""  # the end of message, if that is CallKaro's own text
+    # The bridge failed to read the answer. A call then waits for a person, also with on_unknown.
+    is_our_error: bool = False
 
     @property
     def public(self) -> str:
@@ -110,6 +112,12 @@ def verdict(
     return _doubtful(
         to, f"CallKaro answered {status_code}, which does not show whether it accepted the request"
     )
+
+
+def verdict_of_crash(to: Literal["call", "campaign"]) -> Verdict:
+    """Return what the answer means if reading it raised an error in the bridge."""
+    found = _doubtful(to, "An error in the bridge stopped the reading of the answer")
+    return replace(found, is_our_error=True)
 
 
 def verdict_of_deletion(*, sent: bool, status_code: int | None, body: bytes) -> Verdict:

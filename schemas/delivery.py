@@ -193,6 +193,7 @@ class Delivery:
     lookup_failures: int = 0
     waiting_for: Literal["record", "campaign", "cancel"] | None = None
     waiting_since: datetime | None = None
+    crashes: int = 0  # how often it raised an error in the worker before its request went out
     held_ms: int = 0  # how long it was held for calling hours, or until a person released it
     paused_ms: int = 0  # how long pauses held it
     request: Mapping[str, Any] | None = None  # the body as it is sent, unmasked

@@ -32,10 +32,10 @@ class HttpResult:
             return None
         try:
             at = parsedate_to_datetime(raw)
-        except (ValueError, TypeError, IndexError):
+            at = at if at.tzinfo else at.replace(tzinfo=UTC)
+            return max((at - self.received_at).total_seconds(), 0.0)
+        except Exception:  # the parser raises many kinds of errors, such as OverflowError
             return None
-        at = at if at.tzinfo else at.replace(tzinfo=UTC)
-        return max((at - self.received_at).total_seconds(), 0.0)
 
 
 class TooLateError(OSError):

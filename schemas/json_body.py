@@ -19,11 +19,9 @@ from typing import Any, Final
 
 import orjson
 
+from schemas.depth import MAX_DEPTH
 from schemas.errors import BadPayload, TooLarge
 
-# No CRM nests a tenth of this deep. orjson reads 1024 levels and writes 254, so it can read a body
-# that it could not write to the store.
-MAX_DEPTH: Final = 64
 # A value of three bytes ("{},") takes up to 232 bytes in memory. HubSpot's largest request has
 # about 1,500 values, and a request of 1,000 leads with 49 fields each has 50,000.
 MAX_VALUES: Final = 50_000
@@ -47,20 +45,20 @@ _ESCAPE: Final = re.compile(
 _HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def read_json(body: bytes, *, most_values: int = MAX_VALUES) -> Any:
+def read_json(body: bytes, *, most_values: int = MAX_VALUES, deepest: int = MAX_DEPTH) -> Any:
     """Return a JSON text (UTF-8, with or without a byte order mark) as values.
 
     No error message repeats a part of the text.
 
     Raises:
-        BadPayload: it is not JSON, or nested more than MAX_DEPTH levels deep.
+        BadPayload: it is not JSON, or nested more than `deepest` levels deep.
         TooLarge: it has more than most_values values. They are counted before it is parsed.
     """
     text = body.removeprefix(_BOM)
     if not text.strip():
         raise BadPayload("The body is empty.")
-    if _is_deep(text, most_values):
-        raise BadPayload(f"The body is nested more than {MAX_DEPTH} levels deep.")
+    if _is_deep(text, most_values, deepest):
+        raise BadPayload(f"The body is nested more than {deepest} levels deep.")
     if _has_more_values(text, most_values):
         raise TooLarge(f"The body has more than {most_values} values; send them in parts.")
     try:
@@ -77,16 +75,16 @@ def _has_more_values(text: bytes, most: int) -> bool:
     return any(count > most for count, _ in enumerate(_matches(_NEXT_VALUE, text), start=2))
 
 
-def _is_deep(text: bytes, most_values: int) -> bool:
+def _is_deep(text: bytes, most_values: int, deepest: int) -> bool:
     """Say whether it is too deep, as far as it has no more values than `most_values`."""
-    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:  # true of nearly every body, and cheap
+    if text.count(b"[") + text.count(b"{") <= deepest:  # true of nearly every body, and cheap
         return False
     depth = 0
     for bracket in islice(_matches(_NEXT_BRACKET, text), 2 * most_values):
         depth += 1 if bracket[1] in b"[{" else -1
         if depth < 0:
             return False  # not JSON
-        if depth > MAX_DEPTH:
+        if depth > deepest:
             return True
     return False
 

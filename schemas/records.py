@@ -35,6 +35,7 @@ class BackgroundTask:
     key: str | None = None  # the keyed hash of a number, of a call_off and an erase
     number: str | None = None  # of an erase: the number itself, until the task is done
     state: Mapping[str, Any] = field(default_factory=dict)  # the progress of a long task
+    failures: int = 0  # in a row
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,6 +186,7 @@ class Move:
     callkaro_ok: bool | None = None
     pause: Mapping[str, Any] | None = None  # why CallKaro is paused from now on
     guard: HistoryCheck | None = None  # what the number's history must permit
+    is_after_crash: bool = False  # it replaces a move that raised an error; it is not written
     keeps_number: bool = False  # it is tried again although a phone may have rung
     spread_s: float = 0  # a worker looks at it this much later than due_at, which people see
 

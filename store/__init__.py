@@ -26,7 +26,7 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
                                  first release: there may be many, and they guard people);
                                  bridge:calls:<day>:<route>: set of a route's calls of a day
     bridge:background_tasks      hash: work besides deliveries; bridge:due:background_task: zset:
-                                 when (ms)
+                                 when (ms); bridge:background_tasks:failing: hash of id -> what
     bridge:pauses                hash: scope -> why; bridge:breaker: CallKaro's circuit breaker
     bridge:run                   hash: the start of Redis that we know, and since when
     bridge:sign_in_attempts:<address>  how often a keyed address tried to sign in, in a minute

@@ -65,8 +65,8 @@ class LeaseStore(MigrationStore):
         """Make moves, each by compare-and-set on (lease, status).
 
         Returns an answer for each move: `ok`, `stale`, `refused <status>`, `gone`, `late`,
-        `wait <ms>`, `paused <ms>` or `no <reason> …`: see store/scripts/move.lua. Only `ok` on a
-        move to `sending` permits the request.
+        `wait <ms>`, `paused <ms>`, `no <reason> …` or `crashed`: see store/scripts/move.lua. Only
+        `ok` on a move to `sending` permits the request.
         """
         if not moves:
             return []

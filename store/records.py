@@ -185,6 +185,7 @@ def background_task_record(task: BackgroundTask) -> str:
             "key": task.key,
             "number": task.number,
             "state": task.state,
+            "failures": task.failures,
         }
     ).decode()
 
@@ -199,6 +200,7 @@ def read_background_task(task_id: str, record: str) -> BackgroundTask:
         key=kept.get("key"),
         number=kept.get("number"),
         state=kept.get("state") or {},
+        failures=int(kept.get("failures") or 0),
     )
 
 
@@ -240,12 +242,12 @@ def read_claim(delivery_id: str, lease: int, flat: list[str], record: str) -> Cl
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
     try:
         delivery = read_delivery(delivery_id, fields)
-    except UNREADABLE as error:
+    except Exception as error:
         logger.error("delivery.unreadable", delivery=delivery_id, exc_info=error)
         return None
     try:
         event = read_event(record) if record else None
-    except UNREADABLE:
+    except Exception:
         # It must not stop the other claims. This delivery ends as record_gone.
         logger.error("event.unreadable", event_id=delivery.event_id)
         event = None
@@ -258,6 +260,7 @@ _OPTIONAL: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "reason": ("reason", str),
     "message": ("message", str),
     "spent": ("spent", int),
+    "crashes": ("crashes", int),
     "first_attempt_at": ("first_ms", at),
     "lookup_failures": ("lookup_failures", int),
     "waiting_for": ("waiting_for", str),

@@ -1,9 +1,11 @@
 """Suppressions, what erasing a person needs, and background tasks."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from config import log
 from schemas.delivery import Delivery
 from schemas.event import Event
 from schemas.records import BackgroundTask, SeenEvent, Suppression, SuppressionPage
@@ -18,6 +20,8 @@ from store.records import (
     read_suppression,
     suppression_record,
 )
+
+logger = log.get(__name__)
 
 TASK_LEASE_S = 120.0
 SCANNED = 200  # events in a page
@@ -170,7 +174,17 @@ class SuppressionStore(MigrationStore, QueryStore):
             pipe.hset(f"{P}background_tasks", task.id, background_task_record(task))
             due_ms = int((seconds + micros / 1e6 + in_s) * 1000)
             pipe.zadd(f"{P}due:background_task", {task.id: due_ms})
+            if task.failures:
+                pipe.hset(f"{P}background_tasks:failing", task.id, task.what)
+            else:
+                pipe.hdel(f"{P}background_tasks:failing", task.id)
             pipe.execute()
+
+    def failing_background_tasks(self) -> dict[str, int]:
+        """Return how many background tasks fail and are tried again, by what they do."""
+        with self._reached():
+            kept: list[str] = self.redis.hvals(f"{P}background_tasks:failing")  # type: ignore[assignment]
+        return dict(sorted(Counter(kept).items()))
 
     def claim_background_tasks(self, limit: int) -> list[BackgroundTask]:
         """Lease the background tasks that are due."""
@@ -183,6 +197,7 @@ class SuppressionStore(MigrationStore, QueryStore):
             pipe = self.redis.pipeline()
             pipe.zrem(f"{P}due:background_task", task_id)
             pipe.hdel(f"{P}background_tasks", task_id)
+            pipe.hdel(f"{P}background_tasks:failing", task_id)
             pipe.execute()
 
 
@@ -190,5 +205,5 @@ def _background_tasks(found: Iterable[tuple[str, str]]) -> Iterator[BackgroundTa
     for task_id, record in found:
         try:
             yield read_background_task(task_id, record)
-        except UNREADABLE:
-            continue  # a newer release wrote it, and will do it
+        except UNREADABLE:  # a newer release wrote it, and will do it
+            logger.warning("background_task.unreadable", task=task_id)

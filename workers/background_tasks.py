@@ -4,7 +4,7 @@ A thread of the drain's pool does the whole task, so a task may wait for a CRM.
 """
 
 import time
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ logger = log.get(__name__)
 
 LOOK_S = 1.0  # how often to look for tasks
 AT_ONCE = 8  # tasks in one look
-PATIENCE = timedelta(days=1)  # with a CRM that can't be read
+LONGEST_WAIT_S = 3600.0  # until the next try of a task that fails again and again
 
 
 class BackgroundTasks:
@@ -47,24 +47,38 @@ class BackgroundTasks:
             return
         self._look_at = time.monotonic() + LOOK_S
         for task in self._store.claim_background_tasks(AT_ONCE):
-            self._drain.submit(partial(self._try, task), lambda _: None)
+            self._drain.submit(partial(self.attempt, task), lambda _: None, _log_crash)
 
-    def _try(self, task: BackgroundTask) -> None:
+    def attempt(self, task: BackgroundTask) -> None:
+        """Try to do a task. After an error it is tried again, with growing waits and for ever."""
         try:
-            self.do(task)
+            try:
+                self.do(task)
+            except StoreUnavailable:
+                raise
+            except Exception as error:
+                _log_crash(error, what=task.what)
+                self._fail(task)
         except StoreUnavailable as error:
             # Its lease runs out; then the next drain does it.
             logger.warning("background_task.unfinished", what=task.what, error=str(error))
+
+    def _fail(self, task: BackgroundTask, *, retry_after_s: float | None = None) -> None:
+        """Let a task wait for its next try; the status page shows that it fails."""
+        wait_s = min(AGAIN_S * 2.0 ** min(task.failures, 10), LONGEST_WAIT_S)
+        self._store.put_background_task(
+            replace(task, failures=task.failures + 1), in_s=max(wait_s, retry_after_s or 0)
+        )
 
     def do(self, task: BackgroundTask) -> None:
         """Do a task, or the part of it that can be done now."""
         match task.what:
             case "erase":
-                Eraser(store=self._store).pursue(task)
+                Eraser(store=self._store).pursue(replace(task, failures=0))
             case "call_off" if task.key:
                 off = self._suppressions.call_off(task.key, tuple(task.state.get("keys", ())))
                 if off.on_the_wire:
-                    self._store.put_background_task(task, in_s=AGAIN_S)
+                    self._store.put_background_task(replace(task, failures=0), in_s=AGAIN_S)
                 else:
                     self._store.end_background_task(task.id)
             case "opt_out":
@@ -74,18 +88,19 @@ class BackgroundTasks:
         """Suppress the numbers of a CRM's record whose person must not be called."""
         seen = self._store.event(str(task.event_id))
         source = self._settings.routes.sources.get(seen.event.source) if seen else None
-        if seen is None or source is None:
+        if seen is None:  # pruned: nobody knows the record any more
+            logger.error("opt_out.given_up", event_id=task.event_id)
             self._store.end_background_task(task.id)
+            return
+        if source is None:
+            logger.warning("opt_out.source_missing", source=seen.event.source)
+            self._fail(task)
             return
         record = self._record(source, seen.event)
         if isinstance(record, FetchFailed):
             # The record is suppressed already. Its numbers follow once the CRM can be read.
-            if datetime.now(UTC) - seen.event.received_at > PATIENCE:
-                logger.error("opt_out.given_up", source=source.name, event_id=seen.event.id)
-                self._store.end_background_task(task.id)
-                return
             logger.warning("opt_out.fetch_failed", source=source.name, message=record.message)
-            self._store.put_background_task(task, in_s=max(AGAIN_S, record.retry_after_s or 0))
+            self._fail(task, retry_after_s=record.retry_after_s)
             return
         key = person_key(seen.event, self._store)
         persons = (key,) if key else ()
@@ -102,7 +117,7 @@ class BackgroundTasks:
             )
         off = self._suppressions.call_off_all(self._suppressions.ids_of_record(seen.event))
         if off.on_the_wire:
-            self._store.put_background_task(task, in_s=AGAIN_S)
+            self._store.put_background_task(replace(task, failures=0), in_s=AGAIN_S)
             return
         self._store.end_background_task(task.id)
 
@@ -120,3 +135,7 @@ class BackgroundTasks:
         if record is None or isinstance(record, FetchFailed):
             return event.data if record is None else record
         return hydration.merge(event.data, record)
+
+
+def _log_crash(error: Exception, **what: str) -> None:
+    logger.error("background_task.crashed", **what, exc_info=error)

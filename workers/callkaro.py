@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from rules.verdict import Verdict, verdict, verdict_of_deletion
+from config import log
+from rules.verdict import Verdict, verdict, verdict_of_crash, verdict_of_deletion
 from schemas.callkaro import PATHS
 from schemas.http_result import HttpResult
 from workers.http import HttpClient, SendDeadline
+
+logger = log.get(__name__)
 
 DELETION = "/call/delete-schedule-call"
 
@@ -39,9 +42,12 @@ class CallKaro:
             json=body,
             send_deadline=send_deadline,
         )
-        return result, verdict(
-            to, sent=result.sent, status_code=result.status_code, body=result.body
-        )
+        try:
+            meant = verdict(to, sent=result.sent, status_code=result.status_code, body=result.body)
+        except Exception as error:
+            logger.error("answer.crashed", exc_info=error)
+            meant = verdict_of_crash(to)
+        return result, meant
 
     def delete_scheduled(self, agent_id: str, to_number: str) -> tuple[HttpResult, Verdict]:
         """Have every scheduled call of that agent to that number deleted. Never raises."""
@@ -52,7 +58,11 @@ class CallKaro:
             params={"agent_id": agent_id},
             json={"to_number": to_number},
         )
-        found = verdict_of_deletion(
-            sent=result.sent, status_code=result.status_code, body=result.body
-        )
+        try:
+            found = verdict_of_deletion(
+                sent=result.sent, status_code=result.status_code, body=result.body
+            )
+        except Exception as error:
+            logger.error("answer.crashed", exc_info=error)
+            found = verdict_of_crash("campaign")  # to repeat a deletion does no harm
         return result, found

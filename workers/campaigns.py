@@ -20,6 +20,7 @@ from rules.transitions import (
 )
 from rules.verdict import Meaning, Verdict
 from schemas.delivery import Reason
+from schemas.errors import StoreUnavailable
 from schemas.http_result import HttpResult
 from store import Store
 from workers.callkaro import CallKaro
@@ -95,15 +96,29 @@ class Campaigns:
         for key in unknown:
             if key not in self._awaiting:
                 continue
-            need = self._awaiting[key][0].campaign
-            body = need.body if need else None
-            if body is None:
-                for ready in self._awaiting.pop(key):
-                    self._drain.move(hold_for_campaign(ready, key, self._drain.now()))
-            elif self._store.may_create_campaign(key):
-                self._create(key, body)
-            else:
-                self._look_again_soon(key, now)
+            try:
+                self._make(key, now)
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # one campaign must not cost the others
+                self._crashed(key, error)
+
+    def _make(self, key: str, now: float) -> None:
+        need = self._awaiting[key][0].campaign
+        body = need.body if need else None
+        if body is None:
+            for ready in self._awaiting.pop(key):
+                self._drain.move(hold_for_campaign(ready, key, self._drain.now()))
+        elif self._store.may_create_campaign(key):
+            self._create(key, body)
+        else:
+            self._look_again_soon(key, now)
+
+    def _crashed(self, key: str, error: Exception) -> None:
+        """Let the calls of a campaign wait whose creation raised an error."""
+        self._creating.discard(key)
+        for ready in self._awaiting.pop(key, []):
+            self._drain.crashed(ready.claim, error)
 
     def _look_again_soon(self, key: str, now: float) -> None:
         """Let calls wait here while another worker creates their campaign, but not for too long.
@@ -139,6 +154,7 @@ class Campaigns:
         self._drain.submit(
             partial(self._post, body, deadline, permit.wait_s),
             partial(self._answered, key, body),
+            partial(self._crashed, key),
         )
 
     def _post(
@@ -149,6 +165,8 @@ class Campaigns:
 
     def _answered(self, key: str, body: dict[str, Any], answer: tuple[HttpResult, Verdict]) -> None:
         result, verdict = answer
+        settle = partial(self._settle, key, body, result, verdict)
+        self._drain.store_later(settle, partial(self._crashed, key))
         self._drain.note_health(verdict)
         logger.info(
             "campaign.attempted",
@@ -157,7 +175,6 @@ class Campaigns:
             duration_ms=result.duration_ms,
             error=result.error,
         )
-        self._drain.store_later(partial(self._settle, key, body, result, verdict))
 
     def _settle(self, key: str, body: dict[str, Any], result: HttpResult, verdict: Verdict) -> None:
         if verdict.meaning is Meaning.ACCEPTED and verdict.id:

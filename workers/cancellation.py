@@ -32,7 +32,7 @@ class Cancellation:
 
     def take(self, claim: Claim) -> None:
         """Have CallKaro delete the scheduled call of this delivery, even during a pause."""
-        self._drain.store_later(partial(self._start, claim))
+        self._drain.store_later(partial(self._start, claim), partial(self._drain.crashed, claim))
 
     def _start(self, claim: Claim) -> None:
         delivery = claim.delivery
@@ -43,7 +43,9 @@ class Cancellation:
             self._drain.move(keep_waiting(delivery, permit.wait_s, message=delivery.message))
             return
         self._drain.submit(
-            partial(self._delete, delivery, permit.wait_s), partial(self._answered, claim)
+            partial(self._delete, delivery, permit.wait_s),
+            partial(self._answered, claim),
+            partial(self._drain.crashed, claim),
         )
 
     def _delete(self, delivery: Delivery, wait_s: float) -> tuple[HttpResult, Verdict]:
@@ -52,8 +54,13 @@ class Cancellation:
         return self._callkaro.delete_scheduled(request["agent_id"], request["to_number"])
 
     def _answered(self, claim: Claim, answer: tuple[HttpResult, Verdict]) -> None:
+        try:
+            self._settle(claim, *answer)
+        except Exception as error:
+            self._drain.crashed(claim, error)
+
+    def _settle(self, claim: Claim, result: HttpResult, verdict: Verdict) -> None:
         delivery = claim.delivery
-        result, verdict = answer
         logger.info(
             "delivery.dropped",
             delivery=delivery.id,

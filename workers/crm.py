@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from config import log
+from schemas.depth import MAX_DEPTH, is_shallow
 from schemas.errors import RequestError, StoreUnavailable
 from schemas.http_result import HttpResult
 from schemas.json_body import read_json
@@ -22,6 +23,8 @@ TOKEN_SLACK_S = 120  # an access token is renewed this long before its CRM forge
 REFRESH_WAIT_S = 10  # how long to wait for the worker that is refreshing the token
 # Of one answer: 100 records of 500 fields, each with its history of ten values.
 MOST_VALUES = 500_000
+# Of a whole answer. Each record in it is checked, so that a deep one costs no other.
+DEEPEST = 1000
 REFUSED_TOKEN_S = 60  # until the next try; Zoho allows ten tries in ten minutes
 
 
@@ -33,6 +36,8 @@ class FetchFailed:
     retry_after_s: float | None = None  # what the CRM asked for
     is_account: bool = False  # the CRM does not accept our login, so the lead is not at fault
     is_about_ids: bool = False  # the CRM refused these ids; it may accept some of them alone
+    is_broken: bool = False  # this record can't be used, now or later
+    crash: Exception | None = None  # the error that the bridge itself raised
 
 
 # By id: its record, or why it can't be read now. The CRM has no record of an id that is missing.
@@ -91,7 +96,7 @@ class CrmClient:
 
     def _fetch_batch(
         self, source: Source, crm_object: str, ids: Sequence[str], wanted: Sequence[str]
-    ) -> Mapping[str, Mapping[str, Any]] | FetchFailed:
+    ) -> Records | FetchFailed:
         hydration = source.kind.hydration
         if hydration is None:
             return FetchFailed(message=f"{source.kind.title} records can't be fetched.")
@@ -104,12 +109,14 @@ class CrmClient:
             logger.error("hydration.crashed", source=source.name, exc_info=error)
             return FetchFailed(
                 message=f"{source.kind.title}'s answer caused an error in the bridge. The worker's "
-                "log has the details (hydration.crashed)."
+                "log has the details (hydration.crashed).",
+                is_about_ids=True,
+                crash=error,
             )
 
     def _fetch(
         self, source: Source, hydration: Hydration, request: CrmRequest
-    ) -> Mapping[str, Mapping[str, Any]] | FetchFailed:
+    ) -> Records | FetchFailed:
         access = self._access(source, hydration)
         if isinstance(access, FetchFailed):
             return access
@@ -134,7 +141,7 @@ class CrmClient:
 
     def _read(
         self, source: Source, hydration: Hydration, result: HttpResult
-    ) -> Mapping[str, Mapping[str, Any]] | FetchFailed:
+    ) -> Records | FetchFailed:
         title, code = source.kind.title, result.status_code
         if code is None:
             return FetchFailed(message=f"{title} did not answer ({result.error}).")
@@ -149,10 +156,14 @@ class CrmClient:
                 is_about_ids=code == 400,
             )
         try:
-            return hydration.records(read_json(result.body, most_values=MOST_VALUES))
+            answer = read_json(result.body, most_values=MOST_VALUES, deepest=DEEPEST)
+            found = hydration.records(answer)
         except (RequestError, ValueError, KeyError, TypeError, AttributeError):
             # The answer may be too long for us; the answer for half of the ids may not be.
             return FetchFailed(message=f"{title}'s answer can't be read.", is_about_ids=True)
+        message = f"{title}'s record is nested more than {MAX_DEPTH} levels deep."
+        too_deep = FetchFailed(message=message, is_broken=True)
+        return {key: record if is_shallow(record) else too_deep for key, record in found.items()}
 
     # --- tokens -------------------------------------------------------------------------------
 

@@ -11,13 +11,14 @@ import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from config import log
 from rules.plan import Ready
-from rules.transitions import keep_waiting, skip_forbidden
+from rules.transitions import after_crash, crashed, keep_waiting, skip_forbidden
 from rules.verdict import Verdict
 from schemas.delivery import Status
 from schemas.errors import StoreUnavailable
@@ -29,7 +30,9 @@ from workers.callkaro import CallKaro
 from workers.campaigns import Campaigns
 from workers.cancellation import Cancellation
 from workers.crm import CrmClient
+from workers.drain_context import request_id_of
 from workers.hydration import Hydration
+from workers.moving import CRASHED, move_each, remember_or_log
 from workers.pool import Pool
 from workers.preparation import Preparation
 from workers.reporting import DrainStats, Reports
@@ -89,10 +92,10 @@ class Drain:
         )
         self._cancellation = Cancellation(store, callkaro, self, jitter)
         self._background_tasks = BackgroundTasks(store, settings, crm_client, self)
-        self._to_store: deque[Callable[[], None]] = (
-            deque()
-        )  # the writes to Redis that are not moves
+        # The writes to Redis that are not moves, each with what to do if it raises an error.
+        self._to_store: deque[tuple[Callable[[], None], Callable[[Exception], None]]] = deque()
         self._moves: list[Move] = []
+        self._taken: dict[str, Claim] = {}  # by delivery: what is claimed and not moved
         self._claimed = 0  # deliveries that this drain claimed and has not moved since
         self._is_cut = False  # whether the latest claim was cut for its bytes
         self._claimed_some = False  # whether this turn found due deliveries
@@ -203,6 +206,7 @@ class Drain:
     def _take(self, claims: Iterable[Claim]) -> None:
         to_send = []
         for claim in claims:
+            self._taken[claim.delivery.id] = claim
             if claim.delivery.status is Status.DELIVERED:
                 self._cancellation.take(claim)
             else:
@@ -211,15 +215,23 @@ class Drain:
 
     def _write_to_store(self) -> None:
         while self._to_store:
-            self._to_store[0]()
-            self._to_store.popleft()
+            write, otherwise = self._to_store[0]
+            try:
+                write()
+            except StoreUnavailable:
+                raise
+            except Exception as error:
+                self._to_store.popleft()
+                otherwise(error)
+            else:
+                self._to_store.popleft()
 
     def _flush(self) -> None:
         """Make the collected moves; if Redis is away, they stay for the next turn."""
         if not self._moves:
             return
         moves = self._moves[:MOVE_AT_ONCE]
-        answers = self._store.move(moves)
+        answers = move_each(self._store, moves)
         del self._moves[: len(moves)]
         recorded = []
         for move, answer in zip(moves, answers, strict=True):
@@ -228,12 +240,24 @@ class Drain:
                 # carry the history check, too.
                 self._moves.append(skip_forbidden(move, answer))
                 continue
+            if answer == CRASHED and not move.is_after_crash:
+                self._moves.extend(self._instead_of(move))
+                continue
+            self._taken.pop(move.id, None)
             self._reports.stats.moved[move.to if answer == "ok" else "lost"] += 1
             if answer != "ok":
                 logger.info("delivery.move_lost", delivery=move.id, to=move.to, answer=answer)
             elif move.attempt:
                 recorded.append(move)
-        self._remember(recorded)
+        remember_or_log(self._remember, recorded)
+
+    def _instead_of(self, move: Move) -> Iterator[Move]:
+        """Yield the move to make instead of one that raised an error: a plain one."""
+        claim = self._taken.get(move.id)
+        if move.attempt:
+            yield after_crash(move, self.now())
+        elif claim is not None:
+            yield replace(crashed(claim.delivery, self.now(), self._jitter), is_after_crash=True)
 
     def _give_back(self) -> None:
         """Make due again what is claimed and not being sent, so that another worker claims it."""
@@ -251,13 +275,39 @@ class Drain:
 
     # --- what the parts use: DrainContext ---------------------------------------------------------
 
-    def submit(self, task: Callable[[], Any], then: Callable[[Any], None]) -> None:
-        """Run `task` in the pool, and then `then` with its result in the coordinating thread."""
-        self._pool.submit(task, then)
+    def submit(
+        self,
+        task: Callable[[], Any],
+        then: Callable[[Any], None],
+        otherwise: Callable[[Exception], None],
+    ) -> None:
+        """Run `task` in the pool, and then `then` with its result in the coordinating thread.
 
-    def store_later(self, write: Callable[[], None]) -> None:
-        """Write to the store in the next turn; repeat the write until Redis has accepted it."""
-        self._to_store.append(write)
+        otherwise: runs there, too, if `task` raised an error.
+        """
+        self._pool.submit(task, then, otherwise)
+
+    def store_later(
+        self, write: Callable[[], None], otherwise: Callable[[Exception], None]
+    ) -> None:
+        """Write to the store in the next turn; repeat the write until Redis has accepted it.
+
+        otherwise: runs if the write raised another error than StoreUnavailable.
+        """
+        self._to_store.append((write, otherwise))
+
+    def crashed(self, claim: Claim, error: Exception) -> None:
+        """Let a claimed delivery wait that raised an error before its request went out.
+
+        The second time it ends as `failed`.
+        """
+        logger.error(
+            "delivery.crashed",
+            delivery=claim.delivery.id,
+            **request_id_of(claim),
+            exc_info=error,
+        )
+        self.move(crashed(claim.delivery, self.now(), self._jitter))
 
     def move(self, *moves: Move) -> None:
         """Queue moves of one claimed delivery: the drain makes them in this turn or the next."""

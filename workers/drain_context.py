@@ -12,11 +12,30 @@ from schemas.records import Claim, Move
 class DrainContext(Protocol):
     """The drain, as its parts see it. Only the coordinating thread calls these methods."""
 
-    def submit(self, task: Callable[[], Any], then: Callable[[Any], None]) -> None:
-        """Run `task` in the pool, and then `then` with its result in the coordinating thread."""
+    def submit(
+        self,
+        task: Callable[[], Any],
+        then: Callable[[Any], None],
+        otherwise: Callable[[Exception], None],
+    ) -> None:
+        """Run `task` in the pool, and then `then` with its result in the coordinating thread.
 
-    def store_later(self, write: Callable[[], None]) -> None:
-        """Write to the store in the next turn; repeat the write until Redis has accepted it."""
+        otherwise: runs there, too, if `task` raised an error.
+        """
+
+    def store_later(
+        self, write: Callable[[], None], otherwise: Callable[[Exception], None]
+    ) -> None:
+        """Write to the store in the next turn; repeat the write until Redis has accepted it.
+
+        otherwise: runs if the write raised another error than StoreUnavailable.
+        """
+
+    def crashed(self, claim: Claim, error: Exception) -> None:
+        """Let a claimed delivery wait that raised an error before its request went out.
+
+        The second time it ends as `failed`.
+        """
 
     def move(self, *moves: Move) -> None:
         """Queue moves of one claimed delivery: the drain makes them in this turn or the next."""

@@ -9,7 +9,8 @@ from functools import partial
 
 from rules.backoff import Jitter
 from rules.plan import screen
-from rules.transitions import retry_lookup, retry_missing_record
+from rules.transitions import fail, keep_waiting, retry_lookup, retry_missing_record
+from schemas.delivery import Reason
 from schemas.records import Claim
 from schemas.settings import Settings
 from schemas.source import Hydration as CrmHydration
@@ -17,6 +18,8 @@ from schemas.source import Source
 from workers.crm import CrmClient, FetchFailed, Records
 from workers.drain_context import DrainContext
 from workers.preparation import MakeWhole
+
+NO_THREAD_S = 5.0  # until the next try after the system gave no thread
 
 Prepare = Callable[[Claim, MakeWhole | None], None]
 
@@ -46,7 +49,13 @@ class Hydration:
             source = self._settings.routes.sources.get(claim.delivery.source)
             if not (event and event.hydrate and event.subject and source and source.kind.hydration):
                 self._prepare(claim, None)
-            elif move := screen(claim, self._settings, self._drain.now()):
+                continue
+            try:
+                move = screen(claim, self._settings, self._drain.now())
+            except Exception as error:
+                self._drain.crashed(claim, error)
+                continue
+            if move:
                 self._drain.move(move)
             else:
                 thin[source.name, event.hydrate].append(claim)
@@ -60,12 +69,37 @@ class Hydration:
     def _fetch(
         self, source: Source, hydration: CrmHydration, crm_object: str, batch: list[Claim]
     ) -> None:
-        ids = sorted({str(claim.event.subject) for claim in batch if claim.event})
-        wanted = sorted(set(self._fields(source, hydration, batch)))
-        self._drain.submit(
-            partial(self._crm_client.fetch, source, crm_object, ids, wanted),
-            partial(self._fetched, hydration, batch),
-        )
+        again = partial(self._each_alone, source, hydration, crm_object, batch)
+        try:
+            ids = sorted({str(claim.event.subject) for claim in batch if claim.event})
+            wanted = sorted(set(self._fields(source, hydration, batch)))
+        except Exception as error:
+            again(error)
+            return
+        try:
+            self._drain.submit(
+                partial(self._crm_client.fetch, source, crm_object, ids, wanted),
+                partial(self._fetched, hydration, batch),
+                again,
+            )
+        except RuntimeError:  # the system gives no thread, so no record is at fault
+            for claim in batch:
+                self._drain.move(keep_waiting(claim.delivery, NO_THREAD_S))
+
+    def _each_alone(
+        self,
+        source: Source,
+        hydration: CrmHydration,
+        crm_object: str,
+        batch: list[Claim],
+        error: Exception,
+    ) -> None:
+        """Fetch the records of a batch that raised an error one by one, to find the broken one."""
+        if len(batch) == 1:
+            self._drain.crashed(batch[0], error)
+            return
+        for claim in batch:
+            self._fetch(source, hydration, crm_object, [claim])
 
     def _fields(self, source: Source, hydration: CrmHydration, batch: list[Claim]) -> Iterator[str]:
         """Yield the CRM fields that the routes of these deliveries read, and their `fetch`."""
@@ -75,24 +109,34 @@ class Hydration:
                 yield from route.fetch
 
     def _fetched(self, hydration: CrmHydration, batch: list[Claim], records: Records) -> None:
-        now = self._drain.now()
         for claim in batch:
-            if claim.event is None:
-                continue
-            record = records.get(str(claim.event.subject))
-            if record is None:
-                self._drain.move(retry_missing_record(claim.delivery, now, self._jitter))
-            elif isinstance(record, FetchFailed):
-                move = retry_lookup(
-                    claim.delivery,
-                    "record",
-                    record.message,
-                    now,
-                    self._jitter,
-                    retry_after_s=record.retry_after_s,
-                    # If the CRM does not accept our login, the lead is not at fault.
-                    may_give_up=not record.is_account,
-                )
-                self._drain.move(move)
-            else:
-                self._prepare(claim, partial(hydration.merge, claim.event.data, record))
+            try:
+                self._take_record(hydration, claim, records)
+            except Exception as error:
+                self._drain.crashed(claim, error)
+
+    def _take_record(self, hydration: CrmHydration, claim: Claim, records: Records) -> None:
+        now = self._drain.now()
+        if claim.event is None:
+            return
+        record = records.get(str(claim.event.subject))
+        if record is None:
+            self._drain.move(retry_missing_record(claim.delivery, now, self._jitter))
+        elif isinstance(record, FetchFailed) and record.is_broken:
+            self._drain.move(fail(claim.delivery, Reason.BAD_REQUEST, record.message))
+        elif isinstance(record, FetchFailed) and record.crash:
+            self._drain.crashed(claim, record.crash)
+        elif isinstance(record, FetchFailed):
+            move = retry_lookup(
+                claim.delivery,
+                "record",
+                record.message,
+                now,
+                self._jitter,
+                retry_after_s=record.retry_after_s,
+                # If the CRM does not accept our login, the lead is not at fault.
+                may_give_up=not record.is_account,
+            )
+            self._drain.move(move)
+        else:
+            self._prepare(claim, partial(hydration.merge, claim.event.data, record))

@@ -38,11 +38,20 @@ class Pool:
         """Return how many threads have nothing to do."""
         return self.threads - self.running
 
-    def submit(self, task: Callable[[], Any], then: Callable[[Any], None]) -> None:
-        """Run `task` in a thread, and then `then` with its result in the coordinating thread."""
+    def submit(
+        self,
+        task: Callable[[], Any],
+        then: Callable[[Any], None],
+        otherwise: Callable[[Exception], None],
+    ) -> None:
+        """Run `task` in a thread, and then `then` with its result in the coordinating thread.
+
+        otherwise: runs there, too, if `task` raised an error. Raises RuntimeError where the system
+        gives no thread; then `task` may still run, without `then`.
+        """
 
         def finished(future: "Future[Any]") -> None:
-            self._results.put(partial(self._finished, future, then))
+            self._results.put(partial(self._finished, future, then, otherwise))
 
         future = self._executor.submit(task)  # raises where the system gives no thread
         self.running += 1
@@ -57,10 +66,19 @@ class Pool:
         except queue.Empty:
             return
 
-    def _finished(self, future: "Future[Any]", then: Callable[[Any], None]) -> None:
+    def _finished(
+        self,
+        future: "Future[Any]",
+        then: Callable[[Any], None],
+        otherwise: Callable[[Exception], None],
+    ) -> None:
         self.running -= 1
         try:
-            then(future.result())
+            error = future.exception()
+            if error is None:
+                then(future.result())
+            elif isinstance(error, Exception):
+                otherwise(error)
         except Exception as error:
             # The lease of that delivery runs out, and the sweep takes over.
             logger.error("drain.crashed", exc_info=error)

@@ -12,10 +12,9 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from config import log
 from rules.plan import Ready, prepare
-from rules.transitions import fail, skip_dry_run
-from schemas.delivery import Reason, Status
+from rules.transitions import skip_dry_run
+from schemas.delivery import Status
 from schemas.errors import StoreUnavailable
 from schemas.event import CALL_ME
 from schemas.records import Claim, HistoryCheck, Move
@@ -23,9 +22,7 @@ from schemas.settings import Settings
 from store import Store
 from store.suppression import person_key
 from workers.campaigns import Campaigns
-from workers.drain_context import DrainContext, request_id_of
-
-logger = log.get(__name__)
+from workers.drain_context import DrainContext
 
 MakeWhole = Callable[[], Any]  # merges an event's data with its fetched record
 
@@ -46,24 +43,16 @@ class Preparation:
         try:
             data = make_whole() if make_whole else claim.event and claim.event.data
             prepared = prepare(claim, data, self._settings, self._drain.now())
-        except Exception as error:
-            # One bad record must not cost the others: it is shown as failed.
-            logger.error(
-                "delivery.crashed",
-                delivery=claim.delivery.id,
-                **request_id_of(claim),
-                exc_info=error,
-            )
-            prepared = fail(
-                claim.delivery,
-                Reason.BAD_REQUEST,
-                "This record caused an error in the bridge. The worker's log has the details "
-                "(delivery.crashed).",
-            )
+            if isinstance(prepared, Move):
+                prepared = self._findable(claim, prepared)
+        except Exception as error:  # one bad record must not cost the others
+            self._drain.crashed(claim, error)
+            return
         if isinstance(prepared, Move):
-            self._drain.move(self._findable(claim, prepared))
+            self._drain.move(prepared)
         elif self._settings.dry_run:
-            self._drain.store_later(partial(self._skip_dry_run, prepared))
+            skip = partial(self._skip_dry_run, prepared)
+            self._drain.store_later(skip, partial(self._drain.crashed, claim))
         else:
             self._campaigns.join(prepared)
 

@@ -16,8 +16,17 @@ from typing import Any
 from config import log
 from rules.backoff import Jitter
 from rules.plan import Ready
-from rules.transitions import keep_waiting, settle, skip_forbidden, start_sending, undo_sending
-from rules.verdict import Meaning, Verdict, verdict
+from rules.transitions import (
+    CRASH_WAIT_S,
+    crashed,
+    keep_waiting,
+    settle,
+    settle_crashed,
+    skip_forbidden,
+    start_sending,
+    undo_sending,
+)
+from rules.verdict import Meaning, Verdict, verdict, verdict_of_crash
 from schemas.delivery import Status
 from schemas.errors import StoreUnavailable
 from schemas.http_result import TOO_LATE, HttpResult
@@ -28,6 +37,7 @@ from workers.callkaro import CallKaro
 from workers.campaigns import Campaigns
 from workers.drain_context import DrainContext, request_id_of
 from workers.http import CONNECT_S, SendDeadline
+from workers.moving import move_each, remember_or_log
 from workers.preparation import history_check
 from workers.reporting import Reports
 
@@ -102,26 +112,39 @@ class Sending:
         batch = [self._ready.popleft() for _ in range(min(free_threads, len(self._ready)))]
         start_by = time.monotonic() + MARGIN_S
         now = self._drain.now()
+        starts: list[tuple[Ready, Move]] = []
+        broken: list[tuple[Ready, Exception]] = []
         try:
-            moves = [self._start_of(ready, now) for ready in batch]
-            answers = self._store.move(moves)
+            for ready in batch:
+                try:
+                    starts.append((ready, self._start_of(ready, now)))
+                except StoreUnavailable:
+                    raise
+                except Exception as error:
+                    broken.append((ready, error))
+            answers = move_each(self._store, [move for _, move in starts])
         except StoreUnavailable:
             # `sending` may be recorded, but surely no request was begun.
             for ready in batch:
                 self._drain.move(*undo_sending(ready, now, wait=REDIS_AWAY_S))
             raise
-        self._remember(move for move, answer in zip(moves, answers, strict=True) if answer == "ok")
-        for ready, move, answer in zip(batch, moves, answers, strict=True):
+        for ready, cause in broken:
+            self._drain.crashed(ready.claim, cause)
+        permitted = [
+            move for (_, move), answer in zip(starts, answers, strict=True) if answer == "ok"
+        ]
+        remember_or_log(self._remember, permitted)
+        for (ready, move), answer in zip(starts, answers, strict=True):
             if answer == "ok":
                 self._post(_Attempt(ready, now, SendDeadline(start_by)))
             else:
-                self._not_permitted(ready, move, answer)
+                self._not_permitted(ready, move, answer, now)
 
     def _start_of(self, ready: Ready, now: datetime) -> Move:
         check = history_check(ready, self._store, self._settings)
         return start_sending(ready, now, guard=check, needs_s=self._needs_s)
 
-    def _not_permitted(self, ready: Ready, move: Move, answer: str) -> None:
+    def _not_permitted(self, ready: Ready, move: Move, answer: str, now: datetime) -> None:
         word, _, rest = answer.partition(" ")
         match word:
             case "no":
@@ -129,6 +152,11 @@ class Sending:
             case "wait":  # the rate cap
                 self._no_start_before = time.monotonic() + int(rest) / 1000
                 self._ready.append(ready)
+            case "crashed":
+                # `sending` may be recorded, but surely no request was begun.
+                back, _ = undo_sending(ready, now, wait=CRASH_WAIT_S)
+                waits = crashed(ready.delivery, now, self._jitter)
+                self._drain.move(replace(back, fields={**back.fields, **waits.fields}), waits)
             case "paused":
                 # A pause began, or the breaker opened, after the claim. The next claim sees it.
                 self._drain.move(keep_waiting(ready.delivery, int(rest) / 1000))
@@ -149,10 +177,21 @@ class Sending:
         ready = attempt.ready
         self._reports.stats.attempts += 1
         self._in_pool[ready.delivery.id] = attempt
-        self._drain.submit(
-            partial(self._callkaro.post, ready.to, ready.body, send_deadline=attempt.deadline),
-            partial(self._answered, attempt),
-        )
+        try:
+            self._drain.submit(
+                partial(self._callkaro.post, ready.to, ready.body, send_deadline=attempt.deadline),
+                partial(self._answered, attempt),
+                partial(self._answer_crashed, attempt),
+            )
+        except RuntimeError as error:
+            # The system gives no thread. give_up_unsent() settles the attempt as never sent.
+            logger.warning("thread.refused", delivery=ready.delivery.id, error=str(error))
+
+    def _answer_crashed(self, attempt: _Attempt, error: Exception) -> None:
+        """Settle an attempt whose answer raised an error: its request may have been accepted."""
+        logger.error("answer.crashed", delivery=attempt.ready.delivery.id, exc_info=error)
+        result = HttpResult(sent=True, duration_ms=0, error="crashed")
+        self._answered(attempt, (result, verdict_of_crash(attempt.ready.to)))
 
     def give_up_unsent(self) -> None:
         """Settle attempts that hang before their first byte, so that their leases do not expire.
@@ -185,17 +224,29 @@ class Sending:
 
     def _settle(self, attempt: _Attempt, result: HttpResult, meant: Verdict) -> None:
         ready = attempt.ready
-        move = settle(ready, result, meant, attempt.began, self._jitter)
-        _log_attempt(ready, result, move)
-        self._reports.note_attempt(ready, result, move, self._drain.now())
-        self._drain.note_health(meant)
+        try:
+            move = settle(ready, result, meant, attempt.began, self._jitter)
+        except Exception as error:
+            logger.error("settle.crashed", delivery=ready.delivery.id, exc_info=error)
+            self._drain.move(settle_crashed(ready, attempt.began))
+            return
+        try:
+            _log_attempt(ready, result, move)
+            self._reports.note_attempt(ready, result, move, self._drain.now())
+            self._drain.note_health(meant)
+        except Exception as error:  # a report must not stop the settling
+            logger.error("report.crashed", delivery=ready.delivery.id, exc_info=error)
         if ready.campaign_key and meant.meaning is Meaning.ACCEPTED and meant.id:
             # Store the campaign first, then settle its delivery. A crash between the two then
             # loses no campaign.
             keep = partial(self._keep_campaign, ready.campaign_key, meant.id, ready.body, move)
-            self._drain.store_later(keep)
+            self._drain.store_later(keep, partial(self._kept_no_campaign, move))
         else:
             self._drain.move(move)
+
+    def _kept_no_campaign(self, move: Move, error: Exception) -> None:
+        logger.error("campaign.crashed", delivery=move.id, exc_info=error)
+        self._drain.move(move)
 
     def _keep_campaign(self, key: str, batch_id: str, body: dict[str, Any], move: Move) -> None:
         kept = self._campaigns.keep(key, batch_id, body)

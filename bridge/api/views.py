@@ -251,6 +251,12 @@ def overview(store: Store, settings: Settings, wakeup: Wakeup) -> dict[str, Any]
     bulk = store.bulk_count()
     if bulk:
         warnings.append(f"{bulk} held as bulk, until a person releases or cancels them")
+    failing = store.failing_background_tasks()
+    if failing:
+        kinds = ", ".join(f"{what}: {count}" for what, count in failing.items())
+        warnings.append(
+            f"background tasks fail and are tried again ({kinds}); the worker's log says why"
+        )
     if not workers:
         warnings.append("no worker is running: nothing is being sent")
     return {

@@ -38,6 +38,7 @@ RESTARTED: dict[str, str | int | None] = {
     **dict.fromkeys(
         (
             "first_ms",
+            "crashes",
             "lookup_failures",
             "waiting_for",
             "waiting_since_ms",

@@ -77,7 +77,7 @@ end
 local waiting = {queued = true, held = true, retrying = true}
 local claims = {whole(now), closed_ms, 0, 0}
 
-local function claim(id, from)
+local function claim_whole(id, from)
   local key = P .. 'delivery:' .. id
   local found = redis.call('HMGET', key, 'status', 'order', 'reason', 'held_since_ms', 'event',
     'source', 'route', 'paused_by', 'cancel_ms')
@@ -112,6 +112,11 @@ local function claim(id, from)
   for _, text in ipairs(fields) do bytes_left = bytes_left - #text end
   if bytes_left < 0 then claims[4] = 1 end
   claims[#claims + 1] = {id, lease, fields, event or ''}
+end
+
+-- A record that raises an error waits, so that it does not stop the others.
+local function claim(id, from)
+  if not pcall(claim_whole, id, from) then redis.call('ZADD', P .. from, whole(now + lease_ms), id) end
 end
 
 -- The breaker does not stop requests to delete a scheduled call.

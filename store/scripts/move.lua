@@ -29,7 +29,7 @@
 -- ARGV[4]: the lease, ms, of an attempt that Redis lost.
 -- Returns for each move: 'ok', 'stale' (another lease), 'refused <status>', 'gone', 'late' (too little
 -- of the lease is left), 'wait <ms>' (the rate cap), 'paused <ms>', 'no <reason> ...' (see denial()),
--- or 'known' (Redis had not lost the move).
+-- 'known' (Redis had not lost the move), or 'crashed' (the move raised an error).
 even_when_full()
 local moves = cjson.decode(ARGV[1])
 local rate = tonumber(ARGV[2])
@@ -355,5 +355,9 @@ local function move(m)
 end
 
 local results = {}
-for i, m in ipairs(moves) do results[i] = move(m) end
+-- A broken record costs its own move alone. The audit repairs what that move left half done.
+for i, m in ipairs(moves) do
+  local is_whole, answer = pcall(move, m)
+  results[i] = is_whole and answer or 'crashed'
+end
 return results

@@ -16,10 +16,9 @@ local function give_back(id, status)
 end
 
 local over = redis.call('ZRANGE', P .. 'leased', '-inf', '(' .. whole(now), 'BYSCORE', 'LIMIT', 0, ARGV[1])
-for _, id in ipairs(over) do
+local function repair(id)
   local key = P .. 'delivery:' .. id
   local found = redis.call('HMGET', key, 'status', 'order', 'to', 'cancel_ms')
-  redis.call('ZREM', P .. 'leased', id)
   if found[1] == 'sending' and found[3] == 'campaign' then
     -- An empty campaign calls nobody, so it is safe to create it again.
     redis.call('HSET', key, 'status', 'retrying', 'reason', 'worker_died')
@@ -36,5 +35,10 @@ for _, id in ipairs(over) do
   elseif found[1] == 'queued' or found[1] == 'retrying' or (found[1] == 'delivered' and found[4]) then
     give_back(id, found[1])
   end
+end
+
+for _, id in ipairs(over) do
+  redis.call('ZREM', P .. 'leased', id)
+  pcall(repair, id)  -- a broken record must not stop the others
 end
 return {unknown, back}

@@ -17,8 +17,8 @@ from support import each
 
 from bridge.http.body import MAX_FIELDS, read_body
 from config.settings import MAX_BODY_BYTES
+from schemas.depth import MAX_DEPTH
 from schemas.errors import BadPayload, TooLarge, UnsupportedMedia
-from schemas.json_body import MAX_DEPTH
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=XX"

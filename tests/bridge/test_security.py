@@ -14,7 +14,8 @@ from bridge.http.body import MAX_FIELDS, MAX_PART_HEADER_BYTES, MAX_PART_HEADERS
 from bridge.http.security import host_check
 from bridge.intake import MAX_ITEMS
 from config.settings import MAX_BODY_BYTES
-from schemas.json_body import MAX_DEPTH, MAX_VALUES
+from schemas.depth import MAX_DEPTH
+from schemas.json_body import MAX_VALUES
 from schemas.requests import LIMIT_MAX, LONGEST_WAIT_S
 from schemas.settings import Settings
 

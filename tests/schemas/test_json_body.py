@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import each, examples
 
+from schemas.depth import MAX_DEPTH
 from schemas.errors import BadPayload, TooLarge
-from schemas.json_body import MAX_DEPTH, MAX_VALUES, read_json
+from schemas.json_body import MAX_VALUES, read_json
 
 # --- half a character ---------------------------------------------------------------------------
 

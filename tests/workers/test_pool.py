@@ -17,5 +17,5 @@ def test_a_task_that_gets_no_thread_is_not_waited_for(monkeypatch: pytest.Monkey
 
             full.setattr(threading.Thread, "start", refuse)
             with pytest.raises(RuntimeError):
-                pool.submit(lambda: 1, lambda _: None)
+                pool.submit(lambda: 1, lambda _: None, lambda _: None)
         assert (pool.running, pool.free) == (0, 1)
