@@ -296,8 +296,11 @@ def _status_counts(store: Store, wakeup: Wakeup) -> Iterator[Metric]:
     )
     yield _single("suppressions", "Suppressed numbers and records.", store.suppression_count())
     pauses = store.pauses()
+    paused = [(pause.scope, pause.reason) for pause in pauses]
+    if wakeup.is_suspended():
+        paused.append(("workers", "suspended"))
     yield _gauge("paused", "What is paused, and why.", "scope reason").of(
-        ((pause.scope, pause.reason), 1) for pause in pauses
+        (labels, 1) for labels in paused
     )
     is_open = any(pause.reason == "breaker" for pause in pauses)
     yield _single("breaker_open", "1: CallKaro's breaker is open.", int(is_open))
