@@ -32,11 +32,14 @@ _WORKERS = os.environ.get("WEB_CONCURRENCY", "").strip() or str(_processes())
 if not re.fullmatch(r"[1-9][0-9]{0,2}", _WORKERS):
     sys.exit("WEB_CONCURRENCY must be a number from 1 to 999.")
 workers = int(_WORKERS)
-worker_class = "gthread"
+# gunicorn's gthread, but a thread gets a request only when all of it has arrived.
+worker_class = "bridge.web_worker.Worker"
+# Below the 1,024 open files that a process may have by default.
+worker_connections = 500
 # Each thread uses up to two connections to Redis. Small plans of a managed Redis allow 20 or 40.
 threads = 8
-# For a process that hangs as a whole. A request ends sooner: Redis has 2 s, `?wait=` at most 25 s,
-# and Heroku's router gives up after 30 s.
+# For a process that hangs as a whole, and for a request to arrive whole. Its answer takes
+# less: Redis has 2 s, `?wait=` at most 25 s, and Heroku's router gives up after 30 s.
 timeout = 30
 graceful_timeout = 25  # Heroku kills 30 s after its stop signal; Docker after 10 s by default
 # Longer than a router keeps an idle connection (Heroku's: 90 s). Otherwise gunicorn might close a

@@ -64,7 +64,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(hooks)
     app.register_blueprint(callbacks.views(store, settings))
     app.register_blueprint(api.views(store, settings, wakeup))
-    app.register_blueprint(api.health(store))
+    app.register_blueprint(api.health(store, wakeup))
     app.register_blueprint(openapi.views(settings))
     app.register_blueprint(metrics.views(store, settings, wakeup))
     dashboard.register(app, settings, store, wakeup)

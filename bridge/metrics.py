@@ -6,10 +6,12 @@ knows are collected in it and written to the store in the background, at most on
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from itertools import product
+from typing import Any, Final
 
 import redis
 from flask import Blueprint, Response, g, request
@@ -26,10 +28,20 @@ from rq import Worker
 from bridge.api.access import check_token
 from bridge.api.describe import operation
 from config import log
-from schemas.errors import StoreUnavailable
+from schemas.delivery import Status
+from schemas.errors import (
+    BadPayload,
+    BadSignature,
+    RequestError,
+    StoreUnavailable,
+    TooLarge,
+    UnknownSource,
+    UnsupportedMedia,
+)
 from schemas.settings import Settings
+from schemas.source import Source
 from store import Store
-from store.counters import Measures, read_counts, read_histograms
+from store.counters import Histogram, Measures, read_counts, read_histograms
 from store.queue import Wakeup
 
 logger = log.get(__name__)
@@ -54,7 +66,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     def scrape() -> Response:
         check_token(settings)
         registry = CollectorRegistry()
-        registry.register(Snapshot(families(store, wakeup)))
+        registry.register(Snapshot(families(store, settings, wakeup)))
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return metrics
@@ -140,6 +152,64 @@ def count_webhooks(webhooks: Blueprint, meter: Meter, settings: Settings) -> Non
                 measures.events(source, g.get("counted", {}))
 
 
+# --- what can be counted --------------------------------------------------------------------------
+
+# A counter that appears with its first failure is 1 at once, and Prometheus' increase() sees
+# nothing. So what may happen is shown as 0 before. Other results appear when they happen.
+ATTEMPT_RESULTS: Final = (
+    *("200", "400", "401", "402", "403", "404", "409", "422", "429", "500", "502", "503", "504"),
+    *("ConnectionRefusedError", "ConnectionResetError", "RemoteDisconnected", "TimeoutError"),
+    *("SSLCertVerificationError", "gaierror", "no_answer"),
+)
+ANSWERS: Final = ("accepted", "duplicates", "unrouted", "unreadable")
+# Those that the scripts of the store count.
+MOVES: Final = (
+    *(Status.DELIVERED, Status.SKIPPED, Status.FAILED),
+    *(Status.UNKNOWN, Status.CANCELLED, Status.HELD),
+)
+REFUSALS: Final[tuple[type[RequestError], ...]] = (
+    *(BadPayload, BadSignature, TooLarge, UnknownSource, UnsupportedMedia),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The labels that these settings allow."""
+
+    sources: Mapping[str, Source]
+    routes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Known":
+        """Return those of sources and routes in routes.toml."""
+        routes = settings.routes
+        return cls(routes.sources, tuple(route.name for route in routes.routes))
+
+    @property
+    def refused(self) -> Iterator[tuple[str, str, str]]:
+        """Yield (source, code, cause)."""
+        yield "", str(UnknownSource.status_code), UnknownSource.word
+        for name, source in self.sources.items():
+            yield name, str(source.kind.full_status), StoreUnavailable.word
+            yield from ((name, str(error.status_code), error.word) for error in REFUSALS)
+
+    @property
+    def webhooks(self) -> Iterator[tuple[str, str]]:
+        """Yield (source, code)."""
+        yield from ((source, "202") for source in self.sources)
+        yield from ((source, code) for source, code, _ in self.refused)
+
+    @property
+    def events(self) -> Iterator[tuple[str, str]]:
+        """Yield (source, answer)."""
+        return product(self.sources, ANSWERS)
+
+    @property
+    def moves(self) -> Iterator[tuple[str, str]]:
+        """Yield (route, status)."""
+        return product(self.routes, map(str, MOVES))
+
+
 # --- one scrape -----------------------------------------------------------------------------------
 
 
@@ -154,41 +224,58 @@ class Snapshot(Collector):
         return self._found
 
 
-def families(store: Store, wakeup: Wakeup) -> Iterator[Metric]:
+def families(store: Store, settings: Settings, wakeup: Wakeup) -> Iterator[Metric]:
     """Yield every metric. Raises StoreUnavailable."""
     kept = store.measured()
     totals = kept.totals
+    known = Known.of(settings)
     yield _counter("webhooks", "Webhook requests by source and status code.", "source code").of(
-        ((name, code), n) for (code, name), n in read_counts(totals, "webhook").items()
+        (((name, code), n) for (code, name), n in read_counts(totals, "webhook").items()),
+        known.webhooks,
     )
     yield _counter(
         "webhooks_refused", "Webhook requests that were refused, by cause.", "source code cause"
     ).of(
-        ((name.partition(" ")[2], code, name.partition(" ")[0]), n)
-        for (code, name), n in read_counts(totals, "refused").items()
+        (
+            ((name.partition(" ")[2], code, name.partition(" ")[0]), n)
+            for (code, name), n in read_counts(totals, "refused").items()
+        ),
+        known.refused,
     )
     yield _counter(
         "events", "Events that were received, by the answer's count.", "source answer"
-    ).of(((name, word), n) for (word, name), n in read_counts(totals, "event").items())
+    ).of(
+        (((name, word), n) for (word, name), n in read_counts(totals, "event").items()),
+        known.events,
+    )
     yield _counter("attempts", "Requests for deliveries, by status code or error.", "result").of(
-        ((word,), n) for (word, _), n in read_counts(totals, "attempt").items()
+        (((word,), n) for (word, _), n in read_counts(totals, "attempt").items()),
+        ((word,) for word in ATTEMPT_RESULTS),
     )
     yield _counter(
         "delivery_moves", "How often a delivery moved to this status.", "route status"
-    ).of(((name, word), n) for (word, name), n in read_counts(totals, "to").items())
+    ).of(
+        (((name, word), n) for (word, name), n in read_counts(totals, "to").items()),
+        known.moves,
+    )
     yield _gauge("deliveries", "Deliveries that have this status now.", "route status").of(
         ((route, status), n) for (status, route), n in kept.status_counts.items()
     )
     yield _histogram(
-        "intake_seconds", "From the arrival of a webhook to its answer.", totals, "intake"
+        "intake_seconds",
+        "From the arrival of a webhook to its answer.",
+        read_histograms(totals, "intake", ("", *known.sources)),
+        "source",
     )
     yield _histogram(
         "webhook_to_call_seconds",
         "From the receipt of an event to CallKaro's acceptance.",
-        totals,
-        "call",
+        read_histograms(totals, "call", known.routes),
+        "route",
     )
-    yield _histogram("callkaro_seconds", "How long attempts took.", totals, "callkaro")
+    yield _histogram(
+        "callkaro_seconds", "How long attempts took.", read_histograms(totals, "callkaro", ("",))
+    )
     yield from _status_counts(store, wakeup)
     yield from _redis(store)
 
@@ -209,8 +296,11 @@ def _status_counts(store: Store, wakeup: Wakeup) -> Iterator[Metric]:
     )
     yield _single("suppressions", "Suppressed numbers and records.", store.suppression_count())
     pauses = store.pauses()
+    paused = [(pause.scope, pause.reason) for pause in pauses]
+    if wakeup.is_suspended():
+        paused.append(("workers", "suspended"))
     yield _gauge("paused", "What is paused, and why.", "scope reason").of(
-        ((pause.scope, pause.reason), 1) for pause in pauses
+        (labels, 1) for labels in paused
     )
     is_open = any(pause.reason == "breaker" for pause in pauses)
     yield _single("breaker_open", "1: CallKaro's breaker is open.", int(is_open))
@@ -244,8 +334,13 @@ class _Labelled:
     def __init__(self, metric: CounterMetricFamily | GaugeMetricFamily) -> None:
         self._metric = metric
 
-    def of(self, samples: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
-        for labels, value in sorted(samples):
+    def of(
+        self,
+        samples: Iterable[tuple[tuple[str, ...], float]],
+        known: Iterable[tuple[str, ...]] = (),
+    ) -> Metric:
+        """Add the samples, and a zero for each of the known labels that has none."""
+        for labels, value in sorted({**dict.fromkeys(known, 0.0), **dict(samples)}.items()):
             self._metric.add_metric(labels, value)
         return self._metric
 
@@ -262,13 +357,9 @@ def _single(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(PREFIX + name, text, value=value)
 
 
-LABEL_OF = {"intake": ["source"], "call": ["route"], "callkaro": []}
-
-
-def _histogram(name: str, text: str, totals: dict[str, str], what: str) -> Metric:
-    labels = LABEL_OF[what]
-    metric = HistogramMetricFamily(PREFIX + name, text, labels=labels)
-    for value, found in sorted(read_histograms(totals, what).items()):
-        given: list[Any] = [value] if labels else []
+def _histogram(name: str, text: str, histograms: dict[str, Histogram], label: str = "") -> Metric:
+    metric = HistogramMetricFamily(PREFIX + name, text, labels=[label] if label else [])
+    for value, found in sorted(histograms.items()):
+        given: list[Any] = [value] if label else []
         metric.add_metric(given, buckets=list(found.buckets), sum_value=found.total_s)
     return metric

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
 
 from schemas.errors import BadSignature, SettingsError
 from schemas.source import (
@@ -30,6 +29,7 @@ from schemas.source import (
 )
 
 # Long enough for nanoseconds. A longer run of digits is not a timestamp, and int() has a limit.
+_PERCENT: Final = re.compile(rb"%([0-9a-fA-F]{2})")
 _TIMESTAMP: Final = re.compile(r"[0-9]{1,19}")
 
 
@@ -149,7 +149,10 @@ def _as_sent(name: str, url: str) -> list[bytes]:
     for pair in url.partition("?")[2].split("&"):
         key, _, value = pair.partition("=")
         if key == name:
-            return [_utf8(value), unquote_to_bytes(_utf8(value))]
+            return [
+                _utf8(value),
+                _PERCENT.sub(lambda found: bytes([int(found[1], 16)]), _utf8(value)),
+            ]
     return []
 
 

@@ -16,13 +16,17 @@ BLOCKS_S = 3600.0  # how old a message may become while a newer one of its name 
 class AlertStore(Base):
     """What is wrong now, and the messages about it."""
 
-    def look_for_alerts(self, *, backlog_age_s: float, sources: Collection[str]) -> int:
+    def look_for_alerts(
+        self, *, backlog_age_s: float, sources: Collection[str], is_suspended: bool = False
+    ) -> int:
         """Find what began and what ended to be wrong; keep a message for each. Returns how many.
 
-        sources: the sources that exist; the counts of other sources are deleted.
+        sources: the sources that exist; the counts of other sources are deleted. is_suspended: RQ's
+        workers are.
         """
         self._forget_refused_but_of(sources)
-        return int(self._run("alert", int(backlog_age_s * 1000), REFUSED_IN_A_ROW, KEPT))
+        backlog_ms = int(backlog_age_s * 1000)
+        return int(self._run("alert", backlog_ms, REFUSED_IN_A_ROW, KEPT, int(is_suspended)))
 
     def is_alert_due(self) -> bool:
         """Say whether a message may be sent now."""

@@ -25,6 +25,7 @@ TO_CALL = (
     *(0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0),
     *(3600.0, 10_800.0, 43_200.0, 86_400.0),
 )
+BOUNDS = {"intake": INTAKE, "call": TO_CALL, "callkaro": CALLKARO}  # by the first word of a field
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +131,25 @@ def read_counts(kept: Mapping[str, str], what: str) -> dict[tuple[str, str], int
     return found
 
 
-def read_histograms(kept: Mapping[str, str], what: str) -> dict[str, Histogram]:
-    """Return the histograms of the fields "<what> <bound> <name>", by name."""
-    counts: dict[str, dict[str, int]] = {}
+def read_histograms(
+    kept: Mapping[str, str], what: str, names: Iterable[str] = ()
+) -> dict[str, Histogram]:
+    """Return the histograms of the fields "<what> <bound> <name>", by name.
+
+    Each has every bound of `what`, and those of `names` are there before anything is counted:
+    Prometheus takes a bucket that appears later for one that was not counted before.
+    """
+    counts: dict[str, dict[str, int]] = {name: {} for name in names}
     for (word, name), count in read_counts(kept, what).items():
         counts.setdefault(name, {})[word] = count
+    # An older release may have used other bounds.
+    bounds = {str(bound) for bound in BOUNDS[what]}
+    bounds |= {bound for buckets in counts.values() for bound in buckets} - {"sum_us"}
     found = {}
     for name, buckets in counts.items():
         total_s = buckets.pop("sum_us", 0) / 1e6
-        found[name] = Histogram(buckets=cumulated(buckets), total_s=total_s)
+        every = dict.fromkeys(bounds, 0) | buckets
+        found[name] = Histogram(buckets=cumulated(every), total_s=total_s)
     return found
 
 

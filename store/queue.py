@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import redis
 from rq import Queue
 from rq.serializers import JSONSerializer
+from rq.suspension import is_suspended
 
 from schemas.errors import StoreUnavailable
 from store.client import leave_demoted, make_client, why_away
@@ -45,3 +46,14 @@ class Wakeup:
             leave_demoted(self.queue.connection, error)
             raise StoreUnavailable(why_away(error)) from error
         return True
+
+    def is_suspended(self) -> bool:
+        """Say whether `rq suspend` stopped the workers. It stops those of the whole database.
+
+        Raises StoreUnavailable when Redis is away.
+        """
+        try:
+            return bool(is_suspended(self.queue.connection))
+        except redis.RedisError as error:
+            leave_demoted(self.queue.connection, error)
+            raise StoreUnavailable(why_away(error)) from error

@@ -79,6 +79,7 @@ class Ticker:
         self._run_id = ""  # the run id of Redis at the last tick; empty: no tick yet
         self._pauses: dict[str, Pause] = {}  # the pauses whose begin was logged
         self._is_alert_due = False
+        self._is_suspended = False  # by `rq suspend`
         self._failures = 0
 
     @property
@@ -124,6 +125,7 @@ class Ticker:
         if self._audit.is_due():
             self._audit_some()
         self._log_pauses()
+        self._log_suspension()
         if self._alerts.is_due():
             self._look_for_alerts()
         return self._request_drain()
@@ -196,10 +198,22 @@ class Ticker:
             logger.info("pause.ended", scope=ended.scope, reason=ended.reason)
         self._pauses = now
 
+    def _log_suspension(self) -> None:
+        """Log once that `rq suspend` stopped the workers, and once that they go on."""
+        was, self._is_suspended = self._is_suspended, self._wakeup.is_suspended()
+        if self._is_suspended and not was:
+            logger.warning("worker.suspended")
+        if was and not self._is_suspended:
+            logger.info("worker.resumed")
+
     def _look_for_alerts(self) -> None:
         """Find the alerts that people must get. If this fails, the tick continues."""
         try:
-            self._store.look_for_alerts(backlog_age_s=self._backlog_age_s, sources=self._sources)
+            self._store.look_for_alerts(
+                backlog_age_s=self._backlog_age_s,
+                sources=self._sources,
+                is_suspended=self._is_suspended,
+            )
             self._is_alert_due = self._store.is_alert_due()
         except Exception as error:
             logger.error("alert.crashed", exc_info=error)

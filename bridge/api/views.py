@@ -194,7 +194,7 @@ def shown_event(seen: SeenEvent, answer: EventBrief) -> dict[str, Any]:
     }
 
 
-def health(store: Store) -> Blueprint:
+def health(store: Store, wakeup: Wakeup) -> Blueprint:
     """Return /healthz (this process runs) and /readyz (it can store). Neither needs a token."""
     health = Blueprint("health", __name__)
 
@@ -226,7 +226,11 @@ def health(store: Store) -> Blueprint:
             {
                 "status": "ready",
                 # Without a token: so without names of routes and messages that people wrote.
-                "warnings": [*store_warnings(store), *pause_warnings(store, in_full=False)],
+                "warnings": [
+                    *store_warnings(store),
+                    *suspension_warnings(wakeup),
+                    *pause_warnings(store, in_full=False),
+                ],
             }
         )
 
@@ -241,6 +245,7 @@ def overview(store: Store, settings: Settings, wakeup: Wakeup) -> dict[str, Any]
     warnings = [
         *warnings_of(settings),
         *store_warnings(store),
+        *suspension_warnings(wakeup),
         *pause_warnings(store, in_full=True),
     ]
     counts = store.counts()
@@ -295,6 +300,13 @@ def callkaro_warnings(store: Store) -> list[str]:
     if failed_at is None or (answered_at is not None and answered_at >= failed_at):
         return []
     return [f"CallKaro did not take the latest request: {health['message']}"]
+
+
+def suspension_warnings(wakeup: Wakeup) -> list[str]:
+    """Return a warning where `rq suspend` stopped the workers."""
+    if not wakeup.is_suspended():
+        return []
+    return ["the workers are suspended by `rq suspend`: nothing is sent until `rq resume`"]
 
 
 def pause_warnings(store: Store, *, in_full: bool) -> list[str]:

@@ -5,7 +5,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from flask import Request
-from gunicorn.http.errors import NoMoreData, ParseException  # type: ignore[import-untyped]
+from gunicorn.http.errors import NoMoreData, ParseException
 
 from bridge.http.links import own_address
 from config.settings import MAX_BODY_BYTES

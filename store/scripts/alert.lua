@@ -2,7 +2,8 @@
 -- Find what people must be alerted of, and put a message into the outbox for each change.
 --
 -- ARGV[1]: how old a backlog may become, ms. ARGV[2]: how many forged or unsigned requests in a row
--- are too many. ARGV[3]: at most how many messages are kept, the newest.
+-- are too many. ARGV[3]: at most how many messages are kept, the newest. ARGV[4]: 1 if RQ's workers are
+-- suspended.
 -- The script finds and records a change in one step, so only one of many workers reports it.
 -- Returns how many messages are new.
 even_when_full()
@@ -34,6 +35,10 @@ local function look_at_pauses()
   if open_ms then
     local facts = {scope = 'callkaro', reason = 'breaker', since_ms = tonumber(open_ms)}
     add('paused breaker callkaro', 'destination.paused', facts)
+  end
+  if ARGV[4] == '1' then  -- RQ does not say since when
+    local facts = {scope = 'workers', reason = 'suspended', since_ms = now}
+    add('paused suspended workers', 'destination.paused', facts)
   end
 end
 

@@ -73,6 +73,39 @@ def test_a_scrape_tells_of_a_webhook_its_delivery_and_its_call(
     assert value(samples, "redis_memory_ratio") is None  # no limit is set
 
 
+def test_what_may_happen_is_zero_before_it_happens(
+    web: Web, settings: Settings, run_drain: RunDrain
+) -> None:
+    """Otherwise increase() misses the first failure."""
+    before = scraped(web)
+    assert value(before, "webhooks_total", source="website", code="202") == 0
+    assert value(before, "webhooks_total", source="hubspot", code="503") == 0
+    refused = {"code": "401", "cause": "bad_signature"}
+    assert value(before, "webhooks_refused_total", source="zoho", **refused) == 0
+    full = {"cause": "store_unavailable", "source": "gohighlevel"}
+    assert value(before, "webhooks_refused_total", code="429", **full) == 0
+    assert value(before, "events_total", source="website", answer="unreadable") == 0
+    assert value(before, "attempts_total", result="503") == 0
+    assert value(before, "delivery_moves_total", route="call back", status="failed") == 0
+    assert value(before, "intake_seconds_bucket", source="website", le="0.05") == 0
+    assert value(before, "webhook_to_call_seconds_count", route="call back") == 0
+    assert value(before, "callkaro_seconds_sum") == 0
+
+    web.send("website", lead())
+    run_drain(settings)
+    assert web.post("website", lead(), secret="wrong").status_code == 401
+    assert web.client.post("/webhooks/made-up", data=b"{}").status_code == 404
+    after = scraped(web)
+
+    born = {key for key in after if key not in before}
+    assert {name for name, _ in born} <= {"deliveries"}
+    for (name, labels), count in before.items():
+        if name.endswith(("_total", "_bucket", "_count", "_sum")):
+            assert after[name, labels] >= count
+    for le in ("0.05", "10.0", "86400.0", "+Inf"):
+        assert value(after, "webhook_to_call_seconds_bucket", route="call back", le=le) is not None
+
+
 def test_a_second_process_shows_what_the_first_one_counted(
     open_web: OpenWeb, settings: Settings
 ) -> None:

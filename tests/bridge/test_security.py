@@ -10,9 +10,11 @@ from werkzeug.test import encode_multipart
 
 from bridge.dashboard.session import MOST_BYTES
 from bridge.dashboard.suppressions import MOST_BYTES as MOST_OF_A_FILE
+from bridge.http.arriving import HEAD_BYTES
 from bridge.http.body import MAX_FIELDS, MAX_PART_HEADER_BYTES, MAX_PART_HEADERS
 from bridge.http.security import host_check
-from bridge.intake import MAX_ITEMS
+from schemas.source import MAX_ITEMS
+from bridge.web_worker import HELD_BYTES
 from config.settings import MAX_BODY_BYTES
 from schemas.depth import MAX_DEPTH
 from schemas.json_body import MAX_VALUES
@@ -276,5 +278,7 @@ def test_the_page_on_security_names_the_limits_that_there_are() -> None:
         f"{LimitRequestFieldSize.default:,} bytes |",
         f"| {LIMIT_MAX} | 400 |",
         f", {LONGEST_WAIT_S} s |",
+        f"| {HEAD_BYTES // 1024} kB | 431 |",
+        f"; {HELD_BYTES // 1024**2} MB |",
     ):
         assert limit in table

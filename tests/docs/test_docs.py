@@ -24,7 +24,7 @@ from requests.structures import CaseInsensitiveDict
 from support import each
 from werkzeug.exceptions import HTTPException
 
-from bridge.api.views import callkaro_warnings, pause_warnings
+from bridge.api.views import callkaro_warnings, pause_warnings, suspension_warnings
 from bridge.app import create_app
 from bridge.cli.commands import DOING, TRYING, create_cli
 from config.settings import warnings_of
@@ -43,6 +43,7 @@ from schemas.settings import Settings
 from schemas.signatures import check_secret, sign, verify
 from schemas.source import Incoming, Kind, Source
 from store import Store
+from store.queue import Wakeup
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -261,6 +262,13 @@ class Unheard:
         return [Pause(scope="callkaro", reason="account", message="It answered 403.", since=NOW)]
 
 
+class Suspended:
+    """A queue whose workers are suspended."""
+
+    def is_suspended(self) -> bool:
+        return True
+
+
 OPT_OUT_WITHOUT_A_ROUTE = """
 [[source]]
 name = "zoho"
@@ -281,6 +289,7 @@ def warnings_there_are() -> Iterator[str]:
     yield from warnings_of(made_settings(no_numbers, suppress_when=never, calling_hours=always))
     unheard = cast(Store, Unheard())
     yield from callkaro_warnings(unheard)
+    yield from suspension_warnings(cast(Wakeup, Suspended()))
     for in_full in (True, False):
         yield from pause_warnings(unheard, in_full=in_full)
     for how in (

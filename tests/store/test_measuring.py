@@ -1,5 +1,6 @@
 """What is counted while deliveries move, and how it is read back as a time series."""
 
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,15 @@ from schemas.delivery import Reason, Status
 from schemas.records import Move
 from schemas.settings import Settings
 from store import Store, connect
-from store.counters import TIME_BUCKETS, Measures, bound_of, quantile, read_histograms
+from store.counters import (
+    BOUNDS,
+    INTAKE,
+    TIME_BUCKETS,
+    Measures,
+    bound_of,
+    quantile,
+    read_histograms,
+)
 
 MakeSettings = Callable[..., Settings]
 RunDrain = Callable[..., Any]
@@ -174,8 +183,24 @@ def test_measures_of_several_processes_add_up(store: Store) -> None:
     totals = store.measured().totals
     assert totals["webhook 202 website"] == "3"
     found = read_histograms(totals, "intake")["website"]
-    assert dict(found.buckets) == {"0.002": 1, "0.5": 2, "+Inf": 3}
+    shown = dict(found.buckets)
+    assert set(shown) == {*map(str, INTAKE), "+Inf"}
+    assert [shown[bound] for bound in ("0.002", "0.2", "0.5", "5.0", "+Inf")] == [1, 1, 2, 2, 3]
     assert found.total_s == pytest.approx(100.301)
+
+
+@pytest.mark.parametrize("what", BOUNDS)
+def test_a_histogram_shows_every_bound_also_those_of_an_older_release(what: str) -> None:
+    kept = {f"{what} 0.123 a": "2", f"{what} +Inf a": "1", f"{what} sum_us a": "5"}
+    found = read_histograms(kept, what, ["b"])
+    every = [*sorted([*BOUNDS[what], 0.123]), math.inf]
+    for name in "ab":
+        assert [float(bound) for bound, _ in found[name].buckets] == every
+    assert [count for _, count in found["b"].buckets] == [0] * len(every)
+    assert found["b"].total_s == 0
+    assert dict(found["a"].buckets) == {
+        str(bound): 2 * (bound >= 0.123) for bound in every[:-1]
+    } | {"+Inf": 3}
 
 
 def test_nothing_measured_asks_redis_nothing(store: Store) -> None:

@@ -497,7 +497,7 @@ class Bridge:
 
     def start_web(self) -> Self:
         """Start the web process, and wait until it takes webhooks."""
-        gunicorn = ["gunicorn", "-k", "gthread", "--workers", "2", "--threads", "8"]
+        gunicorn = ["gunicorn", "--workers", "2", "--threads", "8"]
         gunicorn += ["--bind", f"127.0.0.1:{self.port}", "bridge.app:create_app()"]
         self.web = self.run("web", *gunicorn)
         until(self._is_ready, what="the web process' start")

@@ -1,0 +1,261 @@
+"""gunicorn's thread worker, with one change: a thread gets a request only when all of it is here.
+
+gunicorn's own worker reads a request in a thread, without a time limit. So as many connections as
+there are threads, each with one byte, stopped the whole process. Here the main loop, which never
+waits for one connection, collects the bytes. docs/decisions/0013-whole-requests.md says why.
+"""
+
+import contextlib
+import errno
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from selectors import EVENT_READ
+from socket import SHUT_WR, socket
+from typing import Any, Final
+
+from gunicorn.http import get_parser
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from bridge.http.arriving import Arriving
+
+# Threads of their own, because these must answer while all others are busy. /readyz may wait for
+# Redis, and must not keep /healthz waiting.
+OWN_THREADS: Final = {b"/healthz": 1, b"/readyz": 2}
+RECEIVE_BYTES = 64 * 1024  # in one step of the main loop
+HELD_BYTES = 24 * 1024 * 1024  # of all requests of this process; beyond it large ones are cut off
+SMALL_BYTES = 64 * 1024  # a request of at most this is never cut off for room
+SEND_S = 10.0  # for a client to read one piece of an answer
+LINGER_S = 2.0  # how long a client may take to close its side, so that it sees our answer
+FREED_SHARE = 10  # when no connection is free, every tenth is closed, the oldest first
+
+ANSWER = b"HTTP/1.1 %s\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+TOO_SLOW = b"408 Request Timeout"
+NO_ROOM = b"503 Service Unavailable"
+LARGE_HEAD = b"431 Request Header Fields Too Large"
+
+
+class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
+    """A connection whose parser reads what has arrived, never the socket."""
+
+    def __init__(self, *of_gunicorn: Any) -> None:
+        super().__init__(*of_gunicorn)
+        self.arriving = Arriving()
+        self.initialized = self.data_ready = True  # so that no thread waits for a byte
+        self.parser = get_parser(self.cfg, self.arriving, self.client)
+        self.held_bytes = 0  # as counted in Worker.held_bytes
+
+    def init(self) -> None:
+        """Limit how long a client may take to read; gunicorn has just set the socket to wait."""
+        self.sock.settimeout(SEND_S)
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """A thread worker that slow clients can't stop.
+
+    `timeout` of gunicorn's settings limits the arrival of a whole request, head and body, in s.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # pending_conns, of gunicorn's own: connections whose request is arriving, oldest first.
+        self.pending_conns: dict[Connection, None] = {}
+        self.lingering: deque[Connection] = deque()
+        self.held_bytes = 0
+        self.own_pools: dict[bytes, ThreadPoolExecutor] = {}
+
+    def init_process(self) -> None:
+        """Make the threads of /healthz and /readyz, then do what gunicorn does."""
+        self.own_pools = {path: ThreadPoolExecutor(n) for path, n in OWN_THREADS.items()}
+        super().init_process()
+
+    def accept(self, listener: socket) -> None:
+        """Take a new connection."""
+        if self.cfg.is_ssl:  # a proxy ends TLS; gunicorn's own must shake hands in a thread
+            super().accept(listener)
+            return
+        try:
+            client, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            self._free()  # this process may open no more files: gunicorn's own worker would end
+            return
+        self.nr_conns += 1
+        self._await(Connection(self.cfg, client, address, listener.getsockname()))
+
+    def on_client_socket_readable(self, conn: TConn, client: socket) -> None:
+        """Begin the next request of a connection that was kept."""
+        if not isinstance(conn, Connection):
+            super().on_client_socket_readable(conn, client)
+            return
+        self.keepalived_conns.remove(conn)
+        self.poller.unregister(client)
+        self._await(conn)
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Give a whole request to a thread."""
+        pool = self.tpool
+        if isinstance(conn, Connection):
+            pool = self.own_pools.get(conn.arriving.path, pool)
+        done = pool.submit(self.handle, conn)
+        done.add_done_callback(lambda it: self.method_queue.defer(self.finish_request, conn, it))
+
+    def handle_request(self, req: Any, conn: TConn) -> bool:
+        """Answer a request; a client that does not read its answer loses the connection."""
+        try:
+            return bool(super().handle_request(req, conn))
+        except TimeoutError:
+            self.log.debug("Closing the connection of a client that does not read.")
+            return False
+
+    def finish_request(self, conn: TConn, fs: "Future[bool]") -> None:
+        """Keep or close a connection after its answer."""
+        if not isinstance(conn, Connection):
+            super().finish_request(conn, fs)
+            return
+        stays = not fs.cancelled() and fs.exception() is None and fs.result()
+        stays = stays and conn.arriving.is_whole
+        conn.arriving.end()
+        self._count(conn)
+        conn.sock.setblocking(False)
+        if not stays:
+            self._linger(conn)
+        elif len(conn.arriving):  # the next request has begun already
+            self._await(conn)
+        else:
+            conn.set_timeout()
+            if not self.alive:
+                conn.timeout = min(conn.timeout, time.monotonic() + LINGER_S)
+            self.keepalived_conns.append(conn)
+            self._watch(conn, partial(self.on_client_socket_readable, conn))
+
+    def murder_pending(self) -> None:
+        """Close what took too long. Without a free connection, make some free."""
+        now = time.monotonic()
+        for conn in list(self.pending_conns):
+            if conn.timeout <= now or not (self.alive or len(conn.arriving)):
+                self._refuse(conn, TOO_SLOW)
+        while self.lingering and self.lingering[0].timeout <= now:
+            self._close(self.lingering.popleft())
+        if self.nr_conns >= self.worker_connections:
+            self._free()
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """Stop at once."""
+        for pool in self.own_pools.values():
+            pool.shutdown(wait=False)
+        super().handle_quit(sig, frame)
+
+    # --- helpers --------------------------------------------------------------------------------
+
+    def _await(self, conn: Connection) -> None:
+        conn.timeout = time.monotonic() + self.cfg.timeout
+        self.pending_conns[conn] = None
+        self._watch(conn, partial(self._receive, conn))
+        self._advance(conn)
+        if conn in self.pending_conns:
+            self._receive(conn)  # mostly it is here already
+
+    def _receive(self, conn: Connection, _: Any = None) -> None:
+        try:
+            data = conn.sock.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:  # the client went away: there is nobody to answer
+            self._leave(conn)
+            self._close(conn, is_watched=False)
+            return
+        conn.arriving.feed(data)
+        self._count(conn)
+        self._advance(conn)
+        if self.held_bytes > HELD_BYTES:
+            self._make_room()
+
+    def _advance(self, conn: Connection) -> None:
+        arriving = conn.arriving
+        if arriving.has_large_head:
+            self._refuse(conn, LARGE_HEAD)
+        elif arriving.is_ready:
+            self._leave(conn)
+            self.enqueue_req(conn)
+        elif arriving.wants_continue:
+            arriving.wants_continue = False
+            with contextlib.suppress(OSError):
+                conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _count(self, conn: Connection) -> None:
+        self.held_bytes += len(conn.arriving) - conn.held_bytes
+        conn.held_bytes = len(conn.arriving)
+
+    def _make_room(self) -> None:
+        """Cut off the largest request that is not whole. Those that are whole get their answer."""
+        largest = max(self.pending_conns, key=lambda conn: conn.held_bytes, default=None)
+        if largest is not None and largest.held_bytes > SMALL_BYTES:
+            self._refuse(largest, NO_ROOM)
+
+    def _free(self) -> None:
+        """Close connections that wait for a request: first kept ones, then those that arrive."""
+        n = max(self.worker_connections // FREED_SHARE, 1)
+        idle = [self.keepalived_conns.popleft() for _ in range(min(n, len(self.keepalived_conns)))]
+        for conn in idle:
+            self._close(conn)
+        for conn in list(self.pending_conns)[: n - len(idle)]:
+            self._leave(conn)
+            self._close(conn, is_watched=False)
+
+    def _refuse(self, conn: Connection, status: bytes) -> None:
+        self._leave(conn)
+        with contextlib.suppress(OSError):
+            if len(conn.arriving):
+                conn.sock.send(ANSWER % status)
+        conn.arriving.clear()  # the parser has it, too
+        self._count(conn)
+        self._linger(conn)
+
+    def _linger(self, conn: Connection) -> None:
+        """Close our side, and read on for a moment: closing at once could lose our answer.
+
+        gunicorn's own way waits in the main loop, for up to 2 s each.
+        """
+        try:
+            conn.sock.shutdown(SHUT_WR)
+        except OSError:
+            self._close(conn, is_watched=False)
+            return
+        conn.timeout = time.monotonic() + LINGER_S
+        self.lingering.append(conn)
+        self._watch(conn, partial(self._drain, conn))
+
+    def _drain(self, conn: Connection, _: Any = None) -> None:
+        try:
+            data = conn.sock.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.lingering.remove(conn)
+            self._close(conn)
+
+    def _watch(self, conn: Connection, callback: Callable[..., None]) -> None:
+        self.poller.register(conn.sock, EVENT_READ, callback)
+
+    def _leave(self, conn: Connection) -> None:
+        del self.pending_conns[conn]
+        self.poller.unregister(conn.sock)
+
+    def _close(self, conn: TConn, *, is_watched: bool = True) -> None:
+        if is_watched:
+            self.poller.unregister(conn.sock)
+        if isinstance(conn, Connection):
+            conn.arriving.clear()
+            self._count(conn)
+        self.nr_conns -= 1
+        conn.close()
