@@ -28,8 +28,8 @@ from schemas.source import (
     proof_of,
 )
 
-# Long enough for nanoseconds. A longer run of digits is not a timestamp, and int() has a limit.
 _PERCENT: Final = re.compile(rb"%([0-9a-fA-F]{2})")
+# Long enough for nanoseconds. A longer run of digits is not a timestamp, and int() has a limit.
 _TIMESTAMP: Final = re.compile(r"[0-9]{1,19}")
 
 

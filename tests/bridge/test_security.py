@@ -13,13 +13,13 @@ from bridge.dashboard.suppressions import MOST_BYTES as MOST_OF_A_FILE
 from bridge.http.arriving import HEAD_BYTES
 from bridge.http.body import MAX_FIELDS, MAX_PART_HEADER_BYTES, MAX_PART_HEADERS
 from bridge.http.security import host_check
-from schemas.source import MAX_ITEMS
 from bridge.web_worker import HELD_BYTES
 from config.settings import MAX_BODY_BYTES
 from schemas.depth import MAX_DEPTH
 from schemas.json_body import MAX_VALUES
 from schemas.requests import LIMIT_MAX, LONGEST_WAIT_S
 from schemas.settings import Settings
+from schemas.source import MAX_ITEMS
 
 MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]
