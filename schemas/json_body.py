@@ -48,24 +48,27 @@ _ESCAPE: Final = re.compile(
 _HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def read_json(body: bytes, *, most_values: int = MAX_VALUES) -> Any:
+def read_json(body: bytes, *, most_values: int = MAX_VALUES, most_levels: int = MAX_DEPTH) -> Any:
     """Return a JSON text (UTF-8, with or without a byte order mark) as values.
 
     No error message repeats a part of the text.
 
     Raises:
-        BadPayload: it is not JSON, or nested more than MAX_DEPTH levels deep.
+        BadPayload: it is not JSON, or nested more than most_levels levels deep.
         TooLarge: it has more than most_values values. They are counted before it is parsed.
     """
     text = body.removeprefix(_BOM)
     if not text.strip():
         raise BadPayload("The body is empty.")
-    if _is_deep(text, most_values):
-        raise BadPayload(f"The body is nested more than {MAX_DEPTH} levels deep.")
+    too_deep = f"The body is nested more than {most_levels} levels deep."
+    if _is_deep(text, most_values, most_levels):
+        raise BadPayload(too_deep)
     if _has_more_values(text, most_values):
         raise TooLarge(f"The body has more than {most_values} values; send them in parts.")
     try:
         return _read(text)
+    except RecursionError:  # most_levels is more than this thread's stack has room for
+        raise BadPayload(too_deep) from None
     except ValueError as error:
         raise _not_json(body, error) from None
 
@@ -78,16 +81,16 @@ def _has_more_values(text: bytes, most: int) -> bool:
     return any(count > most for count, _ in enumerate(_matches(_NEXT_VALUE, text), start=2))
 
 
-def _is_deep(text: bytes, most_values: int) -> bool:
+def _is_deep(text: bytes, most_values: int, most_levels: int) -> bool:
     """Say whether it is too deep, as far as it has no more values than `most_values`."""
-    if text.count(b"[") + text.count(b"{") <= MAX_DEPTH:  # true of nearly every body, and cheap
+    if text.count(b"[") + text.count(b"{") <= most_levels:  # true of nearly every body, and cheap
         return False
     depth = 0
     for bracket in islice(_matches(_NEXT_BRACKET, text), 2 * most_values):
         depth += 1 if bracket[1] in b"[{" else -1
         if depth < 0:
             return False  # not JSON
-        if depth > MAX_DEPTH:
+        if depth > most_levels:
             return True
     return False
 

@@ -237,6 +237,17 @@ def test_depth_is_bounded_for_every_reader(opening: bytes, closing: bytes, inner
         read_json(opening * (deepest + 1) + inner + closing * (deepest + 1))
 
 
+@each("inner", [b"1", b"1.0", rb'"\ud83d"'])
+def test_a_reader_may_allow_more_levels_and_none_crashes(inner: bytes) -> None:
+    """A batch of fetched records is read whole, and each record is judged alone."""
+    assert read_json(b"[" * 300 + inner + b"]" * 300, most_levels=500)
+    for levels in (501, 1100, 20_000):
+        with pytest.raises(BadPayload, match="500 levels"):
+            read_json(b"[" * levels + inner + b"]" * levels, most_levels=500)
+    with pytest.raises(BadPayload):
+        read_json(b"[" * 20_000 + inner + b"]" * 20_000, most_levels=30_000)
+
+
 @pytest.mark.bounds
 @each("value", [b"{},", b'{"a":1},', b"[[1]],", b'[{"":""}],', b"1.0,", b'"\\ud83d",'])
 @each("count", [12_000, 16_000, MAX_VALUES - 1, 500_000])
