@@ -16,10 +16,16 @@ from bridge.http.links import event_url, refs
 from bridge.http.unavailable import unavailable
 from bridge.intake import Intake
 from config import log
-from schemas.errors import BadSignature, RequestError, StoreUnavailable, UnknownSource
+from schemas.errors import (
+    BadSignature,
+    RequestError,
+    StoreUnavailable,
+    UnknownSource,
+)
 from schemas.event import EventStatus
 from schemas.records import Accepted
 from schemas.responses import WebhookResponse
+from schemas.source import Kind
 from store import Store
 
 logger = log.get(__name__)
@@ -36,8 +42,7 @@ def views(intake: Intake) -> Blueprint:
     """Return the routes of this module."""
     webhooks = Blueprint("webhooks", __name__)
 
-    # <path:…>: a name with slashes is no source, and is logged and counted as such.
-    @webhooks.post("/webhooks/<path:source>")
+    @webhooks.post("/webhooks/<source>")
     @operation(
         "Receive a webhook",
         tag="Webhooks",
@@ -52,13 +57,7 @@ def views(intake: Intake) -> Blueprint:
         headers={"Retry-After": "Seconds; with 429 and 503."},
     )
     def receive(source: str) -> Response:
-        try:
-            kind = intake.find(source)[0].kind  # refused before its body is read
-        except UnknownSource:
-            # Not the path: anybody may have put anything there. A name of routes.toml is ours.
-            known = source if source in intake.settings.routes.sources else None
-            logger.info("webhook.unknown_source", source=known)
-            raise
+        kind = known_kind(source)  # an unknown source is refused before its body is read
         try:
             accepted = intake.receive(source, incoming(request), request_id=request_id.current())
         except StoreUnavailable as error:
@@ -78,6 +77,16 @@ def views(intake: Intake) -> Blueprint:
         taken_ms = request_id.taken_ms()
         logger.info("webhook.accepted", source=source, **counts, duration_ms=taken_ms)
         return make_response(jsonify({**counts, "events": listed(accepted)}), 202)
+
+    def known_kind(name: str) -> Kind:
+        """Return the kind of a source. Raises UnknownSource, and logs it."""
+        try:
+            return intake.find(name)[0].kind
+        except UnknownSource:
+            # Not the path: anybody may have put anything there. A name of routes.toml is ours.
+            known = name if name in intake.settings.routes.sources else None
+            logger.info("webhook.unknown_source", source=known)
+            raise
 
     return webhooks
 

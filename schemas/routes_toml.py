@@ -25,7 +25,9 @@ from schemas.source import (
     STANDARD_WEBHOOKS,
     Auth,
     Basic,
+    Fixed,
     Kind,
+    Part,
     Signature,
     Signatures,
     Source,
@@ -360,6 +362,43 @@ class HeaderName(fields.String):
         return name
 
 
+class SignedParts(fields.Field[tuple[Part | Fixed, ...]]):
+    """What an hmac signs, in this order: "body", "timestamp", and fixed texts such as "'v0'"."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Any, **kwargs: Any
+    ) -> tuple[Part | Fixed, ...]:
+        if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+            raise ValidationError('must be a list such as ["timestamp", "body"]')
+        for word in value:
+            if word not in ("body", "timestamp") and not re.fullmatch(r"'[^']*'", word):
+                raise ValidationError(
+                    f'{word!r} is none of "body", "timestamp" and a fixed text in quotes, '
+                    "such as \"'v0'\""
+                )
+        if value.count("body") != 1 or value.count("timestamp") > 1:
+            raise ValidationError('must have "body" once, and "timestamp" at most once')
+        return tuple(Fixed(word[1:-1]) if word[0] == "'" else Part(word) for word in value)
+
+
+PAIR_KEY = fields.String(
+    validate=validate.Regexp(r"[^\s=,]{1,40}\Z", error="must be a key such as v1 in v1=…")
+)
+HMAC_KEYS = (
+    "hash",
+    "encoding",
+    "prefix",
+    "parts",
+    "separator",
+    "signature_key",
+    "timestamp_key",
+    "timestamp_header",
+    "timestamp_unit",
+    "tolerance_s",
+    "secret_encoding",
+)
+TIME_KEYS = ("timestamp_unit", "tolerance_s")
+
 # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^`|~-]{1,100}")
 
@@ -379,6 +418,17 @@ class SourceSchema(Schema):
     hash = fields.String(validate=validate.OneOf(("sha1", "sha256", "sha512")))
     encoding = fields.String(validate=validate.OneOf(("hex", "base64")))
     prefix = fields.String()
+    parts = SignedParts()
+    separator = fields.String()
+    signature_key = PAIR_KEY
+    timestamp_key = PAIR_KEY
+    timestamp_header = HeaderName()
+    timestamp_unit = fields.String(validate=validate.OneOf(("s", "ms")))
+    tolerance_s = Duration(
+        data_key="tolerance",
+        validate=validate.Range(min=1, max=86_400, error="must be from 1s to 1d"),
+    )
+    secret_encoding = fields.String(validate=validate.OneOf(("text", "hex", "base64")))
     signatures = fields.String()
     event = ExpressionField()
     id = ExpressionField()
@@ -395,13 +445,28 @@ class SourceSchema(Schema):
         auth = data.get("auth")
         if auth == "hmac" and "header" not in data:
             raise ValidationError('auth = "hmac" needs the header that has the signature', "header")
-        for key in ("hash", "encoding", "prefix"):
+        for key in HMAC_KEYS:
             if key in data and auth != "hmac":
-                raise ValidationError('is allowed only with auth = "hmac"', key)
+                name = key.removesuffix("_s")
+                raise ValidationError('is allowed only with auth = "hmac"', name)
         if "signatures" in data and auth is not None:
             raise ValidationError("is allowed only without auth", "signatures")
         if "header" in data and auth not in ("hmac", "token"):
             raise ValidationError('is allowed only with auth = "hmac" or "token"', "header")
+
+    @validates_schema
+    def check_time(self, data: dict[str, Any], **kwargs: Any) -> None:
+        """Check that a time is signed if it is read, and read if it is signed."""
+        places = [key for key in ("timestamp_header", "timestamp_key") if key in data]
+        if Part.TIMESTAMP in data.get("parts", ()):
+            if len(places) != 1:
+                raise ValidationError(
+                    '"timestamp" needs either timestamp_header or timestamp_key', "parts"
+                )
+        elif unsigned := [key for key in (*places, *TIME_KEYS) if key in data]:
+            raise ValidationError('needs "timestamp" in parts', unsigned[0].removesuffix("_s"))
+        if "timestamp_key" in data and "signature_key" not in data:
+            raise ValidationError("needs a signature_key", "timestamp_key")
 
 
 def _auth(data: Mapping[str, Any], kind: Kind) -> Auth:
@@ -415,7 +480,7 @@ def _auth(data: Mapping[str, Any], kind: Kind) -> Auth:
         case "standard":
             return STANDARD_WEBHOOKS
         case "hmac":
-            keys = ("header", "hash", "encoding", "prefix")
+            keys = ("header", *HMAC_KEYS)
             return Signatures(schemes=(Signature(**{k: data[k] for k in keys if k in data}),))
         case _:
             chosen = kind.signatures.get(data.get("signatures", ""))

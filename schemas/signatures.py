@@ -20,6 +20,7 @@ from schemas.errors import BadSignature, SettingsError
 from schemas.source import (
     Auth,
     Basic,
+    Fixed,
     Incoming,
     Part,
     Proof,
@@ -29,8 +30,9 @@ from schemas.source import (
     proof_of,
 )
 
-# Long enough for nanoseconds. A longer run of digits is not a timestamp, and int() has a limit.
-_TIMESTAMP: Final = re.compile(r"[0-9]{1,19}")
+# Long enough for nanoseconds. A longer run of digits is not a timestamp, and int() has a limit. No
+# zero at the start: where the time follows the body, the zeros at the body's end could move to it.
+_TIMESTAMP: Final = re.compile(r"[1-9][0-9]{0,18}")
 
 
 def verify(
@@ -204,9 +206,9 @@ def _verify_signature(
 
 def _check_time(scheme: Signature, headers: Mapping[str, str], now: datetime) -> None:
     """Raise BadSignature where the request's time is too far in the past or the future."""
-    if scheme.timestamp_header is None:
+    if scheme.timestamp_header is None and scheme.timestamp_key is None:
         return
-    text = headers.get(scheme.timestamp_header, "").strip()
+    text = _time_text(scheme, headers)
     if not _TIMESTAMP.fullmatch(text):
         raise BadSignature("The request's timestamp is missing or is not a whole number.")
     ticks = 1000 if scheme.timestamp_unit == "ms" else 1
@@ -216,8 +218,24 @@ def _check_time(scheme: Signature, headers: Mapping[str, str], now: datetime) ->
         )
 
 
+def _time_text(scheme: Signature, headers: Mapping[str, str]) -> str:
+    """Return the time of a request as its sender wrote it; "": it has none."""
+    if scheme.timestamp_key is not None:
+        # The first only: the time that is checked must be the time that is signed.
+        return next(iter(_paired(headers.get(scheme.header, ""), scheme.timestamp_key)), "")
+    return headers.get(scheme.timestamp_header or "", "").strip()
+
+
+def _paired(header: str, key: str) -> list[str]:
+    """Return the values of a key in a header of pairs."""
+    pairs = (pair.partition("=") for pair in header.split(","))
+    return [value.strip() for name, _, value in pairs if name.strip() == key]
+
+
 def _given(scheme: Signature, header: str) -> list[bytes]:
     """Return the signatures in a header."""
+    if scheme.signature_key is not None:
+        return [_wire(value) for value in _paired(header, scheme.signature_key)]
     if scheme.several is not None:
         return [_wire(part.strip()) for part in header.split(scheme.several) if part.strip()]
     text = header.strip()
@@ -260,16 +278,23 @@ def _signed_headers(
     scheme: Signature, secret: str, request: Incoming, now: datetime, message_id: str | None
 ) -> dict[str, str]:
     headers = {}
+    ticks = 1000 if scheme.timestamp_unit == "ms" else 1
+    time = str(int(now.timestamp() * ticks))
     if scheme.timestamp_header:
-        ticks = 1000 if scheme.timestamp_unit == "ms" else 1
-        headers[scheme.timestamp_header] = str(int(now.timestamp() * ticks))
+        headers[scheme.timestamp_header] = time
+    if scheme.timestamp_key:
+        headers[scheme.header] = f"{scheme.timestamp_key}={time}"
     if scheme.id_header:
         headers[scheme.id_header] = message_id or _message_id(request, now)
     if scheme.only_with:
         header, value = scheme.only_with
         headers[header] = value
     key = _key(scheme, secret) or b""
-    return headers | {scheme.header: _signature(scheme, key, request, request.url, headers)}
+    signature = _signature(scheme, key, request, request.url, headers)
+    if scheme.signature_key:
+        pairs = [headers.get(scheme.header, ""), f"{scheme.signature_key}={signature}"]
+        signature = ",".join(filter(None, pairs))
+    return headers | {scheme.header: signature}
 
 
 def _message_id(request: Incoming, now: datetime) -> str:
@@ -289,10 +314,12 @@ def _signature(
         Part.METHOD: lambda: _utf8(request.method.upper()),
         Part.URL: lambda: _utf8(url),
         Part.BODY: lambda: request.body,
-        Part.TIMESTAMP: lambda: _wire(headers.get(scheme.timestamp_header or "", "").strip()),
+        Part.TIMESTAMP: lambda: _wire(_time_text(scheme, headers)),
         Part.ID: lambda: _wire(headers.get(scheme.id_header or "", "").strip()),
     }
-    message = _utf8(scheme.separator).join(parts[part]() for part in scheme.parts)
+    message = _utf8(scheme.separator).join(
+        _utf8(part.text) if isinstance(part, Fixed) else parts[part]() for part in scheme.parts
+    )
     if scheme.keyed:
         digest = hmac.digest(key, message, scheme.hash)
     else:

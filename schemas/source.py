@@ -7,7 +7,7 @@ items, which request fetches the full record. `schemas/signatures.py` checks the
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -64,13 +64,20 @@ class Part(StrEnum):
     ID = "id"
 
 
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A text that a signature covers beside parts of the request, such as a version."""
+
+    text: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Signature:
     """A digest over parts of the request, in a header."""
 
     header: str
     # What is hashed, in this order, with the separator between.
-    parts: tuple[Part, ...] = (Part.BODY,)
+    parts: tuple[Part | Fixed, ...] = (Part.BODY,)
     separator: str = ""
     # True: an HMAC with the secret as its key. False: a plain hash; the secret is one of the parts.
     keyed: bool = True
@@ -80,11 +87,15 @@ class Signature:
     prefix: str = ""
     # What separates signatures if the header may have several; None: it has one.
     several: str | None = None
+    # For a header of pairs with commas between them, `t=1767250800,v1=5257a8…`: the keys of its
+    # signatures and of its time. None: the header is the signature, and the time is elsewhere.
+    signature_key: str | None = None
+    timestamp_key: str | None = None
     # How the secret is written. secret_prefix is removed before the secret is decoded.
     secret_encoding: Literal["text", "base64", "hex"] = "text"  # noqa: S105  (no secret)
     secret_prefix: str = ""
-    # The header with the time of the request; None: the scheme has none, so a request never
-    # gets too old.
+    # The header with the time of the request. Without it and timestamp_key the scheme has no time,
+    # so a request never gets too old.
     timestamp_header: str | None = None
     timestamp_unit: Literal["s", "ms"] = "s"
     # A request is refused if its time differs from now by more than this, in either direction.
@@ -98,7 +109,8 @@ class Signature:
     @property
     def has_time(self) -> bool:
         """Whether a captured request is refused after a while: the time is there, and signed."""
-        return self.timestamp_header is not None and Part.TIMESTAMP in self.parts
+        is_there = self.timestamp_header is not None or self.timestamp_key is not None
+        return is_there and Part.TIMESTAMP in self.parts
 
     @property
     def is_extendable(self) -> bool:
@@ -173,22 +185,26 @@ def assumed_proof(auth: Auth, headers: Headers) -> Proof:
 
 
 # https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-STANDARD_WEBHOOKS = Signatures(
-    schemes=(
-        Signature(
-            header="webhook-signature",
-            parts=(Part.ID, Part.TIMESTAMP, Part.BODY),
-            separator=".",
-            encoding="base64",
-            prefix="v1,",
-            several=" ",
-            secret_encoding="base64",  # noqa: S106  (how it is written, not a secret)
-            secret_prefix="whsec_",  # noqa: S106
-            timestamp_header="webhook-timestamp",
-            id_header="webhook-id",
-        ),
-    )
+_STANDARD = Signature(
+    header="webhook-signature",
+    parts=(Part.ID, Part.TIMESTAMP, Part.BODY),
+    separator=".",
+    encoding="base64",
+    prefix="v1,",
+    several=" ",
+    secret_encoding="base64",  # noqa: S106  (how it is written, not a secret)
+    secret_prefix="whsec_",  # noqa: S106
+    timestamp_header="webhook-timestamp",
+    id_header="webhook-id",
 )
+# Svix sends the same under its own names: https://docs.svix.com/receiving/verifying-payloads/how-manual
+_SVIX = replace(
+    _STANDARD,
+    header="svix-signature",
+    timestamp_header="svix-timestamp",
+    id_header="svix-id",
+)
+STANDARD_WEBHOOKS = Signatures(schemes=(_STANDARD, _SVIX))
 
 
 def secret_of(auth: Auth, text: str) -> str:

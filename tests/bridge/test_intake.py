@@ -223,6 +223,74 @@ def test_a_captured_signed_request_is_one_delivery_whatever_its_other_headers_sa
     assert len({answer.json["events"][0]["id"] for answer in answers}) == 1
 
 
+TIMED_SOURCE = """
+[[source]]
+name = "form"
+auth = "hmac"
+header = "X-Sig"
+parts = ["timestamp", "body"]
+separator = "."
+timestamp_key = "t"
+signature_key = "v1"
+id_window = "1s"
+
+"""
+
+
+def test_a_captured_request_with_a_time_is_one_event_as_long_as_its_time_is_accepted(
+    make_settings: MakeSettings, open_web: OpenWeb, store: Store
+) -> None:
+    routes = TIMED_SOURCE + route(source="form", request=ANY_NUMBER)
+    web = open_web(make_settings(routes, secrets={"form": ("a-word",)}))
+    body = json.dumps({"phone": "+919876543210", "of": "a time"}).encode()
+    at = str(int(time.time()))
+    digest = hmac.new(b"a-word", at.encode() + b"." + body, hashlib.sha256).hexdigest()
+    known = keys_of(store)
+
+    answers = [
+        web.client.post(
+            "/webhooks/form",
+            data=body,
+            headers={"X-Sig": f"t={at},v1={digest}", "Idempotency-Key": f"n{n}"},
+            content_type="application/json",
+        )
+        for n in range(3)
+    ]
+
+    assert [counts(answer) for answer in answers] == [(1, 0, 0, 0), *[(0, 1, 0, 0)] * 2]
+    [seen] = [key for key in keys_of(store) - known if key.startswith("bridge:seen:")]
+    assert 590 < store.redis.ttl(seen) <= 600  # five minutes on both sides of our clock
+
+
+@each(("name", "other"), [("svix", "webhook"), ("webhook", "svix")])
+def test_a_signed_id_counts_and_no_other_spelling_of_it(
+    make_settings: MakeSettings, open_web: OpenWeb, name: str, other: str
+) -> None:
+    source = '[[source]]\nname = "form"\nauth = "standard"\n\n'
+    routes = source + route(source="form", request=ANY_NUMBER)
+    web = open_web(make_settings(routes, secrets={"form": ("whsec_c2VjcmV0",)}))
+    body, at = json.dumps({"phone": "+919876543210", "of": name}).encode(), str(int(time.time()))
+
+    def post(message_id: str, number: int) -> tuple[int, ...]:
+        text = f"{message_id}.{at}.".encode() + body
+        digest = base64.b64encode(hmac.digest(b"secret", text, "sha256")).decode()
+        headers = {
+            f"{name}-id": message_id,
+            f"{name}-timestamp": at,
+            f"{name}-signature": f"v1,{digest}",
+            f"{other}-id": f"new-{number}",
+            "Idempotency-Key": f"new-{number}",
+        }
+        return counts(
+            web.client.post(
+                "/webhooks/form", data=body, headers=headers, content_type="application/json"
+            )
+        )
+
+    found = [post(f"{name}-1", 1), post(f"{name}-1", 2), post(f"{name}-2", 3)]
+    assert found == [(1, 0, 0, 0), (0, 1, 0, 0), (1, 0, 0, 0)]
+
+
 @each(
     "content_type",
     [

@@ -683,9 +683,9 @@ def test_readyz_names_no_route_source_or_campaign_without_a_token(web: Web) -> N
     ready = web.client.get("/readyz")
 
     assert [one for one in ready.json["warnings"] if one.startswith("paused")] == [
-        "paused: callkaro (person)",
         "paused: route (person)",
         "paused: source (person)",
+        "paused: callkaro (person)",
     ]
     for name in ("call back", "hubspot", "website"):
         assert name not in ready.text

@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -63,6 +64,38 @@ def test_proxy_hops_alone_says_whether_a_routers_headers_count(
     )
 
     assert answer.status_code == status, answer.text
+
+
+def test_broken_chunks_are_400_and_slashes_more_reach_the_source(start_web: StartWeb) -> None:
+    bridge = start_web()
+
+    def status_of(request: bytes) -> bytes:
+        with socket.create_connection(("127.0.0.1", bridge.port), timeout=LONGEST_S) as line:
+            line.sendall(request)
+            line.shutdown(socket.SHUT_WR)
+            return line.makefile("rb").readline()
+
+    head = b"POST %b HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\n"
+    for path in ("/webhooks/website", "/callbacks/callkaro", "/api/deliveries/retry"):
+        begin = head % (path.encode(), API_TOKEN.encode()) + b"Content-Type: application/json\r\n"
+        for chunks in (
+            b"zz\r\n{}\r\n0\r\n\r\n",
+            b"2\r\n{}xx",
+            b"2;\x00\r\n{}\r\n",
+            b"-1\r\n",
+            b"5\r\n{}",
+        ):
+            status = status_of(begin + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+            assert status.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4")), (path, chunks, status)
+    raw = as_bytes([notification()])
+    for path in ("//webhooks/hubspot", "/webhooks//hubspot/", "/webhooks/hubspot/"):
+        headers = signed("hubspot", raw, f"{bridge.url}{path}")
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        host = bridge.url.removeprefix("http://")
+        request = (
+            f"POST {path} HTTP/1.1\r\nHost: {host}\r\n{lines}Content-Length: {len(raw)}\r\n\r\n"
+        )
+        assert b" 202 " in status_of(request.encode() + raw), path
 
 
 def test_a_request_that_is_logged_has_its_rule_and_no_url(start_web: StartWeb) -> None:

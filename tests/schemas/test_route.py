@@ -1095,6 +1095,11 @@ def test_a_route_finds_a_source_of_ones_own():
         ('name = "a"\nauth = "token"\nheader = "X Key"', "header: must be the name of a header"),
         ('name = "a"\nauth = "token"\nheader = "X-Key:"', "header: must be the name of a header"),
         ('name = "a"\nauth = "token"\nheader = ""', "header: must be the name of a header"),
+        (
+            'name = "a"\nauth = "token"\nparts = ["body"]',
+            'parts: is allowed only with auth = "hmac"',
+        ),
+        ('name = "a"\ntolerance = "5m"', 'tolerance: is allowed only with auth = "hmac"'),
         ('name = "a"\nid_window = "0s"', "id_window: "),
         ('name = "a"\nsecret = "s"', "secret: Unknown field."),
     ],
@@ -1103,6 +1108,40 @@ def test_a_mistake_in_a_source_is_one_sentence_with_file_entry_and_key(lines, to
     [problem] = problems(f"[[source]]\n{lines}")
     assert problem.startswith(f"{FILE}: source ")
     assert told in problem
+
+
+TIMED = 'parts = ["timestamp", "body"]\n'
+
+
+@each(
+    ("lines", "told"),
+    [
+        (TIMED + 'timestamp_header = "X_Time"', "timestamp_header: must not have a _"),
+        (TIMED + 'timestamp_header = "X Time"', "timestamp_header: must be the name of a header"),
+        (TIMED, 'parts: "timestamp" needs either'),
+        (
+            TIMED + 'timestamp_header = "X-T"\nsignature_key = "v1"\ntimestamp_key = "t"',
+            'parts: "timestamp" needs either',
+        ),
+        (TIMED + 'timestamp_key = "t"', "timestamp_key: needs a signature_key"),
+        ('parts = ["v0", "body"]', "parts: 'v0' is none of"),
+        ('parts = ["id", "body"]', "parts: 'id' is none of"),
+        ('parts = ["body", "body"]', 'parts: must have "body" once'),
+        ('parts = ["timestamp"]\ntimestamp_header = "X-T"', 'parts: must have "body" once'),
+        ('parts = "body"', "parts: must be a list"),
+        ("parts = [1]", "parts: must be a list"),
+        ('timestamp_header = "X-T"', 'timestamp_header: needs "timestamp" in parts'),
+        ('tolerance = "5m"', 'tolerance: needs "timestamp" in parts'),
+        ('timestamp_unit = "ms"', 'timestamp_unit: needs "timestamp" in parts'),
+        (TIMED + 'tolerance = "2d"\ntimestamp_header = "X-T"', "tolerance: must be from 1s to 1d"),
+        (TIMED + 'tolerance = "soon"\ntimestamp_header = "X-T"', "tolerance: must be a number"),
+        ('signature_key = "v1="', "signature_key: must be a key"),
+        ('secret_encoding = "rot13"', "secret_encoding: "),
+    ],
+)
+def test_a_mistake_in_an_hmac_is_one_sentence_with_its_key(lines, told):
+    [problem] = problems(f'[[source]]\nname = "a"\nauth = "hmac"\nheader = "X-S"\n{lines}')
+    assert problem.startswith(f"{FILE}: source 'a': {told}")
 
 
 def test_two_sources_of_one_name_are_told():

@@ -1,6 +1,8 @@
 """Published vectors, every way to be wrong, and what sign() makes verify() takes."""
 
 import base64
+import hashlib
+import hmac
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,6 +12,7 @@ from urllib.parse import parse_qsl
 import pytest
 from requests.structures import CaseInsensitiveDict
 from support import each
+from support.makers import load
 
 from schemas.crm.hubspot import KIND, URL_DECODING, V1, V2, V3
 from schemas.errors import BadSignature, SettingsError
@@ -501,3 +504,196 @@ def test_no_message_names_a_secret_or_a_signature() -> None:
     with pytest.raises(BadSignature) as caught:
         verify(HUBSPOT, [SECRET], asked, now=NOW)
     assert str(caught.value) == "The signature is wrong."
+
+
+# --- an hmac over time and body, as routes.toml writes it -------------------------------------
+
+STRIPE = """
+auth = "hmac"
+header = "Stripe-Signature"
+parts = ["timestamp", "body"]
+separator = "."
+signature_key = "v1"
+timestamp_key = "t"
+"""
+SLACK = """
+auth = "hmac"
+header = "X-Slack-Signature"
+prefix = "v0="
+parts = ["'v0'", "timestamp", "body"]
+separator = ":"
+timestamp_header = "X-Slack-Request-Timestamp"
+"""
+CALENDLY = STRIPE.replace("Stripe-Signature", "Calendly-Webhook-Signature") + 'tolerance = "3m"\n'
+CLOSE_TOML = """
+auth = "hmac"
+header = "close-sig-hash"
+parts = ["timestamp", "body"]
+timestamp_header = "close-sig-timestamp"
+secret_encoding = "hex"
+"""
+BODY_FIRST = """
+auth = "hmac"
+header = "X-Sig"
+hash = "sha512"
+encoding = "base64"
+parts = ["body", "timestamp", "'!'"]
+timestamp_header = "X-Time"
+timestamp_unit = "ms"
+tolerance = "1m"
+"""
+AT = int(NOW.timestamp())
+FORM = b"a=1&phone=%2B919876543210&n=10"
+
+
+def auth_of(toml: str) -> Auth:
+    return load(f'[[source]]\nname = "own"\n{toml}').sources["own"].auth
+
+
+def hexed(key: bytes, message: bytes) -> str:
+    return hmac.new(key, message, hashlib.sha256).hexdigest()
+
+
+def stripe(name: str, at: int = AT) -> dict[str, str]:
+    digest = hexed(SECRET.encode(), b"%d." % at + FORM)
+    return {name: f"t={at},v1={'0' * 64},v1={digest},v0=old"}
+
+
+def test_a_published_slack_request_verifies() -> None:
+    # https://api.slack.com/authentication/verifying-requests-from-slack
+    body = (
+        b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow"
+        b"&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner"
+        b"&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands"
+        b"%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN"
+        b"&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"
+    )
+    digest = "a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"
+    headers = {"X-Slack-Signature": f"v0={digest}", "X-Slack-Request-Timestamp": "1531420618"}
+    sent_at = datetime.fromtimestamp(1531420618, UTC)
+    secret = "8f742231b10e8888abcd99yyyzzz85a5"
+    assert is_accepted(auth_of(SLACK), secret, request(headers, body), sent_at)
+    late = sent_at + timedelta(seconds=301)
+    assert not is_accepted(auth_of(SLACK), secret, request(headers, body), late)
+
+
+@each(
+    ("toml", "secret", "headers", "tolerance_s"),
+    [
+        (STRIPE, SECRET, stripe("Stripe-Signature"), 300),
+        (CALENDLY, SECRET, stripe("Calendly-Webhook-Signature"), 180),
+        (
+            CLOSE_TOML,
+            "00ff" * 16,
+            {
+                "close-sig-hash": hexed(bytes.fromhex("00ff" * 16), b"%d" % AT + FORM),
+                "close-sig-timestamp": str(AT),
+            },
+            300,
+        ),
+        (
+            BODY_FIRST,
+            SECRET,
+            {
+                "X-Sig": base64.b64encode(
+                    hmac.digest(SECRET.encode(), FORM + b"%d!" % (AT * 1000), "sha512")
+                ).decode(),
+                "X-Time": str(AT * 1000),
+            },
+            60,
+        ),
+    ],
+)
+def test_what_others_sign_over_time_and_body_is_said_in_routes_toml(
+    toml: str, secret: str, headers: dict[str, str], tolerance_s: int
+) -> None:
+    auth = auth_of(toml)
+    asked = request(headers, FORM)
+    proof = verify(auth, [secret], asked, now=NOW)
+    assert proof.signed_by is not None
+    assert (proof.signed_by.has_time, proof.signed_by.is_extendable) == (True, False)
+    for off_s, accepted in ((tolerance_s, True), (-tolerance_s, True), (tolerance_s + 1, False)):
+        assert is_accepted(auth, secret, asked, NOW + timedelta(seconds=off_s)) is accepted
+    for place, byte in enumerate(FORM):
+        other = FORM[:place] + bytes([byte ^ 1]) + FORM[place + 1 :]
+        assert not is_accepted(auth, secret, request(headers, other))
+    for name, value in headers.items():
+        assert not is_accepted(auth, secret, request({**headers, name: value[:-9]}, FORM)) or (
+            value.endswith("v0=old")
+        )
+        assert not is_accepted(auth, secret, request({**headers, name: f"0{value}"}, FORM))
+    signed_by_us = sign(auth, secret, request(body=FORM), now=NOW)
+    assert is_accepted(auth, secret, request(signed_by_us, FORM))
+
+
+CLOSE_TURNED = CLOSE_TOML.replace('"timestamp", "body"', '"body", "timestamp"')
+
+
+@each("moved", [1, 2])
+@each("toml", [CLOSE_TOML, BODY_FIRST, CLOSE_TURNED])
+def test_no_character_moves_between_the_time_and_the_body(toml: str, moved: int) -> None:
+    auth, secret = auth_of(toml), "00ff" * 8
+    for body in (b"00a=1&n=100", b"123&n=0", b"0" * 9):
+        made = sign(auth, secret, request(body=body), now=NOW)
+        [name] = [one for one in made if "time" in one.lower()]
+        text = made[name]
+        for time, other in (
+            (text + body[:moved].decode(), body[moved:]),
+            (text[:-moved], text[-moved:].encode() + body),
+            (body[-moved:].decode() + text, body[:-moved]),
+            (text[moved:], body + text[:moved].encode()),
+        ):
+            assert not is_accepted(auth, secret, request({**made, name: time}, other))
+
+
+@each(
+    "header",
+    [
+        "",
+        "t={at}",
+        "v1={good}",
+        "t={at},v0={good}",
+        "t={at},V1={good}",
+        "t={old},t={at},v1={good}",
+        "t=,t={at},v1={good}",
+        "t={at} v1={good}",
+        "t={at};v1={good}",
+        "t=0{at},v1={good}",
+        "t={at},v1=sha256={good}",
+        "t={at},v1=",
+    ],
+)
+def test_a_header_of_pairs_is_read_strictly(header: str) -> None:
+    good = hexed(SECRET.encode(), b"%d." % AT + FORM)
+    text = header.format(at=AT, old=AT - 100, good=good)
+    assert not is_accepted(auth_of(STRIPE), SECRET, request({"Stripe-Signature": text}, FORM))
+    for right in (f"t={AT},v1={good}", f" v1={good} , t={AT} ", f"x=1,t={AT},t=9,v1={good}"):
+        assert is_accepted(auth_of(STRIPE), SECRET, request({"Stripe-Signature": right}, FORM))
+
+
+# --- Svix's names of Standard Webhooks --------------------------------------------------------
+
+
+def test_svix_default_headers_are_standard_webhooks() -> None:
+    standard = VECTORS["standard webhooks"]
+    sent = standard[3].headers.items()
+    headers = {name.replace("webhook-", "svix-"): value for name, value in sent}
+    asked = replace(standard[3], headers=CaseInsensitiveDict(headers))
+    proof = verify(STANDARD_WEBHOOKS, [STANDARD_SECRET], asked, now=standard[2])
+    assert proof.message_id == "msg_p5jXN8AQM9LWM0D4loKWxJek"
+    # Another spelling beside it is not signed, and names nothing.
+    more = CaseInsensitiveDict({**headers, "webhook-id": "new", "Idempotency-Key": "new"})
+    assert (
+        verify(
+            STANDARD_WEBHOOKS, [STANDARD_SECRET], replace(asked, headers=more), now=standard[2]
+        ).message_id
+        == "msg_p5jXN8AQM9LWM0D4loKWxJek"
+    )
+    # The same message under the other spelling has the same id: a duplicate.
+    respelled = verify(STANDARD_WEBHOOKS, [STANDARD_SECRET], standard[3], now=standard[2])
+    assert respelled.message_id == proof.message_id
+    for missing in headers:
+        fewer = CaseInsensitiveDict({k: v for k, v in headers.items() if k != missing})
+        assert not is_accepted(
+            STANDARD_WEBHOOKS, STANDARD_SECRET, replace(asked, headers=fewer), standard[2]
+        )
