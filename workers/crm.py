@@ -156,7 +156,7 @@ class CrmClient:
                 is_about_ids=code == 400,
             )
         try:
-            answer = read_json(result.body, most_values=MOST_VALUES, deepest=DEEPEST)
+            answer = read_json(result.body, most_values=MOST_VALUES, most_levels=DEEPEST)
             found = hydration.records(answer)
         except (RequestError, ValueError, KeyError, TypeError, AttributeError):
             # The answer may be too long for us; the answer for half of the ids may not be.

@@ -12,7 +12,8 @@ from bridge.cli.client import Failure, read_settings
 from bridge.cli.send import CONTENT_TYPE, find_source
 from bridge.cli.times import TIME
 from bridge.preview import guess_content_type, incoming, look
-from schemas.errors import BridgeError
+from schemas.errors import BridgeError, RequestError
+from schemas.json_body import read_json
 
 
 @click.command(short_help="Show what a body would become, and why.")
@@ -96,6 +97,6 @@ def _instant(at: datetime | None, zone: ZoneInfo) -> datetime:
 
 def _read_json(file: BinaryIO | None, hint: str) -> Any:
     try:
-        return None if file is None else json.loads(file.read())
-    except (ValueError, RecursionError):
+        return None if file is None else read_json(file.read())
+    except RequestError:
         raise click.BadParameter("the file is not JSON", param_hint=hint) from None

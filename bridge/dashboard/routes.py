@@ -19,6 +19,7 @@ from bridge.preview import guess_content_type, incoming, look
 from config.settings import MAX_BODY_BYTES
 from rules.guards import span
 from schemas.errors import BadQuery, BridgeError, RequestError
+from schemas.json_body import read_json
 from schemas.route import CampaignChoice, Constant, Route, RouteHours, Value
 from schemas.settings import Settings
 from store import Store
@@ -259,11 +260,9 @@ def _read_record(text: str) -> Any:
     if not text.strip():
         return None
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        # Without the parser's own message, which may quote the record.
-        place = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise Mistyped("record", f"The record is not valid JSON{place}.") from None
+        return read_json(text.encode("utf-8", "replace"))
+    except RequestError as error:
+        raise Mistyped("record", str(error).replace("The body", "The record")) from None
 
 
 def _read_time(text: str, zone: str) -> datetime:

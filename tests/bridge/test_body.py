@@ -260,6 +260,7 @@ AS_JSON = '{"name": "José", "city": "Pune"}'
         ("UTF-16LE", "utf-16-le"),
         ("iso-8859-1", "latin-1"),
         ("ISO-8859-1", "latin-1"),
+        ("Latin-1", "latin-1"),
         ("windows-1252", "cp1252"),
     ],
 )

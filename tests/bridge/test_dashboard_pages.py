@@ -499,7 +499,7 @@ def test_a_thin_event_is_tried_with_its_record_and_at_a_time(
         ({"body": " "}, "Paste a body first."),
         ({"body": "{nope"}, "The body is not valid JSON"),
         ({"body": "phone=1", "kind": "json"}, "The body is not valid JSON"),
-        ({"record": "{nope"}, "The record is not valid JSON (line 1)."),
+        ({"record": "{nope"}, "The record is not valid JSON (line 1, column 2)."),
         ({"at": "soon"}, "This is not a time."),
     ],
 )

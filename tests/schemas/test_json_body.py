@@ -5,6 +5,7 @@ import json
 import math
 import re
 import time
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -237,6 +238,43 @@ def test_depth_is_bounded_for_every_reader(opening: bytes, closing: bytes, inner
         read_json(opening * (deepest + 1) + inner + closing * (deepest + 1))
 
 
+@each("inner", [b"1", b"1.0", rb'"\ud83d"'])
+def test_a_reader_may_allow_more_levels_and_none_crashes(inner: bytes) -> None:
+    """A batch of fetched records is read whole, and each record is judged alone."""
+    assert read_json(b"[" * 300 + inner + b"]" * 300, most_levels=500)
+    for levels in (501, 1100, 20_000):
+        with pytest.raises(BadPayload, match="500 levels"):
+            read_json(b"[" * levels + inner + b"]" * levels, most_levels=500)
+    with pytest.raises(BadPayload):
+        read_json(b"[" * 20_000 + inner + b"]" * 20_000, most_levels=30_000)
+
+
+@pytest.mark.bounds
+@each("value", [b"{},", b'{"a":1},', b"[[1]],", b'[{"":""}],', b"1.0,", b'"\\ud83d",'])
+@each("count", [12_000, 16_000, MAX_VALUES - 1, 500_000])
+def test_the_memory_of_reading_is_bounded(value: bytes, count: int) -> None:
+    """The body's own bytes are not counted."""
+    assert peak_of(b"[" + value * count + b"1]") < 15_000_000
+
+
+@pytest.mark.bounds
+@each("value", [b'"v%d"', b'["%d"]', b'{"%d":1.0}'])
+def test_the_memory_of_an_object_is_bounded(value: bytes) -> None:
+    for count in (12_000, 18_000, MAX_VALUES - 1, 100_000):
+        members = (b'"k%d":' % at + value % at for at in range(count))
+        assert peak_of(b"{" + b",".join(members) + b"}") < 15_000_000
+
+
+def peak_of(text: bytes) -> int:
+    """Return the bytes that reading a text takes at most."""
+    tracemalloc.start()
+    with contextlib.suppress(TooLarge):
+        read_json(text)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
 GROWING: dict[str, Callable[[int], bytes]] = {
     "values": lambda n: b"[" + b"{}," * n + b"{}]",
     "a text of commas": lambda n: b'["' + b"," * (4 * n) + b'"]',
@@ -253,9 +291,10 @@ GROWING: dict[str, Callable[[int], bytes]] = {
 }
 
 
+@pytest.mark.parametrize("n", [4000, pytest.param(60_000, marks=pytest.mark.bounds)])
 @each("name", GROWING)
-def test_the_time_grows_no_faster_than_the_text(name: str) -> None:
-    small, large = (best_of_five(GROWING[name](n)) for n in (30_000, 120_000))
+def test_the_time_grows_no_faster_than_the_text(name: str, n: int) -> None:
+    small, large = (best_of_five(GROWING[name](size)) for size in (n, 4 * n))
     assert large < 8 * max(small, 0.001)
 
 

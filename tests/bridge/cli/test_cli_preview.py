@@ -67,6 +67,19 @@ def test_a_record_shows_the_exact_requests(cli: Cli, record, content: object) ->
     assert call["body"]["metadata"]["name"] == "Asha"
 
 
+@pytest.mark.parametrize(
+    ("phone", "verdict"),
+    [(9876543210.0, "would be sent"), (9.87654e21, "skipped"), (-9876543210.0, "skipped")],
+)
+def test_a_record_is_read_as_the_worker_reads_it(
+    cli: Cli, record, phone: float, verdict: str
+) -> None:
+    given = record({**ASHA, "phone": phone, "mobilephone": None, "note": "\ud83d"})
+    arguments = ("hubspot", HUBSPOT, "--record", given, "--at", HAPPENED)
+    [delivery] = seen(cli, *arguments, CALLING_HOURS="always")[0]["deliveries"]
+    assert delivery["verdict"] == verdict
+
+
 def test_a_record_that_was_not_given_is_gone(cli: Cli, record) -> None:
     events = seen(cli, "hubspot", HUBSPOT, "--record", record({"101": ASHA}), "--at", HAPPENED)
     assert events[1]["deliveries"][0]["reason"] == "record_gone"
