@@ -50,7 +50,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     """Return the routes of /api."""
     api = Blueprint("api", __name__, url_prefix="/api")
     brief = DeliveryBrief(many=True)
-    event_brief, event_full = EventBrief(), EventResponse()
+    event_brief, event_full = EventBrief(), EventResponse(settings.routes.sources)
     campaign_answer = CampaignResponse(many=True)
     long_poll = LongPoll(store, most=MOST_WAITING)
 
