@@ -27,6 +27,7 @@ from schemas.requests import (
     LookQuery,
     SuppressionsQuery,
 )
+from schemas.settings import Settings
 from store import Store
 
 Args = MultiDict[str, str]
@@ -170,6 +171,18 @@ def read_limit(raw: str | None) -> int:
     if not re.fullmatch(r"\d{1,4}", raw, re.ASCII) or not 1 <= int(raw) <= LIMIT_MAX:
         raise BadQuery(f"limit must be a number from 1 to {LIMIT_MAX}.")
     return int(raw)
+
+
+def refuse_unknown_names(filters: Filters | EventFilters, settings: Settings, store: Store) -> None:
+    """Raise BadQuery for a route or source that neither routes.toml nor any delivery has."""
+    routes = [route.name for route in settings.routes.routes]
+    for by, known, name in (
+        ("route", routes, getattr(filters, "route", None)),
+        ("source", list(settings.routes.sources), filters.source),
+    ):
+        if name and name not in known and not store.counts_of(by, [name])[name]:
+            names = ", ".join(map(repr, known)) or "none"
+            raise BadQuery(f"There is no {by} {name!r}. Known: {names}.")
 
 
 # --- bodies -------------------------------------------------------------------------------------
