@@ -182,7 +182,8 @@ def refuse_unknown_names(filters: Filters | EventFilters, settings: Settings, st
     ):
         if name and name not in known and not store.counts_of(by, [name])[name]:
             names = ", ".join(map(repr, known)) or "none"
-            raise BadQuery(f"There is no {by} {name!r}. Known: {names}.")
+            # Without the name that was given: it may be a person's, typed into the wrong field.
+            raise BadQuery(f"There is no {by} with this name. Known: {names}.")
 
 
 # --- bodies -------------------------------------------------------------------------------------

@@ -34,7 +34,8 @@ def test_a_misspelt_name_is_answered_with_the_names(
 ) -> None:
     answer = web.get(path)
     assert answer.status_code == 400
-    assert answer.json["message"].startswith(f"There is no {what} {name!r}. Known: ")
+    assert answer.json["message"].startswith(f"There is no {what} with this name. Known: ")
+    assert name not in answer.json["message"]
     assert ("'website'" if what == "source" else "'call slowly'") in answer.json["message"]
 
 
