@@ -37,7 +37,8 @@ def _check_condition(name: str, condition: Expression | None, data: Any) -> Deni
     except ExpressionError as error:
         # The route is wrong, not the event.
         return Denial(reason=Reason.BAD_REQUEST, message=f"{name}: {error}.")
-    message = f"The route's condition `{name}` is false for this event."
+    text = " ".join(condition.text.split())
+    message = f"The route's condition `{name}` is false for this event: `{text}`."
     return Denial(reason=Reason.WHEN_FALSE, message=message)
 
 

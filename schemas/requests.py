@@ -128,7 +128,7 @@ class EventsRequest(_Span):
     """The filters of the list of events; an event must match all that are given."""
 
     status = Words(EventStatus, metadata=ANY_OF)
-    source_event_id = fields.String(metadata={"description": "The CRM's own id of the event."})
+    source_event_id = fields.String(metadata={"description": "As an event shows it."})
 
 
 class DeliveriesRequest(_Span):

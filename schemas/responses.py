@@ -6,16 +6,19 @@ compare the two.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from marshmallow import Schema, fields, validate
 
 from schemas.delivery import Reason, Status
 from schemas.event import EventStatus
+from schemas.expression import Path
 from schemas.fields import distinct, mask, mask_marked, mask_text
+from schemas.source import Source
 
 _is_revealed: ContextVar[bool] = ContextVar("is_revealed", default=False)
 
@@ -103,9 +106,52 @@ def _mask_words(value: Any) -> Any:
         case list():
             return [_mask_words(item) for item in value]
         case dict():
-            return distinct((_mask_words(key), _mask_words(item)) for key, item in value.items())
+            return distinct((_key(key), _mask_words(item)) for key, item in value.items())
         case _:
             return value
+
+
+def _key(key: Any) -> Any:
+    """Return an object's key, with the phone numbers in its words masked.
+
+    Of digits alone, mask() has decided: Zoho has long ids as keys.
+    """
+    has_words = isinstance(key, str) and any(map(str.isalpha, key))
+    return mask_text(key) if has_words else key
+
+
+_DIGITS: Final = re.compile(r"[0-9]{1,40}")
+
+
+class EventData(MaskedWords):
+    """The data of an event: its phone numbers are masked, and the ids that its kind names are not.
+
+    The schema that has it has `sources`, by name.
+    """
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        shown = super()._serialize(value, attr, obj, **kwargs)
+        source = getattr(self.parent, "sources", {}).get(obj.source)
+        if source is None or shown is value:
+            return shown
+        for path in source.kind.ids:
+            shown = _put_back(shown, value, path)
+        return shown
+
+
+def _put_back(shown: Any, original: Any, path: Path) -> Any:
+    """Return a masked copy with the ids at a path as they are in the original."""
+    if isinstance(original, list) and isinstance(shown, list):
+        for at, item in enumerate(original):
+            shown[at] = _put_back(shown[at], item, path)
+    elif path and isinstance(original, dict) and isinstance(shown, dict):
+        if path[0] in original and path[0] in shown:
+            shown[path[0]] = _put_back(shown[path[0]], original[path[0]], path[1:])
+    elif (not path and isinstance(original, int)) or (
+        not path and isinstance(original, str) and _DIGITS.fullmatch(original)
+    ):
+        return original
+    return shown
 
 
 class AttemptResponse(ResponseSchema):
@@ -214,7 +260,12 @@ class EventBrief(ResponseSchema):
 
     id = fields.String()
     source = fields.String()
-    source_event_id = MaskedName(metadata=doc("The CRM's own id; empty: it was erased."))
+    source_event_id = MaskedName(
+        metadata=doc(
+            "The CRM's own id, or the ids that make a notification unique, joined by a dash. "
+            "Empty: it was erased."
+        )
+    )
     type = MaskedName()
     subject = fields.String(allow_none=True, metadata=doc("The CRM's id of the record."))
     time = UtcTime(allow_none=True, metadata=doc("When it happened, as the CRM reports it."))
@@ -227,7 +278,12 @@ class EventBrief(ResponseSchema):
 class EventResponse(EventBrief):
     """An event that was received."""
 
-    data = MaskedWords(metadata=doc("The notification as stored, numbers masked."))
+    data = EventData(metadata=doc("The notification as stored, numbers masked; ids are not."))
+
+    def __init__(self, sources: Mapping[str, Source] = MappingProxyType({}), **more: Any) -> None:
+        """sources: by name, for the ids in the data that need no mask."""
+        super().__init__(**more)
+        self.sources = sources
 
 
 class SeenResponse(ResponseSchema):

@@ -383,6 +383,9 @@ class Kind:
     is_own_change: Callable[[str, Any], bool] | None = None
     # Over an event's data: whether its person must not be called; None: the CRM has no such field.
     opt_out: Expression | None = None
+    # The places of ids and times in an event's data; lists on the way are left out. A whole number
+    # or digits there are shown as they are. Everywhere else they may be a phone number.
+    ids: frozenset[Path] = frozenset()
     # The types of events that ask for a person to be erased.
     erased_by: frozenset[str] = frozenset()
     # Over an event's data: the country of a number that is written without one.

@@ -286,6 +286,8 @@ def read_delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
         key=lambda attempt: int(attempt["number"]),
     )
     optional = {name: read(kept[key]) for name, (key, read) in _OPTIONAL.items() if key in kept}
+    if _is_delayed(kept):
+        optional["message"] = "The delivery waits for the delay of its route."
     return Delivery(
         id=delivery_id,
         event_id=kept["event"],
@@ -306,6 +308,12 @@ def read_delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
         timeline=tuple(_changes(kept.get("timeline", ""))),
         **optional,
     )
+
+
+def _is_delayed(kept: Mapping[str, str]) -> bool:
+    """Say whether a delivery is new and waits; every other one that waits has a message."""
+    is_new = kept["status"] == Status.QUEUED and not kept.get("message") and "next_ms" in kept
+    return is_new and int(kept["next_ms"]) - int(kept["created_ms"]) >= 1000
 
 
 def _outcomes(kept: Mapping[str, str]) -> Iterator[Outcome]:

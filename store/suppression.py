@@ -13,7 +13,7 @@ from rules.opt_outs import privacy_action
 from schemas.delivery import WAITING, Delivery, Reason, Status, may_redial
 from schemas.errors import NotFound
 from schemas.event import Event
-from schemas.outcome import Outcome
+from schemas.outcome import Outcome, Result
 from schemas.records import BackgroundTask, Move, SideEffect, Suppression
 from schemas.source import Source
 from store import Store
@@ -75,9 +75,21 @@ def _person(event: Event, store: Store, reason: str) -> Suppression | None:
     key = person_key(event, store)
     if key is None:
         return None
+    asks = "erase" if reason == "erased" else "not call"
     return Suppression(
-        key=key, reason=reason, since=event.received_at, source=event.source, message=event.type
+        key=key,
+        reason=reason,
+        since=event.received_at,
+        source=event.source,
+        message=f"An event of the type {event.type} asks to {asks} this person.",
     )
+
+
+def _why_suppressed(outcome: Outcome) -> str:
+    """Return why the outcome of a call suppressed its number, a sentence."""
+    if outcome.result is Result.WRONG_NUMBER:
+        return f"CallKaro reported that there is no such number ({outcome.hangup_reason})."
+    return "SUPPRESS_WHEN was true for the outcome of a call."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,8 +133,7 @@ class Suppressions:
         if number is None:
             logger.warning("outcome.without_number", delivery=outcome.delivery_id)
             return
-        message = str(outcome.hangup_reason or outcome.result)
-        self.suppress(number, reason="by_callkaro", message=message)
+        self.suppress(number, reason="by_callkaro", message=_why_suppressed(outcome))
 
     def keep(
         self, suppression: Suppression, *, replaces: bool = False, keys: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ from bridge.api.queries import (
     read_page,
     read_phone,
     read_reveal,
+    refuse_unknown_names,
 )
 from bridge.http.links import refs
 from bridge.operations import Bulk, Operations, Replayed
@@ -134,6 +135,7 @@ def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
     def retry_many() -> Response:
         args, options = read_bulk(request, RetryManyRequest())
         filters = read_filters(args, operations.settings.default_region)
+        refuse_unknown_names(filters, operations.settings, operations.store)
         done = operations.retry_many(filters, before=read_cursor(args.get("cursor")), **options)
         return jsonify(_moved("retried", done, dry_run=options["dry_run"]))
 
@@ -150,6 +152,7 @@ def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
     def cancel_many() -> Response:
         args, options = read_bulk(request, CancelManyRequest())
         filters = read_filters(args, operations.settings.default_region)
+        refuse_unknown_names(filters, operations.settings, operations.store)
         done = operations.cancel_many(filters, before=read_cursor(args.get("cursor")), **options)
         return jsonify(_moved("cancelled", done, dry_run=options["dry_run"]))
 
@@ -166,6 +169,7 @@ def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
     def release_many() -> Response:
         args, options = read_bulk(request, ReleaseManyRequest())
         filters = read_filters(args, operations.settings.default_region)
+        refuse_unknown_names(filters, operations.settings, operations.store)
         before, most = read_cursor(args.get("cursor")), options.pop("limit", None)
         done = operations.release_many(filters, before=before, most=most, **options)
         return jsonify(_moved("released", done, dry_run=options["dry_run"]))

@@ -27,7 +27,9 @@ from schemas.requests import (
     LookQuery,
     SuppressionsQuery,
 )
+from schemas.settings import Settings
 from schemas.spellings import person_number
+from store import Store
 
 Args = MultiDict[str, str]
 PHONE_KEY: Final = re.compile(r"[0-9a-f]{24}")  # the result of Store.phone_key()
@@ -163,6 +165,19 @@ def read_limit(raw: str | None) -> int:
     if not re.fullmatch(r"\d{1,4}", raw, re.ASCII) or not 1 <= int(raw) <= LIMIT_MAX:
         raise BadQuery(f"limit must be a number from 1 to {LIMIT_MAX}.")
     return int(raw)
+
+
+def refuse_unknown_names(filters: Filters | EventFilters, settings: Settings, store: Store) -> None:
+    """Raise BadQuery for a route or source that neither routes.toml nor any delivery has."""
+    routes = [route.name for route in settings.routes.routes]
+    for by, known, name in (
+        ("route", routes, getattr(filters, "route", None)),
+        ("source", list(settings.routes.sources), filters.source),
+    ):
+        if name and name not in known and not store.counts_of(by, [name])[name]:
+            names = ", ".join(map(repr, known)) or "none"
+            # Without the name that was given: it may be a person's, typed into the wrong field.
+            raise BadQuery(f"There is no {by} with this name. Known: {names}.")
 
 
 # --- bodies -------------------------------------------------------------------------------------

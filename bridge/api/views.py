@@ -10,7 +10,13 @@ from bridge.api import operations as api_operations
 from bridge.api.access import check_token, note_revealed
 from bridge.api.describe import operation
 from bridge.api.long_poll import MOST_WAITING, LongPoll
-from bridge.api.queries import read_delivery_look, read_event_query, read_look, read_query
+from bridge.api.queries import (
+    read_delivery_look,
+    read_event_query,
+    read_look,
+    read_query,
+    refuse_unknown_names,
+)
 from bridge.http.links import refs
 from bridge.operations import Operations
 from bridge.operations.base import NO_DELIVERY, NO_EVENT
@@ -50,7 +56,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     """Return the routes of /api."""
     api = Blueprint("api", __name__, url_prefix="/api")
     brief = DeliveryBrief(many=True)
-    event_brief, event_full = EventBrief(), EventResponse()
+    event_brief, event_full = EventBrief(), EventResponse(settings.routes.sources)
     campaign_answer = CampaignResponse(many=True)
     long_poll = LongPoll(store, most=MOST_WAITING)
 
@@ -81,6 +87,8 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     def events() -> Response:
         filters, before, limit = read_event_query(request.args, settings.routes.sources)
         page = store.events(filters, before=before, limit=limit, brief=True)
+        if not page.items and before is None:
+            refuse_unknown_names(filters, settings, store)
         items = [shown_event(seen, event_brief) for seen in page.items]
         return jsonify({"items": items, "next_cursor": page.next_cursor})
 
@@ -114,6 +122,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     )
     def deliveries() -> Response:
         filters, before, limit = read_query(request.args, settings.default_region)
+        refuse_unknown_names(filters, settings, store)
         page = store.deliveries(filters, before=before, limit=limit, brief=True)
         return jsonify({"items": brief.dump(page.items), "next_cursor": page.next_cursor})
 

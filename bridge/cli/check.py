@@ -1,6 +1,5 @@
 """`check`: the settings, the routes and Redis."""
 
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.cli.client import Failure
-from bridge.cli.screen import console
+from bridge.cli.screen import console, print_json
 from config.redis_url import shown_address
 from config.settings import load_settings, redis_url_from_env, warnings_of
 from schemas.errors import SettingsError
@@ -37,7 +36,7 @@ def check(as_json: bool) -> None:
         sources = [] if settings is None else list(_sources(settings))
         lines = [line.strip() for line in "\n".join(problems).splitlines()]
         found = {"ok": not problems, "problems": lines, "sources": sources, "warnings": warnings}
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
     if settings is None or problems:
         raise Failure("The bridge can't run. Fix this:\n" + "\n".join(problems))
     if not as_json:

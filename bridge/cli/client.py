@@ -14,12 +14,17 @@ from bridge.cli.times import utc_text
 from config.settings import load_settings
 from schemas.errors import SettingsError
 from schemas.settings import Settings
+from schemas.visible import visible
 
 TIMEOUT_S = 30.0
 
 
 class Failure(click.ClickException):
     """An expected failure that ends a command: only its message is shown."""
+
+    def format_message(self) -> str:
+        """Return the message as a terminal may show it: a bridge or a CRM wrote parts of it."""
+        return visible(self.message, keeps="\n")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -184,7 +184,9 @@ def replay(
 
 def _show_replayed(found: Mapping[str, Any]) -> None:
     would = "would be " if found["dry_run"] else ""
-    if not found["deliveries"]:
+    if not found["deliveries"] and found["status"] == "unreadable":
+        click.echo("The event stays unreadable, and no route can change that. Fix what is sent.")
+    elif not found["deliveries"]:
         click.echo(f"The event stays {found['status']}: no route makes a new delivery for it.")
     for one in found["deliveries"]:
         click.echo(f"{would}new: {one['id']}  {one['route']}")

@@ -1,6 +1,5 @@
 """`preview`: what a body would become, and why."""
 
-import json
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo
@@ -9,6 +8,7 @@ import click
 from requests.structures import CaseInsensitiveDict
 
 from bridge.cli.client import Failure, read_settings
+from bridge.cli.screen import print_json
 from bridge.cli.send import CONTENT_TYPE, find_source
 from bridge.cli.times import TIME
 from bridge.preview import guess_content_type, incoming, look
@@ -76,7 +76,7 @@ def preview(
     except BridgeError as error:
         raise Failure(str(error)) from None
     if as_json:
-        click.echo(json.dumps(seen.as_json(), indent=2, ensure_ascii=False))
+        print_json(seen.as_json())
     else:
         click.echo(seen.text(zone))
 

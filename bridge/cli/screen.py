@@ -19,6 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.cli.times import WIDTH, local_time, zoned_time
+from schemas.visible import as_json as json_text
+from schemas.visible import visible_value
 
 WIDE = 140  # of a table in a pipe or a file, which have no width of their own
 
@@ -29,11 +31,19 @@ def console() -> Console:
 
 
 def show(found: Any, as_json: bool, display: Callable[[Any], None]) -> None:
-    """Print an API answer: as JSON for programs, or by `display` for people."""
+    """Print an API answer: as JSON for programs, or by `display` for people.
+
+    Texts of CRMs and of CallKaro are in it, so control characters are shown by their codes.
+    """
     if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
     else:
-        display(found)
+        display(visible_value(found))
+
+
+def print_json(found: Any) -> None:
+    """Print JSON for programs."""
+    click.echo(json_text(found))
 
 
 @contextmanager
@@ -116,7 +126,8 @@ def show_event(found: Mapping[str, Any], get: Callable[[str], Any], *, timezone:
     console().print(_pairs(rows))
     for brief in found["deliveries"]:
         click.echo()
-        show_delivery(get(f"/api/deliveries/{brief['id']}"), timezone=timezone)
+        delivery = visible_value(get(f"/api/deliveries/{brief['id']}"))
+        show_delivery(delivery, timezone=timezone)
 
 
 def show_delivery(found: Mapping[str, Any], *, timezone: str) -> None:
@@ -140,7 +151,8 @@ def show_delivery(found: Mapping[str, Any], *, timezone: str) -> None:
     screen.print(_pairs(rows))
     timeline = table_with_times("When", "Status", "Reason", time="When", timezone=timezone)
     for change in found["timeline"]:
-        timeline.add_row(local_time(change["at"], timezone), change["status"], change["reason"])
+        row = (local_time(change["at"], timezone), change["status"], change["reason"] or "")
+        timeline.add_row(*map(Text, row))
     screen.print(timeline)
     if found["attempts"]:
         screen.print(_attempts(found["attempts"], timezone))

@@ -1,6 +1,5 @@
 """`send`: sign a body as its source does, and post it."""
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -9,12 +8,14 @@ from typing import BinaryIO
 import click
 import requests
 from rich.table import Table
+from rich.text import Text
 
 from bridge.cli.client import Failure, address_of, http_request, is_here, json_of, read_settings
-from bridge.cli.screen import console, progress
+from bridge.cli.screen import console, print_json, progress
 from bridge.preview import guess_content_type, incoming
 from schemas.settings import Settings
 from schemas.source import Source
+from schemas.visible import visible
 
 CONTENT_TYPE = click.option(
     "--content-type",
@@ -62,7 +63,7 @@ def send(
             advance(number + 1)
     if as_json:
         answers = [{"status_code": one.status_code, **json_of(one)} for one in responses]
-        click.echo(json.dumps(answers, indent=2, ensure_ascii=False))
+        print_json(answers)
     else:
         _show_responses(responses)
     if not all(one.ok for one in responses):
@@ -103,7 +104,9 @@ def _show_responses(responses: Sequence[requests.Response]) -> None:
     table = Table("HTTP", "Event", "Result", "Deliveries", box=None, pad_edge=False)
     for response in responses:
         for row in _rows(response):
-            table.add_row(str(response.status_code), *row)
+            table.add_row(
+                str(response.status_code), *(Text(visible(cell, keeps="\n")) for cell in row)
+            )
     console().print(table)
 
 

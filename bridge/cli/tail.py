@@ -16,6 +16,7 @@ from bridge.cli.bulk_options import with_bridge, with_filters
 from bridge.cli.client import Api, Failure, open_api, quoted
 from bridge.cli.times import zoned_time
 from schemas.delivery import Status
+from schemas.visible import visible
 
 LOOK_S = 1.0
 LONGEST_LOOK_S = 30.0  # while the bridge does not answer
@@ -89,7 +90,7 @@ def follow(tail: "Tail", statuses: frozenset[str], lines: int, write: Writer) ->
             changed = list(tail.changes())
         except Failure as error:
             if not failures:
-                click.echo(f"{error.message} Trying again …", err=True)
+                click.echo(f"{error.format_message()} Trying again …", err=True)
             failures = min(failures + 1, 10)
             continue
         failures = 0
@@ -191,7 +192,7 @@ def lines_of(tail: Tail, timezone: str) -> Writer:
             at = zoned_time(changed_at or looked_at, timezone)
             because = f"{item['status']} ({item['reason']})" if item["reason"] else item["status"]
             message = f"  {item['message']}" if item["message"] else ""
-            yield f"{at}  {item['id']}  {because:<22}  {item['route']}{message}"
+            yield visible(f"{at}  {item['id']}  {because:<22}  {item['route']}{message}")
 
     return write
 

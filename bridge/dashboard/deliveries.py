@@ -48,7 +48,8 @@ class Listed:
 def add(dashboard: Blueprint, operations: Operations) -> None:
     """Give the blueprint its pages about deliveries."""
     store, settings = operations.store, operations.settings
-    brief, full, event_full = DeliveryBrief(), DeliveryResponse(), EventResponse()
+    brief, full = DeliveryBrief(), DeliveryResponse()
+    event_full = EventResponse(settings.routes.sources)
 
     @dashboard.before_request
     def hide_number() -> Response | None:

@@ -122,7 +122,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         if is_revealed:
             note_look("event", event_id, is_part=is_part)
         with revealed(is_revealed):
-            one = _row(seen, EventResponse())
+            one = _row(seen, EventResponse(settings.routes.sources))
         would = operations.replay(event_id, dry_run=True)
         return {
             "one": one,

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from schemas.delivery import Reason
 from schemas.event import Event
+from schemas.visible import visible
 
 Word = Literal["ok", "no", "at the intake", "at the send", "not checked"]
 WIDTH = 14  # of the column of guards
@@ -74,11 +75,15 @@ class Preview:
         if not self.events:
             return "No event: the body has no item."
         total = len(self.events)
+        # Each line by itself: a line end in a value must not make a line that looks like ours.
         return "\n\n".join(
             "\n".join(
-                (
-                    f"Event {number} of {total}: {_heading(seen.event, self.at, zone)}",
-                    *_event_lines(seen, zone),
+                map(
+                    visible,
+                    (
+                        f"Event {number} of {total}: {_heading(seen.event, self.at, zone)}",
+                        *_event_lines(seen, zone),
+                    ),
                 )
             )
             for number, seen in enumerate(self.events, start=1)

@@ -57,6 +57,7 @@ TYPES: Final = {
     "OpportunityStatusUpdate": "opportunity.status_updated",
     "TaskComplete": "task.completed",
 }
+IDS: Final = ("id", "contactId", "locationId", "companyId", "webhookId", "timestamp", "dateAdded")
 UNKNOWN_TYPE: Final = "unknown"  # the type of a body that names none
 
 # --- do-not-disturb ---------------------------------------------------------------------------
@@ -142,6 +143,7 @@ KIND = Kind(
     parse=parse,
     count=lambda content: 1,
     default_type=UNKNOWN_TYPE,
+    ids=frozenset((name,) for name in IDS),
     opt_out=OPT_OUT,
     phones=Expression.of("phone"),
     # "We do not retry webhooks that return 5xx": six retries, ten minutes apart, after a 429 only.

@@ -123,6 +123,17 @@ API_OBJECTS: Final = {
 GONE: Final = frozenset({"deleted", "privacy_deleted"})  # there is no record to fetch any more
 UNKNOWN_TYPE: Final = "unknown"  # the type of an item that names none
 
+IDS: Final = frozenset(
+    {
+        *((name,) for name in ("eventId", "subscriptionId", "portalId", "appId", "occurredAt")),
+        *((name,) for name in ("objectId", "newObjectId", "primaryObjectId", "mergedObjectIds")),
+        *((name,) for name in ("fromObjectId", "toObjectId", "sourceId", "hs_object_id")),
+        *((name,) for name in ("vid", "canonical-vid", "merged-vids", "portal-id")),
+        *(("properties", name) for name in ("hs_object_id", "associatedcompanyid")),
+        *(("properties", name) for name in ("hubspot_owner_id", "createdate", "lastmodifieddate")),
+    }
+)
+
 _OBJECT_TYPE_ID: Final = re.compile(r"[0-9]+-[0-9]+")
 
 
@@ -377,6 +388,7 @@ KIND = Kind(
         ),
     ),
     default_type="workflow.triggered",
+    ids=IDS,
     is_import=is_import,
     is_own_change=is_own_change,
     phones=Expression.of("[properties.phone, properties.mobilephone]"),

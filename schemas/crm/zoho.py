@@ -70,6 +70,18 @@ SUBJECTS: Final = ("id", "Id", "ID", "record_id", "Record_Id", "recordId", "enti
 # have chosen one or two of these names.
 MARKS: Final = frozenset({"channel_id", "server_time", "module", "operation", "ids"})
 NOTIFICATION: Final = "notification"
+# Fields of a record that refer to another record.
+REFERENCES: Final = (
+    *("Owner", "Created_By", "Modified_By", "Account_Name", "Contact_Name", "Deal_Name"),
+    *("Layout", "What_Id", "Who_Id", "Converted_Contact", "Converted_Account"),
+)
+IDS: Final = frozenset(
+    {
+        *((name,) for name in SUBJECTS),
+        *((name, "id") for name in REFERENCES),
+        *((NOTIFICATION, name) for name in ("ids", "channel_id", "server_time")),
+    }
+)
 _SHORT: Final = validate.Length(min=1, max=100, error="must have 1 to 100 characters")
 
 
@@ -322,4 +334,5 @@ KIND = Kind(
         ),
     ),
     default_type="workflow.triggered",
+    ids=IDS,
 )

@@ -343,6 +343,8 @@ PARTS: dict[str, Callable[[int], Any]] = {
     "HubSpot's list": lambda n: parse_all("hubspot", hubspot_list(n)),
     "HubSpot's properties": lambda n: parse_all("hubspot", {"vid": 1, "properties": alike(n)}),
     "Zoho's ids": lambda n: parse_all("zoho", zoho_list(n)),
+    "Zoho's envelope": lambda n: parse_all("zoho", zoho_list(n) | {"query_params": "x" * 100 * n}),
+    "Zoho's ids of one record": lambda n: parse_all("zoho", zoho_list(n) | {"ids": ["1"] * n}),
     "Zoho's list": lambda n: parse_all("zoho", [{"id": str(at)} for at in range(n)]),
     "a list": lambda n: parse_all("generic", [{"id": at} for at in range(n)]),
     "a lead": lambda n: parse_all("generic", lead(n)),

@@ -99,7 +99,7 @@ def test_a_condition_holds_as_jmespath_means_it(condition, data, holds):
         assert denial is None
     else:
         denial = refused(denial, Reason.WHEN_FALSE)
-        assert denial.message == "The route's condition `when` is false for this event."
+        assert denial.message.startswith("The route's condition `when` is false for this event: ")
         assert denial.until is None
 
 
