@@ -96,7 +96,8 @@ class Intake:
         if len(items) > MAX_ITEMS:
             raise TooLarge(f"The body holds more than {MAX_ITEMS} items; send them in parts.")
         dedupe_s = self.settings.dedupe_days * 86_400
-        return [as_event(item, source, now, dedupe_s, request_id) for item in items]
+        zone = self.settings.callkaro_timezone
+        return [as_event(item, source, now, dedupe_s, request_id, zone=zone) for item in items]
 
     def match(self, events: Sequence[Event]) -> list[tuple[Event, list[NewDelivery]]]:
         """Return each event with a delivery for each route that matches it."""

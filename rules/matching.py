@@ -6,6 +6,7 @@ from datetime import datetime
 import orjson
 
 from schemas.event import Event, Item, derive_id
+from schemas.event_time import event_time
 from schemas.expression import ExpressionError
 from schemas.records import NewDelivery
 from schemas.route import Route, Routes
@@ -13,11 +14,18 @@ from schemas.source import Source
 
 
 def as_event(
-    item: Item, source: Source, now: datetime, dedupe_s: int, request_id: str | None = None
+    item: Item,
+    source: Source,
+    now: datetime,
+    dedupe_s: int,
+    request_id: str | None = None,
+    *,
+    zone: str = "UTC",
 ) -> Event:
     """Return an item as an event; our id of it is the same for each resend.
 
-    dedupe_s: for how long a CRM's own event id is remembered. request_id: see Event.
+    dedupe_s: for how long a CRM's own event id is remembered. request_id: see Event. zone: that of
+    a time that is only a day, if the source has none.
     """
     if item.source_event_id is not None:
         event_id = derive_id("event", source.name, item.source_event_id)
@@ -37,7 +45,7 @@ def as_event(
         type=item.type,
         subject=item.subject,
         subject_type=item.subject_type,
-        time=item.time,
+        time=event_time(item.time, source.timezone or zone, now),
         received_at=now,
         data=item.data,
         hydrate=item.hydrate,

@@ -51,7 +51,7 @@ def look(
     """
     dedupe_s = settings.dedupe_days * 86_400
     events = [
-        as_event(item, source, now, dedupe_s)
+        as_event(item, source, now, dedupe_s, zone=settings.callkaro_timezone)
         for item in source.kind.parse(content, request, source)
     ]
     return Preview(
