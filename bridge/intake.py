@@ -108,7 +108,8 @@ class Intake:
         """Return the items of a request as events. Raises TooLarge."""
         items = read_items(source, content, request)
         dedupe_s = self.settings.dedupe_days * 86_400
-        return events_of(items, source, request, now, dedupe_s, request_id)
+        zone = self.settings.callkaro_timezone
+        return events_of(items, source, request, now, dedupe_s, request_id, zone=zone)
 
     def match(self, events: Sequence[Event]) -> list[tuple[Event, list[NewDelivery]]]:
         """Return each event with a delivery for each route that matches it."""

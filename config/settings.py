@@ -7,6 +7,7 @@ several values with commas between them, for rotation. One error names every pro
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ from schemas.errors import SettingsError
 from schemas.expression import Expression, ExpressionError
 from schemas.fields import PhoneError, e164
 from schemas.hours import Window, parse_window
-from schemas.route import Routes
+from schemas.route import Constant, Routes
 from schemas.routes_toml import RoutesError, duration_s, load_routes
 from schemas.settings import CALLKARO_URL, NO_ROUTES, Settings
 from schemas.signatures import check_secret
@@ -163,6 +164,7 @@ def warnings_of(settings: Settings) -> list[str]:
     if settings.calling_hours.always and settings.callkaro_base_url == CALLKARO_URL:
         found.append("CALLING_HOURS is always: phones may ring at night")
     found += _without_numbers(settings)
+    found += _planned_in_the_past(settings)
     if is_unproved(settings.redis_url):
         found.append(
             "REDIS_TLS_VERIFY is false: the connection to Redis is encrypted, but another server "
@@ -220,6 +222,18 @@ def _unsigned_events(settings: Settings) -> Iterator[str]:
                     f"accepts {word} signatures alone: {title} signs these events in another way, "
                     "so they are refused, and it does not send them again"
                 )
+
+
+def _planned_in_the_past(settings: Settings) -> Iterator[str]:
+    """Yield a warning for each route that plans all its calls for one time that is over."""
+    now = f"{datetime.now(ZoneInfo(settings.callkaro_timezone)):%Y-%m-%dT%H:%M:%S}"
+    for route in settings.routes.routes:
+        at = route.request.get("schedule_at")
+        if isinstance(at, Constant) and isinstance(at.value, str) and at.value < now:
+            yield (
+                f"route {route.name!r} plans its calls for {at.value} "
+                f"{settings.callkaro_timezone}, which is over (request.schedule_at)"
+            )
 
 
 def _without_numbers(settings: Settings) -> Iterator[str]:

@@ -74,6 +74,19 @@ def _wire_body(schema: Any, mapped: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
+def padding_of(candidate: Candidate, body: Mapping[str, Any]) -> str | None:
+    """Return a sentence if the body has more gap_between_retries than the route gave; else None."""
+    value = candidate.route.request.get("gap_between_retries")
+    given = search("gap_between_retries", value, candidate.data) if value else None
+    sent = body.get("gap_between_retries")
+    if not isinstance(given, list) or not isinstance(sent, list) or len(given) == len(sent):
+        return None
+    return (
+        f"gap_between_retries has {len(given)} of {len(sent)} entries; its last one, {sent[-1]}, "
+        "is repeated"
+    )
+
+
 # --- the trigger times ----------------------------------------------------------------------------
 
 

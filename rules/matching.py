@@ -8,6 +8,7 @@ from typing import Final
 import orjson
 
 from schemas.event import Event, Item, derive_id
+from schemas.event_time import event_time
 from schemas.expression import ExpressionError
 from schemas.records import NewDelivery
 from schemas.route import Route, Routes
@@ -21,12 +22,19 @@ def events_of(
     now: datetime,
     dedupe_s: int,
     request_id: str | None = None,
+    *,
+    zone: str = "UTC",
 ) -> list[Event]:
     """Return the items of a request as events; see as_event()."""
     window_s = source.remember_s(request.proof, dedupe_s)
     digests = _signed_digests(items, source, request)
     return [
-        as_event(item, source, now, dedupe_s, request_id, digest=digest, window_s=window_s)
+        as_event(
+            *(item, source, now, dedupe_s, request_id),
+            digest=digest,
+            window_s=window_s,
+            zone=zone,
+        )
         for item, digest in zip(items, digests, strict=True)
     ]
 
@@ -65,12 +73,14 @@ def as_event(
     *,
     digest: str | None = None,
     window_s: int | None = None,
+    zone: str = "UTC",
 ) -> Event:
     """Return an item as an event; our id of it is the same for each resend.
 
     dedupe_s: for how long a CRM's own event id is remembered. request_id: see Event. digest: what
     an item without an id is known by; None: by its type and its data. window_s: for how long that
-    is remembered; None: the source's id_window.
+    is remembered; None: the source's id_window. zone: that of a time that is only a day, if the
+    source has none.
     """
     if item.source_event_id is not None:
         event_id = derive_id("event", source.name, item.source_event_id)
@@ -90,7 +100,7 @@ def as_event(
         type=_short(item.type),
         subject=None if item.subject is None else _short(item.subject),
         subject_type=item.subject_type,
-        time=item.time,
+        time=event_time(item.time, source.timezone or zone, now),
         received_at=now,
         data=item.data,
         hydrate=item.hydrate,

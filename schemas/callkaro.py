@@ -332,19 +332,26 @@ class OutboundCallSchema(RequestSchema):
 
     @validates_schema
     def check_gaps(self, data: dict[str, Any], *, partial: Any = None, **_: Any) -> None:
-        """Refuse fewer gaps than redials: CallKaro does not document their meaning."""
+        """Refuse more gaps than redials. build() pads a list of fewer."""
         gaps = data.get("gap_between_retries")
         if not isinstance(gaps, tuple):
             return
         if partial and "number_of_retries" not in data:  # an expression will return it
             return
-        if not gaps or len(gaps) != data.get("number_of_retries", 0):
+        if not 1 <= len(gaps) <= data.get("number_of_retries", 0):
             raise ValidationError(
-                "must have exactly one entry for each of number_of_retries", "gap_between_retries"
+                "must have at least one entry, and at most one for each of number_of_retries",
+                "gap_between_retries",
             )
 
     @post_load
     def build(self, data: dict[str, Any], **_: Any) -> OutboundCall:
+        gaps = data.get("gap_between_retries")
+        if isinstance(gaps, tuple):
+            # CallKaro's own sample has 3 retries and the gaps [30, 60]. The meaning of a short list
+            # is not documented, so the last gap is repeated here.
+            missing = data["number_of_retries"] - len(gaps)
+            data = {**data, "gap_between_retries": gaps + gaps[-1:] * missing}
         return OutboundCall(**data)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -58,7 +58,8 @@ class Item:
     source_event_id: str | None = None
     subject: str | None = None  # the id of the CRM's record that it is about
     subject_type: str | None = None  # as in "contact"; None: the first word of the type
-    time: datetime | None = None  # when it happened (aware UTC); None: the CRM does not say
+    # When it happened (aware UTC), as the CRM says it; None: it does not. A date: only the day.
+    time: datetime | date | None = None
     # The CRM object ("contacts", "Leads") of which the subject's full record must be fetched; None:
     # data is complete.
     hydrate: str | None = None
@@ -77,7 +78,7 @@ class Event:
     remember_s: int  # for how long the fingerprint is kept
     type: str
     subject: str | None
-    time: datetime | None
+    time: datetime | None  # see event_time(); None: the CRM does not say
     received_at: datetime
     data: Any
     hydrate: str | None = None

@@ -127,6 +127,16 @@ class CountriesField(fields.Field["frozenset[str] | str"]):
         return frozenset(value)
 
 
+class ZoneField(fields.Field[str]):
+    """A time zone, by its IANA name."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        zone = read_zone(value)
+        if zone is None:
+            raise ValidationError(f'{value!r} is not a time zone: write "Asia/Kolkata" or "UTC"')
+        return zone
+
+
 class HoursSchema(Schema):
     """`hours = { days, from, to, timezone, holidays }`; each key is optional."""
 
@@ -434,6 +444,7 @@ class SourceSchema(Schema):
     id = ExpressionField()
     time = ExpressionField()
     opt_out = ExpressionField()
+    timezone = ZoneField()
     # Redis can't keep a key for 0 seconds.
     id_window_s = Duration(
         data_key="id_window", validate=validate.Range(min=1, error="must be at least 1s")
@@ -544,9 +555,8 @@ def _load_sources(
         elif data["name"] in sources:
             problems.append(f"{where}: name: another [[source]] has the same name")
         else:
-            paths = {
-                key: data[key] for key in ("event", "id", "time", "id_window_s") if key in data
-            }
+            own = ("event", "id", "time", "id_window_s", "timezone")
+            paths = {key: data[key] for key in own if key in data}
             paths["is_window_set"] = "id_window_s" in data
             default_type = kind.default_type if data["name"] == kind.name else "form.submitted"
             sources[data["name"]] = Source(

@@ -8,12 +8,12 @@ items, which request fetches the full record. `schemas/signatures.py` checks the
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, Literal
 
 from schemas.errors import TooLarge
 from schemas.event import Item
+from schemas.event_time import read_time
 from schemas.expression import Expression, ExpressionError, Path
 
 Headers = Mapping[str, str]  # must be a mapping that ignores the case of names
@@ -416,6 +416,9 @@ class Source:
     is_window_set: bool = False
     # Over an event's data: whether its person must not be called.
     opt_out: Expression | None = None
+    # The IANA zone of times without a zone and of days; None: times are UTC, and days are in
+    # CALLKARO_TIMEZONE.
+    timezone: str | None = None
 
     @property
     def variable_prefix(self) -> str:
@@ -477,10 +480,9 @@ def item_by_paths(
     """Read one item of a body whose shape its sender chose, by the source's paths.
 
     The type is at `event`, else the source's default. The id is at `id`, else it is the one that
-    the request's proof covers, else None. The time (ISO 8601, or an epoch in s or ms) is at
-    `time`, else None. An unreadable time or id counts as missing, so that no lead is lost. An
-    unreadable type makes the item unreadable: the default type might cause a call that the sender
-    did not ask for.
+    the request's proof covers, else None. The time (see read_time()) is at `time`, else None. An
+    unreadable time or id counts as missing, so that no lead is lost. An unreadable type makes the
+    item unreadable: the default type might cause a call that the sender did not ask for.
 
     index is the item's place if the request carries several items; None: it carries one. The
     header identifies the whole request, so without the index its items would be duplicates.
@@ -500,7 +502,7 @@ def item_by_paths(
         data=body,
         source_event_id=id_text(event_id) or _header_id(request, index),
         subject=subject,
-        time=read_time(time),
+        time=read_time(time, source.timezone),
     )
 
 
@@ -521,26 +523,3 @@ def id_text(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return str(value) if isinstance(value, int) or abs(value) < 2**53 else None
-
-
-def read_time(value: Any) -> datetime | None:
-    """Return an aware UTC time from ISO 8601 or an epoch in s or ms; None if it is neither.
-
-    An epoch above 10^11 is in ms: in s it would be the year 5138. A time without a zone is UTC.
-    """
-    if isinstance(value, bool) or value is None:
-        return None
-    try:
-        number: float | None = float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = None
-    try:
-        if number is not None:
-            return datetime.fromtimestamp(number / 1000 if abs(number) > 1e11 else number, UTC)
-        parsed = datetime.fromisoformat(str(value).strip())
-    except (ValueError, OverflowError, OSError):
-        return None
-    try:
-        return (parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed).astimezone(UTC)
-    except OverflowError:
-        return None

@@ -11,6 +11,7 @@ from config import log
 from rules.matching import deliveries_of
 from schemas.errors import NotFound
 from schemas.event import Event, EventStatus
+from schemas.event_time import event_time
 from schemas.records import EventFilters, NewDelivery, SeenEvent
 from schemas.source import Incoming, Source
 from store.suppression import side_effect_of
@@ -132,12 +133,13 @@ class EventOperations(Base):
         is_typed = "." in event.type and event.type != source.default_type
         if event.problem is not None and is_typed and item.type != event.type:
             return None
+        zone = source.timezone or self.settings.callkaro_timezone
         return replace(
             event,
             type=item.type,
             subject=item.subject,
             subject_type=item.subject_type,
-            time=item.time or event.time,
+            time=event_time(item.time, zone, event.received_at) or event.time,
             data=item.data,
             hydrate=item.hydrate,
             problem=None,

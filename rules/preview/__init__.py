@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from rules.candidate import Candidate
-from rules.mapping import CampaignNeed
+from rules.mapping import CampaignNeed, padding_of
 from rules.matching import deliveries_of, events_of
 from rules.opt_outs import privacy_action
 from rules.plan import Ready, candidate_or_none, prepare, screen
@@ -52,7 +52,8 @@ def look(
     dedupe_s = settings.dedupe_days * 86_400
     request = replace(request, proof=assumed_proof(source.auth, request.headers))
     items = read_items(source, content, request)
-    events = events_of(items, source, request, now, dedupe_s)
+    zone = settings.callkaro_timezone
+    events = events_of(items, source, request, now, dedupe_s, zone=zone)
     return Preview(
         at=now,
         events=tuple(_see(settings, source, event, now=now, record=record) for event in events),
@@ -102,8 +103,20 @@ class _Look:
                 outcome = replace(_outcome_of(move, candidate.route), requests=would)
             elif record is not None:
                 outcome = _gone(candidate)
+        outcome = replace(
+            outcome, requests=tuple(_with_padding(candidate, one) for one in outcome.requests)
+        )
         guards = guards_of(claim, self.new, candidate, is_whole=is_whole, is_off=is_off)
         return _stopped(replace(outcome, guards=guards))
+
+
+def _with_padding(candidate: Candidate, request: Request) -> Request:
+    """Return a call's request with a note if its gaps were padded."""
+    if request.path != PATHS["call"] or not isinstance(request.body, dict):
+        return request
+    padding = padding_of(candidate, request.body)
+    note = "; ".join(filter(None, (request.note, padding)))
+    return replace(request, note=note) if padding else request
 
 
 def _stopped(outcome: Outcome) -> Outcome:

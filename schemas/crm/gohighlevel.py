@@ -13,15 +13,16 @@ https://github.com/GoHighLevel/highlevel-api-docs/tree/main/docs/webhook%20event
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 from marshmallow import EXCLUDE, Schema, ValidationError, validate
 
 from schemas.crm.fields import RecordId, Word, sentence
 from schemas.event import Item
+from schemas.event_time import read_time
 from schemas.expression import Expression
-from schemas.source import Incoming, Kind, Source, Token, item_by_paths, read_time
+from schemas.source import Incoming, Kind, Source, Token, item_by_paths
 
 # --- words ------------------------------------------------------------------------------------
 
@@ -119,21 +120,21 @@ def _item(body: Mapping[str, Any], request: Incoming, source: Source) -> Item:
     event_type = TYPES.get(known["type"], known["type"])
     paths = replace(source, event=None, id=source.id or WEBHOOK_ID)
     item = item_by_paths(body, request, paths, subject=known["id"])
-    time = item.time if source.time else _time(event_type, body)
+    time = item.time if source.time else _time(event_type, body, source.timezone)
     return replace(item, type=event_type, time=time)
 
 
-def _time(event_type: str, body: Mapping[str, Any]) -> datetime | None:
+def _time(event_type: str, body: Mapping[str, Any], zone: str | None) -> datetime | date | None:
     """Return when it happened; None if the body does not say.
 
     `timestamp` is when the webhook was made: within a second of the change in published bodies,
     and unchanged in a retry. `dateAdded` is when the record was created, so it is the event's
     time only for a creation; an update would look years late.
     """
-    made = read_time(body.get("timestamp"))
+    made = read_time(body.get("timestamp"), zone)
     if made or not event_type.endswith(".created"):
         return made
-    return read_time(body.get("dateAdded"))
+    return read_time(body.get("dateAdded"), zone)
 
 
 KIND = Kind(

@@ -2,9 +2,10 @@
 
 import os
 import re
-from datetime import date
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from support.makers import CALL, NUMBER, call_route, campaign_route
@@ -828,6 +829,33 @@ def test_v3_alone_beside_a_route_of_workflows_is_a_warning(sound, event, variabl
         "does not send them again"
     ]
     assert warnings_of(load_settings()) == (expected if is_warned else [])
+
+
+@pytest.mark.parametrize(
+    ("at", "is_over"),
+    [
+        ("2024-01-31T09:30:00", True),
+        ("2000-01-01T00:00:00", True),
+        ("2999-12-31T09:30:00", False),
+    ],
+)
+def test_calls_planned_for_a_time_that_is_over_are_a_warning(sound, at, is_over):
+    planned = call_of("generic") + f'schedule_at = {{ value = "{at}" }}\n'
+    sound(ROUTES_TOML=planned, GENERIC_WEBHOOK_SECRET="s")
+    expected = [
+        f"route 'call new leads' plans its calls for {at} Asia/Kolkata, which is over "
+        "(request.schedule_at)"
+    ]
+    assert warnings_of(load_settings()) == (expected if is_over else [])
+
+
+@pytest.mark.parametrize(("minutes", "is_over"), [(-5, True), (60, False)])
+def test_a_planned_time_is_in_the_zone_of_callkaro(sound, minutes, is_over):
+    zone = "America/New_York"
+    at = datetime.now(ZoneInfo(zone)) + timedelta(minutes=minutes)
+    planned = call_of("generic") + f'schedule_at = {{ value = "{at:%Y-%m-%dT%H:%M:%S}" }}\n'
+    sound(ROUTES_TOML=planned, GENERIC_WEBHOOK_SECRET="s", CALLKARO_TIMEZONE=zone)
+    assert bool(warnings_of(load_settings())) == is_over
 
 
 def test_what_calls_nobody_is_a_warning(sound):

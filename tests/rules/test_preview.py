@@ -270,6 +270,28 @@ def test_an_import_is_held_whatever_else_would_come_of_it(record: Any) -> None:
     assert [ask.note is None for ask in outcome.requests] == [False] * len(outcome.requests)
 
 
+@pytest.mark.parametrize(
+    ("gaps", "sent", "note"),
+    [
+        ([30, 60], [30, 60, 60], "gap_between_retries has 2 of 3 entries; its last one, 60, is"),
+        (["5"], [5, 5, 5], "gap_between_retries has 1 of 3 entries; its last one, 5, is repeated"),
+        ([30, 60, 90], [30, 60, 90], None),
+        (30, 30, None),
+    ],
+)
+def test_gaps_that_are_padded_are_told(gaps: Any, sent: Any, note: str | None) -> None:
+    routes = CONTACTS.replace("hubspot", "generic").replace("contact.*", "form.submitted")
+    routes = routes.replace("properties.phone", "phone") % "" + (
+        'gap_between_retries = "gaps"\nnumber_of_retries = { value = 3 }\n'
+    )
+    _, outcome = one(LEAD | {"gaps": gaps}, routes)
+    [ask] = outcome.requests
+    assert outcome.verdict == "would be sent"
+    assert ask.body["gap_between_retries"] == sent
+    assert (ask.note or "").startswith(note or "")
+    assert (ask.note is None) == (note is None)
+
+
 def test_a_flood_is_told_and_holds_nothing_by_itself() -> None:
     _, outcome = one(LEAD, call_route('flood = { over = 100, within = "5m" }'))
     assert outcome.verdict == "would be sent"

@@ -256,7 +256,8 @@ def test_a_trigger_window_that_crosses_midnight_is_refused(first, last, lawful):
         (1, [0], True),
         (3, 30, True),
         (None, 30, True),
-        (2, [30], False),
+        (2, [30], True),
+        (3, [30, 60], True),
         (2, [30, 60, 90], False),
         (None, [30], False),
         (None, [], False),
@@ -264,15 +265,33 @@ def test_a_trigger_window_that_crosses_midnight_is_refused(first, last, lawful):
         (0, [30], False),
     ],
 )
-def test_a_list_of_gaps_has_exactly_one_entry_a_redial(retries, gaps, lawful):
+def test_a_list_of_gaps_has_at_most_one_entry_a_redial(retries, gaps, lawful):
     body = {**LEAST, "number_of_retries": retries, "gap_between_retries": gaps}
     if lawful:
         assert isinstance(OutboundCallSchema().load(body), OutboundCall)
     else:
         assert (
             misses(OutboundCallSchema(), body)
-            == "gap_between_retries: must have exactly one entry for each of number_of_retries"
+            == "gap_between_retries: must have at least one entry, and at most one for each of "
+            "number_of_retries"
         )
+
+
+@each(
+    ("retries", "gaps", "sent"),
+    [
+        (3, [30, 60], [30, 60, 60]),  # CallKaro's own sample
+        ("3", ["30", "60"], [30, 60, 60]),
+        (10, [5], [5] * 10),
+        (3, [30, 0], [30, 0, 0]),
+        (2, [30, 60], [30, 60]),
+        (2, 30, 30),
+    ],
+)
+def test_a_short_list_of_gaps_is_padded_with_its_last_entry(retries, gaps, sent):
+    body = {**LEAST, "number_of_retries": retries, "gap_between_retries": gaps}
+    schema = OutboundCallSchema()
+    assert schema.dump(schema.load(body))["gap_between_retries"] == sent
 
 
 @pytest.mark.parametrize(
@@ -281,6 +300,7 @@ def test_a_list_of_gaps_has_exactly_one_entry_a_redial(retries, gaps, lawful):
         ({}, []),
         ({"gap_between_retries": [30, 60]}, []),
         ({"number_of_retries": 1, "gap_between_retries": [30, 60]}, ["gap_between_retries"]),
+        ({"number_of_retries": 3, "gap_between_retries": [30, 60]}, []),
         ({"agent_id": ""}, ["agent_id"]),
         ({"language": ""}, ["language"]),
         ({"priority": 101}, ["priority"]),
