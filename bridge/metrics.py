@@ -212,6 +212,9 @@ def _status_counts(store: Store, wakeup: Wakeup) -> Iterator[Metric]:
     yield _gauge("paused", "What is paused, and why.", "scope reason").of(
         ((pause.scope, pause.reason), 1) for pause in pauses
     )
+    yield _gauge("route_failing", "1: the bridge paused it, as its calls failed.", "route").of(
+        ((pause.scope.removeprefix("route:"),), 1) for pause in pauses if pause.reason == "failing"
+    )
     is_open = any(pause.reason == "breaker" for pause in pauses)
     yield _single("breaker_open", "1: CallKaro's breaker is open.", int(is_open))
     yield _single("workers", "Running worker processes.", _workers(wakeup))

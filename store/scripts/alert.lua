@@ -27,8 +27,14 @@ end
 local function look_at_pauses()
   for scope, record in pairs_of(P .. 'pauses') do
     local kept = cjson.decode(record)
-    local facts = {scope = scope, reason = kept.reason, since_ms = kept.since_ms}
-    add('paused ' .. kept.reason .. ' ' .. scope, 'destination.paused', facts)
+    if kept.reason == 'failing' then
+      -- The bridge wrote this message, without personal data.
+      local facts = {scope = scope, route = string.sub(scope, 7), sentence = kept.message, since_ms = kept.since_ms}
+      add('failing ' .. scope, 'route.failing', facts)
+    else
+      local facts = {scope = scope, reason = kept.reason, since_ms = kept.since_ms}
+      add('paused ' .. kept.reason .. ' ' .. scope, 'destination.paused', facts)
+    end
   end
   local open_ms = redis.call('HGET', P .. 'breaker', 'open_ms')
   if open_ms then
