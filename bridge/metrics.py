@@ -201,7 +201,7 @@ def _status_counts(store: Store, wakeup: Wakeup) -> Iterator[Metric]:
     yield _single("due", "Deliveries that wait for their time.", store.due_count())
     yield _single(
         "oldest_waiting_seconds",
-        "Age of the oldest queued or retrying delivery; 0: none waits.",
+        "How late the oldest delivery is; 0: none waits that could go.",
         store.oldest_waiting_s() or 0.0,
     )
     yield _single(

@@ -161,7 +161,11 @@ def settle(
             # The account at CallKaro is at fault, not the lead. So the attempt does not count, and
             # the 24 hours of retries start again.
             wait = wait_s(ready.number, jitter, retry_after_s=result.retry_after_s)
-            fields = {"spent": delivery.spent, "first_ms": int(began.timestamp() * 1000)}
+            fields = {
+                "spent": delivery.spent,
+                "first_ms": int(began.timestamp() * 1000),
+                **_not_before(result.retry_after_s, wait, began),
+            }
             return Move(
                 to=Status.RETRYING, reason=Reason.ACCOUNT, fields=fields, wait_s=wait, **common
             )
@@ -170,7 +174,8 @@ def settle(
                 return Move(to=Status.FAILED, reason=Reason.GAVE_UP, **common)
             wait = wait_s(delivery.spent + 1, jitter, retry_after_s=result.retry_after_s)
             reason = Reason(verdict.why) if verdict.why else Reason.NO_ANSWER
-            return Move(to=Status.RETRYING, reason=reason, wait_s=wait, **common)
+            asked = _not_before(result.retry_after_s, wait, began)
+            return Move(to=Status.RETRYING, reason=reason, wait_s=wait, fields=asked, **common)
 
 
 def settle_crashed(ready: Ready, began: datetime) -> Move:
@@ -404,7 +409,8 @@ def retry_lookup(
     if may_give_up and is_spent(0, lookups.since, now):
         return fail(delivery, Reason.GAVE_UP, why)
     wait = wait_s(lookups.lookup_failures, jitter, retry_after_s=retry_after_s)
-    return keep_waiting(delivery, wait, message=why, fields=lookups.fields)
+    fields = {**lookups.fields, **_not_before(retry_after_s, wait, now)}
+    return keep_waiting(delivery, wait, message=why, fields=fields)
 
 
 def fail(delivery: Delivery, reason: Reason, message: str) -> Move:
@@ -444,6 +450,15 @@ class FailedLookups:
 
 
 # --- helpers --------------------------------------------------------------------------------
+
+
+def _not_before(
+    retry_after_s: float | None, wait: float, now: datetime
+) -> dict[str, str | int | None]:
+    """Return the field that keeps a wait that the other side asked for from looking late."""
+    if retry_after_s is None:
+        return {}
+    return {"not_before_ms": int((now.timestamp() + wait) * 1000)}
 
 
 def _repeats(verdict: Verdict, body: Mapping[str, Any]) -> bool:
