@@ -316,3 +316,33 @@ def test_every_page_says_that_a_route_fails_and_what_a_resume_does(
     headers = {"Authorization": f"Bearer {API_TOKEN}"}
     would = aged.client.delete(path, headers=headers, json={"dry_run": True}).json
     assert (would["released"], would["too_old"]) == (held, 1)
+
+
+def test_a_test_call_neither_counts_nor_ends_the_row(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    settings = make_settings(TWO, route_failing_after=3)
+    web = open_web(settings)
+
+    def try_it(number: str) -> None:
+        web.client.post(
+            "/api/routes/broken/call-me",
+            headers={"Authorization": f"Bearer {API_TOKEN}"},
+            json={"to_number": number, "record": {"phone": number}},
+        )
+        run_drain(settings)
+
+    refuse(simulator, "Agent does not exist")
+    for one in numbers(4):
+        try_it(one)
+    assert store.redis.hget("bridge:failing", "broken") is None
+    for one in numbers(2, 10):
+        web.send("website", lead(one))
+    run_drain(settings)
+    simulator.state.behave_normally()
+    try_it("+919811111111")
+    assert store.redis.hget("bridge:failing", "broken") == "2"
