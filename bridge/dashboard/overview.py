@@ -17,6 +17,7 @@ from schemas.settings import Settings
 from store import Store
 
 HOURS, POINTS = 24.0, 48
+COUNTED = 1000  # deliveries that a failing route holds; the page refreshes itself, so no more
 
 
 def add(dashboard: Blueprint, operations: Operations) -> None:
@@ -59,7 +60,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     def would(found: dict[str, Any]) -> dict[str, WouldResume]:
         """Return what a resume of each failing route would do, by scope."""
         scopes = [pause["scope"] for pause in found["pauses"] if pause["reason"] == "failing"]
-        return {scope: operations.would_resume(scope) for scope in scopes}
+        return {scope: operations.would_resume(scope, most=COUNTED) for scope in scopes}
 
     def shown() -> dict[str, Any]:
         found = api.overview(store, settings, wakeup)

@@ -54,8 +54,11 @@ class PauseOperations(Base):
         logger.info("operation.pause", scope=scope, new=is_new)
         return is_new
 
-    def would_resume(self, scope: str) -> WouldResume:
-        """Count what a resume makes due, and what of that is too old by now. Raises NotFound."""
+    def would_resume(self, scope: str, *, most: int = bulk.MOST_AT_ONCE) -> WouldResume:
+        """Count what a resume makes due, and what of that is too old by now. Raises NotFound.
+
+        most: after about this many the count ends.
+        """
         kind, _, name = scope.partition(":")
         filters = Filters(
             status=(Status.HELD,),
@@ -74,7 +77,7 @@ class PauseOperations(Base):
             before = int(page.next_cursor) if page.next_cursor else None
             if before is None and not held and not self._is_paused(scope):
                 raise NotFound(NOT_PAUSED)
-            if before is None or share.is_over(held):
+            if before is None or held >= most or share.is_over(held):
                 return WouldResume(held=held, too_old=too_old, is_complete=before is None)
 
     def _is_paused(self, scope: str) -> bool:
