@@ -288,7 +288,7 @@ def _status_counts(store: Store, wakeup: Wakeup) -> Iterator[Metric]:
     yield _single("due", "Deliveries that wait for their time.", store.due_count())
     yield _single(
         "oldest_waiting_seconds",
-        "Age of the oldest queued or retrying delivery; 0: none waits.",
+        "How late the oldest delivery is; 0: none waits that could go.",
         store.oldest_waiting_s() or 0.0,
     )
     yield _single(
@@ -301,6 +301,9 @@ def _status_counts(store: Store, wakeup: Wakeup) -> Iterator[Metric]:
         paused.append(("workers", "suspended"))
     yield _gauge("paused", "What is paused, and why.", "scope reason").of(
         (labels, 1) for labels in paused
+    )
+    yield _gauge("route_failing", "1: the bridge paused it, as its calls failed.", "route").of(
+        ((pause.scope.removeprefix("route:"),), 1) for pause in pauses if pause.reason == "failing"
     )
     is_open = any(pause.reason == "breaker" for pause in pauses)
     yield _single("breaker_open", "1: CallKaro's breaker is open.", int(is_open))

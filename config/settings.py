@@ -82,6 +82,9 @@ def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
         "max_per_number": reader.whole(
             "MAX_PER_NUMBER_PER_DAY", DEFAULT["max_per_number"], low=0, high=1000
         ),
+        "route_failing_after": reader.whole(
+            "ROUTE_FAILING_AFTER", DEFAULT["route_failing_after"], low=0, high=1000
+        ),
         "suppress_when": reader.text("SUPPRESS_WHEN", DEFAULT["suppress_when"], parse=_expression),
         "dry_run": reader.flag("DRY_RUN"),
         "allow_numbers": reader.text("ALLOW_NUMBERS", DEFAULT["allow_numbers"], parse=_numbers),

@@ -25,6 +25,9 @@ CARRIED_DAYS: Final = 7  # days ahead that are checked for redials that CallKaro
 CALL, V1, V2 = OutboundCallSchema(), CampaignV1Schema(), CampaignV2Schema()  # made once: 70 us each
 
 
+OWN_KEY = "key/"  # of a campaign that a route with `to = "campaign"` makes
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CampaignNeed:
     """A campaign that must exist before its call is sent."""
@@ -220,4 +223,4 @@ def campaign_key(route: Route, data: Any) -> str | None:
 def own_key(found: Any) -> str | None:
     """Return the key made of an id; None: it is not an id."""
     text = id_text(found)
-    return None if is_blank(text) else f"key/{text}"
+    return None if is_blank(text) else f"{OWN_KEY}{text}"

@@ -4,6 +4,7 @@ Nothing here does I/O. A delivery, an answer and the time go in, and a move come
 drain makes in the store. What is sent for a delivery is decided in rules/plan.py.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -15,8 +16,10 @@ from rules.guards import span
 from rules.plan import Ready
 from rules.verdict import Meaning, Verdict
 from schemas.delivery import Delivery, Reason, Status
+from schemas.event import CALL_ME
+from schemas.fields import mask_text
 from schemas.http_result import TOO_LATE, HttpResult
-from schemas.records import HistoryCheck, Move
+from schemas.records import Claim, HistoryCheck, Move
 
 # The campaign's creation wakes the calls that wait for it. This is for a wake-up that was lost.
 CAMPAIGN_CHECK = timedelta(minutes=1)
@@ -136,6 +139,7 @@ def settle(
         "attempt": (ready.number, attempt),
         "callkaro_ok": callkaro_ok(verdict, result),
         "pause": account_pause(verdict, began),
+        "sentence": verdict.public if _repeats(verdict, ready.body) else verdict.message,
     }
     meaning = verdict.meaning
     may_call_again = ready.route.on_unknown == "call_again" and not verdict.is_our_error
@@ -147,7 +151,9 @@ def settle(
             name = "call_sid" if ready.to == "call" else "batch_id"
             return Move(to=Status.DELIVERED, fields={name: verdict.id or ""}, **common)
         case Meaning.REFUSED:
-            return Move(to=Status.FAILED, reason=Reason.REFUSED, **common)
+            reason = verdict.refusal or Reason.REFUSED
+            is_about = verdict.is_about_person
+            return Move(to=Status.FAILED, reason=reason, is_about_person=is_about, **common)
         case Meaning.UNKNOWN:
             common["message"] = f"{verdict.message} {RESOLVE}"
             return Move(to=Status.UNKNOWN, reason=Reason.NO_ANSWER, **common)
@@ -155,7 +161,11 @@ def settle(
             # The account at CallKaro is at fault, not the lead. So the attempt does not count, and
             # the 24 hours of retries start again.
             wait = wait_s(ready.number, jitter, retry_after_s=result.retry_after_s)
-            fields = {"spent": delivery.spent, "first_ms": int(began.timestamp() * 1000)}
+            fields = {
+                "spent": delivery.spent,
+                "first_ms": int(began.timestamp() * 1000),
+                **_not_before(result.retry_after_s, wait, began),
+            }
             return Move(
                 to=Status.RETRYING, reason=Reason.ACCOUNT, fields=fields, wait_s=wait, **common
             )
@@ -164,7 +174,8 @@ def settle(
                 return Move(to=Status.FAILED, reason=Reason.GAVE_UP, **common)
             wait = wait_s(delivery.spent + 1, jitter, retry_after_s=result.retry_after_s)
             reason = Reason(verdict.why) if verdict.why else Reason.NO_ANSWER
-            return Move(to=Status.RETRYING, reason=reason, wait_s=wait, **common)
+            asked = _not_before(result.retry_after_s, wait, began)
+            return Move(to=Status.RETRYING, reason=reason, wait_s=wait, fields=asked, **common)
 
 
 def settle_crashed(ready: Ready, began: datetime) -> Move:
@@ -216,6 +227,32 @@ def crashed(delivery: Delivery, now: datetime, jitter: Jitter) -> Move:
         return fail(delivery, Reason.BAD_REQUEST, message)
     fields: dict[str, str | int | None] = {"crashes": delivery.crashes + 1}
     return keep_waiting(delivery, CRASH_WAIT_S, message=CRASHED_ONCE, fields=fields)
+
+
+def in_row(move: Move, claim: Claim, most: int, now: datetime) -> Move:
+    """Return the move with what it does to its route's row of failed calls.
+
+    An accepted call ends the row, a call that fails by `refused` or `bad_request` adds to it, and
+    nothing else counts. most: the failures in a row that pause the route; 0: never.
+    """
+    is_test = claim.event is not None and claim.event.type == CALL_ME
+    if most == 0 or claim.delivery.to != "call" or is_test:
+        return move
+    if move.to is Status.DELIVERED and move.attempt:
+        return replace(move, row={"ends": True})
+    is_failure = move.to is Status.FAILED and move.reason in (Reason.REFUSED, Reason.BAD_REQUEST)
+    if not is_failure or move.is_about_person:
+        return move
+    scope = f"route:{claim.delivery.route}"
+    calls = "The last call" if most == 1 else f"The last {most} calls"
+    sentence = mask_text(move.sentence or move.message or "")
+    pause = {
+        "reason": "failing",
+        "message": f"{calls} of this route failed. The latest: {sentence} Fix the route, try it "
+        f"with call-me, then resume {scope}.",
+        "since_ms": int(now.timestamp() * 1000),
+    }
+    return replace(move, row={"most": most, "pause": orjson.dumps(pause).decode()})
 
 
 def callkaro_ok(verdict: Verdict, result: HttpResult) -> bool | None:
@@ -372,7 +409,8 @@ def retry_lookup(
     if may_give_up and is_spent(0, lookups.since, now):
         return fail(delivery, Reason.GAVE_UP, why)
     wait = wait_s(lookups.lookup_failures, jitter, retry_after_s=retry_after_s)
-    return keep_waiting(delivery, wait, message=why, fields=lookups.fields)
+    fields = {**lookups.fields, **_not_before(retry_after_s, wait, now)}
+    return keep_waiting(delivery, wait, message=why, fields=fields)
 
 
 def fail(delivery: Delivery, reason: Reason, message: str) -> Move:
@@ -412,6 +450,22 @@ class FailedLookups:
 
 
 # --- helpers --------------------------------------------------------------------------------
+
+
+def _not_before(
+    retry_after_s: float | None, wait: float, now: datetime
+) -> dict[str, str | int | None]:
+    """Return the field that keeps a wait that the other side asked for from looking late."""
+    if retry_after_s is None:
+        return {}
+    return {"not_before_ms": int((now.timestamp() + wait) * 1000)}
+
+
+def _repeats(verdict: Verdict, body: Mapping[str, Any]) -> bool:
+    """Say whether CallKaro's own text may repeat a value of the request."""
+    text = verdict.callkaro_text.casefold()
+    values = [*body.values(), *(body.get("metadata") or {}).values()]
+    return any(isinstance(one, str) and one and one.casefold() in text for one in values)
 
 
 def _iso(at: datetime) -> str:

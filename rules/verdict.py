@@ -15,6 +15,7 @@
 An empty campaign calls nobody, so its creation is simply repeated.
 """
 
+import re
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, Literal
@@ -30,6 +31,7 @@ from schemas.callkaro import (
     read_campaign_answer,
     read_deletion_answer,
 )
+from schemas.delivery import Reason
 
 
 class Meaning(Enum):
@@ -50,6 +52,8 @@ class Verdict:
     message: str  # for people
     id: str | None = None  # CallKaro's id of what it accepted
     why: Literal["unreachable", "busy"] | None = None  # the reason word, if surely not accepted
+    refusal: Reason | None = None  # the reason word of a refusal, if it has one of its own
+    is_about_person: bool = False  # it refused this person or number, so the route is not at fault
     callkaro_text: str = ""  # the end of message, if that is CallKaro's own text
     # The bridge failed to read the answer. A call then waits for a person, also with on_unknown.
     is_our_error: bool = False
@@ -62,6 +66,25 @@ class Verdict:
         return self.message.removesuffix(self.callkaro_text).rstrip(": ")
 
 
+# The words of CallKaro's dialler: the reason of a delivery, and a sentence for people.
+DIALLER_WORDS = {
+    "DND_NUMBER": (Reason.DND_NUMBER, "The number is on the do-not-disturb list."),
+    "VERIFICATION_REQUIRED": (
+        Reason.NOT_VERIFIED,
+        "Your business is not verified at CallKaro, so it calls only numbers proved by a code.",
+    ),
+}
+# CallKaro does not document how it refuses a number, so these are guesses. "Missing required field:
+# to_number" is a mistake of the route.
+_NUMBER = r"\b(?:number|to_number|phone|phone_number)\b"
+BAD_NUMBER = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        rf"\b(?:invalid|bad|wrong|malformed|unsupported|blocked)\b.{{0,15}}{_NUMBER}",
+        rf"{_NUMBER}.{{0,15}}\b(?:invalid|malformed|unsupported|blocked|dnd)\b",
+        rf"{_NUMBER}.{{0,15}}\bnot (?:a )?(?:valid|supported|allowed|reachable)\b",
+    )
+)
 NOT_ACCEPTED = frozenset({429, 503})
 ACCOUNT = {
     401: "CallKaro does not accept the API key",
@@ -103,12 +126,7 @@ def verdict(
             callkaro_text=text,
         )
     if 400 <= status_code < 500:
-        text = text or "it gave no reason"
-        return Verdict(
-            meaning=Meaning.REFUSED,
-            message=f"CallKaro refused it ({status_code}): {text}",
-            callkaro_text=text,
-        )
+        return _refused(f"CallKaro refused it ({status_code})", text or "it gave no reason")
     return _doubtful(
         to, f"CallKaro answered {status_code}, which does not show whether it accepted the request"
     )
@@ -147,11 +165,28 @@ def _of_success(
         case CallAccepted(call_sid=found) | CampaignAccepted(batch_id=found):
             return Verdict(meaning=Meaning.ACCEPTED, message="CallKaro accepted it.", id=found)
         case Refused(message=text):
-            return Verdict(
-                meaning=Meaning.REFUSED, message=f"CallKaro refused it: {text}", callkaro_text=text
-            )
+            return _refused("CallKaro refused it", text)
         case Unreadable(why=why):
             return _doubtful(to, why.removesuffix("."))
+
+
+def _refused(what: str, text: str) -> Verdict:
+    """Return the verdict of a refusal; text: CallKaro's own."""
+    for word, (reason, sentence) in DIALLER_WORDS.items():
+        if word in text.upper():
+            return Verdict(
+                meaning=Meaning.REFUSED,
+                message=f"{sentence} {what}: {text}",
+                callkaro_text=text,
+                refusal=reason,
+                is_about_person=True,
+            )
+    return Verdict(
+        meaning=Meaning.REFUSED,
+        message=f"{what}: {text}",
+        callkaro_text=text,
+        is_about_person=any(found.search(text) for found in BAD_NUMBER),
+    )
 
 
 def _doubtful(to: Literal["call", "campaign"], what: str) -> Verdict:

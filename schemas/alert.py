@@ -16,6 +16,7 @@ TRIES: Final = 14
 
 TYPES: Final = {
     "destination.paused": "something is paused, by a person or by the bridge itself",
+    "route.failing": "the bridge paused a route, because its calls failed in a row",
     "delivery.unknown": "a delivery is unknown: a phone may have rung",
     "backlog.old": "a delivery could have gone ALERT_BACKLOG_AGE ago",
     "source.signatures_failing": "requests of a source fail their signature in a row",

@@ -49,6 +49,8 @@ class Reason(StrEnum):
     ACCOUNT = "account"
     REFUSED = "refused"
     GAVE_UP = "gave_up"
+    DND_NUMBER = "dnd_number"
+    NOT_VERIFIED = "not_verified"
     NO_ANSWER = "no_answer"
     WORKER_DIED = "worker_died"
     PAUSED = "paused"
@@ -195,6 +197,7 @@ class Delivery:
     waiting_since: datetime | None = None
     crashes: int = 0  # how often it raised an error in the worker before its request went out
     held_ms: int = 0  # how long it was held for calling hours, or until a person released it
+    paused_by: str | None = None  # the scope of the pause that holds it
     paused_ms: int = 0  # how long pauses held it
     request: Mapping[str, Any] | None = None  # the body as it is sent, unmasked
     phone: str | None = None  # the keyed hash of the number in it

@@ -56,6 +56,8 @@ class Result(StrEnum):
     UNRECOGNISED = "unrecognised"  # a hangup_reason that CallKaro does not document, or none
 
 
+DND_NUMBER: Final = "DND_NUMBER"  # CallKaro's word: the number is on the do-not-disturb list
+
 # CallKaro's hangup_reason -> ours.
 RESULTS: Final = {
     "CLIENT_INITIATED": Result.CONNECTED,
@@ -67,6 +69,8 @@ RESULTS: Final = {
     "USER_UNRESPONSIVE": Result.NOT_REACHED,
     "INVALID_PHONE_NUMBER": Result.WRONG_NUMBER,
     "OUTSIDE_TRIGGER_WINDOW": Result.NOT_DIALLED,
+    DND_NUMBER: Result.NOT_DIALLED,
+    "VERIFICATION_REQUIRED": Result.NOT_DIALLED,
     "DELETED_SCH_CALL_ALL": Result.CANCELLED,
     "DELETED_SCH_CALL_ONE": Result.CANCELLED,
     "PRE_CALL_FN_FAILED": Result.FAILED,
@@ -258,7 +262,7 @@ def asks_to_stop(outcome: Outcome, suppress_when: Expression | None) -> bool:
     `result`…). If that fails, the number is not suppressed: an agent that does not extract such a
     variable would suppress everybody.
     """
-    if outcome.result is Result.WRONG_NUMBER:
+    if outcome.result is Result.WRONG_NUMBER or outcome.hangup_reason == DND_NUMBER:
         return True
     try:
         return suppress_when is not None and suppress_when.search(as_record(outcome)) is True

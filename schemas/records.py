@@ -154,7 +154,7 @@ class Pause:
     """What is paused, why and since when."""
 
     scope: str
-    reason: str  # person, account or breaker
+    reason: str  # person, account, breaker or failing
     message: str
     since: datetime
     until: datetime | None = None  # when the breaker sends a probe; None: until a person resumes it
@@ -186,6 +186,9 @@ class Move:
     callkaro_ok: bool | None = None
     pause: Mapping[str, Any] | None = None  # why CallKaro is paused from now on
     guard: HistoryCheck | None = None  # what the number's history must permit
+    is_about_person: bool = False  # CallKaro refused this person, so the route is not at fault
+    sentence: str | None = None  # message without what may be about the person; None: message
+    row: Mapping[str, Any] | None = None  # what it does to its route's row of failures: in_row()
     is_after_crash: bool = False  # it replaces a move that raised an error; it is not written
     keeps_number: bool = False  # it is tried again although a phone may have rung
     spread_s: float = 0  # a worker looks at it this much later than due_at, which people see

@@ -57,6 +57,12 @@ class NoRequest(Schema):
     """There are no options."""
 
 
+class ResumeRequest(Schema):
+    """Whether only to count what a resume makes due."""
+
+    dry_run = Yes(load_default=False, metadata=DRY_RUN)
+
+
 class RetryRequest(Schema):
     """Whether a phone may ring a second time."""
 

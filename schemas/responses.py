@@ -410,7 +410,7 @@ class PauseResponse(ResponseSchema):
     """A pause."""
 
     scope = fields.String()
-    reason = fields.String(validate=one_of(("person", "account", "breaker")))
+    reason = fields.String(validate=one_of(("person", "account", "breaker", "failing")))
     message = MaskedText()
     since = UtcTime()
     until = UtcTime(allow_none=True, metadata=doc("null: until a person resumes it."))
@@ -427,6 +427,8 @@ class ResumedResponse(ResponseSchema):
 
     scope = fields.String()
     released = fields.Integer()
+    too_old = fields.Integer(metadata=doc("Only with dry_run: of these, how many max_age ends."))
+    dry_run = fields.Boolean()
 
 
 # --- many at once -------------------------------------------------------------------------------

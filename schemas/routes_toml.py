@@ -3,7 +3,7 @@
 import hashlib
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -529,9 +529,35 @@ def load_routes(
     }
     sources |= _load_sources(document.get("source", []), file, kinds, problems)
     routes = _load_routes(document.get("route", []), file, sources, problems, read)
+    if not problems:
+        problems += _wrong_agents(routes, file)
     if problems:
         raise RoutesError(problems)
     return Routes(routes=tuple(routes), sources=sources, digest=digest)
+
+
+def _wrong_agents(routes: Sequence[Route], file: str) -> Iterator[str]:
+    """Yield a problem for each call that can't have the agent of the campaign that it refers to.
+
+    Only if all agents are constant: else the worker checks each call.
+    """
+    makers = [route for route in routes if route.to == "campaign"]
+    agents = {
+        str(one.request["agent_id"].search(None)) if one.has_constant_agent else None
+        for one in makers
+    }
+    if not agents or None in agents:
+        return
+    for route in routes:
+        is_keyed = route.campaign is not None and route.campaign.key is not None
+        if route.to != "call" or not is_keyed or not route.has_constant_agent:
+            continue
+        agent = str(route.request["agent_id"].search(None))
+        if agent not in agents:
+            yield (
+                f"{file}: route {route.name!r}: request.agent_id: no route makes a campaign with "
+                "this agent, and CallKaro wants the same agent in both"
+            )
 
 
 def _load_sources(

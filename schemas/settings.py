@@ -38,6 +38,7 @@ class Settings:
     default_region: str | None = "IN"  # the country of numbers without a country code
     calling_hours: Window = HOURS  # the outer limit, in the zone of the number that is called
     max_per_number: int = 0  # calls a day to one number, over all routes; 0: no cap
+    route_failing_after: int = 5  # failed calls of a route in a row that pause it; 0: never
     suppress_when: Expression | None = None  # over an outcome: its number is suppressed if true
     dry_run: bool = False
     allow_numbers: frozenset[str] | None = field(default=None, repr=False)  # None: all numbers

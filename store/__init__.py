@@ -28,6 +28,7 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
     bridge:background_tasks      hash: work besides deliveries; bridge:due:background_task: zset:
                                  when (ms); bridge:background_tasks:failing: hash of id -> what
     bridge:pauses                hash: scope -> why; bridge:breaker: CallKaro's circuit breaker
+    bridge:failing               hash: route -> its calls that failed in a row
     bridge:run                   hash: the start of Redis that we know, and since when
     bridge:sign_in_attempts:<address>  how often a keyed address tried to sign in, in a minute
     bridge:alerts, bridge:alerts:out, bridge:due:alert  hash, hash, zset: what is wrong now; the

@@ -1,33 +1,33 @@
 """How CallKaro answers: what the status page shows, the breaker, and the rate cap."""
 
-import time
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import orjson
 
 from schemas.records import Permit
 from store.base import Base, P
-from store.records import at
+from store.records import at as time_of
 
 
 class CallKaroStore(Base):
     """CallKaro's health, and permits for requests that do not belong to one delivery."""
 
-    def note_callkaro(self, *, answered: bool, message: str) -> None:
-        """Keep CallKaro's latest answer: whether it was a sensible one, and a message about it."""
+    def note_callkaro(self, *, answered: bool, message: str, at: datetime) -> None:
+        """Keep CallKaro's latest acceptance (answered) or failure, and a message about it."""
         with self._reached():
             key = f"{P}callkaro"
             name = "answered_ms" if answered else "failed_ms"
-            self.redis.hset(key, mapping={"message": message, name: int(time.time() * 1000)})
+            self.redis.hset(key, mapping={"message": message, name: int(at.timestamp() * 1000)})
 
     def callkaro(self) -> dict[str, Any]:
         """Return CallKaro's latest answers: {answered_at, failed_at, message}."""
         with self._reached():
             kept: dict[str, str] = self.redis.hgetall(f"{P}callkaro")  # type: ignore[assignment]
         return {
-            "answered_at": at(kept["answered_ms"]) if "answered_ms" in kept else None,
-            "failed_at": at(kept["failed_ms"]) if "failed_ms" in kept else None,
+            "answered_at": time_of(kept["answered_ms"]) if "answered_ms" in kept else None,
+            "failed_at": time_of(kept["failed_ms"]) if "failed_ms" in kept else None,
             "message": kept.get("message"),
         }
 

@@ -25,6 +25,21 @@ class CampaignStore(Base):
             found = pipe.execute()
         return {key: batch_id for key, batch_id in zip(wanted, found, strict=True) if batch_id}
 
+    def campaign_agents(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the agent of each of these campaigns that has one (v1)."""
+        wanted = list(keys)
+        if not wanted:
+            return {}
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            for key in wanted:
+                pipe.hget(f"{P}campaign:{key}", "record")
+            found = pipe.execute()
+        records = {
+            key: orjson.loads(record) for key, record in zip(wanted, found, strict=True) if record
+        }
+        return {key: str(one["agent_id"]) for key, one in records.items() if one.get("agent_id")}
+
     def may_create_campaign(self, key: str) -> bool:
         """Take the lock on creating this campaign, for a minute; False: another worker has it."""
         return bool(self._run("lock", f"campaign-lock:{key}", CAMPAIGN_LOCK_S * 1000))

@@ -10,6 +10,7 @@ from schemas.records import Pause
 from store.base import Base, P
 from store.records import at
 
+ROUTE = "route:"
 RELEASED = 1000  # held deliveries that one script looks at
 
 
@@ -31,6 +32,8 @@ class PauseStore(Base):
         """
         with self._reached():
             was_paused = bool(self.redis.hdel(f"{P}pauses", scope))
+            if scope.startswith(ROUTE):
+                self.redis.hdel(f"{P}failing", scope.removeprefix(ROUTE))  # a new row begins
             if scope == CALLKARO:
                 was_paused = bool(self.redis.delete(f"{P}breaker")) or was_paused
         released, place = 0, "-inf"

@@ -150,15 +150,12 @@ class QueryStore(Base):
             return dict(zip(names, pipe.execute(), strict=True))
 
     def oldest_waiting_s(self) -> float | None:
-        """Return how long the oldest queued or retrying delivery has waited; None: none waits."""
-        with self._reached():
-            pipe = self.redis.pipeline(transaction=False)
-            pipe.time()
-            pipe.zrange(f"{P}deliveries:status:queued", 0, 0, withscores=True)
-            pipe.zrange(f"{P}deliveries:status:retrying", 0, 0, withscores=True)
-            (seconds, micros), *oldest = pipe.execute()
-        orders = [found[0][1] for found in oldest if found]
-        return seconds + (micros - min(orders)) / 1e6 if orders else None
+        """Return how long the oldest delivery waits that could have been sent; None: none waits.
+
+        Its own delay, its hours, a pause and a wait that CallKaro or a CRM asked for do not count.
+        """
+        age_ms = int(self._run("oldest_waiting"))
+        return age_ms / 1000 if age_ms >= 0 else None
 
     def event_counts(self) -> dict[str, int]:
         """Return how many events led to no delivery, by status."""

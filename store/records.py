@@ -266,6 +266,7 @@ _OPTIONAL: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "waiting_for": ("waiting_for", str),
     "waiting_since": ("waiting_since_ms", at),
     "held_ms": ("held_ms", int),
+    "paused_by": ("paused_by", str),
     "paused_ms": ("paused_ms", int),
     "request": ("request", orjson.loads),
     "phone": ("phone", str),
@@ -392,6 +393,8 @@ def written(move: Move) -> dict[str, Any]:
         fields["awaits_campaign"] = move.awaits_campaign
     if move.guard:
         fields["guard"] = move.guard.as_record()
+    if move.row:
+        fields["row"] = move.row
     if move.keeps_number:
         fields["keeps_number"] = True
     if move.spread_s:

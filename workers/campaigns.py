@@ -9,6 +9,7 @@ from typing import Any
 
 from config import log
 from rules.backoff import Jitter
+from rules.mapping import OWN_KEY
 from rules.plan import Ready
 from rules.transitions import (
     account_pause,
@@ -50,6 +51,7 @@ class Campaigns:
         self._drain = drain
         self._jitter = jitter
         self._kept: dict[str, str] = {}  # key -> batch_id
+        self._agents: dict[str, str] = {}  # key -> the agent that the campaign was made with
         self._awaiting: dict[str, list[Ready]] = {}  # by the campaign being created for them
         self._creating: set[str] = set()
         # key -> (when to look again, since when we look), monotonic
@@ -64,7 +66,7 @@ class Campaigns:
         if ready.campaign is None:
             self._drain.enqueue(ready)
         elif batch_id := self._kept.get(ready.campaign.key):
-            self._drain.enqueue(ready.in_campaign(batch_id))
+            self._enqueue(ready, ready.campaign.key, batch_id)
         elif self.waiting >= MOST_WAITING:
             self._drain.move(keep_waiting(ready.delivery, CROWDED_S, message=IN_CREATION))
         else:
@@ -91,7 +93,10 @@ class Campaigns:
         ]
         if not unknown:
             return
-        for key, batch_id in self._store.campaigns_kept(unknown).items():
+        kept = self._store.campaigns_kept(unknown)
+        # A campaign that the bridge names itself has the agent of its calls.
+        self._agents |= self._store.campaign_agents(key for key in kept if key.startswith(OWN_KEY))
+        for key, batch_id in kept.items():
             self._use(key, batch_id)
         for key in unknown:
             if key not in self._awaiting:
@@ -214,7 +219,19 @@ class Campaigns:
         self._kept[key] = batch_id
         self._look_again.pop(key, None)
         for ready in self._awaiting.pop(key, []):
+            self._enqueue(ready, key, batch_id)
+
+    def _enqueue(self, ready: Ready, key: str, batch_id: str) -> None:
+        """Enqueue a call in its campaign, unless the campaign is another agent's."""
+        agent, own = self._agents.get(key), str(ready.body.get("agent_id"))
+        if agent is None or agent == own:
             self._drain.enqueue(ready.in_campaign(batch_id))
+            return
+        message = (
+            f"agent_id: the call has the agent {own}, and its campaign was made with the agent "
+            f"{agent}. CallKaro wants the same agent in both. Fix the routes, then retry."
+        )
+        self._drain.move(fail(ready.delivery, Reason.BAD_REQUEST, message))
 
     def _let_wait(
         self,

@@ -18,7 +18,7 @@ from typing import Any
 
 from config import log
 from rules.plan import Ready
-from rules.transitions import after_crash, crashed, keep_waiting, skip_forbidden
+from rules.transitions import after_crash, crashed, in_row, keep_waiting, skip_forbidden
 from rules.verdict import Verdict
 from schemas.delivery import Status
 from schemas.errors import StoreUnavailable
@@ -83,6 +83,7 @@ class Drain:
         if settings.max_rate:
             # Further deliveries would only wait here until their leases expire.
             self._most_claimed = min(self._most_claimed, max(1, int(settings.max_rate * CLAIMED_S)))
+        self._failing_after = settings.route_failing_after
         self._reports = Reports(store)
         self._campaigns = Campaigns(store, callkaro, self, jitter)
         self._preparation = Preparation(store, settings, self, self._campaigns)
@@ -110,7 +111,7 @@ class Drain:
         with self._pool:
             self._loop()
         with contextlib.suppress(StoreUnavailable):
-            self._reports.write_metrics()
+            self._reports.write_all()
         stats = self._reports.stats
         logger.info(
             "drain.done",
@@ -230,7 +231,7 @@ class Drain:
         """Make the collected moves; if Redis is away, they stay for the next turn."""
         if not self._moves:
             return
-        moves = self._moves[:MOVE_AT_ONCE]
+        moves = [self._in_row(move) for move in self._moves[:MOVE_AT_ONCE]]
         answers = move_each(self._store, moves)
         del self._moves[: len(moves)]
         recorded = []
@@ -243,6 +244,10 @@ class Drain:
             if answer == CRASHED and not move.is_after_crash:
                 self._moves.extend(self._instead_of(move))
                 continue
+            if answer.startswith("paused ") and (claim := self._taken.get(move.id)):
+                # The route was paused. The next claim holds the delivery.
+                self._moves.append(keep_waiting(claim.delivery, 0))
+                continue
             self._taken.pop(move.id, None)
             self._reports.stats.moved[move.to if answer == "ok" else "lost"] += 1
             if answer != "ok":
@@ -250,6 +255,10 @@ class Drain:
             elif move.attempt:
                 recorded.append(move)
         remember_or_log(self._remember, recorded)
+
+    def _in_row(self, move: Move) -> Move:
+        claim = self._taken.get(move.id)
+        return in_row(move, claim, self._failing_after, self.now()) if claim else move
 
     def _instead_of(self, move: Move) -> Iterator[Move]:
         """Yield the move to make instead of one that raised an error: a plain one."""
@@ -324,7 +333,7 @@ class Drain:
 
     def note_health(self, verdict: Verdict) -> None:
         """Keep CallKaro's latest answer for the status page."""
-        self._reports.note_health(verdict)
+        self._reports.note_health(verdict, self.now())
 
     def now(self) -> datetime:
         """Return the time of Redis."""

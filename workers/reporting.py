@@ -37,7 +37,8 @@ class Reports:
         self._store = store
         self._measures = Measures()  # since the last write
         self._measured_at = 0.0  # monotonic
-        self._health_to_note: Verdict | None = None  # CallKaro's latest answer, not yet written
+        # CallKaro's latest acceptance and its latest failure, with their times, not yet written.
+        self._health_to_note: dict[bool, tuple[datetime, str]] = {}
         self._health_noted_at = 0.0  # monotonic
 
     def note_attempt(self, ready: Ready, result: HttpResult, move: Move, now: datetime) -> None:
@@ -49,18 +50,28 @@ class Reports:
             waited_s = (now - event.received_at).total_seconds()
             self._measures.accepted(ready.route.name, waited_s)
 
-    def note_health(self, verdict: Verdict) -> None:
-        """Keep CallKaro's latest answer for the status page."""
-        self._health_to_note = verdict
+    def note_health(self, verdict: Verdict, now: datetime) -> None:
+        """Keep CallKaro's latest acceptance and its latest failure for the status page.
+
+        A refusal of one person is neither.
+        """
+        if not verdict.is_about_person:
+            is_well = verdict.meaning is Meaning.ACCEPTED
+            self._health_to_note[is_well] = (now, verdict.public)
 
     def write_if_due(self) -> None:
         """Write what has come together, once a second at most."""
         now = time.monotonic()
-        if self._health_to_note is not None and now - self._health_noted_at >= REPORT_EVERY_S:
+        if self._health_to_note and now - self._health_noted_at >= REPORT_EVERY_S:
             self._health_noted_at = now
             self._write_health()
         if now - self._measured_at >= REPORT_EVERY_S:
             self.write_metrics()
+
+    def write_all(self) -> None:
+        """Write everything now, at the end of the drain."""
+        self._write_health()
+        self.write_metrics()
 
     def write_metrics(self) -> None:
         """Write the metrics now. If Redis does not accept them, they stay for the next time."""
@@ -69,8 +80,6 @@ class Reports:
         self._measures = Measures()
 
     def _write_health(self) -> None:
-        heard, self._health_to_note = self._health_to_note, None
-        if heard is None:
-            return
-        answered = heard.meaning in (Meaning.ACCEPTED, Meaning.REFUSED)
-        self._store.note_callkaro(answered=answered, message=heard.public)
+        heard, self._health_to_note = self._health_to_note, {}
+        for is_well, (at, message) in sorted(heard.items(), key=lambda one: one[1][0]):
+            self._store.note_callkaro(answered=is_well, message=message, at=at)

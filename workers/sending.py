@@ -27,12 +27,14 @@ from rules.transitions import (
     undo_sending,
 )
 from rules.verdict import Meaning, Verdict, verdict, verdict_of_crash
-from schemas.delivery import Status
+from schemas.delivery import Reason, Status
 from schemas.errors import StoreUnavailable
 from schemas.http_result import TOO_LATE, HttpResult
+from schemas.outcome import DND_NUMBER
 from schemas.records import Move
 from schemas.settings import Settings
 from store import Store
+from store.suppression import Suppressions
 from workers.callkaro import CallKaro
 from workers.campaigns import Campaigns
 from workers.drain_context import DrainContext, request_id_of
@@ -236,6 +238,9 @@ class Sending:
             self._drain.note_health(meant)
         except Exception as error:  # a report must not stop the settling
             logger.error("report.crashed", delivery=ready.delivery.id, exc_info=error)
+        if meant.refusal is Reason.DND_NUMBER and ready.to == "call":
+            suppress = partial(self._suppress, ready.body["to_number"])
+            self._drain.store_later(suppress, _log_lost_suppression)
         if ready.campaign_key and meant.meaning is Meaning.ACCEPTED and meant.id:
             # Store the campaign first, then settle its delivery. A crash between the two then
             # loses no campaign.
@@ -244,6 +249,9 @@ class Sending:
         else:
             self._drain.move(move)
 
+    def _suppress(self, number: str) -> None:
+        Suppressions(store=self._store).suppress(number, reason="by_callkaro", message=DND_NUMBER)
+
     def _kept_no_campaign(self, move: Move, error: Exception) -> None:
         logger.error("campaign.crashed", delivery=move.id, exc_info=error)
         self._drain.move(move)
@@ -251,6 +259,10 @@ class Sending:
     def _keep_campaign(self, key: str, batch_id: str, body: dict[str, Any], move: Move) -> None:
         kept = self._campaigns.keep(key, batch_id, body)
         self._drain.move(replace(move, fields={**move.fields, "batch_id": kept}))
+
+
+def _log_lost_suppression(error: Exception) -> None:
+    logger.error("suppression.crashed", exc_info=error)
 
 
 def _log_attempt(ready: Ready, result: HttpResult, move: Move) -> None:

@@ -37,6 +37,7 @@ from schemas.requests import (
     ReplayManyRequest,
     ReplayRequest,
     ResolveRequest,
+    ResumeRequest,
     RetryManyRequest,
     RetryRequest,
     SuppressionsQuery,
@@ -393,13 +394,18 @@ def _add_to_pauses(api: Blueprint, operations: Operations) -> None:
     @operation(
         "Resume",
         tag="Pauses",
-        description="The deliveries that it held are due now.",
+        description="The deliveries that it held are due now. dry_run: only count them.",
+        body=ResumeRequest,
         answers={200: ResumedResponse},
         refusals=(400, 404, 413, 503),
     )
     def resume(scope: str) -> Response:
-        read_command(request, NoRequest())
-        return jsonify({"scope": scope, "released": operations.resume(scope)})
+        command = read_command(request, ResumeRequest())
+        if not command["dry_run"]:
+            return jsonify({"scope": scope, "released": operations.resume(scope)})
+        would = operations.would_resume(scope)
+        counts = {"released": would.held, "too_old": would.too_old}
+        return jsonify({"scope": scope, **counts, "dry_run": True})
 
 
 def _moved(word: str, done: Bulk, *, dry_run: bool) -> dict[str, Any]:

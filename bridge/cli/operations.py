@@ -1,5 +1,6 @@
 """Commands by which a person acts: retry, cancel, release, resolve, replay, pause and resume."""
 
+import sys
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
@@ -214,12 +215,26 @@ def _show_paused(found: Mapping[str, Any], *, timezone: str) -> None:
 
 @click.command(short_help="End a pause.")
 @click.argument("scope")
+@click.option("--dry-run", is_flag=True, help="Only count what goes out. Ends nothing.")
 @with_bridge
-def resume(scope: str, as_json: bool, url: str | None) -> None:
-    """End the pause of SCOPE. The deliveries that it held go on now."""
-    found = open_api(url).request("DELETE", f"/api/pauses/{quoted(scope)}")
-    show(
-        found,
-        as_json,
-        lambda it: click.echo(f"{it['scope']} is resumed; deliveries released: {it['released']}."),
-    )
+def resume(scope: str, dry_run: bool, as_json: bool, url: str | None) -> None:
+    """End the pause of SCOPE. The deliveries that it held go on now.
+
+    At a terminal it first says how many that are, and asks.
+    """
+    api, path = open_api(url), f"/api/pauses/{quoted(scope)}"
+    if not dry_run and sys.stdin.isatty():
+        _show_resumed(api.request("DELETE", path, {"dry_run": True}))
+        click.confirm("Resume?", abort=True)
+    show(api.request("DELETE", path, {"dry_run": dry_run}), as_json, _show_resumed)
+
+
+def _show_resumed(found: Mapping[str, Any]) -> None:
+    if found.get("dry_run"):
+        goes_out = found["released"] - found["too_old"]
+        click.echo(
+            f"{found['scope']} is paused. After a resume, {goes_out} deliveries go out, and "
+            f"{found['too_old']} are skipped, because they are older than max_age."
+        )
+    else:
+        click.echo(f"{found['scope']} is resumed; deliveries released: {found['released']}.")

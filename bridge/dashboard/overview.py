@@ -10,15 +10,30 @@ from bridge.api import views as api
 from bridge.dashboard import charts
 from bridge.dashboard.filters import PAUSED, RESUMED
 from bridge.operations import Operations
+from bridge.operations.pauses import WouldResume
+from schemas.errors import StoreUnavailable
+from schemas.records import Pause
 from schemas.settings import Settings
 from store import Store
 
 HOURS, POINTS = 24.0, 48
+COUNTED = 1000  # deliveries that a failing route holds; the page refreshes itself, so no more
 
 
 def add(dashboard: Blueprint, operations: Operations) -> None:
     """Give the blueprint its first page."""
     settings, store, wakeup = operations.settings, operations.store, operations.wakeup
+
+    @dashboard.context_processor
+    def banner() -> dict[str, Any]:
+        return {"failing_routes": failing_routes}
+
+    def failing_routes() -> list[Pause]:
+        """Return the routes that the bridge paused, for every page; none while Redis is away."""
+        try:
+            return [pause for pause in store.pauses() if pause.reason == "failing"]
+        except StoreUnavailable:
+            return []
 
     @dashboard.get("/")
     def overview() -> str:
@@ -42,11 +57,17 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         flash(RESUMED.format(scope=scope, released=released))
         return redirect(url_for("dashboard.overview"))
 
+    def would(found: dict[str, Any]) -> dict[str, WouldResume]:
+        """Return what a resume of each failing route would do, by scope."""
+        scopes = [pause["scope"] for pause in found["pauses"] if pause["reason"] == "failing"]
+        return {scope: operations.would_resume(scope, most=COUNTED) for scope in scopes}
+
     def shown() -> dict[str, Any]:
         found = api.overview(store, settings, wakeup)
         points = store.series(hours=HOURS, points=POINTS)
         return {
             "found": found,
+            "would": would(found),
             "is_new": not any(found["deliveries"].values()) and not any(found["events"].values()),
             "plot": charts.bars(points, ZoneInfo(settings.callkaro_timezone)),
             "latency": charts.lines(points),

@@ -39,6 +39,7 @@ RESTARTED: dict[str, str | int | None] = {
         (
             "first_ms",
             "crashes",
+            "not_before_ms",
             "lookup_failures",
             "waiting_for",
             "waiting_since_ms",

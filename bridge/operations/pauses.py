@@ -1,14 +1,30 @@
 """What a person does to pauses: pause and resume."""
 
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bridge.operations import bulk
 from bridge.operations.base import Base
 from config import log
-from schemas.delivery import CALLKARO
+from rules.candidate import Denied, candidate_of
+from rules.guards import check_age
+from schemas.delivery import CALLKARO, Delivery, Reason, Status
 from schemas.errors import BadQuery, NotFound
+from schemas.records import Claim, Filters
 from schemas.requests import LONGEST_MESSAGE
 
 logger = log.get(__name__)
 
 NOT_PAUSED = "Nothing is paused under this name."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WouldResume:
+    """What a resume would do."""
+
+    held: int  # deliveries that it makes due
+    too_old: int  # of these: older than max_age by now
+    is_complete: bool  # False: there are more
 
 
 class PauseOperations(Base):
@@ -37,6 +53,45 @@ class PauseOperations(Base):
         )
         logger.info("operation.pause", scope=scope, new=is_new)
         return is_new
+
+    def would_resume(self, scope: str, *, most: int = bulk.MOST_AT_ONCE) -> WouldResume:
+        """Count what a resume makes due, and what of that is too old by now. Raises NotFound.
+
+        most: after about this many the count ends.
+        """
+        kind, _, name = scope.partition(":")
+        filters = Filters(
+            status=(Status.HELD,),
+            reason=Reason.PAUSED,
+            route=name if kind == "route" else None,
+            source=name if kind == "source" else None,
+        )
+        held = too_old = 0
+        before: int | None = None
+        share = bulk.Slice()
+        while True:
+            page = self.store.deliveries(filters, before=before, limit=bulk.PAGE)
+            mine = [one for one in page.items if one.paused_by == scope]
+            held += len(mine)
+            too_old += sum(map(self._is_too_old, mine))
+            before = int(page.next_cursor) if page.next_cursor else None
+            if before is None and not held and not self._is_paused(scope):
+                raise NotFound(NOT_PAUSED)
+            if before is None or held >= most or share.is_over(held):
+                return WouldResume(held=held, too_old=too_old, is_complete=before is None)
+
+    def _is_paused(self, scope: str) -> bool:
+        return scope in {pause.scope for pause in self.store.pauses()}
+
+    def _is_too_old(self, delivery: Delivery) -> bool:
+        seen = self.store.event(delivery.event_id)
+        claim = Claim(delivery=delivery, event=seen.event if seen else None)
+        data = seen.event.data if seen else None
+        try:
+            candidate = candidate_of(claim, data, self.settings, datetime.now(UTC))
+        except Denied:
+            return False
+        return check_age(candidate) is not None
 
     def resume(self, scope: str) -> int:
         """End a pause, and make due what it held. Returns how many. Raises NotFound."""

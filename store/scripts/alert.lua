@@ -1,4 +1,4 @@
--- include: keys, time
+-- include: keys, time, waiting
 -- Find what people must be alerted of, and put a message into the outbox for each change.
 --
 -- ARGV[1]: how old a backlog may become, ms. ARGV[2]: how many forged or unsigned requests in a row
@@ -10,7 +10,6 @@ even_when_full()
 local backlog_ms, refused_max, kept_max = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local us = now_us()
 local now = math.floor(us / 1000)
-local LOOKED_AT = 50  -- at most this many of the oldest that are queued or retrying
 local ON, OUT, DUE = P .. 'alerts', P .. 'alerts:out', P .. 'due:alert'
 
 local current = {}  -- what is wrong now, by name: {type, facts}
@@ -28,8 +27,14 @@ end
 local function look_at_pauses()
   for scope, record in pairs_of(P .. 'pauses') do
     local kept = cjson.decode(record)
-    local facts = {scope = scope, reason = kept.reason, since_ms = kept.since_ms}
-    add('paused ' .. kept.reason .. ' ' .. scope, 'destination.paused', facts)
+    if kept.reason == 'failing' then
+      -- The bridge wrote this message, without personal data.
+      local facts = {scope = scope, route = string.sub(scope, 7), sentence = kept.message, since_ms = kept.since_ms}
+      add('failing ' .. scope, 'route.failing', facts)
+    else
+      local facts = {scope = scope, reason = kept.reason, since_ms = kept.since_ms}
+      add('paused ' .. kept.reason .. ' ' .. scope, 'destination.paused', facts)
+    end
   end
   local open_ms = redis.call('HGET', P .. 'breaker', 'open_ms')
   if open_ms then
@@ -49,32 +54,8 @@ local function look_at_unknown()
   add('unknown', 'delivery.unknown', {count = count, delivery = redis.call('ZRANGE', key, 0, 0)[1]})
 end
 
--- Return since when a delivery could have been sent, ms; nil: its time has not come. Time that it was
--- held does not count.
-local function waits_since(id)
-  local names = {'next_ms', 'first_ms', 'waiting_since_ms', 'held_ms', 'paused_ms'}
-  local found = redis.call('HMGET', P .. 'delivery:' .. id, unpack(names))
-  local since = tonumber(found[1] or '')
-  local free = (tonumber(found[4] or '') or 0) + (tonumber(found[5] or '') or 0)
-  for i = 2, 3 do
-    local tried = tonumber(found[i] or '')
-    if tried then since = math.min(since or now, tried + free) end
-  end
-  return since
-end
-
 local function look_at_backlog()
-  local oldest
-  local function older(since)
-    if since and (not oldest or since < oldest) then oldest = since end
-  end
-  for _, name in ipairs({'due', 'due:retry'}) do
-    older(tonumber(redis.call('ZRANGE', P .. name, 0, 0, 'WITHSCORES')[2]))
-  end
-  for _, status in ipairs({'queued', 'retrying'}) do
-    local ids = redis.call('ZRANGE', P .. 'deliveries:status:' .. status, 0, LOOKED_AT - 1)
-    for _, id in ipairs(ids) do older(waits_since(id)) end
-  end
+  local oldest = oldest_waiting(now)
   if not oldest or now - oldest <= backlog_ms then return end
   local waiting = redis.call('ZCARD', P .. 'deliveries:status:queued')
     + redis.call('ZCARD', P .. 'deliveries:status:retrying')

@@ -90,7 +90,7 @@ local function claim_whole(id, from)
   if not is_cancel then
     -- CallKaro may have reported its call while Redis had lost the delivery.
     if attach_early_outcomes(id, id, now) and not waiting[redis.call('HGET', key, 'status')] then return end
-    local scope = pause_of(found[6], found[7])
+    local scope = pause_of(found[6], found[7], found[5])
     if scope then return hold(id, key, found, scope) end
   end
   if status == 'held' then

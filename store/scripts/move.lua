@@ -24,6 +24,8 @@
 --   spread_ms: the delivery is due this much later than next_attempt_at says
 --   callkaro_ok: whether CallKaro works, for the breaker; absent: the answer does not show it
 --   pause: JSON, the pause of CallKaro that begins now
+--   row: {ends = true}: an accepted call ends its route's row of failures; {most, pause}: the call fails,
+--     and with the failure number `most` in a row its route is paused; pause: JSON
 -- ARGV[2]: requests/s to CallKaro over all workers; 0: no cap.
 -- ARGV[3]: '1': a journal is replayed, because Redis may have lost these moves.
 -- ARGV[4]: the lease, ms, of an attempt that Redis lost.
@@ -101,7 +103,7 @@ end
 local function forbidden(m, found)
   local ends = tonumber(redis.call('ZSCORE', P .. 'leased', m.id) or '0')
   if ends - now < m.needs_ms then return 'late' end
-  if pause_of(found.source, found.route) then return 'paused 0' end
+  if pause_of(found.source, found.route, found.event) then return 'paused 0' end
   local wait = breaker_wait_ms(m.id, now)
   if wait > 0 then return 'paused ' .. wait end
   -- The hours ended while the call waited for its campaign or its turn. A worker must prepare it
@@ -180,7 +182,7 @@ local function too_late(m, found)
 end
 
 local FIELDS = {'phone', 'status', 'lease', 'order', 'reason', 'timeline', 'source', 'route', 'call_sid', 'past',
-  'held_since_ms', 'request_token', 'call_again', 'number_claim', 'erased_ms'}
+  'held_since_ms', 'request_token', 'call_again', 'number_claim', 'erased_ms', 'event'}
 local function read(key)
   local found = {}
   for i, value in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do
@@ -237,8 +239,22 @@ local function refusal(m, found)
   if m.to == 'sending' then return forbidden(m, found) end
   local no = denial(m, found)
   if no then return no end
+  -- A paused route does not go on to fail what it has not sent.
+  if m.row and m.row.most and found.status ~= 'sending'
+    and pause_of(found.source, found.route, found.event) then return 'paused 0' end
   redis.call('ZREM', P .. 'leased', m.id)
   return nil
+end
+
+-- Count the failures of a route in a row, over all workers.
+local function count_row(m, found)
+  if not m.row or is_replay then return end
+  if m.row.ends then
+    redis.call('HDEL', P .. 'failing', found.route)
+  elseif redis.call('HINCRBY', P .. 'failing', found.route, 1) >= m.row.most then
+    redis.call('HSETNX', P .. 'pauses', 'route:' .. found.route, m.row.pause)
+    is_any_paused = true
+  end
 end
 
 local function due_ms(m)
@@ -343,6 +359,7 @@ local function move(m)
   write(m, key, found)
   update_number_claim(m, key, found)
   update_indexes(m, found)
+  count_row(m, found)
   if m.to == 'delivered' and m.set and m.set.call_sid then
     attach_early_outcomes(m.id, m.set.call_sid, now)
   end

@@ -883,6 +883,8 @@ def test_a_crm_that_cannot_be_read_is_asked_again(asked, since, retry_after_s, w
         "lookup_failures": asked + 1,
         "waiting_for": "record",
         "waiting_since_ms": int((since or NOW).timestamp() * 1000),
+        # It is not late while it waits as long as the CRM asked for.
+        **({"not_before_ms": int(NOW.timestamp() * 1000) + 66_000} if retry_after_s else {}),
     }
 
 

@@ -214,7 +214,7 @@ CALLKARO_WORDS = {
     "voicemail": ["VOICEMAIL_DETECTED"],
     "not_reached": ["USER_REJECTED", "USER_UNAVAILABLE", "USER_UNRESPONSIVE"],
     "wrong_number": ["INVALID_PHONE_NUMBER"],
-    "not_dialled": ["OUTSIDE_TRIGGER_WINDOW"],
+    "not_dialled": ["OUTSIDE_TRIGGER_WINDOW", "DND_NUMBER", "VERIFICATION_REQUIRED"],
     "cancelled": ["DELETED_SCH_CALL_ALL", "DELETED_SCH_CALL_ONE"],
     "failed": ["PRE_CALL_FN_FAILED", "UNKNOWN"],
 }
@@ -477,9 +477,10 @@ def test_who_asks_to_stop_is_told_by_the_setting(suppress_when, more, stops):
 def test_a_number_that_does_not_exist_is_not_called_again_whatever_the_setting(suppress_when):
     expression = suppress_when and Expression.of(suppress_when)
     assert asks_to_stop(read(hangup_reason="INVALID_PHONE_NUMBER"), expression)
+    assert asks_to_stop(read(hangup_reason="DND_NUMBER"), expression)
 
 
-@each("reason", sorted(set(RESULTS) - {"INVALID_PHONE_NUMBER"}))
+@each("reason", sorted(set(RESULTS) - {"INVALID_PHONE_NUMBER", "DND_NUMBER"}))
 def test_no_other_end_of_a_call_stops_by_itself(reason):
     assert not asks_to_stop(read(hangup_reason=reason), None)
 

@@ -1,9 +1,12 @@
 """The journal: what a drain noted is with its supervisor, even when the drain is gone."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
+from support import ROOT
 
 from schemas.delivery import Status
 from schemas.records import Move
@@ -95,3 +98,75 @@ def test_without_a_supervisor_nothing_is_written() -> None:
     journal_writer.finish()
 
     assert not journal_writer._unwritten
+
+
+@pytest.mark.parametrize("sizes", [(10,), (70_000, 3, 65_536), (1, 65_535, 2, 131_072)])
+def test_a_move_that_several_blocks_share_comes_out_whole(
+    book: Journal, sizes: tuple[int, ...]
+) -> None:
+    lines = [b'{"id": "%s"}' % (b"x" * size) for size in sizes]
+    for line in lines:
+        os.write(book._write_end, line + b"\n")
+        book.take_in()
+
+    assert [len(one["id"]) for one in book.moves()] == list(sizes)
+
+
+def test_blocks_are_used_again(book: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(journal.time, "monotonic", lambda: now[0])
+    journal_writer = JournalWriter()
+    for number in range(600):
+        journal_writer.write([a_move(number)])
+        book.take_in()
+        now[0] += 1
+
+    assert len(book._blocks) + len(book._spare) <= 64
+    assert len(list(book.moves())) <= 62
+
+
+RSS = """
+import os, sys, time
+from pathlib import Path
+from schemas.delivery import Status
+from schemas.records import Move
+from workers import journal
+
+def rss_mb():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
+
+journal.REMEMBERED_S = 2.0
+book = journal.Journal()
+if not os.fork():
+    book.write_here()
+    writer, number, ends = journal.JournalWriter(), 0, time.monotonic() + float(sys.argv[1])
+    while time.monotonic() < ends:
+        record = {"number": 1, "answer": "x" * (number * 37 % 300)}
+        made = Move(id=f"d{number}", to=Status.DELIVERED, lease=number, attempt=(1, record))
+        writer.write([made])
+        number += 1
+        while len(writer._unwritten) > 100:
+            time.sleep(0.001)
+            writer.write(())
+    os._exit(0)
+os.close(book._write_end)
+began, found, taken = time.monotonic(), [], 0
+while time.monotonic() - began < float(sys.argv[1]) - 1:
+    book.take_in()
+    if time.monotonic() - began > len(found) + 1:
+        found.append(rss_mb())
+    time.sleep(0.0005)
+print(*(round(one, 1) for one in found))
+"""
+
+
+@pytest.mark.bounds
+def test_the_memory_of_a_supervisor_stays_flat() -> None:
+    """A minute at full speed, in which the journal forgets after 2 s."""
+    made = subprocess.run(  # noqa: S603  (our own text)
+        [sys.executable, "-c", RSS, "60"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+
+    mb = [float(one) for one in made.stdout.split()]
+    early, late = max(mb[16:24]), max(mb[-8:])
+    assert late - early < 2.0, mb
