@@ -36,7 +36,7 @@ class LeaseStore(MigrationStore):
         """
         if not self.is_migrated():
             return Claims(now=self._now(), wait_s=MIGRATION_CHECK_S, looked_at=0, claims=())
-        now_ms, wait_ms, looked_at, *found = self._run(
+        now_ms, wait_ms, looked_at, *found = self._run_in(
             "claim",
             limit,
             int(lease_s * 1000),
