@@ -55,4 +55,4 @@ EXPOSE 8000
 HEALTHCHECK --interval=60s --timeout=10s --start-period=30s --retries=3 \
     CMD ["python", "-m", "bridge.healthcheck"]
 ENTRYPOINT ["tini", "--"]
-CMD ["gunicorn", "-c", "gunicorn.conf.py", "bridge.app:create_app()"]
+CMD ["python", "-m", "bridge.serve"]

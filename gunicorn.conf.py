@@ -143,6 +143,10 @@ def post_worker_init(worker: Any) -> None:
 
 def on_starting(server: Any) -> None:
     """Report the settings' problems and warnings once, before every worker meets them."""
+    _check_settings()
+
+
+def _check_settings() -> None:
     from config import log
     from schemas.errors import SettingsError
 
@@ -152,3 +156,8 @@ def on_starting(server: Any) -> None:
     except SettingsError as error:
         sys.stderr.write(f"The web process can't start. Fix this, then start it again:\n{error}\n")
         sys.exit(1)
+
+
+# on_starting is not called then, and gunicorn would show the traceback of create_app().
+if "--check-config" in (*sys.argv, *os.environ.get("GUNICORN_CMD_ARGS", "").split()):
+    _check_settings()

@@ -389,10 +389,10 @@ def measured(valkey: Valkey, count: int, progress: Console) -> tuple[dict[str, T
     """Return the time of each query over that many deliveries, and Redis' bytes for each."""
     store = Store(connect(valkey.url, timeout_s=60))
     filler = Filler(store)
-    before = store.persistence().used_bytes
+    before = store.persistence().used_bytes or 0
     progress.print(f"{count:,} deliveries …")
     filler.fill(count)
-    used = store.persistence().used_bytes - before
+    used = (store.persistence().used_bytes or 0) - before
     client = create_app(settings_of(valkey)).test_client()
     client.post("/sign-in", data={"token": TOKEN})  # for the pages
     found = {name: asked(client, path) for name, path in queries(filler)}

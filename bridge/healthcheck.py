@@ -19,7 +19,9 @@ TIMEOUT_S = 4.0
 
 def role_of(command: bytes) -> str:
     """Return what a command line runs: `web`, `worker`, or "" for any other program."""
-    if b"gunicorn" in command:  # first: it may have --workers
+    if b"gunicorn" in command or b"bridge.serve" in command.replace(
+        b"\0", b" "
+    ):  # first: it may have --workers
         return "web"
     return "worker" if b"workers" in command else ""
 

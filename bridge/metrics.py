@@ -312,6 +312,8 @@ def _status_counts(store: Store, wakeup: Wakeup) -> Iterator[Metric]:
 
 def _redis(store: Store) -> Iterator[Metric]:
     durable = store.persistence()
+    if durable.used_bytes is None:  # our user may not ask
+        return
     yield _single("redis_memory_bytes", "Memory that Redis uses.", durable.used_bytes)
     if durable.used_ratio is not None:
         limit = durable.used_bytes / durable.used_ratio if durable.used_ratio else 0

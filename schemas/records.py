@@ -251,23 +251,31 @@ class Filters:
 class Persistence:
     """How safely Redis keeps data, and how full it is."""
 
-    append_only: bool
+    append_only: bool | None  # None: Redis does not say
     fsync: str
     policy: str
-    used_bytes: int
-    used_ratio: float | None  # of its memory limit; None: it has no limit
+    used_bytes: int | None  # None: Redis does not say
+    used_ratio: float | None  # of its memory limit; None: it has no limit, or does not say
+    forbidden: tuple[str, ...] = ()  # the commands that would say, and our user may not run
 
     def warnings(self) -> list[str]:
         """Return what is weak in how Redis keeps our data, a sentence each."""
         found = []
-        if not self.append_only:
+        if "INFO" in self.forbidden:
+            found.append(
+                "the Redis user may not run INFO: how full Redis is, how it keeps data and whether "
+                "it restarted can't be seen; webhooks are refused when Redis itself says it is full"
+            )
+        if "CONFIG GET" in self.forbidden:
+            found.append("the Redis user may not run CONFIG GET: appendfsync can't be seen")
+        if self.append_only is False:
             found.append("Redis keeps no append-only file: a restart loses accepted events")
-        elif self.fsync != "always":
+        elif self.fsync != "always" and not self.forbidden:
             found.append(
                 f"Redis' appendfsync is {self.fsync}, not always: a crash of its machine may lose "
                 "or repeat about a second"
             )
-        if self.policy != "noeviction":
+        if self.policy != "noeviction" and "INFO" not in self.forbidden:
             found.append(
                 f"Redis' maxmemory-policy is {self.policy}, not noeviction: when it is full it may "
                 "throw away accepted events"

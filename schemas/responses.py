@@ -509,11 +509,13 @@ class WorkerResponse(ResponseSchema):
 class PersistenceResponse(ResponseSchema):
     """How safely Redis keeps data."""
 
-    append_only = fields.Boolean()
+    append_only = fields.Boolean(allow_none=True, metadata=doc("null: Redis does not say."))
     fsync = fields.String()
     policy = fields.String()
-    used_bytes = fields.Integer()
-    used_ratio = fields.Float(allow_none=True, metadata=doc("null: no limit is set."))
+    used_bytes = fields.Integer(allow_none=True, metadata=doc("null: Redis does not say."))
+    used_ratio = fields.Float(
+        allow_none=True, metadata=doc("null: no limit is set, or Redis does not say.")
+    )
 
 
 class StatusResponse(ResponseSchema):

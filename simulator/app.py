@@ -18,7 +18,7 @@ MANNER = "simulator.manner"
 # No secret may be remembered. Here, body and query consist of secrets.
 UNKEPT_PATHS = "/oauth/"
 
-# Status -> CallKaro's documented words, else plain words.
+# Status -> CallKaro's documented words, else plain words. The CRMs have words of their own.
 MESSAGES = {
     401: "Unauthorized",
     402: "Payment required",
@@ -140,12 +140,13 @@ def simulated_answer(behaviour: Behaviour, path: str) -> Response:
 
 def error_answer(status: int, path: str) -> Response:
     """Return an error with this status, in the words of the API at this path."""
-    message = MESSAGES.get(status, "Error")
     if path.startswith("/crm/v3/"):
-        response, _ = hubspot.refusal(message, "SIMULATED", status)
+        response, _ = hubspot.simulated(status)
     elif path.startswith("/crm/"):
-        response, _ = zoho.refusal("SIMULATED", message, status)
+        response, _ = zoho.simulated(status)
+    elif path.startswith(UNKEPT_PATHS):
+        response = jsonify(error="general_error")
     else:
-        response, _ = callkaro.refusal(message, status)
+        response, _ = callkaro.refusal(MESSAGES.get(status, "Error"), status)
     response.status_code = status
     return response

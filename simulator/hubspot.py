@@ -29,6 +29,20 @@ ALWAYS = ("createdate", "hs_object_id", "lastmodifieddate")
 # In the answer if no property is asked for.
 USUAL = ("email", "firstname", "lastname")
 
+# Errors that are asked for: (message, category).
+SIMULATED = {
+    400: ("Invalid input JSON", "VALIDATION_ERROR"),
+    401: (
+        "Authentication credentials not found. This API supports OAuth 2.0 authentication.",
+        "INVALID_AUTHENTICATION",
+    ),
+    403: ("This app hasn't been granted all required scopes.", "MISSING_SCOPES"),
+    404: ("resource not found", "OBJECT_NOT_FOUND"),
+    409: ("The record already exists.", "CONFLICT"),
+    423: ("The account is locked for a moment.", "LOCKED"),
+    503: ("Service unavailable", "SERVICE_UNAVAILABLE"),
+}
+
 
 def views(state: State) -> Blueprint:
     """Build HubSpot's endpoints over this state."""
@@ -49,9 +63,13 @@ def views(state: State) -> Blueprint:
 
     @blueprint.post("/<object_name>/batch/read")
     def read_batch(object_name: str) -> tuple[Response, int]:
-        object_name = OBJECT_NAMES.get(object_name, object_name)
+        kind = OBJECT_NAMES.get(object_name, object_name)
+        if kind not in OBJECT_NAMES.values() and not state.find_records("hubspot", kind):
+            problem = f"Unable to infer object type from: {object_name}"
+            return refusal(problem, "VALIDATION_ERROR", 400)
+        object_name = kind
         try:
-            ids, properties = read_question(g.raw)
+            ids, properties, with_history = read_question(g.raw)
         except ValueError as error:
             return refusal(str(error), "VALIDATION_ERROR", 400)
         results, missing = [], []
@@ -61,7 +79,7 @@ def views(state: State) -> Blueprint:
             if record is None:
                 missing.append(record_id)
             else:
-                results.append(result(record_id, record, properties, started_at))
+                results.append(result(record_id, record, properties, with_history, started_at))
         answer: dict[str, Any] = {
             "status": "COMPLETE",
             "results": results,
@@ -70,14 +88,14 @@ def views(state: State) -> Blueprint:
         }
         if not missing:
             return jsonify(answer), 200
-        kind = object_name.upper().removesuffix("S")
+        singular = object_name.upper().removesuffix("S")
         answer["numErrors"] = 1
         answer["errors"] = [
             {
                 "status": "error",
                 "category": "OBJECT_NOT_FOUND",
-                "message": f"Could not get some {kind} objects, they may be deleted or not exist. "
-                "Check that ids are valid.",
+                "message": f"Could not get some {singular} objects, they may be deleted or not "
+                "exist. Check that ids are valid.",
                 "context": {"ids": missing},
             }
         ]
@@ -112,8 +130,24 @@ def refusal(message: str, category: str, status: int) -> tuple[Response, int]:
     ), status
 
 
-def read_question(raw: bytes) -> tuple[list[str], list[str]]:
-    """Return the ids and the properties that a batch read asks for.
+def simulated(status: int) -> tuple[Response, int]:
+    """Answer an error that was asked for, in HubSpot's words."""
+    if status != 429:
+        message, category = SIMULATED.get(status, ("internal error", "INTERNAL_ERROR"))
+        return refusal(message, category, status)
+    # Its own client gives up on a 429 without a policyName:
+    # https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines
+    return jsonify(
+        status="error",
+        message="You have reached your ten_secondly_rolling limit.",
+        errorType="RATE_LIMIT",
+        correlationId=secrets.token_hex(16),
+        policyName="TEN_SECONDLY_ROLLING",
+    ), 429
+
+
+def read_question(raw: bytes) -> tuple[list[str], list[str], list[str]]:
+    """Return the ids, the properties and those with history that a batch read asks for.
 
     Raises:
         ValueError: the body is not such a question.
@@ -123,21 +157,27 @@ def read_question(raw: bytes) -> tuple[list[str], list[str]]:
     if unknown:
         raise ValueError(f"This stand-in does not support: {', '.join(sorted(unknown))}")
     inputs, properties = body.get("inputs"), body.get("properties", [])
+    with_history = body.get("propertiesWithHistory", [])
     if not isinstance(inputs, list) or not inputs:
         raise ValueError("inputs must be a list with at least one entry")
     if len(inputs) > MAX_IDS:
         raise ValueError(f"The maximum number of inputs supported in a batch is {MAX_IDS}")
     if not all(isinstance(entry, dict) and isinstance(entry.get("id"), str) for entry in inputs):
         raise ValueError("each of inputs must be an object with an id as text")
-    if not isinstance(properties, list) or not all(isinstance(name, str) for name in properties):
-        raise ValueError("properties must be a list of names")
-    return [entry["id"] for entry in inputs], properties
+    for names in (properties, with_history):
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError("properties and propertiesWithHistory must be lists of names")
+    return [entry["id"] for entry in inputs], properties, with_history
 
 
 def result(
-    record_id: str, record: dict[str, Any], properties: list[str], started_at: str
+    record_id: str,
+    record: dict[str, Any],
+    properties: list[str],
+    with_history: list[str],
+    started_at: str,
 ) -> dict[str, Any]:
-    """Return one record as HubSpot does: only properties that were asked for and that exist."""
+    """Return one record as HubSpot does: the properties that were asked for; null: it has none."""
     known = {
         "createdate": started_at,
         "lastmodifieddate": started_at,
@@ -145,13 +185,21 @@ def result(
         "hs_object_id": record_id,
     }
     wanted = dict.fromkeys((*ALWAYS, *(properties or USUAL)))
-    return {
+    found = {
         "id": record_id,
-        "properties": {name: known[name] for name in wanted if name in known},
+        "properties": {name: known.get(name) for name in wanted},
         "createdAt": known["createdate"],
         "updatedAt": known["lastmodifieddate"],
         "archived": False,
     }
+    if with_history:
+        # Of what the stand-in knows: the value of today.
+        found["propertiesWithHistory"] = {
+            name: [{"value": known[name], "timestamp": started_at, "sourceType": "API"}]
+            for name in with_history
+            if known.get(name) is not None
+        }
+    return found
 
 
 def _object(raw: bytes) -> dict[str, Any]:

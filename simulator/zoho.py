@@ -7,6 +7,8 @@ Limits and error bodies are from common knowledge, not from a wire.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -18,6 +20,27 @@ MAX_FIELDS = 50
 PAGE = 200
 
 MODULES = frozenset({"Accounts", "Calls", "Contacts", "Deals", "Leads", "Tasks"})
+
+# Nobody: see simulator/people.py.
+USER = {
+    "id": "5725767000000400001",
+    "first_name": "Sona",
+    "last_name": "Example",
+    "full_name": "Sona Example",
+    "email": "sona.example@example.com",
+    "status": "active",
+    "type__s": "Regular User",
+    "confirm": True,
+}
+# Errors that are asked for: (code, message).
+SIMULATED = {
+    400: ("INVALID_DATA", "invalid data"),
+    401: ("INVALID_TOKEN", "invalid oauth token"),
+    403: ("NO_PERMISSION", "permission denied"),
+    404: ("INVALID_URL_PATTERN", "Please check if the URL trying to access is a correct one"),
+    429: ("TOO_MANY_REQUESTS", "You have made too many requests. Please try again later."),
+    503: ("SERVICE_UNAVAILABLE", "The service is not available for a moment"),
+}
 
 
 def views(state: State) -> Blueprint:
@@ -53,12 +76,56 @@ def views(state: State) -> Blueprint:
             }
         ), 200
 
-    @blueprint.get("/crm/v8/<module>")
-    def read(module: str) -> tuple[Response, int] | tuple[str, int]:
+    @blueprint.before_request
+    def check_token() -> tuple[Response, int] | None:
+        if not request.path.startswith("/crm/"):
+            return None
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme != "Zoho-oauthtoken" or not state.is_zoho_token(token):
-            return refusal("INVALID_TOKEN", "invalid oauth token", 401)
-        if module not in MODULES and ("zoho", module) not in state.records:
+        if scheme == "Zoho-oauthtoken" and state.is_zoho_token(token):
+            return None
+        return refusal("INVALID_TOKEN", "invalid oauth token", 401)
+
+    def is_module(name: str) -> bool:
+        return name in MODULES or ("zoho", name) in state.records
+
+    @blueprint.get("/crm/v8/settings/fields")
+    def fields_of() -> tuple[Response, int]:
+        module = request.args.get("module", "")
+        if not module:
+            return refusal(
+                "REQUIRED_PARAM_MISSING",
+                "One of the expected parameter is missing",
+                400,
+                param_name="module",
+            )
+        if not is_module(module):
+            return refusal("INVALID_MODULE", "the module name given seems to be invalid", 400)
+        records = state.find_records("zoho", module).values()
+        names = sorted({"id", *(name for record in records for name in record)})
+        return jsonify(
+            fields=[
+                {
+                    "api_name": name,
+                    "field_label": name.replace("_", " "),
+                    "data_type": "bigint" if name == "id" else "text",
+                    "json_type": "string",
+                    "visible": True,
+                    "read_only": name == "id",
+                }
+                for name in names
+            ]
+        ), 200
+
+    @blueprint.get("/crm/v8/users")
+    def users() -> tuple[Response, int]:
+        return jsonify(
+            users=[USER],
+            info={"per_page": PAGE, "count": 1, "page": 1, "more_records": False},
+        ), 200
+
+    @blueprint.get("/crm/v8/<module>")
+    def read(module: str) -> tuple[Response, int]:
+        if not is_module(module):
             return refusal("INVALID_MODULE", "the module name given seems to be invalid", 400)
         fields = _list(request.args.get("fields"))
         if not fields:
@@ -76,8 +143,14 @@ def views(state: State) -> Blueprint:
         records = state.find_records("zoho", module)
         found = [record_id for record_id in dict.fromkeys(ids or records) if record_id in records]
         if not found:
-            return "", 204
-        page = found[:PAGE]
+            return nothing()
+        try:
+            number, size = _paging(request.args)
+        except ValueError as error:
+            return refusal("INVALID_DATA", "invalid data", 400, api_name=str(error))
+        page = found[(number - 1) * size : number * size]
+        if not page:
+            return nothing()
         return jsonify(
             data=[
                 # A field without a value is there, and null.
@@ -86,10 +159,10 @@ def views(state: State) -> Blueprint:
                 for record_id in page
             ],
             info={
-                "per_page": PAGE,
+                "per_page": size,
                 "count": len(page),
-                "page": 1,
-                "more_records": len(found) > PAGE,
+                "page": number,
+                "more_records": len(found) > number * size,
             },
         ), 200
 
@@ -99,6 +172,30 @@ def views(state: State) -> Blueprint:
 def refusal(code: str, message: str, status: int, **details: Any) -> tuple[Response, int]:
     """Answer an error as Zoho does."""
     return jsonify(code=code, details=details, message=message, status="error"), status
+
+
+def simulated(status: int) -> tuple[Response, int]:
+    """Answer an error that was asked for, in Zoho's words."""
+    code, message = SIMULATED.get(status, ("INTERNAL_ERROR", "Internal Server Error"))
+    return refusal(code, message, status)
+
+
+def nothing() -> tuple[Response, int]:
+    """Answer 204 as Zoho does: without a body, and so without a Content-Type."""
+    answer = Response(status=204)
+    del answer.headers["Content-Type"]
+    return answer, 204
+
+
+def _paging(given: Mapping[str, str]) -> tuple[int, int]:
+    """Return the number of the page and its size. Raises ValueError with the parameter's name."""
+    found = []
+    for name, usual, most in (("page", 1, 1000), ("per_page", PAGE, PAGE)):
+        text = given.get(name, str(usual))
+        if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= most:
+            raise ValueError(name)
+        found.append(int(text))
+    return found[0], found[1]
 
 
 def _list(value: str | None) -> list[str]:

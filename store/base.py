@@ -8,12 +8,20 @@ from contextlib import contextmanager
 from typing import Any
 
 import redis
+from redis.exceptions import NoPermissionError
 
 from config import log
 from schemas.errors import StoreUnavailable
 from schemas.records import Persistence
 from schemas.spellings import spellings
-from store.client import CONNECT_S, is_demoted, leave_demoted, make_client, why_away
+from store.client import (
+    CONNECT_S,
+    is_demoted,
+    is_forbidden,
+    leave_demoted,
+    make_client,
+    why_away,
+)
 from store.script_loader import load_scripts
 
 logger = log.get(__name__)
@@ -52,13 +60,14 @@ class Base:
             self.redis.set(f"{P}ping", "1", ex=60)
 
     def run_id(self) -> str:
-        """Return the id that Redis chooses for itself at each start."""
+        """Return the id that Redis chooses for itself at each start; empty: it does not tell."""
         with self._reached():
-            return str(self.redis.info("server")["run_id"])
+            return _run_id_of(self.redis)
 
     def check_room(self) -> None:
         """Raise StoreUnavailable while Redis is over 85 % of its memory limit, or hangs.
 
+        Where Redis does not tell its memory, its own refusal is the limit: see _reached().
         After one time-out, fail fast for a second: other requests need not wait for Redis, too.
         """
         now = time.monotonic()
@@ -72,22 +81,23 @@ class Base:
             raise StoreUnavailable("Redis is over 85 % of its memory limit")
 
     def persistence(self) -> Persistence:
-        """Return how safely Redis keeps data; "unknown" where a managed Redis does not say."""
+        """Return how safely Redis keeps data; "unknown" or None where Redis does not say."""
         with self._reached():
-            memory = self.redis.info("memory")
-            durable = self.redis.info("persistence")
+            memory, durable = _info(self.redis, "memory"), _info(self.redis, "persistence")
             try:
                 fsync = str(self.redis.config_get("appendfsync").get("appendfsync", "unknown"))
-            except redis.ResponseError:
-                fsync = "unknown"
-        limit = int(memory.get("maxmemory", 0))
-        used = int(memory["used_memory"])
+                forbidden = False
+            except redis.ResponseError as error:
+                fsync, forbidden = "unknown", isinstance(error, NoPermissionError)
+        limit, used = int(memory.get("maxmemory", 0)), memory.get("used_memory")
+        aof = durable.get("aof_enabled")
         return Persistence(
-            append_only=bool(durable.get("aof_enabled")),
+            append_only=None if aof is None else bool(aof),
             fsync=fsync,
             policy=str(memory.get("maxmemory_policy", "unknown")),
-            used_bytes=used,
-            used_ratio=used / limit if limit else None,
+            used_bytes=None if used is None else int(used),
+            used_ratio=int(used) / limit if used is not None and limit else None,
+            forbidden=(*(("INFO",) if not memory else ()), *(("CONFIG GET",) if forbidden else ())),
         )
 
     def phone_key(self, number: str) -> str:
@@ -122,6 +132,16 @@ class Base:
         with self._reached():
             return self._scripts[script](args=args)
 
+    def _run_in(self, script: str, *args: Any) -> Any:
+        """Run a script whose last argument is the run id of Redis, as run_id() returns it.
+
+        Both commands use one connection. It does not outlive a restart of Redis, so the script
+        never runs in another Redis than the one whose id it has. (Scripts can't read it: Redis
+        checks the rights of our user in them, too.)
+        """
+        with self._reached(), self.redis.client() as one:  # type: ignore[no-untyped-call]
+            return self._scripts[script](args=[*args, _run_id_of(one)], client=one)
+
     @contextmanager
     def _reached(self) -> Iterator[None]:
         """Turn Redis' errors into ours. Redis' name addresses and commands, never data."""
@@ -138,3 +158,17 @@ class Base:
             if word == "ERR" and not is_demoted(error):
                 logger.error("store.refused", exc_info=error)  # a script of ours may be wrong
             raise StoreUnavailable(f"Redis refuses ({word})") from error
+
+
+def _run_id_of(client: "redis.Redis") -> str:
+    return str(_info(client, "server").get("run_id", ""))
+
+
+def _info(client: "redis.Redis", section: str) -> dict[str, Any]:
+    """Return a section of INFO; empty: our user may not run it."""
+    try:
+        return dict(client.info(section))
+    except redis.ResponseError as error:
+        if not is_forbidden(error):
+            raise
+        return {}

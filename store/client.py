@@ -6,6 +6,7 @@ from copy import copy
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
@@ -57,6 +58,11 @@ def leave_demoted(client: "redis.Redis", error: "redis.RedisError") -> None:
 def is_demoted(error: "redis.RedisError") -> bool:
     """Say whether a replica refused a write; Redis 6.2 wraps a script's refusal into an ERR."""
     return isinstance(error, redis.ReadOnlyError) or "-READONLY" in str(error)
+
+
+def is_forbidden(error: "redis.RedisError") -> bool:
+    """Say whether our user may not run a command, or a managed Redis does not have it."""
+    return isinstance(error, NoPermissionError) or "unknown command" in str(error).lower()
 
 
 def why_away(error: "redis.RedisError") -> str:

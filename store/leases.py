@@ -41,7 +41,7 @@ class LeaseStore(MigrationStore):
             return Claims(
                 now=self._now(), wait_s=MIGRATION_CHECK_S, looked_at=0, is_cut=False, claims=()
             )
-        now_ms, wait_ms, looked_at, is_cut, *found = self._run(
+        now_ms, wait_ms, looked_at, is_cut, *found = self._run_in(
             "claim",
             limit,
             int(lease_s * 1000),

@@ -57,7 +57,7 @@ class MigrationStore(Base):
 
     def migrate_page(self, token: str, *, page: int = PAGE) -> MigrationPage:
         """Rename a page of keys; token: the owner of the lock."""
-        state, keys, moved, failed = self._run("migrate", token, page, int(LOCK_S * 1000))
+        state, keys, moved, failed = self._run_in("migrate", token, page, int(LOCK_S * 1000))
         return MigrationPage(
             is_done=state in ("done", "finished"),
             is_last=state == "finished",

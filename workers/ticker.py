@@ -76,7 +76,7 @@ class Ticker:
         has_alerts = bool(settings.alert_webhook_url)
         self._alerts = _Every(ALERTS_S, first_in_s=0.0 if has_alerts else math.inf)
         self._audit_place = (0, 0)
-        self._run_id = ""  # the run id of Redis at the last tick; empty: no tick yet
+        self._run_id: str | None = None  # of Redis at the last tick; empty: it does not tell
         self._pauses: dict[str, Pause] = {}  # the pauses whose begin was logged
         self._is_alert_due = False
         self._is_suspended = False  # by `rq suspend`
@@ -147,9 +147,12 @@ class Ticker:
     def _note_restart(self) -> None:
         """After a restart of Redis, replay the journal: Redis may have lost its last second."""
         run_id = self._store.run_id()
-        if run_id == self._run_id:
+        # Where Redis does not tell its run, it may have restarted while it was away.
+        may_be_new = not run_id and self._failures > 0
+        if run_id == self._run_id and not may_be_new:
             return
-        is_restart, moves = bool(self._run_id), list(self._journal.moves())
+        is_restart = bool(self._run_id) or (self._run_id is not None and may_be_new)
+        moves = list(self._journal.moves())
         recovered = 0
         for start in range(0, len(moves) if is_restart else 0, REPLAYED_AT_ONCE):
             part = moves[start : start + REPLAYED_AT_ONCE]

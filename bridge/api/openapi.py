@@ -43,6 +43,19 @@ IN_PATHS = {
     "name": 'The name of a route with to = "call".',
     "scope": "`all`, `callkaro`, `source:<name>` or `route:<name>`.",
 }
+# The groups of the reference, in its order. A group that is missing here stops the making, too.
+TAGS = {
+    "Status": "The state of the bridge.",
+    "Events": "What the sources sent.",
+    "Deliveries": "What became of each event, and what a person can do about it.",
+    "Campaigns": "CallKaro's batches, as the bridge made them.",
+    "Suppressions": "Numbers and records that must not be called.",
+    "Pauses": "What is not sent now.",
+    "Routes": "Test calls by a route.",
+    "Webhooks": "What CRMs and CallKaro post.",
+    "Health": "For monitors.",
+    "Description": "This description.",
+}
 METHODS = ("GET", "POST", "PUT", "DELETE")
 
 
@@ -104,9 +117,11 @@ def make_spec(app: Flask) -> dict[str, Any]:
         version="1",
         openapi_version="3.1.0",
         plugins=[marshmallow],
-        info={"description": ABOUT},
+        info={"description": ABOUT, "license": {"name": "MIT", "identifier": "MIT"}},
         servers=[{"url": "/"}],
     )
+    for name, text in TAGS.items():
+        spec.tag({"name": name, "description": text})
     spec_of: Any = marshmallow.converter
     spec_of.add_attribute_function(_own_fields)
     spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
@@ -150,7 +165,7 @@ def _described(app: Flask) -> Iterator[tuple[Rule, str, Description]]:
 def _operation(rule: Rule, method: str, description: Description) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": rule.endpoint.replace(".", "_"),
-        "tags": [description.tag],
+        "tags": [_declared(description.tag)],
         "summary": description.summary,
         "parameters": [_in_path(name) for name in sorted(rule.arguments)],
         "responses": {
@@ -162,6 +177,9 @@ def _operation(rule: Rule, method: str, description: Description) -> dict[str, A
         },
         "security": [{"token": []}] if description.needs_token else [],
     }
+    if not any(status.startswith("4") for status in operation["responses"]):
+        # The web process answers this itself, before any view is called.
+        operation["responses"]["408"] = {"description": "The request did not arrive whole in 30 s."}
     if description.description:
         operation["description"] = description.description
     if description.query:
@@ -171,6 +189,12 @@ def _operation(rule: Rule, method: str, description: Description) -> dict[str, A
     if description.body or description.takes:
         operation["requestBody"] = _body(description)
     return operation
+
+
+def _declared(tag: str) -> str:
+    if tag not in TAGS:
+        raise LookupError(f"the tag {tag} has no description in bridge/api/openapi.py")
+    return tag
 
 
 def _refusals(rule: Rule, description: Description) -> list[int]:

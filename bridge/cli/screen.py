@@ -73,6 +73,9 @@ def table_with_times(*columns: str, time: str, timezone: str) -> Table:
     return table
 
 
+YES_NO = {True: "yes", False: "no", None: "unknown"}
+
+
 def show_overview(found: Mapping[str, Any], *, timezone: str) -> None:
     """Print the state of a bridge."""
     screen = console()
@@ -87,7 +90,7 @@ def show_overview(found: Mapping[str, Any], *, timezone: str) -> None:
         "held as bulk": found.get("bulk"),
         "suppressed": found.get("suppressions"),
         "workers": ", ".join(one["state"] for one in found["workers"]) or "none",
-        "Redis": f"append-only {'yes' if kept['append_only'] else 'no'}, "
+        "Redis": f"append-only {YES_NO[kept['append_only']]}, "
         f"fsync {kept['fsync']}, {kept['policy']}",
         "CallKaro": _callkaro(found.get("callkaro") or {}, timezone),
         "routes": found["routes"],

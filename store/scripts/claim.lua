@@ -5,6 +5,8 @@
 -- ARGV[1]: at most how many. ARGV[2]: the lease, ms. ARGV[3]: how long nothing is claimed after a start
 -- of Redis, ms: Redis may have lost its last second, and first the workers replay their journals.
 -- ARGV[4]: when to look again at what a pause holds, ms. ARGV[5]: about how many bytes of records.
+-- ARGV[6]: the run id of Redis, which changes at each start; empty: our user may not ask for it, and
+-- then a restart goes unseen.
 -- Returns {now_ms, wait_ms, looked_at, is_cut, claim...}: nothing (more) can be claimed for wait_ms;
 -- looked_at counts what was due, claimed or not; is_cut: 1 if the claims have ARGV[5] bytes, else 0; a
 -- claim is {id, lease, delivery's fields (flat), event's record}.
@@ -15,7 +17,8 @@ local PROBE_LEASE_MS = 90000  -- longer than a lease: the worker that probes may
 local now = now_ms()
 
 local function since_restart_ms()
-  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+  local run = ARGV[6]
+  if run == '' then return grace_ms end
   local kept = redis.call('HMGET', P .. 'run', 'id', 'since_ms')
   if kept[1] == run then return now - tonumber(kept[2]) end
   -- A Redis that is new to us, or was emptied, has lost nothing that a worker could replay.

@@ -6,7 +6,7 @@
 -- time: it runs out if its process dies, and a second process then goes on.
 --
 -- ARGV[1]: a token of this process. ARGV[2]: how many keys a page has. ARGV[3]: how long the lock
--- lasts, ms.
+-- lasts, ms. ARGV[4]: the run id of Redis, which changes at each start; empty: it does not tell.
 -- Returns {state, how many keys the page had, how many keys were moved, how many could not be moved}.
 -- state: 'more', 'locked', 'done' (there was nothing to do), 'finished' (by this page: the last two
 -- counts are then those of all pages), or 'old process' (a process of the older release has written
@@ -119,7 +119,7 @@ local function put_aside_unmoved()
   end
 end
 
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ARGV[1]
+local run = ARGV[4] ~= '' and ARGV[4] or ARGV[1]
 local cursor = next_cursor(run)
 local page = redis.call('SCAN', cursor, 'MATCH', P .. '*', 'COUNT', page_size)
 local is_finished, moved, failed = true, 0, 0

@@ -499,7 +499,7 @@ def test_a_full_redis_takes_outcomes_all_the_same(
     web: Web, settings: Settings, store: Store, simulator: Simulator, run_drain: RunDrain
 ) -> None:
     delivery = called(web, settings, run_drain)
-    store.redis.config_set("maxmemory", store.persistence().used_bytes)
+    store.redis.config_set("maxmemory", store.persistence().used_bytes or 0)
 
     answer = tell(web, call_ended(simulator.state.calls[0]))
 

@@ -21,6 +21,7 @@ from store.queue import connect_queue, open_queue
     ("command", "role"),
     [
         ("gunicorn -c gunicorn.conf.py bridge.app:create_app()", "web"),
+        ("tini -- python -m bridge.serve --workers 3", "web"),
         ("tini -- gunicorn --workers 3 bridge.app:create_app()", "web"),
         ("python -m workers", "worker"),
         ("tini -- python -m workers", "worker"),

@@ -298,6 +298,8 @@ def warnings_there_are() -> Iterator[str]:
     ):
         kept: dict[str, Any] = {"used_bytes": 0, "used_ratio": None, **how}
         yield from Persistence(**kept).warnings()
+        forbidden = ("INFO", "CONFIG GET")
+        yield from Persistence(**{**kept, "append_only": None}, forbidden=forbidden).warnings()
 
 
 @each("warning", sorted(set(warnings_there_are())))

@@ -1,5 +1,7 @@
 """/openapi.json says what the web process does, all of it and nothing else."""
 
+import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -221,3 +223,86 @@ def test_an_error_of_every_kind_has_the_one_shape(web: Web, spec: dict[str, Any]
         if f"Error{status}" in spec["components"]["responses"]:
             said = spec["components"]["responses"][f"Error{status}"]["content"]
             fits(spec, said["application/json"]["schema"], answer.json, whole=False)
+
+
+# --- what linters of descriptions ask for (the recommended rules of spectral and redocly) ---------
+
+
+def lint(spec: dict[str, Any]) -> set[str]:
+    """Return what is wrong, as "<rule> <place>"."""
+    found = set()
+    declared = {tag["name"]: tag.get("description") for tag in spec.get("tags", [])}
+    if len(declared) != len(spec.get("tags", [])):
+        found.add("tags-unique")
+    found |= {f"tag-description {name}" for name, text in declared.items() if not text}
+    license_of = spec["info"].get("license", {})
+    if not (license_of.get("name") and (license_of.get("identifier") or license_of.get("url"))):
+        found.add("info-license")
+    if not spec["info"].get("description"):
+        found.add("info-description")
+    if not spec.get("servers"):
+        found.add("no-empty-servers")
+    ids, used_tags, shapes = [], set(), set()
+    for (method, path), one in operations(spec).items():
+        place = f"{method} {path}"
+        ids.append(one["operationId"])
+        used_tags |= {*one["tags"]}
+        if {*one["tags"]} - declared.keys():
+            found.add(f"tag-declared {place}")
+        if not one.get("summary"):
+            found.add(f"operation-summary {place}")
+        for kind in "24":
+            if not any(status.startswith(kind) for status in one["responses"]):
+                found.add(f"operation-{kind}xx-response {place}")
+        if "security" not in one and "security" not in spec:
+            found.add(f"security-defined {place}")
+        shape = re.sub(r"{[^}]*}", "{}", path)
+        if (method, shape) in shapes or (path != path.rstrip("/") and path != "/"):
+            found.add(f"no-ambiguous-paths {place}")
+        shapes.add((method, shape))
+        in_path = {each["name"] for each in one["parameters"] if each["in"] == "path"}
+        if in_path != {*re.findall(r"{([^}]*)}", path)}:
+            found.add(f"path-parameters-defined {place}")
+        names = [(each["in"], each["name"]) for each in one["parameters"]]
+        if len(names) != len({*names}):
+            found.add(f"parameters-unique {place}")
+    if len(ids) != len({*ids}):
+        found.add("operation-operationId-unique")
+    found |= {f"tag-unused {name}" for name in declared.keys() - used_tags}
+    text = json.dumps(spec)
+    for group, components in spec["components"].items():
+        if group == "securitySchemes":
+            continue
+        for name in components:
+            if f'"#/components/{group}/{name}"' not in text:
+                found.add(f"no-unused-components {group}/{name}")
+    return found
+
+
+def test_linters_of_descriptions_find_nothing(spec: dict[str, Any]) -> None:
+    assert lint(spec) == set()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "rule"),
+    [
+        (lambda spec: spec.pop("tags"), "tag-declared GET /healthz"),
+        (lambda spec: spec["tags"].pop(0), "tag-declared GET /api/status"),
+        (lambda spec: spec["tags"].append({"name": "New"}), "tag-description New"),
+        (lambda spec: spec["info"].pop("license"), "info-license"),
+        (lambda spec: spec["info"]["license"].pop("identifier"), "info-license"),
+        (
+            lambda spec: spec["paths"]["/healthz"]["get"]["responses"].pop("408"),
+            "operation-4xx-response GET /healthz",
+        ),
+        (
+            lambda spec: spec["paths"]["/api/events/{event_id}"]["get"]["parameters"].clear(),
+            "path-parameters-defined GET /api/events/{event_id}",
+        ),
+    ],
+)
+def test_the_lint_finds_what_is_wrong(
+    spec: dict[str, Any], wrong: Callable[[dict[str, Any]], object], rule: str
+) -> None:
+    wrong(spec)
+    assert rule in lint(spec)

@@ -191,7 +191,7 @@ def test_errors_of_the_crms_come_in_their_own_words(client, state):
     zoho = client.get("/crm/v8/Leads")
 
     assert (hubspot.status_code, zoho.status_code) == (429, 429)
-    assert hubspot.json()["category"]
+    assert hubspot.json()["errorType"] == "RATE_LIMIT"
     assert zoho.json()["code"]
 
 

@@ -30,7 +30,7 @@ def zoho(client):
     return {"Authorization": f"Zoho-oauthtoken {token}"}
 
 
-def test_hubspot_gives_the_asked_properties_and_leaves_absent_ones_out(client, state):
+def test_hubspot_gives_the_asked_properties_and_null_for_empty_ones(client, state):
     state.put_record("hubspot", "contacts", "1", {"phone": "+919876543210", "city": "Pune"})
 
     answer = read(client, ["1"], ["phone", "mobilephone"])
@@ -48,6 +48,7 @@ def test_hubspot_gives_the_asked_properties_and_leaves_absent_ones_out(client, s
             "hs_object_id": "1",
             "lastmodifieddate": at,
             "phone": "+919876543210",
+            "mobilephone": None,
         },
         "createdAt": at,
         "updatedAt": at,
@@ -97,6 +98,8 @@ def test_hubspot_takes_only_the_configured_token_when_there_is_one(client, state
         {"inputs": [{"id": str(i)} for i in range(101)]},
         {"inputs": [{"id": "101"}], "properties": "phone"},
         {"inputs": [{"id": "101"}], "idProperty": "email"},
+        {"inputs": [{"id": "101"}], "propertiesWithHistory": "phone"},
+        {"inputs": [{"id": "101"}], "propertiesWithHistory": [1]},
     ],
     ids=lambda body: str(body)[:50],
 )
@@ -105,6 +108,64 @@ def test_hubspot_refuses_a_batch_read_that_breaks_a_rule(client, body):
 
     assert answer.status_code == 400
     assert answer.json()["status"] == "error"
+
+
+@pytest.mark.parametrize("name", ["nonsense", "contactz", "0-9999"])
+def test_hubspot_refuses_an_object_that_it_does_not_know(client, name):
+    answer = read(client, ["1"], path=f"/crm/v3/objects/{name}/batch/read")
+
+    assert answer.status_code == 400
+    assert answer.json()["message"] == f"Unable to infer object type from: {name}"
+
+
+@pytest.mark.parametrize("name", ["contacts", "0-3", "tickets"])
+def test_hubspot_knows_its_own_objects_also_without_a_record(client, name):
+    assert read(client, ["1"], path=f"/crm/v3/objects/{name}/batch/read").status_code == 207
+
+
+def test_hubspot_gives_the_history_that_was_asked_for(client, state):
+    state.put_record("hubspot", "contacts", "1", {"phone": "+919876543210", "city": "Pune"})
+    body = {
+        "inputs": [{"id": "1"}],
+        "properties": ["city"],
+        "propertiesWithHistory": ["phone", "mobilephone"],
+    }
+
+    [result] = client.post(BATCH, body, headers=BEARER).json()["results"]
+
+    assert set(result["propertiesWithHistory"]) == {"phone"}
+    [kept] = result["propertiesWithHistory"]["phone"]
+    assert (kept["value"], set(kept)) == ("+919876543210", {"value", "timestamp", "sourceType"})
+    assert "phone" not in result["properties"]
+    assert "propertiesWithHistory" not in read(client, ["1"]).json()["results"][0]
+
+
+def test_hubspots_429_names_its_policy(client, state):
+    """Its own client gives up without."""
+    state.behave(429, retry_after="1")
+
+    answer = read(client, ["101"])
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+    assert answer.json()["errorType"] == "RATE_LIMIT"
+    assert answer.json()["policyName"] == "TEN_SECONDLY_ROLLING"
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 418, 422, 423, 429, 500, 503])
+def test_made_up_errors_are_in_the_words_of_the_api_that_was_asked(client, state, zoho, status):
+    state.behave(status)
+
+    hubspot = read(client, ["101"])
+    of_zoho = client.get("/crm/v8/Leads?ids=1&fields=Phone", headers=zoho)
+    token = client.call("POST", "/oauth/v2/token", data=FORM)
+
+    for answer in (hubspot, of_zoho, token):
+        assert answer.status_code == status
+        for word in ("Agent", "API key", "SIMULATED"):
+            assert word not in answer.text
+    assert hubspot.json()["status"] == of_zoho.json()["status"] == "error"
+    assert hubspot.json()["correlationId"]
+    assert of_zoho.json()["code"].isupper()
 
 
 def test_hubspot_reads_a_hundred_records_at_once(client, state):
@@ -195,6 +256,48 @@ def test_zoho_answers_204_without_a_body_when_no_record_matches(client, zoho):
     answer = client.get("/crm/v8/Leads?ids=1,2&fields=Phone", headers=zoho)
 
     assert (answer.status_code, answer.content) == (204, b"")
+    assert "Content-Type" not in answer.headers
+
+
+def test_zoho_gives_pages(client, state, zoho):
+    for number in range(5):
+        state.put_record("zoho", "Deals", str(number), {"Deal_Name": f"d{number}"})
+
+    def page(more):
+        return client.get(f"/crm/v8/Deals?fields=Deal_Name{more}", headers=zoho)
+
+    first = page("&per_page=2").json()
+    assert [record["id"] for record in first["data"]] == ["0", "1"]
+    assert first["info"] == {"per_page": 2, "count": 2, "page": 1, "more_records": True}
+    last = page("&per_page=2&page=3").json()
+    assert [record["id"] for record in last["data"]] == ["4"]
+    assert last["info"] == {"per_page": 2, "count": 1, "page": 3, "more_records": False}
+    assert page("&per_page=2&page=4").status_code == 204
+    for wrong in ("&page=0", "&page=x", "&per_page=201", "&per_page=-1", "&page="):
+        assert (page(wrong).status_code, page(wrong).json()["code"]) == (400, "INVALID_DATA")
+
+
+def test_zoho_describes_the_fields_of_a_module(client, state, zoho):
+    state.put_record("zoho", "Leads", "7", {"Phone": "+919876543210", "Lead_Source": "Web"})
+
+    answer = client.get("/crm/v8/settings/fields?module=Leads", headers=zoho).json()
+
+    names = {field["api_name"]: field["field_label"] for field in answer["fields"]}
+    assert names["Lead_Source"] == "Lead Source"
+    assert {"id", "Phone"} <= names.keys()
+    for path, code in (("?module=Nonsense", "INVALID_MODULE"), ("", "REQUIRED_PARAM_MISSING")):
+        wrong = client.get(f"/crm/v8/settings/fields{path}", headers=zoho)
+        assert (wrong.status_code, wrong.json()["code"]) == (400, code)
+
+
+def test_zoho_tells_its_users(client, zoho):
+    [user] = client.get("/crm/v8/users?type=CurrentUser", headers=zoho).json()["users"]
+    assert (user["status"], user["full_name"]) == ("active", "Sona Example")
+
+
+@pytest.mark.parametrize("path", ["users", "settings/fields?module=Leads", "Leads?fields=Phone"])
+def test_zoho_wants_a_token_everywhere(client, path):
+    assert client.get(f"/crm/v8/{path}").json()["code"] == "INVALID_TOKEN"
 
 
 @pytest.mark.parametrize("kind", ["absent", "unknown", "bearer", "expired", "too old"])

@@ -63,6 +63,39 @@ def test_a_web_concurrency_of_none_is_one_sentence() -> None:
     assert output == "WEB_CONCURRENCY must be a number from 1 to 999.\n"
 
 
+SERVE = (sys.executable, "-m", "bridge.serve")
+
+
+@pytest.mark.parametrize("value", ["abc", "0", "1.5", "-2", "1000", "2 3"])
+def test_the_start_refuses_a_wrong_number_of_processes_in_a_sentence(value: str) -> None:
+    with start(*SERVE, env={"WEB_CONCURRENCY": value}) as serve:
+        output, _ = serve.communicate(timeout=60)
+    assert serve.returncode == 1
+    assert output == "WEB_CONCURRENCY must be a number from 1 to 999.\n"
+
+
+@pytest.mark.parametrize("command", [GUNICORN, SERVE])
+@pytest.mark.parametrize("env", [{}, {"PORT": "abc"}, {"REDIS_URL": "nonsense"}])
+def test_checking_the_configuration_says_what_is_wrong_in_sentences(
+    command: tuple[str, ...], env: dict[str, str]
+) -> None:
+    with start(*command, "--check-config", env=env) as gunicorn:
+        output, _ = gunicorn.communicate(timeout=60)
+    assert gunicorn.returncode == 1
+    assert output.startswith("The web process can't start. Fix this, then start it again:\n")
+    assert "API_TOKEN: is not set" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("value", ["", " ", "2", " 2 "])
+def test_checking_good_settings_with_an_empty_number_of_processes_succeeds(value: str) -> None:
+    env = {"REDIS_URL": "redis://127.0.0.1:9/0", "API_TOKEN": "tok", "CALLKARO_API_KEY": "key"}
+    with start(*SERVE, "--check-config", env={**env, "WEB_CONCURRENCY": value}) as serve:
+        output, _ = serve.communicate(timeout=60)
+    assert serve.returncode == 0, output
+    assert "Traceback" not in output
+
+
 def test_no_log_line_of_gunicorn_names_a_url(free_port: int, redis_url: str) -> None:
     env = {
         "REDIS_URL": redis_url,

@@ -1,0 +1,156 @@
+"""A Redis user with few rights: those in docs/operating.md are enough; what is missing is said."""
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from support import LONGEST_S, ROOT, Bridge, lead, until
+from support.storing import a_delivery, accept, an_event, claim, put, status, to_sending
+
+from schemas.delivery import Status
+from schemas.errors import StoreUnavailable
+from schemas.records import Move
+from store import Store, connect
+from store.client import is_forbidden
+from store.queue import Wakeup, connect_queue, open_queue
+
+StartBridge = Callable[..., Bridge]
+[LISTED] = re.findall(
+    r"^ACL SETUSER bridge on >\S+ (.+)$", (ROOT / "docs/operating.md").read_text("utf-8"), re.M
+)
+SEES_ALL = ["+info", "+config|get"]
+FEWEST = [right for right in LISTED.split() if right not in SEES_ALL]
+RESTRICTED = {
+    "the fewest": FEWEST,
+    "without @dangerous": ["~*", "&*", "+@all", "-@dangerous"],
+    "without INFO alone": ["~*", "&*", "+@all", "-info"],
+    "without @admin and INFO": ["~bridge:*", "~rq:*", "&rq:*", "+@all", "-@admin", "-info"],
+}
+
+
+@pytest.fixture
+def url_of(redis_url: str) -> Iterator[Callable[[list[str]], str]]:
+    with redis.Redis.from_url(redis_url) as client:
+
+        def make(rights: list[str]) -> str:
+            client.execute_command("ACL", "SETUSER", "few", "reset", "on", ">pw", *rights)
+            return redis_url.replace("redis://", "redis://few:pw@")
+
+        yield make
+        client.execute_command("ACL", "DELUSER", "few")
+
+
+@pytest.fixture
+def store_of(url_of: Callable[[list[str]], str]) -> Iterator[Callable[[list[str]], Store]]:
+    opened: list[redis.Redis] = []
+
+    def open_store(rights: list[str]) -> Store:
+        opened.append(connect(url_of(rights), timeout_s=LONGEST_S))
+        return Store(opened[-1])
+
+    yield open_store
+    for client in opened:
+        client.close()
+
+
+@pytest.mark.parametrize("rights", RESTRICTED.values(), ids=RESTRICTED)
+def test_a_user_without_info_stores_claims_and_settles(
+    store_of: Callable[[list[str]], Store], rights: list[str]
+) -> None:
+    store = store_of(rights)
+    store.check_room()
+    store.ping()
+    assert store.run_id() == ""
+    assert store.is_migrated()
+    put(store, "a", "b")
+    leases = claim(store)
+    assert set(leases) == {"a", "b"}
+    assert store.move([to_sending("a", leases["a"])]) == ["ok"]
+    store.move([Move(id="a", to=Status.DELIVERED, lease=leases["a"])])
+    assert status(store, "a") == "delivered"
+
+
+@pytest.mark.parametrize("rights", RESTRICTED.values(), ids=RESTRICTED)
+def test_what_can_not_be_seen_is_said(
+    store_of: Callable[[list[str]], Store], rights: list[str]
+) -> None:
+    kept = store_of(rights).persistence()
+    assert (kept.append_only, kept.used_bytes, kept.used_ratio) == (None, None, None)
+    assert any("may not run INFO" in warning for warning in kept.warnings())
+    assert not any("append-only" in warning for warning in kept.warnings())
+    sees_config = "-info" in rights and "-@admin" not in rights
+    assert any("may not run CONFIG GET" in one for one in kept.warnings()) is not sees_config
+
+
+def test_a_user_with_the_listed_rights_misses_nothing(
+    store_of: Callable[[list[str]], Store],
+) -> None:
+    store = store_of(LISTED.split())
+    assert store.persistence().warnings() == []
+    assert len(store.run_id()) == 40
+
+
+def test_without_config_get_only_the_fsync_is_unknown(
+    store_of: Callable[[list[str]], Store],
+) -> None:
+    kept = store_of([*FEWEST, "+info"]).persistence()
+    assert (kept.append_only, kept.fsync) == (True, "unknown")
+    assert kept.warnings() == ["the Redis user may not run CONFIG GET: appendfsync can't be seen"]
+
+
+def test_the_intake_stops_when_redis_itself_is_full_and_settles_go_on(
+    store: Store, store_of: Callable[[list[str]], Store]
+) -> None:
+    few = store_of(FEWEST)
+    put(few, "a")
+    lease = claim(few)["a"]
+    assert few.move([to_sending("a", lease)]) == ["ok"]
+    store.redis.config_set("maxmemory", 1)
+    few._room_checked = 0.0
+    few.check_room()  # it can't be judged
+    with pytest.raises(StoreUnavailable, match="OOM"):
+        accept(few, (an_event(), [a_delivery("b")]))
+    few.move([Move(id="a", to=Status.DELIVERED, lease=lease)])
+    assert status(few, "a") == "delivered"
+
+
+def test_the_migration_goes_on_where_redis_does_not_tell_its_run(
+    store: Store, store_of: Callable[[list[str]], Store]
+) -> None:
+    few = store_of(FEWEST)
+    store.redis.delete("bridge:schema")
+    for n in range(30):
+        store.redis.hset(f"bridge:delivery:old{n}", "status", "queued")
+    pages = 0
+    while not few.migrate_page("token", page=10).is_done:
+        pages += 1
+        assert pages < 50
+    assert few.is_migrated()
+
+
+def test_the_queue_works(url_of: Callable[[list[str]], str]) -> None:
+    wakeup = Wakeup(open_queue(connect_queue(url_of(FEWEST))))
+    assert wakeup.request_drain()
+    assert wakeup.queue.count == 1
+    assert not wakeup.is_suspended()
+
+
+def test_a_whole_bridge_calls_with_the_fewest_rights(
+    start_bridge: StartBridge, url_of: Callable[[list[str]], str], store: Store
+) -> None:
+    bridge = start_bridge(own_web=True, REDIS_URL=url_of(FEWEST))
+    store.redis.execute_command("ACL", "LOG", "RESET")
+    answer = bridge.post("website", lead())
+    assert answer.status_code == 202
+    [delivery] = answer.json()["events"][0]["deliveries"]
+    until(lambda: status(store, delivery["id"]) == "delivered", what="the call")
+    refused = {entry["object"] for entry in store.redis.execute_command("ACL", "LOG", "100")}
+    assert refused <= {"info", "config|get"}
+
+
+def test_a_command_that_was_renamed_away_is_a_missing_right() -> None:
+    assert is_forbidden(redis.ResponseError("unknown command 'INFO', with args beginning with:"))
+    assert is_forbidden(redis.ResponseError("ERR unknown command `CONFIG`"))
+    assert not is_forbidden(redis.ResponseError("ERR wrong number of arguments"))
+    assert not is_forbidden(redis.exceptions.ReadOnlyError("READONLY"))
