@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from bridge.http.media import read_content
+from bridge.http.media import read_bytes, read_content
 from config import log
 from rules.matching import deliveries_of, events_of
 from schemas.errors import (
@@ -115,7 +115,11 @@ class Intake:
         if len(items) > MAX_ITEMS:
             raise TooLarge(f"The body holds more than {MAX_ITEMS} items; send them in parts.")
         dedupe_s = self.settings.dedupe_days * 86_400
-        return events_of(items, source, request, now, dedupe_s, request_id)
+        signed = None
+        if any(item.source_event_id is None for item in items):
+            plain = read_bytes(request.body)
+            signed = None if plain is None else source.kind.parse(plain, request, source)
+        return events_of(items, source, request, now, dedupe_s, request_id, signed=signed)
 
     def match(self, events: Sequence[Event]) -> list[tuple[Event, list[NewDelivery]]]:
         """Return each event with a delivery for each route that matches it."""
