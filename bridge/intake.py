@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from bridge.http.media import read_content
+from bridge.http.media import read_bytes, read_content
 from config import log
 from rules.matching import deliveries_of, events_of
 from schemas.errors import (
@@ -18,7 +18,7 @@ from schemas.errors import (
     StoreUnavailable,
     UnknownSource,
 )
-from schemas.event import Event
+from schemas.event import Event, Item
 from schemas.records import Accepted, NewDelivery
 from schemas.settings import Settings
 from schemas.signatures import needs_content, verify
@@ -109,7 +109,23 @@ class Intake:
         items = read_items(source, content, request)
         dedupe_s = self.settings.dedupe_days * 86_400
         zone = self.settings.callkaro_timezone
-        return events_of(items, source, request, now, dedupe_s, request_id, zone=zone)
+        signed = self.read_signed(source, request, items)
+        return events_of(
+            items, source, request, now, dedupe_s, request_id, signed=signed, zone=zone
+        )
+
+    def read_signed(
+        self, source: Source, request: Incoming, items: Sequence[Item]
+    ) -> list[Item] | None:
+        """Return the items as the signed bytes alone give them, for those that have no id.
+
+        None: nothing is signed, each item has an id, or the bytes alone give none.
+        """
+        is_signed = request.proof is not None and request.proof.signed_by is not None
+        if not is_signed or all(item.source_event_id is not None for item in items):
+            return None
+        content = read_bytes(request.body)
+        return None if content is None else read_items(source, content, request)
 
     def match(self, events: Sequence[Event]) -> list[tuple[Event, list[NewDelivery]]]:
         """Return each event with a delivery for each route that matches it."""

@@ -23,11 +23,19 @@ def events_of(
     dedupe_s: int,
     request_id: str | None = None,
     *,
+    signed: Sequence[Item] | None = None,
     zone: str = "UTC",
 ) -> list[Event]:
-    """Return the items of a request as events; see as_event()."""
+    """Return the items of a request as events; see as_event().
+
+    signed: the items as the bytes of the body alone give them; None: they give none. How a body is
+    read (media type, charset) stands in headers that no signature covers. So if the request is
+    signed, an item without an id is known by that reading, or else by the bytes.
+    """
     window_s = source.remember_s(request.proof, dedupe_s)
-    digests = _signed_digests(items, source, request)
+    digests: Sequence[str | None] = [None] * len(items)
+    if request.proof is not None and request.proof.signed_by is not None:
+        digests = _signed_digests(items, source, request.body, signed)
     return [
         as_event(
             *(item, source, now, dedupe_s, request_id),
@@ -40,24 +48,26 @@ def events_of(
 
 
 def _signed_digests(
-    items: Sequence[Item], source: Source, request: Incoming
-) -> Iterator[str | None]:
-    """Yield the digest of each item without an id, if the request is signed; else None.
-
-    It is made of the signed bytes and nothing else. How a body is read (media type, charset) stands
-    in a header that no signature covers. Equal items of one body have one digest.
-    """
-    if request.proof is None or request.proof.signed_by is None:
-        yield from (None for _ in items)
-        return
-    body = hashlib.blake2b(request.body).hexdigest()
+    items: Sequence[Item], source: Source, body: bytes, signed: Sequence[Item] | None
+) -> list[str]:
+    """Return the digest of each item. Equal items of one body have one digest."""
+    if signed is not None and len(signed) == len(items):
+        return [_digest(item, source) for item in signed]
+    whole = hashlib.blake2b(body).hexdigest()
     places: dict[str, int] = {}
-    for item in items:
-        if item.source_event_id is not None:
-            yield None
-        else:
-            place = places.setdefault(_canonical(item.data), len(places))
-            yield derive_id("signed", source.name, body, str(place))
+    return [
+        derive_id(
+            "signed",
+            source.name,
+            whole,
+            str(places.setdefault(_canonical(item.data), len(places))),
+        )
+        for item in items
+    ]
+
+
+def _digest(item: Item, source: Source) -> str:
+    return derive_id("bytes", source.name, item.type, _canonical(item.data))
 
 
 LONGEST_ID: Final = 300
@@ -87,7 +97,7 @@ def as_event(
         source_event_id, fingerprint, remember_s = item.source_event_id, event_id, dedupe_s
     else:
         # The CRM sends no id: equal bytes are one event within the window, and a new one after it.
-        digest = digest or derive_id("bytes", source.name, item.type, _canonical(item.data))
+        digest = digest or _digest(item, source)
         source_event_id = f"{digest}-{int(now.timestamp() * 1000)}"
         event_id = derive_id("event", source.name, source_event_id)
         fingerprint, remember_s = digest, source.id_window_s if window_s is None else window_s

@@ -29,10 +29,10 @@ from schemas.source import (
     proof_of,
 )
 
-_PERCENT: Final = re.compile(rb"%([0-9a-fA-F]{2})")
 # Long enough for nanoseconds. A longer run of digits is not a timestamp, and int() has a limit. No
 # zero at the start: where the time follows the body, the zeros at the body's end could move to it.
 _TIMESTAMP: Final = re.compile(r"[1-9][0-9]{0,18}")
+_PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 def verify(
@@ -151,10 +151,8 @@ def _as_sent(name: str, url: str) -> list[bytes]:
     for pair in url.partition("?")[2].split("&"):
         key, _, value = pair.partition("=")
         if key == name:
-            return [
-                _utf8(value),
-                _PERCENT.sub(lambda found: bytes([int(found[1], 16)]), _utf8(value)),
-            ]
+            decoded = _PERCENT.sub(lambda found: bytes.fromhex(found[1].decode()), _utf8(value))
+            return [_utf8(value), decoded]
     return []
 
 

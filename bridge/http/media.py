@@ -5,7 +5,7 @@ from typing import Any, Final
 from werkzeug.http import parse_options_header
 
 from bridge.http.body import read_body
-from schemas.errors import UnsupportedMedia
+from schemas.errors import RequestError, UnsupportedMedia
 from schemas.source import Incoming, Kind
 
 _UTF_8: Final = frozenset({"", "utf-8", "utf8"})
@@ -36,3 +36,18 @@ def read_content(kind: Kind, request: Incoming) -> Any:
             "source takes nothing else."
         )
     return read_body(request.body, "application/json")
+
+
+def read_bytes(body: bytes) -> Any:
+    """Return the content of a body as its bytes alone say it; None: they don't.
+
+    For what must not depend on headers, which a stranger can change in a captured request.
+    """
+    first = body.removeprefix(b"\xef\xbb\xbf").lstrip()[:2]
+    if first == b"--":  # multipart: the boundary is in a header
+        return None
+    media = "application/json" if first[:1] in (b"{", b"[") else "application/x-www-form-urlencoded"
+    try:
+        return read_body(body, media)
+    except RequestError:
+        return None

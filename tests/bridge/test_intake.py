@@ -313,6 +313,21 @@ def test_another_reading_of_the_same_signed_bytes_is_no_new_event(
     assert again.status_code != 202 or counts(again) == (0, 1, 0, 0)
 
 
+def test_a_signed_multipart_form_is_known_by_its_bytes(web: Web) -> None:
+    def form(boundary: str, number: str) -> tuple[bytes, str]:
+        text = f"--{boundary}\r\nContent-Disposition: form-data; name=phone\r\n\r\n{number}\r\n"
+        body = f"{text}--{boundary}--\r\n".encode()
+        return body, f"multipart/form-data; boundary={boundary}"
+
+    first, content_type = form("AA", "+919876543210")
+    other, _ = form("AA", "+919876543211")
+    found = [
+        counts(web.post("website", body, content_type=f"{content_type}{more}"))
+        for body, more in ((first, ""), (first, ""), (first, "; a=b"), (other, ""))
+    ]
+    assert found == [(1, 0, 0, 0), (0, 1, 0, 0), (0, 1, 0, 0), (1, 0, 0, 0)]
+
+
 def test_equal_forms_in_one_signed_list_are_one_event_and_different_ones_are_not(web: Web) -> None:
     one, other = {"phone": "+919876543210"}, {"phone": "+919876543211"}
 

@@ -158,6 +158,14 @@ def test_a_stale_sample_is_refused(sample: Path, minutes: int) -> None:
 
 
 @pytest.mark.parametrize("kind", kinds().values(), ids=lambda kind: kind.name)
+def test_where_a_stranger_can_extend_a_body_it_is_read_as_json_alone(kind: Kind) -> None:
+    ways = [kind.auth, *(choice.auth for choice in kind.signatures.values())]
+    schemes = [one for auth in ways if isinstance(auth, Signatures) for one in auth.schemes]
+    assert kind.is_json_only or not any(one.is_extendable for one in schemes)
+    assert not kind.signatures or kind.auth == next(iter(kind.signatures.values())).auth
+
+
+@pytest.mark.parametrize("kind", kinds().values(), ids=lambda kind: kind.name)
 def test_an_empty_secret_is_no_secret(kind: Kind) -> None:
     assert check_secret(kind.auth, secret(kind)) is None
     assert check_secret(kind.auth, " ")
