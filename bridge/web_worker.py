@@ -33,6 +33,7 @@ FREED_SHARE = 10  # when no connection is free, every tenth is closed, the oldes
 
 ANSWER = b"HTTP/1.1 %s\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 TOO_SLOW = b"408 Request Timeout"
+BROKEN_OFF = b"400 Bad Request"
 NO_ROOM = b"503 Service Unavailable"
 LARGE_HEAD = b"431 Request Header Fields Too Large"
 
@@ -166,11 +167,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             data = conn.sock.recv(RECEIVE_BYTES)
         except BlockingIOError:
             return
-        except OSError:
-            data = b""
-        if not data:  # the client went away: there is nobody to answer
+        except OSError:  # the client went away: there is nobody to answer
             self._leave(conn)
             self._close(conn, is_watched=False)
+            return
+        if not data:  # it may have closed its sending side alone
+            self._refuse(conn, BROKEN_OFF)
             return
         conn.arriving.feed(data)
         self._count(conn)

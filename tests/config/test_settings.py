@@ -848,7 +848,7 @@ def test_v3_alone_beside_a_route_of_workflows_is_a_warning(sound, event, variabl
 )
 def test_calls_planned_for_a_time_that_is_over_are_a_warning(sound, at, is_over):
     planned = call_of("generic") + f'schedule_at = {{ value = "{at}" }}\n'
-    sound(ROUTES_TOML=planned, GENERIC_WEBHOOK_SECRET="s")
+    sound(ROUTES_TOML=planned, GENERIC_WEBHOOK_SECRET=LONG)
     expected = [
         f"route 'call new leads' plans its calls for {at} Asia/Kolkata, which is over "
         "(request.schedule_at)"
@@ -861,7 +861,7 @@ def test_a_planned_time_is_in_the_zone_of_callkaro(sound, minutes, is_over):
     zone = "America/New_York"
     at = datetime.now(ZoneInfo(zone)) + timedelta(minutes=minutes)
     planned = call_of("generic") + f'schedule_at = {{ value = "{at:%Y-%m-%dT%H:%M:%S}" }}\n'
-    sound(ROUTES_TOML=planned, GENERIC_WEBHOOK_SECRET="s", CALLKARO_TIMEZONE=zone)
+    sound(ROUTES_TOML=planned, GENERIC_WEBHOOK_SECRET=LONG, CALLKARO_TIMEZONE=zone)
     assert bool(warnings_of(load_settings())) == is_over
 
 
