@@ -22,7 +22,7 @@ from schemas.source import Basic, Kind, Source, Token, secret_of
 ROOT = Path(__file__).parent
 GENERIC = "generic"  # the kind of any form or program: it is not a CRM
 STAND_IN = "http://simulator:8001"  # the service of compose.yaml's try-out
-TRYOUT = "tryout"
+TRYOUT = "only-to-try-it-out-here"
 WIDTH = 100
 
 MARKED = re.compile(

@@ -16,5 +16,5 @@ def test_one_small_round_of_each_kind(tmp_path: Path) -> None:
             assert bridge.load.errors == floor.load.errors == 0
         valkey.fresh()
         with deliveries(tmp_path, valkey) as worker:
-            looped, delivered = worker.round(50, delay_s=0.0)
-            assert (looped.deliveries, delivered.deliveries) == (50, 50)
+            looped, delivered = worker.round(400, delay_s=0.05)
+            assert (looped.deliveries, delivered.deliveries) == (400, 400)

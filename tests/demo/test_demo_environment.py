@@ -82,6 +82,8 @@ def test_every_source_turns_to_the_stand_in(made_up_crm: None) -> None:
     for source in settings.routes.sources.values():
         variables = settings.variables[source.name]
         for variable in source.kind.variables:
+            if variable.holds == "choice":  # it is in the source by now
+                continue
             expected = URL if variable.holds == "address" else variable.sample
             assert variables[variable.suffix] == expected, (source.name, variable.suffix)
     assert {"emea", "crm-of-test"} <= settings.variables.keys()
