@@ -401,7 +401,8 @@ def test_a_bare_number_of_no_region_is_never_guessed():
         (
             'gap_between_retries = "x"',
             [47],
-            "gap_between_retries: must have at least one entry, and at most one for each of number_of_retries.",
+            "gap_between_retries: must have at least one entry, and at most one for each of "
+            "number_of_retries.",
         ),
         (
             'schedule_at = "x"',
