@@ -85,16 +85,20 @@ class Intake:
             if not needs_content(source.auth):
                 raise
             try:
-                content: object = self.read(source, request)
+                content: object = self.read(source, request, None)
             except RequestError:
                 # A sender that can't prove its identity learns nothing about our parser.
                 raise unproved from None
             return verify(source.auth, secrets, request, now=now, content=content), content
-        return proof, self.read(source, request)
+        return proof, self.read(source, request, proof)
 
-    def read(self, source: Source, request: Incoming) -> object:
-        """Return the content of a body. Raises UnsupportedMedia or BadPayload."""
-        content: object = read_content(source.kind, request)
+    def read(self, source: Source, request: Incoming, proof: Proof | None) -> object:
+        """Return the content of a body; proof: None before it is proved.
+
+        Raises UnsupportedMedia or BadPayload.
+        """
+        is_signed = proof is not None and proof.signed_by is not None
+        content: object = read_content(source.kind, request, is_signed=is_signed)
         return content
 
     def parse(

@@ -94,6 +94,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if not isinstance(conn, Connection):
             super().on_client_socket_readable(conn, client)
             return
+        if conn not in self.keepalived_conns:
+            return  # closed since the poller told of it, in the same turn
         self.keepalived_conns.remove(conn)
         self.poller.unregister(client)
         self._await(conn)
@@ -123,7 +125,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         stays = stays and conn.arriving.is_whole
         conn.arriving.end()
         self._count(conn)
-        conn.sock.setblocking(False)
+        try:
+            conn.sock.setblocking(False)
+        except OSError:  # gunicorn closed it, as the app failed in the middle of an answer
+            self._close(conn, is_watched=False)
+            return
         if not stays:
             self._linger(conn)
         elif len(conn.arriving):  # the next request has begun already
@@ -163,6 +169,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._receive(conn)  # mostly it is here already
 
     def _receive(self, conn: Connection, _: Any = None) -> None:
+        if conn not in self.pending_conns:
+            return  # refused since the poller told of it, in the same turn
         try:
             data = conn.sock.recv(RECEIVE_BYTES)
         except BlockingIOError:
@@ -236,6 +244,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._watch(conn, partial(self._drain, conn))
 
     def _drain(self, conn: Connection, _: Any = None) -> None:
+        if conn not in self.lingering:
+            return  # closed since the poller told of it, in the same turn
         try:
             data = conn.sock.recv(RECEIVE_BYTES)
         except BlockingIOError:

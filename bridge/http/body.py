@@ -28,12 +28,18 @@ MAX_PART_HEADERS: Final = 16
 MAX_PART_HEADER_BYTES: Final = 4096
 
 
-def read_body(body: bytes, content_type: str, content_encoding: str = "") -> Any:
+def read_body(
+    body: bytes, content_type: str, content_encoding: str = "", *, is_signed: bool = False
+) -> Any:
     """Return the body as JSON values; content_type is the whole header, with a form's boundary.
 
     A form becomes an object of texts: a field with several values becomes a list, files are left
     out. JSON that a program posted as a form is read as JSON. No error message repeats a part of
     the body.
+
+    is_signed: a body in UTF-8 is read as UTF-8, whatever its charset is called. No signature covers
+    Content-Type, so a stranger could call a captured body's charset otherwise, and its id would be
+    another one.
 
     Raises:
         UnsupportedMedia: the media type, the charset or the encoding is not read here.
@@ -48,6 +54,8 @@ def read_body(body: bytes, content_type: str, content_encoding: str = "") -> Any
         raise UnsupportedMedia("The body must be JSON or a form.")
     codec = _codec(options.get("charset", ""))
     body = _uncompressed(body, content_encoding.strip().lower())
+    if is_signed and _is_utf_8(unquote_to_bytes(body) if name == _URLENCODED else body):
+        codec = "utf-8"
     if is_json:
         return read_json(_utf8(body, codec))
     if name == _URLENCODED:
@@ -121,6 +129,15 @@ def _codec(charset: str) -> str:
             "The charset must be utf-8, utf-16, iso-8859-1, windows-1252 or us-ascii."
         )
     return codec
+
+
+def _is_utf_8(text: bytes) -> bool:
+    """Say whether a text is UTF-8. UTF-16 would be, too, but for its zero bytes."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in text
 
 
 def _utf8(body: bytes, codec: str) -> bytes:

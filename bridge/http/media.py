@@ -12,8 +12,10 @@ _UTF_8: Final = frozenset({"", "utf-8", "utf8"})
 _NOT_ENCODED: Final = frozenset({"", "identity"})
 
 
-def read_content(kind: Kind, request: Incoming) -> Any:
+def read_content(kind: Kind, request: Incoming, *, is_signed: bool) -> Any:
     """Return the content of a request's body, as its CRM sends bodies.
+
+    is_signed: a signature has proved the request, and does not cover the headers; see read_body().
 
     Raises:
         UnsupportedMedia: the CRM does not send such bodies, or nobody can read them.
@@ -22,7 +24,7 @@ def read_content(kind: Kind, request: Incoming) -> Any:
     content_type = request.headers.get("Content-Type") or ""
     encoding = request.headers.get("Content-Encoding") or ""
     if not kind.is_json_only:
-        return read_body(request.body, content_type, encoding)
+        return read_body(request.body, content_type, encoding, is_signed=is_signed)
     # No signature covers these headers. With another media type, charset or encoding, what a
     # stranger appended to a signed body could be read as a body of its own.
     media, options = parse_options_header(content_type)

@@ -240,7 +240,7 @@ local function refusal(m, found)
   local no = denial(m, found)
   if no then return no end
   -- A paused route does not go on to fail what it has not sent.
-  if m.row and m.row.most and found.status ~= 'sending'
+  if m.row and m.row.most and not m.attempt and found.status ~= 'sending'
     and pause_of(found.source, found.route, found.event) then return 'paused 0' end
   redis.call('ZREM', P .. 'leased', m.id)
   return nil

@@ -42,7 +42,7 @@ from bridge.intake import Intake
 from config.settings import MAX_BODY_BYTES
 from schemas.errors import BadPayload, BadSignature
 from schemas.settings import Settings
-from schemas.source import Incoming, Source
+from schemas.source import Incoming, Proof, Source
 from simulator import Simulator
 from store import Store
 
@@ -221,6 +221,32 @@ def test_a_captured_signed_request_is_one_delivery_whatever_its_other_headers_sa
     assert {answer.status_code for answer in answers} == {202}
     assert [counts(answer) for answer in answers] == [(1, 0, 0, 0), *[(0, 1, 0, 0)] * 3]
     assert len({answer.json["events"][0]["id"] for answer in answers}) == 1
+
+
+@each(
+    ("media", "body"),
+    [
+        ("application/json", '{"submission_id": "José-1", "phone": "+919876543210"}'.encode()),
+        ("application/json", '{"submission_id": "आशा", "phone": "+919876543211"}'.encode()),
+        ("application/x-www-form-urlencoded", b"submission_id=Jos%C3%A9&phone=%2B919876543212"),
+        ("application/x-www-form-urlencoded", "submission_id=Zoë&phone=%2B919876543213".encode()),
+    ],
+)
+def test_a_captured_request_has_the_id_of_its_bytes_whatever_charset_it_is_called(
+    make_settings: MakeSettings, open_web: OpenWeb, media: str, body: bytes
+) -> None:
+    web = open_web(make_settings(WEBSITE + route(source="website", event="form.submitted")))
+    headers = signed("website", body, "")
+    charsets = ["", "; charset=iso-8859-1", "; charset=windows-1252", "; charset=utf-8"]
+
+    answers = [
+        web.client.post(
+            "/webhooks/website", data=body, headers={**headers, "Content-Type": media + charset}
+        )
+        for charset in charsets
+    ]
+
+    assert [counts(answer) for answer in answers] == [(1, 0, 0, 0), *[(0, 1, 0, 0)] * 3]
 
 
 TIMED_SOURCE = """
@@ -510,9 +536,9 @@ class CountingIntake(Intake):
 
     parsed: list[bytes] = field(default_factory=list)
 
-    def read(self, source: Source, request: Incoming) -> object:
+    def read(self, source: Source, request: Incoming, proof: Proof | None) -> object:
         self.parsed.append(request.body)
-        return Intake.read(self, source, request)
+        return Intake.read(self, source, request, proof)
 
 
 FORGED_PROOFS: list[dict[str, str]] = [

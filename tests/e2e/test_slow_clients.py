@@ -233,3 +233,22 @@ def test_large_bodies_without_a_secret_cost_bounded_memory(
         assert bridge.web is not None
         mb = sum(resident_mb(pid) for pid in children(bridge.web.pid))
         assert mb < 300
+
+
+def test_bodies_that_are_cut_off_for_want_of_room_end_no_process(bridge: Bridge) -> None:
+    # Several connections are readable in one turn, and the first one's bytes cut another one off.
+    before = children(bridge.web.pid)
+    piece = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2000
+
+    def send(_: int) -> None:
+        address = ("127.0.0.1", bridge.port)
+        with contextlib.suppress(OSError), socket.create_connection(address, LONGEST_S) as client:
+            client.sendall(HEAD + b"Content-Length: 4000000\r\n\r\n")
+            for _ in range(3_900_000 // len(piece)):
+                client.sendall(piece)
+
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        list(pool.map(send, range(3 * CONNECTIONS)))
+    assert answers(bridge) == 200
+    assert children(bridge.web.pid) == before
+    assert "Exception in worker process" not in bridge.log("web")

@@ -411,6 +411,30 @@ def test_the_rate_cap_is_never_exceeded_however_hard_it_is_pressed(
 # --- sweeping -----------------------------------------------------------------------------------
 
 
+@each("pause", ["all", "callkaro", "source:website", "route:call back"])
+def test_a_late_refusal_settles_although_a_pause_is_on(store: Store, pause: str) -> None:
+    put(store, f"d-{pause}")
+    lease = claim(store)[f"d-{pause}"]
+    store.move([to_sending(f"d-{pause}", lease)])
+    end_lease(store, f"d-{pause}")
+    assert store.sweep() == (1, 0)
+    store.pause(pause, reason="person", message="x")
+    row = {"most": 5, "pause": "{}"}
+    late = Move(
+        id=f"d-{pause}",
+        to=Status.FAILED,
+        lease=lease,
+        reason=Reason.REFUSED,
+        message="CallKaro refused it.",
+        attempt=(1, {"number": 1}),
+        row=row,
+    )
+
+    assert store.move([late]) == ["ok"]
+    assert status(store, f"d-{pause}") == "failed"
+    store.resume(pause)
+
+
 def test_a_dead_workers_sending_becomes_unknown_and_its_late_answer_settles_it(
     store: Store,
 ) -> None:
