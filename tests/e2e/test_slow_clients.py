@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 from support import ALL_ROUTES, LONGEST_S, Bridge, Valkey, children, variables_of
+
+from bridge.web_worker import Connection, Worker
 
 BODY = json.dumps({"phone": "9876543210", "id": "1", "note": "x" * 5000}).encode()
 HEAD = b"POST /webhooks/website HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
@@ -252,3 +255,14 @@ def test_bodies_that_are_cut_off_for_want_of_room_end_no_process(bridge: Bridge)
     assert answers(bridge) == 200
     assert children(bridge.web.pid) == before
     assert "Exception in worker process" not in bridge.log("web")
+
+
+def test_what_the_poller_told_of_a_connection_before_it_was_closed_is_ignored() -> None:
+    worker, closed = Worker.__new__(Worker), Connection.__new__(Connection)  # closed has no socket
+    worker.pending_conns, worker.keepalived_conns, worker.lingering = {}, deque(), deque()
+
+    worker._receive(closed)
+    worker._drain(closed)
+    worker.on_client_socket_readable(closed, None)
+
+    assert not worker.pending_conns
