@@ -128,6 +128,8 @@ class Intake:
         is_signed = request.proof is not None and request.proof.signed_by is not None
         if not is_signed or all(item.source_event_id is not None for item in items):
             return None
+        if source.kind.is_json_only:
+            return list(items)  # no header says how such a body is read
         content = read_bytes(request.body)
         return None if content is None else read_items(source, content, request)
 

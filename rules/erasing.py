@@ -7,6 +7,7 @@ from typing import Any, Final
 import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberFormat
 
+from schemas.depth import MAX_DEPTH
 from schemas.spellings import spellings
 
 # Blanks, dashes and invisible marks of any width, as people and address books write them.
@@ -18,7 +19,6 @@ _RUN: Final = re.compile(rf"[+\uff0b]?\d(?:[{_BETWEEN}]{{0,3}}\d){{5,}}")
 _SHORTEST: Final = 8  # digits of a number with its country code
 _LONGEST: Final = 20  # digits: a number with its country code, and zeros as dialled
 _STAMP: Final = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}")
-_DEEPEST: Final = 64
 # By country code, digits before a number as dialled within the country: Mexico's 01, 044 and 045
 # (until 2019), and the two digits of a carrier in Brazil.
 _DIALLED_BEFORE: Final = {52: "(?:0?1|0?4[45])?", 55: "(?:0[1-9][0-9])?"}
@@ -71,7 +71,7 @@ def _dialled_within(number: PhoneNumber) -> str:
 
 
 def _mentions(value: Any, ways: re.Pattern[str], depth: int) -> bool:
-    if depth > _DEEPEST:
+    if depth > MAX_DEPTH:
         return False
     match value:
         case bool() | None:

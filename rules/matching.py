@@ -14,6 +14,9 @@ from schemas.records import NewDelivery
 from schemas.route import Route, Routes
 from schemas.source import Incoming, Source
 
+LONGEST_ID: Final = 300
+"""Characters that are kept of a CRM's id or type."""
+
 
 def events_of(
     items: Sequence[Item],
@@ -68,10 +71,6 @@ def _signed_digests(
 
 def _digest(item: Item, source: Source) -> str:
     return derive_id("bytes", source.name, item.type, _canonical(item.data))
-
-
-LONGEST_ID: Final = 300
-"""Characters that are kept of a CRM's id or type."""
 
 
 def as_event(

@@ -15,6 +15,8 @@ import phonenumbers
 from marshmallow import ValidationError, fields
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat
 
+from schemas.depth import MAX_DEPTH
+
 PhoneReason = Literal["no_number", "invalid_number", "country"]
 
 # CallKaro's own pattern for to_number. Use it with fullmatch: $ accepts a line end, and \d accepts
@@ -236,7 +238,6 @@ class Phone(fields.Field[str]):
 # --- masks -----------------------------------------------------------------------------------
 
 _DOT: Final = "•"
-_DEEPEST: Final = 64
 _PHONEISH: Final = re.compile(
     rf"\s*(?:tel:)?[\d+\uff0b{_AROUND}]+(?:(?:extn?\.?|x|#)\s*\d{{1,7}})?", re.IGNORECASE
 )
@@ -293,7 +294,7 @@ def mask(value: Any) -> Any:
 
 
 def _mask(value: Any, depth: int) -> Any:
-    if depth > _DEEPEST:
+    if depth > MAX_DEPTH:
         return "…"
     match value:
         case bool():

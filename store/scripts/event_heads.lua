@@ -1,4 +1,4 @@
--- include: keys
+-- include: keys, event_head
 -- Read events without their data, which lists do not show: it may have megabytes.
 --
 -- ARGV[1]: about how many bytes of records to read. ARGV[2..]: the events' ids.
@@ -10,9 +10,6 @@ for i = 2, #ARGV do
   local found = redis.call('HMGET', P .. 'event:' .. ARGV[i], 'record', 'status', 'deliveries')
   local record = found[1] or ''
   bytes = bytes + #record
-  -- The data comes last. Within a text, JSON would have a backslash before the quotes.
-  local data = string.find(record, ',"data":', 1, true)
-  if data then record = string.sub(record, 1, data - 1) .. '}' end
-  answer[#answer + 1] = {record, found[2] or '', found[3] or ''}
+  answer[#answer + 1] = {head_of(record), found[2] or '', found[3] or ''}
 end
 return answer

@@ -2,9 +2,8 @@
 local LOOKED_AT = 50  -- at most this many of each index are read
 
 -- Return since when a delivery could have been sent, ms; nil: its time has not come. due_ms: its place
--- in a due set. What waits by its
--- own delay, for its hours, for the time that CallKaro or a CRM asked for, or for the end of a pause is
--- not late. Time that it was held does not count.
+-- in a due set. What waits by its own delay, for its hours, for the time that CallKaro or a CRM asked
+-- for, or for the end of a pause is not late. Time that it was held does not count.
 local function waits_since(id, now, due_ms)
   local found = redis.call('HMGET', P .. 'delivery:' .. id, 'next_ms', 'first_ms', 'waiting_since_ms',
     'held_ms', 'paused_ms', 'not_before_ms', 'source', 'route', 'event')
