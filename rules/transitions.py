@@ -34,7 +34,9 @@ CRASHED = (
     "(delivery.crashed)."
 )
 CRASHED_ONCE = f"{CRASHED} The bridge tries once more."
+CRASHED_AGAIN = f"{CRASHED} It happened twice, so the bridge does not try again by itself."
 RESOLVE = "Look for the call in CallKaro's dashboard, then resolve this delivery."
+CRASHED_ON_THE_WIRE = f"{CRASHED} A phone may ring. {RESOLVE}"
 
 
 def start_sending(
@@ -193,8 +195,7 @@ def settle_crashed(ready: Ready, began: datetime) -> Move:
         if is_spent(delivery.spent + 1, tried_since(delivery), began):
             return Move(to=Status.FAILED, reason=Reason.GAVE_UP, message=CRASHED, **common)
         return Move(to=Status.RETRYING, message=CRASHED, wait_s=LONGEST_S, **common)
-    message = f"{CRASHED} A phone may ring. {RESOLVE}"
-    return Move(to=Status.UNKNOWN, reason=Reason.NO_ANSWER, message=message, **common)
+    return Move(to=Status.UNKNOWN, reason=Reason.NO_ANSWER, message=CRASHED_ON_THE_WIRE, **common)
 
 
 def after_crash(move: Move, now: datetime) -> Move:
@@ -206,7 +207,7 @@ def after_crash(move: Move, now: datetime) -> Move:
         to=Status.UNKNOWN,
         lease=move.lease,
         reason=Reason.NO_ANSWER,
-        message=f"{CRASHED} A phone may ring. {RESOLVE}",
+        message=CRASHED_ON_THE_WIRE,
         attempt=(number, {"number": number, "at": _iso(now), "error": "crashed"}),
         is_after_crash=True,
     )
@@ -223,8 +224,7 @@ def crashed(delivery: Delivery, now: datetime, jitter: Jitter) -> Move:
         message = f"The bridge will ask CallKaro again to delete the call. {CRASHED}"
         return keep_waiting(delivery, wait, message=message, fields=lookups.fields)
     if delivery.crashes + 1 >= CRASHES_END:
-        message = f"{CRASHED} It happened twice, so the bridge does not try again by itself."
-        return fail(delivery, Reason.BAD_REQUEST, message)
+        return fail(delivery, Reason.BAD_REQUEST, CRASHED_AGAIN)
     fields: dict[str, str | int | None] = {"crashes": delivery.crashes + 1}
     return keep_waiting(delivery, CRASH_WAIT_S, message=CRASHED_ONCE, fields=fields)
 

@@ -155,6 +155,8 @@ class Base:
             # rights. All of that ends by itself or is fixed in Redis, so no loop of ours may die.
             leave_demoted(self.redis, error)
             word = error.status_code or str(error).partition(" ")[0]
+            if word == "ERR" and is_forbidden(error):
+                word = "NOPERM"
             if word == "ERR" and not is_demoted(error):
                 logger.error("store.refused", exc_info=error)  # a script of ours may be wrong
             raise StoreUnavailable(f"Redis refuses ({word})") from error

@@ -62,7 +62,12 @@ def is_demoted(error: "redis.RedisError") -> bool:
 
 def is_forbidden(error: "redis.RedisError") -> bool:
     """Say whether our user may not run a command, or a managed Redis does not have it."""
-    return isinstance(error, NoPermissionError) or "unknown command" in str(error).lower()
+    text = str(error).lower()
+    return (
+        isinstance(error, NoPermissionError)
+        or "unknown command" in text
+        or "acl failure" in text  # how Valkey says it of a script's command
+    )
 
 
 def why_away(error: "redis.RedisError") -> str:

@@ -6,11 +6,21 @@ from typing import Any
 
 import orjson
 
+from config import log
+from rules.transitions import (
+    CRASH_WAIT_S,
+    CRASHED_AGAIN,
+    CRASHED_ON_THE_WIRE,
+    CRASHED_ONCE,
+    CRASHES_END,
+)
 from schemas.delivery import Reason, Status
 from schemas.records import Claims, Move, Repaired
 from store.base import P
 from store.migration import MigrationStore
 from store.records import at, read_claim, written
+
+logger = log.get(__name__)
 
 # For this time after a restart of Redis, no delivery is claimed, so that each worker first replays
 # its journal. A worker looks for Redis more often than that.
@@ -22,6 +32,8 @@ MIGRATION_CHECK_S = 1.0  # how long to wait with the next claim during a migrati
 # they take several times as much of a worker's memory.
 CLAIM_BYTES = 8 * 1024 * 1024
 AUDITED = 200  # deliveries in a page of the audit
+# When the sweep looks again at a delivery whose record raised an error that was not counted.
+SWEPT_AGAIN_S = 60.0
 DIED = (
     "The worker stopped while it was sending this request. CallKaro may have accepted it. Look for "
     "the call in CallKaro's dashboard."
@@ -41,7 +53,7 @@ class LeaseStore(MigrationStore):
             return Claims(
                 now=self._now(), wait_s=MIGRATION_CHECK_S, looked_at=0, is_cut=False, claims=()
             )
-        now_ms, wait_ms, looked_at, is_cut, *found = self._run_in(
+        now_ms, wait_ms, looked_at, is_cut, raised, *found = self._run_in(
             "claim",
             limit,
             int(lease_s * 1000),
@@ -49,6 +61,7 @@ class LeaseStore(MigrationStore):
             int(PAUSE_CHECK_S * 1000),
             CLAIM_BYTES,
         )
+        self._count_errors(raised)
         claims = [read_claim(*claim) for claim in found]
         broken = [one for one, claim in zip(found, claims, strict=True) if claim is None]
         # A broken record must not stop the other claims. It fails, so that it is not claimed again.
@@ -65,14 +78,15 @@ class LeaseStore(MigrationStore):
         """Make moves, each by compare-and-set on (lease, status).
 
         Returns an answer for each move: `ok`, `stale`, `refused <status>`, `gone`, `late`,
-        `wait <ms>`, `paused <ms>`, `no <reason> …` or `crashed`: see store/scripts/move.lua. Only
-        `ok` on a move to `sending` permits the request.
+        `wait <ms>`, `paused <ms>`, `no <reason> …`, `crashed` or `unmade`: see
+        store/scripts/move.lua. Only `ok` on a move to `sending` permits the request.
         """
         if not moves:
             return []
         self.bring_up_to_date(move.id for move in moves)
         wanted = orjson.dumps([written(move) for move in moves])
-        return list(self._run("move", wanted, self.max_rate, "", 0))
+        answers = list(self._run("move", wanted, self.max_rate, "", 0))
+        return [_without_error(move, answer) for move, answer in zip(moves, answers, strict=True)]
 
     def replay_journal(self, moves: Sequence[Mapping[str, Any]], *, lease_s: float) -> int:
         """Repeat moves (as written() returns them), because Redis may have lost its last second.
@@ -87,8 +101,38 @@ class LeaseStore(MigrationStore):
 
     def sweep(self, limit: int = 1000) -> tuple[int, int]:
         """Repair deliveries of dead workers. Returns how many became `unknown`, how many due."""
-        unknown, back = self._run("sweep", limit, DIED)
+        unknown, back, raised = self._run("sweep", limit, DIED, int(SWEPT_AGAIN_S * 1000))
+        self._count_errors(raised)
         return int(unknown), int(back)
+
+    def count_error(self, delivery_id: str, error: str, *, is_last: bool = False) -> None:
+        """Count an error that a delivery's record raised in a script, as the drain counts its own.
+
+        The delivery waits, and with the last error it fails; on the wire, it becomes `unknown`. A
+        record that can't even be written is put aside: see broken_count().
+        error: its text, without people's data. is_last: it fails now.
+        """
+        status = self._run(
+            "crash",
+            delivery_id,
+            error,
+            1 if is_last else CRASHES_END,
+            int(CRASH_WAIT_S * 1000),
+            CRASHED_ONCE,
+            CRASHED_AGAIN,
+            CRASHED_ON_THE_WIRE,
+        )
+        if status:
+            logger.error("delivery.crashed", delivery=delivery_id, error=error, status=status)
+
+    def _count_errors(self, raised: Sequence[str]) -> None:
+        for delivery_id, error in zip(raised[::2], raised[1::2], strict=True):
+            self.count_error(delivery_id, error)
+
+    def broken_count(self) -> int:
+        """Return how many deliveries were put aside, because no script can write their records."""
+        with self._reached():
+            return self.redis.hlen(f"{P}broken")
 
     def audit(self, place: tuple[int, int], *, lease_s: float) -> tuple[tuple[int, int], Repaired]:
         """Check a page of all deliveries, from `place` on, and repair those that are inconsistent.
@@ -106,7 +150,9 @@ class LeaseStore(MigrationStore):
         ids |= {str(member) for member, _ in members}
         repaired = Repaired()
         if ids:
-            repaired = Repaired(*self._run("audit", int(lease_s * 1000), *sorted(ids)))
+            *counts, raised = self._run("audit", int(lease_s * 1000), *sorted(ids))
+            self._count_errors(raised)
+            repaired = Repaired(*counts)
         return (int(records), int(listed)), repaired
 
     def prune(self, before: datetime, limit: int = 500) -> int:
@@ -150,3 +196,12 @@ def _unreadable(delivery_id: str, lease: int) -> Move:
         reason=Reason.BAD_REQUEST,
         message="This version can't read the delivery's record; the log says why.",
     )
+
+
+def _without_error(move: Move, answer: str) -> str:
+    """Return an answer of move.lua; of `crashed <error>` only the word: the error is logged."""
+    word, _, error = answer.partition(" ")
+    if word != "crashed":
+        return answer
+    logger.error("move.crashed", delivery=move.id, to=move.to, error=error)
+    return word

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from config import log
@@ -32,7 +33,7 @@ from workers.cancellation import Cancellation
 from workers.crm import CrmClient
 from workers.drain_context import request_id_of
 from workers.hydration import Hydration
-from workers.moving import CRASHED, move_each, remember_or_log
+from workers.moving import CRASHED, UNMADE, move_each, remember_or_log
 from workers.pool import Pool
 from workers.preparation import Preparation
 from workers.reporting import DrainStats, Reports
@@ -234,16 +235,20 @@ class Drain:
         moves = [self._in_row(move) for move in self._moves[:MOVE_AT_ONCE]]
         answers = move_each(self._store, moves)
         del self._moves[: len(moves)]
-        recorded = []
+        recorded, unmade = [], []
         for move, answer in zip(moves, answers, strict=True):
             if answer.startswith("no "):
                 # The number's history forbids the call. Moves for DRY_RUN and for closed hours
                 # carry the history check, too.
                 self._moves.append(skip_forbidden(move, answer))
                 continue
-            if answer == CRASHED and not move.is_after_crash:
-                self._moves.extend(self._instead_of(move))
+            if answer == UNMADE:
+                unmade.append(move)
                 continue
+            if answer == CRASHED:
+                self._after_crash(move)
+                if not move.is_after_crash:
+                    continue
             if answer.startswith("paused ") and (claim := self._taken.get(move.id)):
                 # The route was paused. The next claim holds the delivery.
                 self._moves.append(keep_waiting(claim.delivery, 0))
@@ -254,11 +259,20 @@ class Drain:
                 logger.info("delivery.move_lost", delivery=move.id, to=move.to, answer=answer)
             elif move.attempt:
                 recorded.append(move)
+        self._moves[:0] = unmade
         remember_or_log(self._remember, recorded)
 
     def _in_row(self, move: Move) -> Move:
         claim = self._taken.get(move.id)
         return in_row(move, claim, self._failing_after, self.now()) if claim else move
+
+    def _after_crash(self, move: Move) -> None:
+        """Make a plain move instead of one that raised an error. If it raised one, too, give up."""
+        if not move.is_after_crash:
+            self._moves.extend(self._instead_of(move))
+            return
+        give_up = partial(self._store.count_error, move.id, "both moves raised", is_last=True)
+        self.store_later(give_up, partial(_log_lost, move.id))
 
     def _instead_of(self, move: Move) -> Iterator[Move]:
         """Yield the move to make instead of one that raised an error: a plain one."""
@@ -338,3 +352,7 @@ class Drain:
     def now(self) -> datetime:
         """Return the time of Redis."""
         return datetime.now(UTC) + self._clock
+
+
+def _log_lost(delivery_id: str, error: Exception) -> None:
+    logger.error("delivery.crashed", delivery=delivery_id, exc_info=error)

@@ -10,6 +10,7 @@ from store import Store
 logger = log.get(__name__)
 
 CRASHED = "crashed"  # the answer for a move that raised an error, here or in move.lua
+UNMADE = "unmade"  # the answer for a move that Redis refused after it had made others
 
 
 def move_each(store: Store, moves: Sequence[Move]) -> list[str]:
@@ -18,7 +19,7 @@ def move_each(store: Store, moves: Sequence[Move]) -> list[str]:
     If the moves raise an error together, each is made alone.
     """
     try:
-        answers = store.move(moves)
+        return store.move(moves)
     except StoreUnavailable:
         raise
     except Exception as error:
@@ -26,10 +27,6 @@ def move_each(store: Store, moves: Sequence[Move]) -> list[str]:
             logger.error("move.crashed", delivery=moves[0].id, exc_info=error)
             return [CRASHED]
         return [answer for move in moves for answer in move_each(store, [move])]
-    for move, answer in zip(moves, answers, strict=True):
-        if answer == CRASHED:
-            logger.error("move.crashed", delivery=move.id)
-    return answers
 
 
 def remember_or_log(remember: Callable[[Iterable[Move]], None], moves: Iterable[Move]) -> None:

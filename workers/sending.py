@@ -39,7 +39,7 @@ from workers.callkaro import CallKaro
 from workers.campaigns import Campaigns
 from workers.drain_context import DrainContext, request_id_of
 from workers.http import CONNECT_S, SendDeadline
-from workers.moving import move_each, remember_or_log
+from workers.moving import UNMADE, move_each, remember_or_log
 from workers.preparation import history_check
 from workers.reporting import Reports
 
@@ -139,6 +139,8 @@ class Sending:
         for (ready, move), answer in zip(starts, answers, strict=True):
             if answer == "ok":
                 self._post(_Attempt(ready, now, SendDeadline(start_by)))
+            elif answer == UNMADE:
+                self._drain.move(*undo_sending(ready, now, wait=REDIS_AWAY_S))
             else:
                 self._not_permitted(ready, move, answer, now)
 

@@ -271,6 +271,12 @@ def overview(store: Store, settings: Settings, wakeup: Wakeup) -> dict[str, Any]
         warnings.append(
             f"background tasks fail and are tried again ({kinds}); the worker's log says why"
         )
+    broken = store.broken_count()
+    if broken:
+        warnings.append(
+            f"{broken} put aside: their records in Redis can't be read or written; the worker's "
+            "log names them (delivery.crashed)"
+        )
     if not workers:
         warnings.append("no worker is running: nothing is being sent")
     return {

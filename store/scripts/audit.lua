@@ -1,28 +1,17 @@
--- include: keys, time, due
+-- include: keys, time, due, forget, errors
 -- Repair what no crash should leave behind: a waiting delivery that nothing would wake, a delivery that
 -- is missing in an index, and an index entry whose delivery is gone.
 --
 -- ARGV[1]: the lease for a delivery that is `sending` without a lease, ms. ARGV[2..]: ids.
--- Returns {woken, indexed, forgotten}.
+-- Returns {woken, indexed, forgotten, {id, text, id, text...}}: the errors of records.
 even_when_full()
 local now = now_ms()
-local woken, indexed, forgotten = 0, 0, 0
+local woken, indexed, forgotten, raised = 0, 0, 0, {}
 local waiting = {queued = true, held = true, retrying = true}
-local ALL = {'queued', 'held', 'sending', 'retrying', 'unknown', 'delivered', 'skipped', 'failed', 'cancelled'}
-
-local function forget(id)
-  local known = redis.call('ZREM', P .. 'deliveries', id) + redis.call('ZREM', P .. 'due', id)
-    + redis.call('ZREM', P .. 'due:retry', id) + redis.call('ZREM', P .. 'due:cancel', id)
-    + redis.call('ZREM', P .. 'leased', id) + redis.call('ZREM', P .. 'bulk', id)
-  for _, status in ipairs(ALL) do
-    known = known + redis.call('ZREM', P .. 'deliveries:status:' .. status, id)
-  end
-  if known > 0 then forgotten = forgotten + 1 end
-end
 
 local function index(id, found)
   local added = redis.call('ZADD', P .. 'deliveries', found.order, id)
-  for _, status in ipairs(ALL) do
+  for _, status in ipairs(ALL_STATUSES) do
     if status == found.status then
       added = added + redis.call('ZADD', P .. 'deliveries:status:' .. status, found.order, id)
     else
@@ -48,20 +37,31 @@ local function wake(id, status)
   woken = woken + 1
 end
 
-for i = 2, #ARGV do
-  local got = redis.call('HMGET', P .. 'delivery:' .. ARGV[i], 'status', 'order', 'route', 'source',
+local function look_at(id)
+  local got = redis.call('HMGET', P .. 'delivery:' .. id, 'status', 'order', 'route', 'source',
     'cancel_ms', 'reason')
   if not got[1] then
-    forget(ARGV[i])
+    if forget(id) > 0 then forgotten = forgotten + 1 end
   elseif got[2] and got[3] and got[4] then
-    index(ARGV[i], {status = got[1], order = got[2], route = got[3], source = got[4]})
+    index(id, {status = got[1], order = got[2], route = got[3], source = got[4]})
     -- A delivered one waits, too, while CallKaro must still delete its call.
     local waits = waiting[got[1]] or got[1] == 'sending' or (got[1] == 'delivered' and got[5])
     if got[1] == 'held' and got[6] == 'bulk' then
-      redis.call('ZADD', P .. 'bulk', got[2], ARGV[i])  -- it waits for a person
+      redis.call('ZADD', P .. 'bulk', got[2], id)  -- it waits for a person
     elseif waits then
-      wake(ARGV[i], got[1])
+      wake(id, got[1])
     end
   end
 end
-return {woken, indexed, forgotten}
+
+local has_broken = redis.call('EXISTS', P .. 'broken') == 1
+for i = 2, #ARGV do
+  local is_whole, text = try(look_at, ARGV[i])
+  if not is_whole then
+    raised[#raised + 1] = ARGV[i]
+    raised[#raised + 1] = text
+  elseif has_broken then
+    redis.call('HDEL', P .. 'broken', ARGV[i])
+  end
+end
+return {woken, indexed, forgotten, raised}

@@ -1,4 +1,5 @@
 -- include: keys, time, due, held_time, timeline_note, status_index, early_outcomes, pauses
+-- include: errors
 -- Lease what is due to one worker: move it from due to leased, and raise its lease number, which makes
 -- the number of the worker before it stale.
 --
@@ -7,8 +8,9 @@
 -- ARGV[4]: when to look again at what a pause holds, ms. ARGV[5]: about how many bytes of records.
 -- ARGV[6]: the run id of Redis, which changes at each start; empty: our user may not ask for it, and
 -- then a restart goes unseen.
--- Returns {now_ms, wait_ms, looked_at, is_cut, claim...}: nothing (more) can be claimed for wait_ms;
--- looked_at counts what was due, claimed or not; is_cut: 1 if the claims have ARGV[5] bytes, else 0; a
+-- Returns {now_ms, wait_ms, looked_at, is_cut, raised, claim...}: nothing (more) can be claimed for
+-- wait_ms; looked_at counts what was due, claimed or not; is_cut: 1 if the claims have ARGV[5] bytes,
+-- else 0; raised: {id, text, id, text...}, the errors of records, whose count is the caller's work; a
 -- claim is {id, lease, delivery's fields (flat), event's record}.
 even_when_full()
 local limit, lease_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -28,7 +30,7 @@ local function since_restart_ms()
 end
 
 local settling = grace_ms - since_restart_ms()
-if settling > 0 then return {whole(now), settling, 0, 0} end
+if settling > 0 then return {whole(now), settling, 0, 0, {}} end
 
 local breaker = redis.call('HMGET', P .. 'breaker', 'open_ms', 'probe_ms')
 local is_open = breaker[1] and true
@@ -78,7 +80,9 @@ local function hold(id, key, found, scope)
 end
 
 local waiting = {queued = true, held = true, retrying = true}
-local claims = {whole(now), closed_ms, 0, 0}
+local raised = {}
+local claims = {whole(now), closed_ms, 0, 0, raised}
+local refusal  -- an error that is not a record's; nil: there was none
 
 local function claim_whole(id, from)
   local key = P .. 'delivery:' .. id
@@ -117,23 +121,41 @@ local function claim_whole(id, from)
   claims[#claims + 1] = {id, lease, fields, event or ''}
 end
 
--- A record that raises an error waits, so that it does not stop the others.
+-- Claim a delivery. If its record raises an error, it is leased, and the caller counts the error. Returns
+-- false if Redis refuses a command: then the delivery stays due, and nothing more is claimed.
 local function claim(id, from)
-  if not pcall(claim_whole, id, from) then redis.call('ZADD', P .. from, whole(now + lease_ms), id) end
+  local ok, problem = pcall(claim_whole, id, from)
+  if ok then return true end
+  local text = text_of(problem)
+  if not text then
+    refusal = problem
+    pcall(redis.call, 'ZREM', P .. 'leased', id)
+    pcall(redis.call, 'ZADD', P .. from, whole(now), id)
+    return false
+  end
+  redis.call('ZADD', P .. 'leased', whole(now + lease_ms), id)
+  raised[#raised + 1] = id
+  raised[#raised + 1] = text
+  return true
+end
+
+-- What was claimed before an error of Redis is handed out: else its leases would have to run out.
+local function answer()
+  if refusal and #claims == 5 and #raised == 0 then error(refusal, 0) end
+  return claims
 end
 
 -- The breaker does not stop requests to delete a scheduled call.
 local cancels = redis.call('ZRANGE', P .. 'due:cancel', '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
 for _, id in ipairs(cancels) do
-  if bytes_left < 0 then return claims end
-  claim(id, 'due:cancel')
+  if bytes_left < 0 or not claim(id, 'due:cancel') then return answer() end
 end
-if closed_ms > 0 or #cancels >= limit then return claims end
+if closed_ms > 0 or #cancels >= limit then return answer() end
 -- While the breaker is open, one delivery is the probe.
 for _, due in ipairs(due_ids(limit - #cancels)) do
   if bytes_left < 0 then break end
   local before = #claims
-  claim(due[1], due[2])
+  if not claim(due[1], due[2]) then break end
   if is_open and #claims > before then break end
 end
-return claims
+return answer()

@@ -1,4 +1,4 @@
--- include: keys, schema, old_delivery, old_keys
+-- include: keys, schema, old_delivery, old_keys, errors
 -- Move one page of what an older release stored to the names of this release.
 --
 -- A page is one step, so a process that dies leaves whole pages. bridge:migration says where the next
@@ -91,7 +91,7 @@ local function move_key(key, old)
     return true
   end
   -- A record that can't be read must not keep the outcomes beside it.
-  if old.prefix == 'orphan:' then pcall(rename_doubt, key) end
+  if old.prefix == 'orphan:' then try(rename_doubt, key) end
   if redis.call('EXISTS', old.new) == 0 then
     redis.call('RENAME', key, old.new)
     return true
@@ -125,7 +125,7 @@ local page = redis.call('SCAN', cursor, 'MATCH', P .. '*', 'COUNT', page_size)
 local is_finished, moved, failed = true, 0, 0
 for _, key in ipairs(page[2]) do
   -- A key of another type than ours must not stop the others.
-  local ok, is_done, was_moved = pcall(migrate, key)
+  local ok, is_done, was_moved = try(migrate, key)
   if not ok then failed = failed + 1 end
   if ok and not is_done then is_finished = false end
   if ok and was_moved then moved = moved + 1 end

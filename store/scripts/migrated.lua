@@ -1,4 +1,4 @@
--- include: keys, schema, old_delivery, old_keys
+-- include: keys, schema, old_delivery, old_keys, errors
 -- Say whether this store has the names of this release: 1 or 0. A store that is new, or so small that
 -- one look shows that it has no old name, is marked here. Any other store is migrate.lua's.
 if has_schema() then return has_old_key() and 0 or 1 end
@@ -8,7 +8,7 @@ for _, key in ipairs(page[2]) do
   if string.sub(key, 1, #P) == P then
     if old_key(key) then return 0 end
     if string.match(key, '^' .. P .. 'delivery:') then
-      local ok, values = pcall(old_values, key)  -- a key of another type is not a delivery
+      local ok, values = try(old_values, key)  -- a key of another type is not a delivery
       for _, value in pairs(ok and values or {}) do
         if value then return 0 end
       end

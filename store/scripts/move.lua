@@ -1,6 +1,6 @@
 -- include: keys, time, due, not_due, held_time, timeline, status_index, number_claims, past_calls
 -- include: erasure, early_outcomes, early_outcome_expiry, pauses, breaker, breaker_wait
--- include: breaker_count, rate
+-- include: breaker_count, rate, errors
 -- Move deliveries from status to status, each one by compare-and-set on (lease, status).
 --
 -- ARGV[1]: JSON, a list of moves:
@@ -31,7 +31,9 @@
 -- ARGV[4]: the lease, ms, of an attempt that Redis lost.
 -- Returns for each move: 'ok', 'stale' (another lease), 'refused <status>', 'gone', 'late' (too little
 -- of the lease is left), 'wait <ms>' (the rate cap), 'paused <ms>', 'no <reason> ...' (see denial()),
--- 'known' (Redis had not lost the move), or 'crashed' (the move raised an error).
+-- 'known' (Redis had not lost the move), 'crashed <text>' (the record raised this error), or 'unmade'
+-- (Redis refused a command of this move or of one before it; of the first move or of a journal's, the
+-- script raises that error).
 even_when_full()
 local moves = cjson.decode(ARGV[1])
 local rate = tonumber(ARGV[2])
@@ -375,6 +377,15 @@ local results = {}
 -- A broken record costs its own move alone. The audit repairs what that move left half done.
 for i, m in ipairs(moves) do
   local is_whole, answer = pcall(move, m)
-  results[i] = is_whole and answer or 'crashed'
+  if not is_whole then
+    local text = text_of(answer)
+    if not text then
+      if i == 1 or is_replay then error(answer, 0) end
+      for unmade = i, #moves do results[unmade] = 'unmade' end
+      break
+    end
+    answer = 'crashed ' .. text
+  end
+  results[i] = answer
 end
 return results

@@ -1,12 +1,13 @@
--- include: keys, time, due, status_index, timeline_note
+-- include: keys, time, due, status_index, timeline_note, errors
 -- Repair what dead workers left. A phone may have rung for a delivery whose lease ran out in `sending`,
 -- so it becomes `unknown`. Other deliveries become due again, under a new lease number.
 --
--- ARGV[1]: at most how many. ARGV[2]: the message for `unknown`.
--- Returns {how many became unknown, how many became due again}.
+-- ARGV[1]: at most how many. ARGV[2]: the message for `unknown`. ARGV[3]: the lease of a delivery whose
+-- record raised an error, until the caller has counted the error, ms.
+-- Returns {how many became unknown, how many became due again, {id, text, id, text...}}: the errors.
 even_when_full()
 local now = now_ms()
-local unknown, back = 0, 0
+local unknown, back, raised = 0, 0, {}
 
 local function give_back(id, status)
   redis.call('HINCRBY', P .. 'delivery:' .. id, 'lease', 1)
@@ -38,7 +39,13 @@ local function repair(id)
 end
 
 for _, id in ipairs(over) do
-  redis.call('ZREM', P .. 'leased', id)
-  pcall(repair, id)  -- a broken record must not stop the others
+  local is_repaired, text = try(repair, id)
+  if is_repaired then
+    redis.call('ZREM', P .. 'leased', id)
+  else
+    redis.call('ZADD', P .. 'leased', whole(now + tonumber(ARGV[3])), id)
+    raised[#raised + 1] = id
+    raised[#raised + 1] = text
+  end
 end
-return {unknown, back}
+return {unknown, back, raised}

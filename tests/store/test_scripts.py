@@ -23,7 +23,7 @@ LIBRARY = frozenset(
     re.findall(
         r"\w+",
         """redis cjson KEYS ARGV math string table tonumber tostring type ipairs pairs next unpack
-        pcall select""",
+        pcall error select""",
     )
 )
 

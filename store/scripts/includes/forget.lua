@@ -1,0 +1,13 @@
+-- include: keys
+local ALL_STATUSES = {'queued', 'held', 'sending', 'retrying', 'unknown', 'delivered', 'skipped', 'failed', 'cancelled'}
+
+-- Remove a delivery from each index that needs no field of it. Returns from how many.
+local function forget(id)
+  local known = redis.call('ZREM', P .. 'deliveries', id) + redis.call('ZREM', P .. 'due', id)
+    + redis.call('ZREM', P .. 'due:retry', id) + redis.call('ZREM', P .. 'due:cancel', id)
+    + redis.call('ZREM', P .. 'leased', id) + redis.call('ZREM', P .. 'bulk', id)
+  for _, status in ipairs(ALL_STATUSES) do
+    known = known + redis.call('ZREM', P .. 'deliveries:status:' .. status, id)
+  end
+  return known
+end

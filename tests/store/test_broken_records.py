@@ -1,0 +1,326 @@
+"""A record that makes a script raise an error costs itself alone, ends, and is seen."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support import CALL_BACK, Web, end_lease, lead, make_due
+from support.storing import claim, put, status, to_sending
+
+import workers.preparation
+from config import log
+from schemas.delivery import Status
+from schemas.errors import StoreUnavailable
+from schemas.records import Claim, Move
+from schemas.settings import Settings
+from simulator import Simulator
+from store import Store, connect
+
+OpenWeb = Callable[[Settings], Web]
+MakeSettings = Callable[..., Settings]
+RunDrain = Callable[..., Any]
+
+
+def key(delivery_id: str) -> str:
+    return f"bridge:delivery:{delivery_id}"
+
+
+@pytest.fixture(autouse=True)
+def _logs() -> None:
+    log.configure("INFO", process="test")
+
+
+BREAK: dict[str, Callable[[Store, str], object]] = {
+    "no JSON": lambda store, one: store.redis.hset(f"bridge:early_outcome:{one}", "s:0", "{broken"),
+    "JSON of another kind": lambda store, one: store.redis.hset(
+        f"bridge:early_outcome:{one}", "s:0", "7"
+    ),
+    "JSON without its fields": lambda store, one: store.redis.hset(
+        f"bridge:early_outcome:{one}", "s:0", "{}"
+    ),
+    "a list": lambda store, one: store.redis.rpush(f"bridge:early_outcome:{one}", "{}"),
+    "a text": lambda store, one: store.redis.set(f"bridge:early_outcome:{one}", "{}"),
+}
+
+
+@pytest.mark.parametrize("breaks", BREAK.values(), ids=BREAK)
+def test_a_record_that_breaks_the_claim_waits_once_then_fails(
+    store: Store, breaks: Callable[[Store, str], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    put(store, "a", "b", "c")
+    breaks(store, "b")
+
+    assert set(claim(store)) == {"a", "c"}
+
+    kept = store.redis.hgetall(key("b"))
+    assert (kept["status"], kept["crashes"]) == ("queued", "1")
+    assert "tries once more" in kept["message"]
+    assert store.redis.zscore("bridge:leased", "b") is None
+    assert claim(store) == {}
+
+    make_due(store, "b")
+    assert claim(store) == {}
+
+    kept = store.redis.hgetall(key("b"))
+    assert (kept["status"], kept["reason"]) == ("failed", "bad_request")
+    assert "happened twice" in kept["message"]
+    assert store.redis.zscore("bridge:due", "b") is None
+    assert store.redis.zscore("bridge:deliveries:status:failed", "b")
+    assert [line for line in caplog.text.splitlines() if "delivery.crashed" in line and "b" in line]
+    assert store.counts()[Status.FAILED] == 1
+
+
+def test_a_key_that_is_not_a_record_is_put_aside_and_seen(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(store, "a", "b")
+    record = store.redis.hgetall(key("b"))
+    store.redis.delete(key("b"))
+    store.redis.set(key("b"), "no hash")
+
+    assert set(claim(store)) == {"a"}
+
+    assert store.broken_count() == 1
+    assert "WRONGTYPE" in (store.redis.hget("bridge:broken", "b") or "")
+    assert (
+        "status=broken" in caplog.text.replace("'", "").replace("\x1b", "")
+        or "broken" in caplog.text
+    )
+    for name in ("due", "leased", "deliveries", "deliveries:status:queued"):
+        assert store.redis.zscore(f"bridge:{name}", "b") is None
+    caplog.clear()
+    store.audit((0, 0), lease_s=60)
+    assert store.broken_count() == 1
+    assert "delivery.crashed" not in caplog.text, "it was logged once"
+
+    store.redis.delete(key("b"))
+    store.redis.hset(key("b"), mapping=record)
+    store.audit((0, 0), lease_s=60)
+    assert store.broken_count() == 0
+    assert set(claim(store)) == {"b"}
+
+
+def test_the_status_page_counts_what_was_put_aside(
+    make_settings: MakeSettings, open_web: OpenWeb, store: Store
+) -> None:
+    web = open_web(make_settings(CALL_BACK))
+    put(store, "a")
+    store.redis.delete(key("a"))
+    store.redis.rpush(key("a"), "no hash")
+    claim(store)
+
+    [warning] = [one for one in web.get("/api/status").json["warnings"] if "put aside" in one]
+    assert warning.startswith("1 put aside")
+
+
+@pytest.mark.parametrize("lease", ["many", "", "1.5.2", str(2**63 - 1)])
+@pytest.mark.parametrize("step", ["claim", "sweep"])
+def test_a_lease_that_is_no_number_is_repaired(store: Store, step: str, lease: str) -> None:
+    put(store, "a", "b")
+    if step == "sweep":
+        claim(store)
+        end_lease(store, "a", "b")
+    store.redis.hset(key("b"), "lease", lease)
+
+    if step == "sweep":
+        assert store.sweep() == (0, 1)
+    assert set(claim(store)) == {"a"}
+
+    assert store.redis.hget(key("b"), "crashes") == "1"
+    make_due(store, "b")
+    assert claim(store) == {"b": 1}
+
+
+@pytest.mark.parametrize("order", ["not a number", "", "1 2"])
+def test_what_was_on_the_wire_becomes_unknown_though_its_record_breaks_the_sweep(
+    store: Store, order: str
+) -> None:
+    put(store, "a", "b")
+    leases = claim(store)
+    store.move([to_sending(one, leases[one]) for one in ("a", "b")])
+    store.redis.hset(key("b"), "order", order)
+    end_lease(store, "a", "b")
+
+    assert store.sweep() == (1, 0)
+    store.audit((0, 0), lease_s=60)  # it lists what an error left half done
+
+    for one in ("a", "b"):
+        assert status(store, one) == "unknown"
+        assert store.redis.zscore("bridge:leased", one) is None
+        assert store.redis.zscore("bridge:deliveries:status:unknown", one)
+
+
+@pytest.mark.parametrize("order", ["not a number", "", "1 2"])
+def test_a_record_that_breaks_the_audit_ends_and_the_round_goes_on(
+    store: Store, order: str
+) -> None:
+    put(store, "a", "b", "c")
+    store.redis.hset(key("b"), "order", order)
+    store.redis.zrem("bridge:due", "c")
+
+    _, repaired = store.audit((0, 0), lease_s=60)
+
+    assert repaired.woken == 1
+    assert store.redis.hget(key("b"), "crashes") == "1"
+    store.audit((0, 0), lease_s=60)
+    assert store.redis.hget(key("b"), "crashes") == "1", "its order was repaired"
+
+
+def test_a_cancellation_is_never_given_up(store: Store) -> None:
+    put(store, "a")
+    store.redis.hset(key("a"), mapping={"status": "delivered", "cancel_ms": 1})
+    store.redis.zrem("bridge:due", "a")
+    for wait in (10, 20, 40, 80):
+        store.count_error("a", "an error")
+        assert status(store, "a") == "delivered"
+        due_ms = store.redis.zscore("bridge:due:cancel", "a")
+        assert due_ms is not None
+        assert wait - 5 < due_ms / 1000 - store.redis.time()[0] < wait + 2
+
+
+@pytest.mark.parametrize("state", ["delivered", "skipped", "unknown", "cancelled"])
+def test_an_error_changes_nothing_that_has_ended(store: Store, state: str) -> None:
+    put(store, "a")
+    store.redis.hset(key("a"), "status", state)
+    for _ in range(3):
+        store.count_error("a", "an error")
+    assert status(store, "a") == state
+
+
+def test_a_move_of_a_broken_record_is_told_with_its_error(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(store, "a", "b")
+    leases = claim(store)
+    store.redis.hset(key("b"), "number_claim", "{broken +919876543210")
+    moves = [
+        Move(id=one, to=Status.FAILED, lease=leases[one], message="+919876543210")
+        for one in ("b", "a")
+    ]
+    assert store.move(moves) == ["crashed", "ok"]
+    assert "Expected object key string" in caplog.text
+    assert "9876543210" not in caplog.text
+
+
+def test_a_record_that_breaks_both_moves_of_a_drain_is_put_aside(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = make_settings(CALL_BACK)
+    web = open_web(settings)
+    [first] = web.send("website", lead("12"))
+    [second] = web.send("website", lead("+919876543212"))
+    prepare = workers.preparation.prepare
+
+    def replacing(claim: Claim, *args: Any) -> Any:
+        if claim.delivery.id == first:
+            store.redis.set(key(first), "no hash")
+        return prepare(claim, *args)
+
+    monkeypatch.setattr(workers.preparation, "prepare", replacing)
+
+    run_drain(settings)
+
+    assert store.broken_count() == 1
+    assert status(store, second) == "delivered"
+    assert store.redis.zcard("bridge:leased") == 0
+    assert store.redis.zscore("bridge:due", first) is None
+
+
+# --- errors that are not the record's -------------------------------------------------------------
+
+
+@pytest.fixture
+def without(store: Store, redis_url: str) -> Any:
+    """Return a store whose user may not run some commands."""
+    made = []
+
+    def make(*commands: str) -> Store:
+        rights = ["~*", "&*", "+@all", *(f"-{command}" for command in commands)]
+        store.redis.execute_command("ACL", "SETUSER", "few", "reset", "on", ">pw", *rights)
+        made.append(connect(redis_url.replace("redis://", "redis://few:pw@")))
+        return Store(made[-1])
+
+    yield make
+    for client in made:
+        client.close()
+    store.redis.execute_command("ACL", "DELUSER", "few")
+
+
+@pytest.mark.parametrize("command", ["hincrby", "hdel", "hmget", "hgetall"])
+def test_a_missing_right_in_a_claim_is_no_error_of_a_record(
+    store: Store, without: Callable[..., Store], command: str
+) -> None:
+    put(store, "a", "b")
+    few = without(command)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match="NOPERM"):
+            few.claim(10, lease_s=60)
+    for one in ("a", "b"):
+        kept = store.redis.hgetall(key(one))
+        assert (kept["status"], kept.get("crashes")) == ("queued", None)
+    assert set(claim(store)) == {"a", "b"}
+
+
+@pytest.mark.parametrize("command", ["hset", "zrem", "hdel"])
+def test_a_missing_right_in_a_move_is_no_error_of_a_record(
+    store: Store, without: Callable[..., Store], command: str
+) -> None:
+    put(store, "a", "b")
+    leases = claim(store)
+    few = without(command)
+    moves = [Move(id=one, to=Status.FAILED, lease=lease) for one, lease in leases.items()]
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match="NOPERM"):
+            few.move(moves)
+    assert {status(store, one) for one in leases} == {"queued"}
+    assert store.move(moves) == ["ok", "ok"]
+
+
+def test_moves_before_and_behind_a_refused_command_are_told_apart(
+    store: Store, without: Callable[..., Store]
+) -> None:
+    put(store, "a", "b", "c")
+    leases = claim(store)
+    few = without("sadd")
+    waits = {"awaits_campaign": "k", "wait_s": 60}
+    moves = [
+        Move(id="a", to=Status.FAILED, lease=leases["a"]),
+        Move(id="b", to=Status.HELD, lease=leases["b"], **waits),
+        Move(id="c", to=Status.FAILED, lease=leases["c"]),
+    ]
+    assert few.move(moves) == ["ok", "unmade", "unmade"]
+    assert status(store, "c") == "queued"
+
+
+@pytest.mark.parametrize("command", ["hset", "zrem"])
+def test_a_missing_right_in_a_sweep_changes_nothing(
+    store: Store, without: Callable[..., Store], command: str
+) -> None:
+    put(store, "a")
+    lease = claim(store)["a"]
+    store.move([to_sending("a", lease)])
+    end_lease(store, "a")
+    with pytest.raises(StoreUnavailable, match="NOPERM"):
+        without(command).sweep()
+    store.sweep()
+    assert status(store, "a") == "unknown"
+
+
+@pytest.mark.parametrize("command", ["rename", "hsetnx"])
+def test_a_missing_right_in_a_migration_gives_up_no_key(
+    store: Store, without: Callable[..., Store], command: str
+) -> None:
+    store.redis.delete("bridge:schema")
+    store.redis.hset("bridge:orphan:CA1", "doubt", json.dumps({"doubt": True, "message": "m"}))
+    with pytest.raises(StoreUnavailable, match="NOPERM"):
+        without(command).migrate_page("token")
+    assert store.redis.get("bridge:schema") is None
+    store.redis.delete("bridge:migration-lock")
+    assert store.migrate_page("token").is_last
+    assert store.redis.hexists("bridge:early_outcome:CA1", "mark_unknown")
