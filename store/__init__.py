@@ -13,9 +13,11 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
                                  phone
     bridge:due, bridge:due:retry zsets: when a worker looks at a delivery next (ms); retries are
                                  in the second
+    bridge:broken                hash: the deliveries that no script can read or write -> the error
     bridge:leased                zset: when the lease of a claimed delivery ends (ms)
     bridge:wakeup                set while a requested drain has not started
     bridge:campaigns, bridge:campaign:<key>, bridge:campaign-lock:<key>, bridge:awaiting:<key>
+    bridge:campaign_agents       hash: batch_id -> the agent that the bridge made it with (v1)
     bridge:callkaro              hash: how CallKaro answered the latest requests
     bridge:call:<call_sid>       the delivery that the call belongs to
     bridge:early_outcome:<id>    hash: outcomes of a call or delivery that is not known yet

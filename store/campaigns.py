@@ -40,6 +40,17 @@ class CampaignStore(Base):
         }
         return {key: str(one["agent_id"]) for key, one in records.items() if one.get("agent_id")}
 
+    def campaign_agent(self, batch_id: str) -> str | None:
+        """Return the agent of a campaign that the bridge made; None: it made none, or no agent."""
+        with self._reached():
+            found = self.redis.hget(f"{P}campaign_agents", batch_id)
+        return None if found is None else str(found)
+
+    def note_campaign_agent(self, batch_id: str, agent: str) -> None:
+        """Keep the agent of a campaign that the bridge made."""
+        with self._reached():
+            self.redis.hset(f"{P}campaign_agents", batch_id, agent)
+
     def may_create_campaign(self, key: str) -> bool:
         """Take the lock on creating this campaign, for a minute; False: another worker has it."""
         return bool(self._run("lock", f"campaign-lock:{key}", CAMPAIGN_LOCK_S * 1000))

@@ -52,6 +52,8 @@ class Campaigns:
         self._jitter = jitter
         self._kept: dict[str, str] = {}  # key -> batch_id
         self._agents: dict[str, str] = {}  # key -> the agent that the campaign was made with
+        # batch_id of a record -> the agent of the campaign; None: the bridge did not make it
+        self._agents_of_given: dict[str, str | None] = {}
         self._awaiting: dict[str, list[Ready]] = {}  # by the campaign being created for them
         self._creating: set[str] = set()
         # key -> (when to look again, since when we look), monotonic
@@ -63,14 +65,24 @@ class Campaigns:
 
     def join(self, ready: Ready) -> None:
         """Give a call its campaign, and enqueue it as soon as the campaign exists."""
-        if ready.campaign is None:
+        if ready.campaign is None and ready.to == "call" and ready.body.get("batch_id"):
+            check = partial(self._join_given, ready)
+            self._drain.store_later(check, partial(self._drain.crashed, ready.claim))
+        elif ready.campaign is None:
             self._drain.enqueue(ready)
         elif batch_id := self._kept.get(ready.campaign.key):
-            self._enqueue(ready, ready.campaign.key, batch_id)
+            self._enqueue(ready.in_campaign(batch_id), self._agents.get(ready.campaign.key))
         elif self.waiting >= MOST_WAITING:
             self._drain.move(keep_waiting(ready.delivery, CROWDED_S, message=IN_CREATION))
         else:
             self._awaiting.setdefault(ready.campaign.key, []).append(ready)
+
+    def _join_given(self, ready: Ready) -> None:
+        """Enqueue a call whose own record names its campaign."""
+        batch_id = str(ready.body["batch_id"])
+        if batch_id not in self._agents_of_given:
+            self._agents_of_given[batch_id] = self._store.campaign_agent(batch_id)
+        self._enqueue(ready, self._agents_of_given[batch_id])
 
     @property
     def waiting(self) -> int:
@@ -212,20 +224,26 @@ class Campaigns:
 
     def keep(self, key: str, batch_id: str, body: dict[str, Any]) -> str:
         """Keep a campaign that CallKaro created. Returns the batch_id that was kept first."""
+        self.note_agent(batch_id, body)
         record = {**body, "created_at": self._drain.now().isoformat()}
         return self._store.keep_campaign(key, batch_id, record)
+
+    def note_agent(self, batch_id: str, body: dict[str, Any]) -> None:
+        """Keep the agent (v1) of a campaign that CallKaro created."""
+        if agent := body.get("agent_id"):
+            self._store.note_campaign_agent(batch_id, str(agent))
 
     def _use(self, key: str, batch_id: str) -> None:
         self._kept[key] = batch_id
         self._look_again.pop(key, None)
         for ready in self._awaiting.pop(key, []):
-            self._enqueue(ready, key, batch_id)
+            self._enqueue(ready.in_campaign(batch_id), self._agents.get(key))
 
-    def _enqueue(self, ready: Ready, key: str, batch_id: str) -> None:
-        """Enqueue a call in its campaign, unless the campaign is another agent's."""
-        agent, own = self._agents.get(key), str(ready.body.get("agent_id"))
+    def _enqueue(self, ready: Ready, agent: str | None) -> None:
+        """Enqueue a call that has its campaign, unless the campaign is another agent's."""
+        own = str(ready.body.get("agent_id"))
         if agent is None or agent == own:
-            self._drain.enqueue(ready.in_campaign(batch_id))
+            self._drain.enqueue(ready)
             return
         message = (
             f"agent_id: the call has the agent {own}, and its campaign was made with the agent "

@@ -248,8 +248,11 @@ class Sending:
             # loses no campaign.
             keep = partial(self._keep_campaign, ready.campaign_key, meant.id, ready.body, move)
             self._drain.store_later(keep, partial(self._kept_no_campaign, move))
-        else:
-            self._drain.move(move)
+            return
+        if ready.to == "campaign" and meant.meaning is Meaning.ACCEPTED and meant.id:
+            note = partial(self._campaigns.note_agent, meant.id, ready.body)
+            self._drain.store_later(note, partial(_log_lost_agent, move.id))
+        self._drain.move(move)
 
     def _suppress(self, number: str) -> None:
         Suppressions(store=self._store).suppress(number, reason="by_callkaro", message=DND_NUMBER)
@@ -282,3 +285,7 @@ def _log_attempt(ready: Ready, result: HttpResult, move: Move) -> None:
         error=result.error,
         retry_in_s=None if move.wait_s is None else round(move.wait_s, 1),
     )
+
+
+def _log_lost_agent(delivery_id: str, error: Exception) -> None:
+    logger.error("campaign.crashed", delivery=delivery_id, exc_info=error)

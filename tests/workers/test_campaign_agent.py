@@ -1,5 +1,6 @@
 """CallKaro wants one agent in a v1 campaign and in its calls: another agent is never sent."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -90,3 +91,49 @@ def test_constant_agents_that_differ_stop_the_boot(
         return
     with pytest.raises(Exception, match="the same agent in both"):
         make_settings(routes(maker, caller))
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+@pytest.mark.parametrize(
+    ("agent", "caller", "is_sent"),
+    [(AGENT, AGENT, True), (AGENT, OTHER, False), (OTHER, AGENT, False), (None, OTHER, True)],
+)
+def test_a_campaign_that_the_record_names_has_the_calls_agent(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+    agent: str | None,
+    caller: str,
+    is_sent: bool,
+    keyed: bool,
+) -> None:
+    maker = {"name": '"title"', **({"agent_id": '"agent"'} if agent else {})}
+    key = {"campaign": '{ key = "campaign" }'} if keyed else {}
+    caller_fields = {"to_number": '"phone"', "agent_id": '"agent"', "batch_id": '"batch"'}
+    settings = make_settings(
+        WEBSITE
+        + route("make campaign", event="campaign.started", to="campaign", request=maker, **key)
+        + route(request=caller_fields)
+    )
+    web = open_web(settings)
+    started = {"event_type": "campaign.started", "campaign": "7", "title": "A", "agent": agent}
+    web.send("website", {**started, "submission_id": "c-7"})
+    run_drain(settings)
+    [batch_id] = simulator.state._campaigns
+    [ours] = web.send("website", lead("+919876543210", batch=batch_id, agent=caller))
+    # A campaign that the bridge did not make is not compared.
+    web.send("website", lead("+919876543211", batch="6901a770b666a64ab1694c1f", agent=caller))
+    run_drain(settings)
+
+    kept = store.delivery(ours)
+    assert kept is not None
+    requests = simulator.state.requests_to("/call/outbound")
+    sent = [json.loads(request.raw)["to_number"] for request in requests]
+    assert ("+919876543210" in sent) is is_sent
+    assert "+919876543211" in sent
+    if not is_sent:
+        assert (kept.status, kept.reason) == ("failed", "bad_request")
+        assert f"the agent {caller}" in str(kept.message)
+        assert f"the agent {agent}" in str(kept.message)
