@@ -29,6 +29,7 @@ HELD_BYTES = 24 * 1024 * 1024  # of all requests of this process; beyond it larg
 SMALL_BYTES = 64 * 1024  # a request of at most this is never cut off for room
 SEND_S = 10.0  # for a client to read one piece of an answer
 LINGER_S = 2.0  # how long a client may take to close its side, so that it sees our answer
+STOP_S = 5.0  # for the rest of a request that has begun to arrive when the process must stop
 FREED_SHARE = 10  # when no connection is free, every tenth is closed, the oldest first
 
 ANSWER = b"HTTP/1.1 %s\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -66,6 +67,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.lingering: deque[Connection] = deque()
         self.held_bytes = 0
         self.own_pools: dict[bytes, ThreadPoolExecutor] = {}
+        self.last_arrival_at: float | None = None  # monotonic; None: the process need not stop
 
     def init_process(self) -> None:
         """Make the threads of /healthz and /readyz, then do what gunicorn does."""
@@ -142,11 +144,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._watch(conn, partial(self.on_client_socket_readable, conn))
 
     def murder_pending(self) -> None:
-        """Close what took too long. Without a free connection, make some free."""
+        """Close what took too long. Without a free connection, make some free.
+
+        When the process must stop, a request that does not become whole would keep it for all of
+        gunicorn's `graceful_timeout`.
+        """
         now = time.monotonic()
+        if self.last_arrival_at is None and not self.alive:
+            self.last_arrival_at = now + STOP_S
+        must_end = self.last_arrival_at is not None and self.last_arrival_at <= now
         for conn in list(self.pending_conns):
             if conn.timeout <= now or not (self.alive or len(conn.arriving)):
                 self._refuse(conn, TOO_SLOW)
+            elif must_end:
+                self._refuse(conn, NO_ROOM)  # the client may send it again, to the next process
         while self.lingering and self.lingering[0].timeout <= now:
             self._close(self.lingering.popleft())
         if self.nr_conns >= self.worker_connections:

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -132,3 +133,32 @@ def test_a_request_that_waits_is_answered_when_the_web_process_is_asked_to_stop(
         answers = [one.result() for one in waiting]
     assert [one.status_code for one in answers] == [200] * MOST_WAITING
     assert {one.json()["status"] for one in answers} == {"queued"}
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"POST /webhooks/website HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
+        b"POST /webhooks/website HTTP/1.1\r\nHost: loc",
+        b"POST /webhooks/website HTTP/1.1\r\nHost: localhost\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+    ],
+    ids=["half a body", "half a head", "half a chunk"],
+)
+def test_a_request_that_never_becomes_whole_does_not_keep_a_stopping_web_process(
+    start_bridge: StartBridge, begun: bytes
+) -> None:
+    timeout = f"--graceful-timeout {int(10 * LONGEST_S)}"
+    bridge = start_bridge(WEBSITE + route(), own_web=True, GUNICORN_CMD_ARGS=timeout)
+    web = bridge.web
+    assert web is not None
+    bridge.session.close()
+    with socket.create_connection(("127.0.0.1", bridge.port), timeout=LONGEST_S) as client:
+        client.sendall(begun)
+        # What was sent first is read first: the half has arrived.
+        answer = requests.get(f"{bridge.url}/healthz", timeout=LONGEST_S, proxies={"no_proxy": "*"})
+        assert answer.status_code == 200
+
+        stop_all(web, "web, with half a request,", *children(web.pid))
+
+        assert client.recv(1000).startswith(b"HTTP/1.1 503 ")
