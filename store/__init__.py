@@ -4,7 +4,7 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
 (store/scripts/*.lua), so nothing is ever half-written, and scripts take the time from Redis.
 
     bridge:event:<id>            hash: record (JSON), status, source, deliveries ("<id> <route>"
-                                 lines)
+                                 lines), is_test (1: a person's test call)
     bridge:seen:<fingerprint>    the event first stored under it; outlives its record (DEDUPE_DAYS)
     bridge:events[:<status>]     zsets: event ids by order (us, strictly rising): all, and the
                                  unrouted or unreadable ones

@@ -14,7 +14,7 @@ import orjson
 
 from config import log
 from schemas.delivery import Change, Delivery, DeliveryRef, Status
-from schemas.event import Event, EventStatus
+from schemas.event import CALL_ME, Event, EventStatus
 from schemas.outcome import Outcome
 from schemas.outcome import read_record as read_outcome_record
 from schemas.records import (
@@ -52,6 +52,7 @@ def described(
         "status": status,
         "source": event.source,
         "subject": event.subject or "",
+        "is_test": event.type == CALL_ME,
         "deliveries": [_new(delivery) for delivery in deliveries],
         **(_side_effect_record(side_effect) if side_effect else {}),
     }

@@ -1,8 +1,8 @@
 -- include: keys, time, new_delivery, suppression, background_tasks, wakeup
 -- Store events with their deliveries, in one transaction; ask for a drain if anything is due now.
 --
--- ARGV[1]: JSON, a list of {fingerprint, remember_s, event, status, source, subject, deliveries,
---          background_task, person}. A delivery is {id, route, to, wait_ms, bulk, flood}: see
+-- ARGV[1]: JSON, a list of {fingerprint, remember_s, event, status, source, subject, is_test,
+--          deliveries, background_task, person}. A delivery is {id, route, to, wait_ms, bulk, flood}: see
 --          write_delivery(). background_task: {id, record}, work for the event besides deliveries.
 --          person: {key, record}, a person who must not be called from this step on.
 -- ARGV[2]: the routes' digest.
@@ -69,6 +69,7 @@ for i, item in ipairs(items) do
     end
     redis.call('HSET', key, 'record', ARGV[i + 2], 'status', item.status, 'source', item.source,
       'deliveries', table.concat(ids))
+    if item.is_test then redis.call('HSET', key, 'is_test', '1') end
     if item.person then
       keep_suppressed(item.person.key, item.person.record)
     end

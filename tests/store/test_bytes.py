@@ -147,3 +147,25 @@ def test_a_long_id_or_type_is_kept_in_short_and_stays_unique(name: str) -> None:
     assert same == text
     assert long != longer
     assert max(len(long), len(longer)) < LONGEST_ID + 40
+
+
+@pytest.mark.bounds
+@pytest.mark.parametrize("large", [0, 1, 30])
+def test_what_a_failing_route_holds_is_held_without_a_look_at_its_data(
+    store: Store, large: int
+) -> None:
+    for number in range(30):
+        note = "x" * (1_600_000 if number < large else 1000)
+        event = replace(an_event(), data={"note": note}, id=f"e{number}")
+        accept(store, (event, [a_delivery(f"d{number}")]))
+    store.redis.hset("bridge:pauses", "route:call back", '{"reason":"failing","message":"m"}')
+    store.redis.config_set("slowlog-log-slower-than", 0)
+    took_ms = []
+    for _ in range(5):
+        store.redis.zadd("bridge:due", {f"d{number}": 1 for number in range(30)})
+        store.redis.slowlog_reset()
+        claims = store.claim(100, lease_s=60)
+        assert (claims.looked_at, claims.claims) == (30, ())
+        took_ms.append(max(entry["duration"] for entry in store.redis.slowlog_get(100)) / 1000)
+    store.redis.config_set("slowlog-log-slower-than", 10_000)
+    assert min(took_ms) < 50

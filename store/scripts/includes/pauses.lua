@@ -1,8 +1,8 @@
--- include: keys, event_head
--- Say whether an event is a person's test call, which tries whether a failing route is fixed.
+-- include: keys
+-- Say whether an event is a person's test call, which tries whether a failing route is fixed. The
+-- event's record says so, too, but it may have megabytes: to read 30 of those took 170 ms.
 local function is_test_call(event)
-  local record = redis.call('HGET', P .. 'event:' .. event, 'record') or ''
-  return string.find(head_of(record), '"type":"call_me.test"', 1, true) ~= nil
+  return redis.call('HGET', P .. 'event:' .. event, 'is_test') == '1'
 end
 
 -- Return the scope of the pause that stops a delivery of this source, route and event; nil: no pause
