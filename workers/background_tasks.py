@@ -46,7 +46,14 @@ class BackgroundTasks:
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + LOOK_S
-        for task in self._store.claim_background_tasks(AT_ONCE):
+        try:
+            tasks = self._store.claim_background_tasks(AT_ONCE)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # tasks must not stop the calls
+            _log_crash(error)
+            return
+        for task in tasks:
             self._drain.submit(partial(self.attempt, task), lambda _: None, _log_crash)
 
     def attempt(self, task: BackgroundTask) -> None:

@@ -106,19 +106,22 @@ class Campaigns:
         if not unknown:
             return
         kept = self._store.campaigns_kept(unknown)
-        # A campaign that the bridge names itself has the agent of its calls.
-        self._agents |= self._store.campaign_agents(key for key in kept if key.startswith(OWN_KEY))
-        for key, batch_id in kept.items():
-            self._use(key, batch_id)
         for key in unknown:
-            if key not in self._awaiting:
-                continue
             try:
-                self._make(key, now)
+                if key in kept:
+                    self._use_kept(key, kept[key])
+                else:
+                    self._make(key, now)
             except StoreUnavailable:
                 raise
             except Exception as error:  # one campaign must not cost the others
                 self._crashed(key, error)
+
+    def _use_kept(self, key: str, batch_id: str) -> None:
+        # A campaign that the bridge names itself has the agent of its calls.
+        if key.startswith(OWN_KEY):
+            self._agents |= self._store.campaign_agents([key])
+        self._use(key, batch_id)
 
     def _make(self, key: str, now: float) -> None:
         need = self._awaiting[key][0].campaign

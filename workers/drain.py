@@ -21,7 +21,7 @@ from config import log
 from rules.plan import Ready
 from rules.transitions import after_crash, crashed, in_row, keep_waiting, skip_forbidden
 from rules.verdict import Verdict
-from schemas.delivery import Status
+from schemas.delivery import Delivery, Status
 from schemas.errors import StoreUnavailable
 from schemas.records import Claim, Move
 from schemas.settings import Settings
@@ -337,9 +337,13 @@ class Drain:
         self._claimed -= 1
         self._moves += moves
 
-    def let_go(self) -> None:
-        """Count one claimed delivery less, without a move, because its lease was lost."""
+    def let_go(self, delivery: Delivery) -> None:
+        """Forget a claimed delivery without a move, because its lease was lost."""
         self._claimed -= 1
+        taken = self._taken.get(delivery.id)
+        # This drain may have claimed it again in the meantime.
+        if taken is not None and taken.delivery.lease == delivery.lease:
+            del self._taken[delivery.id]
 
     def enqueue(self, ready: Ready) -> None:
         """Add a request to those that wait for a free thread."""

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from rules.plan import Ready
 from rules.verdict import Verdict
+from schemas.delivery import Delivery
 from schemas.records import Claim, Move
 
 
@@ -40,8 +41,8 @@ class DrainContext(Protocol):
     def move(self, *moves: Move) -> None:
         """Queue moves of one claimed delivery: the drain makes them in this turn or the next."""
 
-    def let_go(self) -> None:
-        """Count one claimed delivery less, without a move, because its lease was lost."""
+    def let_go(self, delivery: Delivery) -> None:
+        """Forget a claimed delivery without a move, because its lease was lost."""
 
     def enqueue(self, ready: Ready) -> None:
         """Add a request to those that wait for a free thread."""

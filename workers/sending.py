@@ -167,7 +167,7 @@ class Sending:
             case _:
                 # Too little of the lease is left, or another worker has the delivery. The sweep
                 # or that worker continues with it.
-                self._drain.let_go()
+                self._drain.let_go(ready.delivery)
                 logger.info(
                     "delivery.lost_lease",
                     delivery=ready.delivery.id,

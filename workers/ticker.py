@@ -7,6 +7,7 @@ scheduler is not used: after it was killed, it was not restarted within 90 s.
 import math
 import random
 import time
+from collections.abc import Callable
 from dataclasses import asdict, astuple
 from datetime import UTC, datetime, timedelta
 
@@ -118,16 +119,18 @@ class Ticker:
         self._is_migrated = self._migration.advance(for_s=MIGRATION_SLICE_S)
         if not self._is_migrated:
             return MIGRATION_PAUSE_S
+        steps: list[Callable[[], None]] = []
         if self._sweep.is_due():
-            self._sweep_stalled()
+            steps.append(self._sweep_stalled)
         if self._prune.is_due():
-            self._prune_old()
+            steps.append(self._prune_old)
         if self._audit.is_due():
-            self._audit_some()
-        self._log_pauses()
-        self._log_suspension()
+            steps.append(self._audit_some)
+        steps += [self._log_pauses, self._log_suspension]
         if self._alerts.is_due():
-            self._look_for_alerts()
+            steps.append(self._look_for_alerts)
+        for step in steps:
+            _do(step)
         return self._request_drain()
 
     def _backoff_s(self) -> float:
@@ -220,3 +223,13 @@ class Ticker:
             self._is_alert_due = self._store.is_alert_due()
         except Exception as error:
             logger.error("alert.crashed", exc_info=error)
+
+
+def _do(step: Callable[[], None]) -> None:
+    """Do a step of the tick. An error of ours in it must stop neither the others nor the calls."""
+    try:
+        step()
+    except StoreUnavailable:
+        raise
+    except Exception as error:
+        logger.error("tick.crashed", step=step.__name__.strip("_"), exc_info=error)

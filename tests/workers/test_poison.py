@@ -4,13 +4,16 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support import CALL_BACK, WEBSITE, Web, lead, make_due, notification, route
+from support import AGENT, CALL_BACK, WEBSITE, Web, lead, make_due, notification, route
 
 import store.leases
 import workers.callkaro
+import workers.campaigns
+import workers.cancellation
 import workers.hydration
 import workers.preparation
 import workers.sending
@@ -23,6 +26,7 @@ from simulator import Simulator
 from store import Store
 from store.suppressions import SuppressionStore
 from workers.background_tasks import BackgroundTasks
+from workers.drain import Drain
 from workers.http import HttpClient
 
 OpenWeb = Callable[[Settings], Web]
@@ -342,6 +346,203 @@ def test_a_record_in_redis_that_breaks_a_script_costs_itself_alone(
     store.redis.delete(f"bridge:delivery:{ids[3]}")
 
 
+# --- campaigns, cancellations, DRY_RUN ------------------------------------------------------------
+
+IN_CAMPAIGN = WEBSITE + "".join(
+    route(name, match=f"\"kind == '{name}'\"", campaign=f'{{ name = "{name}" }}')
+    for name in ("good", "poison")
+)
+KEYED = (
+    WEBSITE
+    + route(
+        "make campaign",
+        event="campaign.started",
+        to="campaign",
+        campaign='{ key = "campaign" }',
+        request={"name": '"title"'},
+    )
+    + route(campaign='{ key = "campaign" }')
+)
+
+
+def raise_for(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, word: str, error: Exception
+) -> None:
+    """Let a method raise whenever this word is in one of its arguments."""
+    usual = getattr(owner, name)
+
+    def raising(*args: Any, **kwargs: Any) -> Any:
+        if word in repr(args) + repr(kwargs):
+            raise error
+        return usual(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, raising)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (Store, "may_create_campaign"),
+        (Store, "may_ask_callkaro"),
+        (Store, "keep_campaign"),
+        (workers.campaigns.Campaigns, "_create"),
+        (workers.campaigns.Campaigns, "_note_result"),
+        (workers.campaigns.Campaigns, "_use"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_an_error_while_a_campaign_is_made_costs_the_calls_of_that_campaign(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    error: Exception,
+) -> None:
+    settings = make_settings(IN_CAMPAIGN)
+    web = open_web(settings)
+    ids = [
+        web.send("website", lead(f"+91987654321{n}", kind=kind))[0]
+        for n, kind in enumerate(["good", "poison", "good"])
+    ]
+    raise_for(monkeypatch, owner, name, "poison", error)
+
+    run_drain(settings)
+
+    assert [found(store, one).status for one in ids] == ["delivered", "queued", "delivered"]
+    assert found(store, ids[1]).crashes == 1
+    store.redis.delete(*store.redis.keys("bridge:campaign-lock:*") or ["-"])
+    make_due(store, ids[1])
+    run_drain(settings)
+    kept = found(store, ids[1])
+    if name == "_note_result":  # the campaign was kept before
+        assert kept.status == "delivered"
+    else:
+        assert (kept.status, kept.reason) == ("failed", "bad_request")
+    assert len(simulator.state.calls) == 2 + (kept.status == "delivered")
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+@pytest.mark.parametrize("name", ["history_check", "skip_dry_run"])
+def test_an_error_while_a_dry_run_is_written_costs_one_item(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+    break_for: Callable[..., None],
+    name: str,
+    error: Exception,
+) -> None:
+    settings = make_settings(CALL_BACK, dry_run=True)
+    web = open_web(settings)
+    ids = [web.send("website", lead(f"+91987654321{n}"))[0] for n in range(3)]
+    break_for(workers.preparation, name, ids[1], error)
+
+    run_drain(settings)
+
+    assert [found(store, one).reason for one in (ids[0], ids[2])] == ["dry_run"] * 2
+    assert (found(store, ids[1]).status, found(store, ids[1]).crashes) == ("queued", 1)
+    make_due(store, ids[1])
+    run_drain(settings)
+    kept = found(store, ids[1])
+    assert (kept.status, kept.reason) == ("failed", "bad_request")
+    assert simulator.state.calls == []
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (Store, "may_ask_callkaro"),
+        (workers.cancellation.Cancellation, "_delete"),
+        (workers.cancellation, "settle_cancellation"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_an_error_in_a_cancellation_costs_one_item_which_is_never_given_up(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    error: Exception,
+) -> None:
+    scheduled = {
+        "to_number": '"phone"',
+        "agent_id": f'{{ value = "{AGENT}" }}',
+        "schedule_at": '"at"',
+    }
+    settings = make_settings(WEBSITE + route(request=scheduled))
+    web = open_web(settings)
+    at = f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%dT%H:%M:%S}"
+    ids = [web.send("website", lead(f"+91987654321{n}", at=at))[0] for n in range(3)]
+    run_drain(settings)
+    headers = {"Authorization": f"Bearer {settings.api_tokens[0]}"}
+    for one in ids:
+        assert web.client.post(f"/api/deliveries/{one}/cancel", headers=headers).status_code == 200
+    with monkeypatch.context() as patched:
+        raise_for(patched, owner, name, ids[1], error)
+        for _ in range(3):
+            run_drain(settings)
+            assert [found(store, one).status for one in ids] == [
+                "cancelled",
+                "delivered",
+                "cancelled",
+            ]
+            make_due(store, ids[1])
+
+    run_drain(settings)
+
+    assert found(store, ids[1]).status == "cancelled"
+
+
+def test_a_campaign_whose_record_is_broken_costs_its_own_calls(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    settings = make_settings(KEYED)
+    web = open_web(settings)
+    for key in ("poison", "good"):
+        started = {"event_type": "campaign.started", "campaign": key, "title": key}
+        web.send("website", {**started, "submission_id": key})
+    run_drain(settings)
+    for n, record in enumerate(("{broken", "7", "[]")):
+        store.redis.hset("bridge:campaign:key/poison", "record", record)
+        [poison] = web.send("website", lead(f"+91987654321{n}", campaign="poison"))
+        [good] = web.send("website", lead(f"+91987654322{n}", campaign="good"))
+        run_drain(settings)
+        assert found(store, good).status == "delivered"
+        assert (found(store, poison).status, found(store, poison).crashes) == ("queued", 1)
+
+
+def test_an_error_while_background_tasks_are_claimed_stops_no_call(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    run_drain: RunDrain,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def raising(*args: Any) -> Any:
+        raise Broken
+
+    settings = make_settings(CALL_BACK)
+    [delivery] = open_web(settings).send("website", lead())
+    monkeypatch.setattr(Store, "claim_background_tasks", raising)
+    run_drain(settings)
+    assert found(store, delivery).status == "delivered"
+
+
 # --- background tasks -----------------------------------------------------------------------------
 
 
@@ -433,3 +634,30 @@ def test_no_retry_after_makes_a_sure_refusal_doubtful(
 def test_a_retry_after_that_no_number_is_in_is_ignored(value: str) -> None:
     result = HttpResult(sent=True, duration_ms=1, status_code=429, headers={"Retry-After": value})
     assert result.retry_after_s is None
+
+
+@pytest.mark.parametrize("answer", ["late", "stale", "gone", "refused cancelled"])
+def test_a_drain_forgets_what_it_lost(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    run_drain: RunDrain,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+) -> None:
+    drains: list[Drain] = []
+    init = Drain.__init__
+
+    def keeping(self: Drain, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        drains.append(self)
+
+    settings = make_settings(CALL_BACK)
+    open_web(settings).send("website", lead())
+    monkeypatch.setattr(Drain, "__init__", keeping)
+    monkeypatch.setattr(workers.sending, "move_each", lambda _, moves: [answer] * len(moves))
+
+    run_drain(settings, slice_s=0.5)
+
+    assert drains
+    assert [drain._taken for drain in drains] == [{}] * len(drains)
+    assert [drain._claimed for drain in drains] == [0] * len(drains)
