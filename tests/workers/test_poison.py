@@ -661,3 +661,39 @@ def test_a_drain_forgets_what_it_lost(
     assert drains
     assert [drain._taken for drain in drains] == [{}] * len(drains)
     assert [drain._claimed for drain in drains] == [0] * len(drains)
+
+
+@pytest.mark.parametrize("made", [1, 2])
+def test_moves_that_redis_did_not_make_are_made_later_and_nobody_is_called_twice(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+    monkeypatch: pytest.MonkeyPatch,
+    made: int,
+) -> None:
+    settings = make_settings(CALL_BACK)
+    web = open_web(settings)
+    ids = [web.send("website", lead(f"+91987654321{n}"))[0] for n in range(4)]
+    usual, refusals = Store.move, [0]
+
+    def refusing(self: Store, moves: Any) -> list[str]:
+        if len(moves) <= made or refusals[0] >= 3:
+            return usual(self, moves)
+        refusals[0] += 1
+        return usual(self, moves[:made]) + ["unmade"] * (len(moves) - made)
+
+    monkeypatch.setattr(Store, "move", refusing)
+
+    run_drain(settings)
+    for one in ids:
+        if found(store, one).status in ("queued", "retrying"):
+            make_due(store, one)
+    run_drain(settings)
+
+    assert refusals[0] > 0
+    assert [found(store, one).status for one in ids] == ["delivered"] * 4
+    assert len(simulator.state.calls) == 4
+    assert simulator.state.doubled == {}
+    assert store.redis.zcard("bridge:leased") == 0
