@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from config import log
+from rules.backoff import doubled_s
 from rules.candidate import numbers_of, routes_like
 from schemas.errors import StoreUnavailable
 from schemas.event import Event
@@ -72,7 +73,7 @@ class BackgroundTasks:
 
     def _fail(self, task: BackgroundTask, *, retry_after_s: float | None = None) -> None:
         """Let a task wait for its next try; the status page shows that it fails."""
-        wait_s = min(AGAIN_S * 2.0 ** min(task.failures, 10), LONGEST_WAIT_S)
+        wait_s = doubled_s(AGAIN_S, task.failures, LONGEST_WAIT_S)
         self._store.put_background_task(
             replace(task, failures=task.failures + 1), in_s=max(wait_s, retry_after_s or 0)
         )

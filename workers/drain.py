@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from config import log
+from rules.backoff import doubled_s
 from rules.plan import Ready
 from rules.transitions import after_crash, crashed, in_row, keep_waiting, skip_forbidden
 from rules.verdict import Verdict
@@ -49,6 +50,7 @@ LINGER_S = 0.25  # how long a drain stays when nothing is due, so that a burst n
 STOP_S = 25.0
 # With a rate cap, a drain claims at most the calls that the cap permits in this time.
 CLAIMED_S = 5.0
+STORE_AWAY_S = 2.0  # the longest wait for the next try while Redis is away
 POLL_S = 0.02
 LONGEST_POLL_S = 1.0
 CLAIM_AT_ONCE = 200
@@ -159,7 +161,8 @@ class Drain:
             self._store_failures += 1
             if self._store_failures == 1:
                 logger.warning("store.away", error=str(error))
-            time.sleep(min(0.1 * 2**self._store_failures, 2.0) * (0.5 + self._jitter() / 2))
+            wait_s = doubled_s(0.1, self._store_failures, STORE_AWAY_S)
+            time.sleep(wait_s * (0.5 + self._jitter() / 2))
         except Exception as error:
             # A bug of ours. The drain still receives and records the answers to running requests.
             self._crashes += 1

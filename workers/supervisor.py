@@ -16,6 +16,7 @@ from typing import NoReturn
 from rq import Worker
 
 from config import log
+from rules.backoff import doubled_s
 from schemas.errors import StoreUnavailable
 from schemas.settings import Settings
 from store.queue import connect_queue, open_queue
@@ -118,7 +119,7 @@ class Supervisor:
             return
         lived_s = time.monotonic() - self._started_at
         self._deaths = 0 if lived_s > STEADY_S else self._deaths + 1
-        wait_s = min(0.2 * 2.0**self._deaths, RESTART_LONGEST_S)
+        wait_s = doubled_s(0.2, self._deaths, RESTART_LONGEST_S)
         self._start_after = time.monotonic() + wait_s
         logger.warning("worker.died", status=os.waitstatus_to_exitcode(status), restart_in_s=wait_s)
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, astuple
 from datetime import UTC, datetime, timedelta
 
 from config import log
+from rules.backoff import doubled_s
 from schemas.errors import StoreUnavailable
 from schemas.records import Pause
 from schemas.settings import Settings
@@ -134,7 +135,7 @@ class Ticker:
         return self._request_drain()
 
     def _backoff_s(self) -> float:
-        return min(0.2 * 2.0 ** min(self._failures, 6), AWAY_LONGEST_S) * random.uniform(0.5, 1)  # noqa: S311  # nosec B311  # no secret
+        return doubled_s(0.2, self._failures, AWAY_LONGEST_S) * random.uniform(0.5, 1)  # noqa: S311  # nosec B311  # no secret
 
     def _request_drain(self) -> float:
         """Request a drain if a delivery is due. Returns the seconds until the next look."""

@@ -15,6 +15,7 @@ import click
 from bridge.cli.bulk_options import with_bridge, with_filters
 from bridge.cli.client import Api, Failure, open_api, quoted
 from bridge.cli.times import zoned_time
+from rules.backoff import doubled_s
 from schemas.delivery import Status
 from schemas.visible import visible
 
@@ -85,7 +86,7 @@ def follow(tail: "Tail", statuses: frozenset[str], lines: int, write: Writer) ->
         click.echo(line)
     failures = 0
     while True:
-        nap(min(LOOK_S * 2.0**failures, LONGEST_LOOK_S))
+        nap(doubled_s(LOOK_S, failures, LONGEST_LOOK_S))
         try:
             changed = list(tail.changes())
         except Failure as error:

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import each, examples
 
-from rules.backoff import GIVE_UP_AFTER, LONGEST_S, MAX_ATTEMPTS, is_spent, wait_s
+from rules.backoff import (
+    GIVE_UP_AFTER,
+    LONGEST_S,
+    MAX_ATTEMPTS,
+    doubled_s,
+    is_spent,
+    wait_s,
+)
 
 NOW = datetime(2026, 11, 20, 6, 0, tzinfo=UTC)
 HIGH = 1 - 1e-12  # the highest that dice show
@@ -74,3 +81,18 @@ def test_attempts_are_used_up_by_number_or_by_time(spent, since, over):
 def test_all_waits_together_stay_under_a_working_day():
     waits = sum(wait_s(failed, lambda: HIGH) for failed in range(1, MAX_ATTEMPTS))
     assert waits == pytest.approx(28_022, abs=1)  # 7 h 47 min; half of it on average
+
+
+@examples(200)
+@given(st.floats(0.001, 60), st.integers(0, 10**30), st.floats(0.001, 3600))
+def test_a_loop_may_fail_for_ever(first_s, failures, longest_s):
+    waits_s = doubled_s(first_s, failures, longest_s)
+    assert 0 < waits_s <= longest_s
+    assert waits_s <= doubled_s(first_s, failures + 1, longest_s)
+
+
+@each(
+    ("failures", "right"), [(0, 0.1), (1, 0.2), (4, 1.6), (5, 2), (1023, 2), (1024, 2), (10**9, 2)]
+)
+def test_a_wait_doubles_up_to_its_longest(failures, right):
+    assert doubled_s(0.1, failures, 2.0) == pytest.approx(right)

@@ -14,11 +14,13 @@ import store.leases
 import workers.callkaro
 import workers.campaigns
 import workers.cancellation
+import workers.drain
 import workers.hydration
 import workers.preparation
 import workers.sending
 from rules.plan import Ready
 from schemas.delivery import Delivery
+from schemas.errors import StoreUnavailable
 from schemas.http_result import HttpResult
 from schemas.records import BackgroundTask, Claim, Move
 from schemas.settings import Settings
@@ -697,3 +699,29 @@ def test_moves_that_redis_did_not_make_are_made_later_and_nobody_is_called_twice
     assert len(simulator.state.calls) == 4
     assert simulator.state.doubled == {}
     assert store.redis.zcard("bridge:leased") == 0
+
+
+@pytest.mark.parametrize("failures", [30, 1100, 10**6])
+def test_a_drain_outlasts_any_number_of_failures_of_redis(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    run_drain: RunDrain,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: int,
+) -> None:
+    settings = make_settings(CALL_BACK)
+    [delivery] = open_web(settings).send("website", lead())
+    usual, left = Drain._step, [1]
+
+    def away_for_long(self: Drain, is_ending: bool) -> None:
+        if left[0]:
+            left[0] -= 1
+            self._store_failures = failures
+            raise StoreUnavailable("Redis does not answer")
+        usual(self, is_ending)
+
+    monkeypatch.setattr(Drain, "_step", away_for_long)
+    monkeypatch.setattr(workers.drain, "STORE_AWAY_S", 0.01)
+    run_drain(settings)
+    assert found(store, delivery).status == "delivered"
