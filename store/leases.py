@@ -6,11 +6,12 @@ from typing import Any
 
 import orjson
 
-from schemas.delivery import Reason, Status
+from schemas.delivery import Delivery, Reason, Status
+from schemas.event import Event
 from schemas.records import Claims, Move, Repaired
 from store.base import P
 from store.migration import MigrationStore
-from store.records import at, read_claim, written
+from store.records import at, read_claim, subject_text, written
 
 # For this time after a restart of Redis, no delivery is claimed, so that each worker first replays
 # its journal. A worker looks for Redis more often than that.
@@ -73,6 +74,18 @@ class LeaseStore(MigrationStore):
         self.bring_up_to_date(move.id for move in moves)
         wanted = orjson.dumps([written(move) for move in moves])
         return list(self._run("move", wanted, self.max_rate, "", 0))
+
+    def follow_merge(self, delivery: Delivery, event: Event, followed: Event) -> None:
+        """Keep that the CRM merged the record of a delivery's event into that of `followed`."""
+        self._run(
+            "follow_merge",
+            delivery.id,
+            event.id,
+            subject_text(event),
+            subject_text(followed),
+            followed.subject,
+            "\n".join(followed.merged_from),
+        )
 
     def replay_journal(self, moves: Sequence[Mapping[str, Any]], *, lease_s: float) -> int:
         """Repeat moves (as written() returns them), because Redis may have lost its last second.
