@@ -80,11 +80,13 @@ class Eraser:
         key = self.store.person_key(*event.record)
         for suppression in self.store.suppressions_with(key):
             self.suppressions.keep(erased_suppression(suppression.key), replaces=True)
-        for delivery_id in self.suppressions.ids_of(event.record):
+        records = self.suppressions.person_of({event.record})
+        ids = [one for record in records for one in self.suppressions.ids_of(record)]
+        for delivery_id in ids:
             delivery = self.store.delivery(delivery_id)
             if delivery and delivery.phone:
                 self.suppressions.keep(erased_suppression(delivery.phone), replaces=True)
-        return replace(task, state={"records": [event.record]})
+        return replace(task, state={"records": sorted(records)})
 
     def _search(self, task: BackgroundTask, records: set[Record]) -> Erased:
         """Search all events for what mentions the person, from the kept place on."""

@@ -107,8 +107,7 @@ class CrmClient:
                 records[one] = FetchFailed(message=message, retry_after_s=ALONE_AGAIN_S)
                 continue
             found = self._fetch_alone(source, hydration, hydration.alone, crm_object, one, wanted)
-            is_failure = isinstance(found, FetchFailed) and not found.is_broken
-            failures = failures + 1 if is_failure else 0
+            failures = failures + 1 if _is_about_crm(found) else 0
             if found is not None:
                 records[one] = found
         return records
@@ -371,6 +370,11 @@ class CrmClient:
         )
         logger.info("token.refreshed", source=source.name)
         return None
+
+
+def _is_about_crm(found: Found | FetchFailed | None) -> bool:
+    """Say whether the next id would fail, too, because the CRM is away or busy."""
+    return isinstance(found, FetchFailed) and not (found.is_broken or found.is_about_ids)
 
 
 def _too_deep(source: Source) -> FetchFailed:
