@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support import API_TOKEN, Web, make_due, notification, route
+from support import API_TOKEN, Web, make_due, notification, route, until
 from support.storing import claim
 
 from schemas.delivery import Delivery
@@ -339,6 +339,63 @@ def test_the_first_goes_on_if_its_call_was_surely_not_accepted(
     assert called(simulator) == [phone_of("3")]
 
 
+@pytest.mark.parametrize(
+    ("answer", "first"),
+    [
+        ({"status": 400}, ("failed", "refused")),
+        ({"status": 404}, ("failed", "refused")),
+        ({"status": 503}, ("retrying", "busy")),
+    ],
+    ids=str,
+)
+def test_the_second_of_a_drain_waits_for_the_answer_to_the_first(
+    settings: Settings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+    answer: dict[str, Any],
+    first: tuple[str, str],
+) -> None:
+    people(simulator, "1", "2", "3")
+    merge(simulator, "1", "3")
+    merge(simulator, "2", "3")
+    simulator.state.behave(path=CALL, times=1, **answer)
+    sent = open_web(settings).send("hubspot", [notification("1"), notification("2")])
+
+    run_drain(settings)
+
+    assert ended(store, *sent) == {first: 1, ("delivered", None): 1}
+    assert called(simulator) == [phone_of("3")]
+
+
+def test_a_second_call_is_skipped_while_another_worker_makes_the_first(
+    settings: Settings, open_web: OpenWeb, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    web = open_web(settings)
+    people(simulator, "1", "2", "3")
+    merge(simulator, "1", "3")
+    merge(simulator, "2", "3")
+    simulator.state.behave(path=CALL, times=1, latency_ms=3000)
+    [first] = web.send("hubspot", notification("1"))
+
+    def is_sending() -> bool:
+        return of(store, first).status == "sending"
+
+    with ThreadPoolExecutor(1) as pool:
+        # The first worker claims nothing more once its call is on the wire.
+        running = pool.submit(run_drain, settings, should_stop=is_sending)
+        until(is_sending, what="the first call")
+        until(lambda: simulator.state.requests_to(CALL), what="the request")
+        [second] = web.send("hubspot", notification("2"))
+        run_drain(settings, slice_s=30.0)
+        assert (of(store, first).status, of(store, second).reason) == ("sending", "duplicate")
+        running.result()
+
+    assert of(store, first).status == "delivered"
+    assert called(simulator) == [phone_of("3")]
+
+
 def test_a_worker_that_dies_in_the_call_of_a_merged_record_leaves_no_second_call(
     settings: Settings, open_web: OpenWeb, store: Store, simulator: Simulator, run_drain: RunDrain
 ) -> None:
@@ -456,6 +513,21 @@ def test_a_drain_asks_for_a_limited_number_of_records_one_by_one(
         "HubSpot left the record out of its answer. The bridge asks for it again.": 5,
     }
     assert {of(store, one).status for one in sent} == {"queued"}
+
+
+def test_ids_that_hubspot_refuses_do_not_stop_the_ids_after_them(
+    settings: Settings, open_web: OpenWeb, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    people(simulator, "999")
+    merge(simulator, "998", "999")
+    simulator.state.behave(400, path="/crm/v3/objects/contacts/90")
+    ids = [str(one) for one in range(900, 900 + 2 * ALONE_FAILURES)]
+    sent = open_web(settings).send("hubspot", [notification(one) for one in [*ids, "998"]])
+
+    run_drain(settings)
+
+    assert {of(store, one).status for one in sent[:-1]} == {"queued"}
+    assert of(store, sent[-1]).status == "delivered"
 
 
 def test_reads_that_fail_in_a_row_end_the_reading_one_by_one(
