@@ -95,6 +95,11 @@ def skip_forbidden(move: Move, answer: str) -> Move:
     match reason:
         case Reason.SUPPRESSED:
             message = "The number or its CRM record is suppressed."
+        case Reason.DUPLICATE:
+            message = (
+                f"The CRM merged the records of this delivery and of {what.strip()}, which calls "
+                "the person for both."
+            )
         case Reason.CALLED_RECENTLY if what.strip() == "0":
             message = "The history of this number can't be read, so it is not called."
         case Reason.CALLED_RECENTLY:

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     OUTSIDE_HOURS = "outside_hours"
     CALLED_RECENTLY = "called_recently"
     DAY_CAP = "day_cap"
+    DUPLICATE = "duplicate"
     SUPPRESSED = "suppressed"
     NO_CONSENT = "no_consent"
     TOO_OLD = "too_old"
@@ -213,6 +214,7 @@ class Delivery:
     call_again: bool = False  # a person chose "call again"
     consent: Mapping[str, Any] | None = None  # its proof: what the expression read, and when
     erased_at: datetime | None = None  # when its person was erased
+    merged_from: tuple[str, ...] = ()  # as in Event
 
     def __repr__(self) -> str:
         return f"Delivery(id={self.id!r}, route={self.route!r}, status={self.status!r})"

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
@@ -87,6 +87,8 @@ class Event:
     # Of the HTTP request that brought it, as in the log; None: an older release stored the event,
     # or a person made it.
     request_id: str | None = None
+    # The ids of the records that the CRM has merged into the subject since, the earliest first.
+    merged_from: tuple[str, ...] = ()
 
     @property
     def record(self) -> tuple[str, str, str] | None:
@@ -94,6 +96,20 @@ class Event:
         if self.subject is None:
             return None
         return self.source, self.subject_type or self.type.partition(".")[0], self.subject
+
+    @property
+    def records(self) -> tuple[tuple[str, str, str], ...]:
+        """Its record, then those that were merged into it; empty: no record."""
+        if self.record is None:
+            return ()
+        source, subject_type, _ = self.record
+        return self.record, *((source, subject_type, former) for former in self.merged_from)
+
+    def followed(self, subject: str) -> "Event":
+        """Return the event as that of the record into which the CRM merged its record."""
+        former = dict.fromkeys((*self.merged_from, str(self.subject)))
+        merged_from = tuple(one for one in former if one != subject)
+        return replace(self, subject=subject, merged_from=merged_from)
 
     @property
     def happened_at(self) -> datetime:

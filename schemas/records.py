@@ -69,6 +69,18 @@ class SuppressionPage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RecordCheck:
+    """What the calls of a CRM's record must permit: one call for the events of merged records."""
+
+    key: str  # the keyed hash of the record, as it is now
+    # Whether the event named a record that was merged into this one. Two events of one record that
+    # was never merged are two calls.
+    is_merged: bool
+    since: datetime  # the time of the event
+    window_s: int  # for how long a call counts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class HistoryCheck:
     """What the history of a number must permit, in the step that permits the call."""
 
@@ -76,6 +88,9 @@ class HistoryCheck:
     # The keyed hashes under which older releases stored other spellings of it.
     older_phones: tuple[str, ...] = ()
     person: str | None  # the keyed hash of the CRM's record
+    # The keyed hashes of the records that were merged into it.
+    older_persons: tuple[str, ...] = ()
+    record: RecordCheck | None = None  # None: the CRM has no merged records
     rings_at: datetime  # the time of the call
     again_s: int = 0  # the route calls a number once in this time; 0: at any time
     number_cap: int = 0  # calls of a number in a day; 0: no cap
@@ -92,6 +107,8 @@ class HistoryCheck:
             "phone": self.phone,
             **({"older_phones": list(self.older_phones)} if self.older_phones else {}),
             **person,
+            **({"older_persons": list(self.older_persons)} if self.older_persons else {}),
+            **({"record": self._record()} if self.record else {}),
             "again_ms": self.again_s * 1000,
             "number_cap": self.number_cap,
             "day_cap": self.day_cap,
@@ -100,6 +117,15 @@ class HistoryCheck:
             **({"closes_ms": int(self.closes_at.timestamp() * 1000)} if self.closes_at else {}),
             # At least two days: by then the day of its caps has ended in every time zone.
             "keep_until_ms": at_ms + max(self.again_s, 2 * 86_400) * 1000,
+        }
+
+    def _record(self) -> dict[str, Any]:
+        assert self.record is not None  # noqa: S101  (as_record() checked it)
+        return {
+            "key": self.record.key,
+            "is_merged": self.record.is_merged,
+            "since_ms": int(self.record.since.timestamp() * 1000),
+            "window_ms": self.record.window_s * 1000,
         }
 
 

@@ -321,6 +321,19 @@ class CrmRequest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReadAlone:
+    """How to read one record of a CRM that answers a merged id with another record.
+
+    Its answers to many ids may leave a merged one out.
+    """
+
+    # (object, id, fields) -> the request; None: the id can't be in a URL, so there is no record
+    request: Callable[[str, str, Sequence[str]], CrmRequest | None]
+    # The API's answer -> the record with its own id; None: it is not a record
+    record: Callable[[Any], tuple[str, dict[str, Any]] | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Hydration:
     """How to fetch full records of one CRM."""
 
@@ -331,12 +344,14 @@ class Hydration:
     api_url: str
     # (object, ids, fields) -> the request that fetches these fields of these records
     request: Callable[[str, Sequence[str], Sequence[str]], CrmRequest]
-    # The API's answer -> its records by id. A record that is not among them does not exist.
+    # The API's answer -> its records by their own ids.
     records: Callable[[Any], dict[str, dict[str, Any]]]
     # (the event's data, the record) -> the event's data with the record in it
     merge: Callable[[Any, Mapping[str, Any]], Any]
     # The paths that a route reads -> the CRM's fields to ask for
     fields: Callable[[frozenset[Path]], frozenset[str]]
+    # How to read an id that is not among the records; None: there is no record of that id.
+    alone: ReadAlone | None = None
 
 
 # --- the source itself ----------------------------------------------------------------------

@@ -113,6 +113,18 @@ def views(state: State) -> Blueprint:
         state.drop_record(crm, object_name, record_id)
         return "", 204
 
+    @blueprint.put("/merges/<crm>/<object_name>/<record_id>")
+    def merge_record(crm: str, object_name: str, record_id: str) -> tuple[str, int]:
+        body = _body()
+        into, in_batch = body.pop("into", None), body.pop("in_batch", True)
+        if body or not isinstance(into, str) or not isinstance(in_batch, bool):
+            raise BadControl("give into, an id as text, and perhaps in_batch, true or false")
+        try:
+            state.merge_record(crm, object_name, record_id, into, in_batch=in_batch)
+        except ValueError as error:
+            raise BadControl(str(error)) from None
+        return "", 204
+
     @blueprint.post("/call-ended")
     def end_call() -> tuple[Response, int]:
         overrides = _body()

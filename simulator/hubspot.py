@@ -61,6 +61,13 @@ def views(state: State) -> Blueprint:
             401,
         )
 
+    def find(object_name: str, record_id: str) -> dict[str, Any] | None:
+        record = state.find_record("hubspot", object_name, record_id)
+        merged = state.merged_from("hubspot", object_name, record_id)
+        if record is None or not merged:
+            return record
+        return {**record, "hs_merged_object_ids": ";".join(merged)}
+
     @blueprint.post("/<object_name>/batch/read")
     def read_batch(object_name: str) -> tuple[Response, int]:
         kind = OBJECT_NAMES.get(object_name, object_name)
@@ -68,14 +75,18 @@ def views(state: State) -> Blueprint:
             problem = f"Unable to infer object type from: {object_name}"
             return refusal(problem, "VALIDATION_ERROR", 400)
         object_name = kind
+
+        def now(record_id: str) -> str:
+            return state.merged_id("hubspot", kind, record_id, in_batch=True)
+
         try:
             ids, properties, with_history = read_question(g.raw)
         except ValueError as error:
             return refusal(str(error), "VALIDATION_ERROR", 400)
         results, missing = [], []
-        # An id that is asked for twice is answered once.
-        for record_id in dict.fromkeys(ids):
-            record = state.find_record("hubspot", object_name, record_id)
+        # A record that is asked for twice, also under a merged id, is answered once.
+        for record_id in dict.fromkeys(map(now, ids)):
+            record = find(object_name, record_id)
             if record is None:
                 missing.append(record_id)
             else:
@@ -100,6 +111,16 @@ def views(state: State) -> Blueprint:
             }
         ]
         return jsonify(answer), 207
+
+    @blueprint.get("/<object_name>/<record_id>")
+    def read_one(object_name: str, record_id: str) -> tuple[Response, int]:
+        kind = OBJECT_NAMES.get(object_name, object_name)
+        record_id = state.merged_id("hubspot", kind, record_id)
+        record = find(kind, record_id)
+        if record is None:
+            return refusal("resource not found", "OBJECT_NOT_FOUND", 404)
+        properties = [name for name in request.args.get("properties", "").split(",") if name]
+        return jsonify(result(record_id, record, properties, [], started_at)), 200
 
     @blueprint.post("/calls")
     def write_call() -> tuple[Response, int]:

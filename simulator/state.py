@@ -176,6 +176,14 @@ class Campaign:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """What became of a record that was merged into another one."""
+
+    into: str
+    in_batch: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """One record that was written to a CRM."""
 
@@ -226,6 +234,8 @@ class State:
         self._clock = clock
         self._changed = threading.Condition(threading.RLock())
         self._visible_at_s: dict[tuple[str, str, str], float] = {}
+        # By (CRM, object): the record that a merged id became.
+        self._merged: defaultdict[tuple[str, str], dict[str, Merged]] = defaultdict(dict)
         self._zoho_tokens: dict[str, float] = {}
         self._zoho_refreshes: defaultdict[str, deque[float]] = defaultdict(deque)
         self._once: list[tuple[Behaviour, int]] = []
@@ -553,12 +563,43 @@ class State:
         """
         with self._changed:
             self.records[crm, object_name][record_id] = dict(fields)
+            self._merged[crm, object_name].pop(record_id, None)
             self._visible_at_s[crm, object_name, record_id] = self._clock() + visible_after_s
 
     def drop_record(self, crm: str, object_name: str, record_id: str) -> None:
         """Delete a record, if there is one."""
         with self._changed:
             self.records[crm, object_name].pop(record_id, None)
+
+    def merge_record(
+        self, crm: str, object_name: str, record_id: str, into: str, *, in_batch: bool = True
+    ) -> None:
+        """Merge a record into another one, which must exist: the id is then another name of it.
+
+        in_batch: whether a batch read answers the merged id with the other record. If not, the
+        batch read leaves the id out.
+        """
+        with self._changed:
+            if into not in self.records[crm, object_name] or into == record_id:
+                raise ValueError(f"there is no record {into} to merge into")
+            self.records[crm, object_name].pop(record_id, None)
+            self._merged[crm, object_name][record_id] = Merged(into=into, in_batch=in_batch)
+
+    def merged_id(
+        self, crm: str, object_name: str, record_id: str, *, in_batch: bool = False
+    ) -> str:
+        """Return the id that a record has now. in_batch: as a batch read sees it."""
+        with self._changed:
+            merged = self._merged[crm, object_name]
+            while (found := merged.get(record_id)) and (found.in_batch or not in_batch):
+                record_id = found.into
+            return record_id
+
+    def merged_from(self, crm: str, object_name: str, record_id: str) -> list[str]:
+        """Return the ids that were merged into a record, the earliest merge first."""
+        with self._changed:
+            merged = self._merged[crm, object_name]
+            return [one for one in merged if self.merged_id(crm, object_name, one) == record_id]
 
     def find_records(self, crm: str, object_name: str) -> dict[str, dict[str, Any]]:
         """Return the records of one kind that are visible now, by id."""

@@ -60,7 +60,8 @@ class Eraser:
             task = self._of_record(task)
         ids = self.store.ids_by_phone(*self._keys_of(task))
         records = {tuple(one) for one in task.state.get("records", [])}
-        records |= set(filter(None, map(self.suppressions.record_of, ids)))
+        records |= {one for delivery_id in ids for one in self.suppressions.records_of(delivery_id)}
+        records = self.suppressions.person_of(records)
         ids += [one for record in records for one in self.suppressions.ids_of(record)]
         task = replace(task, state={**task.state, "records": sorted(records)})
         task = self._erase(task, [*ids, *task.state.get("pending", [])])
@@ -79,11 +80,13 @@ class Eraser:
         key = self.store.person_key(*event.record)
         for suppression in self.store.suppressions_with(key):
             self.suppressions.keep(erased_suppression(suppression.key), replaces=True)
-        for delivery_id in self.suppressions.ids_of(event.record):
+        records = self.suppressions.person_of({event.record})
+        ids = [one for record in records for one in self.suppressions.ids_of(record)]
+        for delivery_id in ids:
             delivery = self.store.delivery(delivery_id)
             if delivery and delivery.phone:
                 self.suppressions.keep(erased_suppression(delivery.phone), replaces=True)
-        return replace(task, state={"records": [event.record]})
+        return replace(task, state={"records": sorted(records)})
 
     def _search(self, task: BackgroundTask, records: set[Record]) -> Erased:
         """Search all events for what mentions the person, from the kept place on."""
@@ -105,6 +108,7 @@ class Eraser:
             self.store.put_background_task(task, in_s=0 if place is not None else SETTLED_S)
             return done
         self.store.forget_number(*self._keys_of(task))
+        self.store.forget_records(*(self.store.person_key(*record) for record in records))
         self.store.end_background_task(task.id)
         logger.info("person.erased", deliveries=done.deliveries, events=done.events)
         return done
@@ -116,7 +120,7 @@ class Eraser:
         ids = [one.id for one in seen.deliveries]
         keys = self._keys_of(task)
         found = list(filter(None, map(self.store.delivery, ids)))
-        is_theirs = seen.event.record in records or not any(
+        is_theirs = not records.isdisjoint(seen.event.records) or not any(
             one.phone and one.phone not in keys and one.erased_at is None for one in found
         )
         if not is_theirs:
@@ -151,6 +155,6 @@ def _is_about(seen: SeenEvent, records: set[Record], number: str | None) -> bool
     event = seen.event
     if event.data is None:
         return False
-    if event.record in records:
+    if not records.isdisjoint(event.records):
         return True
     return number is not None and mentions(event.data, number)

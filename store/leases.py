@@ -14,11 +14,12 @@ from rules.transitions import (
     CRASHED_ONCE,
     CRASHES_END,
 )
-from schemas.delivery import Reason, Status
+from schemas.delivery import Delivery, Reason, Status
+from schemas.event import Event
 from schemas.records import Claims, Move, Repaired
 from store.base import P
 from store.migration import MigrationStore
-from store.records import at, read_claim, written
+from store.records import at, read_claim, subject_text, written
 
 logger = log.get(__name__)
 
@@ -87,6 +88,18 @@ class LeaseStore(MigrationStore):
         wanted = orjson.dumps([written(move) for move in moves])
         answers = list(self._run("move", wanted, self.max_rate, "", 0))
         return [_without_error(move, answer) for move, answer in zip(moves, answers, strict=True)]
+
+    def follow_merge(self, delivery: Delivery, event: Event, followed: Event) -> None:
+        """Keep that the CRM merged the record of a delivery's event into that of `followed`."""
+        self._run(
+            "follow_merge",
+            delivery.id,
+            event.id,
+            subject_text(event),
+            subject_text(followed),
+            followed.subject,
+            "\n".join(followed.merged_from),
+        )
 
     def replay_journal(self, moves: Sequence[Mapping[str, Any]], *, lease_s: float) -> int:
         """Repeat moves (as written() returns them), because Redis may have lost its last second.

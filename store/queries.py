@@ -39,7 +39,7 @@ AT_ONCE = 25  # whole deliveries in one request to Redis
 # the answers of CallKaro, the transcriptions of its outcomes.
 LISTED = (
     *("event", "source", "subject", "route", "to", "routes", "status", "order", "created_ms"),
-    *("lease", "next_ms", "reason", "message", "phone", "call_sid", "batch_id"),
+    *("lease", "next_ms", "reason", "message", "phone", "call_sid", "batch_id", "merged_from"),
 )
 
 
@@ -179,8 +179,11 @@ class QueryStore(Base):
     ) -> tuple[str, list[str]]:
         """Return a filter and its indexes: those with the fewest entries between high and low.
 
-        There are several indexes if the filter has several statuses.
+        There are several indexes if the filter has several statuses. A subject always has few
+        entries, and only its index knows the ids of records that were merged.
         """
+        if filters.subject:
+            return "subject", [f"deliveries:subject:{filters.subject}"]
         choices: list[tuple[str, list[str]]] = [
             (by, [f"deliveries:{by}:{value}" for value in values])
             for by, values in _wanted(filters, phones).items()

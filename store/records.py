@@ -127,7 +127,7 @@ def event_record(event: Event) -> bytes:
             "source": event.source,
             "source_event_id": event.source_event_id,
             "type": event.type,
-            "subject": event.subject,
+            **_subject(event),
             "subject_type": event.subject_type,
             "time": event.time,
             "received_at": event.received_at,
@@ -138,6 +138,17 @@ def event_record(event: Event) -> bytes:
         },
         option=orjson.OPT_NON_STR_KEYS,
     )
+
+
+def _subject(event: Event) -> dict[str, Any]:
+    merged = {"merged_from": event.merged_from} if event.merged_from else {}
+    return {"subject": event.subject, **merged}
+
+
+def subject_text(event: Event) -> bytes:
+    """Return the part of event_record() that says which record the event is about."""
+    # With the key behind it, so that the text has all that the record says about the subject.
+    return orjson.dumps({**_subject(event), "subject_type": event.subject_type})[1:-1]
 
 
 def read_event(record: str) -> Event:
@@ -160,6 +171,7 @@ def read_event(record: str) -> Event:
         hydrate=kept["hydrate"],
         problem=kept["problem"],
         request_id=kept.get("request_id"),
+        merged_from=tuple(kept.get("merged_from") or ()),
         data=kept.get("data"),  # of an event in brief it was not read
     )
 
@@ -170,6 +182,7 @@ def erased(event: Event) -> Event:
         event,
         source_event_id="",
         subject=None,
+        merged_from=(),
         hydrate=None,
         data=None,
         request_id=None,  # the sender may have chosen it, even with a name in it
@@ -278,6 +291,7 @@ _OPTIONAL: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "erased_at": ("erased_ms", at),
     "call_sid": ("call_sid", str),
     "batch_id": ("batch_id", str),
+    "merged_from": ("merged_from", lambda lines: tuple(lines.splitlines())),
 }
 
 
@@ -337,7 +351,7 @@ def fits(delivery: Delivery, filters: Filters, phones: tuple[str, ...]) -> bool:
         and filters.reason in (None, delivery.reason)
         and filters.route in (None, delivery.route)
         and filters.source in (None, delivery.source)
-        and filters.subject in (None, delivery.subject)
+        and filters.subject in (None, delivery.subject, *delivery.merged_from)
         and (not phones or delivery.phone in phones)
     )
 

@@ -71,6 +71,11 @@ def person_key(event: Event, store: Store) -> str | None:
     return store.person_key(*event.record) if event.record else None
 
 
+def older_person_keys(event: Event, store: Store) -> tuple[str, ...]:
+    """Return the keyed hashes of the CRM's records that were merged into that of an event."""
+    return tuple(store.person_key(*record) for record in event.records[1:])
+
+
 def _person(event: Event, store: Store, reason: str) -> Suppression | None:
     key = person_key(event, store)
     if key is None:
@@ -210,16 +215,26 @@ class Suppressions:
         """Return the deliveries of the CRM's record that an event is about."""
         return self.ids_of(event.record) if event.record else []
 
-    def record_of(self, delivery_id: str) -> Record | None:
-        """Return the CRM's record that a delivery is about; None: no record."""
+    def records_of(self, delivery_id: str) -> tuple[Record, ...]:
+        """Return the CRM's record that a delivery is about, and those merged into it."""
         delivery = self.store.delivery(delivery_id)
         seen = self.store.event(delivery.event_id) if delivery and delivery.subject else None
-        return seen.event.record if seen else None
+        return seen.event.records if seen else ()
 
     def ids_of(self, record: Record) -> list[str]:
-        """Return the deliveries of a CRM's record."""
+        """Return the deliveries of a CRM's record, also of one that was merged since."""
         found = self.store.ids_by_subject(record[2])
-        return [one for one in found if self.record_of(one) == record]
+        return [one for one in found if record in self.records_of(one)]
+
+    def person_of(self, records: set[Record]) -> set[Record]:
+        """Return these records, and all that the CRM merged with one of them: they are a person."""
+        found, left = set(records), list(records)
+        while left:
+            for delivery_id in self.ids_of(left.pop()):
+                new = set(self.records_of(delivery_id)) - found
+                found |= new
+                left += new
+        return found
 
 
 def erased_suppression(key: str) -> Suppression:

@@ -164,6 +164,12 @@ class SuppressionStore(MigrationStore, QueryStore):
             for key in keys:
                 self.redis.delete(f"{P}number:{key}")
 
+    def forget_records(self, *keys: str) -> None:
+        """Delete the claims on CRM records whose person was erased."""
+        with self._reached():
+            for key in keys:
+                self.redis.delete(f"{P}record_calls:{key}")
+
     # --- background tasks -------------------------------------------------------------------------
 
     def put_background_task(self, task: BackgroundTask, *, in_s: float = 0) -> None:

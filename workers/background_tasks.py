@@ -139,10 +139,10 @@ class BackgroundTasks:
             paths.append(source.kind.phones.paths)
         fields = {name for some in paths for name in hydration.fields(some)}
         found = self._crm_client.fetch(source, event.hydrate, [event.subject], sorted(fields))
-        record = found.get(event.subject)
-        if record is None or isinstance(record, FetchFailed):
-            return event.data if record is None else record
-        return hydration.merge(event.data, record)
+        answer = found.get(event.subject)
+        if answer is None or isinstance(answer, FetchFailed):
+            return event.data if answer is None else answer
+        return hydration.merge(event.data, answer.record)
 
 
 def _log_crash(error: Exception, **what: str) -> None:

@@ -1,9 +1,9 @@
 """The only module that talks to CRMs: fetches full records. schemas/crm has the requests."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -13,11 +13,13 @@ from schemas.errors import RequestError, StoreUnavailable
 from schemas.http_result import HttpResult
 from schemas.json_body import read_json
 from schemas.settings import Settings
-from schemas.source import CrmRequest, Hydration, RefreshLogin, Source
+from schemas.source import CrmRequest, Hydration, ReadAlone, RefreshLogin, Source
 from store import Store
 from workers.http import HttpClient
 
 logger = log.get(__name__)
+
+Answer = TypeVar("Answer")
 
 TOKEN_SLACK_S = 120  # an access token is renewed this long before its CRM forgets it
 REFRESH_WAIT_S = 10  # how long to wait for the worker that is refreshing the token
@@ -25,6 +27,11 @@ REFRESH_WAIT_S = 10  # how long to wait for the worker that is refreshing the to
 MOST_VALUES = 500_000
 # Of a whole answer. Each record in it is checked, so that a deep one costs no other.
 DEEPEST = 1000
+# What a batch read left out is asked for one id at a time: at most for this time, and until so many
+# answers in a row were failures. The rest is asked for later.
+ALONE_S = 10.0
+ALONE_FAILURES = 3
+ALONE_AGAIN_S = 5.0
 REFUSED_TOKEN_S = 60  # until the next try; Zoho allows ten tries in ten minutes
 
 
@@ -40,8 +47,18 @@ class FetchFailed:
     crash: Exception | None = None  # the error that the bridge itself raised
 
 
-# By id: its record, or why it can't be read now. The CRM has no record of an id that is missing.
-Records = Mapping[str, Mapping[str, Any] | FetchFailed]
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The record that the CRM has for an id."""
+
+    id: str  # the record's own: another one than was asked for if the CRM merged the records
+    record: Mapping[str, Any]
+
+
+# By the id that was asked for. The CRM has no record of an id that is missing.
+Records = Mapping[str, Found | FetchFailed]
+# By the record's own id, as a batch read answers.
+_Batch = Mapping[str, Mapping[str, Any] | FetchFailed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +78,78 @@ class CrmClient:
         self._settings = settings
 
     def fetch(
-        self, source: Source, crm_object: str, ids: Sequence[str], wanted: Sequence[str]
+        self,
+        source: Source,
+        crm_object: str,
+        ids: Sequence[str],
+        wanted: Sequence[str],
+        may_ask_alone: Callable[[], bool] = lambda: True,
     ) -> Records:
         """Fetch the wanted fields of records of one object, by id. Never raises.
+
+        may_ask_alone: is called before each request for one id that the batch read left out.
+        """
+        batch = self._fetch_many(source, crm_object, ids, wanted)
+        records = {
+            one: answer if isinstance(answer, FetchFailed) else Found(one, answer)
+            for one in ids
+            if (answer := batch.get(one)) is not None
+        }
+        left_out = [one for one in ids if one not in records]
+        hydration = source.kind.hydration
+        if not left_out or hydration is None or hydration.alone is None:
+            return records
+        ends, failures = time.monotonic() + ALONE_S, 0
+        for one in left_out:
+            if time.monotonic() > ends or failures >= ALONE_FAILURES or not may_ask_alone():
+                message = f"{source.kind.title} left the record out of its answer. The bridge "
+                message += "asks for it again."
+                records[one] = FetchFailed(message=message, retry_after_s=ALONE_AGAIN_S)
+                continue
+            found = self._fetch_alone(source, hydration, hydration.alone, crm_object, one, wanted)
+            failures = failures + 1 if _is_about_crm(found) else 0
+            if found is not None:
+                records[one] = found
+        return records
+
+    def _fetch_alone(
+        self,
+        source: Source,
+        hydration: Hydration,
+        alone: ReadAlone,
+        crm_object: str,
+        record_id: str,
+        wanted: Sequence[str],
+    ) -> Found | FetchFailed | None:
+        """Fetch the record that an id has now, which may be another one; None: there is none."""
+
+        def read(answer: Any) -> Found:
+            found = alone.record(answer)
+            if found is None:
+                raise ValueError("no record")
+            return Found(*found)
+
+        def fetch() -> Found | FetchFailed | None:
+            request = alone.request(crm_object, record_id, wanted)
+            if request is None:
+                return None
+            result = self._fetch(source, hydration, request)
+            if isinstance(result, FetchFailed):
+                return result
+            # The batch read was answered, so the address is right, and the record is gone.
+            if result.status_code == 404:
+                return None
+            found = self._read(source, result, read)
+            if isinstance(found, Found) and not is_shallow(found.record):
+                return _too_deep(source)
+            return found
+
+        return self._safely(source, fetch)
+
+    def _fetch_many(
+        self, source: Source, crm_object: str, ids: Sequence[str], wanted: Sequence[str]
+    ) -> _Batch:
+        """Fetch records by batch reads.
 
         One id that a CRM refuses must not cost the others. So a batch that is refused as a whole is
         fetched in halves, unless its first and last id are refused alone, too: then the ids are not
@@ -81,7 +167,7 @@ class CrmClient:
 
     def _fetch_halves(
         self, source: Source, crm_object: str, ids: Sequence[str], wanted: Sequence[str]
-    ) -> Records:
+    ) -> _Batch:
         found: dict[str, Mapping[str, Any] | FetchFailed] = {}
         middle = len(ids) // 2
         for half in (ids[:middle], ids[middle:]):
@@ -96,12 +182,33 @@ class CrmClient:
 
     def _fetch_batch(
         self, source: Source, crm_object: str, ids: Sequence[str], wanted: Sequence[str]
-    ) -> Records | FetchFailed:
+    ) -> _Batch | FetchFailed:
         hydration = source.kind.hydration
         if hydration is None:
             return FetchFailed(message=f"{source.kind.title} records can't be fetched.")
+
+        def fetch() -> _Batch | FetchFailed:
+            request = hydration.request(crm_object, ids, wanted)
+            result = self._fetch(source, hydration, request)
+            if isinstance(result, FetchFailed):
+                return result
+            if result.status_code == 204:  # Zoho means by this: none of these records exists
+                return {}
+            found = self._read(source, result, hydration.records)
+            if isinstance(found, FetchFailed):
+                return found
+            return {
+                key: record if is_shallow(record) else _too_deep(source)
+                for key, record in found.items()
+            }
+
+        return self._safely(source, fetch)
+
+    def _safely(
+        self, source: Source, fetch: Callable[[], Answer | FetchFailed]
+    ) -> Answer | FetchFailed:
         try:
-            return self._fetch(source, hydration, hydration.request(crm_object, ids, wanted))
+            return fetch()
         except StoreUnavailable:
             return FetchFailed(message="Redis did not answer, so the access token is not known.")
         except Exception as error:
@@ -116,7 +223,7 @@ class CrmClient:
 
     def _fetch(
         self, source: Source, hydration: Hydration, request: CrmRequest
-    ) -> Records | FetchFailed:
+    ) -> HttpResult | FetchFailed:
         access = self._access(source, hydration)
         if isinstance(access, FetchFailed):
             return access
@@ -128,7 +235,7 @@ class CrmClient:
             if isinstance(access, FetchFailed):
                 return access
             result = self._ask(access, request)
-        return self._read(source, hydration, result)
+        return result
 
     def _ask(self, access: _Access, request: CrmRequest) -> HttpResult:
         return self._http.request(
@@ -140,13 +247,11 @@ class CrmClient:
         )
 
     def _read(
-        self, source: Source, hydration: Hydration, result: HttpResult
-    ) -> Records | FetchFailed:
+        self, source: Source, result: HttpResult, read: Callable[[Any], Answer]
+    ) -> Answer | FetchFailed:
         title, code = source.kind.title, result.status_code
         if code is None:
             return FetchFailed(message=f"{title} did not answer ({result.error}).")
-        if code == 204:  # Zoho means by this: none of these records exists
-            return {}
         if code not in (200, 207):
             # Also after a 404: for a whole batch it means a wrong address, not missing records.
             return FetchFailed(
@@ -156,14 +261,10 @@ class CrmClient:
                 is_about_ids=code == 400,
             )
         try:
-            answer = read_json(result.body, most_values=MOST_VALUES, most_levels=DEEPEST)
-            found = hydration.records(answer)
+            return read(read_json(result.body, most_values=MOST_VALUES, most_levels=DEEPEST))
         except (RequestError, ValueError, KeyError, TypeError, AttributeError):
             # The answer may be too long for us; the answer for half of the ids may not be.
             return FetchFailed(message=f"{title}'s answer can't be read.", is_about_ids=True)
-        message = f"{title}'s record is nested more than {MAX_DEPTH} levels deep."
-        too_deep = FetchFailed(message=message, is_broken=True)
-        return {key: record if is_shallow(record) else too_deep for key, record in found.items()}
 
     # --- tokens -------------------------------------------------------------------------------
 
@@ -269,3 +370,13 @@ class CrmClient:
         )
         logger.info("token.refreshed", source=source.name)
         return None
+
+
+def _is_about_crm(found: Found | FetchFailed | None) -> bool:
+    """Say whether the next id would fail, too, because the CRM is away or busy."""
+    return isinstance(found, FetchFailed) and not (found.is_broken or found.is_about_ids)
+
+
+def _too_deep(source: Source) -> FetchFailed:
+    message = f"{source.kind.title}'s record is nested more than {MAX_DEPTH} levels deep."
+    return FetchFailed(message=message, is_broken=True)

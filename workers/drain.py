@@ -90,7 +90,9 @@ class Drain:
         self._reports = Reports(store)
         self._campaigns = Campaigns(store, callkaro, self, jitter)
         self._preparation = Preparation(store, settings, self, self._campaigns)
-        self._hydration = Hydration(settings, crm_client, self, self._preparation.prepare, jitter)
+        self._hydration = Hydration(
+            store, settings, crm_client, self, self._preparation.prepare, jitter
+        )
         self._sending = Sending(
             store, settings, callkaro, self, self._campaigns, self._reports, remember, jitter
         )

@@ -5,21 +5,31 @@ This runs in the drain's coordinating thread, except for the request itself.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
+from itertools import count
 
+from config import log
 from rules.backoff import Jitter
 from rules.plan import screen
 from rules.transitions import fail, keep_waiting, retry_lookup, retry_missing_record
 from schemas.delivery import Reason
+from schemas.event import Event
 from schemas.records import Claim
 from schemas.settings import Settings
 from schemas.source import Hydration as CrmHydration
 from schemas.source import Source
-from workers.crm import CrmClient, FetchFailed, Records
+from store import Store
+from workers.crm import CrmClient, FetchFailed, Found, Records
 from workers.drain_context import DrainContext
 from workers.preparation import MakeWhole
 
+# What batch reads leave out is asked for one id at a time: at most this often in one drain, which
+# takes up to a minute. HubSpot permits 100 requests in 10 s at least.
+MOST_ALONE = 200
 NO_THREAD_S = 5.0  # until the next try after the system gave no thread
+
+logger = log.get(__name__)
 
 Prepare = Callable[[Claim, MakeWhole | None], None]
 
@@ -29,17 +39,20 @@ class Hydration:
 
     def __init__(
         self,
+        store: Store,
         settings: Settings,
         crm_client: CrmClient,
         drain: DrainContext,
         prepare: Prepare,
         jitter: Jitter,
     ) -> None:
+        self._store = store
         self._settings = settings
         self._crm_client = crm_client
         self._drain = drain
         self._prepare = prepare
         self._jitter = jitter
+        self._alone = count(1)
 
     def take(self, claims: Iterable[Claim]) -> None:
         """Prepare deliveries whose event is complete; fetch the records of the others first."""
@@ -78,7 +91,14 @@ class Hydration:
             return
         try:
             self._drain.submit(
-                partial(self._crm_client.fetch, source, crm_object, ids, wanted),
+                partial(
+                    self._crm_client.fetch,
+                    source,
+                    crm_object,
+                    ids,
+                    wanted,
+                    lambda: next(self._alone) <= MOST_ALONE,
+                ),
                 partial(self._fetched, hydration, batch),
                 again,
             )
@@ -139,4 +159,23 @@ class Hydration:
             )
             self._drain.move(move)
         else:
-            self._prepare(claim, partial(hydration.merge, claim.event.data, record))
+            self._take_found(hydration, claim, claim.event, record)
+
+    def _take_found(
+        self, hydration: CrmHydration, claim: Claim, event: Event, found: Found
+    ) -> None:
+        """Prepare a delivery with its record, which the CRM may have merged into another one."""
+        make_whole = partial(hydration.merge, event.data, found.record)
+        now = event if found.id == event.subject else event.followed(found.id)
+        kept = claim.delivery
+        if (kept.subject, kept.merged_from) == (now.subject, now.merged_from):
+            self._prepare(claim, make_whole)
+            return
+        delivery = replace(kept, subject=now.subject, merged_from=now.merged_from)
+
+        def follow() -> None:
+            self._store.follow_merge(delivery, event, now)
+            self._prepare(Claim(delivery=delivery, event=now), make_whole)
+
+        logger.info("record.merged", delivery=delivery.id)
+        self._drain.store_later(follow, partial(self._drain.crashed, claim))

@@ -16,11 +16,11 @@ from rules.plan import Ready, prepare
 from rules.transitions import skip_dry_run
 from schemas.delivery import Status
 from schemas.errors import StoreUnavailable
-from schemas.event import CALL_ME
-from schemas.records import Claim, HistoryCheck, Move
+from schemas.event import CALL_ME, Event
+from schemas.records import Claim, HistoryCheck, Move, RecordCheck
 from schemas.settings import Settings
 from store import Store
-from store.suppression import person_key
+from store.suppression import older_person_keys, person_key
 from workers.campaigns import Campaigns
 from workers.drain_context import DrainContext
 
@@ -67,10 +67,15 @@ class Preparation:
         try:
             phone, *older = self._store.phone_keys(number)
             person = person_key(claim.event, self._store) if claim.event else None
+            older_persons = older_person_keys(claim.event, self._store) if claim.event else ()
         except StoreUnavailable:
             return move  # the other deliveries of the batch matter more
         guard = HistoryCheck(
-            phone=phone, older_phones=tuple(older), person=person, rings_at=self._drain.now()
+            phone=phone,
+            older_phones=tuple(older),
+            person=person,
+            older_persons=older_persons,
+            rings_at=self._drain.now(),
         )
         return replace(move, phone=phone, guard=guard if move.to is Status.HELD else None)
 
@@ -92,10 +97,28 @@ def history_check(ready: Ready, store: Store, settings: Settings) -> HistoryChec
         phone=phone,
         older_phones=tuple(older),
         person=person_key(event, store) if event else None,
+        older_persons=older_person_keys(event, store) if event else (),
+        record=_record_check(event, store, settings) if event else None,
         again_s=0 if is_call_me else route.again_after_s,
         number_cap=0 if is_call_me else settings.max_per_number,
         day_cap=route.max_per_day,
         day=ready.rings_at.astimezone(zone).date().isoformat(),
         rings_at=ready.rings_at,
         closes_at=ready.closes_at,
+    )
+
+
+def _record_check(event: Event, store: Store, settings: Settings) -> RecordCheck | None:
+    """Return what the calls of the event's record must permit; None: its CRM merges no records."""
+    source = settings.routes.sources.get(event.source)
+    hydration = source.kind.hydration if source else None
+    if source is None or hydration is None or hydration.alone is None:
+        return None
+    if event.hydrate is None or event.record is None:
+        return None
+    return RecordCheck(
+        key=store.person_key(*event.record),
+        is_merged=bool(event.merged_from),
+        since=min(event.happened_at, event.received_at),
+        window_s=source.id_window_s,
     )

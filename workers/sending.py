@@ -6,7 +6,7 @@ drain's coordinating thread, except for the request itself.
 """
 
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -86,6 +86,8 @@ class Sending:
         self._needs_s = callkaro.http.longest_s + MARGIN_S
         self._ready: deque[Ready] = deque()
         self._in_pool: dict[str, _Attempt] = {}  # by delivery
+        # By a delivery in the pool: those that are skipped if its call may have been accepted.
+        self._behind: defaultdict[str, list[Ready]] = defaultdict(list)
         self._given_up: set[tuple[str, int]] = set()  # (delivery, lease): its thread still hangs
         self._no_start_before = 0.0  # monotonic: the rate cap
 
@@ -152,7 +154,11 @@ class Sending:
         word, _, rest = answer.partition(" ")
         match word:
             case "no":
-                self._drain.move(skip_forbidden(move, answer))
+                reason, _, first = rest.partition(" ")
+                if reason == Reason.DUPLICATE and first in self._in_pool:
+                    self._behind[first].append(ready)
+                else:
+                    self._drain.move(skip_forbidden(move, answer))
             case "wait":  # the rate cap
                 self._no_start_before = time.monotonic() + int(rest) / 1000
                 self._ready.append(ready)
@@ -228,6 +234,8 @@ class Sending:
 
     def _settle(self, attempt: _Attempt, result: HttpResult, meant: Verdict) -> None:
         ready = attempt.ready
+        # Redis decides again, after the move that settles this attempt.
+        self._ready.extend(self._behind.pop(ready.delivery.id, ()))
         try:
             move = settle(ready, result, meant, attempt.began, self._jitter)
         except Exception as error:

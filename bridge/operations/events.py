@@ -137,7 +137,8 @@ class EventOperations(Base):
         return replace(
             event,
             type=item.type,
-            subject=item.subject,
+            # The CRM has merged the record that the body names into another one.
+            subject=event.subject if event.merged_from else item.subject,
             subject_type=item.subject_type,
             time=event_time(item.time, zone, event.received_at) or event.time,
             data=item.data,

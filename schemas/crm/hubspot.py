@@ -30,6 +30,7 @@ from schemas.source import (
     Incoming,
     Kind,
     Part,
+    ReadAlone,
     Signature,
     SignatureChoice,
     Signatures,
@@ -135,6 +136,7 @@ IDS: Final = frozenset(
 )
 
 _OBJECT_TYPE_ID: Final = re.compile(r"[0-9]+-[0-9]+")
+_RECORD_ID: Final = re.compile(r"[0-9]{1,30}")
 
 
 @lru_cache(maxsize=1024)
@@ -306,9 +308,8 @@ def _request(api_object: str, ids: Sequence[str], wanted: Sequence[str]) -> CrmR
 def _records(answer: Any) -> dict[str, dict[str, Any]]:
     """Return the records of a 200 or a 207 (some ids not found) by id.
 
-    For a contact that was merged into another one, HubSpot is reported to answer with the other
-    one, under its own id. That record is not used for the id that was asked for: the other contact
-    has its own events, and its person would be called for both.
+    A merged id is answered with the record that it became, under that record's own id. The answer
+    does not say which of the ids became it, so it is not used for them: see _record().
     https://community.hubspot.com/t5/APIs-Integrations/Question-about-using-batch-read-API/m-p/1101616
     """
     results = answer.get("results") if isinstance(answer, dict) else None
@@ -316,6 +317,26 @@ def _records(answer: Any) -> dict[str, dict[str, Any]]:
         return {}
     records = (record for record in results if isinstance(record, dict))
     return {found: record for record in records if (found := id_text(record.get("id")))}
+
+
+def _request_alone(api_object: str, record_id: str, wanted: Sequence[str]) -> CrmRequest | None:
+    if not _RECORD_ID.fullmatch(record_id):
+        return None
+    return CrmRequest(
+        method="GET",
+        path=f"/crm/v3/objects/{api_object}/{record_id}",
+        params={"properties": ",".join(sorted(wanted))},
+    )
+
+
+def _record(answer: Any) -> tuple[str, dict[str, Any]] | None:
+    """Return the record of an id, with the id that it has now: another one after a merge.
+
+    "Fetching any records using the original IDs will return the new merged record with the new ID":
+    https://developers.hubspot.com/changelog/updated-merge-functionality
+    """
+    found = id_text(answer.get("id")) if isinstance(answer, dict) else None
+    return None if found is None else (found, answer)
 
 
 def _merge(data: Any, record: Mapping[str, Any]) -> Any:
@@ -369,6 +390,7 @@ KIND = Kind(
         records=_records,
         merge=_merge,
         fields=_fields,
+        alone=ReadAlone(request=_request_alone, record=_record),
     ),
     variables=(
         Variable(

@@ -303,6 +303,7 @@ KIND = Kind(
         records=_records,
         merge=_merge,
         fields=_fields,
+        # No `alone`: no public source says that Zoho answers a merged id with another record.
     ),
     variables=(
         Variable(

@@ -18,8 +18,9 @@
 --   needs_ms: for `sending`: how much of the lease must be left
 --   phone: the keyed hash of the number, for the index by number
 --   awaits_campaign: the key of the campaign that the delivery waits for
---   guard: {phone, older_phones, person, again_ms, number_cap, day_cap, day, at_ms, closes_ms,
---     keep_until_ms}, what to check in the number's history: see denial(). A move to `sending` also claims the number
+--   guard: {phone, older_phones, person, older_persons, record, again_ms, number_cap, day_cap, day, at_ms,
+--     closes_ms, keep_until_ms}, what to check in the number's history: see denial(). record: {key, is_merged,
+--     since_ms, window_ms}: see same_record(). A move to `sending` also claims the number and the record
 --   keeps_number: true: the claim on the number stays, because a phone may have rung
 --   spread_ms: the delivery is due this much later than next_attempt_at says
 --   callkaro_ok: whether CallKaro works, for the breaker; absent: the answer does not show it
@@ -48,10 +49,34 @@ local function is_suppressed(hash)
   return is_any_suppressed and redis.call('HEXISTS', P .. 'suppressed', hash) == 1
 end
 
+-- Return the delivery that called this CRM record for this route, or may have, if one call is for both:
+-- one of the two events named a record that was merged into this one. If the other event did, it does
+-- not stop an event that happened after its call. nil: there is no such delivery.
+local function same_record(m, found)
+  local r = m.guard.record
+  if not r then return nil end
+  local key = P .. 'record_calls:' .. r.key
+  local first, first_ms
+  local calls = redis.call('HGETALL', key)
+  for i = 1, #calls, 2 do
+    local id = string.match(calls[i], '^(.*):%d+$')
+    local sent, keep, is_merged, route = string.match(calls[i + 1], '^(%d+) (%d+) ([01]) (.*)$')
+    if not id or not sent then return calls[i] end  -- a history that can't be read forbids the call
+    if tonumber(keep) <= now then
+      redis.call('HDEL', key, calls[i])
+    elseif id ~= m.id and route == found.route then
+      local sent_ms = tonumber(sent)
+      local is_one = r.is_merged or (is_merged == '1' and r.since_ms <= sent_ms)
+      if is_one and (not first or sent_ms < first_ms) then first, first_ms = id, sent_ms end
+    end
+  end
+  return first
+end
+
 -- Return why the history of the person or of the number forbids the call; nil: it does not.
--- 'no suppressed', 'no called_recently <when, ms>', 'no day_cap number', 'no day_cap route'.
--- A history that can't be read forbids the call. "Call again" overrides `again_after` and the
--- number's daily limit, but not a suppression and not `max_per_day`.
+-- 'no suppressed', 'no duplicate <delivery>', 'no called_recently <when, ms>', 'no day_cap number',
+-- 'no day_cap route'. A history that can't be read forbids the call. "Call again" overrides
+-- `duplicate`, `again_after` and the number's daily limit, but not a suppression and not `max_per_day`.
 local function denial(m, found)
   local g = m.guard
   if not g then return nil end
@@ -60,6 +85,11 @@ local function denial(m, found)
     if is_suppressed(phone) then return 'no suppressed' end
   end
   if g.person and is_suppressed(g.person) then return 'no suppressed' end
+  for _, person in ipairs(g.older_persons or {}) do
+    if is_suppressed(person) then return 'no suppressed' end
+  end
+  local first = not found.call_again and same_record(m, found)
+  if first then return 'no duplicate ' .. first end
   if (g.again_ms > 0 or g.number_cap > 0) and not found.call_again then
     local of_day, last = 0, nil
     for _, phone in ipairs(phones) do
@@ -88,16 +118,21 @@ local function denial(m, found)
   return nil
 end
 
--- Return the claim on its number that a delivery makes when it is sent; nil: no rule needs one.
+-- Return the claim on its number and record that a delivery makes when it is sent; nil: no rule needs one.
 local function new_number_claim(m, found)
   local g = m.guard
-  if not g or (g.again_ms <= 0 and g.number_cap <= 0 and g.day_cap <= 0) then return nil end
+  if not g or (g.again_ms <= 0 and g.number_cap <= 0 and g.day_cap <= 0 and not g.record) then return nil end
   local claim = {phone = g.phone, call = m.id .. ':' .. m.attempt.number, at_ms = g.at_ms,
     keep_until_ms = g.keep_until_ms}
   if g.again_ms > 0 or g.number_cap > 0 then
     claim.value = whole(g.at_ms) .. ' ' .. whole(g.keep_until_ms) .. ' ' .. g.day .. ' ' .. found.route
   end
   if g.day_cap > 0 then claim.cap = g.day .. ':' .. found.route end
+  if g.record then
+    local keep_until_ms = math.max(now, g.at_ms) + g.record.window_ms
+    claim.record = {key = g.record.key, keep_until_ms = keep_until_ms, value = whole(now) .. ' '
+      .. whole(keep_until_ms) .. ' ' .. (g.record.is_merged and '1' or '0') .. ' ' .. found.route}
+  end
   return claim
 end
 

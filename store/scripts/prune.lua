@@ -1,4 +1,4 @@
--- include: keys, status_counts
+-- include: keys, status_counts, subject
 -- Delete settled deliveries, and events without a delivery, from before a time. An event goes with the
 -- last of its deliveries. Campaigns stay, and so do deliveries that wait or are unknown.
 --
@@ -37,10 +37,11 @@ for _, status in ipairs({'delivered', 'skipped', 'failed', 'cancelled'}) do
   local index = P .. 'deliveries:status:' .. status
   for _, id in ipairs(redis.call('ZRANGE', index, '-inf', before, 'BYSCORE', 'LIMIT', 0, limit)) do
     local key = P .. 'delivery:' .. id
-    local found = redis.call('HMGET', key, 'event', 'route', 'source', 'subject', 'phone')
+    local found = redis.call('HMGET', key, 'event', 'route', 'source', 'phone')
     redis.call('ZREM', index, id)
     redis.call('ZREM', P .. 'deliveries', id)
-    for i, by in ipairs({'route', 'source', 'subject', 'phone'}) do
+    unindex_subject(key, id)
+    for i, by in ipairs({'route', 'source', 'phone'}) do
       if found[i + 1] then redis.call('ZREM', P .. 'deliveries:' .. by .. ':' .. found[i + 1], id) end
     end
     for _, sid in ipairs(sids(key)) do redis.call('DEL', P .. 'call:' .. sid) end

@@ -551,6 +551,12 @@ def test_a_dry_run_says_no_to_what_would_not_be_sent_anyway():
     [
         ("no suppressed", Reason.SUPPRESSED, "The number or its CRM record is suppressed."),
         (
+            "no duplicate 0f3a",
+            Reason.DUPLICATE,
+            "The CRM merged the records of this delivery and of 0f3a, which calls the person for "
+            "both.",
+        ),
+        (
             "no called_recently 1795154400000",
             Reason.CALLED_RECENTLY,
             "This route called the number already, and calls it once in 1 d at most.",

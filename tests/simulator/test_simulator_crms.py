@@ -343,3 +343,49 @@ def test_every_demo_number_is_valid_and_the_people_are_plainly_made_up():
                 if name in fields:
                     number = phonenumbers.parse(fields[name], "IN")
                     assert phonenumbers.is_valid_number(number), fields[name]
+
+
+def merge(client, record_id, into, **more):
+    path = f"/simulator/merges/hubspot/contacts/{record_id}"
+    return client.call("PUT", path, json={"into": into, **more})
+
+
+def test_hubspot_answers_a_merged_id_with_the_other_record_under_its_own_id(client, state):
+    state.put_record("hubspot", "contacts", "1", {"phone": "+919876543210"})
+    state.put_record("hubspot", "contacts", "2", {"phone": "+919876543211"})
+    state.put_record("hubspot", "contacts", "3", {"phone": "+919876543212"})
+    assert [merge(client, "1", "2").status_code, merge(client, "2", "3").status_code] == [204, 204]
+
+    answer = read(client, ["1", "3", "2"]).json()
+    alone = client.get(
+        "/crm/v3/objects/contacts/1?properties=phone,hs_merged_object_ids", headers=BEARER
+    ).json()
+
+    assert [found["id"] for found in answer["results"]] == ["3"]
+    assert "errors" not in answer
+    assert (alone["id"], alone["properties"]["phone"]) == ("3", "+919876543212")
+    assert alone["properties"]["hs_merged_object_ids"] == "1;2"
+
+
+def test_hubspots_batch_read_may_leave_a_merged_id_out(client):
+    assert merge(client, "101", "102", in_batch=False).status_code == 204
+
+    answer = read(client, ["101", "102"])
+    alone = client.get("/crm/v3/objects/contacts/101", headers=BEARER)
+
+    assert answer.status_code == 207
+    assert [found["id"] for found in answer.json()["results"]] == ["102"]
+    assert answer.json()["errors"][0]["context"] == {"ids": ["101"]}
+    assert (alone.status_code, alone.json()["id"]) == (200, "102")
+
+
+def test_hubspot_has_no_record_of_an_id_that_is_gone(client, state):
+    state.drop_record("hubspot", "contacts", "101")
+    answer = client.get("/crm/v3/objects/contacts/101", headers=BEARER)
+    assert (answer.status_code, answer.json()["category"]) == (404, "OBJECT_NOT_FOUND")
+
+
+@each("body", [{}, {"into": "102", "when": "now"}, {"into": 102}, {"into": "101"}, {"into": "9"}])
+def test_a_merge_that_makes_no_sense_is_refused(client, body):
+    path = "/simulator/merges/hubspot/contacts/101"
+    assert client.call("PUT", path, json=body).status_code == 400

@@ -1,4 +1,4 @@
--- include: keys, time
+-- include: keys, time, subject
 local KEPT_OF_OUTCOME = {'call_sid', 'delivery_id', 'try_count', 'result', 'hangup_reason', 'is_final',
   'duration_s', 'ended_at', 'batch_id'}
 local KEPT_OF_ATTEMPT = {'number', 'at', 'duration_ms', 'status_code', 'error'}
@@ -16,7 +16,7 @@ end
 local function anonymize(id, now)
   local key = P .. 'delivery:' .. id
   local got = redis.call('HMGET', key, 'subject', 'phone', 'cancel_ms', 'request')
-  if got[1] and got[1] ~= '' then redis.call('ZREM', P .. 'deliveries:subject:' .. got[1], id) end
+  unindex_subject(key, id)
   if got[2] then redis.call('ZREM', P .. 'deliveries:phone:' .. got[2], id) end
   for _, field in ipairs(redis.call('HKEYS', key)) do
     if string.match(field, '^attempt:') then
@@ -25,7 +25,7 @@ local function anonymize(id, now)
       redis.call('HSET', key, field, only(redis.call('HGET', key, field), KEPT_OF_OUTCOME))
     end
   end
-  redis.call('HDEL', key, 'phone', 'consent', 'number_claim', 'request')
+  redis.call('HDEL', key, 'phone', 'consent', 'number_claim', 'request', 'merged_from')
   if got[3] and got[4] then
     redis.call('HSET', key, 'request', only(got[4], {'agent_id', 'to_number'}))
   end

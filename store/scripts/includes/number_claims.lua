@@ -3,6 +3,9 @@
 -- bridge:calls:<day>:<route> is the set of a route's calls on a day. The delivery has its claim in
 -- the field number_claim, JSON: {phone, call, value, keep_until_ms, cap, at_ms}. `value` exists if
 -- a rule reads the number's history, `cap` if the route has max_per_day.
+-- bridge:record_calls:<record> has a field for each call of a CRM's record: "<sent_ms> <keep_until_ms>
+-- <1 if its event named a record that was merged into this one, else 0> <route>". The claim has it in
+-- record = {key, value, keep_until_ms}.
 local KEEP_DAY_S = 4 * 86400
 
 local function claim_number(claim, now)
@@ -17,11 +20,19 @@ local function claim_number(claim, now)
     redis.call('EXPIRE', P .. 'calls:' .. claim.cap,
       math.max(KEEP_DAY_S, math.ceil((claim.at_ms - now) / 1000) + KEEP_DAY_S))
   end
+  local record = claim.record
+  if record and record.keep_until_ms > now then
+    local key = P .. 'record_calls:' .. record.key
+    redis.call('HSET', key, claim.call, record.value)
+    local keep_ms = record.keep_until_ms - now
+    if redis.call('PTTL', key) < keep_ms then redis.call('PEXPIRE', key, whole(keep_ms)) end
+  end
 end
 
 local function release_number(claim)
   if claim.value then redis.call('HDEL', P .. 'number:' .. claim.phone, claim.call) end
   if claim.cap then redis.call('SREM', P .. 'calls:' .. claim.cap, claim.call) end
+  if claim.record then redis.call('HDEL', P .. 'record_calls:' .. claim.record.key, claim.call) end
 end
 
 -- Return the claim of a delivery from its last request; nil: it has none.

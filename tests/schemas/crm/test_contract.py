@@ -182,6 +182,14 @@ def test_what_hydrates_also_says_where_its_login_stands(kind: Kind) -> None:
     assert hydration.batch > 0
     for answer in JUNK:
         assert hydration.records(answer) == {}
+        assert hydration.alone is None or hydration.alone.record(answer) is None
+
+
+@pytest.mark.parametrize("kind", HYDRATING, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("record_id", ["", "1/2", "../5", "1?x=2", "1 2", "1\n", "#", "\u0663"])
+def test_an_id_that_is_no_id_goes_into_no_url(kind: Kind, record_id: str) -> None:
+    alone = kind.hydration and kind.hydration.alone
+    assert not alone or alone.request("contacts", record_id, ["phone"]) is None
 
 
 @pytest.mark.parametrize("kind", kinds().values(), ids=lambda kind: kind.name)

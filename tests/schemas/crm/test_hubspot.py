@@ -129,6 +129,18 @@ def test_records_of_a_partial_answer_are_those_that_are_there() -> None:
     assert HYDRATION.records(answer) == {"1": record}
 
 
+@pytest.mark.parametrize("own", ["2", 2, 874716779721])
+def test_one_record_has_the_id_that_it_has_now(own: object) -> None:
+    alone = HYDRATION.alone
+    assert alone is not None
+    request = alone.request("contacts", "1", ["phone", "city"])
+    assert request is not None
+    assert (request.method, request.path) == ("GET", "/crm/v3/objects/contacts/1")
+    assert request.params == {"properties": "city,phone"}
+    record = {"id": own, "properties": {"phone": "+911234500001"}}
+    assert alone.record(record) == (str(own), record)
+
+
 def test_a_merged_event_has_flat_properties_and_its_own_keys() -> None:
     record = {"id": "4", "properties": {"city": {"value": "Pune"}, "phone": "+911234500001"}}
     data = {**notification(), "properties": {"old": 1}}
