@@ -280,6 +280,30 @@ def test_a_signed_body_is_known_by_one_name_under_all_headers_that_nobody_signed
 
 
 @each(
+    ("body", "media", "data"),
+    [
+        (b'{"phone": "+1"}', JSON, b'{"phone":"+1"}'),
+        (b"phone=%2B1", FORM, b'{"phone":"+1"}'),
+        (multipart({"phone": "+1"}).encode(), f"{MULTIPART}; boundary=AA", b'{"phone":"+1"}'),
+        (
+            multipart({"b": "1", "a": "2"}).encode(),
+            f"{MULTIPART}; boundary=AA",
+            b'{"a":"2","b":"1"}',
+        ),
+    ],
+)
+def test_a_signed_body_without_an_id_is_known_as_in_earlier_releases(
+    make_settings: MakeSettings, body: bytes, media: str, data: bytes
+) -> None:
+    settings = make_settings(WEBSITE + route(source="website"), secrets=KEYS)
+    intake = Intake(settings=settings, store=None, wakeup=None)  # type: ignore[arg-type]
+    [proof] = proofs("website", body)
+    [event] = known_as(intake, "website", body, {**proof, "Content-Type": media})
+    parts = b"\0".join((b"bytes", b"website", b"form.submitted", data))
+    assert event.fingerprint == hashlib.blake2b(parts, digest_size=13).hexdigest()
+
+
+@each(
     ("first", "again", "body"),
     [
         (f"{JSON}; charset=iso-8859-1", JSON, b'{"submission_id": "\x80-1", "phone": "+1"}'),
