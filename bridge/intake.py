@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from bridge.http.media import read_bytes, read_content
+from bridge.http.media import read_content
 from config import log
 from rules.matching import deliveries_of, events_of
 from schemas.errors import (
@@ -18,7 +18,7 @@ from schemas.errors import (
     StoreUnavailable,
     UnknownSource,
 )
-from schemas.event import Event, Item
+from schemas.event import Event
 from schemas.records import Accepted, NewDelivery
 from schemas.settings import Settings
 from schemas.signatures import needs_content, verify
@@ -85,20 +85,16 @@ class Intake:
             if not needs_content(source.auth):
                 raise
             try:
-                content: object = self.read(source, request, None)
+                content = self.read(source, request)
             except RequestError:
                 # A sender that can't prove its identity learns nothing about our parser.
                 raise unproved from None
             return verify(source.auth, secrets, request, now=now, content=content), content
-        return proof, self.read(source, request, proof)
+        return proof, self.read(source, request)
 
-    def read(self, source: Source, request: Incoming, proof: Proof | None) -> object:
-        """Return the content of a body; proof: None before it is proved.
-
-        Raises UnsupportedMedia or BadPayload.
-        """
-        is_signed = proof is not None and proof.signed_by is not None
-        content: object = read_content(source.kind, request, is_signed=is_signed)
+    def read(self, source: Source, request: Incoming) -> object:
+        """Return the content of a body. Raises UnsupportedMedia, BadPayload or TooLarge."""
+        content: object = read_content(source.kind, request)
         return content
 
     def parse(
@@ -113,25 +109,7 @@ class Intake:
         items = read_items(source, content, request)
         dedupe_s = self.settings.dedupe_days * 86_400
         zone = self.settings.callkaro_timezone
-        signed = self.read_signed(source, request, items)
-        return events_of(
-            items, source, request, now, dedupe_s, request_id, signed=signed, zone=zone
-        )
-
-    def read_signed(
-        self, source: Source, request: Incoming, items: Sequence[Item]
-    ) -> list[Item] | None:
-        """Return the items as the signed bytes alone give them, for those that have no id.
-
-        None: nothing is signed, each item has an id, or the bytes alone give none.
-        """
-        is_signed = request.proof is not None and request.proof.signed_by is not None
-        if not is_signed or all(item.source_event_id is not None for item in items):
-            return None
-        if source.kind.is_json_only:
-            return list(items)  # no header says how such a body is read
-        content = read_bytes(request.body)
-        return None if content is None else read_items(source, content, request)
+        return events_of(items, source, request, now, dedupe_s, request_id, zone=zone)
 
     def match(self, events: Sequence[Event]) -> list[tuple[Event, list[NewDelivery]]]:
         """Return each event with a delivery for each route that matches it."""

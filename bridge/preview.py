@@ -10,7 +10,7 @@ import rules.preview
 from bridge.http.media import read_content
 from rules.preview.text import Preview
 from schemas.settings import Settings
-from schemas.source import Incoming, Signatures, Source
+from schemas.source import Incoming, Source
 
 
 def look(
@@ -23,8 +23,7 @@ def look(
 
     Raises BadPayload, UnsupportedMedia or TooLarge.
     """
-    is_signed = isinstance(source.auth, Signatures)
-    content = read_content(source.kind, request, is_signed=is_signed)
+    content = read_content(source.kind, request)
     return rules.preview.look(settings, source, request, content, now=now, record=record)
 
 

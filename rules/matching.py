@@ -1,6 +1,5 @@
 """Matching: the event that an item becomes, and the deliveries that an event gets. Pure."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
@@ -26,51 +25,14 @@ def events_of(
     dedupe_s: int,
     request_id: str | None = None,
     *,
-    signed: Sequence[Item] | None = None,
     zone: str = "UTC",
 ) -> list[Event]:
-    """Return the items of a request as events; see as_event().
-
-    signed: the items as the bytes of the body alone give them; None: they give none. How a body is
-    read (media type, charset) stands in headers that no signature covers. So if the request is
-    signed, an item without an id is known by that reading, or else by the bytes.
-    """
+    """Return the items of a request as events; see as_event()."""
     window_s = source.remember_s(request.proof, dedupe_s)
-    digests: Sequence[str | None] = [None] * len(items)
-    if request.proof is not None and request.proof.signed_by is not None:
-        digests = _signed_digests(items, source, request.body, signed)
     return [
-        as_event(
-            *(item, source, now, dedupe_s, request_id),
-            digest=digest,
-            window_s=window_s,
-            zone=zone,
-        )
-        for item, digest in zip(items, digests, strict=True)
-    ]
-
-
-def _signed_digests(
-    items: Sequence[Item], source: Source, body: bytes, signed: Sequence[Item] | None
-) -> list[str]:
-    """Return the digest of each item. Equal items of one body have one digest."""
-    if signed is not None and len(signed) == len(items):
-        return [_digest(item, source) for item in signed]
-    whole = hashlib.blake2b(body).hexdigest()
-    places: dict[str, int] = {}
-    return [
-        derive_id(
-            "signed",
-            source.name,
-            whole,
-            str(places.setdefault(_canonical(item.data), len(places))),
-        )
+        as_event(item, source, now, dedupe_s, request_id, window_s=window_s, zone=zone)
         for item in items
     ]
-
-
-def _digest(item: Item, source: Source) -> str:
-    return derive_id("bytes", source.name, item.type, _canonical(item.data))
 
 
 def as_event(
@@ -80,23 +42,21 @@ def as_event(
     dedupe_s: int,
     request_id: str | None = None,
     *,
-    digest: str | None = None,
     window_s: int | None = None,
     zone: str = "UTC",
 ) -> Event:
     """Return an item as an event; our id of it is the same for each resend.
 
-    dedupe_s: for how long a CRM's own event id is remembered. request_id: see Event. digest: what
-    an item without an id is known by; None: by its type and its data. window_s: for how long that
-    is remembered; None: the source's id_window. zone: that of a time that is only a day, if the
-    source has none.
+    dedupe_s: for how long a CRM's own event id is remembered. request_id: see Event.
+    window_s: for how long an item without an id is known by its type and its data; None: the
+    source's id_window. zone: that of a time that is only a day, if the source has none.
     """
     if item.source_event_id is not None:
         event_id = derive_id("event", source.name, item.source_event_id)
         source_event_id, fingerprint, remember_s = item.source_event_id, event_id, dedupe_s
     else:
         # The CRM sends no id: equal bytes are one event within the window, and a new one after it.
-        digest = digest or _digest(item, source)
+        digest = derive_id("bytes", source.name, item.type, _canonical(item.data))
         source_event_id = f"{digest}-{int(now.timestamp() * 1000)}"
         event_id = derive_id("event", source.name, source_event_id)
         fingerprint, remember_s = digest, source.id_window_s if window_s is None else window_s

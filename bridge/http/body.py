@@ -2,8 +2,13 @@
 JSON.
 
 It may run before its sender is known, for the body may have the token. So its cost is bounded.
+
+A body has one reading, which its bytes give. Its headers say whether the body is taken, and they
+never change what it says: no signature covers them, so a stranger can send a captured body with
+others. With a second reading, the body could get another id or another number.
 """
 
+import contextlib
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -20,7 +25,7 @@ from schemas.json_body import not_in_charset, read_json
 # Some senders call JSON by another name, or send no name, and can't change that.
 _JSON: Final = frozenset({"", "application/json", "text/json", "text/plain"})
 _URLENCODED: Final = "application/x-www-form-urlencoded"
-_FORMS: Final = frozenset({_URLENCODED, "multipart/form-data"})
+_MULTIPART: Final = "multipart/form-data"
 
 MAX_FIELDS: Final = 2000
 # Of one part of a multipart form. Browsers send two headers, in less than 1 kB.
@@ -28,18 +33,12 @@ MAX_PART_HEADERS: Final = 16
 MAX_PART_HEADER_BYTES: Final = 4096
 
 
-def read_body(
-    body: bytes, content_type: str, content_encoding: str = "", *, is_signed: bool = False
-) -> Any:
+def read_body(body: bytes, content_type: str, content_encoding: str = "") -> Any:
     """Return the body as JSON values; content_type is the whole header, with a form's boundary.
 
     A form becomes an object of texts: a field with several values becomes a list, files are left
-    out. JSON that a program posted as a form is read as JSON. No error message repeats a part of
-    the body.
-
-    is_signed: a body in UTF-8 is read as UTF-8, whatever its charset is called. No signature covers
-    Content-Type, so a stranger could call a captured body's charset otherwise, and its id would be
-    another one.
+    out. JSON that a program posted as a form is read as JSON. What is UTF-8 is read as UTF-8,
+    whatever its charset is called. No error message repeats a part of the body.
 
     Raises:
         UnsupportedMedia: the media type, the charset or the encoding is not read here.
@@ -50,17 +49,18 @@ def read_body(
     name, options = parse_options_header(content_type)
     name = name.strip().lower()
     is_json = name in _JSON or (name.startswith("application/") and name.endswith("+json"))
-    if not is_json and name not in _FORMS:
+    if not is_json and name not in (_URLENCODED, _MULTIPART):
         raise UnsupportedMedia("The body must be JSON or a form.")
-    codec = _codec(options.get("charset", ""))
-    body = _uncompressed(body, content_encoding.strip().lower())
-    if is_signed and _is_utf_8(unquote_to_bytes(body) if name == _URLENCODED else body):
-        codec = "utf-8"
+    charset = _charset(options.get("charset", ""))
+    encoding = content_encoding.strip().lower()
+    if name == _URLENCODED and encoding in _PLAIN and _is_compressed(body):
+        raise BadPayload("The body is compressed. Its Content-Encoding must say so.")
+    body = _uncompressed(body, encoding)
     if is_json:
-        return read_json(_utf8(body, codec))
+        return read_json(_utf8(body, charset))
     if name == _URLENCODED:
-        return _urlencoded(body, codec)
-    return _of_fields(_parts(body, options.get("boundary", ""), codec))
+        return _urlencoded(body, charset)
+    return _of_fields(_parts(body, options.get("boundary", ""), charset))
 
 
 # --- Content-Encoding -------------------------------------------------------------------------
@@ -68,6 +68,7 @@ def read_body(
 _PLAIN: Final = frozenset({"", "identity"})
 _GZIP: Final = frozenset({"gzip", "x-gzip"})
 _GZIP_BITS: Final = 16 + zlib.MAX_WBITS
+_GZIP_START: Final = b"\x1f\x8b"
 # gzip files may follow one another in a body. Each costs a copy of the rest.
 _MOST_MEMBERS: Final = 100
 
@@ -101,55 +102,84 @@ def _uncompressed(body: bytes, encoding: str) -> bytes:
     raise BadPayload(f"The body is not valid {encoding}.")
 
 
+def _is_compressed(body: bytes) -> bool:
+    """Say whether a body is compressed, by its bytes. In some charsets such bytes are text, too."""
+    if body.startswith(_GZIP_START):
+        return True
+    try:
+        _uncompressed(body, "deflate")
+    except BadPayload:
+        return False
+    except TooLarge:
+        pass
+    return True
+
+
 # --- charset ----------------------------------------------------------------------------------
 
-_CODECS: Final = {
+# Browsers, too, read what is called iso-8859-1 or us-ascii as windows-1252, which has characters in
+# the place of control codes: https://encoding.spec.whatwg.org/#names-and-labels
+_CHARSETS: Final = {
     "": "utf-8",
     "utf-8": "utf-8",
     "utf8": "utf-8",
     "utf-16": "utf-16",
-    "utf-16le": "utf-16-le",
-    "utf-16be": "utf-16-be",
-    "iso-8859-1": "iso-8859-1",
-    "iso8859-1": "iso-8859-1",
-    "latin1": "iso-8859-1",
-    "latin-1": "iso-8859-1",
+    "utf-16le": "utf-16",
+    "utf-16be": "utf-16",
+    "iso-8859-1": "windows-1252",
+    "iso8859-1": "windows-1252",
+    "latin1": "windows-1252",
+    "latin-1": "windows-1252",
     "windows-1252": "windows-1252",
     "cp1252": "windows-1252",
-    "us-ascii": "us-ascii",
-    "ascii": "us-ascii",
+    "us-ascii": "windows-1252",
+    "ascii": "windows-1252",
 }
+_UTF_16_STARTS: Final = (b"\xff\xfe", b"\xfe\xff")
 _HALVES: Final = re.compile("[\ud800-\udfff]")
 
 
-def _codec(charset: str) -> str:
-    codec = _CODECS.get(charset.strip().lower())
-    if codec is None:
+def _charset(name: str) -> str:
+    charset = _CHARSETS.get(name.strip().lower())
+    if charset is None:
         raise UnsupportedMedia(
             "The charset must be utf-8, utf-16, iso-8859-1, windows-1252 or us-ascii."
         )
-    return codec
+    return charset
 
 
 def _is_utf_8(text: bytes) -> bool:
-    """Say whether a text is UTF-8. UTF-16 would be, too, but for its zero bytes."""
     try:
         text.decode()
     except UnicodeDecodeError:
         return False
-    return b"\0" not in text
+    return True
 
 
-def _utf8(body: bytes, codec: str) -> bytes:
-    """Return a text in UTF-8. JSON in UTF-8 stays as it is: its reader checks it."""
-    return body if codec == "utf-8" else _text(body, codec).encode()
+def _codec(text: bytes, charset: str) -> str:
+    """Return the codec of a text that is called `charset`. Raises BadPayload if it is another one.
+
+    JSON and forms have ASCII characters, so in UTF-16 they have zero bytes; no other charset has.
+    """
+    if text.startswith(_UTF_16_STARTS) or b"\0" in text:
+        if charset != "utf-16":
+            raise not_in_charset(charset.upper(), max(text.find(b"\0"), 0))
+        is_big = text[:2] == b"\xfe\xff" or text[:1] == b"\0"
+        return "utf-16-be" if is_big else "utf-16-le"
+    if _is_utf_8(text):
+        return "utf-8"
+    if charset == "utf-16":
+        raise not_in_charset("UTF-16", 0)
+    return charset
+
+
+def _utf8(body: bytes, charset: str) -> bytes:
+    """Return a text in UTF-8. JSON that is called UTF-8 stays as it is: its reader checks it."""
+    return body if charset == "utf-8" else _text(body, _codec(body, charset)).encode()
 
 
 def _text(text: bytes, codec: str, *, body: bytes = b"") -> str:
     """Return bytes as text; body is where an error's place is. Half a character becomes U+FFFD."""
-    if codec == "utf-16" and text[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-        # Without a byte order mark: JSON and forms begin with an ASCII character.
-        codec = "utf-16-be" if text[:1] == b"\0" else "utf-16-le"
     try:
         if not codec.startswith("utf-16"):
             return text.decode(codec)
@@ -162,37 +192,47 @@ def _text(text: bytes, codec: str, *, body: bytes = b"") -> str:
 
 _PERCENT: Final = re.compile(rb"%[0-9a-fA-F]{2}|.", re.DOTALL)
 _PAYLOAD: Final = "payload"
-_LOOKS_LIKE_JSON: Final = re.compile(rb"\s*(?:\{\s*[\"}]|\[\s*[\[{\"\]])")
+_LOOKS_LIKE_JSON: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\{\s*[\"}]|\[\s*[\[{\"\]])")
+# What else may be JSON from its first to its last byte: a list of numbers, or one value alone.
+_MAY_BE_JSON: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:[\[\"0-9-]|(?:true|false|null)\s*\Z)")
 
 _ESCAPED_JSON: Final = re.compile(rb"(?:payload=)?(?:%7B|%5B|[{\[])", re.IGNORECASE)
 # Some programs escape all of their JSON but the plus of a phone number.
 _PLUS: Final = re.compile(rb'(?<=%22)\+(?=[0-9])|(?<=")\+(?=[0-9])')
 
 
-def _urlencoded(body: bytes, codec: str) -> Any:
-    if codec.startswith("utf-16"):  # its escapes are those of the text in UTF-8
-        body, codec = _utf8(body, codec), "utf-8"
-    if _LOOKS_LIKE_JSON.match(body):
-        return _json_called_form(body, codec)
-    if body.startswith(b"payload="):
+def _urlencoded(body: bytes, charset: str) -> Any:
+    if body.lstrip().startswith(b"--"):
+        raise BadPayload("The body begins like a multipart form. Its Content-Type must say so.")
+    codec = _codec(body, charset)
+    if charset == "utf-16":  # its escapes are those of the text in UTF-8
+        body, charset = _text(body, codec).encode(), "utf-8"
+    text = _utf8(body, charset)
+    if _LOOKS_LIKE_JSON.match(text):
+        return _json_called_form(text)
+    if _MAY_BE_JSON.match(text):
+        with contextlib.suppress(BadPayload):
+            return read_json(text)
+    if text.startswith(b"payload="):
         # A brace that is not escaped: nothing is, so a "+" is a plus.
-        found = _json_or_none(body.removeprefix(b"payload="), codec)
+        found = _json_or_none(text.removeprefix(b"payload="))
         if found is not None:
             return found
     if _ESCAPED_JSON.match(body):
         body = _PLUS.sub(b"%2B", body)
     if body.count(b"&") >= MAX_FIELDS:
         raise BadPayload(f"The form has more than {MAX_FIELDS} fields.")
+    codec = "utf-8" if _is_utf_8(unquote_to_bytes(body)) else charset
     fields = list(_pairs(body, codec))
     if len(fields) == 1 and fields[0][1] == "" and _LOOKS_LIKE_JSON.match(fields[0][0].encode()):
-        return _json_called_form(fields[0][0].encode(), "utf-8")
+        return _json_called_form(fields[0][0].encode())
     return _of_fields(fields)
 
 
-def _json_called_form(body: bytes, codec: str) -> Any:
+def _json_called_form(text: bytes) -> Any:
     """Return JSON whose Content-Type says that it is a form: `curl -d` says so of everything."""
     try:
-        return read_json(_utf8(body.strip().removesuffix(b"="), codec))
+        return read_json(text.strip().removesuffix(b"="))
     except BadPayload as error:
         raise BadPayload(
             f"{error} Its Content-Type says that it is a form, but it begins like JSON: send "
@@ -201,12 +241,12 @@ def _json_called_form(body: bytes, codec: str) -> Any:
         ) from None
 
 
-def _json_or_none(text: bytes, codec: str) -> Any:
+def _json_or_none(text: bytes) -> Any:
     """Return an object or a list in JSON; None: the text is something else."""
     if text.lstrip()[:1] not in (b"{", b"["):
         return None
     try:
-        return read_json(_utf8(text, codec))
+        return read_json(text)
     except BadPayload:
         return None
 
@@ -214,7 +254,7 @@ def _json_or_none(text: bytes, codec: str) -> Any:
 def _of_fields(fields: Sequence[tuple[str, str]]) -> Any:
     """Return a form as an object, or the JSON of a form whose one field is `payload`."""
     if len(fields) == 1 and fields[0][0] == _PAYLOAD:
-        found = _json_or_none(fields[0][1].encode(), "utf-8")
+        found = _json_or_none(fields[0][1].encode())
         if found is not None:
             return found
     form: dict[str, list[str]] = {}
@@ -247,21 +287,36 @@ def _unescaped(text: bytes, codec: str, at: int) -> str:
 # --- multipart --------------------------------------------------------------------------------
 
 _BLANK_LINE: Final = re.compile(rb"\r\n\r\n|\r\r|\n\n")
+_FIRST_LINE: Final = re.compile(rb"\s*+--([^\r\n]*+)")
 
 
-def _parts(body: bytes, boundary: str, codec: str) -> list[tuple[str, str]]:
+def _parts(body: bytes, boundary: str, charset: str) -> list[tuple[str, str]]:
     """Return the fields of a multipart form; its files and parts without a name are left out."""
     try:
-        delimiter = boundary.encode("ascii")
+        delimiter = boundary.strip().encode("ascii")
         if not delimiter:
             raise BadPayload("The form's Content-Type has no boundary.")
+        _check_boundary(body, delimiter)
         _check_headers(body, delimiter)
-        return list(_fields(body, MultipartDecoder(delimiter, max_parts=MAX_FIELDS), codec))
+        return list(_fields(body, MultipartDecoder(delimiter, max_parts=MAX_FIELDS), charset))
     except RequestError:
         raise
     except Exception:
         # werkzeug raises errors of several kinds for a form that is not valid.
         raise BadPayload("The body is not a valid form.") from None
+
+
+def _check_boundary(body: bytes, delimiter: bytes) -> None:
+    """Raise BadPayload if the form does not begin with its boundary.
+
+    Text before it would be allowed. But with another boundary, which stands in the middle of what a
+    person typed, that middle would be a form of its own.
+    """
+    found = _FIRST_LINE.match(body)
+    first = found[1].strip() if found else b""
+    # A form without parts is the last boundary alone, which has two more dashes at its end.
+    if delimiter.endswith(b"--") or first not in (delimiter, delimiter + b"--"):
+        raise BadPayload("The form does not begin with the boundary of its Content-Type.")
 
 
 def _check_headers(body: bytes, delimiter: bytes) -> None:
@@ -280,7 +335,7 @@ def _check_headers(body: bytes, delimiter: bytes) -> None:
             raise BadPayload("A part of the form has too many or too long headers.")
 
 
-def _fields(body: bytes, decoder: MultipartDecoder, codec: str) -> Iterator[tuple[str, str]]:
+def _fields(body: bytes, decoder: MultipartDecoder, charset: str) -> Iterator[tuple[str, str]]:
     decoder.receive_data(body)
     decoder.receive_data(None)
     part: Event | None = None
@@ -297,4 +352,5 @@ def _fields(body: bytes, decoder: MultipartDecoder, codec: str) -> Iterator[tupl
             _, options = parse_options_header(part.headers.get("Content-Type", ""))
             own = options.get("charset")
             text = b"".join(pieces)
-            yield part.name, _text(text, _codec(own) if own else codec, body=body)
+            codec = _codec(text, _charset(own) if own else charset)
+            yield part.name, _text(text, codec, body=body)

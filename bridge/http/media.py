@@ -5,17 +5,15 @@ from typing import Any, Final
 from werkzeug.http import parse_options_header
 
 from bridge.http.body import read_body
-from schemas.errors import RequestError, UnsupportedMedia
+from schemas.errors import UnsupportedMedia
 from schemas.source import Incoming, Kind
 
 _UTF_8: Final = frozenset({"", "utf-8", "utf8"})
 _NOT_ENCODED: Final = frozenset({"", "identity"})
 
 
-def read_content(kind: Kind, request: Incoming, *, is_signed: bool) -> Any:
+def read_content(kind: Kind, request: Incoming) -> Any:
     """Return the content of a request's body, as its CRM sends bodies.
-
-    is_signed: a signature has proved the request, and does not cover the headers; see read_body().
 
     Raises:
         UnsupportedMedia: the CRM does not send such bodies, or nobody can read them.
@@ -24,7 +22,7 @@ def read_content(kind: Kind, request: Incoming, *, is_signed: bool) -> Any:
     content_type = request.headers.get("Content-Type") or ""
     encoding = request.headers.get("Content-Encoding") or ""
     if not kind.is_json_only:
-        return read_body(request.body, content_type, encoding, is_signed=is_signed)
+        return read_body(request.body, content_type, encoding)
     # No signature covers these headers. With another media type, charset or encoding, what a
     # stranger appended to a signed body could be read as a body of its own.
     media, options = parse_options_header(content_type)
@@ -38,18 +36,3 @@ def read_content(kind: Kind, request: Incoming, *, is_signed: bool) -> Any:
             "source takes nothing else."
         )
     return read_body(request.body, "application/json")
-
-
-def read_bytes(body: bytes) -> Any:
-    """Return the content of a body as its bytes alone say it; None: they don't.
-
-    For what must not depend on headers, which a stranger can change in a captured request.
-    """
-    first = body.removeprefix(b"\xef\xbb\xbf").lstrip()[:2]
-    if first == b"--":  # multipart: the boundary is in a header
-        return None
-    media = "application/json" if first[:1] in (b"{", b"[") else "application/x-www-form-urlencoded"
-    try:
-        return read_body(body, media)
-    except RequestError:
-        return None

@@ -274,7 +274,8 @@ def test_declared_charsets_are_read(charset: str, codec: str) -> None:
 
 def test_the_bytes_of_a_form_are_in_its_charset_escaped_or_not() -> None:
     assert read_body(b"name=Jos%E9&city=Pune", f"{FORM}; charset=iso-8859-1") == JOSE
-    assert read_body(b"a=%80", f"{FORM}; charset=windows-1252") == {"a": "€"}
+    for charset in ("windows-1252", "iso-8859-1", "latin1", "us-ascii"):
+        assert read_body(b"a=%80&b=\x93", f"{FORM}; charset={charset}") == {"a": "€", "b": "“"}
     assert read_body(b"name=Jos%C3%A9&city=Pune", FORM) == JOSE
     named = part("name", "x").replace(b"x\r\n", b"Jos\xe9\r\n")
     typed = named.replace(b'name"', b'name"\r\nContent-Type: text/plain; charset=iso-8859-1')
@@ -300,9 +301,13 @@ def test_any_other_charset_is_an_unsupported_medium(charset: str, media: str) ->
         (b"city=Pune&name=Jos\xe9", FORM, "byte 19"),
         (b"city=Pune&name=%4Aos%E9", FORM, "byte 21"),
         (b"%E9=1", FORM, "byte 1"),
-        (b"a=\xc3\xa9\x80", f"{FORM}; charset=us-ascii", "byte 3"),
+        (b"a=\xc3\xa9\x80\x81", f"{FORM}; charset=us-ascii", "byte 6"),
+        (b"a=\x81", f"{FORM}; charset=iso-8859-1", "byte 3"),
         (b"a=%81", f"{FORM}; charset=windows-1252", "byte 3"),
-        (AS_JSON.encode(), "application/json; charset=us-ascii", "byte 14"),
+        ("[1]".encode("utf-16-be"), FORM, "byte 1"),
+        ("a=1".encode("utf-16-le"), f"{FORM}; charset=windows-1252", "byte 2"),
+        ("a=\ud7ff".encode("utf-16"), f"{FORM}; charset=us-ascii", "byte 4"),
+        (b"a=\xe9", f"{FORM}; charset=utf-16", "byte 1"),
         (b"\xff\xfe{", "application/json; charset=utf-16", "byte 3"),
         (
             part("a", "1") + part("b", "x").replace(b"x", b"Jos\xe9") + b"--XX--",

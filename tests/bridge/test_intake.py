@@ -42,7 +42,7 @@ from bridge.intake import Intake
 from config.settings import MAX_BODY_BYTES
 from schemas.errors import BadPayload, BadSignature
 from schemas.settings import Settings
-from schemas.source import Incoming, Proof, Source
+from schemas.source import Incoming, Source
 from simulator import Simulator
 from store import Store
 
@@ -536,9 +536,9 @@ class CountingIntake(Intake):
 
     parsed: list[bytes] = field(default_factory=list)
 
-    def read(self, source: Source, request: Incoming, proof: Proof | None) -> object:
+    def read(self, source: Source, request: Incoming) -> object:
         self.parsed.append(request.body)
-        return Intake.read(self, source, request, proof)
+        return Intake.read(self, source, request)
 
 
 FORGED_PROOFS: list[dict[str, str]] = [
