@@ -18,6 +18,8 @@ from schemas.settings import Settings
 from store import Store, connect
 from store.erasure import Eraser
 from store.refused import KEPT_BYTES
+from workers.journal import Journal
+from workers.ticker import Ticker
 
 MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]
@@ -500,3 +502,14 @@ def test_a_person_can_be_erased_again_for_what_came_later(web: Web, store: Store
     web.post("website", BROKEN)  # it comes later, as an event may
     erase(web, ONE)
     assert refused(web) == []
+
+
+def test_the_ticker_deletes_what_settings_no_longer_keep(
+    web: Web, make_settings: MakeSettings, store: Store
+) -> None:
+    for n in range(3):
+        web.post("website", b'{"n": %d' % n)
+    for keep, left in ((2, 2), (0, 0)):
+        Ticker(make_settings(CALL_BACK, refused_keep=keep), Journal()).tick()
+        assert len(refused(web)) == left
+    assert not list(store.redis.scan_iter("bridge:refused_request*"))
