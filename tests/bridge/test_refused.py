@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from support import API_TOKEN, CALL_BACK, SECRETS, WEBSITE, Valkey, Web, each, lead, route
+from support import API_TOKEN, CALL_BACK, SECRETS, WEBSITE, Valkey, Web, each, lead, route, until
 from support import notification as hubspot_notification
 
 from schemas.settings import Settings
@@ -264,9 +264,13 @@ def test_the_sender_gets_its_400_also_if_redis_is_away(
 def test_a_nearly_full_redis_keeps_nothing(
     web: Web, store: Store, valkey: Valkey, caplog: pytest.LogCaptureFixture
 ) -> None:
-    used = int(store.redis.info("memory")["used_memory"])
+    def used() -> int:
+        return int(store.redis.info("memory")["used_memory"])
+
+    store.redis.set("filler", "x" * 20_000_000)  # so that 10 % are much
+    until(lambda: used() < 25_000_000, what="the end of the buffers of this command")
     with connect(valkey.url) as client:
-        client.config_set("maxmemory", int(used / 0.9))
+        client.config_set("maxmemory", int(used() / 0.9))
         assert web.post("website", BROKEN).status_code == 400
         client.config_set("maxmemory", 0)
     assert not list(store.redis.scan_iter("bridge:refused_request*"))
