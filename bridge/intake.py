@@ -1,15 +1,18 @@
 """The intake: verify, parse, match, store, wake. Nothing here calls any other service.
 
-A request of an unknown source, without proof of its sender, too large, or not readable as JSON or
-a form is refused, and nothing of it is stored. Every other request is stored before the answer 202,
-also if no route matches an event of it, or no schema fits it: the sender can't fix that, we can.
+A request of an unknown source or without proof of its sender is refused, and nothing of it is
+stored. One that proves its sender and can't be read as JSON or a form is refused, too, and its body
+is kept for people to see (refused.py). Every other request is stored before the answer 202, also if
+no route matches an event of it, or no schema fits it: the sender can't fix that, we can.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bridge.http.media import read_content
+from bridge.refused import keep_refused
 from config import log
 from rules.matching import deliveries_of, events_of
 from schemas.errors import (
@@ -47,17 +50,19 @@ class Intake:
         have no request id.
 
         Raises UnknownSource, BadSignature, UnsupportedMedia, BadPayload, TooLarge or
-        StoreUnavailable. Then nothing is stored, with one exception: after a StoreUnavailable Redis
-        may have stored the events without being able to answer. The resend is then a duplicate.
+        StoreUnavailable. Then no event is stored, with one exception: after a StoreUnavailable
+        Redis may have stored the events without being able to answer. The resend is then a
+        duplicate.
         """
         source, secrets = self.find(name)
         now = datetime.now(UTC)
 
         proof, content = self.verify_request(source, secrets, request, now)
         request = replace(request, proof=proof)
-        events = self.parse(source, request, content, now, request_id)
-        matched = self.match(events)
-        must_wake, accepted = self.store_all(source, matched)
+        with self.keeping_refused(source, request):
+            events = self.parse(source, request, content, now, request_id)
+            matched = self.match(events)
+            must_wake, accepted = self.store_all(source, matched)
         if must_wake:
             self.wake()
         return accepted
@@ -90,7 +95,17 @@ class Intake:
                 # A sender that can't prove its identity learns nothing about our parser.
                 raise unproved from None
             return verify(source.auth, secrets, request, now=now, content=content), content
-        return proof, self.read(source, request)
+        with self.keeping_refused(source, replace(request, proof=proof)):
+            return proof, self.read(source, request)
+
+    @contextmanager
+    def keeping_refused(self, source: Source, request: Incoming) -> Iterator[None]:
+        """Keep a request that has its proof, if it is refused in this context."""
+        try:
+            yield
+        except RequestError as error:
+            keep_refused(self.settings, self.store, source, request, error)
+            raise
 
     def read(self, source: Source, request: Incoming) -> object:
         """Return the content of a body. Raises UnsupportedMedia, BadPayload or TooLarge."""

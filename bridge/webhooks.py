@@ -47,7 +47,8 @@ def views(intake: Intake) -> Blueprint:
         "Receive a webhook",
         tag="Webhooks",
         description="CRMs and lead forms post here. Each request is signed, or has the secret of "
-        "its source; a request that can't prove its sender is refused. 202: everything is stored, "
+        "its source; a request that can't prove its sender is refused. One that can't be parsed is "
+        "refused, too; if it proved its sender it is kept for people. 202: everything is stored, "
         "and sending it again adds nothing. The answer is 429 instead of 503 for a source that "
         "sends again only after a 429.",
         takes=(JSON, FORM),

@@ -89,6 +89,7 @@ def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
         "dry_run": reader.flag("DRY_RUN"),
         "allow_numbers": reader.text("ALLOW_NUMBERS", DEFAULT["allow_numbers"], parse=_numbers),
         "retention_days": retention_days,
+        "refused_keep": reader.whole("REFUSED_KEEP", DEFAULT["refused_keep"], low=0, high=1000),
         "dedupe_days": reader.whole(
             "DEDUPE_DAYS", max(DEFAULT["dedupe_days"], retention_days), low=1, high=3650
         ),

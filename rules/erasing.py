@@ -1,13 +1,14 @@
 """Erasing: finds and removes the mentions of a number in data."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberFormat
 
 from schemas.depth import MAX_DEPTH
+from schemas.raw_text import readings
 from schemas.spellings import spellings
 
 # Blanks, dashes and invisible marks of any width, as people and address books write them.
@@ -31,6 +32,32 @@ def mentions(data: Any, number: str) -> bool:
     With or without its country code, with blanks and dashes, within a sentence, or as an integer.
     """
     return _mentions(data, _ways(number), 0)
+
+
+# In a text that nobody could parse: what may be between two digits of one number.
+_BROKEN: Final = re.compile(r"(?<=\d)[^\w{}]{1,6}(?=\d)")
+
+
+def is_in_raw_text(text: str, number: str | None, ids: Collection[str] = ()) -> bool:
+    """Say whether a text that nobody could parse mentions a number (E.164) or one of these ids.
+
+    Escapes are read, and up to six characters between two digits may be a line end, a quote or
+    whatever else broke the text. So it finds too much rather than too little. None: no number.
+    """
+    ways = _ways(number) if number else None
+    names = _whole_words(ids)
+    for reading in readings(text):
+        for one in dict.fromkeys((reading, _BROKEN.sub(" ", reading))):
+            if (ways and _mentions(one, ways, 0)) or (names and names.search(one)):
+                return True
+    return False
+
+
+def _whole_words(ids: Collection[str]) -> re.Pattern[str] | None:
+    """Return a pattern for ids that are not a part of a longer word; None: there are none."""
+    if not ids:
+        return None
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(ids)))})(?!\w)")
 
 
 def without(data: Any, number: str) -> Any:

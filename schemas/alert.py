@@ -9,7 +9,7 @@ from schemas.source import STANDARD_WEBHOOKS
 
 AUTH: Final = STANDARD_WEBHOOKS  # the receiver's proof that the bridge sent it
 REFUSED_IN_A_ROW: Final = 10
-"""This many forged requests of a source in a row raise the alert."""
+"""This many refused requests of a source in a row, for one cause, raise its alert."""
 
 TRIES: Final = 14
 """Attempts to send one message; with the waits between them about five hours."""
@@ -20,6 +20,7 @@ TYPES: Final = {
     "delivery.unknown": "a delivery is unknown: a phone may have rung",
     "backlog.old": "a delivery could have gone ALERT_BACKLOG_AGE ago",
     "source.signatures_failing": "requests of a source fail their signature in a row",
+    "source.bodies_failing": "requests of a source prove it, and can't be parsed, in a row",
     "bulk.held": "deliveries wait for a person to release them",
 }
 """All alerts, and what each means. When its cause is over, `.resolved` is added to its type."""

@@ -2,7 +2,7 @@
 
 BridgeError
 ├── SettingsError           the start stops: fix the environment or routes.toml, everything at once
-├── RequestError            answer the sender; nothing is stored
+├── RequestError            answer the sender; store no event
 │   ├── UnknownSource           404  there is no such source, or it has no secret
 │   ├── BadSignature            401  forged, too old, or unsigned
 │   ├── TooLarge                413
@@ -18,8 +18,9 @@ BridgeError
 └── StoreUnavailable        503  Redis is away, read-only or nearly full: try again later
 
 An authentic item that matches no shape or no route is not an error: its sender can't fix it. It is
-stored as unreadable or unrouted, shown, and can be replayed. A failed attempt at CallKaro is not an
-exception either: workers/callkaro.py returns it as data.
+stored as unreadable or unrouted, shown, and can be replayed. An authentic body that can't be parsed
+is answered 4xx and kept as a refused request: nobody can replay it. A failed attempt at CallKaro is
+not an exception either: workers/callkaro.py returns it as data.
 """
 
 from typing import ClassVar

@@ -350,14 +350,19 @@ def _mask_string(text: str) -> str:
 
 def _mask_run(found: re.Match[str]) -> str:
     run = found.group()
-    return run if sum(map(str.isdecimal, run)) < 8 or _DATE.fullmatch(run) else mask_number(run)
+    return run if sum(map(str.isdecimal, run)) < 8 or is_date(run) else mask_number(run)
+
+
+def is_date(text: str) -> bool:
+    """Say whether a text is a date in figures: 2026-11-28, 28/11/2026, 11/28/2026."""
+    return _DATE.fullmatch(text) is not None
 
 
 def _is_phoneish(text: str) -> bool:
     if len(text) > 4 * _LONGEST:
         return False
     text = plain_number(text)
-    if _DATE.fullmatch(text) or _MILLIS.fullmatch(text) or not _PHONEISH.fullmatch(text):
+    if is_date(text) or _MILLIS.fullmatch(text) or not _PHONEISH.fullmatch(text):
         return False
     return sum(map(str.isdecimal, text)) >= 8 and not _LONG_RUN.search(text)
 

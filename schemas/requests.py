@@ -199,6 +199,13 @@ class EventsQuery(EventsRequest, _Limit):
     """The query of the list of events."""
 
 
+class RefusedQuery(_Limit):
+    """The query of the list of refused requests."""
+
+    source = fields.String()
+    cursor = fields.String(metadata=CURSOR)
+
+
 class SuppressionsQuery(_Limit, _Reveal):
     """The query of the list of suppressions."""
 

@@ -18,6 +18,7 @@ from schemas.delivery import Reason, Status
 from schemas.event import EventStatus
 from schemas.expression import Path
 from schemas.fields import distinct, mask, mask_marked, mask_text
+from schemas.raw_text import mask_raw
 from schemas.source import Source
 
 _is_revealed: ContextVar[bool] = ContextVar("is_revealed", default=False)
@@ -83,6 +84,15 @@ class MaskedText(fields.Field[Any]):
         if value is None:
             return None
         return str(value) if _is_revealed.get() else mask_text(str(value))
+
+
+class RawText(fields.Field[Any]):
+    """A text that nobody could parse, with its phone numbers masked, in whatever escapes."""
+
+    json_schema: ClassVar = {"type": "string"}
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str:
+        return mask_raw(str(value))
 
 
 class MaskedWords(fields.Field[Any]):
@@ -305,6 +315,38 @@ class EventPageResponse(ResponseSchema):
     """Events, newest first. A page may be short and still not be the last."""
 
     items = fields.List(fields.Nested(SeenEventBrief))
+    next_cursor = fields.String(allow_none=True, metadata=doc("null: that was the last page."))
+
+
+class RefusedResponse(ResponseSchema):
+    """A request that proved its source and could not be parsed. It can't be replayed."""
+
+    id = fields.String()
+    source = fields.String()
+    at = UtcTime()
+    content_type = MaskedText(metadata=doc("The header of the request, cut."))
+    bytes = fields.Integer(metadata=doc("Of the whole body, as it came."))
+    problem = fields.String(metadata=doc("The sentence that its sender got."))
+    place = fields.String(
+        metadata=doc("Where in the body, such as `line 1, column 5`. Empty: not known.")
+    )
+    body = RawText(
+        metadata=doc(
+            "Its first 64 kB, numbers and secrets masked. Empty: nobody can read it as text."
+        )
+    )
+
+
+class RefusedBrief(RefusedResponse):
+    """A refused request as lists show it."""
+
+    body = RawText(attribute="head", metadata=doc("The beginning: 1,000 bytes at most."))
+
+
+class RefusedPageResponse(ResponseSchema):
+    """Refused requests, newest first. A page may be short and still not be the last."""
+
+    items = fields.List(fields.Nested(RefusedBrief))
     next_cursor = fields.String(allow_none=True, metadata=doc("null: that was the last page."))
 
 

@@ -43,6 +43,7 @@ class Settings:
     dry_run: bool = False
     allow_numbers: frozenset[str] | None = field(default=None, repr=False)  # None: all numbers
     retention_days: int = 30
+    refused_keep: int = 100  # refused requests of a source that are kept, the newest; 0: none
     dedupe_days: int = 30
     log_level: str = "INFO"
     # It may contain a token. None: no alerts are sent.

@@ -35,7 +35,11 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
     bridge:sign_in_attempts:<address>  how often a keyed address tried to sign in, in a minute
     bridge:alerts, bridge:alerts:out, bridge:due:alert  hash, hash, zset: what is wrong now; the
                                  messages to send; and when (ms)
-    bridge:alerts:refused        hash: source -> requests in a row that did not prove it
+    bridge:alerts:refused        hash: source -> requests in a row that did not prove it;
+                                 bridge:alerts:unparsed: that did, and could not be parsed
+    bridge:refused_request:<id>  hash: such a request (see store/refused.py);
+                                 bridge:refused_requests: set of sources that have some;
+                                 bridge:refused_requests:<source>: zset of their ids by order
     bridge:status_counts         hash: how many deliveries there are, by "<status> <route>"
     bridge:metrics               hash: cumulative counts; bridge:bucket:<minute|ten|hour>:<n>:
                                  hashes of what happened in the n-th minute, ten minutes or hour
@@ -54,6 +58,7 @@ from store.leases import LeaseStore
 from store.metrics import MetricStore
 from store.pauses import PauseStore
 from store.queries import QueryStore
+from store.refused import RefusedStore
 from store.sign_in_attempts import SignInStore
 from store.suppressions import SuppressionStore
 from store.tokens import TokenStore
@@ -72,6 +77,7 @@ class Store(
     AlertStore,
     SignInStore,
     MetricStore,
+    RefusedStore,
     QueryStore,
 ):
     """Everything that the bridge keeps. Each method raises StoreUnavailable if Redis is away."""

@@ -61,7 +61,7 @@ class AlertStore(Base):
             pipe.hdel(f"{P}alerts:out", message_id)
             pipe.execute()
 
-    # --- signatures that fail in a row; an accepted request ends the row: see accept.lua ----------
+    # --- what fails in a row; an accepted request ends the row: see accept.lua --------------------
 
     def note_refused(self, source: str) -> None:
         """Count a request that did not prove its source.
@@ -72,9 +72,21 @@ class AlertStore(Base):
             with self._reached():
                 self.redis.hincrby(f"{P}alerts:refused", source, 1)
 
+    def note_unparsed(self, source: str) -> None:
+        """Count a request that proved its source and can't be parsed; as with note_refused().
+
+        Its proof ends the row of requests without one.
+        """
+        if time.monotonic() >= self._away_until:
+            with self._reached():
+                pipe = self.redis.pipeline()
+                pipe.hincrby(f"{P}alerts:unparsed", source, 1)
+                pipe.hdel(f"{P}alerts:refused", source)
+                pipe.execute()
+
     def _forget_refused_but_of(self, sources: Collection[str]) -> None:
         """Delete the counts of sources that no longer exist: nothing would ever end their rows."""
-        key = f"{P}alerts:refused"
         with self._reached():
-            if gone := [name for name in self.redis.hkeys(key) if name not in sources]:
-                self.redis.hdel(key, *gone)
+            for key in (f"{P}alerts:refused", f"{P}alerts:unparsed"):
+                if gone := [name for name in self.redis.hkeys(key) if name not in sources]:
+                    self.redis.hdel(key, *gone)

@@ -1,17 +1,19 @@
-"""Erasing a person: what they are known by, their deliveries, and all events that mention them.
+"""Erasing a person: what they are known by, their deliveries, and all that mentions them.
 
 The person's suppression stays, as a keyed hash: it is what keeps them from being called.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from config import log
-from rules.erasing import mentions, without
+from rules.erasing import is_in_raw_text, mentions, without
 from schemas.records import BackgroundTask, SeenEvent
+from schemas.refused import RefusedRequest
 from store import Store
 from store.records import erased
+from store.refused import SEARCHED
 from store.suppression import CRASHED_S, Record, Suppressions, erased_suppression
 
 logger = log.get(__name__)
@@ -99,19 +101,46 @@ class Eraser:
                 task = self._erase_event(task, seen, records)
             events = task.state.get("events", 0) + len(found)
             task = replace(task, state={**task.state, "events": events, "place": place})
+        if place is None:
+            task = self._search_refused(task, records, ends)
         state = task.state
-        is_done = place is None and not state["pending"]
+        is_searched = place is None and state.get("refused") == []
+        is_done = is_searched and not state["pending"]
         done = Erased(
             deliveries=state["deliveries"], events=state.get("events", 0), is_done=is_done
         )
         if not is_done:
-            self.store.put_background_task(task, in_s=0 if place is not None else SETTLED_S)
+            self.store.put_background_task(task, in_s=SETTLED_S if is_searched else 0)
             return done
         self.store.forget_number(*self._keys_of(task))
         self.store.forget_records(*(self.store.person_key(*record) for record in records))
         self.store.end_background_task(task.id)
-        logger.info("person.erased", deliveries=done.deliveries, events=done.events)
+        logger.info(
+            "person.erased",
+            deliveries=done.deliveries,
+            events=done.events,
+            refused=state["refused_deleted"],
+        )
         return done
+
+    def _search_refused(
+        self, task: BackgroundTask, records: Collection[Record], ends: float
+    ) -> BackgroundTask:
+        """Delete the refused requests that mention the person, until it ends (monotonic).
+
+        The state keeps the ids that are still to be searched; a request that came meanwhile is as
+        one that comes later.
+        """
+        left = task.state.get("refused")
+        if left is None:
+            left = self.store.refused_ids()
+        deleted = task.state.get("refused_deleted", 0)
+        while left and time.monotonic() < ends:
+            page, left = self.store.refused_requests(left[:SEARCHED]), left[SEARCHED:]
+            found = [one for one in page if _is_in_refused(one, records, task.number)]
+            self.store.delete_refused(found)
+            deleted += len(found)
+        return replace(task, state={**task.state, "refused": left, "refused_deleted": deleted})
 
     def _erase_event(
         self, task: BackgroundTask, seen: SeenEvent, records: set[Record]
@@ -158,3 +187,10 @@ def _is_about(seen: SeenEvent, records: set[Record], number: str | None) -> bool
     if not records.isdisjoint(event.records):
         return True
     return number is not None and mentions(event.data, number)
+
+
+def _is_in_refused(
+    refused: RefusedRequest, records: Collection[Record], number: str | None
+) -> bool:
+    ids = {record[2] for record in records if record[0] == refused.source}
+    return is_in_raw_text(f"{refused.content_type}\n{refused.body}", number, ids)

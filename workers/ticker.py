@@ -70,6 +70,7 @@ class Ticker:
         self._is_migrated = False
         self._wakeup = Wakeup(open_queue(connect_queue(settings.redis_url)))
         self._retention = timedelta(days=settings.retention_days)
+        self._refused_keep = settings.refused_keep
         self._backlog_age_s = settings.alert_backlog_age_s
         self._sources = frozenset(settings.routes.sources)
         self._sweep = _Every(SWEEP_S)
@@ -176,6 +177,7 @@ class Ticker:
     def _prune_old(self) -> None:
         """Delete what is past its retention, for at most a second; the rest in the next tick."""
         before, until = datetime.now(UTC) - self._retention, time.monotonic() + PRUNE_SLICE_S
+        self._store.prune_refused(keep=self._refused_keep, retention=self._retention)
         forgotten = last = self._store.prune(before)
         while last and time.monotonic() < until:
             last = self._store.prune(before)

@@ -38,6 +38,7 @@ IN_PATHS = {
     "source": "The name of a source in routes.toml.",
     "token": "CALLKARO_WEBHOOK_TOKEN.",
     "event_id": "The id of an event.",
+    "refused_id": "The id of a refused request.",
     "delivery_id": "The id of a delivery.",
     "phone": "A number in full (+ is %2B), or the id that the list of suppressions shows.",
     "name": 'The name of a route with to = "call".',

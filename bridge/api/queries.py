@@ -25,6 +25,7 @@ from schemas.requests import (
     DeliveryQuery,
     EventsQuery,
     LookQuery,
+    RefusedQuery,
     SuppressionsQuery,
 )
 from schemas.settings import Settings
@@ -57,6 +58,13 @@ def read_event_query(args: Args, sources: Iterable[str]) -> tuple[EventFilters, 
         read_cursor(args.get("cursor")),
         read_limit(args.get("limit")),
     )
+
+
+def read_refused_query(args: Args) -> tuple[str | None, int | None, int]:
+    """Return the source, the cursor and the limit of refused requests. Raises BadQuery."""
+    _refuse_unknown(args, RefusedQuery())
+    source = args.get("source") or None
+    return source, read_cursor(args.get("cursor")), read_limit(args.get("limit"))
 
 
 def read_look(args: Args) -> bool:

@@ -15,17 +15,24 @@ from bridge.api.queries import (
     read_event_query,
     read_look,
     read_query,
+    read_refused_query,
     refuse_unknown_names,
 )
 from bridge.http.links import refs
 from bridge.operations import Operations
-from bridge.operations.base import NO_DELIVERY, NO_EVENT
+from bridge.operations.base import NO_DELIVERY, NO_EVENT, NO_REFUSED
 from config.settings import warnings_of
 from schemas.delivery import SETTLED, Delivery, Status
 from schemas.errors import Migrating, NotFound
 from schemas.fields import mask_text
-from schemas.records import SeenEvent
-from schemas.requests import DeliveriesQuery, DeliveryQuery, EventsQuery, LookQuery
+from schemas.records import EventFilters, SeenEvent
+from schemas.requests import (
+    DeliveriesQuery,
+    DeliveryQuery,
+    EventsQuery,
+    LookQuery,
+    RefusedQuery,
+)
 from schemas.responses import (
     AliveResponse,
     CallKaroResponse,
@@ -39,6 +46,9 @@ from schemas.responses import (
     EventResponse,
     PauseResponse,
     ReadyResponse,
+    RefusedBrief,
+    RefusedPageResponse,
+    RefusedResponse,
     SeenEventResponse,
     StatusResponse,
     revealed,
@@ -110,6 +120,39 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
             note_revealed("event", event_id)
         with revealed(reveals):
             return jsonify(shown_event(seen, event_full))
+
+    @api.get("/refused")
+    @operation(
+        "List refused requests",
+        tag="Events",
+        description="Webhooks that proved their source and could not be parsed, newest first. Of "
+        "each source the newest REFUSED_KEEP are kept.",
+        query=RefusedQuery,
+        answers={200: RefusedPageResponse},
+        refusals=(400, 503),
+    )
+    def refused() -> Response:
+        source, before, limit = read_refused_query(request.args)
+        page = store.refused(source, before=before, limit=limit)
+        if not page.items and before is None:
+            refuse_unknown_names(EventFilters(source=source), settings, store)
+        items = RefusedBrief(many=True).dump(page.items)
+        return jsonify({"items": items, "next_cursor": page.next_cursor})
+
+    @api.get("/refused/<refused_id>")
+    @operation(
+        "One refused request",
+        tag="Events",
+        description="With the first 64 kB of its body. It can't be replayed: fix what its sender "
+        "sends, and have it sent again.",
+        answers={200: RefusedResponse},
+        refusals=(404, 503),
+    )
+    def refused_request(refused_id: str) -> Response:
+        found = store.refused_request(refused_id)
+        if found is None:
+            raise NotFound(NO_REFUSED)
+        return jsonify(RefusedResponse().dump(found))
 
     @api.get("/deliveries")
     @operation(

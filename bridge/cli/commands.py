@@ -13,6 +13,7 @@ from bridge.cli.lists import deliveries, events
 from bridge.cli.operations import cancel, pause, release, replay, resolve, resume, retry
 from bridge.cli.preview import preview
 from bridge.cli.programs import demo, simulate
+from bridge.cli.refused import refused
 from bridge.cli.send import send
 from bridge.cli.status import status
 from bridge.cli.suppress import suppress
@@ -20,7 +21,7 @@ from bridge.cli.tail import tail
 from config.dotenv import read_dotenv
 from schemas.errors import SettingsError
 
-LOOKING = (check, preview, status, deliveries, events, tail, alert_test)
+LOOKING = (check, preview, status, deliveries, events, refused, tail, alert_test)
 DOING = (
     *(send, retry, cancel, release, resolve, replay, pause, resume),
     *(suppress, erase),

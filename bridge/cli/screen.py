@@ -133,6 +133,21 @@ def show_event(found: Mapping[str, Any], get: Callable[[str], Any], *, timezone:
         show_delivery(delivery, timezone=timezone)
 
 
+def show_refused(found: Mapping[str, Any], *, timezone: str) -> None:
+    """Print a refused request, and its body as it came, with line ends by their codes."""
+    rows = {
+        "refused": found["id"],
+        "source": found["source"],
+        "received": zoned_time(found["at"], timezone),
+        "type": found["content_type"],
+        "bytes": found["bytes"],
+        "problem": found["problem"],
+        "place": found["place"],
+    }
+    console().print(_pairs(rows))
+    click.echo(found["body"])
+
+
 def show_delivery(found: Mapping[str, Any], *, timezone: str) -> None:
     """Print a delivery: its status, its history, and what CallKaro answered."""
     screen = console()

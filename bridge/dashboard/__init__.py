@@ -12,6 +12,7 @@ from bridge.dashboard import (
     events,
     filters,
     overview,
+    refused,
     routes,
     session,
     suppressions,
@@ -44,6 +45,7 @@ def views(settings: Settings, store: Store, wakeup: Wakeup) -> Blueprint:
     overview.add(dashboard, operations)
     deliveries.add(dashboard, operations)
     events.add(dashboard, operations)
+    refused.add(dashboard, operations)
     campaigns.add(dashboard, operations)
     suppressions.add(dashboard, operations)
     routes.add(dashboard, operations)
@@ -55,7 +57,7 @@ def _add_errors(dashboard: Blueprint) -> None:
     """Show errors as pages, not as JSON."""
 
     @dashboard.errorhandler(RequestError)
-    def refused(error: RequestError) -> tuple[str, int]:
+    def refused_page(error: RequestError) -> tuple[str, int]:
         return _page(str(error), error.status_code)
 
     @dashboard.errorhandler(StoreUnavailable)

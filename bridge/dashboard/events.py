@@ -8,6 +8,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from bridge.api.queries import Args, read_cursor, read_event_filters
+from bridge.dashboard import refused
 from bridge.dashboard.deliveries import Listed
 from bridge.dashboard.filters import with_zone
 from bridge.dashboard.session import note_look
@@ -59,6 +60,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             sources=list(settings.routes.sources),
             refused=_refused(store),
             refused_h=int(REFUSED_H),
+            listed_refused=refused.listed(store, None, None, refused.NEWEST),
             **shown(),
         )
 

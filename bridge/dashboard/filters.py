@@ -13,6 +13,7 @@ from bridge.api.queries import Args, read_phone
 from rules.guards import span
 from schemas.errors import BadQuery
 from schemas.settings import Settings
+from schemas.visible import visible
 
 # The colour of each status. The word always stands beside it.
 TONES = {
@@ -60,6 +61,11 @@ def add(dashboard: Blueprint, settings: Settings) -> None:
     def pretty(value: Any) -> str:
         """Return a JSON value for people."""
         return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+    @dashboard.app_template_filter("visible")
+    def visible_text(text: str) -> str:
+        """Return a stranger's text with its hidden characters as their codes."""
+        return visible(text.replace("\r\n", "\n"), keeps="\n\t")
 
     @dashboard.app_template_filter("tone")
     def tone(status: str) -> str:

@@ -73,17 +73,23 @@ _GZIP_START: Final = b"\x1f\x8b"
 _MOST_MEMBERS: Final = 100
 
 
+def _bits(body: bytes, encoding: str) -> int | None:
+    """Return how zlib reads an encoding; None: it does not."""
+    if encoding in _GZIP:
+        return _GZIP_BITS
+    if encoding != "deflate":
+        return None
+    # RFC 9110 means zlib's format; some senders leave its header out.
+    has_header = len(body) > 1 and body[0] & 15 == 8 and (body[0] << 8 | body[1]) % 31 == 0
+    return zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS
+
+
 def _uncompressed(body: bytes, encoding: str) -> bytes:
     """Return the body without its Content-Encoding; it never becomes longer than the limit."""
     if encoding in _PLAIN:
         return body
-    if encoding in _GZIP:
-        bits = _GZIP_BITS
-    elif encoding == "deflate":
-        # RFC 9110 means zlib's format; some senders leave its header out.
-        has_header = len(body) > 1 and body[0] & 15 == 8 and (body[0] << 8 | body[1]) % 31 == 0
-        bits = zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS
-    else:
+    bits = _bits(body, encoding)
+    if bits is None:
         raise UnsupportedMedia("The Content-Encoding must be gzip or deflate, or be left out.")
     found, rest = b"", body
     for _ in range(_MOST_MEMBERS):
@@ -354,3 +360,57 @@ def _fields(body: bytes, decoder: MultipartDecoder, charset: str) -> Iterator[tu
             text = b"".join(pieces)
             codec = _codec(text, _charset(own) if own else charset)
             yield part.name, _text(text, codec, body=body)
+
+
+# --- the beginning of a body that can't be parsed ----------------------------------------------
+
+_CHUNK: Final = 4096
+_ODD: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\udc80-\udcff]")
+_MOST_ODD: Final = 0.1  # of a text: an invoice in ISO 8859-1 has 5 %, a compressed file 60 %
+
+
+def read_beginning(body: bytes, content_type: str, content_encoding: str, most_bytes: int) -> str:
+    """Return the beginning of a body as text for people. A byte that is not text becomes "\\xe9".
+
+    most_bytes: of the body without its encoding. "": nobody can read it as text. Then nobody could
+    search it for a person either.
+    """
+    _, options = parse_options_header(content_type)
+    codec = _CHARSETS.get(options.get("charset", "").strip().lower())
+    raw = _beginning_uncompressed(body, content_encoding.strip().lower(), most_bytes)
+    if codec is None or not raw:
+        return ""
+    if codec != "windows-1252" or _is_utf_8(raw):
+        codec = _guessed(raw, codec)
+    odd = _ODD.findall(raw.decode(codec, "surrogateescape" if codec == "utf-8" else "replace"))
+    if len(odd) > _MOST_ODD * len(raw):
+        return ""
+    return raw.decode(codec, "backslashreplace").removeprefix("\ufeff")
+
+
+def _guessed(raw: bytes, codec: str) -> str:
+    """Return the codec of a text that may be UTF-16, also where its sender does not say so."""
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    if raw[:1] == b"\0":
+        return "utf-16-be"
+    if codec == "utf-16" or raw[:_CHUNK].count(b"\0") > len(raw[:_CHUNK]) // 4:
+        return "utf-16-le"
+    return "utf-8"
+
+
+def _beginning_uncompressed(body: bytes, encoding: str, most: int) -> bytes:
+    """Return at most so many bytes without their encoding, up to where they are broken."""
+    if encoding in _PLAIN:
+        return body[:most]
+    bits = _bits(body, encoding)
+    if bits is None:
+        return b""
+    found, member = b"", zlib.decompressobj(bits)
+    for start in range(0, len(body), _CHUNK):
+        with contextlib.suppress(zlib.error):
+            found += member.decompress(body[start : start + _CHUNK], most - len(found))
+            if not member.eof and len(found) < most:
+                continue
+        break
+    return found

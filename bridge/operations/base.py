@@ -13,6 +13,10 @@ logger = log.get(__name__)
 
 NO_DELIVERY = "There is no delivery with this id. The bridge keeps records for RETENTION_DAYS."
 NO_EVENT = "There is no event with this id. The bridge keeps records for RETENTION_DAYS."
+NO_REFUSED = (
+    "There is no refused request with this id. The bridge keeps the newest REFUSED_KEEP of each "
+    "source, for RETENTION_DAYS."
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

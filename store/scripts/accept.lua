@@ -90,7 +90,11 @@ for name, list in pairs(additions) do
   end
 end
 redis.call('SET', P .. 'order', whole(order))
--- A request that proves its source ends a row of requests that did not: see alert.lua.
-if items[1] then redis.call('HDEL', P .. 'alerts:refused', items[1].source) end
+-- A good request ends a row of requests that did not prove their source, and a row of those that could
+-- not be parsed: see alert.lua.
+if items[1] then
+  redis.call('HDEL', P .. 'alerts:refused', items[1].source)
+  redis.call('HDEL', P .. 'alerts:unparsed', items[1].source)
+end
 table.insert(answers, 1, is_due_now and set_wakeup() or 0)
 return answers

@@ -1,8 +1,8 @@
 -- include: keys, time, waiting
 -- Find what people must be alerted of, and put a message into the outbox for each change.
 --
--- ARGV[1]: how old a backlog may become, ms. ARGV[2]: how many forged or unsigned requests in a row
--- are too many. ARGV[3]: at most how many messages are kept, the newest. ARGV[4]: 1 if RQ's workers are
+-- ARGV[1]: how old a backlog may become, ms. ARGV[2]: how many refused requests in a row are
+-- too many: forged or unsigned ones, or authentic ones that can't be parsed. ARGV[3]: at most how many messages are kept, the newest. ARGV[4]: 1 if RQ's workers are
 -- suspended.
 -- The script finds and records a change in one step, so only one of many workers reports it.
 -- Returns how many messages are new.
@@ -62,11 +62,12 @@ local function look_at_backlog()
   add('backlog', 'backlog.old', {oldest_s = math.floor((now - oldest) / 1000), waiting = waiting})
 end
 
-local function look_at_signatures()
-  for source, count in pairs_of(P .. 'alerts:refused') do
+-- key: a hash of source -> its requests in a row that were refused for one cause.
+local function look_at_rows(key, what, kind)
+  for source, count in pairs_of(P .. key) do
     if tonumber(count) >= refused_max then
       local facts = {source = source, in_a_row = tonumber(count)}
-      add('signatures ' .. source, 'source.signatures_failing', facts)
+      add(what .. ' ' .. source, kind, facts)
     end
   end
 end
@@ -108,7 +109,8 @@ end
 look_at_pauses()
 look_at_unknown()
 look_at_backlog()
-look_at_signatures()
+look_at_rows('alerts:refused', 'signatures', 'source.signatures_failing')
+look_at_rows('alerts:unparsed', 'bodies', 'source.bodies_failing')
 look_at_bulk()
 
 local new = 0

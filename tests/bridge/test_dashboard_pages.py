@@ -110,7 +110,19 @@ def upload(web: Web, content: bytes, **fields: str) -> Any:
 # --- who gets in ----------------------------------------------------------------------------------
 
 
-@each("path", [*PAGES, "/events/x", "/events/part", "/events/list", "/events/many", "/routes/try"])
+@each(
+    "path",
+    [
+        *PAGES,
+        "/events/x",
+        "/events/refused",
+        "/events/refused/x",
+        "/events/part",
+        "/events/list",
+        "/events/many",
+        "/routes/try",
+    ],
+)
 def test_a_page_asks_who_is_not_signed_in_to_do_so(
     open_web: OpenWeb, settings: Settings, path: str
 ) -> None:
@@ -281,6 +293,69 @@ def test_refused_requests_are_counted_with_their_cause(web: Web) -> None:
 def test_each_cause_of_a_refusal_is_one_that_can_be() -> None:
     ours = {error.word for error in (*RequestError.__subclasses__(), StoreUnavailable)}
     assert set(CAUSES) <= {*ours, "internal"}
+
+
+def test_a_body_that_could_not_be_parsed_is_listed_and_shown(web: Web, store: Store) -> None:
+    assert "Bodies that could not be parsed" not in page(web, "/events")
+    assert "No refused request" in page(web, "/events/refused")
+    assert "No refused request" in page(web, "/events/refused?source=nowhere")
+    bidi, escape = "\u202e", "\x1b[2J"
+    body = f'{{"name": "{HOSTILE}", "phone": "{ONE}", "x": "{bidi}{escape}\r\n\ttab'
+    assert web.post("website", body.encode()).status_code == 400
+    web.post("zoho", b"")
+
+    for path in ("/events", "/events/refused"):
+        text = page(web, path)
+        assert "The body is not valid JSON" in text
+        assert "The body is empty." in text
+    assert "The body is empty." not in page(web, "/events/refused?source=website")
+    [refused] = store.refused("website", before=None, limit=1).items
+    path = f"/events/refused/{refused.id}"
+    assert path in page(web, "/events")
+    text = page(web, path)
+    assert "&lt;script&gt;" in text
+    assert "+91••••••3210" in text
+    assert ONE not in text
+    assert "&lt;U+202E&gt;&lt;U+001B&gt;[2J\n\ttab</pre>" in text
+    assert bidi not in text
+    assert "\x1b" not in text
+    assert "can't be replayed" in text
+    assert "Fix the template" in text
+    assert f"{len(body.encode()):,} bytes" in text
+    assert "line 1, column" in text
+
+
+@each(
+    ("body", "content_type", "sentence"),
+    [
+        (b"", "application/json", "The body was empty."),
+        (b"\x00\x01\x02\x03" * 50, "image/png", "it can&#39;t be read as text"),
+        (b"<a/>", '<script>"text/xml', "&lt;a/&gt;"),
+    ],
+)
+def test_every_refused_body_has_a_page(
+    web: Web, store: Store, body: bytes, content_type: str, sentence: str
+) -> None:
+    assert web.post("website", body, content_type=content_type).status_code in (400, 415)
+    [refused] = store.refused(None, before=None, limit=1).items
+    text = page(web, f"/events/refused/{refused.id}")
+    assert sentence in text.replace("can't", "can&#39;t")
+    assert '<script>"' not in text
+
+
+def test_the_list_of_refused_requests_has_pages(web: Web) -> None:
+    for n in range(30):
+        web.post("website", b'{"n": %d' % n)
+    assert page(web, "/events").count("/events/refused/") == 5
+    first = page(web, "/events/refused?source=website")
+    assert first.count("/events/refused/") == 25
+    found = re.search(r'rel="next" href="([^"]+)"', first)
+    assert found
+    last = page(web, found[1].replace("&amp;", "&"))
+    assert last.count("/events/refused/") == 5
+    assert 'rel="next"' not in last
+    assert web.client.get("/events/refused/x").status_code == 404
+    assert web.client.get("/events/refused?cursor=x").status_code == 400
 
 
 def test_what_is_no_post_is_no_webhook_that_was_refused(web: Web) -> None:

@@ -211,7 +211,7 @@ def test_every_request_of_the_api_and_every_command_is_explained() -> None:
     [first, *_] = blocks(ROUTES, "toml")
     app = create_app(made_settings(load_routes(first, file="docs", kinds=kinds())))
     asked = {
-        f"`{method} {re.sub('<(?:path:|event_|delivery_)?', '<', rule.rule)}`"
+        f"`{method} {re.sub('<(?:path:|event_|delivery_|refused_)?', '<', rule.rule)}`"
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if rule.rule.startswith("/api/")

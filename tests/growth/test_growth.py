@@ -18,7 +18,7 @@ from support.makers import claim as a_claim
 from support.makers import event as an_event
 from support.samples import incoming, source_of
 
-from bridge.http.body import read_body
+from bridge.http.body import read_beginning, read_body
 from rules import erasing
 from rules.candidate import candidate_of
 from rules.mapping import map_call
@@ -31,6 +31,7 @@ from schemas.errors import RequestError
 from schemas.expression import Expression, ExpressionError
 from schemas.fields import PhoneError, e164, mask, mask_marked, mask_text, to_schedule_at
 from schemas.outcome import number_of, read_outcome
+from schemas.raw_text import beginning, mask_raw, without_secrets
 from schemas.responses import EventResponse
 from schemas.signatures import verify
 from schemas.source import STANDARD_WEBHOOKS, Basic, Token, id_text, read_time
@@ -82,6 +83,13 @@ TEXTS: dict[str, Callable[[int], str]] = {
     "short runs": lambda n: "1234567 a" * (n // 9),
     "numbers": lambda n: "+919876543210, " * (n // 15),
     "numbers in words": lambda n: "a+919876543210b" * (n // 15),
+    "percent escapes": lambda n: "%31%20" * (n // 6),
+    "JSON escapes": lambda n: "\\u0031\\n" * (n // 8),
+    "HTML escapes": lambda n: "&amp;#49;&nbsp;" * (n // 15),
+    "backslashes": lambda n: "\\" * n + "x",
+    "half an escape": lambda n: "&amp;" * (n // 5) + "%u003",
+    "words like secrets": lambda n: "token" * (n // 5),
+    "half secrets": lambda n: "token:'" * (n // 7),
     "plus signs": lambda n: "+" * n + "1",
     "brackets": lambda n: "(" * n + "1",
     "blanks": lambda n: " " * n + "1",
@@ -126,6 +134,15 @@ READERS: dict[str, Callable[[str], Any]] = {
     "to_schedule_at": lambda text: to_schedule_at(text, "Asia/Kolkata"),
     "mentions": lambda text: erasing.mentions(text, NUMBER),
     "without": lambda text: erasing.without({text: text}, NUMBER),
+    "mask_raw": mask_raw,
+    "without_secrets": lambda text: without_secrets(text, ["a-secret", "another: secret"]),
+    "beginning": lambda text: beginning(text, len(text) // 2),
+    "is_in_raw_text": lambda text: erasing.is_in_raw_text(text, NUMBER, {"101", "7"}),
+    "read_beginning": lambda text: [
+        read_beginning(text.encode(), f"text/plain; charset={charset}", encoding, len(text))
+        for charset in ("utf-8", "utf-16")
+        for encoding in ("", "deflate")
+    ],
     "read_numbers": lambda text: read_numbers(text.encode()),
     "read_outcome": lambda text: read_outcome(
         {

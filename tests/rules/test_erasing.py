@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat
 from support import each, examples
 
-from rules.erasing import mentions, without
+from rules.erasing import is_in_raw_text, mentions, without
 from schemas.fields import PhoneError, e164
+from schemas.raw_text import mask_raw
 
 IN = "+919876543210"
 GB = "+442079460958"
@@ -221,3 +222,97 @@ def test_whatever_could_be_called_can_be_erased(number, gaps, code):
     except PhoneError:
         return
     assert mentions({"phone": text}, called)
+
+
+# --- texts that nobody could parse --------------------------------------------------------------
+
+
+@each(
+    "text",
+    [
+        '{"phone": "+91 98765-43210", ',
+        "phone=098765 43210&x",
+        "p=%2B91+98765+43210",
+        "p=%252B91%2B98765%2B43210",
+        '{"phone": "\\u002b91\\u0020 98765\\u201143210"',
+        '{"phone": "98765\n43210"}',
+        '{"phone": "98765\r\n 43210"}',
+        '{"phone": "98765\\n43210"}',
+        '{"phone": "98765"43210"}',
+        "<tel>&#43;91&nbsp;98765&#45;43210</tel>",
+        "<tel>&amp;#43;91 98765 43210",
+        "%39%38%37%36%35%34%33%32%31%30",
+        "%EF%BC%99876543210",  # a full-width nine
+        "a9876543210b",
+        "98765\\xa043210",
+        "9\x008\x007\x006\x005\x004\x003\x002\x001\x000",
+        '"{\\"payload\\": \\"{\\\\\\"p\\\\\\": \\\\\\"98765 43210',
+    ],
+)
+def test_a_number_is_found_in_a_text_that_nobody_could_parse(text: str) -> None:
+    assert is_in_raw_text(text, IN)
+    assert not is_in_raw_text(text, "+919876543211")
+    assert not is_in_raw_text(text, None)
+
+
+@each(
+    "text",
+    [
+        '{"phone": "+91 98765-43211", ',
+        '{"id": 19876543210987, ',
+        "+44 98765 43210",
+        '{"phone": "98765", "pin": "43210"}',
+        "",
+    ],
+)
+def test_another_number_in_such_a_text_is_another_persons(text: str) -> None:
+    assert not is_in_raw_text(text, IN)
+
+
+@each(
+    ("text", "is_found"),
+    [
+        ('{"objectId": 501, ', True),
+        ("id=501&name", True),
+        ('{"id": "5010"', False),
+        ('{"id": "1501"', False),
+        ("id%3D501%26", True),
+        ('{"id": "zcrm_77"', True),
+        ("", False),
+    ],
+)
+def test_a_record_is_found_by_its_whole_id(text: str, is_found: bool) -> None:
+    assert is_in_raw_text(text, None, {"501", "zcrm_77"}) == is_found
+
+
+BETWEEN = ["", " ", "-", ".", "  ", " - ", "\n", "\r\n ", "\t", "(", ")", "/", "\u00a0", "\u2011"]
+ESCAPES = [
+    str,
+    lambda char: f"%{ord(char):02x}" if ord(char) < 128 else char,
+    lambda char: f"\\u{ord(char):04X}",
+    lambda char: f"&#{ord(char)};",
+    lambda char: f"&#x{ord(char):x};",
+    lambda char: f"%25{ord(char):02X}" if ord(char) < 128 else char,
+]
+
+
+@given(
+    number=st.sampled_from([IN, GB, US, IT, "+5491123456789", "+5511987654321"]),
+    start=st.sampled_from(["{", '{"phone": "', "phone=", "<t>", "x ", '[{"a": 1, "b": "tel:']),
+    end=st.sampled_from(["", '", "n": }', "&a=b", "</t>", " x", "\n"]),
+    between=st.lists(st.sampled_from(BETWEEN), min_size=16, max_size=16),
+    escapes=st.lists(st.sampled_from(ESCAPES), min_size=40, max_size=40),
+)
+@examples(400)
+def test_separators_and_escapes_hide_no_number(
+    number: str, start: str, end: str, between: list[str], escapes: list[Any]
+) -> None:
+    digits = number.removeprefix("+")
+    written = "".join(map("".join, zip(digits, between, strict=False))).rstrip(" -.(/\n\r\t")
+    text = "".join(escape(char) for char, escape in zip("+" + written, escapes * 2, strict=False))
+
+    assert is_in_raw_text(start + text + end, number)
+    last = "1" if number[-1] != "1" else "2"
+    assert not is_in_raw_text(start + text + end, number[:-1] + last)
+    shown = mask_raw(start + text + end)
+    assert not is_in_raw_text(shown, number)

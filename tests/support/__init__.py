@@ -431,8 +431,9 @@ def move_back(store: Store, delivery_id: str, name: str, seconds: int) -> None:
 def keys_of(store: Store) -> set[str]:
     """Return every key that has to do with events and deliveries."""
     aside = {"bridge:ping", "bridge:wakeup", "bridge:pepper", "bridge:schema"}
-    aside |= {"bridge:metrics", "bridge:status_counts", "bridge:refused", "bridge:alerts:refused"}
-    figures = "bridge:bucket:"
+    aside |= {"bridge:metrics", "bridge:status_counts", "bridge:refused"}
+    aside |= {"bridge:alerts:refused", "bridge:alerts:unparsed"}
+    figures = ("bridge:bucket:", "bridge:refused_request")
     found = store.redis.scan_iter("bridge:*")
     return {key for key in found if key not in aside and not key.startswith(figures)}
 

@@ -276,6 +276,57 @@ def test_ten_forged_requests_in_a_row_are_told(
     assert kind == "source.signatures_failing.resolved"
 
 
+def break_bodies(
+    web: Web, times: int, body: bytes = b'{"phone": "', source: str = "website"
+) -> None:
+    codes = {web.post(source, body).status_code for _ in range(times)}
+    assert codes == {400}
+
+
+def test_ten_bodies_in_a_row_that_can_not_be_parsed_are_told(
+    web: Web, store: Store, settings: Settings, receiver: Receiver
+) -> None:
+    break_bodies(web, 9)
+    web.send("website", lead())
+    break_bodies(web, 5)
+    forge(web, 3)  # without a proof: it counts elsewhere, and ends no row
+    break_bodies(web, 4, b"")
+    break_bodies(web, 9, source="zoho")
+    assert told(store, settings, receiver) == []
+    break_bodies(web, 1, b"{'name': 'Asha'}")
+    failing = ("source.bodies_failing", {"source": "website", "in_a_row": 10})
+    assert told(store, settings, receiver) == [failing]
+    break_bodies(web, 5)
+    assert told(store, settings, receiver) == []
+    web.send("website", lead())
+    [(kind, data)] = told(store, settings, receiver)
+    assert (kind, data["source"]) == ("source.bodies_failing.resolved", "website")
+
+
+def test_bodies_are_counted_also_where_none_is_kept(
+    make_settings: MakeSettings, open_web: OpenWeb, store: Store, receiver: Receiver
+) -> None:
+    settings = make_settings(
+        CALL_BACK, refused_keep=0, alert_webhook_url=receiver.url, alert_webhook_secrets=(KEY,)
+    )
+    break_bodies(open_web(settings), 6)
+    break_bodies(open_web(settings), 4)  # another web process
+    assert [kind for kind, _ in told(store, settings, receiver)] == ["source.bodies_failing"]
+    look(store, ["zoho"])  # the source is gone
+    assert [kind for kind, _ in told(store, settings, receiver)] == [
+        "source.bodies_failing.resolved"
+    ]
+
+
+def test_a_proof_ends_the_row_of_wrong_signatures(
+    web: Web, store: Store, settings: Settings, receiver: Receiver
+) -> None:
+    forge(web, 9)
+    break_bodies(web, 1)
+    forge(web, 9)
+    assert told(store, settings, receiver) == []
+
+
 def test_a_source_that_is_gone_fails_no_more(
     web: Web, store: Store, settings: Settings, receiver: Receiver
 ) -> None:

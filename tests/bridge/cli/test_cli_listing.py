@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support import API_TOKEN, CALL_BACK, LONGEST_S, Web, each, lead, route
-from support.commandline import BRIDGE, PLAIN, ROOT, Cli, Run, read_until, start
+from support.commandline import BRIDGE, PLAIN, ROOT, Cli, Fails, Run, read_until, start
 
 from schemas.settings import Settings
 from simulator import Simulator
@@ -66,6 +66,26 @@ def test_events_are_listed_by_filters(run: Run, web: Web) -> None:
     assert "queued  call back" in said
     assert other in said
     assert "No event matches." in run("events", "--source", "zoho").stdout
+
+
+def test_refused_requests_are_listed_and_shown(run: Run, fails: Fails, web: Web) -> None:
+    assert run("refused").stdout == "No refused request.\n"
+    for body in (b'{"phone": "+91 98765 43210", "n": "\x1b[2J\r\n', b"", b"[1, "):
+        assert web.post("website", body).status_code == 400
+    assert web.post("zoho", b"{").status_code == 400
+
+    found = json.loads(run("refused", "--source", "website", "--json").stdout)["items"]
+    assert [one["bytes"] for one in found] == [4, 0, 41]
+    said = run("refused", "--limit", "2").stdout
+    assert [line.split()[-1] for line in said.splitlines()[2:3]] == [found[0]["id"]]
+    assert "There are more." in said
+    one = found[2]["id"]
+    said = run("refused", one).stdout
+    assert "The body is not valid JSON" in said
+    assert '{"phone": "+91••••••3210", "n": "<U+001B>[2J<U+000D><U+000A>' in said
+    assert json.loads(run("refused", one, "--json").stdout)["place"].startswith("line 1, column")
+    assert fails("refused", one, "--source", "zoho")[0] == 2
+    assert "There is no refused request" in fails("refused", "0" * 26)[1]
 
 
 def test_a_list_that_is_longer_than_a_page_is_followed(
