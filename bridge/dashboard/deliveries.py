@@ -1,5 +1,6 @@
 """The pages of deliveries: the list with its filters, one in full, and commands for people."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -114,7 +115,8 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     @dashboard.post("/deliveries/many")
     def deliveries_many_done() -> Response:
         what, args = _what(request.form.get("do")), _keyed(request.form, operations)
-        done = _many(operations, what, args, dry_run=False)
+        most = _most(request.form.get("most", ""))
+        done = _many(operations, what, args, dry_run=False, most=most)
         more = " More deliveries match: do the same again." if done.next_cursor else ""
         word = DONE[what]
         flash(f"Deliveries {word}: {done.done}. Could not be {word}: {done.refused}.{more}")
@@ -157,7 +159,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             "one": {**one, "consent": _with_local_time(one["consent"], zone)},
             "event": event,
             "steps": _steps(one),
-            "can": _can(found),
+            "can": {**_can(found), "cancel": operations.may_cancel(found)},
             "is_revealed": is_revealed,
             "is_suppressed": store.suppression_of_call(found) is not None,
         }
@@ -223,8 +225,22 @@ def _what(raw: str | None) -> str:
     return raw
 
 
-def _many(operations: Operations, what: str, args: Args, *, dry_run: bool) -> Bulk:
-    """Change all deliveries that match. Raises BadQuery where there is no filter."""
+def _most(typed: str) -> int | None:
+    """Return how many deliveries a release may change; None: all. Raises BadQuery."""
+    if not typed.strip():
+        return None
+    if not re.fullmatch(r"\s*[1-9]\d{0,6}\s*", typed, re.ASCII):
+        raise BadQuery("The number of deliveries must be a whole number from 1 to 9999999.")
+    return int(typed)
+
+
+def _many(
+    operations: Operations, what: str, args: Args, *, dry_run: bool, most: int | None = None
+) -> Bulk:
+    """Change all deliveries that match. Raises BadQuery where there is no filter.
+
+    most: a release changes at most this many, the newest first; None: all.
+    """
     if not args:
         raise BadQuery(
             "Set at least one filter first. Without a filter this would change every delivery."
@@ -236,7 +252,7 @@ def _many(operations: Operations, what: str, args: Args, *, dry_run: bool) -> Bu
         case "cancel":
             return operations.cancel_many(filters, dry_run=dry_run)
         case _:
-            return operations.release_many(filters, dry_run=dry_run)
+            return operations.release_many(filters, dry_run=dry_run, most=most)
 
 
 # --- one ----------------------------------------------------------------------------------------
@@ -289,8 +305,6 @@ def _can(delivery: Delivery) -> dict[str, bool]:
     return {
         "retry": retried(delivery, call_again=False) is not None,
         "call_again": may_have_rung(delivery) and retried(delivery, call_again=True) is not None,
-        "cancel": delivery.status in ("queued", "held", "retrying", "delivered")
-        and delivery.cancel_asked_at is None,
         "resolve": delivery.status is Status.UNKNOWN,
         "suppress": bool(number),
     }

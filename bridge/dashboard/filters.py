@@ -12,6 +12,7 @@ from werkzeug.datastructures import MultiDict
 from bridge.api.queries import Args, read_phone
 from rules.guards import span
 from schemas.errors import BadQuery
+from schemas.fields import mask_text
 from schemas.settings import Settings
 
 # The colour of each status. The word always stands beside it.
@@ -61,6 +62,10 @@ def add(dashboard: Blueprint, settings: Settings) -> None:
         """Return a JSON value for people."""
         return json.dumps(value, indent=2, ensure_ascii=False, default=str)
 
+    @dashboard.app_template_filter("masked")
+    def masked(text: str) -> str:
+        return mask_text(text)
+
     @dashboard.app_template_filter("tone")
     def tone(status: str) -> str:
         return TONES.get(str(status), "quiet")
@@ -84,6 +89,7 @@ def add(dashboard: Blueprint, settings: Settings) -> None:
             "csrf": session.get("csrf", ""),
             "zone": settings.callkaro_timezone,
             "dry_run": settings.dry_run,
+            "allowed": None if settings.allow_numbers is None else len(settings.allow_numbers),
             "with_args": with_args,
             "known_endpoints": current_app.view_functions,
         }
