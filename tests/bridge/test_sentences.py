@@ -1,9 +1,13 @@
 """Sentences that tell a person why: each is true for the case in which it is shown."""
 
+import base64
+import json
+import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
-from support import API_TOKEN, WEBSITE, Web, each, route
+from support import API_TOKEN, WEBSITE, Web, each, route, signed
 from support.storing import a_delivery, accept, an_event, status
 
 from schemas.outcome import Outcome, Result
@@ -85,3 +89,82 @@ def test_a_suppression_by_an_outcome_says_what_did_it(
     assert kept is not None
     assert kept.message == message
     suppressions.unsuppress(kept.key)
+
+
+# --- refused webhooks: the sender reads a sentence, our log has a word ----------------------------
+
+LOGIN = """
+[[source]]
+name = "partner"
+kind = "generic"
+auth = "basic"
+"""
+STANDARD = """
+[[source]]
+name = "shop"
+kind = "generic"
+auth = "standard"
+"""
+BODY = b'{"a": 1}'
+
+
+def hubspot(**more: object) -> dict[str, str]:
+    found: dict[str, str] = signed("hubspot", BODY, "http://localhost/webhooks/hubspot", **more)
+    return found
+
+
+def basic(login: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+
+
+def now_ms(seconds: float) -> int:
+    return int((time.time() + seconds) * 1000)
+
+
+@each(
+    ("source", "headers", "why", "says"),
+    [
+        ("zoho", {"X-Webhook-Token": "another"}, "wrong_token", "The token is wrong."),
+        ("zoho?token=another", {}, "wrong_token", "The token is wrong."),
+        ("zoho", {}, "missing", "The request has no token."),
+        ("gohighlevel?token=another", {}, "wrong_token", "The token is wrong."),
+        ("partner", {}, "missing", "The request has no user and password."),
+        ("partner", basic("me:guessed"), "wrong_login", "The user or the password is wrong."),
+        ("website", {}, "missing", "The request has no signature of a kind"),
+        ("website", {"X-Signature": "sha256=00"}, "wrong_signature", "The signature is wrong."),
+        ("hubspot", hubspot(secret="another-one"), "wrong_signature", "The signature is wrong."),
+        ("hubspot", hubspot(at_ms=now_ms(-400)), "stale", "The request's timestamp is more than"),
+        ("hubspot", hubspot(at_ms=now_ms(900)), "stale", "The request's timestamp is more than"),
+        ("shop", {"webhook-signature": "v1,x"}, "no_time", "The request's timestamp is missing"),
+        (
+            "shop",
+            {"webhook-signature": "v1,x", "webhook-timestamp": str(int(time.time()))},
+            "missing",
+            "The request has no message id.",
+        ),
+    ],
+)
+def test_a_refused_webhook_is_explained_to_its_sender_and_named_in_the_log(
+    make_settings: MakeSettings,
+    open_web: Callable[[Settings], Web],
+    capsys: pytest.CaptureFixture[str],
+    source: str,
+    headers: dict[str, str],
+    why: str,
+    says: str,
+) -> None:
+    secrets = {
+        "gohighlevel": ("a-long-token",),
+        "partner": ("me:a-long-password",),
+        "shop": ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",),
+    }
+    made = make_settings(WEBSITE + LOGIN + STANDARD + route())
+    web = open_web(replace(made, secrets={**made.secrets, **secrets}))
+    capsys.readouterr()
+    headers = {"Content-Type": "application/json", **headers}
+    answer = web.client.post(f"/webhooks/{source}", data=BODY, headers=headers)
+    assert (answer.status_code, answer.json["error"]) == (401, "bad_signature")
+    assert answer.json["message"].startswith(says)
+    lines = map(json.loads, capsys.readouterr().out.splitlines())
+    [line] = [one for one in lines if one["event"] == "webhook.rejected"]
+    assert line["why"] == why
