@@ -354,6 +354,13 @@ class SuppressionResponse(ResponseSchema):
     source = fields.String(
         allow_none=True, metadata=doc("The source of the event that suppressed it.")
     )
+    event_id = fields.String(
+        allow_none=True, metadata=doc("The event that suppressed it. null: it was not an event.")
+    )
+    delivery_id = fields.String(
+        allow_none=True,
+        metadata=doc("The delivery whose call suppressed it. null: not a call, or not known."),
+    )
     since = UtcTime()
 
 

@@ -19,7 +19,7 @@ from bridge.operations.base import NO_DELIVERY
 from schemas.delivery import Delivery, Reason, Status, may_have_rung, retried
 from schemas.errors import BadQuery, BridgeError, NotFound
 from schemas.records import Filters
-from schemas.responses import DeliveryBrief, DeliveryResponse, EventResponse
+from schemas.responses import DeliveryBrief, DeliveryResponse, EventResponse, SuppressionResponse
 from schemas.settings import Settings
 from store import Store
 from store.suppression import Suppressions
@@ -51,6 +51,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     store, settings = operations.store, operations.settings
     brief, full = DeliveryBrief(), DeliveryResponse()
     event_full = EventResponse(settings.routes.sources)
+    suppression = SuppressionResponse()
 
     @dashboard.before_request
     def hide_number() -> Response | None:
@@ -146,6 +147,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         if found is None:
             raise NotFound(NO_DELIVERY)
         seen = store.event(found.event_id)
+        kept = store.suppression_of_call(found)
         is_revealed = request.args.get("reveal") == "1"
         one = full.dump(found)
         event = event_full.dump(seen.event) if seen else None
@@ -161,7 +163,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             "steps": _steps(one),
             "can": {**_can(found), "cancel": operations.may_cancel(found)},
             "is_revealed": is_revealed,
-            "is_suppressed": store.suppression_of_call(found) is not None,
+            "suppressed": suppression.dump(kept) if kept else None,
         }
 
 

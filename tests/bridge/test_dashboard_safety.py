@@ -15,6 +15,8 @@ from schemas.outcome import Outcome, Result
 from schemas.records import Move
 from schemas.settings import Settings
 from store import Store
+from store.erasure import Eraser
+from store.suppression import Suppressions
 
 MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]
@@ -217,3 +219,80 @@ def test_an_impossible_number_releases_nobody(
     assert page.status_code == 400
     assert "The number of deliveries must be a whole number from 1 to 9999999." in page.text
     assert {status_of(store, one)[0] for one in held} == {"held"}
+
+
+# --- what suppressed a number ---------------------------------------------------------------------
+
+ONE = "+919876543210"
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "says"),
+    [
+        ("form.submitted", "by_crm", "(opt_out)."),
+        ("contact.created", "by_crm", "(opt_out)."),
+        ("DND_NUMBER", "by_callkaro", "do-not-disturb list (DND_NUMBER)."),
+        ("INVALID_PHONE_NUMBER", "by_callkaro", "no such number (INVALID_PHONE_NUMBER)."),
+    ],
+)
+def test_a_suppression_leads_to_what_made_it(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    run_drain: Callable[..., Any],
+    kind: str,
+    reason: str,
+    says: str,
+) -> None:
+    settings = make_settings(WEBSITE + 'opt_out = "stop"\n' + route(event="call.me"))
+    web = signed_in(open_web(settings))
+    if reason == "by_crm":
+        event = web.post("website", lead(event_type=kind, stop=True)).json["events"][0]["id"]
+        run_drain(settings)
+        page, name, made = f"/events/{event}", "event_id", event
+        assert f"An event of the type {kind} says" in store.suppression_of(ONE).message
+    else:
+        [made] = web.send("website", lead(event_type="call.me"))
+        run_drain(settings)
+        call_sid = store.delivery(made).call_sid
+        result = Result.WRONG_NUMBER if "INVALID" in kind else Result.NOT_DIALLED
+        Suppressions(store=store).suppress_called(
+            Outcome(call_sid=call_sid, delivery_id=None, result=result, hangup_reason=kind), None
+        )
+        page, name = f"/deliveries/{made}", "delivery_id"
+    listed = web.client.get("/suppressions").text
+    assert says in listed
+    assert f'href="{page}"' in listed
+    found = web.get(f"/api/suppressions/{store.suppression_of(ONE).key}").json
+    assert (found["reason"], found[name]) == (reason, made)
+    assert web.client.get(page).status_code == 200
+    # A later lead of this person: its page says why nobody is called.
+    [later] = web.send("website", lead(event_type="call.me"))
+    run_drain(settings)
+    text = web.client.get(f"/deliveries/{later}").text
+    assert status_of(store, later) == ("skipped", "suppressed")
+    assert says in text
+    assert f'href="{page}"' in text
+
+
+def test_a_suppression_of_a_record_says_whose_and_an_erased_one_nothing(
+    make_settings: MakeSettings, open_web: OpenWeb, store: Store, run_drain: Callable[..., Any]
+) -> None:
+    settings = make_settings(WEBSITE + route(), secrets={"gohighlevel": ("a-token",)})
+    web = signed_in(open_web(settings))
+    body = {"type": "ContactDndUpdate", "id": "c1", "phone": ONE, "dnd": True}
+    answer = web.client.post("/webhooks/gohighlevel?token=a-token", json=body)
+    event = answer.json["events"][0]["id"]
+    assert "a record of gohighlevel" in web.client.get("/suppressions").text
+    assert f'href="/events/{event}"' in web.client.get("/suppressions").text
+    run_drain(settings)
+    Eraser(store=store).erase(ONE)
+    run_drain(settings)
+    kept = store.suppression_of(ONE)
+    assert kept is not None
+    assert (kept.reason, kept.event_id, kept.delivery_id, kept.message) == (
+        "erased",
+        None,
+        None,
+        "",
+    )

@@ -70,8 +70,17 @@ def test_a_new_delivery_that_waits_says_why(store: Store, wait_s: int, says: boo
 @each(
     ("result", "reason", "message"),
     [
-        (Result.CONNECTED, "CLIENT_INITIATED", "SUPPRESS_WHEN was true for the outcome of a call."),
-        (Result.VOICEMAIL, None, "SUPPRESS_WHEN was true for the outcome of a call."),
+        (
+            Result.CONNECTED,
+            "CLIENT_INITIATED",
+            "SUPPRESS_WHEN was true for the outcome of a call (connected).",
+        ),
+        (Result.VOICEMAIL, None, "SUPPRESS_WHEN was true for the outcome of a call (voicemail)."),
+        (
+            Result.NOT_DIALLED,
+            "DND_NUMBER",
+            "CallKaro reported that the number is on the do-not-disturb list (DND_NUMBER).",
+        ),
         (
             Result.WRONG_NUMBER,
             "INVALID_PHONE_NUMBER",
