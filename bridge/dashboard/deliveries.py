@@ -10,7 +10,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
-from bridge.api.queries import PHONE_KEY, Args, read_cursor, read_filters
+from bridge.api.queries import PHONE_KEY, Args, read_cursor, read_filters, refuse_unknown_names
 from bridge.dashboard.filters import local_time, typed_number, with_args, with_zone
 from bridge.dashboard.session import note_look
 from bridge.dashboard.suppressions import cancelled_text
@@ -20,7 +20,6 @@ from schemas.delivery import Delivery, Reason, Status, may_have_rung, retried
 from schemas.errors import BadQuery, BridgeError, NotFound
 from schemas.records import Filters
 from schemas.responses import DeliveryBrief, DeliveryResponse, EventResponse, SuppressionResponse
-from schemas.settings import Settings
 from store import Store
 from store.suppression import Suppressions
 
@@ -69,7 +68,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         """Return the list, or a problem with its filters; phone: typed, and not a number."""
         filters = Filters()
         try:
-            filters = _filters(given, settings)
+            filters = _filters(given, operations)
         except BadQuery as error:
             problem = problem or str(error)
         listed = Listed(rows=[])
@@ -188,12 +187,14 @@ def _keyed(args: Args, operations: Operations) -> Args:
     return given
 
 
-def _filters(given: Args, settings: Settings) -> Filters:
+def _filters(given: Args, operations: Operations) -> Filters:
     """Return the filters as the store reads them. Raises BadQuery."""
     key = given.get("phone_key")
     if key and not PHONE_KEY.fullmatch(key):
         raise BadQuery("This is not the key of a number. Enter the number itself under Phone.")
+    settings = operations.settings
     filters = read_filters(with_zone(given, settings), settings.default_region)
+    refuse_unknown_names(filters, settings, operations.store)
     return replace(filters, phone_key=key)
 
 
@@ -247,7 +248,7 @@ def _many(
         raise BadQuery(
             "Set at least one filter first. Without a filter this would change every delivery."
         )
-    filters = _filters(args, operations.settings)
+    filters = _filters(args, operations)
     match what:
         case "retry":
             return operations.retry_many(filters, call_again=False, dry_run=dry_run)

@@ -7,7 +7,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
-from bridge.api.queries import Args, read_cursor, read_event_filters
+from bridge.api.queries import Args, read_cursor, read_event_filters, refuse_unknown_names
 from bridge.dashboard.deliveries import Listed
 from bridge.dashboard.filters import with_zone
 from bridge.dashboard.session import note_look
@@ -45,7 +45,10 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         given = _given(request.args)
         problem, listed, is_new = "", Listed(rows=[]), False
         try:
-            listed = _listed(store, _filters(given, settings))
+            filters = _filters(given, settings)
+            listed = _listed(store, filters)
+            if not listed.rows and not request.args.get("cursor"):
+                refuse_unknown_names(filters, settings, store)
             # An empty list may be the filter's doing.
             is_new = not listed.rows and not _has_any(store)
         except BadQuery as error:
@@ -183,6 +186,7 @@ def _many(operations: Operations, given: Args, cursor: int | None, *, dry_run: b
             "Set at least one filter first. Without a filter this would replay every event."
         )
     filters = _filters(given, operations.settings)
+    refuse_unknown_names(filters, operations.settings, operations.store)
     return operations.replay_many(filters, dry_run=dry_run, before=cursor)
 
 

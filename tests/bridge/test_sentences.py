@@ -10,6 +10,7 @@ import pytest
 from support import API_TOKEN, WEBSITE, Web, each, route, signed
 from support.storing import a_delivery, accept, an_event, status
 
+from schemas.nearest import did_you_mean
 from schemas.outcome import Outcome, Result
 from schemas.settings import Settings
 from store import Store
@@ -38,7 +39,9 @@ def test_a_misspelt_name_is_answered_with_the_names(
 ) -> None:
     answer = web.get(path)
     assert answer.status_code == 400
-    assert answer.json["message"].startswith(f"There is no {what} with this name. Known: ")
+    nearest = {"call new leed": "", "web-site": "Did you mean 'website'? "}.get(name)
+    near = "Did you mean 'hubspot'? " if nearest is None else nearest
+    assert answer.json["message"].startswith(f"There is no {what} with this name. {near}Known: ")
     assert name not in answer.json["message"]
     assert ("'website'" if what == "source" else "'call slowly'") in answer.json["message"]
 
@@ -177,3 +180,105 @@ def test_a_refused_webhook_is_explained_to_its_sender_and_named_in_the_log(
     lines = map(json.loads, capsys.readouterr().out.splitlines())
     [line] = [one for one in lines if one["event"] == "webhook.rejected"]
     assert line["why"] == why
+
+
+# --- misspelt names -------------------------------------------------------------------------------
+
+NAMES = ("call back", "call slowly", "Renewals: Pune / Mumbai")
+
+
+@each(
+    ("given", "meant"),
+    [
+        ("call bak", "call back"),
+        ("Call Back", "call back"),
+        ("call-back", "call back"),
+        ("callback", "call back"),
+        ("call slow", "call slowly"),
+        ("renewals pune/mumbai", "Renewals: Pune / Mumbai"),
+        ("Asha Rao", None),
+        ("", None),
+        ("x" * 5000, None),
+    ],
+)
+def test_the_nearest_name_is_meant(given: str, meant: str | None) -> None:
+    assert did_you_mean(given, NAMES) == (f"Did you mean {meant!r}? " if meant else "")
+    assert did_you_mean(given, ()) == ""
+
+
+@each(
+    ("path", "says"),
+    [
+        ("/api/deliveries?route=call+slowley", "Did you mean 'call slowly'? Known: "),
+        ("/api/deliveries?source=websit", "Did you mean 'website'? Known: "),
+        ("/api/events?source=hubspott", "Did you mean 'hubspot'? Known: "),
+        ("/api/deliveries?status=faild", "Did you mean 'failed'? Known: "),
+        ("/api/events?status=unreadible", "Did you mean 'unreadable'? Known: "),
+        ("/api/deliveries?reason=surpressed", "Did you mean 'suppressed'? Known: "),
+        ("/api/deliveries?rout=x", "Did you mean 'route'? Known: "),
+    ],
+)
+def test_the_api_names_what_was_meant(web: Web, path: str, says: str) -> None:
+    answer = web.get(path)
+    assert answer.status_code == 400
+    assert says in answer.json["message"]
+
+
+@each(
+    ("method", "path", "body", "status", "says"),
+    [
+        ("PUT", "/pauses/route:call bak", {}, 400, "Did you mean 'route:call back'? You can"),
+        ("PUT", "/pauses/source:websit", {}, 400, "Did you mean 'source:website'? You can"),
+        ("DELETE", "/pauses/route:call bak", {}, 404, "Did you mean 'route:call back'?"),
+        (
+            "DELETE",
+            "/pauses/route:call bak",
+            {"dry_run": True},
+            404,
+            "Did you mean 'route:call back'?",
+        ),
+        (
+            "POST",
+            "/routes/call bak/call-me",
+            {"to_number": NUMBER},
+            404,
+            "Did you mean 'call back'? Known: 'call back', 'call slowly'.",
+        ),
+        ("POST", "/deliveries/retry", {"route": "call bak"}, 400, "Did you mean 'call back'?"),
+        ("POST", "/deliveries/cancel", {"statuss": "held"}, 400, "Did you mean 'status'?"),
+        ("POST", "/events/replay", {"source": "websit"}, 400, "Did you mean 'website'?"),
+    ],
+)
+def test_a_command_names_what_was_meant(
+    web: Web, store: Store, method: str, path: str, body: dict[str, object], status: int, says: str
+) -> None:
+    store.pause("route:call back", reason="person", message="")
+    headers = {"Authorization": f"Bearer {API_TOKEN}"}
+    answer = web.client.open(f"/api{path}", method=method, json=body, headers=headers)
+    assert (answer.status_code, says in answer.json["message"]) == (status, True), answer.text
+
+
+@each(
+    ("path", "says"),
+    [
+        ("/deliveries?route=call+bak", "There is no route with this name. Did you mean"),
+        ("/deliveries/part?route=call+bak", "There is no route with this name. Did you mean"),
+        ("/deliveries?source=websit", "There is no source with this name. Did you mean"),
+        ("/deliveries?status=faild", "Unknown status: faild. Did you mean"),
+        ("/deliveries?reason=paussed", "Unknown reason: paussed. Did you mean"),
+        ("/events?source=websit", "There is no source with this name. Did you mean"),
+        ("/events?status=routd", "Unknown status: routd. Did you mean"),
+    ],
+)
+def test_a_page_names_what_was_meant(web: Web, path: str, says: str) -> None:
+    web.client.post("/sign-in", data={"token": API_TOKEN})
+    text = web.client.get(path).text
+    assert says in text
+    assert "No delivery matches" not in text
+
+
+def test_a_page_of_many_refuses_a_misspelt_route(web: Web) -> None:
+    web.client.post("/sign-in", data={"token": API_TOKEN})
+    answer = web.client.get("/deliveries/many?do=retry&route=call+bak")
+    assert answer.status_code == 400
+    assert "Did you mean &#39;call back&#39;?" in answer.text
