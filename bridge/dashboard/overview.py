@@ -24,7 +24,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     """Give the blueprint its first page."""
     settings, store, wakeup = operations.settings, operations.store, operations.wakeup
 
-    @dashboard.context_processor
+    @dashboard.app_context_processor
     def banner() -> dict[str, Any]:
         return {"current_pauses": current_pauses}
 
@@ -41,7 +41,8 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
 
     @dashboard.get("/banners")
     def banners() -> str:
-        return render_template("banners.html")
+        # While Redis is away this is an error, so that the page keeps the banners that it has.
+        return render_template("banners.html", current_pauses=store.pauses)
 
     @dashboard.get("/overview/part")
     def overview_part() -> str:

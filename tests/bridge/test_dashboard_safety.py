@@ -296,3 +296,68 @@ def test_a_suppression_of_a_record_says_whose_and_an_erased_one_nothing(
         None,
         "",
     )
+
+
+# --- addresses without a page ---------------------------------------------------------------------
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+@each(
+    ("path", "status"),
+    [("/nonsense", 404), ("/deliverys", 404), ("/routes/x/y", 404), ("/pause", 405)],
+)
+def test_a_browser_gets_a_page_for_an_address_that_has_none(
+    web: Web, path: str, status: int
+) -> None:
+    answer = web.client.get(path, headers={"Accept": BROWSER})
+    assert (answer.status_code, answer.mimetype) == (status, "text/html")
+    assert "Not found There is no page at this address. Overview" in words_of(answer.text)
+    assert "style-src 'self'" in answer.headers["Content-Security-Policy"]
+    assert len(answer.headers.getlist("Content-Security-Policy")) == 1
+
+
+@each(
+    ("path", "accept"),
+    [
+        ("/nonsense", "*/*"),
+        ("/nonsense", "application/json"),
+        ("/nonsense", ""),
+        ("/api/nonsense", BROWSER),
+        ("/webhooks/a/b", BROWSER),
+        ("/callbacks/nobody", BROWSER),
+    ],
+)
+def test_a_program_gets_json_for_an_address_that_has_nothing(
+    web: Web, path: str, accept: str
+) -> None:
+    answer = web.client.get(path, headers={"Accept": accept})
+    assert answer.mimetype == "application/json"
+    assert answer.status_code in (401, 404, 405)
+
+
+def test_a_stranger_gets_the_page_without_the_menu(
+    open_web: OpenWeb, settings: Settings, store: Store
+) -> None:
+    store.pause("all", reason="person", message="Fair in Pune.")
+    text = open_web(settings).client.get("/nonsense", headers={"Accept": BROWSER}).text
+    assert "There is no page at this address." in text
+    assert "Fair in Pune." not in text
+    assert "Suppressions" not in text
+
+
+# --- a page that can't be refreshed ---------------------------------------------------------------
+
+
+def test_every_page_can_say_that_it_is_not_up_to_date(web: Web) -> None:
+    for path in PAGES[:-1]:
+        text = web.client.get(path).text
+        assert '<p class="banner" id="stale" role="alert" hidden>This page is not up to' in text
+        assert '/dashboard/static/stale.js" defer' in text
+
+
+def test_the_banners_stay_while_redis_is_away(
+    make_settings: MakeSettings, open_web: OpenWeb
+) -> None:
+    web = signed_in(open_web(make_settings(redis_url="redis://127.0.0.1:1/0")))
+    assert web.client.get("/banners", headers={"HX-Request": "true"}).status_code == 503
