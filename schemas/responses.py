@@ -313,7 +313,8 @@ class CallKaroResponse(ResponseSchema):
 
     answered_at = UtcTime(allow_none=True)
     failed_at = UtcTime(allow_none=True)
-    message = MaskedText(allow_none=True)
+    message = MaskedText(allow_none=True, metadata=doc("About the latest of these answers."))
+    failed_message = MaskedText(allow_none=True, metadata=doc("About the latest failure."))
 
 
 class CampaignResponse(ResponseSchema):

@@ -267,6 +267,10 @@ def test_the_latest_failure_is_kept_among_successes_of_one_second(
     assert health["failed_at"] is not None
     assert health["answered_at"] is not None
     assert health["failed_at"] < health["answered_at"]
+    assert health["message"] == "CallKaro accepted it."
+    assert health["failed_message"] == "CallKaro is busy (503)."
+    web.client.post("/sign-in", data={"token": API_TOKEN})
+    assert "CallKaro is busy (503)." in web.client.get("/").text
 
 
 def test_a_refusal_is_no_good_answer(
