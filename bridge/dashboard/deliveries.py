@@ -1,7 +1,7 @@
 """The pages of deliveries: the list with its filters, one in full, and commands for people."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -203,20 +203,31 @@ def _to_list(given: Args) -> Response:
     return redirect(url_for("dashboard.deliveries", **words), 303)
 
 
+def rows_of(items: Sequence[Any], next_cursor: str | None) -> tuple[Sequence[Any], str | None]:
+    """Return the rows of a page that was read with one more, and where the next page begins.
+
+    So a page that is just full does not lead to an empty one.
+    """
+    if len(items) <= ROWS:
+        return items, next_cursor
+    return items[:ROWS], str(items[ROWS - 1].order)
+
+
 def _listed(store: Store, filters: Filters, brief: DeliveryBrief) -> Listed:
     cursor = read_cursor(request.args.get("cursor"))
     anchor = read_cursor(request.args.get("anchor"))
     before = cursor or anchor
-    page = store.deliveries(filters, before=before, limit=ROWS, brief=True)
+    page = store.deliveries(filters, before=before, limit=ROWS + 1, brief=True)
+    items, next_cursor = rows_of(page.items, page.next_cursor)
     newer = 0
     if anchor and not cursor:
         newest = store.deliveries(filters, before=None, limit=ROWS, brief=True).items
         newer = sum(one.order >= anchor for one in newest)
-    if anchor is None and cursor is None and page.items:
-        anchor = page.items[0].order + 1
+    if anchor is None and cursor is None and items:
+        anchor = items[0].order + 1
     return Listed(
-        rows=[brief.dump(one) for one in page.items],
-        next_cursor=page.next_cursor,
+        rows=[brief.dump(one) for one in items],
+        next_cursor=next_cursor,
         anchor=str(anchor) if anchor else None,
         newer=newer,
     )

@@ -8,7 +8,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from bridge.api.queries import Args, read_cursor, read_event_filters, refuse_unknown_names
-from bridge.dashboard.deliveries import Listed
+from bridge.dashboard.deliveries import Listed, rows_of
 from bridge.dashboard.filters import with_zone
 from bridge.dashboard.session import note_look
 from bridge.operations import Bulk, Operations
@@ -153,16 +153,17 @@ def _filters(given: Args, settings: Settings) -> EventFilters:
 def _listed(store: Store, filters: EventFilters) -> Listed:
     cursor = read_cursor(request.args.get("cursor"))
     anchor = read_cursor(request.args.get("anchor"))
-    page = store.events(filters, before=cursor or anchor, limit=ROWS, brief=True)
+    page = store.events(filters, before=cursor or anchor, limit=ROWS + 1, brief=True)
+    items, next_cursor = rows_of(page.items, page.next_cursor)
     newer = 0
     if anchor and not cursor:
         newest = store.events(filters, before=None, limit=ROWS, brief=True).items
         newer = sum(one.order >= anchor for one in newest)
-    if anchor is None and cursor is None and page.items:
-        anchor = page.items[0].order + 1
+    if anchor is None and cursor is None and items:
+        anchor = items[0].order + 1
     return Listed(
-        rows=[_row(one, EventBrief()) for one in page.items],
-        next_cursor=page.next_cursor,
+        rows=[_row(one, EventBrief()) for one in items],
+        next_cursor=next_cursor,
         anchor=str(anchor) if anchor else None,
         newer=newer,
     )

@@ -361,3 +361,34 @@ def test_the_banners_stay_while_redis_is_away(
 ) -> None:
     web = signed_in(open_web(make_settings(redis_url="redis://127.0.0.1:1/0")))
     assert web.client.get("/banners", headers={"HX-Request": "true"}).status_code == 503
+
+
+# --- "Older" leads to something -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "has_older"), [(24, False), (25, False), (26, True), (51, True)])
+def test_a_list_leads_to_older_rows_only_if_there_are_any(
+    web: Web, store: Store, count: int, has_older: bool
+) -> None:
+    accept(store, *((an_event(), [a_delivery(f"d{one}")]) for one in range(count)))
+    for path in ("/deliveries", "/deliveries?route=call+back", "/events"):
+        seen: list[str] = []
+        text = web.client.get(path).text
+        assert ('rel="next"' in text) is has_older, path
+        while True:
+            rows = re.findall(r'<tr id="row-([^"]+)"', text)
+            assert rows, path
+            seen += rows
+            further = re.search(r'rel="next" href="([^"]+)"', text)
+            if not further:
+                break
+            text = web.client.get(further[1].replace("&amp;", "&")).text
+        assert len(seen) == len(set(seen)) == count, path
+
+
+@pytest.mark.parametrize(("count", "has_older"), [(50, False), (51, True)])
+def test_the_list_of_suppressions_too(web: Web, store: Store, count: int, has_older: bool) -> None:
+    people = Suppressions(store=store)
+    for one in range(count):
+        people.suppress(f"+9198765{one:05}")
+    assert ('rel="next"' in web.client.get("/suppressions").text) is has_older
