@@ -13,6 +13,7 @@ from typing import Any
 import gunicorn.config
 import gunicorn.glogging
 
+from bridge.serve import CONCURRENCY, environment_for
 from config.settings import load_settings, warnings_of
 
 bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
@@ -28,10 +29,10 @@ def _processes() -> int:
 
 
 # A webhook takes a few ms of work and one wait for Redis: so few processes, and threads to wait.
-_WORKERS = os.environ.get("WEB_CONCURRENCY", "").strip() or str(_processes())
-if not re.fullmatch(r"[1-9][0-9]{0,2}", _WORKERS):
-    sys.exit("WEB_CONCURRENCY must be a number from 1 to 999.")
-workers = int(_WORKERS)
+try:
+    workers = int(environment_for(os.environ).get(CONCURRENCY) or _processes())
+except ValueError as problem:  # also of a start without bridge.serve
+    sys.exit(str(problem))
 # gunicorn's gthread, but a thread gets a request only when all of it has arrived.
 worker_class = "bridge.web_worker.Worker"
 # Below the 1,024 open files that a process may have by default.

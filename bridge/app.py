@@ -95,6 +95,8 @@ def register_errors(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> flask.Response:
+        if error.code in (404, 405) and dashboard.is_for_a_person():
+            return dashboard.no_page(error)
         word = (error.name or "error").lower().replace(" ", "_")
         answer = flask.jsonify({"error": word, "message": error.description or ""})
         answer.status_code = error.code or 500

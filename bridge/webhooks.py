@@ -65,12 +65,15 @@ def views(intake: Intake) -> Blueprint:
             logger.warning("webhook.unstored", source=source, error=str(error))
             return unavailable(error, kind.full_status)
         except RequestError as error:
+            why = {}
             if isinstance(error, BadSignature):
                 note_refused(intake.store, source)
+                why = {"why": error.why}
             logger.info(
                 "webhook.rejected",
                 source=source,
                 error=error.word,
+                **why,
                 duration_ms=request_id.taken_ms(),
             )
             raise

@@ -5,17 +5,18 @@ number (suppressed, called_recently, day_cap) is checked by the store, in the sa
 the request: denial() in store/scripts/move.lua.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rules.candidate import Candidate, Denial, Denied
 from schemas.delivery import Reason
-from schemas.expression import Expression, ExpressionError
+from schemas.expression import Expression, ExpressionError, Path
 from schemas.hours import Rule, next_opening, open_at, open_span
 
 Guard = Callable[[Candidate], Denial | None]
 Guards = tuple[tuple[str, Guard], ...]
+MOST_SEEN: Final = 4  # values of a condition that a message describes
 
 
 def check_match(candidate: Candidate) -> Denial | None:
@@ -39,7 +40,41 @@ def _check_condition(name: str, condition: Expression | None, data: Any) -> Deni
         return Denial(reason=Reason.BAD_REQUEST, message=f"{name}: {error}.")
     text = " ".join(condition.text.split())
     message = f"The route's condition `{name}` is false for this event: `{text}`."
+    if seen := ", ".join(_seen(condition, data)):
+        message += f" In this event, {seen}."
     return Denial(reason=Reason.WHEN_FALSE, message=message)
+
+
+def _seen(condition: Expression, data: Any) -> Iterator[str]:
+    """Yield what a condition found, without texts and numbers: these may be a person's data."""
+    for path in sorted(condition.paths)[:MOST_SEEN]:
+        yield f"`{'.'.join(path)}` {_kind_of(_value_at(path, data))}"
+
+
+def _value_at(path: Path, data: Any) -> Any:
+    for name in path:
+        if isinstance(data, list):
+            return data
+        data = data.get(name) if isinstance(data, dict) else None
+    return data
+
+
+def _kind_of(value: Any) -> str:
+    match value:
+        case None:
+            return "has no value"
+        case bool():
+            return f"is {str(value).lower()}"
+        case "" | [] | {} if not value:
+            return "is empty"
+        case str():
+            return "is a text"
+        case list():
+            return "is a list"
+        case dict():
+            return "is an object"
+        case _:
+            return "is a number"
 
 
 def check_own_change(candidate: Candidate) -> Denial | None:

@@ -1,5 +1,6 @@
 """An alert: something needs a person, or does not need one any more. Sent as a Standard Webhook."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,12 +20,53 @@ TYPES: Final = {
     "route.failing": "the bridge paused a route, because its calls failed in a row",
     "delivery.unknown": "a delivery is unknown: a phone may have rung",
     "backlog.old": "a delivery could have gone ALERT_BACKLOG_AGE ago",
-    "source.signatures_failing": "requests of a source fail their signature in a row",
+    "source.signatures_failing": "requests of a source have a wrong signature or token, in a row",
     "source.bodies_failing": "requests of a source prove it, and can't be parsed, in a row",
     "bulk.held": "deliveries wait for a person to release them",
 }
 """All alerts, and what each means. When its cause is over, `.resolved` is added to its type."""
 TEST: Final = "alert.test"
+
+# What a person reads, with the alert's facts. A type without a line here has the words of TYPES.
+_BEGAN: Final = {
+    "destination.paused": "{what} paused: {why}",
+    "route.failing": "{message}",
+    "delivery.unknown": "Unknown deliveries: {count}. A phone may have rung for each. Find out, "
+    "and resolve it.",
+    "backlog.old": "The oldest waiting delivery is {oldest_s} seconds late. Waiting deliveries: "
+    "{waiting}. See whether the workers run.",
+    "source.signatures_failing": "The last {in_a_row} requests of the source '{source}' had a "
+    "wrong signature or token, or were too old. Check its secret, and the clocks.",
+    "source.bodies_failing": "The last {in_a_row} requests of the source '{source}' had a right "
+    "signature or token, but could not be parsed. Look at them on the page Events, and fix the "
+    "template in the CRM.",
+    "bulk.held": "Deliveries held as bulk: {count}. Nobody is called until a person releases them.",
+    TEST: "This is a test alert. Alerts of CallKaro Bridge arrive here.",
+}
+_OVER: Final = {
+    "destination.paused": "{what} not paused any more.",
+    "route.failing": "The route '{route}' is not paused any more.",
+    "delivery.unknown": "No delivery is unknown any more.",
+    "backlog.old": "No waiting delivery is late any more.",
+    "source.signatures_failing": "A request of the source '{source}' had a right signature or "
+    "token again.",
+    "source.bodies_failing": "A request of the source '{source}' could be parsed again.",
+    "bulk.held": "No delivery is held as bulk any more.",
+}
+_PAUSED: Final = {"all": "Everything is", "callkaro": "CallKaro is", "workers": "The workers are"}
+_WHY_PAUSED: Final = {
+    "person": "a person did this. Nobody is called until a person resumes.",
+    "account": "CallKaro refused the API key or the account. Fix that, then resume.",
+    "breaker": "CallKaro failed many times in a row. The bridge tests whether it is back.",
+    "suspended": "`rq suspend` stopped them. Nothing is sent until `rq resume`.",
+}
+_PAGES: Final = {  # of the dashboard
+    "delivery.unknown": "/deliveries?status=unknown",
+    "backlog.old": "/deliveries?status=queued",
+    "source.signatures_failing": "/events",
+    "source.bodies_failing": "/events/refused",
+    "bulk.held": "/deliveries?status=held&reason=bulk",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,16 +81,43 @@ class Alert:
     facts: Mapping[str, Any] = field(default_factory=dict)
     tries: int = 0  # attempts to send it so far
 
-    def as_body(self) -> dict[str, Any]:
-        """Return the body to send."""
-        return {
-            "type": f"{self.type}.resolved" if self.is_over else self.type,
-            "timestamp": _iso(self.at),
-            "data": {
-                name: _iso(value) if isinstance(value, datetime) else value
-                for name, value in sorted(self.facts.items())
-            },
+    @property
+    def message(self) -> str:
+        """Return what happened, for people, without personal data."""
+        known = _OVER if self.is_over else _BEGAN
+        scope, why = str(self.facts.get("scope", "")), str(self.facts.get("reason", ""))
+        words = {
+            **self.facts,
+            "what": _PAUSED.get(scope, f"'{scope}' is"),
+            "why": _WHY_PAUSED.get(why, f"{why}."),
         }
+        with contextlib.suppress(KeyError):  # an older release stored it, without this fact
+            return known[self.type].format(**words)
+        what = TYPES.get(self.type, self.type)
+        return f"This is over: {what}." if self.is_over else f"{what[:1].upper()}{what[1:]}."
+
+    def as_body(self, public_url: str | None) -> dict[str, Any]:
+        """Return the body to send.
+
+        public_url: the bridge's address, for the URL of the page that shows more; None: no URL.
+        """
+        data = {
+            name: _iso(value) if isinstance(value, datetime) else value
+            for name, value in self.facts.items()
+        }
+        data["message"] = self.message
+        page = _PAGES.get(self.type, "/")
+        data["url"] = f"{public_url.rstrip('/')}{page}" if public_url else None
+        return {
+            "type": self.full_type,
+            "timestamp": _iso(self.at),
+            "data": dict(sorted(data.items())),
+        }
+
+    @property
+    def full_type(self) -> str:
+        """Return the type as it is sent: with `.resolved` when its cause is over."""
+        return f"{self.type}.resolved" if self.is_over else self.type
 
 
 def read_alert(message_id: str, kept: Mapping[str, Any], at: Callable[[int], datetime]) -> Alert:

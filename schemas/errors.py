@@ -54,6 +54,11 @@ class BadSignature(RequestError):
     status_code = 401
     word = "bad_signature"
 
+    def __init__(self, message: str, *, why: str) -> None:
+        super().__init__(message)
+        # For our log: missing, wrong_token, wrong_login, wrong_signature, no_time or stale.
+        self.why = why
+
 
 class TooLarge(RequestError):
     """The body is over the limit."""

@@ -57,6 +57,9 @@ class Result(StrEnum):
 
 
 DND_NUMBER: Final = "DND_NUMBER"  # CallKaro's word: the number is on the do-not-disturb list
+DND_SENTENCE: Final = (
+    f"CallKaro reported that the number is on the do-not-disturb list ({DND_NUMBER})."
+)
 
 # CallKaro's hangup_reason -> ours.
 RESULTS: Final = {

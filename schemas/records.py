@@ -50,6 +50,8 @@ class Suppression:
     source: str | None = None  # the source whose event it was; None: not a CRM's
     # The keyed hashes of the CRM records whose opt-outs suppressed this number.
     persons: tuple[str, ...] = ()
+    event_id: str | None = None  # the event that suppressed it; None: it was not an event
+    delivery_id: str | None = None  # the delivery whose call suppressed it; None: not known
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -355,7 +355,8 @@ class CallKaroResponse(ResponseSchema):
 
     answered_at = UtcTime(allow_none=True)
     failed_at = UtcTime(allow_none=True)
-    message = MaskedText(allow_none=True)
+    message = MaskedText(allow_none=True, metadata=doc("About the latest of these answers."))
+    failed_message = MaskedText(allow_none=True, metadata=doc("About the latest failure."))
 
 
 class CampaignResponse(ResponseSchema):
@@ -395,6 +396,13 @@ class SuppressionResponse(ResponseSchema):
     message = MaskedText()
     source = fields.String(
         allow_none=True, metadata=doc("The source of the event that suppressed it.")
+    )
+    event_id = fields.String(
+        allow_none=True, metadata=doc("The event that suppressed it. null: it was not an event.")
+    )
+    delivery_id = fields.String(
+        allow_none=True,
+        metadata=doc("The delivery whose call suppressed it. null: not a call, or not known."),
     )
     since = UtcTime()
 

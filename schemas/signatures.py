@@ -54,7 +54,7 @@ def verify(
     """
     secrets = [secret for secret in secrets if secret.strip()]  # "" would match a missing header
     if not secrets:
-        raise BadSignature("This source has no secret.")
+        raise BadSignature("This source has no secret.", why="missing")
     match auth:
         case Token():
             _verify_token(auth, secrets, request, content)
@@ -137,9 +137,9 @@ def _verify_token(auth: Token, secrets: Sequence[str], request: Incoming, conten
     if auth.body and isinstance(content, dict) and isinstance(content.get(auth.body), str):
         given.append(_utf8(content[auth.body]))
     if not given:
-        raise BadSignature("The request has no token.")
+        raise BadSignature("The request has no token.", why="missing")
     if not _one_equals(given, map(_utf8, secrets)):
-        raise BadSignature("The token is wrong.")
+        raise BadSignature("The token is wrong.", why="wrong_token")
 
 
 def _as_sent(name: str, url: str) -> list[bytes]:
@@ -159,10 +159,10 @@ def _as_sent(name: str, url: str) -> list[bytes]:
 def _verify_basic(secrets: Sequence[str], request: Incoming) -> None:
     scheme, _, encoded = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "basic":
-        raise BadSignature("The request has no user and password.")
+        raise BadSignature("The request has no user and password.", why="missing")
     given = _base64(encoded.strip())
     if given is None or not _one_equals([given], map(_utf8, secrets)):
-        raise BadSignature("The user or the password is wrong.")
+        raise BadSignature("The user or the password is wrong.", why="wrong_login")
 
 
 # --- signatures -----------------------------------------------------------------------------
@@ -177,7 +177,9 @@ def _scheme_of(auth: Signatures, request: Incoming) -> Signature:
     for scheme in auth.schemes:
         if request.headers.get(scheme.header) is not None and _is_version(scheme, request):
             return scheme
-    raise BadSignature("The request has no signature of a kind that this source accepts.")
+    raise BadSignature(
+        "The request has no signature of a kind that this source accepts.", why="missing"
+    )
 
 
 def _is_version(scheme: Signature, request: Incoming) -> bool:
@@ -192,7 +194,7 @@ def _verify_signature(
 ) -> None:
     _check_time(scheme, request.headers, now)
     if scheme.id_header and not request.headers.get(scheme.id_header, "").strip():
-        raise BadSignature("The request has no message id.")
+        raise BadSignature("The request has no message id.", why="missing")
     given = _given(scheme, request.headers[scheme.header])
     keys = [key for secret in secrets if (key := _key(scheme, secret))]
     expected = (
@@ -202,7 +204,7 @@ def _verify_signature(
         for form in _forms(scheme, _signature(scheme, key, request, url, request.headers))
     )
     if not _one_equals(given, expected):
-        raise BadSignature("The signature is wrong.")
+        raise BadSignature("The signature is wrong.", why="wrong_signature")
 
 
 def _check_time(scheme: Signature, headers: Mapping[str, str], now: datetime) -> None:
@@ -211,11 +213,14 @@ def _check_time(scheme: Signature, headers: Mapping[str, str], now: datetime) ->
         return
     text = _time_text(scheme, headers)
     if not _TIMESTAMP.fullmatch(text):
-        raise BadSignature("The request's timestamp is missing or is not a whole number.")
+        raise BadSignature(
+            "The request's timestamp is missing or is not a whole number.", why="no_time"
+        )
     ticks = 1000 if scheme.timestamp_unit == "ms" else 1
     if abs(now.timestamp() * ticks - int(text)) > scheme.tolerance_s * ticks:
         raise BadSignature(
-            f"The request's timestamp is more than {scheme.tolerance_s} seconds off our clock."
+            f"The request's timestamp is more than {scheme.tolerance_s} seconds off our clock.",
+            why="stale",
         )
 
 

@@ -18,17 +18,22 @@ class CallKaroStore(Base):
         """Keep CallKaro's latest acceptance (answered) or failure, and a message about it."""
         with self._reached():
             key = f"{P}callkaro"
-            name = "answered_ms" if answered else "failed_ms"
-            self.redis.hset(key, mapping={"message": message, name: int(at.timestamp() * 1000)})
+            at_ms = int(at.timestamp() * 1000)
+            if answered:
+                self.redis.hset(key, mapping={"message": message, "answered_ms": at_ms})
+                return
+            failed = {"message": message, "failed_message": message, "failed_ms": at_ms}
+            self.redis.hset(key, mapping=failed)  # type: ignore[arg-type]
 
     def callkaro(self) -> dict[str, Any]:
-        """Return CallKaro's latest answers: {answered_at, failed_at, message}."""
+        """Return CallKaro's latest answers: {answered_at, failed_at, message, failed_message}."""
         with self._reached():
             kept: dict[str, str] = self.redis.hgetall(f"{P}callkaro")  # type: ignore[assignment]
         return {
             "answered_at": time_of(kept["answered_ms"]) if "answered_ms" in kept else None,
             "failed_at": time_of(kept["failed_ms"]) if "failed_ms" in kept else None,
             "message": kept.get("message"),
+            "failed_message": kept.get("failed_message"),
         }
 
     def may_ask_callkaro(

@@ -228,6 +228,8 @@ def suppression_record(suppression: Suppression) -> str:
             "number": suppression.number,
             "source": suppression.source,
             "persons": suppression.persons,
+            "event_id": suppression.event_id,
+            "delivery_id": suppression.delivery_id,
         }
     ).decode()
 
@@ -243,6 +245,8 @@ def read_suppression(key: str, record: str) -> Suppression:
         number=kept.get("number"),
         source=kept.get("source"),
         persons=tuple(kept.get("persons") or ()),
+        event_id=kept.get("event_id"),
+        delivery_id=kept.get("delivery_id"),
     )
 
 

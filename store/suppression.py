@@ -13,7 +13,7 @@ from rules.opt_outs import privacy_action
 from schemas.delivery import WAITING, Delivery, Reason, Status, may_redial
 from schemas.errors import NotFound
 from schemas.event import Event
-from schemas.outcome import Outcome, Result
+from schemas.outcome import DND_NUMBER, DND_SENTENCE, Outcome, Result
 from schemas.records import BackgroundTask, Move, SideEffect, Suppression
 from schemas.source import Source
 from store import Store
@@ -80,21 +80,30 @@ def _person(event: Event, store: Store, reason: str) -> Suppression | None:
     key = person_key(event, store)
     if key is None:
         return None
-    asks = "erase" if reason == "erased" else "not call"
+    is_erased = reason == "erased"
+    asks = f"An event of the type {event.type} asks to erase this person."
     return Suppression(
         key=key,
         reason=reason,
         since=event.received_at,
         source=event.source,
-        message=f"An event of the type {event.type} asks to {asks} this person.",
+        message=asks if is_erased else why_opted_out(event),
+        event_id=None if is_erased else event.id,
     )
+
+
+def why_opted_out(event: Event) -> str:
+    """Return why an event suppresses its person, a sentence."""
+    return f"An event of the type {event.type} says that this person must not be called (opt_out)."
 
 
 def _why_suppressed(outcome: Outcome) -> str:
     """Return why the outcome of a call suppressed its number, a sentence."""
     if outcome.result is Result.WRONG_NUMBER:
         return f"CallKaro reported that there is no such number ({outcome.hangup_reason})."
-    return "SUPPRESS_WHEN was true for the outcome of a call."
+    if outcome.hangup_reason == DND_NUMBER:
+        return DND_SENTENCE
+    return f"SUPPRESS_WHEN was true for the outcome of a call ({outcome.result})."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,6 +120,8 @@ class Suppressions:
         message: str = "",
         source: str | None = None,
         persons: tuple[str, ...] = (),
+        event_id: str | None = None,
+        delivery_id: str | None = None,
     ) -> Suppressed:
         """Suppress a number (E.164) from now on, and cancel its planned calls."""
         # An older release may have kept it under another key.
@@ -124,6 +135,8 @@ class Suppressions:
             number=number,
             source=source,
             persons=persons,
+            event_id=event_id,
+            delivery_id=delivery_id,
         )
         return self.keep(suppression, keys=keys)
 
@@ -138,7 +151,12 @@ class Suppressions:
         if number is None:
             logger.warning("outcome.without_number", delivery=outcome.delivery_id)
             return
-        self.suppress(number, reason="by_callkaro", message=_why_suppressed(outcome))
+        self.suppress(
+            number,
+            reason="by_callkaro",
+            message=_why_suppressed(outcome),
+            delivery_id=delivery.id if delivery else None,
+        )
 
     def keep(
         self, suppression: Suppression, *, replaces: bool = False, keys: tuple[str, ...] = ()

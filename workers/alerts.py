@@ -61,7 +61,7 @@ def _send(
     log_it(
         "alert.attempted",
         alert=alert.id,
-        type=alert.as_body()["type"],
+        type=alert.full_type,
         attempt=number,
         status_code=result.status_code,
         duration_ms=result.duration_ms,
@@ -80,7 +80,7 @@ def send_test(settings: Settings) -> HttpResult:
 def post(alert: Alert, settings: Settings, http: HttpClient) -> HttpResult:
     """Make the request of one alert, signed with each secret. Never raises."""
     url = settings.alert_webhook_url or ""
-    body = orjson.dumps(alert.as_body())
+    body = orjson.dumps(alert.as_body(settings.public_url))
     headers = signed(url, body, alert.id, settings.alert_webhook_secrets)
     headers["Content-Type"] = "application/json"
     return _in_time(

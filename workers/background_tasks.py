@@ -18,7 +18,7 @@ from schemas.settings import Settings
 from schemas.source import Source
 from store import Store
 from store.erasure import Eraser
-from store.suppression import AGAIN_S, Suppressions, person_key
+from store.suppression import AGAIN_S, Suppressions, person_key, why_opted_out
 from workers.crm import CrmClient, FetchFailed
 from workers.drain_context import DrainContext
 
@@ -119,9 +119,10 @@ class BackgroundTasks:
             self._suppressions.suppress(
                 number,
                 reason="by_crm",
-                message=seen.event.type,
+                message=why_opted_out(seen.event),
                 source=source.name,
                 persons=persons,
+                event_id=seen.event.id,
             )
         off = self._suppressions.call_off_all(self._suppressions.ids_of_record(seen.event))
         if off.on_the_wire:

@@ -30,7 +30,7 @@ from rules.verdict import Meaning, Verdict, verdict, verdict_of_crash
 from schemas.delivery import Reason, Status
 from schemas.errors import StoreUnavailable
 from schemas.http_result import TOO_LATE, HttpResult
-from schemas.outcome import DND_NUMBER
+from schemas.outcome import DND_SENTENCE
 from schemas.records import Move
 from schemas.settings import Settings
 from store import Store
@@ -249,7 +249,7 @@ class Sending:
         except Exception as error:  # a report must not stop the settling
             logger.error("report.crashed", delivery=ready.delivery.id, exc_info=error)
         if meant.refusal is Reason.DND_NUMBER and ready.to == "call":
-            suppress = partial(self._suppress, ready.body["to_number"])
+            suppress = partial(self._suppress, ready.body["to_number"], ready.delivery.id)
             self._drain.store_later(suppress, _log_lost_suppression)
         if ready.campaign_key and meant.meaning is Meaning.ACCEPTED and meant.id:
             # Store the campaign first, then settle its delivery. A crash between the two then
@@ -262,8 +262,10 @@ class Sending:
             self._drain.store_later(note, partial(_log_lost_agent, move.id))
         self._drain.move(move)
 
-    def _suppress(self, number: str) -> None:
-        Suppressions(store=self._store).suppress(number, reason="by_callkaro", message=DND_NUMBER)
+    def _suppress(self, number: str, delivery_id: str) -> None:
+        Suppressions(store=self._store).suppress(
+            number, reason="by_callkaro", message=DND_SENTENCE, delivery_id=delivery_id
+        )
 
     def _kept_no_campaign(self, move: Move, error: Exception) -> None:
         logger.error("campaign.crashed", delivery=move.id, exc_info=error)

@@ -345,6 +345,7 @@ def _add_to_events(api: Blueprint, operations: Operations) -> None:
         args, options = read_bulk(request, ReplayManyRequest())
         before = read_cursor(args.get("cursor"))
         filters = read_event_filters(args, operations.settings.routes.sources)
+        refuse_unknown_names(filters, operations.settings, operations.store)
         done = operations.replay_many(filters, before=before, **options)
         counts = {"matched": done.matched, "replayed": done.done, "unchanged": done.refused}
         return jsonify(_bulk(counts, done, dry_run=options["dry_run"]))

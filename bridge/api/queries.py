@@ -16,6 +16,7 @@ from schemas.delivery import Reason, Status
 from schemas.errors import BadPayload, BadQuery
 from schemas.event import EventStatus, event_ids
 from schemas.fields import PhoneError
+from schemas.nearest import did_you_mean
 from schemas.records import EventFilters, Filters
 from schemas.requests import (
     LIMIT,
@@ -185,7 +186,8 @@ def refuse_unknown_names(filters: Filters | EventFilters, settings: Settings, st
         if name and name not in known and not store.counts_of(by, [name])[name]:
             names = ", ".join(map(repr, known)) or "none"
             # Without the name that was given: it may be a person's, typed into the wrong field.
-            raise BadQuery(f"There is no {by} with this name. Known: {names}.")
+            near = did_you_mean(name, known)
+            raise BadQuery(f"There is no {by} with this name. {near}Known: {names}.")
 
 
 # --- bodies -------------------------------------------------------------------------------------
@@ -243,7 +245,8 @@ def _json_object(request: Request) -> dict[str, Any]:
 def _loaded(schema: Schema, content: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := content.keys() - {f.data_key or name for name, f in schema.fields.items()}:
         known = _listed(field.data_key or name for name, field in schema.fields.items())
-        raise BadQuery(f"Unknown: {_listed(unknown)}. Known: {known or 'nothing'}.")
+        near = did_you_mean(min(unknown), known.split(", "))
+        raise BadQuery(f"Unknown: {_listed(unknown)}. {near}Known: {known or 'nothing'}.")
     try:
         return dict(schema.load(content))
     except ValidationError as error:
@@ -255,19 +258,22 @@ def _loaded(schema: Schema, content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse_unknown(args: Args, query: Schema) -> None:
     if unknown := set(args) - query.fields.keys():
-        raise BadQuery(f"Unknown filter: {_listed(unknown)}. Known: {_listed(query.fields)}.")
+        near = did_you_mean(min(unknown), query.fields)
+        raise BadQuery(f"Unknown filter: {_listed(unknown)}. {near}Known: {_listed(query.fields)}.")
 
 
 def _statuses(args: Args, known: Iterable[str]) -> tuple[str, ...]:
     statuses = tuple(word for part in args.getlist("status") for word in part.split(",") if word)
     if wrong := set(statuses) - set(known):
-        raise BadQuery(f"Unknown status: {_listed(wrong)}. Known: {_listed(known)}.")
+        near = did_you_mean(min(wrong), known)
+        raise BadQuery(f"Unknown status: {_listed(wrong)}. {near}Known: {_listed(known)}.")
     return tuple(dict.fromkeys(statuses))  # a status that is given twice is listed once
 
 
 def _reason(word: str | None) -> str | None:
     if word and word not in set(Reason):
-        raise BadQuery(f"Unknown reason: {word}.")
+        near = did_you_mean(word, Reason)
+        raise BadQuery(f"Unknown reason: {word}. {near}Known: {_listed(Reason)}.")
     return word or None
 
 

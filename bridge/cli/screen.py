@@ -107,8 +107,8 @@ def _callkaro(found: Mapping[str, Any], timezone: str) -> str:
     failed = zoned_time(found.get("failed_at"), timezone)
     lines = [
         f"answered {answered}" if answered else "",
-        f"failed {failed}" if failed else "",
-        found.get("message") or "",
+        f"failed {failed}: {found.get('failed_message') or ''}".rstrip(": ") if failed else "",
+        found.get("message") or "" if found.get("message") != found.get("failed_message") else "",
     ]
     return "\n".join(filter(None, lines)) or "no request yet"
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from bridge.cli.client import Failure, address_of, http_request, is_here, json_of, read_settings
 from bridge.cli.screen import console, print_json, progress
 from bridge.preview import guess_content_type, incoming
+from schemas.nearest import did_you_mean
 from schemas.settings import Settings
 from schemas.source import Source
 from schemas.visible import visible
@@ -129,5 +130,6 @@ def find_source(settings: Settings, name: str) -> Source:
     source = settings.routes.sources.get(name)
     if source is None:
         known = ", ".join(settings.routes.sources)
-        raise click.UsageError(f"There is no source {name!r}. The sources are {known}.")
+        near = did_you_mean(name, settings.routes.sources)
+        raise click.UsageError(f"There is no source {name!r}. {near}The sources are {known}.")
     return source

@@ -88,7 +88,7 @@ def read_number(text: str | None) -> str:
 
 
 def _show_suppressed(found: Mapping[str, Any], *, timezone: str) -> None:
-    why = f": {found['message']}" if found["message"] else ""
+    why = f": {_why(found)}" if _why(found) else ""
     who = found["phone"] or "An erased person"
     since = zoned_time(found["since"], timezone)
     click.echo(f"{who} is suppressed since {since} ({found['reason']}){why}")
@@ -146,6 +146,15 @@ def _places(lines: Sequence[int]) -> str:
     return ", ".join(map(str, lines[:NAMED])) + more
 
 
+def _why(one: Mapping[str, Any]) -> str:
+    """Return the message of a suppression, and the id of what made it, for `status`."""
+    made = next(
+        (f"{kind} {one[f'{kind}_id']}" for kind in ("delivery", "event") if one.get(f"{kind}_id")),
+        "",
+    )
+    return " ".join(filter(None, (one["message"], f"({made})" if made else "")))
+
+
 def _show_list(found: Mapping[str, Any], *, pages: Pages) -> None:
     columns = ("Since", "Number", "Reason", "Source", "Message", "ID")
     zone = pages.api.timezone
@@ -153,6 +162,6 @@ def _show_list(found: Mapping[str, Any], *, pages: Pages) -> None:
     for one in found["items"]:
         phone = one["phone"] or ("-" if one["reason"] == "erased" else "of a record")
         since = local_time(one["since"], zone)
-        row = (since, phone, one["reason"], one["source"] or "-", one["message"] or "", one["id"])
+        row = (since, phone, one["reason"], one["source"] or "-", _why(one), one["id"])
         table.add_row(*map(Text, row))
     show_table(found, table, pages, none="No number is suppressed.")

@@ -17,6 +17,7 @@ from bridge.cli.client import Api, Failure, open_api, quoted
 from bridge.cli.times import zoned_time
 from rules.backoff import doubled_s
 from schemas.delivery import Status
+from schemas.nearest import did_you_mean
 from schemas.visible import visible
 
 LOOK_S = 1.0
@@ -66,8 +67,8 @@ def read_statuses(text: str | None) -> frozenset[str]:
     words = frozenset(filter(None, (text or "").split(",")))
     if unknown := words - set(Status):
         raise click.UsageError(
-            f"There is no status {', '.join(sorted(unknown))}. The statuses are "
-            f"{', '.join(Status)}."
+            f"There is no status {', '.join(sorted(unknown))}. "
+            f"{did_you_mean(min(unknown), Status)}The statuses are {', '.join(Status)}."
         )
     return words
 

@@ -4,7 +4,8 @@ It does what the API does, by the same modules, and decides nothing. Each page w
 JavaScript, on a phone, by keyboard and without internet. All times are in CALLKARO_TIMEZONE.
 """
 
-from flask import Blueprint, Flask, Response, render_template, request
+from flask import Blueprint, Flask, Response, g, render_template, request
+from werkzeug.exceptions import HTTPException
 
 from bridge.dashboard import (
     campaigns,
@@ -22,6 +23,8 @@ from schemas.errors import RequestError, StoreUnavailable
 from schemas.settings import Settings
 from store import Store
 from store.queue import Wakeup
+
+FOR_PROGRAMS = ("/api/", "/webhooks/", "/callbacks/")
 
 
 def register(app: Flask, settings: Settings, store: Store, wakeup: Wakeup) -> None:
@@ -64,6 +67,22 @@ def _add_errors(dashboard: Blueprint) -> None:
     def unavailable(error: StoreUnavailable) -> Response:
         page, status = _page("The store does not answer. This page tries again by itself.", 503)
         return Response(page, status, headers={"Retry-After": "3", "Refresh": "5"})
+
+
+def is_for_a_person() -> bool:
+    """Say whether a person's browser asks for an address that no other part of the bridge has."""
+    is_page = request.method == "GET" and not request.path.startswith(FOR_PROGRAMS)
+    # Programs that take anything (*/*) get JSON.
+    best = request.accept_mimetypes.best_match(["application/json", "text/html"])
+    return is_page and best == "text/html"
+
+
+def no_page(error: HTTPException) -> Response:
+    """Return the page for an address that has none."""
+    page, _ = _page("There is no page at this address.", 404)
+    g.is_page = True  # it needs the headers of a page
+    headers = [(name, value) for name, value in error.get_headers() if name != "Content-Type"]
+    return Response(page, error.code, headers=headers, mimetype="text/html")
 
 
 def _page(message: str, status: int) -> tuple[str, int]:

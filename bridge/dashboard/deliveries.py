@@ -1,6 +1,7 @@
 """The pages of deliveries: the list with its filters, one in full, and commands for people."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -9,7 +10,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
-from bridge.api.queries import PHONE_KEY, Args, read_cursor, read_filters
+from bridge.api.queries import PHONE_KEY, Args, read_cursor, read_filters, refuse_unknown_names
 from bridge.dashboard.filters import local_time, typed_number, with_args, with_zone
 from bridge.dashboard.session import note_look
 from bridge.dashboard.suppressions import cancelled_text
@@ -18,8 +19,7 @@ from bridge.operations.base import NO_DELIVERY
 from schemas.delivery import Delivery, Reason, Status, may_have_rung, retried
 from schemas.errors import BadQuery, BridgeError, NotFound
 from schemas.records import Filters
-from schemas.responses import DeliveryBrief, DeliveryResponse, EventResponse
-from schemas.settings import Settings
+from schemas.responses import DeliveryBrief, DeliveryResponse, EventResponse, SuppressionResponse
 from store import Store
 from store.suppression import Suppressions
 
@@ -50,6 +50,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     store, settings = operations.store, operations.settings
     brief, full = DeliveryBrief(), DeliveryResponse()
     event_full = EventResponse(settings.routes.sources)
+    suppression = SuppressionResponse()
 
     @dashboard.before_request
     def hide_number() -> Response | None:
@@ -67,7 +68,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         """Return the list, or a problem with its filters; phone: typed, and not a number."""
         filters = Filters()
         try:
-            filters = _filters(given, settings)
+            filters = _filters(given, operations)
         except BadQuery as error:
             problem = problem or str(error)
         listed = Listed(rows=[])
@@ -114,7 +115,8 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     @dashboard.post("/deliveries/many")
     def deliveries_many_done() -> Response:
         what, args = _what(request.form.get("do")), _keyed(request.form, operations)
-        done = _many(operations, what, args, dry_run=False)
+        most = _most(request.form.get("most", ""))
+        done = _many(operations, what, args, dry_run=False, most=most)
         more = " More deliveries match: do the same again." if done.next_cursor else ""
         word = DONE[what]
         flash(f"Deliveries {word}: {done.done}. Could not be {word}: {done.refused}.{more}")
@@ -144,6 +146,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         if found is None:
             raise NotFound(NO_DELIVERY)
         seen = store.event(found.event_id)
+        kept = store.suppression_of_call(found)
         is_revealed = request.args.get("reveal") == "1"
         one = full.dump(found)
         event = event_full.dump(seen.event) if seen else None
@@ -157,9 +160,9 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             "one": {**one, "consent": _with_local_time(one["consent"], zone)},
             "event": event,
             "steps": _steps(one),
-            "can": _can(found),
+            "can": {**_can(found), "cancel": operations.may_cancel(found)},
             "is_revealed": is_revealed,
-            "is_suppressed": store.suppression_of_call(found) is not None,
+            "suppressed": suppression.dump(kept) if kept else None,
         }
 
 
@@ -184,12 +187,14 @@ def _keyed(args: Args, operations: Operations) -> Args:
     return given
 
 
-def _filters(given: Args, settings: Settings) -> Filters:
+def _filters(given: Args, operations: Operations) -> Filters:
     """Return the filters as the store reads them. Raises BadQuery."""
     key = given.get("phone_key")
     if key and not PHONE_KEY.fullmatch(key):
         raise BadQuery("This is not the key of a number. Enter the number itself under Phone.")
+    settings = operations.settings
     filters = read_filters(with_zone(given, settings), settings.default_region)
+    refuse_unknown_names(filters, settings, operations.store)
     return replace(filters, phone_key=key)
 
 
@@ -198,20 +203,31 @@ def _to_list(given: Args) -> Response:
     return redirect(url_for("dashboard.deliveries", **words), 303)
 
 
+def rows_of(items: Sequence[Any], next_cursor: str | None) -> tuple[Sequence[Any], str | None]:
+    """Return the rows of a page that was read with one more, and where the next page begins.
+
+    So a page that is just full does not lead to an empty one.
+    """
+    if len(items) <= ROWS:
+        return items, next_cursor
+    return items[:ROWS], str(items[ROWS - 1].order)
+
+
 def _listed(store: Store, filters: Filters, brief: DeliveryBrief) -> Listed:
     cursor = read_cursor(request.args.get("cursor"))
     anchor = read_cursor(request.args.get("anchor"))
     before = cursor or anchor
-    page = store.deliveries(filters, before=before, limit=ROWS, brief=True)
+    page = store.deliveries(filters, before=before, limit=ROWS + 1, brief=True)
+    items, next_cursor = rows_of(page.items, page.next_cursor)
     newer = 0
     if anchor and not cursor:
         newest = store.deliveries(filters, before=None, limit=ROWS, brief=True).items
         newer = sum(one.order >= anchor for one in newest)
-    if anchor is None and cursor is None and page.items:
-        anchor = page.items[0].order + 1
+    if anchor is None and cursor is None and items:
+        anchor = items[0].order + 1
     return Listed(
-        rows=[brief.dump(one) for one in page.items],
-        next_cursor=page.next_cursor,
+        rows=[brief.dump(one) for one in items],
+        next_cursor=next_cursor,
         anchor=str(anchor) if anchor else None,
         newer=newer,
     )
@@ -223,20 +239,34 @@ def _what(raw: str | None) -> str:
     return raw
 
 
-def _many(operations: Operations, what: str, args: Args, *, dry_run: bool) -> Bulk:
-    """Change all deliveries that match. Raises BadQuery where there is no filter."""
+def _most(typed: str) -> int | None:
+    """Return how many deliveries a release may change; None: all. Raises BadQuery."""
+    if not typed.strip():
+        return None
+    if not re.fullmatch(r"\s*[1-9]\d{0,6}\s*", typed, re.ASCII):
+        raise BadQuery("The number of deliveries must be a whole number from 1 to 9999999.")
+    return int(typed)
+
+
+def _many(
+    operations: Operations, what: str, args: Args, *, dry_run: bool, most: int | None = None
+) -> Bulk:
+    """Change all deliveries that match. Raises BadQuery where there is no filter.
+
+    most: a release changes at most this many, the newest first; None: all.
+    """
     if not args:
         raise BadQuery(
             "Set at least one filter first. Without a filter this would change every delivery."
         )
-    filters = _filters(args, operations.settings)
+    filters = _filters(args, operations)
     match what:
         case "retry":
             return operations.retry_many(filters, call_again=False, dry_run=dry_run)
         case "cancel":
             return operations.cancel_many(filters, dry_run=dry_run)
         case _:
-            return operations.release_many(filters, dry_run=dry_run)
+            return operations.release_many(filters, dry_run=dry_run, most=most)
 
 
 # --- one ----------------------------------------------------------------------------------------
@@ -289,8 +319,6 @@ def _can(delivery: Delivery) -> dict[str, bool]:
     return {
         "retry": retried(delivery, call_again=False) is not None,
         "call_again": may_have_rung(delivery) and retried(delivery, call_again=True) is not None,
-        "cancel": delivery.status in ("queued", "held", "retrying", "delivered")
-        and delivery.cancel_asked_at is None,
         "resolve": delivery.status is Status.UNKNOWN,
         "suppress": bool(number),
     }

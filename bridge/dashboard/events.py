@@ -7,9 +7,9 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
-from bridge.api.queries import Args, read_cursor, read_event_filters
+from bridge.api.queries import Args, read_cursor, read_event_filters, refuse_unknown_names
 from bridge.dashboard import refused
-from bridge.dashboard.deliveries import Listed
+from bridge.dashboard.deliveries import Listed, rows_of
 from bridge.dashboard.filters import with_zone
 from bridge.dashboard.session import note_look
 from bridge.operations import Bulk, Operations
@@ -27,7 +27,8 @@ NAMES: Final = ("status", "source", "source_event_id", "since", "until")
 REFUSED_H: Final = 24.0
 # Why a webhook request was refused, by the error word of its answer (schemas/errors.py).
 CAUSES: Final = {
-    "bad_signature": "The signature or token is missing or wrong, or the request is too old.",
+    "bad_signature": "The signature or token is missing or wrong, or the request is too "
+    "old. The web process logs which of these, as `why` of webhook.rejected.",
     "unknown_source": "There is no source with this name, or it has no secret.",
     "too_large": "The body is too large.",
     "unsupported_media": "The body is neither JSON nor a form.",
@@ -45,7 +46,10 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         given = _given(request.args)
         problem, listed, is_new = "", Listed(rows=[]), False
         try:
-            listed = _listed(store, _filters(given, settings))
+            filters = _filters(given, settings)
+            listed = _listed(store, filters)
+            if not listed.rows and not request.args.get("cursor"):
+                refuse_unknown_names(filters, settings, store)
             # An empty list may be the filter's doing.
             is_new = not listed.rows and not _has_any(store)
         except BadQuery as error:
@@ -151,16 +155,17 @@ def _filters(given: Args, settings: Settings) -> EventFilters:
 def _listed(store: Store, filters: EventFilters) -> Listed:
     cursor = read_cursor(request.args.get("cursor"))
     anchor = read_cursor(request.args.get("anchor"))
-    page = store.events(filters, before=cursor or anchor, limit=ROWS, brief=True)
+    page = store.events(filters, before=cursor or anchor, limit=ROWS + 1, brief=True)
+    items, next_cursor = rows_of(page.items, page.next_cursor)
     newer = 0
     if anchor and not cursor:
         newest = store.events(filters, before=None, limit=ROWS, brief=True).items
         newer = sum(one.order >= anchor for one in newest)
-    if anchor is None and cursor is None and page.items:
-        anchor = page.items[0].order + 1
+    if anchor is None and cursor is None and items:
+        anchor = items[0].order + 1
     return Listed(
-        rows=[_row(one, EventBrief()) for one in page.items],
-        next_cursor=page.next_cursor,
+        rows=[_row(one, EventBrief()) for one in items],
+        next_cursor=next_cursor,
         anchor=str(anchor) if anchor else None,
         newer=newer,
     )
@@ -184,6 +189,7 @@ def _many(operations: Operations, given: Args, cursor: int | None, *, dry_run: b
             "Set at least one filter first. Without a filter this would replay every event."
         )
     filters = _filters(given, operations.settings)
+    refuse_unknown_names(filters, operations.settings, operations.store)
     return operations.replay_many(filters, dry_run=dry_run, before=cursor)
 
 

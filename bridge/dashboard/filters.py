@@ -12,6 +12,7 @@ from werkzeug.datastructures import MultiDict
 from bridge.api.queries import Args, read_phone
 from rules.guards import span
 from schemas.errors import BadQuery
+from schemas.fields import mask_text
 from schemas.settings import Settings
 from schemas.visible import visible
 
@@ -67,6 +68,10 @@ def add(dashboard: Blueprint, settings: Settings) -> None:
         """Return a stranger's text with its hidden characters as their codes."""
         return visible(text.replace("\r\n", "\n"), keeps="\n\t")
 
+    @dashboard.app_template_filter("masked")
+    def masked(text: str) -> str:
+        return mask_text(text)
+
     @dashboard.app_template_filter("tone")
     def tone(status: str) -> str:
         return TONES.get(str(status), "quiet")
@@ -90,6 +95,7 @@ def add(dashboard: Blueprint, settings: Settings) -> None:
             "csrf": session.get("csrf", ""),
             "zone": settings.callkaro_timezone,
             "dry_run": settings.dry_run,
+            "allowed": None if settings.allow_numbers is None else len(settings.allow_numbers),
             "with_args": with_args,
             "known_endpoints": current_app.view_functions,
         }

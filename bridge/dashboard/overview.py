@@ -24,20 +24,25 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     """Give the blueprint its first page."""
     settings, store, wakeup = operations.settings, operations.store, operations.wakeup
 
-    @dashboard.context_processor
+    @dashboard.app_context_processor
     def banner() -> dict[str, Any]:
-        return {"failing_routes": failing_routes}
+        return {"current_pauses": current_pauses}
 
-    def failing_routes() -> list[Pause]:
-        """Return the routes that the bridge paused, for every page; none while Redis is away."""
+    def current_pauses() -> list[Pause]:
+        """Return all pauses, for the banner of every page; none while Redis is away."""
         try:
-            return [pause for pause in store.pauses() if pause.reason == "failing"]
+            return store.pauses()
         except StoreUnavailable:
             return []
 
     @dashboard.get("/")
     def overview() -> str:
         return render_template("overview.html", **shown())
+
+    @dashboard.get("/banners")
+    def banners() -> str:
+        # While Redis is away this is an error, so that the page keeps the banners that it has.
+        return render_template("banners.html", current_pauses=store.pauses)
 
     @dashboard.get("/overview/part")
     def overview_part() -> str:
@@ -67,6 +72,8 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         points = store.series(hours=HOURS, points=POINTS)
         return {
             "found": found,
+            # The banner and the card show the pauses.
+            "warnings": [one for one in found["warnings"] if not one.startswith("paused: ")],
             "would": would(found),
             "is_new": not any(found["deliveries"].values()) and not any(found["events"].values()),
             "plot": charts.bars(points, ZoneInfo(settings.callkaro_timezone)),

@@ -13,8 +13,10 @@ from bridge.dashboard.filters import typed_number
 from bridge.operations import Operations
 from rules.number_list import read_numbers
 from schemas.errors import BadQuery, NotFound
+from schemas.records import SuppressionPage
 from schemas.requests import LONGEST_MESSAGE
 from schemas.responses import SuppressionResponse
+from store import Store
 from store.erasure import Erased, Eraser
 from store.suppression import CalledOff, Suppressions
 
@@ -38,7 +40,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         return render_template(
             "suppressions.html",
             rows=answer.dump(listed.items, many=True),
-            next_cursor=listed.next_cursor,
+            next_cursor=_next_cursor(store, listed),
             count=store.suppression_count(),
             is_looked_up=is_key,
             found=answer.dump(found) if found else None,
@@ -116,6 +118,14 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         operations.wake()
         flash(_erased(done))
         return redirect(url_for("dashboard.suppressions"))
+
+
+def _next_cursor(store: Store, listed: SuppressionPage) -> str | None:
+    """Return where the next page begins; None: nothing follows."""
+    if listed.next_cursor is None:
+        return None
+    follow = store.suppressions(before=int(listed.next_cursor), limit=1)
+    return listed.next_cursor if follow.items else None
 
 
 # --- forms --------------------------------------------------------------------------------------

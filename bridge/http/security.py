@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 
 from schemas.errors import UnknownHost
 from schemas.settings import Settings
@@ -80,7 +80,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     @app.after_request
     def add_headers(response: Response) -> Response:
         headers = response.headers
-        match (request.endpoint or "").split(".")[0]:
+        match "dashboard" if g.get("is_page") else (request.endpoint or "").split(".")[0]:
             case "dashboard":
                 headers.extend(dashboard)
                 # Static files have a Cache-Control of their own.

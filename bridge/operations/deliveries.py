@@ -93,6 +93,10 @@ class DeliveryOperations(Base):
             raise Conflict(_too_late(delivery))
         return self._move(move, "cancel")
 
+    def may_cancel(self, delivery: Delivery) -> bool:
+        """Say whether cancel() would do something for a delivery as it is now."""
+        return self._cancel(delivery) is not None
+
     def resolve(self, delivery_id: str, status: Status) -> Delivery:
         """Settle an `unknown` delivery as a person found it: `delivered` or `failed`.
 

@@ -10,6 +10,7 @@ from rules.candidate import Denied, candidate_of
 from rules.guards import check_age
 from schemas.delivery import CALLKARO, Delivery, Reason, Status
 from schemas.errors import BadQuery, NotFound
+from schemas.nearest import did_you_mean
 from schemas.records import Claim, Filters
 from schemas.requests import LONGEST_MESSAGE
 
@@ -44,7 +45,8 @@ class PauseOperations(Base):
         known |= {f"route:{route.name}" for route in routes.routes}
         if scope not in known:
             raise BadQuery(
-                f"Nothing has this name. You can pause one of: {', '.join(sorted(known))}."
+                f"Nothing has this name. {did_you_mean(scope, known)}"
+                f"You can pause one of: {', '.join(sorted(known))}."
             )
         is_new = self.store.pause(
             scope,
@@ -76,9 +78,13 @@ class PauseOperations(Base):
             too_old += sum(map(self._is_too_old, mine))
             before = int(page.next_cursor) if page.next_cursor else None
             if before is None and not held and not self._is_paused(scope):
-                raise NotFound(NOT_PAUSED)
+                raise self._not_paused(scope)
             if before is None or held >= most or share.is_over(held):
                 return WouldResume(held=held, too_old=too_old, is_complete=before is None)
+
+    def _not_paused(self, scope: str) -> NotFound:
+        near = did_you_mean(scope, [pause.scope for pause in self.store.pauses()])
+        return NotFound(f"{NOT_PAUSED} {near}".strip())
 
     def _is_paused(self, scope: str) -> bool:
         return scope in {pause.scope for pause in self.store.pauses()}
@@ -97,7 +103,7 @@ class PauseOperations(Base):
         """End a pause, and make due what it held. Returns how many. Raises NotFound."""
         released = self.store.resume(scope)
         if released is None:
-            raise NotFound(NOT_PAUSED)
+            raise self._not_paused(scope)
         self.wake()
         logger.info("operation.resume", scope=scope, released=released)
         return released

@@ -9,6 +9,7 @@ from config import log
 from schemas.delivery import Delivery
 from schemas.errors import NotFound
 from schemas.event import CALL_ME, CALL_ME_ID, Event, derive_id
+from schemas.nearest import did_you_mean
 from schemas.records import NewDelivery
 
 logger = log.get(__name__)
@@ -28,7 +29,12 @@ class TestCallOperations(Base):
         """
         route = self.settings.routes.named(route_name)
         if route is None or route.to != "call":
-            raise NotFound('No route with to = "call" has this name. Use a name from routes.toml.')
+            calling = [one.name for one in self.settings.routes.routes if one.to == "call"]
+            names = ", ".join(map(repr, calling)) or "none"
+            raise NotFound(
+                'No route with to = "call" has this name. '
+                f"{did_you_mean(route_name, calling)}Known: {names}."
+            )
         now, event_id = datetime.now(UTC), secrets.token_hex(13)
         event = Event(
             id=event_id,

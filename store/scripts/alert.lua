@@ -29,7 +29,7 @@ local function look_at_pauses()
     local kept = cjson.decode(record)
     if kept.reason == 'failing' then
       -- The bridge wrote this message, without personal data.
-      local facts = {scope = scope, route = string.sub(scope, 7), sentence = kept.message, since_ms = kept.since_ms}
+      local facts = {scope = scope, route = string.sub(scope, 7), message = kept.message, since_ms = kept.since_ms}
       add('failing ' .. scope, 'route.failing', facts)
     else
       local facts = {scope = scope, reason = kept.reason, since_ms = kept.since_ms}

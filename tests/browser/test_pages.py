@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from support import API_TOKEN, Bridge, lead
 
 from simulator import Simulator
@@ -157,11 +157,18 @@ def test_a_bulk_hold_is_counted_and_then_released(bridge: Bridge, open_page: Ope
     page.get_by_role("link", name="Release from bulk").click()
     expect(page.locator(".big")).to_contain_text("5 would be released.")
     assert {bridge.status(one) for one in ids} == {"held"}, "only counted"
-    page.get_by_role("button", name="Release 5").click()
+    expect(page.get_by_text("Phones will ring.")).to_be_visible()
+    page.get_by_label("How many, the newest first").fill("2")
+    page.get_by_role("button", name="Release", exact=True).click()
 
     expect(page.get_by_role("status")).to_contain_text(
-        "Deliveries released: 5. Could not be released: 0."
+        "Deliveries released: 2. Could not be released: 0."
     )
+    for one in ids[3:]:
+        bridge.await_status(one, "delivered")
+    assert {bridge.status(one) for one in ids[:3]} == {"held"}
+    page.goto("/deliveries/many?do=release&reason=bulk")
+    page.get_by_role("button", name="Release", exact=True).click()
     for one in ids:
         bridge.await_status(one, "delivered")
 
@@ -248,3 +255,56 @@ def fill(bridge: Bridge, simulator: Simulator) -> None:
     said = {"message": "asked by mail"}
     address = f"{bridge.url}/api/suppressions/{THIRD}"
     assert bridge.session.put(address, json=said, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("how", ["503", "cut"])
+def test_a_page_that_can_not_be_refreshed_says_so_until_it_can(
+    chromium: Browser, bridge: Bridge, how: str
+) -> None:
+    # Without open_page, which takes what Chromium says of a failed request for a mistake.
+    context = chromium.new_context(base_url=bridge.url)
+    page = context.new_page()
+    page.goto("/deliveries")
+    page.get_by_label("API token").fill(API_TOKEN)
+    page.get_by_role("button", name="Sign in").click()
+    stale = page.get_by_text("This page is not up to date")
+    expect(stale).to_be_hidden()
+
+    def fail(route: Route) -> None:
+        if how == "cut":
+            route.abort()
+        else:
+            route.fulfill(status=503, body="away")
+
+    for path in ("**/deliveries/part*", "**/overview/part*", "**/banners"):
+        page.route(path, fail)
+    page.goto("/")
+    expect(stale).to_be_visible()
+    expect(stale).to_contain_text(re.compile(r"Last update: \d+ s ago"))
+    page.unroute_all()
+    expect(stale).to_be_hidden()
+    context.close()
+
+
+def test_an_address_without_a_page_and_a_paused_bridge_look_like_pages(
+    bridge: Bridge, open_page: OpenPage, look: Look, size: str
+) -> None:
+    page = open_page(size)
+    page.goto("/")
+    page.get_by_text("Pause everything").first.click()
+    page.get_by_role("button", name="Yes: pause everything").click()
+    visits = [lead(event_type="fair.visited", phone=f"+9198765002{one:02}") for one in range(3)]
+    for visit in visits:
+        bridge.send("website", visit)
+    for name, path in (
+        ("paused-overview", "/"),
+        ("paused-deliveries", "/deliveries"),
+        ("paused-release", "/deliveries/many?do=release&reason=bulk"),
+        ("paused-suppressions", "/suppressions"),
+        ("misspelt", "/deliveries?route=call+bak"),
+    ):
+        page.goto(path)
+        expect(page.get_by_text("Everything is paused: nobody is called.")).to_be_visible()
+        look(page, f"{size}-{name}")
+        wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert wide <= 0, f"{name} is wider than the window"

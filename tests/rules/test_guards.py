@@ -109,6 +109,45 @@ def test_the_message_names_the_condition_that_is_false(name, deny):
     assert f"`{name}`" in denial.message
 
 
+LEADS = "p.stage == 'lead' && p.country != 'US'"
+
+
+@pytest.mark.parametrize(
+    ("condition", "data", "says"),
+    [
+        (LEADS, {"p": {"stage": PERSONAL}}, "`p.country` has no value, `p.stage` is a text."),
+        (LEADS, {"p": {"stage": "", "country": 1}}, "`p.country` is a number, `p.stage` is empty."),
+        (LEADS, {"p": [1]}, "`p.country` is a list, `p.stage` is a list."),
+        (LEADS, {"p": PERSONAL}, "`p.country` has no value, `p.stage` has no value."),
+        (LEADS, [], "`p.country` is empty, `p.stage` is empty."),
+        ("agreed", {"agreed": False}, "`agreed` is false."),
+        ("!deleted", {"deleted": True}, "`deleted` is true."),
+        ("a == `1`", {"a": {}}, "`a` is empty."),
+        ("a == `1`", {"a": {PERSONAL: 1}}, "`a` is an object."),
+        (
+            "a && b && c && d && e",
+            {},
+            "`a` has no value, `b` has no value, `c` has no value, `d` has no value.",
+        ),
+        (
+            "tags[?name == 'x']",
+            {"tags": [{"name": PERSONAL}]},
+            "`tags` is a list, `tags.name` is a list.",
+        ),
+    ],
+)
+def test_the_message_says_what_the_condition_found_but_no_text_of_a_person(condition, data, says):
+    for deny in (deny_when, deny_match):
+        denial = refused(deny(Expression.of(condition), data), Reason.WHEN_FALSE)
+        assert denial.message.endswith(f"In this event, {says}")
+        assert PERSONAL not in denial.message
+
+
+def test_a_condition_without_a_path_says_nothing_of_values():
+    denial = refused(deny_when(Expression.of("length(@) > `3`"), {}), Reason.WHEN_FALSE)
+    assert denial.message.endswith(": `length(@) > `3``.")
+
+
 @pytest.mark.parametrize(("name", "deny"), [("when", deny_when), ("match", deny_match)])
 def test_a_condition_that_cannot_be_worked_out_is_the_routes_fault(name, deny):
     denial = deny(Expression.of("abs(name) > `1`"), {"name": PERSONAL})

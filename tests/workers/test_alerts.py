@@ -109,11 +109,14 @@ def look(store: Store, sources: Sequence[str] = ("website",)) -> int:
 
 
 def told(store: Store, settings: Settings, receiver: Receiver) -> list[tuple[str, dict[str, Any]]]:
-    """Look, send, and return what is new to the receiver."""
+    """Look, send, and return what is new to the receiver, without the words for people."""
     before = len(receiver.told())
     look(store)
     alerts.send_due(settings, jitter=lambda: 1)
-    return receiver.told()[before:]
+    new = receiver.told()[before:]
+    assert all(data.pop("message").endswith(".") for _, data in new)
+    assert {data.pop("url") for _, data in new} <= {None}  # without PUBLIC_URL
+    return new
 
 
 def send_again(settings: Settings, store: Store) -> None:
@@ -194,6 +197,117 @@ def test_the_bridges_own_pauses_are_told(
     run_drain(settings)
     [(kind, data)] = told(store, settings, receiver)
     assert (kind, data["scope"], data["reason"]) == ("destination.paused", "callkaro", "account")
+
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "began", "over"),
+    [
+        (
+            "destination.paused",
+            {"scope": "all", "reason": "person", "since": NOW},
+            "Everything is paused: a person did this. Nobody is called until a person resumes.",
+            "Everything is not paused any more.",
+        ),
+        (
+            "destination.paused",
+            {"scope": "callkaro", "reason": "account"},
+            "CallKaro is paused: CallKaro refused the API key or the account. Fix that, then "
+            "resume.",
+            "CallKaro is not paused any more.",
+        ),
+        (
+            "destination.paused",
+            {"scope": "workers", "reason": "suspended"},
+            "The workers are paused: `rq suspend` stopped them. Nothing is sent until `rq resume`.",
+            "The workers are not paused any more.",
+        ),
+        (
+            "destination.paused",
+            {"scope": "route:call {back}", "reason": "person"},
+            "'route:call {back}' is paused: a person did this. Nobody is called until a person "
+            "resumes.",
+            "'route:call {back}' is not paused any more.",
+        ),
+        (
+            "route.failing",
+            {"scope": "route:x", "route": "x", "message": "5 calls in a row failed."},
+            "5 calls in a row failed.",
+            "The route 'x' is not paused any more.",
+        ),
+        (
+            "delivery.unknown",
+            {"count": 2, "delivery": "d1"},
+            "Unknown deliveries: 2. A phone may have rung for each. Find out, and resolve it.",
+            "No delivery is unknown any more.",
+        ),
+        (
+            "source.signatures_failing",
+            {"source": "website", "in_a_row": 10},
+            "The last 10 requests of the source 'website' had a wrong signature or token, or were "
+            "too old. Check its secret, and the clocks.",
+            "A request of the source 'website' had a right signature or token again.",
+        ),
+        (
+            "source.bodies_failing",
+            {"source": "website", "in_a_row": 10},
+            "The last 10 requests of the source 'website' had a right signature or token, but "
+            "could not be parsed. Look at them on the page Events, and fix the template in the CRM.",
+            "A request of the source 'website' could be parsed again.",
+        ),
+        (  # an older release stored it, without the count
+            "bulk.held",
+            {},
+            "Deliveries wait for a person to release them.",
+            "No delivery is held as bulk any more.",
+        ),
+        (  # a newer release stored it
+            "moon.full",
+            {"of": "water"},
+            "Moon.full.",
+            "This is over: moon.full.",
+        ),
+        (TEST, {}, "This is a test alert. Alerts of CallKaro Bridge arrive here.", None),
+    ],
+)
+def test_a_person_reads_a_sentence_and_gets_a_link(
+    kind: str, facts: dict[str, Any], began: str, over: str | None
+) -> None:
+    for is_over, sentence in ((False, began), (True, over)):
+        if sentence is None:
+            continue
+        alert = Alert(id="msg_1", type=kind, at=NOW, is_over=is_over, facts=facts)
+        data = alert.as_body("https://bridge.example/")["data"]
+        assert data.pop("message") == sentence
+        assert data.pop("url").startswith("https://bridge.example/")
+        assert data.keys() == facts.keys() - {"message"}
+        assert alert.as_body(None)["data"]["url"] is None
+
+
+def test_every_type_of_alert_has_a_sentence_for_its_end_too() -> None:
+    for kind in TYPES:
+        facts = {"scope": "all"}
+        found = {
+            Alert(id="1", type=kind, at=NOW, is_over=over, facts=facts).message
+            for over in (True, False)
+        }
+        assert len(found) == 2
+        assert all(one.endswith(".") and one[0].isupper() for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("kind", "page"),
+    [
+        ("delivery.unknown", "/deliveries?status=unknown"),
+        ("bulk.held", "/deliveries?status=held&reason=bulk"),
+        ("destination.paused", "/"),
+    ],
+)
+def test_the_link_of_an_alert_leads_to_its_page(kind: str, page: str) -> None:
+    body = Alert(id="msg_1", type=kind, at=NOW).as_body("https://bridge.example")
+    assert body["data"]["url"] == f"https://bridge.example{page}"
 
 
 def test_the_first_unknown_is_told_and_that_none_is_left(

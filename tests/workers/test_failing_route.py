@@ -93,7 +93,7 @@ def test_a_broken_route_is_paused_fixed_tried_and_resumed(
         alerts[alert.type] = alert
         store.end_alert(alert.id)
     assert alerts["route.failing"].facts["route"] == "broken"
-    assert "Agent does not exist" in alerts["route.failing"].facts["sentence"]
+    assert "Agent does not exist" in alerts["route.failing"].facts["message"]
     assert "destination.paused" not in alerts
 
     gone.clear()
@@ -267,6 +267,10 @@ def test_the_latest_failure_is_kept_among_successes_of_one_second(
     assert health["failed_at"] is not None
     assert health["answered_at"] is not None
     assert health["failed_at"] < health["answered_at"]
+    assert health["message"] == "CallKaro accepted it."
+    assert health["failed_message"] == "CallKaro is busy (503)."
+    web.client.post("/sign-in", data={"token": API_TOKEN})
+    assert "CallKaro is busy (503)." in web.client.get("/").text
 
 
 def test_a_refusal_is_no_good_answer(

@@ -72,7 +72,7 @@ def test_a_suspension_raises_an_alert_and_its_end_is_told(
         ticker.tick()
         found = []
         while alert := store.claim_alert(lease_s=60):
-            found.append((alert.as_body()["type"], alert.as_body()["data"]))
+            found.append((alert.full_type, alert.facts))
             store.end_alert(alert.id)
         return found
 
