@@ -254,7 +254,8 @@ NOW = datetime(2026, 1, 31, tzinfo=UTC)
             "source.bodies_failing",
             {"source": "website", "in_a_row": 10},
             "The last 10 requests of the source 'website' had a right signature or token, but "
-            "could not be parsed. Look at them on the page Events, and fix the template in the CRM.",
+            "could not be parsed. Look at them on the page Events, and fix the template in the "
+            "CRM.",
             "A request of the source 'website' could be parsed again.",
         ),
         (  # an older release stored it, without the count
