@@ -49,9 +49,9 @@ local function is_suppressed(hash)
   return is_any_suppressed and redis.call('HEXISTS', P .. 'suppressed', hash) == 1
 end
 
--- Return the delivery that called this CRM record for this route, or may have, if one call is for both:
--- one of the two events named a record that was merged into this one. If the other event did, it does
--- not stop an event that happened after its call. nil: there is no such delivery.
+-- Return the delivery whose call is for this delivery, too; nil: there is none. Both are of one route
+-- and one CRM record, and at least one of their events named a record that was merged into it. If only
+-- the other event did, it stands for events until its call. A later event is an update of its own.
 local function same_record(m, found)
   local r = m.guard.record
   if not r then return nil end
