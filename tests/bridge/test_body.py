@@ -9,7 +9,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 import orjson
 import pytest
@@ -418,6 +418,33 @@ def test_a_multipart_form_of_many_parts_or_headers_costs_little(body: bytes) -> 
     with pytest.raises(BadPayload):
         read_body(body, MULTIPART)
     assert time.process_time() - began < 1
+
+
+@each(
+    "body",
+    [
+        b"a=" + b"%41" * 20_000,
+        b"a=" + b"%41" * 20_000 + b"%E9",
+        b"a=" + b"%" * 60_000,
+        b"payload=%7B" + b"%22+1" * 100_000,
+    ],
+    ids=lambda body: repr(body[:20]),
+)
+def test_a_form_of_escapes_takes_few_times_its_size_in_memory(body: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(BadPayload):
+            read_body(body, FORM)
+        assert tracemalloc.get_traced_memory()[1] < 24 * len(body)
+    finally:
+        tracemalloc.stop()
+
+
+@each("text", [b"a%41%e9", b"%", b"%4", b"%%41%", b"%4%41g%zz", b"%41" * 5001 + b"%4", b"%" * 9999])
+def test_escapes_are_decoded_in_pieces_as_at_once(text: bytes) -> None:
+    found = read_body(b"a=" + text, f"{FORM}; charset=windows-1252")
+    raw = unquote_to_bytes(text)
+    assert found == {"a": raw.decode("windows-1252")}
 
 
 GROWING: dict[str, tuple[Callable[[int], bytes], str]] = {

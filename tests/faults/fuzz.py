@@ -43,7 +43,7 @@ from schemas.routes_toml import load_routes  # noqa: E402
 from schemas.settings import Settings  # noqa: E402
 from schemas.signatures import check_secret, sign  # noqa: E402
 from schemas.source import Auth, Incoming, Signatures, Source, Token  # noqa: E402
-from store import counters  # noqa: E402
+from store import Store, counters  # noqa: E402
 
 PAYLOADS = ROOT / "tests" / "payloads"
 BASE = "http://localhost"
@@ -542,6 +542,8 @@ class World:
     def prime(self) -> None:
         """Empty Redis, but for what the web process makes once and a delivery to ask for."""
         self.redis.flushall()
+        # The app believes for some seconds that Redis is marked as migrated; then it has many keys.
+        assert Store(self.redis).is_migrated()
         # A wake-up that stays: nothing expires, and RQ is not used.
         self.redis.set("bridge:wakeup", "1")
         self.send(asking("/api/deliveries?phone=%2B919876543210"))
