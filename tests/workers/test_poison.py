@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support import CALL_BACK, LONGEST_S, WEBSITE, Web, lead, make_due, notification, route
+from support import CALL_BACK, LONGEST_S, WEBSITE, lead, make_due, notification, route
+from support.draining import CALLS, MakeSettings, OpenWeb, RunDrain, found
 
 import store.leases
 import workers.callkaro
@@ -18,17 +19,12 @@ from rules.plan import Ready
 from schemas.delivery import Delivery
 from schemas.http_result import HttpResult
 from schemas.records import BackgroundTask, Claim, Move
-from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
 from store.suppressions import SuppressionStore
 from workers.background_tasks import BackgroundTasks
 from workers.http import HttpClient
 
-OpenWeb = Callable[[Settings], Web]
-MakeSettings = Callable[..., Settings]
-RunDrain = Callable[..., Any]
-CALLS = "/call/outbound"
 HUBSPOT = route(
     "call new leads",
     source="hubspot",
@@ -41,12 +37,6 @@ GOOD, POISON = "+919876543210", "+919876543211"
 
 class Broken(Exception):
     """An error that no code expects."""
-
-
-def found(store: Store, delivery_id: str) -> Delivery:
-    delivery = store.delivery(delivery_id)
-    assert delivery is not None
-    return delivery
 
 
 def ids_in(value: Any) -> set[str]:
