@@ -6,11 +6,11 @@ export PYTHONUNBUFFERED := 1
 # What is compiled is kept: else each process of the tests compiles all of them again, for 6 s.
 export PYTHONDONTWRITEBYTECODE :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# What `make test` runs. The faults have `make faults`, the browser has `make browser`.
-ARGS = --ignore=tests/faults --ignore=tests/browser -n 4 --dist worksteal
+# What `make test` runs. The faults, the browser and the CRMs' clients have targets of their own.
+ARGS = --ignore=tests/faults --ignore=tests/browser --ignore=tests/clients -n 4 --dist worksteal
 PIP_FAILED = echo 'pip could not install it. Is the network there?' >&2; exit 1
 
-.PHONY: help install run demo test check docs audit properties bounds faults browser image fuzz api-fuzz bench bench-many requirements clean
+.PHONY: help install run demo test check docs audit properties bounds faults browser clients lint-api image fuzz api-fuzz bench bench-many requirements clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -62,6 +62,16 @@ browser: .venv/.installed-dev  ## Test the dashboard in a real Chromium, and kee
 	} || { echo 'Install Chromium, and try again.' >&2; exit 1; }
 	@$(PY) -m pytest -q tests/browser -n auto --maxprocesses 2
 
+# Not into .venv: what the bridge runs with stays as it is pinned.
+clients: .clients/.installed  ## Read from the stand-ins with the own clients of HubSpot and Zoho
+	@PYTHONPATH=.clients $(PY) -m pytest -q tests/clients
+
+lint-api: tests/openapi/node_modules/.installed  ## Check the API's description with spectral and redocly (needs Node.js)
+	@mkdir -p site && $(PY) -m tests.openapi > site/openapi.json
+	@cd tests/openapi && node_modules/.bin/spectral lint --fail-severity=hint ../../site/openapi.json
+	@cd tests/openapi && REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true \
+		node_modules/.bin/redocly lint ../../site/openapi.json
+
 image: .venv/.installed-dev  ## Build the image without Docker, and run all processes from it (needs root and Debian)
 	@$(PY) -m tests.deploy.image
 
@@ -83,9 +93,11 @@ requirements: .venv/.installed-dev  ## Pin the newest versions of the packages i
 		--upgrade --generate-hashes --no-emit-find-links requirements.in -o requirements.txt
 	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--upgrade --generate-hashes --no-emit-find-links requirements-dev.in -o requirements-dev.txt
+	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
+		--upgrade --generate-hashes --no-emit-find-links requirements-clients.in -o requirements-clients.txt
 
 clean:  ## Remove .venv, site and caches, but not .data, which has events
-	rm -rf site .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf site .venv .clients tests/openapi/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamp files: a later run installs only if the requirements changed.
@@ -98,6 +110,19 @@ clean:  ## Remove .venv, site and caches, but not .data, which has events
 .venv/.installed-dev: requirements-dev.txt .venv/.installed
 	@echo 'Installing the packages for tests and checks …'
 	@$(PY) -m pip install --quiet --no-input -r requirements-dev.txt || { $(PIP_FAILED); }
+	@touch $@
+
+.clients/.installed: requirements-clients.txt .venv/.installed-dev
+	@echo "Installing the CRMs' own clients into .clients …"
+	@rm -rf .clients
+	@$(PY) -m pip install --quiet --no-input --target .clients -r requirements-clients.txt || { $(PIP_FAILED); }
+	@touch $@
+
+tests/openapi/node_modules/.installed: tests/openapi/package-lock.json .venv/.installed
+	@command -v npm >/dev/null || { echo 'Install Node.js 20 or newer with npm, and try again.' >&2; exit 1; }
+	@echo 'Installing spectral and redocly …'
+	@cd tests/openapi && npm ci --ignore-scripts --no-audit --no-fund --silent \
+		|| { echo 'npm could not install them. Is the network there?' >&2; exit 1; }
 	@touch $@
 
 # Debian's Python has no ensurepip unless python3-venv is installed; then a pip outside .venv is used.

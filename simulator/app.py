@@ -107,6 +107,8 @@ def create_app(state: State) -> Flask:
     @app.errorhandler(HTTPException)
     def answer_error(error: HTTPException) -> tuple[Response, int]:
         status = error.code or 500
+        if status == 404 and request.path.startswith("/crm/"):
+            return error_answer(status, request.path), status
         return jsonify(status="error", message=error.name), status
 
     return app

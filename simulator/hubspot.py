@@ -24,6 +24,8 @@ OBJECT_NAMES = {
     "0-5": "tickets",
     "0-48": "calls",
 }
+# What a question names: the properties to give, and those to give with their history.
+ASKED_FOR = ("properties", "propertiesWithHistory")
 # Always in the answer, also if not asked for.
 ALWAYS = ("createdate", "hs_object_id", "lastmodifieddate")
 # In the answer if no property is asked for.
@@ -68,12 +70,14 @@ def views(state: State) -> Blueprint:
             return record
         return {**record, "hs_merged_object_ids": ";".join(merged)}
 
+    def is_object(kind: str) -> bool:
+        return kind in OBJECT_NAMES.values() or bool(state.find_records("hubspot", kind))
+
     @blueprint.post("/<object_name>/batch/read")
     def read_batch(object_name: str) -> tuple[Response, int]:
         kind = OBJECT_NAMES.get(object_name, object_name)
-        if kind not in OBJECT_NAMES.values() and not state.find_records("hubspot", kind):
-            problem = f"Unable to infer object type from: {object_name}"
-            return refusal(problem, "VALIDATION_ERROR", 400)
+        if not is_object(kind):
+            return unknown_object(object_name)
         object_name = kind
 
         def now(record_id: str) -> str:
@@ -115,12 +119,14 @@ def views(state: State) -> Blueprint:
     @blueprint.get("/<object_name>/<record_id>")
     def read_one(object_name: str, record_id: str) -> tuple[Response, int]:
         kind = OBJECT_NAMES.get(object_name, object_name)
+        if not is_object(kind):
+            return unknown_object(object_name)
         record_id = state.merged_id("hubspot", kind, record_id)
         record = find(kind, record_id)
         if record is None:
-            return refusal("resource not found", "OBJECT_NOT_FOUND", 404)
-        properties = [name for name in request.args.get("properties", "").split(",") if name]
-        return jsonify(result(record_id, record, properties, [], started_at)), 200
+            return simulated(404)
+        properties, with_history = (_names(request.args.getlist(name)) for name in ASKED_FOR)
+        return jsonify(result(record_id, record, properties, with_history, started_at)), 200
 
     @blueprint.post("/calls")
     def write_call() -> tuple[Response, int]:
@@ -151,6 +157,11 @@ def refusal(message: str, category: str, status: int) -> tuple[Response, int]:
     ), status
 
 
+def unknown_object(name: str) -> tuple[Response, int]:
+    """Answer that there are no such records."""
+    return refusal(f"Unable to infer object type from: {name}", "VALIDATION_ERROR", 400)
+
+
 def simulated(status: int) -> tuple[Response, int]:
     """Answer an error that was asked for, in HubSpot's words."""
     if status != 429:
@@ -174,7 +185,7 @@ def read_question(raw: bytes) -> tuple[list[str], list[str], list[str]]:
         ValueError: the body is not such a question.
     """
     body = _object(raw)
-    unknown = body.keys() - {"properties", "propertiesWithHistory", "inputs"}
+    unknown = body.keys() - {*ASKED_FOR, "inputs"}
     if unknown:
         raise ValueError(f"This stand-in does not support: {', '.join(sorted(unknown))}")
     inputs, properties = body.get("inputs"), body.get("properties", [])
@@ -221,6 +232,11 @@ def result(
             if known.get(name) is not None
         }
     return found
+
+
+def _names(listed: list[str]) -> list[str]:
+    """Return names from a query: with commas, or, as HubSpot's own client has them, each alone."""
+    return [name.strip() for part in listed for name in part.split(",") if name.strip()]
 
 
 def _object(raw: bytes) -> dict[str, Any]:

@@ -32,6 +32,14 @@ USER = {
     "type__s": "Regular User",
     "confirm": True,
 }
+ORGANISATION = {
+    "id": "5725767000000400002",
+    "zgid": "60000000001",
+    "company_name": "Example Leads",
+    "country_code": "IN",
+    "currency": "Indian Rupee",
+    "time_zone": "Asia/Kolkata",
+}
 # Errors that are asked for: (code, message).
 SIMULATED = {
     400: ("INVALID_DATA", "invalid data"),
@@ -122,6 +130,12 @@ def views(state: State) -> Blueprint:
             users=[USER],
             info={"per_page": PAGE, "count": 1, "page": 1, "more_records": False},
         ), 200
+
+    # Zoho's own client asks for it with each new token:
+    # https://www.zoho.com/crm/developer/docs/api/v8/get-org-data.html
+    @blueprint.get("/crm/v8/org")
+    def organisation() -> tuple[Response, int]:
+        return jsonify(org=[ORGANISATION]), 200
 
     @blueprint.get("/crm/v8/<module>")
     def read(module: str) -> tuple[Response, int]:

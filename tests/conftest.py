@@ -1,8 +1,9 @@
 """Fixtures for everybody: a real Valkey, stand-in APIs, the web process, a drain, a bridge."""
 
+import contextlib
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from support import (
 )
 from werkzeug.routing import Rule
 
+from bridge import app as bridge_app
 from bridge.app import create_app
 from config import log
 from rules import backoff
@@ -182,17 +184,24 @@ def settings(make_settings: MakeSettings) -> Settings:
 
 
 @pytest.fixture
-def open_web() -> Iterator[Callable[[Settings], Web]]:
-    """Open the web process of these settings."""
+def open_web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Settings], Web]]:
+    """Open the web process of these settings. Its connections to Redis end with the test."""
     opened: list[Web] = []
+    with contextlib.ExitStack() as connections:
 
-    def open_one(settings: Settings) -> Web:
-        opened.append(Web(create_app(settings).test_client()))
-        return opened[-1]
+        def closed_at_the_end(connect: Callable[..., Any]) -> Callable[..., Any]:
+            return lambda *given, **named: connections.enter_context(connect(*given, **named))
 
-    yield open_one
-    for web in opened:
-        web.forget_measures()
+        for name in ("connect", "connect_queue"):
+            monkeypatch.setattr(bridge_app, name, closed_at_the_end(getattr(bridge_app, name)))
+
+        def open_one(settings: Settings) -> Web:
+            opened.append(Web(create_app(settings).test_client()))
+            return opened[-1]
+
+        yield open_one
+        for web in opened:
+            web.forget_measures()
 
 
 @pytest.fixture
@@ -200,11 +209,19 @@ def web(open_web: Callable[[Settings], Web], settings: Settings) -> Web:
     return open_web(settings)
 
 
-def is_idle(store: Store) -> bool:
-    """Tell whether nothing is due now and nothing is in a drain's hands."""
+def leased(store: Store) -> set[str]:
+    """Return the deliveries that a drain has, or had when it died."""
+    return set(store.redis.zrange("bridge:leased", 0, -1))
+
+
+def is_idle(store: Store, others: Set[str]) -> bool:
+    """Tell whether nothing is due now and nothing is in a drain's hands.
+
+    others: what dead drains had. Only the sweep gives it back, and a drain does not wait for that.
+    """
 
     def is_leased() -> bool:
-        return bool(store.redis.zcard("bridge:leased"))
+        return bool(leased(store) - others)
 
     if is_leased():
         return False
@@ -242,13 +259,14 @@ def run_drain(monkeypatch: pytest.MonkeyPatch) -> RunDrain:
             api_key=settings.callkaro_api_key,
         )
         crm_client = CrmClient(HttpClient(timeout_s=30.0), store, settings)
-        usual = {"should_stop": lambda: is_idle(store), "jitter": lambda: jitter}
         stats = DrainStats()
         with client:
+            others = leased(store)
+            usual = {"should_stop": lambda: is_idle(store, others), "jitter": lambda: jitter}
             for _ in range(MOST_DRAINS):
                 drain = Drain(store, settings, callkaro, crm_client, **{**usual, **options})
                 add_stats(stats, drain.run())
-                if options or is_idle(store):
+                if options or is_idle(store, others):
                     break
         return stats
 

@@ -93,6 +93,7 @@ def views(settings: Settings) -> Blueprint:
     @operation(
         "This description, for people",
         tag="Description",
+        description="A page that says nothing of this installation, so it needs no token.",
         answers={200: "text/html"},
         needs_token=False,
     )

@@ -245,6 +245,7 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
     @operation(
         "One suppression",
         tag="Suppressions",
+        description="When and why a number was suppressed. 404: it is not suppressed.",
         query=LookQuery,
         answers={200: SuppressionResponse},
         refusals=(400, 404, 503),
@@ -283,6 +284,7 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
     @operation(
         "Let a number be called again",
         tag="Suppressions",
+        description="What was cancelled or skipped for the suppression stays so.",
         answers={200: UnsuppressedResponse},
         refusals=(400, 404, 413, 503),
     )
@@ -367,7 +369,13 @@ def _add_to_pauses(api: Blueprint, operations: Operations) -> None:
 
     # A scope may have slashes and spaces, because the name of a route may.
     @api.get("/pauses/<path:scope>")
-    @operation("One pause", tag="Pauses", answers={200: PauseResponse}, refusals=(404, 503))
+    @operation(
+        "One pause",
+        tag="Pauses",
+        description="When and why a scope was paused. 404: it is not paused.",
+        answers={200: PauseResponse},
+        refusals=(404, 503),
+    )
     def one_pause(scope: str) -> Response:
         found = [one for one in operations.store.pauses() if one.scope == scope]
         if not found:
@@ -378,6 +386,7 @@ def _add_to_pauses(api: Blueprint, operations: Operations) -> None:
     @operation(
         "Pause",
         tag="Pauses",
+        description="What falls due in this scope is held until a person resumes it.",
         body=PauseRequest,
         answers={200: PauseResponse},
         refusals=(400, 404, 413, 503),

@@ -254,6 +254,7 @@ def health(store: Store, wakeup: Wakeup) -> Blueprint:
     @operation(
         "Whether this process runs",
         tag="Health",
+        description="It does not look at Redis.",
         answers={200: AliveResponse},
         needs_token=False,
     )

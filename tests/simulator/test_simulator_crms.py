@@ -123,6 +123,40 @@ def test_hubspot_knows_its_own_objects_also_without_a_record(client, name):
     assert read(client, ["1"], path=f"/crm/v3/objects/{name}/batch/read").status_code == 207
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "properties=phone,city",
+        "properties=phone&properties=city",  # as HubSpot's own client has it
+        "properties=phone%2C%20city&propertiesWithHistory=phone",
+    ],
+)
+def test_hubspot_reads_one_record(client, state, query):
+    state.put_record("hubspot", "contacts", "1", {"phone": "+919876543210", "city": "Pune"})
+
+    answer = client.get(f"/crm/v3/objects/contacts/1?{query}", headers=BEARER)
+
+    found = answer.json()
+    assert (answer.status_code, found["id"]) == (200, "1")
+    assert (found["properties"]["phone"], found["properties"]["city"]) == ("+919876543210", "Pune")
+    assert ("propertiesWithHistory" in found) == ("WithHistory" in query)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "category"),
+    [
+        ("contacts/999999", 404, "OBJECT_NOT_FOUND"),
+        ("0-3/101", 404, "OBJECT_NOT_FOUND"),
+        ("nonsense/101", 400, "VALIDATION_ERROR"),
+        ("contacts/101/nonsense", 404, "OBJECT_NOT_FOUND"),
+    ],
+)
+def test_hubspot_says_in_its_words_what_is_not_there(client, path, status, category):
+    answer = client.get(f"/crm/v3/objects/{path}", headers=BEARER)
+
+    assert (answer.status_code, answer.json()["category"]) == (status, category)
+
+
 def test_hubspot_gives_the_history_that_was_asked_for(client, state):
     state.put_record("hubspot", "contacts", "1", {"phone": "+919876543210", "city": "Pune"})
     body = {
@@ -295,7 +329,21 @@ def test_zoho_tells_its_users(client, zoho):
     assert (user["status"], user["full_name"]) == ("active", "Sona Example")
 
 
-@pytest.mark.parametrize("path", ["users", "settings/fields?module=Leads", "Leads?fields=Phone"])
+def test_zoho_tells_its_organisation(client, zoho):
+    [organisation] = client.get("/crm/v8/org", headers=zoho).json()["org"]
+    assert organisation["zgid"].isdigit()
+
+
+@pytest.mark.parametrize("path", ["Leads/7/Nonsense", "settings/nonsense", "Leads/7"])
+def test_zoho_says_in_its_words_that_a_path_is_not_there(client, zoho, path):
+    answer = client.get(f"/crm/v8/{path}", headers=zoho)
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "INVALID_URL_PATTERN")
+
+
+@pytest.mark.parametrize(
+    "path", ["org", "users", "settings/fields?module=Leads", "Leads?fields=Phone"]
+)
 def test_zoho_wants_a_token_everywhere(client, path):
     assert client.get(f"/crm/v8/{path}").json()["code"] == "INVALID_TOKEN"
 

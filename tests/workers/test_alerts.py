@@ -24,6 +24,7 @@ from support import (
     route,
     until,
 )
+from support.draining import MakeSettings, OpenWeb, RunDrain
 
 from config.settings import load_settings
 from schemas.alert import TEST, TRIES, TYPES, Alert
@@ -36,9 +37,6 @@ from store.alerts import BLOCKS_S, KEPT
 from workers import alerts
 from workers.http import HttpClient, SendDeadline
 
-MakeSettings = Callable[..., Settings]
-RunDrain = Callable[..., Any]
-OpenWeb = Callable[[Settings], Web]
 KEY = "whsec_" + base64.b64encode(b"a made-up key of alerts").decode()
 OTHER = "whsec_" + base64.b64encode(b"another made-up key").decode()
 AGE_S = 900

@@ -1,19 +1,14 @@
 """CallKaro wants one agent in a v1 campaign and in its calls: another agent is never sent."""
 
 import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
-from support import AGENT, WEBSITE, Web, lead, route
+from support import AGENT, WEBSITE, lead, route
+from support.draining import MakeSettings, OpenWeb, RunDrain
 
-from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
 
-OpenWeb = Callable[[Settings], Web]
-MakeSettings = Callable[..., Settings]
-RunDrain = Callable[..., Any]
 OTHER = "6803fa770b666a64ab1694c1f"
 
 

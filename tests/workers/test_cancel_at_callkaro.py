@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from support import AGENT, WEBSITE, Web, lead, make_due, move_back, route
+from support.draining import RunDrain
 
 from schemas.delivery import Delivery
 from schemas.settings import Settings
@@ -21,7 +22,6 @@ SCHEDULED = WEBSITE + route(
         "schedule_at": '"at"',
     }
 )
-RunDrain = Callable[..., Any]
 
 
 @pytest.fixture

@@ -6,17 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support import LONGEST_S, WEBSITE, Web, lead, make_due, route
+from support import LONGEST_S, WEBSITE, lead, make_due, route
+from support.draining import MakeSettings, OpenWeb, RunDrain
 
-from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
 from workers import sending
 
 CALLS, CAMPAIGNS = "/call/outbound", "/call/campaign"
-OpenWeb = Callable[[Settings], Web]
-MakeSettings = Callable[..., Settings]
-RunDrain = Callable[..., Any]
 
 
 @pytest.fixture

@@ -2,23 +2,19 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from support import AGENT, API_TOKEN, WEBSITE, Web, lead, route
+from support import AGENT, API_TOKEN, WEBSITE, lead, route
+from support.draining import CALLS, MakeSettings, OpenWeb, RunDrain, found
 
-from schemas.delivery import Delivery, Status
+from schemas.delivery import Status
 from schemas.records import Filters
-from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
 
-OpenWeb = Callable[[Settings], Web]
-MakeSettings = Callable[..., Settings]
-RunDrain = Callable[..., Any]
-CALLS = "/call/outbound"
 OTHER = "6803fa770b666a64ab1694c1f"
 TWO = (
     WEBSITE
@@ -37,12 +33,6 @@ def gone(simulator: Simulator) -> Iterator[set[str]]:
     simulator.state.unknown_agents.add(AGENT)
     yield simulator.state.unknown_agents
     simulator.state.unknown_agents.discard(AGENT)
-
-
-def found(store: Store, delivery_id: str) -> Delivery:
-    delivery = store.delivery(delivery_id)
-    assert delivery is not None
-    return delivery
 
 
 def statuses(store: Store, ids: list[str]) -> Counter[tuple[str, str | None]]:

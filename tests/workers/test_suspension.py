@@ -10,6 +10,7 @@ import pytest
 import redis
 from rq.suspension import resume, suspend
 from support import Web
+from support.draining import MakeSettings
 
 from schemas.settings import Settings
 from store import Store
@@ -18,7 +19,6 @@ from workers.journal import Journal
 from workers.ticker import Ticker
 
 SENTENCE = "the workers are suspended by `rq suspend`: nothing is sent until `rq resume`"
-MakeSettings = Callable[..., Settings]
 
 
 @pytest.fixture
