@@ -141,11 +141,9 @@ def test_a_call_that_is_still_to_come_can_be_cancelled(
     assert offers_cancel(web)
 
 
-@pytest.mark.parametrize("schedule_at", [None, at_local(hours=-1), at_local(days=-3)])
-def test_a_call_that_was_made_offers_no_cancel(
-    web: Web, store: Store, schedule_at: str | None
-) -> None:
-    delivered(store, {**CALL, **({"schedule_at": schedule_at} if schedule_at else {})})
+@pytest.mark.parametrize("ago_h", [None, 1, 24 * 3])
+def test_a_call_that_was_made_offers_no_cancel(web: Web, store: Store, ago_h: float | None) -> None:
+    delivered(store, CALL if ago_h is None else {**CALL, "schedule_at": at_local(hours=-ago_h)})
     assert not offers_cancel(web)
 
 

@@ -561,17 +561,24 @@ class World:
         proof = sign(auth, self.secrets[case.source], incoming(case), now=datetime.now(UTC))
         return replace(case, headers=joined(case.headers, proof), auth=auth)
 
-    def counts(self) -> tuple[int, int, int]:
-        """Return how many events, deliveries and keys there are; keys of mere figures aside."""
+    def counts(self) -> tuple[int, int, int, int]:
+        """Return how many events, deliveries, other keys and refused requests there are.
+
+        The keys are without those of mere figures and of refused requests.
+        """
         pipe = self.redis.pipeline()  # a transaction: figures are told from a thread
         pipe.zcard("bridge:events").zcard("bridge:deliveries").dbsize().exists(*self.figures())
-        events, deliveries, keys, figures = pipe.execute()
-        return events, deliveries, keys - figures
+        pipe.exists("bridge:refused_requests")
+        for name in self.sources:
+            pipe.zcard(f"bridge:refused_requests:{name}")
+        events, deliveries, keys, figures, has_names, *refused = pipe.execute()
+        of_refused = has_names + sum(count + 1 for count in refused if count)
+        return events, deliveries, keys - figures - of_refused, sum(refused)
 
     def figures(self) -> Iterator[str]:
         """Yield the keys that may have figures since this world began."""
         yield from (f"bridge:{name}" for name in ("metrics", "status_counts", "refused"))
-        yield "bridge:alerts:refused"
+        yield from ("bridge:alerts:refused", "bridge:alerts:unparsed")
         for bucket in counters.TIME_BUCKETS:
             last = int(time.time() // bucket.length_s)
             first = int(self.began_at // bucket.length_s)
@@ -856,6 +863,9 @@ MAY_BE: Mapping[str, frozenset[int]] = {
 }
 
 
+MAY_BE_KEPT = frozenset({400, 413, 415})  # the answers to a proven body that can't be parsed
+
+
 def wrong_answer(case: Case, answer: Any) -> str | None:
     """Say what is wrong with an answer by itself."""
     status = answer.status_code
@@ -872,9 +882,11 @@ def wrong_answer(case: Case, answer: Any) -> str | None:
 
 
 def wrong_store(
-    case: Case, answer: Any, before: tuple[int, int, int], after: tuple[int, int, int]
+    case: Case, answer: Any, before: tuple[int, int, int, int], after: tuple[int, int, int, int]
 ) -> str | None:
     """Say what is stored that should not be, or not stored that should."""
+    if after[3] > before[3] and answer.status_code not in MAY_BE_KEPT:
+        return f"answered {answer.status_code} and kept its body as a refused request"
     if answer.status_code == 202 and case.source:
         return wrong_counts(answer.json, after[0] - before[0], after[1] - before[1])
     if after[:2] != before[:2]:
