@@ -6,11 +6,11 @@ export PYTHONUNBUFFERED := 1
 # What is compiled is kept: else each process of the tests compiles all of them again, for 6 s.
 export PYTHONDONTWRITEBYTECODE :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# What `make test` runs. The faults, the browser and the CRMs' clients have targets of their own.
+# What `make test` runs. The slow tests, the faults, the browser and the CRMs' clients have targets of their own.
 ARGS = --ignore=tests/faults --ignore=tests/browser --ignore=tests/clients -n 4 --dist worksteal
 PIP_FAILED = echo 'pip could not install it. Is the network there?' >&2; exit 1
 
-.PHONY: help install run demo test check docs audit properties bounds faults browser clients lint-api image fuzz api-fuzz bench bench-many requirements clean
+.PHONY: help install run demo test check docs audit properties slow bounds faults browser clients lint-api image fuzz api-fuzz bench bench-many requirements clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -30,6 +30,9 @@ test: .venv/.installed-dev  ## Run the tests; some of them: make test ARGS="test
 
 properties: .venv/.installed-dev  ## Run the property tests with all their examples (make test tries a quarter)
 	@ALL_EXAMPLES=1 $(PY) -m pytest tests/rules tests/schemas tests/config -m hypothesis -n 4 --dist worksteal
+
+slow: .venv/.installed-dev  ## Run the tests that start whole bridges or read very much
+	@$(PY) -m pytest tests -m slow -n 2
 
 bounds: .venv/.installed-dev  ## Run the tests of bounds in seconds and megabytes; for a quiet machine
 	@$(PY) -m pytest tests -m bounds

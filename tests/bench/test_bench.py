@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from bench.delivery import deliveries
 from bench.intake import Sizes, servers
 from bench.processes import Valkey
 
 
+@pytest.mark.slow
 def test_one_small_round_of_each_kind(tmp_path: Path) -> None:
     with Valkey(tmp_path) as valkey:
         valkey.wait_for_port(valkey.port)

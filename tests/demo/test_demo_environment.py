@@ -145,6 +145,7 @@ def environments_below(pid: int) -> Iterator[bytes]:
             yield Path(f"/proc/{child}/environ").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 def test_no_process_of_make_run_has_a_real_credential(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"{REAL}-in-a-file")

@@ -50,6 +50,7 @@ def crm_client(busy: Bridge) -> Iterator[Crms]:
     crm_client.close()
 
 
+@pytest.mark.slow
 def test_web_and_worker_stop_in_time_under_load_and_nothing_is_lost_or_doubled(
     busy: Bridge, crm_client: Crms, store: Store, simulator: Simulator
 ) -> None:
@@ -135,6 +136,7 @@ def test_a_request_that_waits_is_answered_when_the_web_process_is_asked_to_stop(
     assert {one.json()["status"] for one in answers} == {"queued"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "begun",
     [

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
+import pytest
 from marshmallow import ValidationError
 from requests.structures import CaseInsensitiveDict
 from support import each
@@ -222,6 +223,7 @@ def bodies_of(name: str, text: str) -> list[dict[str, Any]]:
     return [{"type": text, "id": text, "timestamp": text, "dateAdded": text, text: text}]
 
 
+@pytest.mark.slow
 @each("text", TEXTS)
 @each("reader", READERS)
 def test_a_long_text_costs_no_more_than_its_length(reader: str, text: str) -> None:
@@ -379,6 +381,7 @@ PARTS: dict[str, Callable[[int], Any]] = {
 }
 
 
+@pytest.mark.slow
 @each("parts", PARTS)
 def test_many_parts_cost_no_more_than_their_number(parts: str) -> None:
     assert_linear(lambda n: quiet(PARTS[parts], n), 1_000)

@@ -55,6 +55,7 @@ SERVES = "serves at"
 SECRETS = {"API_TOKEN": "the-token-of-the-demo", "WEBSITE_WEBHOOK_SECRET": "website-secret"}
 
 
+@pytest.mark.slow
 def test_the_demo_ends_well_and_does_so_again_and_never_touches_what_is_real(
     tmp_path: Path, free_port: int, simulator: Simulator
 ) -> None:
@@ -188,6 +189,7 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_with_a_real_key_nothing_is_sent(
     tmp_path: Path, free_port: int, simulator: Simulator
 ) -> None:
@@ -375,6 +377,7 @@ def test_nobody_there_is_one_sentence(cli: Cli, free_port: int) -> None:
     assert f"No bridge answers at http://localhost:{free_port}" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_ends_the_run_and_is_named(tmp_path: Path, free_port: int) -> None:
     data = tmp_path / "data"
     # Then no sample is sent, which takes its time.
