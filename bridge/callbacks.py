@@ -40,9 +40,10 @@ def views(store: Store, settings: Settings) -> Blueprint:
         needs_token=False,
     )
     def call_ended(token: str) -> Response:
-        return receive(token)
+        # Without the slashes that a person pasted: CallKaro sends an outcome once.
+        return receive(token, token.rstrip("/"))
 
-    @callbacks.post("/callbacks/callkaro")
+    @callbacks.post("/callbacks/callkaro", strict_slashes=False)
     @operation(
         "Receive an outcome, with the token in a header",
         tag="Webhooks",

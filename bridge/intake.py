@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from bridge.http.media import read_content
+from bridge.http.media import is_encoded, read_content
 from bridge.refused import keep_refused
 from config import log
 from rules.matching import deliveries_of, events_of
@@ -82,12 +82,13 @@ class Intake:
     ) -> tuple[Proof, object]:
         """Return the proof and the content of a request. Raises if it does not prove its sender.
 
-        A body is parsed only after its proof, unless its CRM puts the token into the body.
+        A body is parsed only after its proof, unless its CRM puts the token into the body. Then it
+        must not be compressed: 4 kB of a stranger would become 4 MB to read.
         """
         try:
             proof = verify(source.auth, secrets, request, now=now)
         except BadSignature as unproved:
-            if not needs_content(source.auth):
+            if not needs_content(source.auth) or is_encoded(request):
                 raise
             try:
                 content = self.read(source, request)

@@ -7,13 +7,16 @@ waits for one connection, collects the bytes. docs/decisions/0013-whole-requests
 
 import contextlib
 import errno
+import fcntl
+import struct
+import termios
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from selectors import EVENT_READ
-from socket import SHUT_WR, socket
+from socket import SHUT_WR, SO_SNDBUF, SOL_SOCKET, socket
 from typing import Any, Final
 
 from gunicorn.http import get_parser
@@ -28,6 +31,11 @@ RECEIVE_BYTES = 64 * 1024  # in one step of the main loop
 HELD_BYTES = 24 * 1024 * 1024  # of all requests of this process; beyond it large ones are cut off
 SMALL_BYTES = 64 * 1024  # a request of at most this is never cut off for room
 SEND_S = 10.0  # for a client to read one piece of an answer
+# Of answers that a client has not taken yet, so that a thread can leave an answer to the system and
+# need not wait for the client. The largest that needs no token is /docs, of 120 kB. A client that
+# has not taken UNREAD_BYTES of its answers gets no other one.
+SEND_BUFFER_BYTES = 256 * 1024
+UNREAD_BYTES = 16 * 1024
 LINGER_S = 2.0  # how long a client may take to close its side, so that it sees our answer
 STOP_S = 5.0  # for the rest of a request that has begun to arrive when the process must stop
 FREED_SHARE = 10  # when no connection is free, every tenth is closed, the oldest first
@@ -88,6 +96,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 raise
             self._free()  # this process may open no more files: gunicorn's own worker would end
             return
+        with contextlib.suppress(OSError):  # it is gone already
+            client.setsockopt(SOL_SOCKET, SO_SNDBUF, SEND_BUFFER_BYTES)
         self.nr_conns += 1
         self._await(Connection(self.cfg, client, address, listener.getsockname()))
 
@@ -203,6 +213,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         arriving = conn.arriving
         if arriving.has_large_head:
             self._refuse(conn, LARGE_HEAD)
+        elif arriving.is_ready and _unread(conn.sock) > UNREAD_BYTES:
+            self._refuse(conn, NO_ROOM)
         elif arriving.is_ready:
             self._leave(conn)
             self.enqueue_req(conn)
@@ -282,3 +294,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._count(conn)
         self.nr_conns -= 1
         conn.close()
+
+
+def _unread(sock: socket) -> int:
+    """Return how many bytes of what was sent the client's system has not taken yet."""
+    try:
+        found: tuple[int] = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))
+    except OSError:  # it is gone, or this system can't say
+        return 0
+    return found[0]

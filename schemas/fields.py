@@ -359,9 +359,9 @@ def is_date(text: str) -> bool:
 
 
 def _is_phoneish(text: str) -> bool:
-    if len(text) > 4 * _LONGEST:
+    if not 8 <= len(text) <= 4 * _LONGEST:
         return False
-    text = plain_number(text)
+    text = plain_number(text)  # never longer
     if is_date(text) or _MILLIS.fullmatch(text) or not _PHONEISH.fullmatch(text):
         return False
     return sum(map(str.isdecimal, text)) >= 8 and not _LONG_RUN.search(text)

@@ -12,6 +12,11 @@ _UTF_8: Final = frozenset({"", "utf-8", "utf8"})
 _NOT_ENCODED: Final = frozenset({"", "identity"})
 
 
+def is_encoded(request: Incoming) -> bool:
+    """Say whether a request's body has a Content-Encoding."""
+    return (request.headers.get("Content-Encoding") or "").strip().lower() not in _NOT_ENCODED
+
+
 def read_content(kind: Kind, request: Incoming) -> Any:
     """Return the content of a request's body, as its CRM sends bodies.
 
@@ -20,8 +25,8 @@ def read_content(kind: Kind, request: Incoming) -> Any:
         BadPayload: the body is not what its Content-Type says.
     """
     content_type = request.headers.get("Content-Type") or ""
-    encoding = request.headers.get("Content-Encoding") or ""
     if not kind.is_json_only:
+        encoding = request.headers.get("Content-Encoding") or ""
         return read_body(request.body, content_type, encoding)
     # No signature covers these headers. With another media type, charset or encoding, what a
     # stranger appended to a signed body could be read as a body of its own.
@@ -29,7 +34,7 @@ def read_content(kind: Kind, request: Incoming) -> Any:
     if (
         media.strip().lower() not in ("", "application/json")
         or options.get("charset", "").strip().lower() not in _UTF_8
-        or encoding.strip().lower() not in _NOT_ENCODED
+        or is_encoded(request)
     ):
         raise UnsupportedMedia(
             f"{kind.title} sends application/json in UTF-8, without a Content-Encoding. This "

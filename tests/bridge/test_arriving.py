@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import examples
 
-from bridge.http.arriving import HEAD_BYTES, TRY_PATH, Arriving
+from bridge.http.arriving import HEAD_BYTES, MAX_CHUNKS, TRY_PATH, Arriving
 from config.settings import MAX_BODY_BYTES
 
 POST = b"POST /webhooks/website?token=x HTTP/1.1\r\nHost: a\r\n"
@@ -105,6 +105,15 @@ def test_a_head_without_a_length_is_whole_at_its_empty_line(head: bytes) -> None
 )
 def test_what_can_never_be_taken_is_judged_at_once(raw: bytes) -> None:
     arriving = fed(POST + raw)
+    assert arriving.is_ready
+    assert not arriving.is_whole
+
+
+def test_the_chunks_of_a_body_are_counted() -> None:
+    most = POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * (MAX_CHUNKS - 1)
+    assert body_of(fed(most + b"0\r\n\r\n")) == b"x" * (MAX_CHUNKS - 1)
+
+    arriving = fed(most + b"1\r\nx\r\n" * 2)
     assert arriving.is_ready
     assert not arriving.is_whole
 

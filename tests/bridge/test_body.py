@@ -410,6 +410,9 @@ def test_a_bomb_is_too_large_and_costs_no_more_than_the_limit(
         b"--XX\r\nContent-Disposition: form-data" + b"; a=b" * 200_000 + b"\r\n\r\n1\r\n--XX--",
         b"--XX\nContent-Disposition: form-data; name=a\nX: " + b"y" * 10**6 + b"\n\n1\n--XX--",
         (b"--XX\r" + b"\r--XX\r" * 500_000),
+        part("a", "1", "; a=b" * 700) * 1000 + b"--XX--",
+        part("a", "1", '; b="' + '\\"' * 1500 + '"') * 1000 + b"--XX--",
+        part("a", "1", "\r\nContent-Type: text/plain" + ";" * 3900) * 1000 + b"--XX--",
     ],
     ids=lambda body: repr(body[-20:]),
 )
@@ -440,7 +443,30 @@ def test_a_form_of_escapes_takes_few_times_its_size_in_memory(body: bytes) -> No
         tracemalloc.stop()
 
 
-@each("text", [b"a%41%e9", b"%", b"%4", b"%%41%", b"%4%41g%zz", b"%41" * 5001 + b"%4", b"%" * 9999])
+@each(
+    "body, kind",
+    [
+        (b"%" * 2_000_000, f"{FORM}; charset=windows-1252"),
+        (b"a=%4" + b"%%" * 1_000_000, f"{FORM}; charset=latin1"),
+        (b"%41" * 700_000, FORM),
+    ],
+    ids=lambda value: repr(value[:20]),
+)
+def test_a_form_of_percent_signs_costs_little(body: bytes, kind: str) -> None:
+    began = time.process_time()
+    read_body(body, kind)
+    assert time.process_time() - began < 1
+
+
+@each("at", range(5))
+def test_a_piece_never_ends_in_an_escape(at: int) -> None:
+    text = b"x" * at + b"\\x41%41%2541" * 4000
+    assert read_body(b"a=" + text, FORM) == {"a": unquote_to_bytes(text).decode()}
+
+
+@each(
+    "text", [b"a%41%e9", b"%", b"%4", b"%%41%", b"%4%41g%zz", b"%41" * 9001 + b"%4", b"%" * 99_999]
+)
 def test_escapes_are_decoded_in_pieces_as_at_once(text: bytes) -> None:
     found = read_body(b"a=" + text, f"{FORM}; charset=windows-1252")
     raw = unquote_to_bytes(text)

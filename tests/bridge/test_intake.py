@@ -843,6 +843,23 @@ def test_a_signature_covers_a_compressed_body_as_it_came(
         assert answer.status_code == status, answer.text
 
 
+@each("pack", [gzip.compress, zlib.compress])
+def test_a_compressed_body_is_not_read_for_its_token(
+    web: Web, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
+) -> None:
+    body = pack(json.dumps({**lead(), "token": SECRETS["zoho"]}).encode())
+    headers = {
+        "Content-Type": "application/json",
+        "Content-Encoding": "gzip" if pack is gzip.compress else "deflate",
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr("bridge.intake.read_content", None)
+        assert web.client.post("/webhooks/zoho", data=body, headers=headers).status_code == 401
+
+    headers["X-Webhook-Token"] = SECRETS["zoho"]
+    assert web.client.post("/webhooks/zoho", data=body, headers=headers).status_code == 202
+
+
 @each("source", ["website", "zoho"])
 @each(
     "write",

@@ -14,6 +14,7 @@ import pytest
 import requests
 from support import ALL_ROUTES, LONGEST_S, Bridge, Valkey, children, variables_of
 
+from bridge import dashboard
 from bridge.web_worker import Connection, Worker
 
 BODY = json.dumps({"phone": "9876543210", "id": "1", "note": "x" * 5000}).encode()
@@ -166,6 +167,24 @@ def test_requests_on_one_connection_are_answered_one_after_the_other(
     [client] = holding.open
     client.sendall(one[-1:] + one.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
     assert read_all(client).count(b"HTTP/1.1 200") == 4
+
+
+def test_clients_that_ask_on_and_do_not_read_stop_nobody(bridge: Bridge) -> None:
+    """Else each keeps a thread until it loses the connection, and may come again."""
+    script = next(Path(dashboard.__file__).parent.joinpath("static").glob("htmx*.js")).name
+    one = f"GET /dashboard/static/{script} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    with contextlib.ExitStack() as opened:
+        clients = [opened.enter_context(socket.socket()) for _ in range(CONNECTIONS)]
+        for client in clients:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            client.connect(("127.0.0.1", bridge.port))
+            client.sendall(one * 200)
+        assert bridge.post("website", {"phone": "9876543210"}).status_code == 202
+        for client in clients:
+            found = read_all(client)
+            assert found.startswith(b"HTTP/1.1 200 ")
+            assert found.count(b"HTTP/1.1 200 ") < 200
+            assert b"HTTP/1.1 503 " in found
 
 
 @pytest.mark.parametrize("n", [4 * 1024**2 + 1, 30 * 1024**2])
