@@ -44,7 +44,7 @@ _PREFIXED: Final = re.compile(
 _QUOTES: Final = "'\"`\u2018\u2019\u201c\u201d"
 _SEPARATORS: Final = " ()[]./~-"
 _SEPARATOR: Final = rf"[{re.escape(_SEPARATORS)}]"
-# The dot, the digits of the fraction, and what may stand around them: 98765.0, 98765.0/-, (98765).0.
+# The dot, the digits behind it, and what may stand around them: 98765.0, 98765.0/-, (98765).0.
 _FRACTION: Final = re.compile(rf"(.*[0-9]{_SEPARATOR}*)\.{_SEPARATOR}*([0-9]+)({_SEPARATOR}*)")
 
 
