@@ -692,3 +692,26 @@ def test_a_forgotten_delivery_is_in_no_index(
     assert claim(store) == {}
     store.prune(datetime.now(UTC) + timedelta(days=1))
     assert store.ids_by_subject("1") + store.ids_by_subject("3") == []
+
+
+def test_a_record_of_an_older_release_is_one_call_with_the_other_too(
+    settings: Settings, open_web: OpenWeb, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    web = open_web(settings)
+    people(simulator, "1", "2", "3")
+    merge(simulator, "1", "3")
+    merge(simulator, "2", "3")
+    [one] = web.send("hubspot", notification("1"))
+    key = f"bridge:event:{of(store, one).event_id}"
+    record = str(store.redis.hget(key, "record"))
+    # Its event's record has other words, so that it can't be rewritten to say what it became.
+    store.redis.hset(key, "record", record.replace('"subject_type"', '"thing"'))
+    simulator.state.behave(429, path=CALL, times=1)
+    run_drain(settings)
+    [other] = web.send("hubspot", notification("2"))
+    run_drain(settings)
+    make_due(store, one)
+    run_drain(settings)
+
+    assert ended(store, one, other) == ONE_CALL
+    assert called(simulator) == [phone_of("3")]
