@@ -349,7 +349,8 @@ local function update_number_claim(m, key, found)
   if not found.number_claim then return end
   local claim = cjson.decode(found.number_claim)
   if m.to == 'delivered' and found.status ~= 'sending' then
-    claim_number(claim, now)
+    -- A delivered one has its claim, or an outcome released it: then the phone did not ring.
+    if found.status ~= 'delivered' then claim_number(claim, now) end
   elseif m.to == 'cancelled' and found.status == 'delivered' then
     release_future_claim(key, now)
   elseif (found.status == 'sending' or found.status == 'unknown') and not m.keeps_number
