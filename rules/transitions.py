@@ -250,7 +250,9 @@ def in_row(move: Move, claim: Claim, most: int, now: datetime) -> Move:
         return move
     scope = f"route:{claim.delivery.route}"
     calls = "The last call" if most == 1 else f"The last {most} calls"
-    sentence = mask_text(move.sentence or move.message or "")
+    sentence = mask_text(move.sentence or move.message or "").strip()
+    if sentence and sentence[-1] not in ".!?":
+        sentence += "."  # CallKaro's own text has no end
     pause = {
         "reason": "failing",
         "message": f"{calls} of this route failed. The latest: {sentence} Fix the route, try it "

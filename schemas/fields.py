@@ -42,7 +42,10 @@ _PREFIXED: Final = re.compile(
 )
 # What spreadsheets write around a number so that it stays text: '+91… and ="+91…".
 _QUOTES: Final = "'\"`\u2018\u2019\u201c\u201d"
-_FRACTION: Final = re.compile(r"(.*[0-9][ )\]]*)\.\s*([0-9]+)([ )\]]*)")
+_SEPARATORS: Final = " ()[]./~-"
+_SEPARATOR: Final = rf"[{re.escape(_SEPARATORS)}]"
+# The dot, the digits behind it, and what may stand around them: 98765.0, 98765.0/-, (98765).0.
+_FRACTION: Final = re.compile(rf"(.*[0-9]{_SEPARATOR}*)\.{_SEPARATOR}*([0-9]+)({_SEPARATOR}*)")
 
 
 class PhoneError(ValueError):
@@ -190,7 +193,7 @@ def _without_fraction(text: str) -> str:
     while found := _FRACTION.fullmatch(text):
         whole, fraction, rest = found.groups()
         is_zero = not fraction.strip("0")
-        is_only_dot = "." not in whole
+        is_only_dot = "." not in whole.rstrip(_SEPARATORS)
         if not (len(fraction) == 1 or (is_only_dot and (len(fraction) == 2 or is_zero))):
             break
         if not is_zero:

@@ -79,7 +79,7 @@ class LeaseStore(MigrationStore):
         """Make moves, each by compare-and-set on (lease, status).
 
         Returns an answer for each move: `ok`, `stale`, `refused <status>`, `gone`, `late`,
-        `wait <ms>`, `paused <ms>`, `no <reason> …`, `crashed` or `unmade`: see
+        `wait <ms>`, `paused <ms>`, `behind <delivery>`, `no <reason> …`, `crashed` or `unmade`: see
         store/scripts/move.lua. Only `ok` on a move to `sending` permits the request.
         """
         if not moves:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
+import redis
 
 from config import log
 from schemas.delivery import Delivery, DeliveryRef, Reason, Status
@@ -272,7 +273,7 @@ class QueryStore(Base):
             pipe = self.redis.pipeline(transaction=False)
             for event_id, _ in batch:
                 pipe.hstrlen(f"{P}event:{event_id}", "record")
-            sizes = pipe.execute()
+            sizes = [_of_hash(answer, 0) for answer in pipe.execute(raise_on_error=False)]
         room = PAGE_BYTES
         for at, size in enumerate(sizes):
             if at and size > room:
@@ -296,7 +297,7 @@ class QueryStore(Base):
             pipe = self.redis.pipeline(transaction=False)
             for event_id, _ in batch:
                 pipe.hgetall(f"{P}event:{event_id}")
-            found = pipe.execute()
+            found = [_of_hash(answer, {}) for answer in pipe.execute(raise_on_error=False)]
         return self._seen(batch, found)
 
     def _seen(self, batch: Batch, records: Sequence[Mapping[str, str]]) -> Iterator[SeenEvent]:
@@ -326,6 +327,15 @@ class QueryStore(Base):
                 )
             except UNREADABLE as error:
                 logger.error("event.unreadable", event_id=event_id, exc_info=error)
+
+
+def _of_hash(answer: Any, otherwise: Any) -> Any:
+    """Return Redis' answer about a hash; `otherwise`, if its key has something else."""
+    if not isinstance(answer, Exception):
+        return answer
+    if isinstance(answer, redis.ResponseError) and "WRONGTYPE" in f"{answer.status_code} {answer}":
+        return otherwise
+    raise answer
 
 
 def _readable(batch: Batch, records: Sequence[Mapping[str, str]]) -> Iterator[Delivery]:

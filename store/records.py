@@ -34,7 +34,8 @@ from schemas.records import (
 logger = log.get(__name__)
 
 ERASED = "This person was erased."
-UNREADABLE = (KeyError, ValueError, TypeError)  # what reading a broken record may raise
+# What reading a broken record may raise.
+UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError)
 
 
 def described(

@@ -169,7 +169,8 @@ class Hydration:
         now = event if found.id == event.subject else event.followed(found.id)
         kept = claim.delivery
         if (kept.subject, kept.merged_from) == (now.subject, now.merged_from):
-            self._prepare(claim, make_whole)
+            # The record of an event from an older release may not say yet what it became.
+            self._prepare(replace(claim, event=now), make_whole)
             return
         delivery = replace(kept, subject=now.subject, merged_from=now.merged_from)
 

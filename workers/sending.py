@@ -46,6 +46,11 @@ from workers.reporting import Reports
 logger = log.get(__name__)
 
 MARGIN_S = 5.0  # the part of the lease that must remain after the longest time of a request
+BEHIND_S = 5.0  # until a call looks again for the answer to the call that may be for it, too
+BEHIND = (
+    "The CRM merged its record with that of another delivery, whose call is on the wire. It waits "
+    "for CallKaro's answer to that call."
+)
 REDIS_AWAY_S = 1.0  # until the next try of a request, after Redis did not answer to `sending`
 
 Answer = tuple[HttpResult, Verdict]
@@ -154,11 +159,11 @@ class Sending:
         word, _, rest = answer.partition(" ")
         match word:
             case "no":
-                reason, _, first = rest.partition(" ")
-                if reason == Reason.DUPLICATE and first in self._in_pool:
-                    self._behind[first].append(ready)
-                else:
-                    self._drain.move(skip_forbidden(move, answer))
+                self._drain.move(skip_forbidden(move, answer))
+            case "behind" if rest in self._in_pool:
+                self._behind[rest].append(ready)
+            case "behind":  # another worker makes that call
+                self._drain.move(keep_waiting(ready.delivery, BEHIND_S, message=BEHIND))
             case "wait":  # the rate cap
                 self._no_start_before = time.monotonic() + int(rest) / 1000
                 self._ready.append(ready)

@@ -31,7 +31,8 @@
 -- ARGV[3]: '1': a journal is replayed, because Redis may have lost these moves.
 -- ARGV[4]: the lease, ms, of an attempt that Redis lost.
 -- Returns for each move: 'ok', 'stale' (another lease), 'refused <status>', 'gone', 'late' (too little
--- of the lease is left), 'wait <ms>' (the rate cap), 'paused <ms>', 'no <reason> ...' (see denial()),
+-- of the lease is left), 'wait <ms>' (the rate cap), 'paused <ms>', 'behind <delivery>' (its call may
+-- be for this delivery, too, and CallKaro has not answered yet), 'no <reason> ...' (see denial()),
 -- 'known' (Redis had not lost the move), 'crashed <text>' (the record raised this error), or 'unmade'
 -- (Redis refused a command of this move or of one before it; of the first move or of a journal's, the
 -- script raises that error).
@@ -74,7 +75,8 @@ local function same_record(m, found)
 end
 
 -- Return why the history of the person or of the number forbids the call; nil: it does not.
--- 'no suppressed', 'no duplicate <delivery>', 'no called_recently <when, ms>', 'no day_cap number',
+-- 'no suppressed', 'no duplicate <delivery>' (of a move to `sending`: 'behind <delivery>' while that one
+-- is on the wire), 'no called_recently <when, ms>', 'no day_cap number',
 -- 'no day_cap route'. A history that can't be read forbids the call. "Call again" overrides
 -- `duplicate`, `again_after` and the number's daily limit, but not a suppression and not `max_per_day`.
 local function denial(m, found)
@@ -89,7 +91,10 @@ local function denial(m, found)
     if is_suppressed(person) then return 'no suppressed' end
   end
   local first = not found.call_again and same_record(m, found)
-  if first then return 'no duplicate ' .. first end
+  if first then
+    local is_open = m.to == 'sending' and redis.call('HGET', P .. 'delivery:' .. first, 'status') == 'sending'
+    return (is_open and 'behind ' or 'no duplicate ') .. first
+  end
   if (g.again_ms > 0 or g.number_cap > 0) and not found.call_again then
     local of_day, last = 0, nil
     for _, phone in ipairs(phones) do
@@ -344,7 +349,8 @@ local function update_number_claim(m, key, found)
   if not found.number_claim then return end
   local claim = cjson.decode(found.number_claim)
   if m.to == 'delivered' and found.status ~= 'sending' then
-    claim_number(claim, now)
+    -- A delivered one has its claim, or an outcome released it: then the phone did not ring.
+    if found.status ~= 'delivered' then claim_number(claim, now) end
   elseif m.to == 'cancelled' and found.status == 'delivered' then
     release_future_claim(key, now)
   elseif (found.status == 'sending' or found.status == 'unknown') and not m.keeps_number

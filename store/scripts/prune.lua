@@ -1,6 +1,7 @@
--- include: keys, status_counts, subject
+-- include: keys, status_counts, subject, errors, broken
 -- Delete settled deliveries, and events without a delivery, from before a time. An event goes with the
--- last of its deliveries. Campaigns stay, and so do deliveries that wait or are unknown.
+-- last of its deliveries. Campaigns stay, and so do deliveries that wait or are unknown. A record that
+-- raises an error stops no other: a delivery is put aside, an event is deleted.
 --
 -- ARGV[1]: the time, us. ARGV[2]: at most how many of each kind. Returns how many were deleted.
 even_when_full()
@@ -33,21 +34,28 @@ local function sids(key)
   return found
 end
 
+local function forget_delivery(id, status)
+  local key = P .. 'delivery:' .. id
+  local found = redis.call('HMGET', key, 'event', 'route', 'source', 'phone')
+  redis.call('ZREM', P .. 'deliveries:status:' .. status, id)
+  redis.call('ZREM', P .. 'deliveries', id)
+  unindex_subject(key, id)
+  for i, by in ipairs({'route', 'source', 'phone'}) do
+    if found[i + 1] then redis.call('ZREM', P .. 'deliveries:' .. by .. ':' .. found[i + 1], id) end
+  end
+  for _, sid in ipairs(sids(key)) do redis.call('DEL', P .. 'call:' .. sid) end
+  redis.call('DEL', key)
+  if found[2] then count_status(status, found[2], -1) end
+  if not found[1] then return end
+  local is_readable, is_needed = try(has_deliveries, found[1])
+  if not is_readable or not is_needed then forget_event(found[1]) end
+end
+
 for _, status in ipairs({'delivered', 'skipped', 'failed', 'cancelled'}) do
   local index = P .. 'deliveries:status:' .. status
   for _, id in ipairs(redis.call('ZRANGE', index, '-inf', before, 'BYSCORE', 'LIMIT', 0, limit)) do
-    local key = P .. 'delivery:' .. id
-    local found = redis.call('HMGET', key, 'event', 'route', 'source', 'phone')
-    redis.call('ZREM', index, id)
-    redis.call('ZREM', P .. 'deliveries', id)
-    unindex_subject(key, id)
-    for i, by in ipairs({'route', 'source', 'phone'}) do
-      if found[i + 1] then redis.call('ZREM', P .. 'deliveries:' .. by .. ':' .. found[i + 1], id) end
-    end
-    for _, sid in ipairs(sids(key)) do redis.call('DEL', P .. 'call:' .. sid) end
-    redis.call('DEL', key)
-    if found[2] then count_status(status, found[2], -1) end
-    if found[1] and not has_deliveries(found[1]) then forget_event(found[1]) end
+    local is_forgotten, text = try(forget_delivery, id, status)
+    if not is_forgotten then put_aside(id, text) end
     forgotten = forgotten + 1
   end
 end

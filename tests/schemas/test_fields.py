@@ -54,6 +54,8 @@ IN = "+919876543210"
         ("9876543210.0", "IN", IN),
         ("9876543210.00", "IN", IN),
         ("+91 98765 43210.0", None, IN),
+        ("9876543210.0/-", "IN", IN),
+        ("9876543210.00.", "IN", IN),
         ("\u0669\u0668\u0667\u0666\u0665\u0664\u0663\u0662\u0661\u0660.\u0660", "IN", IN),
         ("tel:9876543210.0", "IN", IN),
         ('="9876543210.0"', "IN", IN),
@@ -162,6 +164,11 @@ def test_nothing_is_no_number(raw):
         ("98765.00000", "IN", "there is no such number in its country"),
         ("987654321.5", "IN", "it has a fraction"),
         ("98765432.10", "IN", "it has a fraction"),
+        ("98765432.10.", "IN", "it has a fraction"),
+        ("987654321.0.", "IN", "there is no such number in its country"),
+        ("987654321.0/-", "IN", "there is no such number in its country"),
+        ("[987654321].0]", "IN", "there is no such number in its country"),
+        ("987654321.(0)", "IN", "there is no such number in its country"),
         ("9.87654e9", "IN", "it has letters in it"),
         ("9.87654321e+09", "IN", "it has letters in it"),
         ("fax:+919876543210", None, "it has letters in it"),
@@ -267,9 +274,12 @@ def test_a_number_is_the_same_one_however_it_is_written(data, local):
     data=st.data(),
     local=st.from_regex(r"[6-9][0-9]{6,11}", fullmatch=True),
     zeros=st.integers(1, 4),
+    around=st.tuples(*[st.text("  ()[]./~-\u2013", max_size=3)] * 3),
 )
-def test_a_fraction_of_zeros_never_becomes_digits(data, local, zeros):
-    text = data.draw(st.sampled_from([local, f"'{local}", f"p:{local}"])) + "." + "0" * zeros
+def test_a_fraction_of_zeros_never_becomes_digits(data, local, zeros, around):
+    before, between, after = around
+    text = data.draw(st.sampled_from([local, f"'{local}", f"p:{local}"]))
+    text += before + "." + between + "0" * zeros + after
     try:
         number = e164(text, "IN")
     except PhoneError:

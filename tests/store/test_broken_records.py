@@ -2,20 +2,22 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from support import CALL_BACK, Web, end_lease, lead, make_due
-from support.storing import claim, put, status, to_sending
+from support.storing import a_delivery, accept, an_event, claim, put, status, to_sending
 
 import workers.preparation
 from config import log
 from schemas.delivery import Status
 from schemas.errors import StoreUnavailable
-from schemas.records import Claim, Move
+from schemas.records import Claim, EventFilters, Filters, Move
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store, connect
+from store.erasure import Eraser
 
 OpenWeb = Callable[[Settings], Web]
 MakeSettings = Callable[..., Settings]
@@ -324,3 +326,60 @@ def test_a_missing_right_in_a_migration_gives_up_no_key(
     store.redis.delete("bridge:migration-lock")
     assert store.migrate_page("token").is_last
     assert store.redis.hexists("bridge:early_outcome:CA1", "mark_unknown")
+
+
+# --- events -------------------------------------------------------------------------------------
+
+BROKEN_EVENTS: list[Callable[[Store, str], object]] = [
+    lambda store, key: (store.redis.delete(key), store.redis.set(key, "no hash")),
+    lambda store, key: store.redis.hset(key, "record", "[]"),
+    lambda store, key: store.redis.hset(key, "record", '{"id": []'),
+]
+
+
+@pytest.mark.parametrize("breaks", BROKEN_EVENTS, ids=["no hash", "no object", "no JSON"])
+@pytest.mark.parametrize("is_brief", [True, False])
+def test_an_event_that_can_not_be_read_stops_no_list_no_erasure_and_no_pruning(
+    store: Store, breaks: Callable[[Store, str], object], is_brief: bool
+) -> None:
+    events = [an_event(f"e{one}") for one in range(3)]
+    accept(store, *((event, [a_delivery(f"d{at}")]) for at, event in enumerate(events)))
+    settled = [Move(id=one, to=Status.SKIPPED, lease=lease) for one, lease in claim(store).items()]
+    assert store.move(settled) == ["ok"] * 3
+    breaks(store, f"bridge:event:{events[1].id}")
+
+    page = store.events(EventFilters(), before=None, limit=10, brief=is_brief)
+    assert [one.event.id for one in page.items] == [events[2].id, events[0].id]
+    assert Eraser(store=store).erase("+919876543210").is_done
+    assert store.prune(datetime.now(UTC) + timedelta(days=1)) == 3
+    assert store.redis.keys("bridge:event:*") == []
+    assert store.redis.keys("bridge:delivery:*") == []
+
+
+def test_a_delivery_that_is_no_hash_stops_no_pruning(store: Store) -> None:
+    put(store, "one", "two", "three")
+    leases = claim(store)
+    settled = [Move(id=one, to=Status.SKIPPED, lease=lease) for one, lease in leases.items()]
+    store.move(settled)
+    store.redis.delete("bridge:delivery:two")
+    store.redis.set("bridge:delivery:two", "no hash")
+
+    store.prune(datetime.now(UTC) + timedelta(days=1))
+
+    assert store.redis.keys("bridge:delivery:*") == ["bridge:delivery:two"]
+    assert store.broken_count() == 1
+
+
+@pytest.mark.parametrize("value", ["", "x", "nan"])
+def test_a_time_that_is_no_number_stops_no_status(store: Store, value: str) -> None:
+    put(store, "one", "two")
+    store.redis.hset("bridge:delivery:one", "not_before_ms", value)
+    assert store.oldest_waiting_s() is not None
+
+
+@pytest.mark.parametrize("field", ["created_ms", "next_ms", "first_ms"])
+def test_a_time_out_of_range_hides_no_other_delivery_of_its_page(store: Store, field: str) -> None:
+    put(store, "one", "two")
+    store.redis.hset("bridge:delivery:one", field, "9" * 30)
+    page = store.deliveries(Filters(), before=None, limit=10)
+    assert [one.id for one in page.items] == ["two"]

@@ -440,6 +440,36 @@ def test_a_call_that_callkaro_did_not_dial_leaves_the_number_free(
     assert ended(store, two) == {("delivered", None): 1}
 
 
+def test_a_call_that_callkaro_did_not_dial_leaves_the_number_free_though_its_answer_came_later(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    settings = make_settings(AGAIN, callkaro_webhook_tokens=("a-token",))
+    web = open_web(settings)
+    simulator.state.behave(path=CALL, times=1, latency_ms=2000)
+    [one] = web.send("website", lead(phone=ONE))
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run_drain, settings)
+        until(lambda: simulator.state.calls, what="the call")
+        [call] = simulator.state.calls
+        metadata = {"bridge_delivery_id": one}
+        data = {"callSid": call.call_sid, "hangup_reason": "OUTSIDE_TRIGGER_WINDOW"}
+        told = {"event": "call_ended", "data": {**data, "call_metadata": metadata}}
+        assert web.client.post("/callbacks/callkaro/a-token", json=told).status_code == 200
+        assert of(store, one).status == "delivered"
+        assert of(store, one).attempts[-1].get("status_code") is None
+        running.result()
+    assert of(store, one).attempts[-1]["status_code"] == 200
+
+    [two] = web.send("website", lead(phone=ONE))
+    run_drain(settings)
+
+    assert ended(store, two) == {("delivered", None): 1}
+
+
 def test_what_a_number_was_called_for_long_ago_is_not_remembered_anew(
     make_settings: MakeSettings,
     open_web: OpenWeb,

@@ -73,7 +73,7 @@ def test_a_broken_route_is_paused_fixed_tried_and_resumed(
     assert len(simulator.state.requests_to(CALLS)) == failed + 20
     [pause] = store.pauses()
     assert (pause.scope, pause.reason) == ("route:broken", "failing")
-    assert "Agent does not exist" in pause.message
+    assert "Agent does not exist. Fix the route" in pause.message
     [warning] = [one for one in web.get("/api/status").json["warnings"] if "route:broken" in one]
     assert "failing" in warning
     assert 'callkaro_bridge_route_failing{route="broken"} 1.0' in web.get("/metrics").text

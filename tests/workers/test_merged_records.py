@@ -154,6 +154,9 @@ def test_eight_workers_at_once_call_each_merged_person_once(
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: run_drain(settings), range(8)))
+    # Those that waited for the answer to the other call.
+    make_due(store, *(one for one in ids if of(store, one).status == "queued"))
+    run_drain(settings)
 
     assert ended(store, *ids) == {("delivered", None): 20, ("skipped", "duplicate"): 20}
     assert called(simulator) == [phone_of(str(at)) for at in range(120, 140)]
@@ -369,31 +372,51 @@ def test_the_second_of_a_drain_waits_for_the_answer_to_the_first(
     assert called(simulator) == [phone_of("3")]
 
 
-def test_a_second_call_is_skipped_while_another_worker_makes_the_first(
-    settings: Settings, open_web: OpenWeb, store: Store, simulator: Simulator, run_drain: RunDrain
+@pytest.mark.parametrize(
+    ("answer", "first", "second"),
+    [
+        ({}, ("delivered", None), ("skipped", "duplicate")),
+        ({"status": 502}, ("unknown", "no_answer"), ("skipped", "duplicate")),
+        ({"status": 400}, ("failed", "refused"), ("delivered", None)),
+        ({"status": 429}, ("retrying", "busy"), ("delivered", None)),
+    ],
+    ids=str,
+)
+def test_a_second_call_waits_while_another_worker_makes_the_first(
+    settings: Settings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+    answer: dict[str, Any],
+    first: tuple[str, str | None],
+    second: tuple[str, str | None],
 ) -> None:
     web = open_web(settings)
     people(simulator, "1", "2", "3")
     merge(simulator, "1", "3")
     merge(simulator, "2", "3")
-    simulator.state.behave(path=CALL, times=1, latency_ms=3000)
-    [first] = web.send("hubspot", notification("1"))
+    simulator.state.behave(path=CALL, times=1, latency_ms=3000, **answer)
+    [one] = web.send("hubspot", notification("1"))
 
     def is_sending() -> bool:
-        return of(store, first).status == "sending"
+        return of(store, one).status == "sending"
 
     with ThreadPoolExecutor(1) as pool:
         # The first worker claims nothing more once its call is on the wire.
         running = pool.submit(run_drain, settings, should_stop=is_sending)
         until(is_sending, what="the first call")
         until(lambda: simulator.state.requests_to(CALL), what="the request")
-        [second] = web.send("hubspot", notification("2"))
+        [other] = web.send("hubspot", notification("2"))
         run_drain(settings, slice_s=30.0)
-        assert (of(store, first).status, of(store, second).reason) == ("sending", "duplicate")
+        assert (of(store, one).status, of(store, other).status) == ("sending", "queued")
+        assert "on the wire" in (of(store, other).message or "")
         running.result()
+    make_due(store, other)
+    run_drain(settings)
 
-    assert of(store, first).status == "delivered"
-    assert called(simulator) == [phone_of("3")]
+    assert [(of(store, it).status, of(store, it).reason) for it in (one, other)] == [first, second]
+    assert len(called(simulator)) <= 1
 
 
 def test_a_worker_that_dies_in_the_call_of_a_merged_record_leaves_no_second_call(
@@ -669,3 +692,26 @@ def test_a_forgotten_delivery_is_in_no_index(
     assert claim(store) == {}
     store.prune(datetime.now(UTC) + timedelta(days=1))
     assert store.ids_by_subject("1") + store.ids_by_subject("3") == []
+
+
+def test_a_record_of_an_older_release_is_one_call_with_the_other_too(
+    settings: Settings, open_web: OpenWeb, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    web = open_web(settings)
+    people(simulator, "1", "2", "3")
+    merge(simulator, "1", "3")
+    merge(simulator, "2", "3")
+    [one] = web.send("hubspot", notification("1"))
+    key = f"bridge:event:{of(store, one).event_id}"
+    record = str(store.redis.hget(key, "record"))
+    # Its event's record has other words, so that it can't be rewritten to say what it became.
+    store.redis.hset(key, "record", record.replace('"subject_type"', '"thing"'))
+    simulator.state.behave(429, path=CALL, times=1)
+    run_drain(settings)
+    [other] = web.send("hubspot", notification("2"))
+    run_drain(settings)
+    make_due(store, one)
+    run_drain(settings)
+
+    assert ended(store, one, other) == ONE_CALL
+    assert called(simulator) == [phone_of("3")]

@@ -15,7 +15,7 @@ local function waits_since(id, now, due_ms)
     local tried = tonumber(found[i] or '')
     if tried then since = math.min(since or now, tried + free) end
   end
-  if since and found[6] then since = math.max(since, tonumber(found[6])) end
+  if since then since = math.max(since, tonumber(found[6] or '') or since) end
   return since and since <= now and since or nil
 end
 
