@@ -183,31 +183,31 @@ timestamp_key = "t"
 signature_key = "v1"
 
 """
-AT = str(int(time.time()))
 KEYS = {name: (f"a-secret-of-{name}",) for name in ("website", "timed", "hubspot", "gohighlevel")}
 SECRET = "whsec_" + base64.b64encode(b"secret").decode()  # gitleaks:allow
 
 
 def proofs(source: str, body: bytes) -> Iterator[dict[str, str]]:
     """Return the headers that prove a request of a source, by each of its schemes."""
+    at = str(int(time.time()))
     key = KEYS.get(source, ("",))[0].encode()
     match source:
         case "website":
             yield signed(source, body, "", secret=key.decode())
         case "svix":
-            text = f"msg-1.{AT}.".encode() + body
+            text = f"msg-1.{at}.".encode() + body
             digest = base64.b64encode(hmac.digest(b"secret", text, "sha256")).decode()
             for name in ("webhook", "svix"):
                 yield {
                     f"{name}-id": "msg-1",
-                    f"{name}-timestamp": AT,
+                    f"{name}-timestamp": at,
                     f"{name}-signature": f"v1,{digest}",
                 }
         case "timed":
-            digest = hmac.new(key, f"{AT}.".encode() + body, hashlib.sha256).hexdigest()
-            yield {"X-Sig": f"t={AT},v1={digest}"}
+            digest = hmac.new(key, f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+            yield {"X-Sig": f"t={at},v1={digest}"}
         case "hubspot":
-            yield signed(source, body, URL, secret=key.decode(), at_ms=int(AT) * 1000)
+            yield signed(source, body, URL, secret=key.decode(), at_ms=int(at) * 1000)
             for version, about in (("v1", b""), ("v2", b"POST" + URL.encode())):
                 yield {
                     "X-HubSpot-Signature-Version": version,
