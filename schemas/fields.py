@@ -245,6 +245,7 @@ _PHONEISH: Final = re.compile(
     rf"\s*(?:tel:)?[\d+\uff0b{_AROUND}]+(?:(?:extn?\.?|x|#)\s*\d{{1,7}})?", re.IGNORECASE
 )
 _PIECES: Final = re.compile(r"([,;|\n])")
+_EIGHT_DIGITS: Final = re.compile(r"(?:\D*+\d){8}")
 # Longer than any number with its prefixes: Zoho's record ids have 18 and 19 digits.
 _LONG_RUN: Final = re.compile(r"\d{18}")
 # HubSpot writes instants as epoch milliseconds. No country has 13-digit numbers that start with 1.
@@ -362,12 +363,12 @@ def is_date(text: str) -> bool:
 
 
 def _is_phoneish(text: str) -> bool:
-    if not 8 <= len(text) <= 4 * _LONGEST:
+    if len(text) > 4 * _LONGEST or not _EIGHT_DIGITS.match(text):
         return False
-    text = plain_number(text)  # never longer
+    text = plain_number(text)  # with the same digits
     if is_date(text) or _MILLIS.fullmatch(text) or not _PHONEISH.fullmatch(text):
         return False
-    return sum(map(str.isdecimal, text)) >= 8 and not _LONG_RUN.search(text)
+    return not _LONG_RUN.search(text)
 
 
 def mask_text(text: str) -> str:

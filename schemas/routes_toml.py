@@ -392,7 +392,7 @@ class SignedParts(fields.Field[tuple[Part | Fixed, ...]]):
 
 
 PAIR_KEY = fields.String(
-    validate=validate.Regexp(r"[^\s=,]{1,40}\Z", error="must be a key such as v1 in v1=…")
+    validate=validate.Regexp(r"[^\s=,;]{1,40}\Z", error="must be a key such as v1 in v1=…")
 )
 HMAC_KEYS = (
     "hash",

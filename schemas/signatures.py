@@ -233,8 +233,8 @@ def _time_text(scheme: Signature, headers: Mapping[str, str]) -> str:
 
 
 def _paired(header: str, key: str) -> list[str]:
-    """Return the values of a key in a header of pairs."""
-    pairs = (pair.partition("=") for pair in header.split(","))
+    """Return the values of a key in a header of pairs, with commas or semicolons between them."""
+    pairs = (pair.partition("=") for pair in header.replace(";", ",").split(","))
     return [value.strip() for name, _, value in pairs if name.strip() == key]
 
 

@@ -88,8 +88,8 @@ class Signature:
     prefix: str = ""
     # What separates signatures if the header may have several; None: it has one.
     several: str | None = None
-    # For a header of pairs with commas between them, `t=1767250800,v1=5257a8…`: the keys of its
-    # signatures and of its time. None: the header is the signature, and the time is elsewhere.
+    # For a header of pairs, `t=1767250800,v1=5257a8…` or `ts=1767250800;h1=5257a8…`: the keys of
+    # its signatures and of its time. None: the header is the signature, and the time is elsewhere.
     signature_key: str | None = None
     timestamp_key: str | None = None
     # How the secret is written. secret_prefix is removed before the secret is decoded.

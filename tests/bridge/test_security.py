@@ -10,8 +10,13 @@ from werkzeug.test import encode_multipart
 
 from bridge.dashboard.session import MOST_BYTES
 from bridge.dashboard.suppressions import MOST_BYTES as MOST_OF_A_FILE
-from bridge.http.arriving import HEAD_BYTES
-from bridge.http.body import MAX_FIELDS, MAX_PART_HEADER_BYTES, MAX_PART_HEADERS
+from bridge.http.arriving import HEAD_BYTES, MAX_CHUNKS
+from bridge.http.body import (
+    MAX_FIELDS,
+    MAX_HEADER_BYTES,
+    MAX_PART_HEADER_BYTES,
+    MAX_PART_HEADERS,
+)
 from bridge.http.security import host_check
 from bridge.web_worker import HELD_BYTES
 from config.settings import MAX_BODY_BYTES
@@ -271,7 +276,9 @@ def test_the_page_on_security_names_the_limits_that_there_are() -> None:
         f"| {MAX_VALUES:,} | 413 |",
         f"| {MAX_DEPTH} levels | 400 |",
         f"| {MAX_FIELDS:,} | 400 |",
-        f"| {MAX_PART_HEADERS}, {MAX_PART_HEADER_BYTES:,} bytes | 400 |",
+        f"| {MAX_PART_HEADERS}, {MAX_PART_HEADER_BYTES:,} bytes; "
+        f"{MAX_HEADER_BYTES // 1024} kB | 400 |",
+        f"| {MAX_CHUNKS:,} | 400 |",
         f"| {MOST_BYTES // 1024} kB | 413 |",
         f"| {MAX_BODY_BYTES // 1024**2} MB, {MOST_OF_A_FILE // 1024**2} MB, ",
         f"| {LimitRequestLine.default:,} bytes, {LimitRequestFields.default}, "

@@ -525,6 +525,15 @@ separator = ":"
 timestamp_header = "X-Slack-Request-Timestamp"
 """
 CALENDLY = STRIPE.replace("Stripe-Signature", "Calendly-Webhook-Signature") + 'tolerance = "3m"\n'
+# https://developer.paddle.com/webhooks/signature-verification
+PADDLE = """
+auth = "hmac"
+header = "Paddle-Signature"
+parts = ["timestamp", "body"]
+separator = ":"
+signature_key = "h1"
+timestamp_key = "ts"
+"""
 CLOSE_TOML = """
 auth = "hmac"
 header = "close-sig-hash"
@@ -582,6 +591,12 @@ def test_a_published_slack_request_verifies() -> None:
     [
         (STRIPE, SECRET, stripe("Stripe-Signature"), 300),
         (CALENDLY, SECRET, stripe("Calendly-Webhook-Signature"), 180),
+        (
+            PADDLE,
+            SECRET,
+            {"Paddle-Signature": f"ts={AT};h1={hexed(SECRET.encode(), b'%d:' % AT + FORM)}"},
+            300,
+        ),
         (
             CLOSE_TOML,
             "00ff" * 16,
@@ -657,7 +672,7 @@ def test_no_character_moves_between_the_time_and_the_body(toml: str, moved: int)
         "t={old},t={at},v1={good}",
         "t=,t={at},v1={good}",
         "t={at} v1={good}",
-        "t={at};v1={good}",
+        "t={at}|v1={good}",
         "t=0{at},v1={good}",
         "t={at},v1=sha256={good}",
         "t={at},v1=",
