@@ -21,6 +21,8 @@ logger = log.get(__name__)
 
 Answer = TypeVar("Answer")
 
+TOKEN_S = 3600  # how long an access token is valid, if its CRM does not say so
+SHORTEST_TOKEN_S, LONGEST_TOKEN_S = 60, 86_400
 TOKEN_SLACK_S = 120  # an access token is renewed this long before its CRM forgets it
 REFRESH_WAIT_S = 10  # how long to wait for the worker that is refreshing the token
 # Of one answer: 100 records of 500 fields, each with its history of ten values.
@@ -349,7 +351,7 @@ class CrmClient:
             token = answer.get("access_token")
         except (ValueError, AttributeError):
             token = None
-        if not token:
+        if not token or not isinstance(token, str):
             logger.warning(
                 "token.refused",
                 source=source.name,
@@ -362,14 +364,23 @@ class CrmClient:
                 retry_after_s=result.retry_after_s or REFUSED_TOKEN_S,
                 is_account=result.status_code is not None and result.status_code < 500,
             )
-        lifetime_s = int(answer.get("expires_in") or 3600)
+        lifetime_s = _lifetime_s(answer.get("expires_in"))
+        api_url = answer.get("api_domain")
         self._store.put_token(
             source.name,
-            {"token": token, "api_url": answer.get("api_domain") or ""},
+            {"token": token, "api_url": api_url if isinstance(api_url, str) else ""},
             for_s=max(lifetime_s - TOKEN_SLACK_S, lifetime_s // 2),
         )
         logger.info("token.refreshed", source=source.name)
         return None
+
+
+def _lifetime_s(raw: Any) -> int:
+    """Return for how long a token is valid. What can't be so is no mistake of a lead."""
+    try:
+        return min(max(int(raw or TOKEN_S), SHORTEST_TOKEN_S), LONGEST_TOKEN_S)
+    except (ValueError, TypeError, OverflowError):
+        return TOKEN_S
 
 
 def _is_about_crm(found: Found | FetchFailed | None) -> bool:

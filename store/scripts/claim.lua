@@ -1,5 +1,5 @@
 -- include: keys, time, due, held_time, timeline_note, status_index, early_outcomes, pauses
--- include: errors
+-- include: errors, shared
 -- Lease what is due to one worker: move it from due to leased, and raise its lease number, which makes
 -- the number of the worker before it stale.
 --
@@ -13,6 +13,7 @@
 -- else 0; raised: {id, text, id, text...}, the errors of records, whose count is the caller's work; a
 -- claim is {id, lease, delivery's fields (flat), event's record}.
 even_when_full()
+check_shared_keys()
 local limit, lease_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
 local grace_ms, look_again_ms, bytes_left = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local PROBE_LEASE_MS = 90000  -- longer than a lease: the worker that probes may have died

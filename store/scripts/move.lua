@@ -1,6 +1,6 @@
 -- include: keys, time, due, not_due, held_time, timeline, status_index, number_claims, past_calls
 -- include: erasure, early_outcomes, early_outcome_expiry, pauses, breaker, breaker_wait
--- include: breaker_count, rate, errors
+-- include: breaker_count, rate, errors, shared
 -- Move deliveries from status to status, each one by compare-and-set on (lease, status).
 --
 -- ARGV[1]: JSON, a list of moves:
@@ -37,6 +37,7 @@
 -- (Redis refused a command of this move or of one before it; of the first move or of a journal's, the
 -- script raises that error).
 even_when_full()
+check_shared_keys()
 local moves = cjson.decode(ARGV[1])
 local rate = tonumber(ARGV[2])
 local is_replay, new_lease_ms = ARGV[3] == '1', tonumber(ARGV[4])

@@ -13,7 +13,7 @@ import workers.preparation
 from config import log
 from schemas.delivery import Status
 from schemas.errors import StoreUnavailable
-from schemas.records import Claim, EventFilters, Filters, Move
+from schemas.records import Claim, EventFilters, Filters, HistoryCheck, Move
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store, connect
@@ -383,3 +383,34 @@ def test_a_time_out_of_range_hides_no_other_delivery_of_its_page(store: Store, f
     store.redis.hset("bridge:delivery:one", field, "9" * 30)
     page = store.deliveries(Filters(), before=None, limit=10)
     assert [one.id for one in page.items] == ["two"]
+
+
+# --- what all records share -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shared", ["pauses", "breaker", "suppressed", "failing", "rate"])
+def test_a_broken_key_that_all_records_share_fails_none_of_them(store: Store, shared: str) -> None:
+    store.max_rate = 100.0
+    put(store, "one", "two")
+    leases = claim(store)
+    store.redis.rpush(f"bridge:{shared}", "of another type")
+    guard = HistoryCheck(phone="p", person=None, rings_at=datetime.now(UTC))
+    moves = [to_sending(one, lease, guard=guard) for one, lease in leases.items()]
+    with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+        store.move(moves)
+    store.redis.zadd("bridge:leased", dict.fromkeys(leases, 1))
+    store.sweep()
+    with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+        claim(store)
+
+    store.redis.delete(f"bridge:{shared}")
+
+    assert claim(store).keys() == {"one", "two"}
+    assert [of.crashes for one in leases if (of := store.delivery(one))] == [0, 0]
+
+
+def test_a_rate_that_is_no_number_stops_no_call(store: Store) -> None:
+    store.max_rate = 100.0
+    put(store, "one")
+    store.redis.set("bridge:rate", "soon")
+    assert store.move([to_sending("one", claim(store)["one"])]) == ["ok"]

@@ -216,6 +216,38 @@ def test_a_zoho_that_gives_no_token_is_waited_for_at_its_own_pace(
     assert len(simulator.state.requests_to("/oauth")) == 1
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"expires_in": "never"},
+        {"expires_in": [1]},
+        {"expires_in": -5},
+        {"expires_in": 1e30},
+        {"api_domain": 5},
+        {"access_token": ["t"]},
+    ],
+    ids=str,
+)
+def test_an_odd_answer_to_a_login_ends_no_lead(
+    settings: Settings,
+    web: Web,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+    odd: dict[str, Any],
+) -> None:
+    body = {"access_token": "t", "api_domain": simulator.url, "expires_in": 3600, **odd}
+    simulator.state.behave(path="/oauth", status=200, body=json.dumps(body))
+    [delivery] = web.send("zoho", zoho_notification("5725767000000411001"))
+    for _ in range(3):
+        run_drain(settings)
+        make_due(store, delivery)
+
+    kept = found(store, delivery)
+    assert kept.status == "queued"
+    assert "Zoho" in (kept.message or "")
+
+
 def test_a_record_is_read_as_it_is_now_not_as_it_was(
     settings: Settings, web: Web, store: Store, simulator: Simulator, run_drain: RunDrain
 ) -> None:

@@ -9,7 +9,7 @@ local function rate_wait_ms(rate, now, reserve_ms)
   if rate <= 0 then return 0 end
   local gap = 1000 / (0.95 * rate)
   local slack = math.min(SLACK_MS, gap)
-  local free_at = math.max(tonumber(redis.call('GET', P .. 'rate') or '0'), now - slack)
+  local free_at = math.max(tonumber(redis.call('GET', P .. 'rate') or '') or 0, now - slack)
   local wait = math.max(math.ceil(free_at - now), 0)
   if wait > (reserve_ms or 0) then return wait end
   redis.call('SET', P .. 'rate', string.format('%.3f', free_at + gap), 'PX',
