@@ -7,6 +7,8 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, current_app, request, session
+from flask.blueprints import BlueprintSetupState
+from markupsafe import Markup
 from werkzeug.datastructures import MultiDict
 
 from bridge.api.queries import Args, read_phone
@@ -63,10 +65,10 @@ def add(dashboard: Blueprint, settings: Settings) -> None:
         """Return a JSON value for people."""
         return json.dumps(value, indent=2, ensure_ascii=False, default=str)
 
-    @dashboard.app_template_filter("visible")
-    def visible_text(text: str) -> str:
-        """Return a stranger's text with its hidden characters as their codes."""
-        return visible(text.replace("\r\n", "\n"), keeps="\n\t")
+    @dashboard.record_once
+    def show_hidden(state: BlueprintSetupState) -> None:
+        """Let every text of every page show its hidden characters as their codes."""
+        state.app.jinja_env.finalize = _shown
 
     @dashboard.app_template_filter("masked")
     def masked(text: str) -> str:
@@ -138,6 +140,13 @@ def with_args(**changes: str | None) -> str:
     pairs = [(name, value) for name, value in request.args.items(multi=True) if name not in changes]
     pairs += [(name, value) for name, value in changes.items() if value is not None]
     return f"{request.path}?{urlencode(pairs)}" if pairs else request.path
+
+
+def _shown(value: Any) -> Any:
+    """Return a value as a page shows it. A text of a lead could hide or turn around the rest."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return visible(value.replace("\r\n", "\n"), keeps="\n\t")
 
 
 def _instant(at: datetime | str) -> datetime:

@@ -296,6 +296,25 @@ def test_each_cause_of_a_refusal_is_one_that_can_be() -> None:
     assert set(CAUSES) <= {*ours, "internal"}
 
 
+@pytest.mark.parametrize("hidden", ["\u202e", "\u2066", "\u200b", "\x1b[2J", "\x07"])
+def test_no_page_shows_the_hidden_characters_of_a_lead(web: Web, store: Store, hidden: str) -> None:
+    text = f"As{hidden}ha"
+    [delivery_id] = web.send("website", {**lead(), "event": text, "name": text})
+    delivery = store.delivery(delivery_id)
+    assert delivery
+    pages = ["/", "/events", f"/events/{delivery.event_id}", "/deliveries"]
+    for path in (*pages, f"/deliveries/{delivery_id}"):
+        assert hidden[0] not in page(web, path)
+    assert f"&lt;U+{ord(hidden[0]):04X}&gt;" in page(web, f"/events/{delivery.event_id}").replace(
+        f"\\u{ord(hidden[0]):04x}", f"&lt;U+{ord(hidden[0]):04X}&gt;"
+    )
+    # Words of Indian languages are written with joiners.
+    [delivery_id] = web.send("website", {**lead(), "name": "\u0915\u094d\u200d\u0937"})
+    delivery = store.delivery(delivery_id)
+    assert delivery
+    assert "\u0915\u094d\u200d\u0937" in page(web, f"/events/{delivery.event_id}")
+
+
 def test_a_body_that_could_not_be_parsed_is_listed_and_shown(web: Web, store: Store) -> None:
     assert "Bodies that could not be parsed" not in page(web, "/events")
     assert "No refused request" in page(web, "/events/refused")
