@@ -227,6 +227,7 @@ class _Chaos:
 
         def has_settled() -> bool:
             nonlocal still
+            self._resume_routes()
             counts = self._counts()
             if counts is None or any(counts[status] for status in WAITING):
                 if counts != still[0]:
@@ -238,6 +239,16 @@ class _Chaos:
             return True
 
         self._await(has_settled, "the end of every delivery")
+
+    def _resume_routes(self) -> None:
+        """Resume the routes that the bridge paused, as a person does.
+
+        While CallKaro is away no accepted call ends the row of leads that a route can't map.
+        """
+        with contextlib.suppress(StoreUnavailable):
+            for pause in self._store.pauses():
+                if pause.reason == "failing":
+                    self._store.resume(pause.scope)
 
     def _counts(self) -> dict[str, int] | None:
         with contextlib.suppress(StoreUnavailable):
