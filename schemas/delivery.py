@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
+from schemas.headline import Headline
 from schemas.outcome import Outcome
 
 
@@ -151,7 +152,7 @@ def may_redial(delivery: "Delivery") -> bool:
 
 def current_outcomes(delivery: "Delivery") -> list[Outcome]:
     """Return the outcomes, without those of calls from before a person's "call again"."""
-    return [one for one in delivery.outcomes if one.call_sid not in delivery.past]
+    return [one for one in delivery.outcomes if (one.call_sid or "") not in delivery.past]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -210,11 +211,15 @@ class Delivery:
     # Since when CallKaro must delete the scheduled call, and why.
     cancel_asked_at: datetime | None = None
     cancel_reason: str | None = None
-    past: tuple[str, ...] = ()  # the call_sids from before a person's "call again"
+    # The call_sids from before a person's "call again"; empty: an outcome without one.
+    past: tuple[str, ...] = ()
     call_again: bool = False  # a person chose "call again"
     consent: Mapping[str, Any] | None = None  # its proof: what the expression read, and when
     erased_at: datetime | None = None  # when its person was erased
     merged_from: tuple[str, ...] = ()  # as in Event
+    name: str | None = None  # of the person, as the request or the CRM's record has it
+    number: str | None = None  # E.164, the one in the request
+    headline: Headline | None = None  # how its newest call ended
 
     def __repr__(self) -> str:
         return f"Delivery(id={self.id!r}, route={self.route!r}, status={self.status!r})"

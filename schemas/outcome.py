@@ -6,7 +6,7 @@ can't be read costs only that field, and only a limited part of any body is kept
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from dataclasses import fields as dataclass_fields
 from datetime import UTC, datetime
@@ -37,6 +37,9 @@ LONGEST_TRANSCRIPTION: Final = 20_000
 
 LARGEST_POST_CALL: Final = 8 * 1024
 """Bytes of JSON that are kept of the variables that an agent extracted."""
+
+LARGEST_COMMENTS: Final = 8 * 1024
+"""Bytes of JSON that are kept of what the agent remarked on these variables."""
 
 _DEEPEST: Final = 20  # levels of post_call; very many would exhaust the stack of a JSON writer
 _LONGEST_CALL_S: Final = 10**9
@@ -103,6 +106,10 @@ class Outcome:
     call_link: str | None = None
     transcription: str | None = None
     batch_id: str | None = None
+    # By variable of post_call: {"value": …, "comment": why the agent chose this value}.
+    post_call_detail: dict[str, Any] = field(default_factory=dict)
+    version_id: str | None = None  # of the agent
+    received_at: datetime | None = None  # aware, UTC; None: an older release kept it
 
     @property
     def proves_cancellation(self) -> bool:
@@ -156,15 +163,32 @@ class CutText(fields.Field[str]):
 
 
 class Link(fields.Field[str]):
-    """A web address. Pages show it as a link, so only http and https are accepted."""
+    """A web address. Pages show it as a link, so see web_address()."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> str:
-        text = value.strip() if isinstance(value, str) else ""
-        if len(text) > LONGEST_URL or not re.fullmatch(r"https?://[!-~]+", text, re.IGNORECASE):
+        found = web_address(value.strip()) if isinstance(value, str) else None
+        if found is None:
             raise ValidationError("must be a web address")
-        return text
+        return found
+
+
+_WEB_ADDRESS: Final = re.compile(
+    r"https?://[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[0-9]{1,5})?"
+    r"([/?#][!-~]*)?",
+    re.IGNORECASE,
+)
+
+
+def web_address(text: str | None) -> str | None:
+    """Return an address that is http or https with a plain host name; None: it is another text.
+
+    So it has no user before the host, and the host can be named in a page's security policy.
+    """
+    if not text or len(text) > LONGEST_URL or not _WEB_ADDRESS.fullmatch(text):
+        return None
+    return text
 
 
 class Count(fields.Field[int]):
@@ -189,7 +213,11 @@ class Count(fields.Field[int]):
 
 
 class Variables(fields.Field[dict[str, Any]]):
-    """An object of any JSON; as many entries are kept as fit into LARGEST_POST_CALL bytes."""
+    """An object of any JSON; as many entries are kept as fit into `most` bytes."""
+
+    def __init__(self, most: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.most = most
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -197,13 +225,30 @@ class Variables(fields.Field[dict[str, Any]]):
         if not isinstance(value, dict):
             raise ValidationError("must be an object")
         kept: dict[str, Any] = {}
-        room = LARGEST_POST_CALL
-        for name, item in _sound(value).items():
+        room = self.most
+        for name, item in self.entries(_sound(value)):
             size = len(orjson.dumps({name: item}))
             if size <= room:  # an entry that is too large does not cost the others
                 kept[name] = item
                 room -= size
         return kept
+
+    def entries(self, value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+        """Yield the entries to keep, if they fit."""
+        yield from value.items()
+
+
+class Details(Variables):
+    """By variable, its value and the agent's comment; other keys and other entries are dropped."""
+
+    def entries(self, value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+        """Yield the entries to keep, if they fit."""
+        for name, item in value.items():
+            if not isinstance(item, dict) or not item.keys() & {"value", "comment"}:
+                continue
+            comment = item.get("comment")
+            cut = comment.strip()[:LONGEST_TEXT] if isinstance(comment, str) else None
+            yield name, {"value": item.get("value"), "comment": cut or None}
 
 
 class CallEndedSchema(Schema):
@@ -221,11 +266,13 @@ class CallEndedSchema(Schema):
     time = CutText(LONGEST_TEXT)
     conversion_status = Flag()
     disposition_reason = CutText(LONGEST_TEXT)
-    post_call = Variables()
+    post_call = Variables(LARGEST_POST_CALL)
+    post_call_detail = Details(LARGEST_COMMENTS)
     recording_url = Link(data_key="recordingUrl")
     call_link = Link()
     transcription = CutText(LONGEST_TRANSCRIPTION)
     batch_id = Id(data_key="batchId")
+    version_id = Id(data_key="versionId")
 
 
 _SCHEMA: Final = CallEndedSchema()
@@ -354,6 +401,8 @@ def as_record(outcome: Outcome) -> dict[str, Any]:
     kept = {name: getattr(outcome, name) for name in _NAMES}
     kept["result"] = str(outcome.result)
     kept["ended_at"] = outcome.ended_at.isoformat() if outcome.ended_at else None
+    kept["received_at"] = outcome.received_at.isoformat() if outcome.received_at else None
+    kept["post_call_detail"] = outcome.post_call_detail or None
     return {name: value for name, value in kept.items() if value is not None}
 
 
@@ -361,11 +410,12 @@ def read_record(record: Mapping[str, Any]) -> Outcome:
     """Return the outcome that as_record() wrote; fields of a newer release are ignored."""
     kept = {name: record[name] for name in _NAMES if name in record}
     word = kept.pop("result", None)
-    ended_at = kept.pop("ended_at", None)
+    ended_at, received_at = kept.pop("ended_at", None), kept.pop("received_at", None)
     return Outcome(
         call_sid=kept.pop("call_sid", None),
         delivery_id=kept.pop("delivery_id", None),
         result=Result(word) if word in _RESULT_WORDS else Result.UNRECOGNISED,
         ended_at=datetime.fromisoformat(ended_at) if ended_at else None,
+        received_at=datetime.fromisoformat(received_at) if received_at else None,
         **kept,
     )

@@ -9,6 +9,7 @@ from schemas.delivery import Delivery, DeliveryRef, Reason, Status, may_come_fro
 from schemas.event import Event, EventStatus
 from schemas.route import Flood
 
+NO_OUTCOME = "none"  # in the filter `outcome`: a call was accepted, and nothing was reported yet
 # The status diagram as move.lua reads it: {to: {from: true}}.
 MAY_COME_FROM = {to: {str(status): True for status in may_come_from(to)} for to in Status}
 
@@ -23,6 +24,7 @@ class NewDelivery:
     wait_s: int  # the route's delay
     bulk: str | None = None  # why it is held until a person releases it; None: it is not held
     flood: Flood | None = None  # it is held, too, if its route got more than this
+    name: str | None = None  # of the person, as far as the event has it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,6 +171,14 @@ class Permit:
 
 
 @dataclass(frozen=True, slots=True)
+class Indexing:
+    """How far the indexing of what an older release stored has got."""
+
+    done: int  # deliveries
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
 class Repaired:
     """How many deliveries an audit woke, added to an index, or removed from one."""
 
@@ -209,6 +219,8 @@ class Move:
     attempt: tuple[int, Mapping[str, Any]] | None = None  # (number, record)
     needs_s: float = 0  # of a move to `sending`: how much of the lease must be left
     phone: str | None = None  # the keyed hash of the number, to list it by
+    number: str | None = None  # the number itself, E.164
+    name: str | None = None  # of the person; None: it stays as it is
     awaits_campaign: str | None = None  # the key of the campaign that makes it due
     # Whether CallKaro works, for the breaker; None: the answer does not show it.
     callkaro_ok: bool | None = None
@@ -228,6 +240,7 @@ class Page:
 
     items: tuple[Delivery, ...]
     next_cursor: str | None
+    total: int | None = None  # how many match in all; None: nobody counted them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -273,6 +286,7 @@ class Filters:
     phone_key: str | None = None  # its keyed hash, where the number itself must stay hidden
     since: datetime | None = None
     until: datetime | None = None
+    outcome: tuple[str, ...] = ()  # results of the newest outcome, or NO_OUTCOME
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,8 +9,9 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
     bridge:events[:<status>]     zsets: event ids by order (us, strictly rising): all, and the
                                  unrouted or unreadable ones
     bridge:delivery:<id>         hash: see read_delivery() in store/records.py
-    bridge:deliveries[:<by>:…]   zsets: delivery ids by order; by status, route, source, subject or
-                                 phone
+    bridge:deliveries[:<by>:…]   zsets: delivery ids by order; by status, route, source, subject,
+                                 phone or outcome (see outcome_index.lua)
+    bridge:indexed, bridge:indexing  whether an audit has indexed all, and how many until then
     bridge:due, bridge:due:retry zsets: when a worker looks at a delivery next (ms); retries are
                                  in the second
     bridge:broken                hash: the deliveries that no script can read or write -> the error

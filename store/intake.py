@@ -1,6 +1,8 @@
 """Intake: events with their deliveries, replays of events, and outcomes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import orjson
 
@@ -70,16 +72,19 @@ class IntakeStore(MigrationStore):
         woke, status, *new = answer
         return bool(woke), EventStatus(status), tuple(new)
 
-    def keep_outcome(self, outcome: Outcome) -> tuple[str, str | None]:
+    def keep_outcome(
+        self, outcome: Outcome, *, now: datetime | None = None
+    ) -> tuple[str, str | None]:
         """Keep an outcome of a call: with its delivery, or for 30 days without one.
 
-        Returns what became of it and the delivery's id: `stored`, `duplicate`,
+        now: when it was received, aware UTC; None: at this moment. Returns what became of it and the delivery's id: `stored`, `duplicate`,
         `full` (too many), or `kept` without a delivery.
         """
+        received = replace(outcome, received_at=now or datetime.now(UTC))
         record = {
             "sid": outcome.call_sid or "",
             "try": str(outcome.try_count),
-            "record": orjson.dumps(as_record(outcome)).decode(),
+            "record": orjson.dumps(as_record(received)).decode(),
             "cancelled": outcome.proves_cancellation,
             "not_dialled": outcome.is_final and outcome.result is Result.NOT_DIALLED,
             "message": "CallKaro deleted the scheduled call."

@@ -18,6 +18,7 @@ from schemas.delivery import Delivery, Reason, Status
 from schemas.event import Event
 from schemas.records import Claims, Move, Repaired
 from store.base import P
+from store.indexing import IndexStore, PersonOf
 from store.migration import MigrationStore
 from store.records import at, read_claim, subject_text, written
 
@@ -41,7 +42,7 @@ DIED = (
 )
 
 
-class LeaseStore(MigrationStore):
+class LeaseStore(MigrationStore, IndexStore):
     """The part of the store that the workers write."""
 
     def claim(self, limit: int, *, lease_s: float) -> Claims:
@@ -147,12 +148,15 @@ class LeaseStore(MigrationStore):
         with self._reached():
             return self.redis.hlen(f"{P}broken")
 
-    def audit(self, place: tuple[int, int], *, lease_s: float) -> tuple[tuple[int, int], Repaired]:
+    def audit(
+        self, place: tuple[int, int], *, lease_s: float, person_of: PersonOf | None = None
+    ) -> tuple[tuple[int, int], Repaired]:
         """Check a page of all deliveries, from `place` on, and repair those that are inconsistent.
 
         Returns the next place, (0, 0) at the end of a round, and the counts of repairs. A place is
         two cursors of Redis: one over the records, one over the list. A round begins with a check
-        of the status counts.
+        of the status counts. The first round of all also indexes what an older release stored;
+        person_of: what lists show of a person (None: that is not filled in).
         """
         if place == (0, 0):
             self._run("recount")
@@ -166,7 +170,12 @@ class LeaseStore(MigrationStore):
             *counts, raised = self._run("audit", int(lease_s * 1000), *sorted(ids))
             self._count_errors(raised)
             repaired = Repaired(*counts)
-        return (int(records), int(listed)), repaired
+        after = (int(records), int(listed))
+        if not self.is_indexed():
+            if person_of:
+                self.fill_persons(sorted(ids), person_of)
+            self.note_indexed(len(ids), is_first=place == (0, 0), is_last=after == (0, 0))
+        return after, repaired
 
     def prune(self, before: datetime, limit: int = 500) -> int:
         """Delete old settled deliveries, and old events without deliveries. Return how many.

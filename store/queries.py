@@ -11,8 +11,16 @@ from config import log
 from schemas.delivery import Delivery, DeliveryRef, Reason, Status
 from schemas.event import EventStatus
 from schemas.records import EventFilters, EventPage, Filters, Page, SeenEvent
-from store.base import Base, P
-from store.records import UNREADABLE, fits, fits_event, read_delivery, read_event
+from store.base import P
+from store.indexing import IndexStore
+from store.records import (
+    UNREADABLE,
+    fits,
+    fits_event,
+    newest_field,
+    read_delivery,
+    read_event,
+)
 
 logger = log.get(__name__)
 
@@ -41,10 +49,11 @@ AT_ONCE = 25  # whole deliveries in one request to Redis
 LISTED = (
     *("event", "source", "subject", "route", "to", "routes", "status", "order", "created_ms"),
     *("lease", "next_ms", "reason", "message", "phone", "call_sid", "batch_id", "merged_from"),
+    *("name", "number", "newest", "past", "erased_ms"),
 )
 
 
-class QueryStore(Base):
+class QueryStore(IndexStore):
     """What the API, the dashboard and operations read."""
 
     def event(self, event_id: str) -> SeenEvent | None:
@@ -134,6 +143,27 @@ class QueryStore(Base):
         items = tuple(delivery for delivery in found if fits(delivery, filters, phones))
         return Page(items=items, next_cursor=cursor)
 
+    def count(self, filters: Filters) -> int | None:
+        """Return how many deliveries match; None: only a look at each of them could tell.
+
+        It is known if a single filter, besides the times, has an index; and without a filter.
+        """
+        phones: tuple[str, ...] = (filters.phone_key,) if filters.phone_key else ()
+        if filters.phone:
+            phones = self.phone_keys(filters.phone)
+        wanted = _wanted(filters, phones)
+        if len(wanted) > 1 or "reason" in wanted:
+            return None
+        if "outcome" in wanted and self.indexing() is not None:
+            return None
+        high, low = _span(filters.since, filters.until, None)
+        names = [f"deliveries:{by}:{value}" for by, values in wanted.items() for value in values]
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            for name in names or ["deliveries"]:
+                pipe.zcount(f"{P}{name}", low, high)
+            return sum(pipe.execute())
+
     def counts(self) -> dict[str, int]:
         """Return how many deliveries have each status."""
         with self._reached():
@@ -217,8 +247,11 @@ class QueryStore(Base):
         of records, so that no other client waits long for Redis.
         """
         query: dict[str, Any] = {"kind": kind, "indexes": indexes, "low": low, "look": LOOKED_AT}
-        query["fields"] = list(wanted)
-        query["values"] = [{str(value): True for value in values} for values in wanted.values()]
+        fields = {name: values for name, values in wanted.items() if name != "outcome"}
+        query["fields"] = list(fields)
+        query["values"] = [{str(value): True for value in values} for values in fields.values()]
+        if "outcome" in wanted:
+            query["outcomes"] = {str(place): True for place in wanted["outcome"]}
         found: list[tuple[str, int]] = []
         for _ in range(LOOKS):
             query |= {"high": high, "limit": limit - len(found)}
@@ -242,7 +275,10 @@ class QueryStore(Base):
         return sorted(found, key=lambda pair: -pair[1])[:limit]
 
     def _listed(self, batch: Batch, cursor: str | None) -> tuple[list[Delivery], str | None]:
-        """Return deliveries with what lists show of them; and the cursor, unchanged."""
+        """Return deliveries with what lists show of them; and the cursor, unchanged.
+
+        Of their outcomes, they have the newest one alone.
+        """
         pipe = self.redis.pipeline(transaction=False)
         for delivery_id, _ in batch:
             pipe.hmget(f"{P}delivery:{delivery_id}", LISTED)
@@ -250,6 +286,12 @@ class QueryStore(Base):
             {name: value for name, value in zip(LISTED, values, strict=True) if value is not None}
             for values in pipe.execute()
         ]
+        heard = [(at, one) for at, one in enumerate(found) if "newest" in one]
+        for at, one in heard:
+            pipe.hget(f"{P}delivery:{batch[at][0]}", newest_field(one["newest"]))
+        for (_, one), record in zip(heard, pipe.execute(), strict=True):
+            if record is not None:
+                one[newest_field(one["newest"])] = record
         return list(_readable(batch, found)), cursor
 
     def _whole(self, batch: Batch, cursor: str | None) -> tuple[list[Delivery], str | None]:
@@ -359,6 +401,8 @@ def _wanted(filters: Filters, phones: tuple[str, ...]) -> dict[str, tuple[str, .
         "reason": filters.reason,
     }
     wanted: dict[str, tuple[str, ...]] = {"status": filters.status} if filters.status else {}
+    if filters.outcome:
+        wanted["outcome"] = filters.outcome
     if phones:
         wanted["phone"] = phones
     return wanted | {name: (value,) for name, value in one_of.items() if value}

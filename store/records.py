@@ -15,10 +15,12 @@ import orjson
 from config import log
 from schemas.delivery import Change, Delivery, DeliveryRef, Status
 from schemas.event import CALL_ME, Event, EventStatus
+from schemas.headline import headline, newest
 from schemas.outcome import Outcome
 from schemas.outcome import read_record as read_outcome_record
 from schemas.records import (
     MAY_COME_FROM,
+    NO_OUTCOME,
     Accepted,
     BackgroundTask,
     Claim,
@@ -81,6 +83,8 @@ def _new(delivery: NewDelivery) -> dict[str, Any]:
         "to": delivery.to,
         "wait_ms": delivery.wait_s * 1000,
     }
+    if delivery.name:
+        record["name"] = delivery.name
     if delivery.bulk:
         record["bulk"] = delivery.bulk
     if flood := delivery.flood:
@@ -297,6 +301,8 @@ _OPTIONAL: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "call_sid": ("call_sid", str),
     "batch_id": ("batch_id", str),
     "merged_from": ("merged_from", lambda lines: tuple(lines.splitlines())),
+    "name": ("name", str),
+    "number": ("number", str),
 }
 
 
@@ -306,6 +312,8 @@ def read_delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
         (orjson.loads(value) for name, value in kept.items() if name.startswith("attempt:")),
         key=lambda attempt: int(attempt["number"]),
     )
+    past = tuple(kept.get("past", "").splitlines())
+    outcomes = sorted(_outcomes(kept), key=lambda one: (one.try_count, one.call_sid or ""))
     optional = {name: read(kept[key]) for name, (key, read) in _OPTIONAL.items() if key in kept}
     if _is_delayed(kept):
         optional["message"] = "The delivery waits for the delay of its route."
@@ -322,10 +330,9 @@ def read_delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
         created_at=at(kept["created_ms"]),
         lease=int(kept["lease"]),
         attempts=tuple(attempts),
-        outcomes=tuple(
-            sorted(_outcomes(kept), key=lambda one: (one.try_count, one.call_sid or ""))
-        ),
-        past=tuple(kept.get("past", "").splitlines()),
+        outcomes=tuple(outcomes),
+        past=past,
+        headline=headline(newest(outcomes, past), is_erased="erased_ms" in kept),
         timeline=tuple(_changes(kept.get("timeline", ""))),
         **optional,
     )
@@ -349,6 +356,20 @@ def _changes(lines: str) -> Iterator[Change]:
         yield Change(at=at(ms), status=status, reason=reason or None)
 
 
+def newest_field(newest: str) -> str:
+    """Return the field with the outcome that `newest` names: see newest_outcome.lua."""
+    _, try_count, *_, call_sid = newest.split(" ", 8)
+    return f"outcome:{call_sid}:{try_count}"
+
+
+def outcome_of(delivery: Delivery) -> str | None:
+    """Return what the filter `outcome` calls a delivery; None: no word of it applies."""
+    if delivery.headline:
+        return delivery.headline.result
+    is_silent = delivery.to == "call" and delivery.status is Status.DELIVERED
+    return NO_OUTCOME if is_silent else None
+
+
 def fits(delivery: Delivery, filters: Filters, phones: tuple[str, ...]) -> bool:
     """Say whether a delivery matches every filter; phones: the keyed hashes of a number."""
     return (
@@ -357,6 +378,7 @@ def fits(delivery: Delivery, filters: Filters, phones: tuple[str, ...]) -> bool:
         and filters.route in (None, delivery.route)
         and filters.source in (None, delivery.source)
         and filters.subject in (None, delivery.subject, *delivery.merged_from)
+        and (not filters.outcome or outcome_of(delivery) in filters.outcome)
         and (not phones or delivery.phone in phones)
     )
 
@@ -409,6 +431,10 @@ def written(move: Move) -> dict[str, Any]:
         fields["attempt"] = {"number": number, "record": orjson.dumps(record).decode()}
     if move.phone:
         fields["phone"] = move.phone
+    if move.name:
+        fields["name"] = move.name
+    if move.number:
+        fields["number"] = move.number
     if move.awaits_campaign:
         fields["awaits_campaign"] = move.awaits_campaign
     if move.guard:

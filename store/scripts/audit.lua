@@ -1,4 +1,4 @@
--- include: keys, time, due, forget, errors
+-- include: keys, time, due, forget, newest_outcome, outcome_index, errors
 -- Repair what no crash should leave behind: a waiting delivery that nothing would wake, a delivery that
 -- is missing in an index, and an index entry whose delivery is gone.
 --
@@ -7,7 +7,26 @@
 even_when_full()
 local now = now_ms()
 local woken, indexed, forgotten, raised = 0, 0, 0, {}
+local is_all_indexed = redis.call('EXISTS', P .. 'indexed') == 1
 local waiting = {queued = true, held = true, retrying = true}
+
+-- Put a delivery into the index of outcomes. An older release, which does not know `newest`, may have kept
+-- an outcome since.
+local function index_outcome(id, found)
+  if found.outcomes and outcomes_in(found.newest) ~= tonumber(found.outcomes) then
+    refresh_newest(id, found.order, found.status)
+    found.newest = redis.call('HGET', P .. 'delivery:' .. id, 'newest') or nil
+  end
+  local at, changed = outcome_place(found.to, found.status, found.newest), 0
+  for _, place in ipairs(OUTCOME_PLACES) do
+    if place == at then
+      changed = changed + redis.call('ZADD', outcome_key(place), found.order, id)
+    else
+      changed = changed + redis.call('ZREM', outcome_key(place), id)
+    end
+  end
+  return is_all_indexed and changed or 0  -- what an older release stored is no fault
+end
 
 local function index(id, found)
   local added = redis.call('ZADD', P .. 'deliveries', found.order, id)
@@ -20,6 +39,7 @@ local function index(id, found)
   end
   added = added + redis.call('ZADD', P .. 'deliveries:route:' .. found.route, found.order, id)
   added = added + redis.call('ZADD', P .. 'deliveries:source:' .. found.source, found.order, id)
+  added = added + index_outcome(id, found)
   if added > 0 then indexed = indexed + 1 end
 end
 
@@ -39,11 +59,12 @@ end
 
 local function look_at(id)
   local got = redis.call('HMGET', P .. 'delivery:' .. id, 'status', 'order', 'route', 'source',
-    'cancel_ms', 'reason')
+    'cancel_ms', 'reason', 'to', 'newest', 'outcomes')
   if not got[1] then
     if forget(id) > 0 then forgotten = forgotten + 1 end
   elseif got[2] and got[3] and got[4] then
-    index(id, {status = got[1], order = got[2], route = got[3], source = got[4]})
+    index(id, {status = got[1], order = got[2], route = got[3], source = got[4], to = got[7],
+      newest = got[8] or nil, outcomes = got[9] or nil})
     -- A delivered one waits, too, while CallKaro must still delete its call.
     local waits = waiting[got[1]] or got[1] == 'sending' or (got[1] == 'delivered' and got[5])
     if got[1] == 'held' and got[6] == 'bulk' then

@@ -1,10 +1,11 @@
--- include: keys
+-- include: keys, outcome_index
 -- Go through indexes from the newest entry on, and find the records that match. Redis serves no other
 -- client during that time, so the script looks at a limited number of records; the caller goes on from
 -- there.
 --
--- ARGV[1]: JSON, {indexes, high, low, limit, look, kind, fields, values}. A record of this kind matches
--- if each of the fields has one of its values, {value = true}; without fields all match. high and low
+-- ARGV[1]: JSON, {indexes, high, low, limit, look, kind, fields, values, outcomes}. A record of this kind
+-- matches if each of the fields has one of its values, {value = true}; without fields all match. outcomes:
+-- the places that a delivery may have in the index of outcomes, {place = true}; absent: any. high and low
 -- are orders in the syntax of ZRANGE. look: at most how many records are read.
 -- Returns {the order to go on below; '' at the end, id, order, id, order...}.
 local query = cjson.decode(ARGV[1])
@@ -42,7 +43,13 @@ local function source_of(id)
   return string.match(record, '^{"id":"[^"]*","source":"([^"]*)"')
 end
 
+local function has_outcome(id)
+  local got = redis.call('HMGET', P .. 'delivery:' .. id, 'to', 'status', 'newest')
+  return query.outcomes[outcome_place(got[1], got[2], got[3]) or '']
+end
+
 local function matches(id)
+  if query.outcomes and not has_outcome(id) then return false end
   if #query.fields == 0 then return true end
   local got = redis.call('HMGET', P .. query.kind .. ':' .. id, unpack(query.fields))
   for i, values in ipairs(query.values) do

@@ -1,4 +1,5 @@
 -- include: keys, time, due, not_due, held_time, timeline, status_index, number_claims, past_calls
+-- include: newest_outcome
 -- include: erasure, early_outcomes, early_outcome_expiry, pauses, breaker, breaker_wait
 -- include: breaker_count, rate, errors, shared
 -- Move deliveries from status to status, each one by compare-and-set on (lease, status).
@@ -17,6 +18,7 @@
 --   attempt: {number, record}, the attempt to store (record: JSON)
 --   needs_ms: for `sending`: how much of the lease must be left
 --   phone: the keyed hash of the number, for the index by number
+--   number, name: the number itself (E.164) and the person's name, for lists
 --   awaits_campaign: the key of the campaign that the delivery waits for
 --   guard: {phone, older_phones, person, older_persons, record, again_ms, number_cap, day_cap, day, at_ms,
 --     closes_ms, keep_until_ms}, what to check in the number's history: see denial(). record: {key, is_merged,
@@ -184,12 +186,12 @@ local function keep_call(m, found)
   end
 end
 
--- Return all known call_sids of the delivery, one a line.
+-- Return all known call_sids of the delivery, one a line; an empty line for an outcome without one.
 local function known_calls(key, found)
   local sids = found.past or ''
   if found.call_sid then sids = sids .. found.call_sid .. '\n' end
   for _, field in ipairs(redis.call('HKEYS', key)) do
-    local sid = string.match(field, '^outcome:(.+):[^:]*$')
+    local sid = string.match(field, '^outcome:(.*):[^:]*$')
     if sid and not is_past(sids, sid) then sids = sids .. sid .. '\n' end
   end
   return sids
@@ -320,7 +322,10 @@ local function write(m, key, found)
   if m.message then set('message', m.message) end
   if m.request_token then set('request_token', m.request_token) end
   if m.restarts then set('past', known_calls(key, found)) end
+  if m.restarts and m.set and m.set.call_again then set('again_ms', whole(now)) end
   if m.phone then set('phone', m.phone) end
+  if m.name then set('name', m.name) end
+  if m.number then set('number', m.number) end
   for field, value in pairs(m.set or {}) do set(field, value) end
   local due = due_ms(m)
   if due then
@@ -403,6 +408,7 @@ local function move(m)
   write(m, key, found)
   update_number_claim(m, key, found)
   update_indexes(m, found)
+  if m.restarts or (m.set and m.set.past) then refresh_newest(m.id, found.order, m.to) end
   count_row(m, found)
   if m.to == 'delivered' and m.set and m.set.call_sid then
     attach_early_outcomes(m.id, m.set.call_sid, now)

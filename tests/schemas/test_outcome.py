@@ -73,6 +73,8 @@ READ = Outcome(
     call_link="https://dashboard.example/calls/c-1",
     transcription="Agent: Hello!\nUser: Tell me more.",
     batch_id="b-1",
+    post_call_detail={"interested": {"value": "yes", "comment": "Asked."}},
+    version_id="v1",
 )
 LEAST = Outcome(call_sid="c-1", delivery_id=None)
 

@@ -1,6 +1,6 @@
 -- include: keys, time, subject
 local KEPT_OF_OUTCOME = {'call_sid', 'delivery_id', 'try_count', 'result', 'hangup_reason', 'is_final',
-  'duration_s', 'ended_at', 'batch_id'}
+  'duration_s', 'ended_at', 'received_at', 'batch_id', 'version_id'}
 local KEPT_OF_ATTEMPT = {'number', 'at', 'duration_ms', 'status_code', 'error'}
 
 local function only(record, names)
@@ -25,7 +25,8 @@ local function anonymize(id, now)
       redis.call('HSET', key, field, only(redis.call('HGET', key, field), KEPT_OF_OUTCOME))
     end
   end
-  redis.call('HDEL', key, 'phone', 'consent', 'number_claim', 'request', 'merged_from')
+  redis.call('HDEL', key, 'phone', 'consent', 'number_claim', 'request', 'merged_from', 'name',
+    'number')
   if got[3] and got[4] then
     redis.call('HSET', key, 'request', only(got[4], {'agent_id', 'to_number'}))
   end

@@ -1,4 +1,4 @@
--- include: keys
+-- include: keys, outcome_index
 local ALL_STATUSES = {'queued', 'held', 'sending', 'retrying', 'unknown', 'delivered', 'skipped', 'failed', 'cancelled'}
 
 -- Remove a delivery from each index that needs no field of it. Returns from how many.
@@ -9,5 +9,6 @@ local function forget(id)
   for _, status in ipairs(ALL_STATUSES) do
     known = known + redis.call('ZREM', P .. 'deliveries:status:' .. status, id)
   end
+  for _, place in ipairs(OUTCOME_PLACES) do known = known + redis.call('ZREM', outcome_key(place), id) end
   return known
 end

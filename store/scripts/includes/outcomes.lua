@@ -1,4 +1,4 @@
--- include: keys, not_due, status_index, timeline_note, number_claims, erasure, past_calls
+-- include: keys, not_due, status_index, timeline_note, number_claims, erasure, past_calls, newest_outcome
 -- Outcomes: what CallKaro reports about a call after it accepted the call.
 local MOST_OUTCOMES = 50  -- of one delivery; CallKaro redials 10 times at most
 
@@ -18,6 +18,18 @@ local function record_acceptance(id, found, sid, message, now)
   if claim then claim_number(claim, now) end
 end
 
+-- Count the call of an outcome as one from before "call again", if its end shows that. A person may have
+-- asked for the new call before CallKaro said anything about the old one. Returns the past calls.
+local function note_past_call(key, o, found)
+  local past = found.past or ''
+  if not found.again_ms or o.record == '' or o.sid == found.call_sid or is_past(past, o.sid) then return past end
+  local ended_ms = instant_ms(cjson.decode(o.record).ended_at)
+  if not ended_ms or ended_ms >= tonumber(found.again_ms) then return past end
+  past = past .. o.sid .. '\n'
+  redis.call('HSET', key, 'past', past)
+  return past
+end
+
 -- Keep an outcome with its delivery. o: {sid, try, record, cancelled, not_dialled, message}.
 -- Returns 'stored', 'duplicate' or 'full'.
 local function take_outcome(id, o, now)
@@ -27,10 +39,12 @@ local function take_outcome(id, o, now)
   local count = redis.call('HINCRBY', key, 'outcomes', 1)
   if count > MOST_OUTCOMES then return 'full' end
   if o.record ~= '' then redis.call('HSET', key, field, o.record) end
-  local got = redis.call('HMGET', key, 'status', 'order', 'past', 'call_sid', 'erased_ms')
+  local got = redis.call('HMGET', key, 'status', 'order', 'past', 'call_sid', 'erased_ms', 'again_ms')
+  local past = note_past_call(key, o, {past = got[3], call_sid = got[4], again_ms = got[6]})
+  refresh_newest(id, got[2], got[1])
   if o.sid ~= '' then redis.call('SET', P .. 'call:' .. o.sid, id) end
   -- The outcome of a call from before "call again" proves nothing about the new call.
-  if is_past(got[3], o.sid) then
+  if is_past(past, o.sid) then
     if got[5] then anonymize(id, now) end
     return 'stored'
   end

@@ -1,4 +1,4 @@
--- include: keys, status_counts
+-- include: keys, status_counts, delivery_changed
 -- Move a delivery from the index of one status to that of another. `order` (the delivery's place in
 -- time, us) is the score in all indexes. route: nil if the caller has not read it.
 local function index_status(id, order, from, to, route)
@@ -10,4 +10,5 @@ local function index_status(id, order, from, to, route)
   if from then redis.call('ZREM', P .. 'deliveries:status:' .. from, id) end
   if from == 'held' then redis.call('ZREM', P .. 'bulk', id) end
   redis.call('ZADD', P .. 'deliveries:status:' .. to, order, id)
+  delivery_changed(id, order, {status = from}, {status = to})
 end

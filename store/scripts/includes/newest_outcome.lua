@@ -1,0 +1,94 @@
+-- include: keys, time, past_calls, delivery_changed
+-- The field `newest` of a delivery says which of its outcomes is the newest one, and what lists and
+-- figures need of it: "<result> <try_count> <at_ms> <is_final> <talked_s> <converted> <talked_in_all_s>
+-- <outcomes> <call_sid>". `-`: not known; 1, 0: yes, no. talked_in_all_s: of all dials of this call.
+-- outcomes: how many outcomes the delivery had. schemas/headline.py says which outcome is the newest.
+
+-- Return an instant that as_record() wrote (UTC), ms; nil: there is none.
+local function instant_ms(text)
+  if type(text) ~= 'string' then return nil end
+  local y, mo, d, h, mi, s, rest = string.match(text, '^(%d+)-(%d+)-(%d+)T(%d+):(%d+):(%d+)(.*)$')
+  if not y then return nil end
+  y, mo, d = tonumber(y), tonumber(mo), tonumber(d)
+  -- Days since 1970: of a year that begins in March, so that a leap day is its last day.
+  if mo <= 2 then y, mo = y - 1, mo + 12 end
+  local days = 365 * y + math.floor(y / 4) - math.floor(y / 100) + math.floor(y / 400)
+    + math.floor((153 * (mo - 3) + 2) / 5) + d - 719469
+  local ms = string.sub((string.match(rest, '^%.(%d+)') or '') .. '000', 1, 3)
+  return ((days * 24 + tonumber(h)) * 60 + tonumber(mi)) * 60000 + tonumber(s) * 1000 + tonumber(ms)
+end
+
+-- Return a number of JSON as a number; nil: it is none.
+local function number(value) return type(value) == 'number' and value or nil end
+
+-- Return the outcome that a record describes: {sid, try, at_ms, result, is_final, talked_s, converted}.
+local function read_outcome(record)
+  local o = cjson.decode(record)
+  local sid, converted = o.call_sid, o.conversion_status
+  return {sid = type(sid) == 'string' and sid or '', try = number(o.try_count) or 0,
+    at_ms = instant_ms(o.ended_at) or instant_ms(o.received_at),
+    result = type(o.result) == 'string' and string.match(o.result, '^[%l_]+$') or 'unrecognised',
+    is_final = o.is_final ~= false, talked_s = number(o.duration_s),
+    converted = type(converted) == 'boolean' and converted}
+end
+
+-- Say whether an outcome can be the newest one: it is of a call to the person (try_count -1: a person
+-- called CallKaro) and not from before "call again".
+local function counts(o, past)
+  if o.try < 0 or is_past(past, o.sid) then return false end
+  return o.sid ~= '' or (past or '') == ''  -- without a call_sid nobody knows which call it was
+end
+
+local function is_newer(o, than)
+  if o.try ~= than.try then return o.try > than.try end
+  local at, than_at = o.at_ms or -math.huge, than.at_ms or -math.huge
+  if at ~= than_at then return at > than_at end
+  return o.sid > than.sid
+end
+
+local function yes_no(value)
+  if value == nil then return '-' end
+  return value and '1' or '0'
+end
+
+local function newest_text(o, talked_in_all_s, count)
+  return table.concat({o.result, whole(o.try), o.at_ms and whole(o.at_ms) or '-', yes_no(o.is_final),
+    o.talked_s and whole(o.talked_s) or '-', yes_no(o.converted), whole(talked_in_all_s), whole(count),
+    o.sid}, ' ')
+end
+
+-- Return what the outcomes of a delivery say now; nil: none counts.
+local function newest_of(key, past, count)
+  local best, talked = nil, 0
+  for _, field in ipairs(redis.call('HKEYS', key)) do
+    local kept = string.match(field, '^outcome:') and redis.call('HGET', key, field)
+    if kept then
+      local o = read_outcome(kept)
+      if counts(o, past) then
+        talked = talked + (o.talked_s or 0)
+        if not best or is_newer(o, best) then best = o end
+      end
+    end
+  end
+  return best and newest_text(best, talked, count)
+end
+
+-- Return of how many outcomes `newest` was made.
+local function outcomes_in(newest)
+  return tonumber(string.match(newest or '', '^%S+ %S+ %S+ %S+ %S+ %S+ %S+ (%d+) ') or '0')
+end
+
+local function set_newest(id, order, status, was, is)
+  if was == is then return end
+  local key = P .. 'delivery:' .. id
+  if is then redis.call('HSET', key, 'newest', is) else redis.call('HDEL', key, 'newest') end
+  delivery_changed(id, order, {status = status, newest = was}, {status = status, newest = is})
+end
+
+-- Work out the newest outcome again: after the calls of `past` changed, or for an older release's record.
+local function refresh_newest(id, order, status)
+  local key = P .. 'delivery:' .. id
+  local got = redis.call('HMGET', key, 'newest', 'past', 'outcomes')
+  if not got[1] and not got[3] then return end
+  set_newest(id, order, status, got[1] or nil, newest_of(key, got[2] or '', tonumber(got[3]) or 0))
+end
