@@ -596,7 +596,9 @@ def test_other_keys_are_in_the_order_of_their_size_with_the_rest_last() -> None:
         (None, "2026-11-23T09:01+05:30", ["08", "09"]),
         ("2026-11-23T04:00Z", "2026-11-23T04:30Z", ["09"]),
         ("2026-11-24T00:00+05:30", None, []),
-        (None, "0001-01-01T00:00Z", ["08", "09", "10"]),
+        ("9999-12-31T23:59Z", None, []),
+        ("0001-01-01T00:00Z", "9999-12-31T23:59Z", ["08", "09", "10"]),
+        (None, "0001-01-01T00:00Z", []),
     ],
 )
 def test_hours_count_whole(since: str | None, until: str | None, hours: list[str]) -> None:
