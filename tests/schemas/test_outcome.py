@@ -131,6 +131,7 @@ def test_a_field_that_can_not_be_read_costs_only_itself(name, junk):
         "call_duration": ["duration_s"],
         "time": ["ended_at"],
         "batchId": ["batch_id"],
+        "versionId": ["version_id"],
         "hangup_reason": ["hangup_reason", "result"],
         "call_metadata": ["delivery_id"],
         "next_call_scheduled": ["is_final"],

@@ -25,6 +25,7 @@ local function number(value) return type(value) == 'number' and value or nil end
 local function read_outcome(record)
   local o = cjson.decode(record)
   local sid, converted = o.call_sid, o.conversion_status
+  if converted == nil then converted = o.converted end  -- of an erased person: see erasure.lua
   return {sid = type(sid) == 'string' and sid or '', try = number(o.try_count) or 0,
     at_ms = instant_ms(o.ended_at) or instant_ms(o.received_at),
     result = type(o.result) == 'string' and string.match(o.result, '^[%l_]+$') or 'unrecognised',
