@@ -12,6 +12,7 @@ from markupsafe import Markup
 from werkzeug.datastructures import MultiDict
 
 from bridge.api.queries import Args, read_phone
+from bridge.dashboard.words import outcome_tone, outcome_words, result_words
 from rules.guards import span
 from schemas.errors import BadQuery
 from schemas.fields import mask_text
@@ -77,6 +78,10 @@ def add(dashboard: Blueprint, settings: Settings) -> None:
     @dashboard.app_template_filter("tone")
     def tone(status: str) -> str:
         return TONES.get(str(status), "quiet")
+
+    dashboard.add_app_template_filter(outcome_words, "outcome_words")
+    dashboard.add_app_template_filter(outcome_tone, "outcome_tone")
+    dashboard.add_app_template_filter(result_words, "result_words")
 
     @dashboard.app_template_filter("seconds")
     def seconds(value: float | None) -> str:
