@@ -252,7 +252,9 @@ def _listed(store: Store, filters: Filters, brief: DeliveryBrief) -> Listed:
         newest = store.deliveries(filters, before=None, limit=ROWS, brief=True).items
         newer = sum(one.order >= anchor for one in newest)
     first = read_place(request.args.get("n")) if cursor else 1
-    total = _total(store, filters)
+    total = getattr(page, "total", None)
+    if total is None:
+        total = _total(store, filters)
     if total is None and next_cursor is None and first == 1 and not before:
         total = len(items)
     if anchor is None and cursor is None and items:

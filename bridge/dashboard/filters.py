@@ -49,6 +49,11 @@ def add(dashboard: Blueprint, settings: Settings) -> None:
         """Return a time in CALLKARO_TIMEZONE, to the second."""
         return "" if at is None else local_time(at, zone)
 
+    @dashboard.app_template_filter("clock")
+    def clock(at: datetime | str) -> str:
+        """Return a time in CALLKARO_TIMEZONE to the minute, with its day unless that is today."""
+        return clock_text(_instant(at).astimezone(zone), datetime.now(zone))
+
     @dashboard.app_template_filter("ago")
     def ago(at: datetime | str | None) -> str:
         """Return how long ago a time was, or how far ahead it is, in the largest unit."""
@@ -111,6 +116,13 @@ def add(dashboard: Blueprint, settings: Settings) -> None:
 def local_time(at: datetime | str, zone: ZoneInfo) -> str:
     """Return a time as the pages write it, in `zone`, to the second."""
     return f"{_instant(at).astimezone(zone):%d %b %Y, %H:%M:%S}"
+
+
+def clock_text(at: datetime, now: datetime) -> str:
+    """Return a time of day, such as 12:03; with its day, and year, where now has another one."""
+    if at.date() == now.date():
+        return f"{at:%H:%M}"
+    return f"{at:%d %b, %H:%M}" if at.year == now.year else f"{at:%d %b %Y, %H:%M}"
 
 
 def typed_number(text: str, region: str | None) -> str:

@@ -11,8 +11,6 @@ from bridge.dashboard import charts
 from bridge.dashboard.filters import PAUSED, RESUMED
 from bridge.operations import Operations
 from bridge.operations.pauses import WouldResume
-from schemas.errors import StoreUnavailable
-from schemas.records import Pause
 from schemas.settings import Settings
 from store import Store
 
@@ -24,25 +22,9 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     """Give the blueprint its first page."""
     settings, store, wakeup = operations.settings, operations.store, operations.wakeup
 
-    @dashboard.app_context_processor
-    def banner() -> dict[str, Any]:
-        return {"current_pauses": current_pauses}
-
-    def current_pauses() -> list[Pause]:
-        """Return all pauses, for the banner of every page; none while Redis is away."""
-        try:
-            return store.pauses()
-        except StoreUnavailable:
-            return []
-
     @dashboard.get("/")
     def overview() -> str:
         return render_template("overview.html", **shown())
-
-    @dashboard.get("/banners")
-    def banners() -> str:
-        # While Redis is away this is an error, so that the page keeps the banners that it has.
-        return render_template("banners.html", current_pauses=store.pauses)
 
     @dashboard.get("/overview/part")
     def overview_part() -> str:
