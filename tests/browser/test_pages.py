@@ -102,6 +102,7 @@ def test_a_number_is_filtered_by_and_stands_in_no_address(
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto("/deliveries")
+    unfold(page)
     page.get_by_label("Phone").fill(ONE)
     page.get_by_role("button", name="Filter").click()
     expect(page.locator("#rows tbody tr")).to_have_count(1)
@@ -112,6 +113,7 @@ def test_a_number_is_filtered_by_and_stands_in_no_address(
     expect(page.locator("#rows tbody tr")).to_have_count(1)
     assert not [url for url in asked if ONE[1:] in url]
 
+    unfold(page)
     page.get_by_label("failed", exact=True).check()
     page.get_by_role("button", name="Filter").click()
     expect(page.get_by_role("heading", name="No delivery matches")).to_be_visible()
@@ -221,6 +223,8 @@ def test_every_page_can_be_used_by_keyboard(
     reached = set()
     for _ in range(60):
         page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "fold":
+            page.keyboard.press("Space")
         reached.add(page.evaluate("document.activeElement.textContent.trim().slice(0, 30)"))
     assert {"Filter", "Sign out", "Overview", "Deliveries"} <= reached
 
@@ -234,6 +238,12 @@ def test_pages_work_without_javascript(bridge: Bridge, open_page: OpenPage) -> N
     page.get_by_text("Suppress the number", exact=True).click()
     page.get_by_role("button", name="Yes: suppress the number").click()
     expect(page.get_by_role("status")).to_contain_text("No route calls this number any more.")
+
+
+def unfold(page: Page) -> None:
+    """Show the filters; on a phone they are folded."""
+    if page.locator("label.fold").is_visible():
+        page.locator("label.fold").click()
 
 
 def fill(bridge: Bridge, simulator: Simulator) -> None:
