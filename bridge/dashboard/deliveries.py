@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from bridge.api.queries import PHONE_KEY, Args, read_cursor, read_filters, refuse_unknown_names
-from bridge.dashboard import kept_views
+from bridge.dashboard import kept_views, ringing
 from bridge.dashboard.filters import local_time, typed_number, with_args, with_zone
 from bridge.dashboard.session import note_look
 from bridge.dashboard.suppressions import cancelled_text
@@ -131,8 +132,9 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         what = _what(request.args.get("do"))
         args = _given(request.args)
         done = _many(operations, what, args, dry_run=True)
+        rings = _rings(operations, args, done.done) if what == "release" and done.done else ""
         return render_template(
-            "deliveries_many.html", what=what, done=done, given=args, word=DONE[what]
+            "deliveries_many.html", what=what, done=done, given=args, word=DONE[what], rings=rings
         )
 
     @dashboard.post("/deliveries/many")
@@ -327,6 +329,13 @@ def _many(
             return operations.cancel_many(filters, dry_run=dry_run)
         case _:
             return operations.release_many(filters, dry_run=dry_run, most=most)
+
+
+def _rings(operations: Operations, args: Args, count: int) -> str:
+    """Return how many phones ring, and from when on, if this is released."""
+    now = datetime.now(UTC)
+    found = ringing.look(operations, _filters(args, operations), now)
+    return ringing.ringing_words(found, count, operations.settings, now)
 
 
 # --- one ----------------------------------------------------------------------------------------

@@ -268,7 +268,10 @@ def release(web: Web, **fields: str) -> Any:
 
 def test_the_page_of_a_release_warns_and_asks_how_many(web: Web, held: list[str]) -> None:
     page = web.client.get("/deliveries/many?do=release&reason=bulk").text
-    assert "Phones will ring. Release a few first, and listen to these calls." in words_of(page)
+    assert (
+        "5 phones will ring, the first at once. Release a few first, and listen to these calls."
+        in words_of(page)
+    )
     assert 'name="most" type="number" min="1" max="5" value="5"' in page
 
 

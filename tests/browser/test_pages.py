@@ -159,7 +159,7 @@ def test_a_bulk_hold_is_counted_and_then_released(bridge: Bridge, open_page: Ope
     page.get_by_role("link", name="Release from bulk").click()
     expect(page.locator(".big")).to_contain_text("5 would be released.")
     assert {bridge.status(one) for one in ids} == {"held"}, "only counted"
-    expect(page.get_by_text("Phones will ring.")).to_be_visible()
+    expect(page.get_by_text("5 phones will ring, the first at once.")).to_be_visible()
     page.get_by_label("How many, the newest first").fill("2")
     page.get_by_role("button", name="Release", exact=True).click()
 
