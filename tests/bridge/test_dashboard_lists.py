@@ -206,6 +206,24 @@ def test_several_statuses_are_listed_at_once(web: Web, store: Store) -> None:
     }
 
 
+def test_several_statuses_of_events_are_listed_at_once(web: Web) -> None:
+    web.post("website", lead())
+    web.post("website", lead(event_type="other"))
+    web.post("website", lead(event_type={"no": "text"}))
+    for query, rows, checked in (
+        ("status=unrouted", 1, ["unrouted"]),
+        ("status=unrouted&status=unreadable", 2, ["unrouted", "unreadable"]),
+        ("status=routed,unrouted", 2, ["routed", "unrouted"]),
+        ("", 3, []),
+    ):
+        text = page(web, f"/events?{query}")
+        assert text.count('<tr id="row-') == rows
+        assert text.count('class="row" href="/events/') == rows
+        assert re.findall(r'name="status" value="(\w+)" checked', text) == checked
+    counted = page(web, "/events/many?status=unrouted&status=unreadable")
+    assert counted.count('type="hidden" name="status"') == 2
+
+
 def test_the_filters_say_how_many_are_set_while_they_are_folded(web: Web) -> None:
     assert ">Filters</label>" in page(web, "/deliveries")
     query = "?status=failed&status=held&route=call+back"
