@@ -88,6 +88,7 @@ def test_filters_are_folded_on_a_phone_and_a_view_is_kept(
 def test_a_part_that_can_not_be_refreshed_is_not_hidden_by_one_that_can(
     chromium: Browser, bridge: Bridge
 ) -> None:
+    bridge.send("website", lead(phone=NUMBER))
     # Without open_page, which takes what Chromium says of a failed request for a mistake.
     context = chromium.new_context(base_url=bridge.url)
     page = context.new_page()
