@@ -19,7 +19,16 @@ from bridge.dashboard.suppressions import cancelled_text
 from bridge.dashboard.words import RESULTS
 from bridge.operations import Bulk, Operations
 from bridge.operations.base import NO_DELIVERY
-from schemas.delivery import Delivery, Reason, Status, may_have_rung, retried
+from schemas.delivery import (
+    RETRIED_FROM,
+    RINGS_AGAIN,
+    WAITING,
+    Delivery,
+    Reason,
+    Status,
+    may_have_rung,
+    retried,
+)
 from schemas.errors import BadQuery, BridgeError, NotFound
 from schemas.outcome import Result
 from schemas.records import Filters
@@ -45,6 +54,12 @@ LISTS: Final = frozenset(
     {"dashboard.deliveries", "dashboard.deliveries_part", "dashboard.deliveries_many"}
 )
 BULK: Final = ("retry", "cancel", "release")
+# The statuses in which a command on many can do something.
+DOES_FOR: Final[Mapping[str, frozenset[Status]]] = {
+    "retry": RETRIED_FROM - RINGS_AGAIN,
+    "cancel": WAITING | {Status.DELIVERED},
+    "release": frozenset({Status.HELD}),
+}
 DONE: Final = {"retry": "retried", "cancel": "cancelled", "release": "released"}
 
 
@@ -100,6 +115,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             "outcomes": OUTCOMES,
             "outcome_titles": {**RESULTS, "none": "Nothing heard yet"},
             "chosen": {name: _words(given, name) for name in ("status", "outcome")},
+            "offered": _offered(given),
             "views": kept_views.read_views(request.cookies.get(kept_views.COOKIE, "")),
             "query": kept_views.kept_query(given),
             "reasons": [str(reason) for reason in Reason],
@@ -203,6 +219,14 @@ def _given(args: Mapping[str, Any]) -> Args:
 def _words(given: Args, name: str) -> list[str]:
     """Return the words of a filter that takes several, repeated or with commas."""
     return [word for part in given.getlist(name) for word in part.split(",") if word]
+
+
+def _offered(given: Args) -> list[str]:
+    """Return the commands on many that can do something for deliveries with these filters."""
+    chosen, reason = _words(given, "status"), given.get("reason")
+    offered = [what for what in BULK if not chosen or DOES_FOR[what] & set(chosen)]
+    # A release is of bulk alone, whatever the reason in the filters.
+    return [what for what in offered if what != "release" or reason in (None, Reason.BULK)]
 
 
 def _keyed(args: Args, operations: Operations) -> Args:

@@ -1,8 +1,9 @@
 """How the templates write times, numbers and JSON; what the forms share; what all pages know."""
 
 import json
+import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -35,6 +36,9 @@ TONES = {
     "unreadable": "bad",
 }
 
+
+# A piece of a name: up to the next sign after which a line may end.
+PIECE: Final = re.compile(r"[^_./]*[_./]+|[^_./]+")
 
 PAUSED = "Paused: {scope}. New events are still stored."
 RESUMED = "Resumed: {scope}. {released} deliveries that it held are due now."
@@ -75,6 +79,8 @@ def add(dashboard: Blueprint, settings: Settings) -> None:
     def show_hidden(state: BlueprintSetupState) -> None:
         """Let every text of every page show its hidden characters as their codes."""
         state.app.jinja_env.finalize = _shown
+
+    dashboard.add_app_template_filter(wraps, "wraps")
 
     @dashboard.app_template_filter("masked")
     def masked(text: str) -> str:
@@ -164,6 +170,12 @@ def _shown(value: Any) -> Any:
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return visible(value.replace("\r\n", "\n"), keeps="\n\t")
+
+
+def wraps(text: Any) -> Markup:
+    """Return a name or an id that a page breaks after a "_", "." or "/" rather than in a word."""
+    pieces = [visible(piece) for piece in PIECE.findall(str(text))]
+    return Markup("<wbr>").join(pieces)
 
 
 def _instant(at: datetime | str) -> datetime:

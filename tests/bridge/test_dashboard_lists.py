@@ -16,9 +16,11 @@ from werkzeug.datastructures import MultiDict
 
 from bridge.dashboard import kept_views
 from bridge.dashboard.deliveries import Listed, read_place
+from bridge.dashboard.filters import wraps
 from bridge.dashboard.kept_views import View, read_views, with_view, written
 from schemas.errors import BadQuery
 from schemas.settings import Settings
+from schemas.visible import visible
 from store import Store
 
 MakeSettings = Callable[..., Settings]
@@ -228,6 +230,57 @@ def test_the_filters_say_how_many_are_set_while_they_are_folded(web: Web) -> Non
     assert ">Filters</label>" in page(web, "/deliveries")
     query = "?status=failed&status=held&route=call+back"
     assert ">Filters (2 set)</label>" in page(web, f"/deliveries{query}")
+
+
+@each(
+    ("query", "offered"),
+    [
+        ("route=call+back", ["retry", "cancel", "release"]),
+        ("status=failed", ["retry"]),
+        ("status=skipped&status=cancelled", ["retry"]),
+        ("status=queued", ["retry", "cancel"]),
+        ("status=held", ["retry", "cancel", "release"]),
+        ("status=held&reason=paused", ["retry", "cancel"]),
+        ("status=held,failed&reason=bulk", ["retry", "cancel", "release"]),
+        ("status=delivered", ["cancel"]),
+        ("status=unknown", []),
+        ("status=sending", []),
+        ("status=sending&status=unknown", []),
+        ("", []),
+    ],
+)
+def test_a_command_is_offered_only_where_it_can_do_something(
+    web: Web, store: Store, query: str, offered: list[str]
+) -> None:
+    if not any(store.counts().values()):
+        web.send("website", lead())
+    text = page(web, f"/deliveries?{query}")
+    assert re.findall(r'href="/deliveries/many\?do=(\w+)', text) == offered
+
+
+@each(
+    ("name", "html"),
+    [
+        ("call back", "call back"),
+        ("call_new_leads", "call_<wbr>new_<wbr>leads"),
+        ("contact.created", "contact.<wbr>created"),
+        ("a/b", "a/<wbr>b"),
+        ("_", "_"),
+        ("__a__", "__<wbr>a__"),
+        ("", ""),
+        ("572576700000044039", "572576700000044039"),
+        ("<b>_x", "&lt;b&gt;_<wbr>x"),
+        ("a_\u202eb", "a_<wbr>&lt;U+202E&gt;b"),
+    ],
+)
+def test_a_long_name_may_break_between_its_parts(name: str, html: str) -> None:
+    assert wraps(name) == html
+
+
+@examples(200)
+@given(st.text(max_size=60))
+def test_a_name_that_may_break_reads_as_it_is(name: str) -> None:
+    assert unescape(wraps(name).replace("<wbr>", "")) == visible(name)
 
 
 # --- kept views -----------------------------------------------------------------------------------
