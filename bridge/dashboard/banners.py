@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, render_template
 
 from bridge.operations import Operations
+from schemas.delivery import CALLKARO
 from schemas.errors import StoreUnavailable
 from schemas.records import Pause
 
@@ -19,13 +20,19 @@ class State:
     is_suspended: bool = False  # by `rq suspend`
 
 
+def _breadth(pause: Pause) -> int:
+    """Return a sort key: what stops all calls comes first."""
+    widest = ("all", CALLKARO)
+    return widest.index(pause.scope) if pause.scope in widest else len(widest)
+
+
 def add(dashboard: Blueprint, operations: Operations) -> None:
     """Give every page its banners."""
     store, wakeup = operations.store, operations.wakeup
 
     def state() -> State:
         return State(
-            pauses=tuple(store.pauses()),
+            pauses=tuple(sorted(store.pauses(), key=_breadth)),
             has_worker=wakeup.has_worker(),
             is_suspended=wakeup.is_suspended(),
         )

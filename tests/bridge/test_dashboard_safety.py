@@ -145,6 +145,14 @@ def test_a_pause_says_since_when_and_by_whom_and_leads_on(
     store.resume(scope)
 
 
+def test_what_stops_all_calls_comes_first(web: Web, store: Store) -> None:
+    for scope in ("route:call back", "source:website", "callkaro", "all"):
+        store.pause(scope, reason="person", message="")
+    text = banners(web, "/deliveries")
+    places = [text.index(words) for words in ("Everything", "CallKaro is", "call back", "website")]
+    assert places[:2] == sorted(places)[:2]
+
+
 @each(
     ("at", "words"),
     [
