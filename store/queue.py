@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import redis
-from rq import Queue
+from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 from rq.suspension import is_suspended
 
@@ -54,6 +54,14 @@ class Wakeup:
         """
         try:
             return bool(is_suspended(self.queue.connection))
+        except redis.RedisError as error:
+            leave_demoted(self.queue.connection, error)
+            raise StoreUnavailable(why_away(error)) from error
+
+    def has_worker(self) -> bool:
+        """Say whether a worker runs. Raises StoreUnavailable when Redis is away."""
+        try:
+            return bool(Worker.all(queue=self.queue))
         except redis.RedisError as error:
             leave_demoted(self.queue.connection, error)
             raise StoreUnavailable(why_away(error)) from error

@@ -8,6 +8,7 @@ from flask import Blueprint, Flask, Response, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from bridge.dashboard import (
+    banners,
     campaigns,
     deliveries,
     events,
@@ -45,6 +46,7 @@ def views(settings: Settings, store: Store, wakeup: Wakeup) -> Blueprint:
     session.add(dashboard, settings, store)
     filters.add(dashboard, settings)
     operations = Operations(settings=settings, store=store, wakeup=wakeup)
+    banners.add(dashboard, operations)
     overview.add(dashboard, operations)
     deliveries.add(dashboard, operations)
     events.add(dashboard, operations)

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -11,25 +12,54 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from bridge.api.queries import PHONE_KEY, Args, read_cursor, read_filters, refuse_unknown_names
+from bridge.dashboard import kept_views, ringing
 from bridge.dashboard.filters import local_time, typed_number, with_args, with_zone
 from bridge.dashboard.session import note_look
 from bridge.dashboard.suppressions import cancelled_text
+from bridge.dashboard.words import RESULTS
 from bridge.operations import Bulk, Operations
 from bridge.operations.base import NO_DELIVERY
-from schemas.delivery import Delivery, Reason, Status, may_have_rung, retried
+from schemas.delivery import (
+    RETRIED_FROM,
+    RINGS_AGAIN,
+    WAITING,
+    Delivery,
+    Reason,
+    Status,
+    may_have_rung,
+    retried,
+)
 from schemas.errors import BadQuery, BridgeError, NotFound
+from schemas.outcome import Result
 from schemas.records import Filters
+from schemas.requests import DeliveriesQuery
 from schemas.responses import DeliveryBrief, DeliveryResponse, EventResponse, SuppressionResponse
 from store import Store
 from store.suppression import Suppressions
 
 ROWS: Final = 25
-NAMES: Final = ("status", "reason", "route", "source", "subject", "phone_key", "since", "until")
+# Only what the API filters by: a command on many must not pass over a filter.
+NAMES: Final = tuple(
+    name
+    for name in (
+        *("status", "outcome", "reason", "route", "source", "campaign"),
+        *("subject", "phone_key", "since", "until"),
+    )
+    if name == "phone_key" or name in DeliveriesQuery().fields
+)
+# The results that can be filtered by; "none": accepted, and nothing heard yet.
+OUTCOMES: Final = (*map(str, Result), "none") if "outcome" in NAMES else ()
 # Addresses that may have a number: bookmarks, and pages of an older release.
 LISTS: Final = frozenset(
     {"dashboard.deliveries", "dashboard.deliveries_part", "dashboard.deliveries_many"}
 )
 BULK: Final = ("retry", "cancel", "release")
+# The statuses in which a command on many can do something.
+DOES_FOR: Final[Mapping[str, frozenset[Status]]] = {
+    "retry": RETRIED_FROM - RINGS_AGAIN,
+    "cancel": WAITING | {Status.DELIVERED},
+    "release": frozenset({Status.HELD}),
+}
 DONE: Final = {"retry": "retried", "cancel": "cancelled", "release": "released"}
 
 
@@ -43,6 +73,8 @@ class Listed:
     # a person reads.
     anchor: str | None = None
     newer: int = 0  # how many rows are newer
+    first: int = 1  # the place of the first row in the whole list, from 1
+    total: int | None = None  # how many rows the whole list has; None: not known
 
 
 def add(dashboard: Blueprint, operations: Operations) -> None:
@@ -80,6 +112,12 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             "given": given,
             "phone": phone,
             "statuses": [str(status) for status in Status],
+            "outcomes": OUTCOMES,
+            "outcome_titles": {**RESULTS, "none": "Nothing heard yet"},
+            "chosen": {name: _words(given, name) for name in ("status", "outcome")},
+            "offered": _offered(given),
+            "views": kept_views.read_views(request.cookies.get(kept_views.COOKIE, "")),
+            "query": kept_views.kept_query(given),
             "reasons": [str(reason) for reason in Reason],
             "routes": [route.name for route in settings.routes.routes],
             "sources": list(settings.routes.sources),
@@ -99,6 +137,8 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             page = shown(_given(request.form), str(error), request.form["phone"])
             return render_template("deliveries.html", **page), 400
 
+    kept_views.add(dashboard)
+
     @dashboard.get("/deliveries/part")
     def deliveries_part() -> str:
         return render_template("deliveries_part.html", **shown(_given(request.args)))
@@ -108,8 +148,9 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         what = _what(request.args.get("do"))
         args = _given(request.args)
         done = _many(operations, what, args, dry_run=True)
+        rings = _rings(operations, args, done.done) if what == "release" and done.done else ""
         return render_template(
-            "deliveries_many.html", what=what, done=done, given=args, word=DONE[what]
+            "deliveries_many.html", what=what, done=done, given=args, word=DONE[what], rings=rings
         )
 
     @dashboard.post("/deliveries/many")
@@ -175,6 +216,19 @@ def _given(args: Mapping[str, Any]) -> Args:
     return MultiDict([(name, value) for name, value in pairs if name in NAMES and value.strip()])
 
 
+def _words(given: Args, name: str) -> list[str]:
+    """Return the words of a filter that takes several, repeated or with commas."""
+    return [word for part in given.getlist(name) for word in part.split(",") if word]
+
+
+def _offered(given: Args) -> list[str]:
+    """Return the commands on many that can do something for deliveries with these filters."""
+    chosen, reason = _words(given, "status"), given.get("reason")
+    offered = [what for what in BULK if not chosen or DOES_FOR[what] & set(chosen)]
+    # A release is of bulk alone, whatever the reason in the filters.
+    return [what for what in offered if what != "release" or reason in (None, Reason.BULK)]
+
+
 def _keyed(args: Args, operations: Operations) -> Args:
     """Return the filters that are set, with the key of the number instead of the number.
 
@@ -223,6 +277,12 @@ def _listed(store: Store, filters: Filters, brief: DeliveryBrief) -> Listed:
     if anchor and not cursor:
         newest = store.deliveries(filters, before=None, limit=ROWS, brief=True).items
         newer = sum(one.order >= anchor for one in newest)
+    first = read_place(request.args.get("n")) if cursor else 1
+    total = getattr(page, "total", None)
+    if total is None:
+        total = _total(store, filters)
+    if total is None and next_cursor is None and first == 1 and not before:
+        total = len(items)
     if anchor is None and cursor is None and items:
         anchor = items[0].order + 1
     return Listed(
@@ -230,7 +290,33 @@ def _listed(store: Store, filters: Filters, brief: DeliveryBrief) -> Listed:
         next_cursor=next_cursor,
         anchor=str(anchor) if anchor else None,
         newer=newer,
+        first=first,
+        total=total,
     )
+
+
+def read_place(raw: str | None) -> int:
+    """Return the place of a page's first row in the list; 0: it is not known."""
+    return int(raw) if raw and re.fullmatch(r"[1-9]\d{0,8}", raw, re.ASCII) else 0
+
+
+def _total(store: Store, filters: Filters) -> int | None:
+    """Return how many deliveries match, where an index has that number; None: not known."""
+    match _set(filters):
+        case []:
+            return sum(store.counts().values())
+        case ["status"]:
+            counts = store.counts()
+            return sum(counts[status] for status in filters.status)
+        case ["route" | "source" as by]:
+            name = str(getattr(filters, by))
+            return store.counts_of(by, [name])[name]
+    return None
+
+
+def _set(filters: Filters) -> list[str]:
+    """Return the names of the filters that are set."""
+    return [one.name for one in fields(filters) if getattr(filters, one.name)]
 
 
 def _what(raw: str | None) -> str:
@@ -267,6 +353,13 @@ def _many(
             return operations.cancel_many(filters, dry_run=dry_run)
         case _:
             return operations.release_many(filters, dry_run=dry_run, most=most)
+
+
+def _rings(operations: Operations, args: Args, count: int) -> str:
+    """Return how many phones ring, and from when on, if this is released."""
+    now = datetime.now(UTC)
+    found = ringing.look(operations, _filters(args, operations), now)
+    return ringing.ringing_words(found, count, operations.settings, now)
 
 
 # --- one ----------------------------------------------------------------------------------------

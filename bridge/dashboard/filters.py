@@ -1,8 +1,9 @@
 """How the templates write times, numbers and JSON; what the forms share; what all pages know."""
 
 import json
+import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -12,6 +13,7 @@ from markupsafe import Markup
 from werkzeug.datastructures import MultiDict
 
 from bridge.api.queries import Args, read_phone
+from bridge.dashboard.words import outcome_tone, outcome_words, result_words
 from rules.guards import span
 from schemas.errors import BadQuery
 from schemas.fields import mask_text
@@ -35,6 +37,9 @@ TONES = {
 }
 
 
+# A piece of a name: up to the next sign after which a line may end.
+PIECE: Final = re.compile(r"[^_./]*[_./]+|[^_./]+")
+
 PAUSED = "Paused: {scope}. New events are still stored."
 RESUMED = "Resumed: {scope}. {released} deliveries that it held are due now."
 
@@ -47,6 +52,11 @@ def add(dashboard: Blueprint, settings: Settings) -> None:
     def local(at: datetime | str | None) -> str:
         """Return a time in CALLKARO_TIMEZONE, to the second."""
         return "" if at is None else local_time(at, zone)
+
+    @dashboard.app_template_filter("clock")
+    def clock(at: datetime | str) -> str:
+        """Return a time in CALLKARO_TIMEZONE to the minute, with its day unless that is today."""
+        return clock_text(_instant(at).astimezone(zone), datetime.now(zone))
 
     @dashboard.app_template_filter("ago")
     def ago(at: datetime | str | None) -> str:
@@ -70,6 +80,8 @@ def add(dashboard: Blueprint, settings: Settings) -> None:
         """Let every text of every page show its hidden characters as their codes."""
         state.app.jinja_env.finalize = _shown
 
+    dashboard.add_app_template_filter(wraps, "wraps")
+
     @dashboard.app_template_filter("masked")
     def masked(text: str) -> str:
         return mask_text(text)
@@ -77,6 +89,10 @@ def add(dashboard: Blueprint, settings: Settings) -> None:
     @dashboard.app_template_filter("tone")
     def tone(status: str) -> str:
         return TONES.get(str(status), "quiet")
+
+    dashboard.add_app_template_filter(outcome_words, "outcome_words")
+    dashboard.add_app_template_filter(outcome_tone, "outcome_tone")
+    dashboard.add_app_template_filter(result_words, "result_words")
 
     @dashboard.app_template_filter("seconds")
     def seconds(value: float | None) -> str:
@@ -106,6 +122,13 @@ def add(dashboard: Blueprint, settings: Settings) -> None:
 def local_time(at: datetime | str, zone: ZoneInfo) -> str:
     """Return a time as the pages write it, in `zone`, to the second."""
     return f"{_instant(at).astimezone(zone):%d %b %Y, %H:%M:%S}"
+
+
+def clock_text(at: datetime, now: datetime) -> str:
+    """Return a time of day, such as 12:03; with its day, and year, where now has another one."""
+    if at.date() == now.date():
+        return f"{at:%H:%M}"
+    return f"{at:%d %b, %H:%M}" if at.year == now.year else f"{at:%d %b %Y, %H:%M}"
 
 
 def typed_number(text: str, region: str | None) -> str:
@@ -147,6 +170,12 @@ def _shown(value: Any) -> Any:
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return visible(value.replace("\r\n", "\n"), keeps="\n\t")
+
+
+def wraps(text: Any) -> Markup:
+    """Return a name or an id that a page breaks after a "_", "." or "/" rather than in a word."""
+    pieces = [visible(piece) for piece in PIECE.findall(str(text))]
+    return Markup("<wbr>").join(pieces)
 
 
 def _instant(at: datetime | str) -> datetime:

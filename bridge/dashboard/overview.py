@@ -9,10 +9,10 @@ from werkzeug.wrappers import Response
 from bridge.api import views as api
 from bridge.dashboard import charts
 from bridge.dashboard.filters import PAUSED, RESUMED
+from bridge.dashboard.warnings import with_links
 from bridge.operations import Operations
 from bridge.operations.pauses import WouldResume
-from schemas.errors import StoreUnavailable
-from schemas.records import Pause
+from schemas.delivery import Status
 from schemas.settings import Settings
 from store import Store
 
@@ -24,25 +24,9 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     """Give the blueprint its first page."""
     settings, store, wakeup = operations.settings, operations.store, operations.wakeup
 
-    @dashboard.app_context_processor
-    def banner() -> dict[str, Any]:
-        return {"current_pauses": current_pauses}
-
-    def current_pauses() -> list[Pause]:
-        """Return all pauses, for the banner of every page; none while Redis is away."""
-        try:
-            return store.pauses()
-        except StoreUnavailable:
-            return []
-
     @dashboard.get("/")
     def overview() -> str:
         return render_template("overview.html", **shown())
-
-    @dashboard.get("/banners")
-    def banners() -> str:
-        # While Redis is away this is an error, so that the page keeps the banners that it has.
-        return render_template("banners.html", current_pauses=store.pauses)
 
     @dashboard.get("/overview/part")
     def overview_part() -> str:
@@ -72,8 +56,8 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         points = store.series(hours=HOURS, points=POINTS)
         return {
             "found": found,
-            # The banner and the card show the pauses.
-            "warnings": [one for one in found["warnings"] if not one.startswith("paused: ")],
+            "warnings": with_links(found["warnings"]),
+            "needs_a_person": _needs_a_person(found),
             "would": would(found),
             "is_new": not any(found["deliveries"].values()) and not any(found["events"].values()),
             "plot": charts.bars(points, ZoneInfo(settings.callkaro_timezone)),
@@ -82,6 +66,32 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             "sources": _sources(settings, store),
             "hours": int(HOURS),
         }
+
+
+def _needs_a_person(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the counts that a person should act on, each with its filters."""
+    counts = found["deliveries"]
+    return [
+        {
+            "count": counts[Status.UNKNOWN],
+            "status": "unknown",
+            "words": "find out, then resolve",
+            "filters": {"status": "unknown"},
+        },
+        {
+            "count": counts[Status.FAILED],
+            "status": "failed",
+            "words": "fix, then retry",
+            "filters": {"status": "failed"},
+        },
+        {
+            "count": found["bulk"],
+            "status": "held",
+            "reason": "bulk",
+            "words": "release or cancel",
+            "filters": {"status": "held", "reason": "bulk"},
+        },
+    ]
 
 
 def _routes(settings: Settings, store: Store) -> list[dict[str, Any]]:

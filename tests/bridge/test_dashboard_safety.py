@@ -2,20 +2,25 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from rq import Worker
+from rq.suspension import resume, suspend
 from support import API_TOKEN, WEBSITE, Web, each, lead, route
 from support.storing import a_delivery, accept, an_event
 
+from bridge.dashboard.filters import clock_text
 from schemas.delivery import Reason, Status
 from schemas.outcome import Outcome, Result
 from schemas.records import Move
 from schemas.settings import Settings
 from store import Store
 from store.erasure import Eraser
+from store.queue import connect_queue, open_queue
 from store.suppression import Suppressions
 
 MakeSettings = Callable[..., Settings]
@@ -27,6 +32,15 @@ FLOODED = route("call visitors", event="visited", flood='{ over = 1, within = "5
 @pytest.fixture
 def settings(make_settings: MakeSettings) -> Settings:
     return make_settings(WEBSITE + route() + FLOODED)
+
+
+@pytest.fixture(autouse=True)
+def worker(redis_url: str) -> Iterator[Worker]:
+    """A worker; without one, every page says so."""
+    with connect_queue(redis_url) as client:
+        worker = Worker([open_queue(client)], connection=client)
+        worker.register_birth()
+        yield worker
 
 
 @pytest.fixture
@@ -85,14 +99,14 @@ def test_the_message_of_a_pause_is_masked_and_escaped(web: Web, store: Store) ->
 @each(
     ("overrides", "says"),
     [
-        ({"dry_run": True}, "DRY_RUN is on: nobody is called."),
+        ({"dry_run": True}, "DRY_RUN is on: nobody is called. What was not called."),
         (
             {"allow_numbers": frozenset({"+919876543210"})},
-            "ALLOW_NUMBERS is set: the bridge calls only 1 number.",
+            "ALLOW_NUMBERS is set: the bridge calls only 1 number. Who was not called.",
         ),
         (
             {"allow_numbers": frozenset({"+919876543210", "+919812345678"})},
-            "ALLOW_NUMBERS is set: the bridge calls only 2 numbers.",
+            "ALLOW_NUMBERS is set: the bridge calls only 2 numbers. Who was not called.",
         ),
     ],
 )
@@ -101,6 +115,74 @@ def test_every_page_says_that_only_some_are_called(
 ) -> None:
     web = signed_in(open_web(make_settings(WEBSITE + route(), **overrides)))
     assert {banners(web, path) for path in PAGES[:-1]} == {says}
+
+
+@each(
+    ("scope", "reason", "by", "leads_to"),
+    [
+        ("all", "person", "a person", "/#pauses"),
+        ("callkaro", "account", "the bridge", "/#pauses"),
+        ("callkaro", "breaker", "the bridge", "/"),
+        (
+            "route:call back",
+            "failing",
+            "the bridge",
+            "/deliveries?status=failed&amp;route=call+back",
+        ),
+        ("source:website", "failing", "the bridge", "/deliveries?status=failed&amp;source=website"),
+    ],
+)
+def test_a_pause_says_since_when_and_by_whom_and_leads_on(
+    web: Web, store: Store, scope: str, reason: str, by: str, leads_to: str
+) -> None:
+    store.pause(scope, reason=reason, message="Fair in Pune.")
+    [pause] = store.pauses()
+    since = pause.since.astimezone(ZoneInfo("Asia/Kolkata"))
+    for path in (*PAGES[:-1], "/banners"):
+        words = banners(web, path)
+        assert f"Since {since:%H:%M} , by {by}." in words or f"{since:%d %b, %H:%M} ," in words
+        assert f'href="{leads_to}"' in web.client.get(path).text
+    store.resume(scope)
+
+
+def test_what_stops_all_calls_comes_first(web: Web, store: Store) -> None:
+    for scope in ("route:call back", "source:website", "callkaro", "all"):
+        store.pause(scope, reason="person", message="")
+    text = banners(web, "/deliveries")
+    places = [text.index(words) for words in ("Everything", "CallKaro is", "call back", "website")]
+    assert places[:2] == sorted(places)[:2]
+
+
+@each(
+    ("at", "words"),
+    [
+        ("2026-11-28T00:00", "00:00"),
+        ("2026-11-28T12:03:59", "12:03"),
+        ("2026-11-27T23:59", "27 Nov, 23:59"),
+        ("2026-11-29T09:30", "29 Nov, 09:30"),
+        ("2025-11-28T12:03", "28 Nov 2025, 12:03"),
+    ],
+)
+def test_a_time_to_the_minute_has_its_day_unless_that_is_today(at: str, words: str) -> None:
+    zone = ZoneInfo("Asia/Kolkata")
+    now = datetime(2026, 11, 28, 18, 0, tzinfo=zone)
+    assert clock_text(datetime.fromisoformat(at).replace(tzinfo=zone), now) == words
+
+
+def test_every_page_says_that_no_worker_runs(web: Web, worker: Worker) -> None:
+    worker.register_death()
+    says = "No worker is running: nobody is called. Overview"
+    assert {banners(web, path) for path in (*PAGES[:-1], "/banners")} == {says}
+    worker.register_birth()
+    assert {banners(web, path) for path in (*PAGES[:-1], "/banners")} == {""}
+
+
+def test_every_page_says_that_the_workers_are_suspended(web: Web, worker: Worker) -> None:
+    suspend(worker.connection)
+    for path in (*PAGES[:-1], "/banners"):
+        assert banners(web, path).startswith("The workers are suspended by rq suspend"), path
+    resume(worker.connection)
+    assert {banners(web, path) for path in (*PAGES[:-1], "/banners")} == {""}
 
 
 # --- cancel ---------------------------------------------------------------------------------------
@@ -194,7 +276,10 @@ def release(web: Web, **fields: str) -> Any:
 
 def test_the_page_of_a_release_warns_and_asks_how_many(web: Web, held: list[str]) -> None:
     page = web.client.get("/deliveries/many?do=release&reason=bulk").text
-    assert "Phones will ring. Release a few first, and listen to these calls." in words_of(page)
+    assert (
+        "5 phones will ring, the first at once. Release a few first, and listen to these calls."
+        in words_of(page)
+    )
     assert 'name="most" type="number" min="1" max="5" value="5"' in page
 
 
@@ -350,7 +435,7 @@ def test_a_stranger_gets_the_page_without_the_menu(
 def test_every_page_can_say_that_it_is_not_up_to_date(web: Web) -> None:
     for path in PAGES[:-1]:
         text = web.client.get(path).text
-        assert '<p class="banner" id="stale" role="alert" hidden>This page is not up to' in text
+        assert '<p class="banner" id="stale" role="alert" data-zone="Asia/Kolkata" hidden>' in text
         assert '/dashboard/static/stale.js" defer' in text
 
 
