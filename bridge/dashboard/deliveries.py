@@ -6,20 +6,29 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from bridge.api.queries import PHONE_KEY, Args, read_cursor, read_filters, refuse_unknown_names
+from bridge.dashboard.call_report import CallReport, call_report, in_words, look_up
 from bridge.dashboard.filters import local_time, typed_number, with_args, with_zone
+from bridge.dashboard.recording import playable_origin
 from bridge.dashboard.session import note_look
 from bridge.dashboard.suppressions import cancelled_text
+from bridge.http.links import own_address
 from bridge.operations import Bulk, Operations
 from bridge.operations.base import NO_DELIVERY
 from schemas.delivery import Delivery, Reason, Status, may_have_rung, retried
 from schemas.errors import BadQuery, BridgeError, NotFound
 from schemas.records import Filters
-from schemas.responses import DeliveryBrief, DeliveryResponse, EventResponse, SuppressionResponse
+from schemas.responses import (
+    DeliveryBrief,
+    DeliveryResponse,
+    EventResponse,
+    SuppressionResponse,
+    revealed,
+)
 from store import Store
 from store.suppression import Suppressions
 
@@ -29,6 +38,7 @@ NAMES: Final = ("status", "reason", "route", "source", "subject", "phone_key", "
 LISTS: Final = frozenset(
     {"dashboard.deliveries", "dashboard.deliveries_part", "dashboard.deliveries_many"}
 )
+CALLKARO_APP_URL: Final = "https://callkaro.ai"  # where people look calls up
 BULK: Final = ("retry", "cancel", "release")
 DONE: Final = {"retry": "retried", "cancel": "cancelled", "release": "released"}
 
@@ -51,6 +61,8 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     brief, full = DeliveryBrief(), DeliveryResponse()
     event_full = EventResponse(settings.routes.sources)
     suppression = SuppressionResponse()
+
+    dashboard.app_template_filter("in_words")(in_words)
 
     @dashboard.before_request
     def hide_number() -> Response | None:
@@ -156,7 +168,15 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             one["request"], one["consent"] = found.request, found.consent
             if event and seen:
                 event["data"] = seen.event.data
+        with revealed(is_revealed):
+            report = call_report(found)
+        number = (one["request"] or {}).get("to_number")
         return {
+            "report": report,
+            **player(report, is_part=is_part),
+            "number": number,
+            "links": one.get("links") or {},
+            "look_up": look_up(found, number, zone, CALLKARO_APP_URL),
             "one": {**one, "consent": _with_local_time(one["consent"], zone)},
             "event": event,
             "steps": _steps(one),
@@ -164,6 +184,17 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             "is_revealed": is_revealed,
             "suppressed": suppression.dump(kept) if kept else None,
         }
+
+    def player(report: CallReport, *, is_part: bool) -> dict[str, Any]:
+        """Permit this page to play the newest recording, and say whether it does.
+
+        A part that refreshes itself plays only what the page around it was permitted to play.
+        """
+        url = report.newest.recording if report.newest else None
+        origin = playable_origin(url, own_address())
+        g.media_origin = origin
+        plays = origin if not is_part or request.args.get("plays") == origin else None
+        return {"plays": plays, "is_playable": origin is not None}
 
 
 # --- the list -----------------------------------------------------------------------------------
