@@ -53,7 +53,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         )
     app.wsgi_app = WebhookSlashes(app.wsgi_app)  # type: ignore[method-assign]
     # Two tries of 2 s each. HubSpot gives up after 5 s, and sends again sooner after a 503.
-    store = Store(connect(settings.redis_url, timeout_s=2.0, retries=1))
+    store = Store(
+        connect(settings.redis_url, timeout_s=2.0, retries=1), zone=settings.callkaro_timezone
+    )
     wakeup = Wakeup(open_queue(connect_queue(settings.redis_url)))
     hooks = webhooks.views(Intake(settings=settings, store=store, wakeup=wakeup))
     # Its own store, with its own connections: waiting in the background must not slow the intake.

@@ -38,6 +38,7 @@ from schemas.errors import (
     UnknownSource,
     UnsupportedMedia,
 )
+from schemas.outcome import Result
 from schemas.settings import Settings
 from schemas.source import Source
 from store import Store
@@ -209,6 +210,11 @@ class Known:
         """Yield (route, status)."""
         return product(self.routes, map(str, MOVES))
 
+    @property
+    def outcomes(self) -> Iterator[tuple[str, str]]:
+        """Yield (route, result)."""
+        return product(self.routes, map(str, Result))
+
 
 # --- one scrape -----------------------------------------------------------------------------------
 
@@ -257,6 +263,10 @@ def families(store: Store, settings: Settings, wakeup: Wakeup) -> Iterator[Metri
     ).of(
         (((name, word), n) for (word, name), n in read_counts(totals, "to").items()),
         known.moves,
+    )
+    yield _counter("outcomes", "Dials that ended, by result.", "route result").of(
+        (((name, word), n) for (word, name), n in read_counts(totals, "outcome").items()),
+        known.outcomes,
     )
     yield _gauge("deliveries", "Deliveries that have this status now.", "route status").of(
         ((route, status), n) for (status, route), n in kept.status_counts.items()

@@ -103,6 +103,7 @@ class Outcome:
     call_link: str | None = None
     transcription: str | None = None
     batch_id: str | None = None
+    version_id: str | None = None  # of the agent
 
     @property
     def proves_cancellation(self) -> bool:
@@ -226,6 +227,7 @@ class CallEndedSchema(Schema):
     call_link = Link()
     transcription = CutText(LONGEST_TRANSCRIPTION)
     batch_id = Id(data_key="batchId")
+    version_id = Id(data_key="versionId")
 
 
 _SCHEMA: Final = CallEndedSchema()

@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import redis
@@ -22,6 +23,7 @@ from store.client import (
     make_client,
     why_away,
 )
+from store.local_time import in_zone
 from store.script_loader import load_scripts
 
 logger = log.get(__name__)
@@ -40,13 +42,18 @@ def connect(url: str, *, timeout_s: float = 3.0, retries: int = 0) -> "redis.Red
 
 
 class Base:
-    """A client of Redis that raises our own errors. max_rate: requests/s to CallKaro; 0: no cap."""
+    """A client of Redis that raises our own errors.
 
-    def __init__(self, client: "redis.Redis", *, max_rate: float = 0) -> None:
+    max_rate: requests/s to CallKaro; 0: no cap. zone: the time zone (IANA name) of the figures.
+    """
+
+    def __init__(self, client: "redis.Redis", *, max_rate: float = 0, zone: str = "UTC") -> None:
         self.redis = client
         self.max_rate = max_rate
+        now = datetime.now(UTC)
         self._scripts = {
-            name: client.register_script(text) for name, text in load_scripts().items()
+            name: client.register_script(in_zone(text, zone, now))
+            for name, text in load_scripts().items()
         }
         self._room_checked = 0.0
         self._away_until = 0.0

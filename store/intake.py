@@ -80,6 +80,7 @@ class IntakeStore(MigrationStore):
             "sid": outcome.call_sid or "",
             "try": str(outcome.try_count),
             "record": orjson.dumps(as_record(outcome)).decode(),
+            "result": str(outcome.result),
             "cancelled": outcome.proves_cancellation,
             "not_dialled": outcome.is_final and outcome.result is Result.NOT_DIALLED,
             "message": "CallKaro deleted the scheduled call."

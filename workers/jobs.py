@@ -63,7 +63,11 @@ def drain() -> None:
     """Deliver what is due."""
     current = settings()
     # Connections are opened in this process: a connection from before the fork would be shared.
-    store = Store(connect(current.redis_url, timeout_s=REDIS_TIMEOUT_S), max_rate=current.max_rate)
+    store = Store(
+        connect(current.redis_url, timeout_s=REDIS_TIMEOUT_S),
+        max_rate=current.max_rate,
+        zone=current.callkaro_timezone,
+    )
     if not is_migrated(store):
         return  # the supervisor migrates, and asks for a drain once it is done
     http = HttpClient(timeout_s=current.callkaro_timeout_s)

@@ -65,7 +65,7 @@ class Ticker:
 
     def __init__(self, settings: Settings, journal: Journal) -> None:
         self._journal = journal
-        self._store = Store(connect(settings.redis_url))
+        self._store = Store(connect(settings.redis_url), zone=settings.callkaro_timezone)
         self._migration = Migration(self._store)
         self._is_migrated = False
         self._wakeup = Wakeup(open_queue(connect_queue(settings.redis_url)))

@@ -7,6 +7,7 @@ from flask import Blueprint, Response, jsonify, request
 from rq import Worker
 
 from bridge.api import operations as api_operations
+from bridge.api import stats as api_stats
 from bridge.api.access import check_token, note_revealed
 from bridge.api.describe import operation
 from bridge.api.long_poll import MOST_WAITING, LongPoll
@@ -216,6 +217,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     def campaigns() -> Response:
         return jsonify({"items": campaign_answer.dump(store.campaigns())})
 
+    api_stats.add(api, store, settings)
     api_operations.add(api, Operations(settings=settings, store=store, wakeup=wakeup))
     return api
 

@@ -1,6 +1,7 @@
--- include: keys, time, due, forget, errors
+-- include: keys, time, due, forget, errors, figures
 -- Repair what no crash should leave behind: a waiting delivery that nothing would wake, a delivery that
--- is missing in an index, and an index entry whose delivery is gone.
+-- is missing in an index, and an index entry whose delivery is gone. What an older release stored is
+-- counted in the figures.
 --
 -- ARGV[1]: the lease for a delivery that is `sending` without a lease, ms. ARGV[2..]: ids.
 -- Returns {woken, indexed, forgotten, {id, text, id, text...}}: the errors of records.
@@ -43,6 +44,7 @@ local function look_at(id)
   if not got[1] then
     if forget(id) > 0 then forgotten = forgotten + 1 end
   elseif got[2] and got[3] and got[4] then
+    count_figures(id, now)
     index(id, {status = got[1], order = got[2], route = got[3], source = got[4]})
     -- A delivered one waits, too, while CallKaro must still delete its call.
     local waits = waiting[got[1]] or got[1] == 'sending' or (got[1] == 'delivered' and got[5])

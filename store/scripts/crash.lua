@@ -1,4 +1,4 @@
--- include: keys, time, due, not_due, status_index, timeline_note, errors, broken
+-- include: keys, time, due, not_due, status_index, timeline_note, errors, broken, figures
 -- Count an error that the record of a delivery raised in a script. The delivery waits, and with the last
 -- error it fails. If its request may be on the wire, it becomes `unknown`. Each command here works on any
 -- record that is a hash, so that nothing which is wrong with the record raises an error again.
@@ -16,6 +16,7 @@ local function settle(found, status, reason, message)
   redis.call('HSET', key, 'status', status, 'reason', reason, 'message', message)
   index_status(id, found[2], found[1], status, found[3] or '')
   note(key, now, status, reason)
+  count_figures(id, now)
   return status
 end
 

@@ -1,6 +1,6 @@
 -- include: keys, time, due, not_due, held_time, timeline, status_index, number_claims, past_calls
 -- include: erasure, early_outcomes, early_outcome_expiry, pauses, breaker, breaker_wait
--- include: breaker_count, rate, errors, shared
+-- include: breaker_count, rate, errors, shared, figures
 -- Move deliveries from status to status, each one by compare-and-set on (lease, status).
 --
 -- ARGV[1]: JSON, a list of moves:
@@ -411,6 +411,7 @@ local function move(m)
   if not m.attempt and has_breaker() and redis.call('HGET', BREAKER, 'probe') == m.id then
     redis.call('HSET', BREAKER, 'probe', '', 'probe_ms', whole(now))
   end
+  count_figures(m.id, now)
   if found.erased_ms then anonymize(m.id, now) end
   return 'ok'
 end

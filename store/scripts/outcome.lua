@@ -1,7 +1,7 @@
 -- include: keys, time, outcomes, early_outcome_expiry
 -- Keep what CallKaro says of a call: with its delivery, or for 30 days while the delivery is not known.
 --
--- ARGV[1]: our delivery id in it; '': it has none. ARGV[2]: JSON, {sid, try, record, cancelled,
+-- ARGV[1]: our delivery id in it; '': it has none. ARGV[2]: JSON, {sid, try, record, result, cancelled,
 -- not_dialled, message}: see take_outcome(). Returns {'stored', 'duplicate', 'full' or 'kept'; the
 -- delivery's id or ''}.
 even_when_full()

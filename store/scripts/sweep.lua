@@ -1,4 +1,4 @@
--- include: keys, time, due, status_index, timeline_note, errors
+-- include: keys, time, due, status_index, timeline_note, errors, figures
 -- Repair what dead workers left. A phone may have rung for a delivery whose lease ran out in `sending`,
 -- so it becomes `unknown`. Other deliveries become due again, under a new lease number.
 --
@@ -32,6 +32,7 @@ local function repair(id)
     redis.call('HSET', key, 'status', 'unknown', 'reason', 'worker_died', 'message', ARGV[2])
     index_status(id, found[2], 'sending', 'unknown')
     note(key, now, 'unknown', 'worker_died')
+    count_figures(id, now)
     unknown = unknown + 1
   elseif found[1] == 'queued' or found[1] == 'retrying' or (found[1] == 'delivered' and found[4]) then
     give_back(id, found[1])

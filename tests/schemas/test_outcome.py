@@ -73,6 +73,7 @@ READ = Outcome(
     call_link="https://dashboard.example/calls/c-1",
     transcription="Agent: Hello!\nUser: Tell me more.",
     batch_id="b-1",
+    version_id="v1",
 )
 LEAST = Outcome(call_sid="c-1", delivery_id=None)
 
@@ -129,6 +130,7 @@ def test_a_field_that_can_not_be_read_costs_only_itself(name, junk):
         "call_duration": ["duration_s"],
         "time": ["ended_at"],
         "batchId": ["batch_id"],
+        "versionId": ["version_id"],
         "hangup_reason": ["hangup_reason", "result"],
         "call_metadata": ["delivery_id"],
         "next_call_scheduled": ["is_final"],

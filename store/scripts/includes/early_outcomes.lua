@@ -1,4 +1,4 @@
--- include: keys, not_due, status_index, timeline_note, outcomes
+-- include: keys, not_due, status_index, timeline_note, outcomes, figures
 -- bridge:early_outcome:<id> has the outcomes that arrived before the record of their delivery or
 -- call. It may also have a mark_unknown: see move.lua.
 
@@ -12,6 +12,7 @@ local function mark_unknown(id, message, now)
   redis.call('HSET', key, 'status', 'unknown', 'reason', 'worker_died', 'message', message)
   index_status(id, got[2], got[1], 'unknown')
   note(key, now, 'unknown', 'worker_died')
+  count_figures(id, now)
 end
 
 -- Attach the outcomes that arrived early to their delivery. name: its id, or the call_sid of its

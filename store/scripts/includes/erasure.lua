@@ -1,10 +1,11 @@
 -- include: keys, time, subject
 local KEPT_OF_OUTCOME = {'call_sid', 'delivery_id', 'try_count', 'result', 'hangup_reason', 'is_final',
-  'duration_s', 'ended_at', 'batch_id'}
+  'duration_s', 'ended_at', 'batch_id', 'version_id', 'converted'}
 local KEPT_OF_ATTEMPT = {'number', 'at', 'duration_ms', 'status_code', 'error'}
 
 local function only(record, names)
   local found, kept = cjson.decode(record), {}
+  if found.conversion_status == true then found.converted = true end  -- for the figures alone
   for _, name in ipairs(names) do
     if found[name] ~= nil and found[name] ~= cjson.null then kept[name] = found[name] end
   end

@@ -1,4 +1,4 @@
--- include: keys, time, timeline, status_counts
+-- include: keys, time, timeline, status_counts, figures
 -- How many deliveries each route got recently, those of this script included.
 local recent = {}
 
@@ -17,7 +17,7 @@ local function why_bulk(d, now)
 end
 
 -- Write a new delivery d = {id, route, to, wait_ms, bulk, flood} of an event {event, source,
--- subject}. The caller writes the indexes: add_to is called with (index, score) for each of them.
+-- subject, is_test}. The caller writes the indexes: add_to is called with (index, score) for each of them.
 -- Returns the delivery's status.
 local function write_delivery(d, item, digest, order, now, add_to)
   local bulk = why_bulk(d, now)
@@ -40,5 +40,6 @@ local function write_delivery(d, item, digest, order, now, add_to)
   if bulk then add_to('bulk', order) else add_to('due', now + d.wait_ms) end
   count_status(status, d.route, 1)
   count_reached(status, d.route)
+  if not item.is_test then count_figures(d.id, now) end
   return status
 end

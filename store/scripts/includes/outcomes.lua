@@ -1,4 +1,5 @@
--- include: keys, not_due, status_index, timeline_note, number_claims, erasure, past_calls
+-- include: keys, not_due, status_index, timeline_note, number_claims, erasure, past_calls, figures
+-- include: metrics
 -- Outcomes: what CallKaro reports about a call after it accepted the call.
 local MOST_OUTCOMES = 50  -- of one delivery; CallKaro redials 10 times at most
 
@@ -18,7 +19,14 @@ local function record_acceptance(id, found, sid, message, now)
   if claim then claim_number(claim, now) end
 end
 
--- Keep an outcome with its delivery. o: {sid, try, record, cancelled, not_dialled, message}.
+-- Count an outcome by route and result. An early one of an older release has no result of its own.
+local function count_outcome(key, o)
+  local result = o.result or cjson.decode(o.record).result
+  if not result then return end
+  count_totals({['outcome ' .. result .. ' ' .. (redis.call('HGET', key, 'route') or '')] = 1})
+end
+
+-- Keep an outcome with its delivery. o: {sid, try, record, result, cancelled, not_dialled, message}.
 -- Returns 'stored', 'duplicate' or 'full'.
 local function take_outcome(id, o, now)
   local key = P .. 'delivery:' .. id
@@ -26,11 +34,15 @@ local function take_outcome(id, o, now)
   if redis.call('HEXISTS', key, field) == 1 then return 'duplicate' end
   local count = redis.call('HINCRBY', key, 'outcomes', 1)
   if count > MOST_OUTCOMES then return 'full' end
-  if o.record ~= '' then redis.call('HSET', key, field, o.record) end
+  if o.record ~= '' then
+    redis.call('HSET', key, field, o.record)
+    pcall(count_outcome, key, o)
+  end
   local got = redis.call('HMGET', key, 'status', 'order', 'past', 'call_sid', 'erased_ms')
   if o.sid ~= '' then redis.call('SET', P .. 'call:' .. o.sid, id) end
   -- The outcome of a call from before "call again" proves nothing about the new call.
   if is_past(got[3], o.sid) then
+    count_figures(id, now)
     if got[5] then anonymize(id, now) end
     return 'stored'
   end
@@ -51,6 +63,7 @@ local function take_outcome(id, o, now)
     note(key, now, 'cancelled', 'by_callkaro')
     release_future_claim(key, now)
   end
+  count_figures(id, now)
   if got[5] then anonymize(id, now) end
   return 'stored'
 end
