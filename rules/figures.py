@@ -1,10 +1,14 @@
 """Sums up the figures of days, as the store counts them: by hour and names, in cells."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, timedelta
+from itertools import zip_longest
+from operator import add
 from typing import Final
 from zoneinfo import ZoneInfo
+
+import orjson
 
 from schemas.figures import (
     DAYS_KEPT,
@@ -20,7 +24,8 @@ from schemas.figures import (
 
 # The cells of a day: "<hour>\t<source>\t<route>\t<campaign>\t<agent>\t<version>" -> "<sum>,<sum>…".
 Cells = Mapping[str, str]
-Rows = dict[str, list[list[str]]]  # by key: the sums of each of its cells, as texts
+Sums = dict[str, list[int]]  # by key, in the order of NAMES
+Rows = dict[str, list[str]]  # by key: the sums of each of its cells
 
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _FIRST_DAY: Final = date(1970, 1, 1).toordinal()
@@ -37,23 +42,30 @@ def span(
     since: datetime | None, until: datetime | None, *, now: datetime, zone: ZoneInfo
 ) -> tuple[tuple[int, str], tuple[int, str]]:
     """Return the first and the last hour of a time; None: since the first, until the last one."""
-    today, _ = hour_of(now, zone)
-    earliest = (today - DAYS_KEPT, "00")
-    first = max(hour_of(since, zone), earliest) if since else earliest
-    last = (today + 1, "23")
-    if until and until > datetime.min.replace(tzinfo=UTC):
-        last = min(hour_of(until - timedelta(microseconds=1), zone), last)
-    return first, last
+    # No zone has the first and the last moments of a calendar.
+    earliest, latest = now - timedelta(days=DAYS_KEPT), now + timedelta(days=1)
+    since = min(max(since or earliest, earliest), latest + timedelta(days=1))
+    until = min(max(until or latest, earliest - timedelta(days=1)), latest)
+    return hour_of(since, zone), hour_of(until - timedelta(microseconds=1), zone)
 
 
-def summed(days: Iterable[tuple[int, Cells]], query: FigureQuery) -> FigureTable:
-    """Return the figures that a query wants, from the cells of its days."""
-    sums: dict[str, list[int]] = defaultdict(lambda: [0] * len(NAMES))
-    for day, cells in days:
-        found = {key: _added(rows) for key, rows in _rows_of(day, cells, query).items()}
-        for key, of_day in _largest(found, query.by):
-            sums[key] = [a + b for a, b in zip(sums[key], of_day, strict=True)]
-    items = sorted(sums.items(), key=lambda item: _place(item, query.by))
+def sums_of(day: int, cells: Cells, query: FigureQuery) -> Sums:
+    """Return what a day adds to the figures that a query wants."""
+    found = {key: _added(rows) for key, rows in _rows_of(day, cells, query).items()}
+    if query.by not in _PLACES or len(found) <= MOST_KEYS:
+        return found
+    ranked = sorted(found.items(), key=lambda item: (item[0] == OTHER, -item[1][0], item[0]))
+    rest = [sums for _, sums in ranked[MOST_KEYS:]]
+    return {**dict(ranked[:MOST_KEYS]), OTHER: [sum(column) for column in zip(*rest, strict=True)]}
+
+
+def summed(days: Iterable[Sums], by: By) -> FigureTable:
+    """Return the figures of several days."""
+    sums: Sums = defaultdict(lambda: [0] * len(NAMES))
+    for of_day in days:
+        for key, more in of_day.items():
+            sums[key] = list(map(add, sums[key], more))
+    items = sorted(sums.items(), key=lambda item: _place(item, by))
     return FigureTable(
         items=tuple((key, Figures.of(of_key)) for key, of_key in items),
         total=Figures.of([sum(column) for column in zip(*sums.values(), strict=True)]),
@@ -82,24 +94,16 @@ def _rows_of(day: int, cells: Cells, query: FigureQuery) -> Rows:
             key = of_day.isoformat()
         else:
             key = weekday if query.by is By.WEEKDAY else f"{weekday} {hour}"
-        rows[key].append(sums.split(","))
+        rows[key].append(sums)
     return rows
 
 
-def _added(rows: list[list[str]]) -> list[int]:
+def _added(rows: list[str]) -> list[int]:
     """Return the sums of cells; another release may have written fewer or more of them."""
-    columns = [sum(map(int, column)) for column in zip(*rows, strict=False)]
+    # As one JSON text: 30 days took 10 ms, and 55 ms number by number.
+    read = orjson.loads(f"[[{'],['.join(rows)}]]")
+    columns = [sum(column) for column in zip_longest(*read, fillvalue=0)]
     return (columns + [0] * len(NAMES))[: len(NAMES)]
-
-
-def _largest(found: dict[str, list[int]], by: By) -> Iterator[tuple[str, list[int]]]:
-    """Yield the figures of a day by key; those of the smallest keys come under (other)."""
-    if by not in _PLACES or len(found) <= MOST_KEYS:
-        yield from found.items()
-        return
-    ranked = sorted(found.items(), key=lambda item: (item[0] == OTHER, -item[1][0], item[0]))
-    yield from ranked[:MOST_KEYS]
-    yield from ((OTHER, sums) for _, sums in ranked[MOST_KEYS:])
 
 
 def _place(item: tuple[str, list[int]], by: By) -> tuple[int, str]:

@@ -9,6 +9,7 @@ from schemas.route import Routes
 
 HOURS = parse_window("09:00-21:00")
 CALLKARO_URL = "https://api.callkaro.ai"
+DEFAULT_ZONE = "Asia/Kolkata"
 NO_ROUTES = Routes(routes=(), sources={}, digest="")
 
 
@@ -30,7 +31,7 @@ class Settings:
     allowed_hosts: frozenset[str] = frozenset()
     proxy_hops: int = 0
     callkaro_base_url: str = CALLKARO_URL
-    callkaro_timezone: str = "Asia/Kolkata"
+    callkaro_timezone: str = DEFAULT_ZONE
     callkaro_timeout_s: float = 15.0
     callkaro_webhook_tokens: tuple[str, ...] = field(default=(), repr=False)
     max_rate: float = 0  # requests to CallKaro a second, over all workers; 0: no cap

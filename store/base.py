@@ -14,6 +14,7 @@ from redis.exceptions import NoPermissionError
 from config import log
 from schemas.errors import StoreUnavailable
 from schemas.records import Persistence
+from schemas.settings import DEFAULT_ZONE
 from schemas.spellings import spellings
 from store.client import (
     CONNECT_S,
@@ -47,7 +48,9 @@ class Base:
     max_rate: requests/s to CallKaro; 0: no cap. zone: the time zone (IANA name) of the figures.
     """
 
-    def __init__(self, client: "redis.Redis", *, max_rate: float = 0, zone: str = "UTC") -> None:
+    def __init__(
+        self, client: "redis.Redis", *, max_rate: float = 0, zone: str = DEFAULT_ZONE
+    ) -> None:
         self.redis = client
         self.max_rate = max_rate
         now = datetime.now(UTC)
