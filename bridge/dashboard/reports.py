@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from flask import Blueprint, render_template, request, url_for
 
+from bridge.dashboard.charts import GAP, HEIGHT, WIDTH
 from bridge.dashboard.words import length_words
 from bridge.figures import FigureReader
 from bridge.operations import Operations
@@ -23,11 +24,12 @@ OWN: Final = "own"  # from `since` to `until`
 FILTERS: Final = (By.ROUTE, By.SOURCE, By.CAMPAIGN)
 GROUPS: Final = (By.ROUTE, By.SOURCE, By.CAMPAIGN, By.AGENT, By.VERSION)
 HEAT_LEVELS: Final = 5
+MOST_COLUMNS: Final = 400  # days of the chart: figures are kept that long
 # The results of calls that were dialled, as `dialled` counts them.
 DIALLED: Final = ",".join(
     result for result in Result if result not in (Result.NOT_DIALLED, Result.CANCELLED)
 )
-# The filter of the list of deliveries behind a figure.
+# The filter of the list of deliveries behind a figure. No list is filtered by conversions.
 LISTS: Final[Mapping[str, Mapping[str, str]]] = {
     "events": {},
     "accepted": {"status": "delivered"},
@@ -39,7 +41,7 @@ LISTS: Final[Mapping[str, Mapping[str, str]]] = {
     "voicemail": {"outcome": "voicemail"},
     "not_reached": {"outcome": "not_reached"},
     "wrong_number": {"outcome": "wrong_number"},
-    "converted": {"outcome": "connected"},
+    "other": {"outcome": "not_dialled,cancelled,failed,unrecognised"},
 }
 FUNNEL: Final = ("events", "accepted", "dialled", "connected", "converted")
 
@@ -72,6 +74,17 @@ class HeatCell:
     connected: int
     rate: float | None  # None: nobody was dialled
     level: int  # of its colour, 0 to HEAT_LEVELS
+    title: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """One day of the chart: its places in the SVG, and its tooltip."""
+
+    x: float
+    width: float
+    dialled: float  # heights
+    connected: float
     title: str
 
 
@@ -108,6 +121,8 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             funnel=funnel(total),
             heat=list(heat_map(found[By.WEEKDAY_HOUR])),
             days=found[By.DAY].items,
+            columns=columns(wanted, found[By.DAY]),
+            most=max((figures.dialled for _, figures in found[By.DAY].items), default=0),
             groups={by: found[by].items for by in GROUPS},
             campaigns=campaigns,
             choices=_choices(operations, campaigns),
@@ -185,6 +200,30 @@ def funnel(total: Figures) -> list[Step]:
         share = count / before if before else None
         steps.append(Step(name=name, count=count, share=share, width=100 * count / most))
     return steps
+
+
+def columns(wanted: Wanted, table: FigureTable) -> list[Column]:
+    """Return the columns of the chart by day, also of days without a call; empty: no dial."""
+    found = dict(table.items)
+    most = max((figures.dialled for figures in found.values()), default=0)
+    count = (wanted.last - wanted.first).days + 1
+    if not most or count > MOST_COLUMNS:
+        return []
+    width = WIDTH / count
+    made = []
+    for place in range(count):
+        day = str(wanted.first + timedelta(days=place))
+        figures = found.get(day, Figures())
+        made.append(
+            Column(
+                x=place * width,
+                width=max(width - GAP, 0.5),
+                dialled=HEIGHT * figures.dialled / most,
+                connected=HEIGHT * figures.connected / most,
+                title=f"{day}: {figures.connected} of {figures.dialled} connected",
+            )
+        )
+    return made
 
 
 def heat_map(table: FigureTable) -> Iterator[tuple[str, list[HeatCell]]]:

@@ -12,7 +12,16 @@ from zoneinfo import ZoneInfo
 import pytest
 from support import API_TOKEN, WEBSITE, Web, route
 
-from bridge.dashboard.reports import DIALLED, FUNNEL, funnel, heat_map, read_wanted
+from bridge.dashboard.charts import HEIGHT, WIDTH
+from bridge.dashboard.reports import (
+    DIALLED,
+    FUNNEL,
+    Wanted,
+    columns,
+    funnel,
+    heat_map,
+    read_wanted,
+)
 from rules.figures import WEEKDAYS, hour_of
 from schemas.errors import BadQuery
 from schemas.figures import By, Figures, FigureTable
@@ -175,6 +184,27 @@ def test_a_heat_map_of_nothing_is_empty_and_one_without_answers_has_no_colour() 
     assert (cells[1].rate, cells[1].level) == (0, 0)
 
 
+@pytest.mark.parametrize("count", [2, 7, 30])
+def test_the_chart_has_a_column_for_each_day_and_none_for_a_call_that_was_not_dialled(
+    count: int,
+) -> None:
+    first = TODAY - timedelta(days=count - 1)
+    wanted = Wanted(period="own", first=first, last=TODAY)
+    rows = (
+        (str(first), Figures(events=9, dialled=4, connected=1)),
+        (str(TODAY), Figures(events=9, dialled=8, connected=8)),
+    )
+    made = columns(wanted, FigureTable(items=rows, total=Figures()))
+    assert len(made) == count
+    assert (made[0].x, made[0].dialled, made[0].connected) == (0, HEIGHT / 2, HEIGHT / 8)
+    assert (made[-1].dialled, made[-1].connected) == (HEIGHT, HEIGHT)
+    assert made[-1].x + made[-1].width <= WIDTH
+    assert made[0].title == f"{first}: 1 of 4 connected"
+    assert sum(one.dialled > 0 for one in made) == 2
+    nothing = ((str(TODAY), Figures(events=3)),)
+    assert columns(wanted, FigureTable(items=nothing, total=Figures())) == []
+
+
 # --- the page -------------------------------------------------------------------------------------
 
 
@@ -253,7 +283,8 @@ def test_a_list_that_can_not_be_filtered_by_that_has_no_link(web: Web, store: St
     text = page(web)
     by_agent = text[text.index("By agent") : text.index("By day")]
     assert links(by_agent) == []
-    assert "(other)" not in DIALLED
+    converted = text[text.index('scope="row">converted') :].split("</tr>")[0]
+    assert links(converted) == []
     assert not {"cancelled", "not_dialled"} & set(DIALLED.split(","))
 
 
