@@ -1,9 +1,10 @@
 """Sums up the figures of days, as the store counts them: by hour and names, in cells."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from itertools import zip_longest
+from operator import add
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -23,6 +24,7 @@ from schemas.figures import (
 
 # The cells of a day: "<hour>\t<source>\t<route>\t<campaign>\t<agent>\t<version>" -> "<sum>,<sum>…".
 Cells = Mapping[str, str]
+Sums = dict[str, list[int]]  # by key, in the order of NAMES
 Rows = dict[str, list[str]]  # by key: the sums of each of its cells
 
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -47,14 +49,23 @@ def span(
     return hour_of(since, zone), hour_of(until - timedelta(microseconds=1), zone)
 
 
-def summed(days: Iterable[tuple[int, Cells]], query: FigureQuery) -> FigureTable:
-    """Return the figures that a query wants, from the cells of its days."""
-    sums: dict[str, list[int]] = defaultdict(lambda: [0] * len(NAMES))
-    for day, cells in days:
-        found = {key: _added(rows) for key, rows in _rows_of(day, cells, query).items()}
-        for key, of_day in _largest(found, query.by):
-            sums[key] = [a + b for a, b in zip(sums[key], of_day, strict=True)]
-    items = sorted(sums.items(), key=lambda item: _place(item, query.by))
+def sums_of(day: int, cells: Cells, query: FigureQuery) -> Sums:
+    """Return what a day adds to the figures that a query wants."""
+    found = {key: _added(rows) for key, rows in _rows_of(day, cells, query).items()}
+    if query.by not in _PLACES or len(found) <= MOST_KEYS:
+        return found
+    ranked = sorted(found.items(), key=lambda item: (item[0] == OTHER, -item[1][0], item[0]))
+    rest = [sums for _, sums in ranked[MOST_KEYS:]]
+    return {**dict(ranked[:MOST_KEYS]), OTHER: [sum(column) for column in zip(*rest, strict=True)]}
+
+
+def summed(days: Iterable[Sums], by: By) -> FigureTable:
+    """Return the figures of several days."""
+    sums: Sums = defaultdict(lambda: [0] * len(NAMES))
+    for of_day in days:
+        for key, more in of_day.items():
+            sums[key] = list(map(add, sums[key], more))
+    items = sorted(sums.items(), key=lambda item: _place(item, by))
     return FigureTable(
         items=tuple((key, Figures.of(of_key)) for key, of_key in items),
         total=Figures.of([sum(column) for column in zip(*sums.values(), strict=True)]),
@@ -93,16 +104,6 @@ def _added(rows: list[str]) -> list[int]:
     read = orjson.loads(f"[[{'],['.join(rows)}]]")
     columns = [sum(column) for column in zip_longest(*read, fillvalue=0)]
     return (columns + [0] * len(NAMES))[: len(NAMES)]
-
-
-def _largest(found: dict[str, list[int]], by: By) -> Iterator[tuple[str, list[int]]]:
-    """Yield the figures of a day by key; those of the smallest keys come under (other)."""
-    if by not in _PLACES or len(found) <= MOST_KEYS:
-        yield from found.items()
-        return
-    ranked = sorted(found.items(), key=lambda item: (item[0] == OTHER, -item[1][0], item[0]))
-    yield from ranked[:MOST_KEYS]
-    yield from ((OTHER, sums) for _, sums in ranked[MOST_KEYS:])
 
 
 def _place(item: tuple[str, list[int]], by: By) -> tuple[int, str]:

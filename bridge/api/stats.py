@@ -8,7 +8,8 @@ from werkzeug.datastructures import MultiDict
 
 from bridge.api.describe import operation
 from bridge.api.queries import read_instant, refuse_unknown_filters, refuse_unknown_names
-from rules.figures import span, summed
+from bridge.figures import FigureReader
+from rules.figures import span
 from schemas.errors import BadQuery
 from schemas.figures import By, FigureQuery
 from schemas.nearest import did_you_mean
@@ -22,6 +23,7 @@ ONLY = (By.ROUTE, By.SOURCE, By.CAMPAIGN)  # at most one of them narrows the fig
 
 def add(api: Blueprint, store: Store, settings: Settings) -> None:
     """Add the route to /api."""
+    reader = FigureReader(store)
 
     @api.get("/stats")
     @operation(
@@ -37,7 +39,7 @@ def add(api: Blueprint, store: Store, settings: Settings) -> None:
     )
     def stats() -> Response:
         query = read_stats_query(request.args, settings, datetime.now(UTC))
-        table = summed(store.figures(query.first[0], query.last[0]), query)
+        table = reader.table(query)
         if not table.total.events:
             only = dict([query.only] if query.only else [])
             filters = Filters(route=only.get(By.ROUTE), source=only.get(By.SOURCE))

@@ -15,6 +15,7 @@ from bridge.dashboard import (
     filters,
     overview,
     refused,
+    reports,
     routes,
     session,
     suppressions,
@@ -52,6 +53,7 @@ def views(settings: Settings, store: Store, wakeup: Wakeup) -> Blueprint:
     events.add(dashboard, operations)
     refused.add(dashboard, operations)
     campaigns.add(dashboard, operations)
+    reports.add(dashboard, operations)
     suppressions.add(dashboard, operations)
     routes.add(dashboard, operations)
     _add_errors(dashboard)

@@ -7,16 +7,19 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from bridge.api.queries import PHONE_KEY, Args, read_cursor, read_filters, refuse_unknown_names
 from bridge.dashboard import kept_views, ringing
+from bridge.dashboard.call_report import CallReport, call_report, in_words, look_up
 from bridge.dashboard.filters import local_time, typed_number, with_args, with_zone
+from bridge.dashboard.recording import playable_origin
 from bridge.dashboard.session import note_look
 from bridge.dashboard.suppressions import cancelled_text
 from bridge.dashboard.words import RESULTS
+from bridge.http.links import own_address
 from bridge.operations import Bulk, Operations
 from bridge.operations.base import NO_DELIVERY
 from schemas.delivery import (
@@ -33,7 +36,13 @@ from schemas.errors import BadQuery, BridgeError, NotFound
 from schemas.outcome import Result
 from schemas.records import Filters
 from schemas.requests import DeliveriesQuery
-from schemas.responses import DeliveryBrief, DeliveryResponse, EventResponse, SuppressionResponse
+from schemas.responses import (
+    DeliveryBrief,
+    DeliveryResponse,
+    EventResponse,
+    SuppressionResponse,
+    revealed,
+)
 from store import Store
 from store.suppression import Suppressions
 
@@ -53,6 +62,7 @@ OUTCOMES: Final = (*map(str, Result), "none") if "outcome" in NAMES else ()
 LISTS: Final = frozenset(
     {"dashboard.deliveries", "dashboard.deliveries_part", "dashboard.deliveries_many"}
 )
+CALLKARO_APP_URL: Final = "https://callkaro.ai"  # where people look calls up
 BULK: Final = ("retry", "cancel", "release")
 # The statuses in which a command on many can do something.
 DOES_FOR: Final[Mapping[str, frozenset[Status]]] = {
@@ -83,6 +93,8 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     brief, full = DeliveryBrief(), DeliveryResponse()
     event_full = EventResponse(settings.routes.sources)
     suppression = SuppressionResponse()
+
+    dashboard.app_template_filter("in_words")(in_words)
 
     @dashboard.before_request
     def hide_number() -> Response | None:
@@ -197,7 +209,15 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             one["request"], one["consent"] = found.request, found.consent
             if event and seen:
                 event["data"] = seen.event.data
+        with revealed(is_revealed):
+            report = call_report(found)
+        number = (one["request"] or {}).get("to_number")
         return {
+            "report": report,
+            **player(report, is_part=is_part),
+            "number": number,
+            "links": one.get("links") or {},
+            "look_up": look_up(found, number, zone, CALLKARO_APP_URL),
             "one": {**one, "consent": _with_local_time(one["consent"], zone)},
             "event": event,
             "steps": _steps(one),
@@ -205,6 +225,17 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             "is_revealed": is_revealed,
             "suppressed": suppression.dump(kept) if kept else None,
         }
+
+    def player(report: CallReport, *, is_part: bool) -> dict[str, Any]:
+        """Permit this page to play the newest recording, and say whether it does.
+
+        A part that refreshes itself plays only what the page around it was permitted to play.
+        """
+        url = report.newest.recording if report.newest else None
+        origin = playable_origin(url, own_address())
+        g.media_origin = origin
+        plays = origin if not is_part or request.args.get("plays") == origin else None
+        return {"plays": plays, "is_playable": origin is not None}
 
 
 # --- the list -----------------------------------------------------------------------------------

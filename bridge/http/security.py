@@ -83,6 +83,8 @@ def init_app(app: Flask, settings: Settings) -> None:
         match "dashboard" if g.get("is_page") else (request.endpoint or "").split(".")[0]:
             case "dashboard":
                 headers.extend(dashboard)
+                if media := g.get("media_origin"):  # the host of one recording
+                    headers["Content-Security-Policy"] += f"; media-src {media}"
                 # Static files have a Cache-Control of their own.
                 headers.setdefault(*NOT_KEPT)
             case "openapi" if request.endpoint == "openapi.docs":

@@ -10,6 +10,8 @@ local FIGURE_NAMES = {'events', 'accepted', 'skipped', 'failed', 'unknown', 'dia
   'voicemail', 'not_reached', 'wrong_number', 'other', 'converted', 'talked_s'}
 local FIGURE_LETTERS = {'e', 'a', 's', 'f', 'u', 'd', 'n', 'c', 'v', 'r', 'w', 'o', 't'}
 local FIGURE_DAYS_KEPT = 400
+-- A hash: day -> when its cells changed, us. Readers keep the sums of a day until this changes.
+local FIGURES_CHANGED = P .. 'figures:changed'
 -- At most this many cells of a day have all their names. Beyond each of these numbers, a new cell has
 -- (other) for its campaign; for its agent and version, too; for all but its hour.
 local MOST_CELLS = {1000, 1250, 1500}
@@ -129,6 +131,7 @@ local function change_cell(day, cell, minus, plus)
   if not kept and not plus then return end
   for sum in string.gmatch(kept or '', '%d+') do sums[#sums + 1] = tonumber(sum) end
   for i = #sums + 1, #FIGURE_NAMES do sums[i] = 0 end
+  redis.call('HSET', FIGURES_CHANGED, day, whole(now_us()))
   if kept and minus then add_figures(sums, minus, -1) end
   if plus then add_figures(sums, plus, 1) end
   if sums[1] < 1 then
@@ -137,7 +140,17 @@ local function change_cell(day, cell, minus, plus)
   end
   for i, sum in ipairs(sums) do sums[i] = whole(math.max(sum, 0)) end
   redis.call('HSET', key, cell, table.concat(sums, ','))
-  if not kept then redis.call('EXPIREAT', key, whole((day + FIGURE_DAYS_KEPT + 2) * 86400)) end
+  if kept then return end
+  redis.call('EXPIREAT', key, whole((day + FIGURE_DAYS_KEPT + 2) * 86400))
+  redis.call('HDEL', FIGURES_CHANGED, day - FIGURE_DAYS_KEPT - 10)
+end
+
+-- Releases before 0.1.0 did not write is_test. The type of an event is at the begin of its record.
+local function is_of_a_test_call(event)
+  if is_test_call(event) then return true end
+  local head = string.sub(redis.call('HGET', P .. 'event:' .. event, 'record') or '', 1, 4096)
+  local type_at, data_at = string.find(head, '"type":"call_me.test"', 1, true), string.find(head, ',"data":', 1, true)
+  return type_at and (not data_at or type_at < data_at)
 end
 
 local COUNTED_FIELDS = {'to', 'source', 'route', 'status', 'created_ms', 'timeline', 'newest', 'batch_id', 'request',
@@ -149,7 +162,7 @@ local function count(id, now)
   end
   if found.to ~= 'call' or not found.status or not found.route then return end
   local old = read_figures(found.figures)
-  if not old and is_test_call(found.event or '') then return end
+  if not old and is_of_a_test_call(found.event or '') then return end
   local new = new_figures(key, found, old, now)
   local old_cell, cell = old and cell_of(old, found, old.tier), place(new, found)
   local text = written_figures(new)
