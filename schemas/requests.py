@@ -195,6 +195,15 @@ class DeliveriesQuery(DeliveriesRequest, _Limit):
     """The query of the list of deliveries."""
 
 
+class DeliveriesTableQuery(DeliveriesRequest, _Reveal):
+    """The query of the file of deliveries: the list's, without pages."""
+
+    class Meta:
+        """A file has no pages."""
+
+        exclude = ("cursor",)
+
+
 class EventsQuery(EventsRequest, _Limit):
     """The query of the list of events."""
 

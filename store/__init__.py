@@ -56,6 +56,7 @@ from store.campaigns import CampaignStore
 from store.intake import IntakeStore
 from store.leases import LeaseStore
 from store.metrics import MetricStore
+from store.numbers import NumberStore
 from store.pauses import PauseStore
 from store.queries import QueryStore
 from store.refused import RefusedStore
@@ -77,6 +78,7 @@ class Store(
     AlertStore,
     SignInStore,
     MetricStore,
+    NumberStore,
     RefusedStore,
     QueryStore,
 ):

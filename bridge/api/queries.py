@@ -23,6 +23,7 @@ from schemas.requests import (
     LIMIT_MAX,
     LONGEST_WAIT_S,
     DeliveriesQuery,
+    DeliveriesTableQuery,
     DeliveryQuery,
     EventsQuery,
     LookQuery,
@@ -49,6 +50,12 @@ def read_query(args: Args, region: str | None) -> tuple[Filters, int | None, int
         read_cursor(args.get("cursor")),
         read_limit(args.get("limit")),
     )
+
+
+def read_table_query(args: Args, region: str | None) -> tuple[Filters, bool]:
+    """Return the filters of a file of deliveries, and whether to unmask. Raises BadQuery."""
+    _refuse_unknown(args, DeliveriesTableQuery())
+    return read_filters(args, region), read_reveal(args)
 
 
 def read_event_query(args: Args, sources: Iterable[str]) -> tuple[EventFilters, int | None, int]:

@@ -26,9 +26,7 @@ from store.suppression import Suppressions
 ROWS: Final = 25
 NAMES: Final = ("status", "reason", "route", "source", "subject", "phone_key", "since", "until")
 # Addresses that may have a number: bookmarks, and pages of an older release.
-LISTS: Final = frozenset(
-    {"dashboard.deliveries", "dashboard.deliveries_part", "dashboard.deliveries_many"}
-)
+LISTS: Final = frozenset(f"dashboard.deliveries{name}" for name in ("", "_part", "_many", "_table"))
 BULK: Final = ("retry", "cancel", "release")
 DONE: Final = {"retry": "retried", "cancel": "cancelled", "release": "released"}
 
@@ -196,6 +194,11 @@ def _filters(given: Args, operations: Operations) -> Filters:
     filters = read_filters(with_zone(given, settings), settings.default_region)
     refuse_unknown_names(filters, settings, operations.store)
     return replace(filters, phone_key=key)
+
+
+def filters_of(args: Mapping[str, Any], operations: Operations) -> Filters:
+    """Return the filters of a list's address. Raises BadQuery."""
+    return _filters(_given(args), operations)
 
 
 def _to_list(given: Args) -> Response:
