@@ -772,3 +772,31 @@ def test_a_wrong_setting_stops_the_start(
 def test_the_types_that_are_told_are_the_ones_that_are_listed() -> None:
     text = (ROOT / "store" / "scripts" / "alert.lua").read_text("utf-8")
     assert {kind for kind in TYPES if f"'{kind}'" in text} == set(TYPES)
+
+
+def test_slack_gets_its_own_form_without_a_secret(
+    make_settings: MakeSettings, store: Store, receiver: Receiver
+) -> None:
+    settings = make_settings(
+        CALL_BACK,
+        alert_webhook_url=receiver.url,
+        alert_format="slack",
+        public_url="https://bridge.example",
+    )
+    store.pause("source:zoho", reason="person", message="Asha +919876543210 complained")
+    look(store)
+    alerts.send_due(settings)
+    store.resume("source:zoho")
+    look(store)
+    alerts.send_due(settings)
+
+    bodies = [json.loads(body) for _, body in receiver.got]
+    assert [body["text"].partition(" ")[2] for body in bodies] == [
+        "'source:zoho' is paused: a person did this. Nobody is called until a person resumes.",
+        "'source:zoho' is not paused any more.",
+    ]
+    assert all({*body} == {"text", "blocks"} for body in bodies)
+    assert "Asha" not in str(bodies)
+    [headers, _] = [headers for headers, _ in receiver.got]
+    assert headers["content-type"] == "application/json"
+    assert "webhook-signature" not in headers
