@@ -191,6 +191,12 @@ class _Limit(Schema):
     limit = fields.Integer(load_default=LIMIT, validate=validate.Range(min=1, max=LIMIT_MAX))
 
 
+class CampaignsQuery(_Limit):
+    """The query of the list of campaigns."""
+
+    cursor = fields.String(metadata=CURSOR)
+
+
 class DeliveriesQuery(DeliveriesRequest, _Limit):
     """The query of the list of deliveries."""
 

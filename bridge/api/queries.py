@@ -22,6 +22,7 @@ from schemas.requests import (
     LIMIT,
     LIMIT_MAX,
     LONGEST_WAIT_S,
+    CampaignsQuery,
     DeliveriesQuery,
     DeliveriesTableQuery,
     DeliveryQuery,
@@ -50,6 +51,12 @@ def read_query(args: Args, region: str | None) -> tuple[Filters, int | None, int
         read_cursor(args.get("cursor")),
         read_limit(args.get("limit")),
     )
+
+
+def read_campaigns_query(args: Args) -> tuple[int | None, int]:
+    """Return the cursor and the limit of the list of campaigns. Raises BadQuery."""
+    _refuse_unknown(args, CampaignsQuery())
+    return read_cursor(args.get("cursor")), read_limit(args.get("limit"))
 
 
 def read_table_query(args: Args, region: str | None) -> tuple[Filters, bool]:
