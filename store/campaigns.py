@@ -83,19 +83,20 @@ class CampaignStore(Base):
                 desc=True,
                 byscore=True,
                 offset=0,
-                num=limit,
+                num=limit + 1,  # one more says whether another page follows
                 withscores=True,
             )
+            shown = found[:limit]
             pipe = self.redis.pipeline(transaction=False)
-            for key, _ in found:
+            for key, _ in shown:
                 pipe.hgetall(f"{P}campaign:{key}")
             records = pipe.execute()
         items = (
             {"key": str(key), "batch_id": kept["batch_id"], **orjson.loads(kept["record"])}
-            for (key, _), kept in zip(found, records, strict=True)
+            for (key, _), kept in zip(shown, records, strict=True)
             if kept
         )
-        is_last = len(found) < limit
+        is_last = len(found) <= limit
         return CampaignPage(
-            items=tuple(items), next_cursor=None if is_last else str(int(found[-1][1]))
+            items=tuple(items), next_cursor=None if is_last else str(int(shown[-1][1]))
         )

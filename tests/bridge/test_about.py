@@ -1,12 +1,14 @@
 """The API about what runs here, and the pages of its list of campaigns."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import SECRETS, WEBSITE, Web, each, route
+from support import API_TOKEN, SECRETS, WEBSITE, Web, each, route
 
 from bridge import VERSION
+from bridge.dashboard import campaigns
 from schemas.errors import StoreUnavailable
 from schemas.settings import Settings
 from store import Store
@@ -152,7 +154,7 @@ def test_pages_have_each_campaign_once_newest_first(web: Web, store: Store, limi
         found += [one["batch_id"] for one in page["items"]]
         cursor, pages = page["next_cursor"], pages + 1
     assert found == made
-    assert pages == 25 // limit + 1
+    assert pages == -(-25 // limit)  # and no empty one at the end
 
 
 def test_a_page_has_fifty_campaigns_unless_a_limit_is_given(web: Web, store: Store) -> None:
@@ -163,6 +165,19 @@ def test_a_page_has_fifty_campaigns_unless_a_limit_is_given(web: Web, store: Sto
     rest = web.get(f"/api/campaigns?cursor={page['next_cursor']}").json
     assert [one["batch_id"] for one in rest["items"]] == [f"batch-{n}" for n in range(9, -1, -1)]
     assert rest["next_cursor"] is None
+
+
+def test_the_page_of_campaigns_leads_to_the_older_ones(web: Web, store: Store) -> None:
+    made = keep(store, campaigns.ROWS + 3)
+    assert web.client.post("/sign-in", data={"token": API_TOKEN}).status_code == 302
+    page = web.client.get("/campaigns").text
+    assert [one for one in made if f">{one}<" in page] == made[: campaigns.ROWS]
+    [older] = re.findall(r'rel="next" href="([^"]+)"', page)
+    page = web.client.get(older).text
+    assert [one for one in made if f">{one}<" in page] == made[campaigns.ROWS :]
+    assert 'rel="next"' not in page
+    assert 'href="/campaigns">Newest' in page
+    assert web.client.get("/campaigns?cursor=x").status_code == 400
 
 
 @each("query", ["limit=0", "limit=201", "limit=x", "cursor=x", "page=2", "reveal=true"])

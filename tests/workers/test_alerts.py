@@ -27,7 +27,7 @@ from support import (
 from support.draining import MakeSettings, OpenWeb, RunDrain
 
 from config.settings import load_settings
-from schemas.alert import TEST, TRIES, TYPES, Alert
+from schemas.alert import SUMMARY, TEST, TRIES, TYPES, Alert
 from schemas.errors import SettingsError
 from schemas.http_result import TOO_LATE, HttpResult, TooLateError
 from schemas.settings import Settings
@@ -307,6 +307,13 @@ def test_every_type_of_alert_has_a_sentence_for_its_end_too() -> None:
 def test_the_link_of_an_alert_leads_to_its_page(kind: str, page: str) -> None:
     body = Alert(id="msg_1", type=kind, at=NOW).as_body("https://bridge.example")
     assert body["data"]["url"] == f"https://bridge.example{page}"
+
+
+def test_the_link_of_every_alert_leads_to_a_page_that_is_there(web: Web) -> None:
+    assert web.client.post("/sign-in", data={"token": API_TOKEN}).status_code == 302
+    for kind in (*TYPES, SUMMARY, TEST, "moon.full"):
+        url = Alert(id="msg_1", type=kind, at=NOW).as_body("http://localhost/")["data"]["url"]
+        assert web.client.get(url).status_code == 200, url
 
 
 def test_the_first_unknown_is_told_and_that_none_is_left(
