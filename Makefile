@@ -66,7 +66,7 @@ browser: .venv/.installed-dev  ## Test the dashboard in a real Chromium, and kee
 	@$(PY) -m pytest -q tests/browser -n auto --maxprocesses 2
 
 # Not into .venv: what the bridge runs with stays as it is pinned.
-clients: .clients/.installed  ## Read from the stand-ins with the own clients of HubSpot and Zoho
+clients: .clients/.installed  ## Read with HubSpot's and Zoho's own clients, and with one made of our API's description
 	@PYTHONPATH=.clients $(PY) -m pytest -q tests/clients
 
 lint-api: tests/openapi/node_modules/.installed  ## Check the API's description with spectral and redocly (needs Node.js)
@@ -116,7 +116,7 @@ clean:  ## Remove .venv, site and caches, but not .data, which has events
 	@touch $@
 
 .clients/.installed: requirements-clients.txt .venv/.installed-dev
-	@echo "Installing the CRMs' own clients into .clients …"
+	@echo "Installing the CRMs' own clients, and a maker of clients, into .clients …"
 	@rm -rf .clients
 	@$(PY) -m pip install --quiet --no-input --target .clients -r requirements-clients.txt || { $(PIP_FAILED); }
 	@touch $@

@@ -7,7 +7,7 @@ several values with commas between them, for rotation. One error names every pro
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields, replace
-from datetime import datetime
+from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from environs import EnvError, EnvValidationError, FileAwareEnv
 from marshmallow import ValidationError
 
 from config.redis_url import is_unproved, problem_of, verified
-from schemas.alert import AUTH
+from schemas.alert import AUTH, FORMATS
 from schemas.crm import kinds
 from schemas.errors import SettingsError
 from schemas.expression import Expression, ExpressionError
@@ -96,6 +96,12 @@ def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
         "log_level": reader.text("LOG_LEVEL", DEFAULT["log_level"], parse=_log_level),
         "alert_webhook_url": reader.url("ALERT_WEBHOOK_URL", DEFAULT["alert_webhook_url"]),
         "alert_webhook_secrets": reader.alert_secrets(),
+        "alert_format": reader.text(
+            "ALERT_FORMAT", DEFAULT["alert_format"], parse=_one_of(FORMATS)
+        ),
+        "alert_summary_at": reader.text(
+            "ALERT_SUMMARY_AT", DEFAULT["alert_summary_at"], parse=_time_of_day
+        ),
         "alert_backlog_age_s": reader.text(
             "ALERT_BACKLOG_AGE", DEFAULT["alert_backlog_age_s"], parse=duration_s
         ),
@@ -114,11 +120,19 @@ def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
         reader.problems += _never_open(routes, settings["calling_hours"])
     if settings["dedupe_days"] < settings["retention_days"]:
         reader.problems.append("DEDUPE_DAYS: must not be less than RETENTION_DAYS")
-    if settings["alert_webhook_url"] and not settings["alert_webhook_secrets"]:
-        reader.problems.append("ALERT_WEBHOOK_SECRET: is not set, and ALERT_WEBHOOK_URL is")
+    reader.problems += _alert_problems(settings)
     if reader.problems:
         raise SettingsError("\n".join(f"  - {problem}" for problem in reader.problems))
     return Settings(**settings)
+
+
+def _alert_problems(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what alerts lack. Slack takes its own form and checks no signature."""
+    url, is_signed = settings["alert_webhook_url"], settings["alert_format"] != "slack"
+    if url and is_signed and not settings["alert_webhook_secrets"]:
+        yield "ALERT_WEBHOOK_SECRET: is not set, and ALERT_WEBHOOK_URL is"
+    if settings["alert_summary_at"] and not url:
+        yield "ALERT_WEBHOOK_URL: is not set, and ALERT_SUMMARY_AT is"
 
 
 def warnings_of(settings: Settings) -> list[str]:
@@ -500,6 +514,13 @@ def _zone(name: str) -> str:
     except (KeyError, ValueError, OSError):
         raise ValueError("must be a time zone such as Asia/Kolkata") from None
     return name
+
+
+def _time_of_day(raw: str) -> time:
+    if not re.fullmatch(r"([01]?[0-9]|2[0-3]):[0-5][0-9]", raw):
+        raise ValueError("must be a time of the day, such as 08:00")
+    hour, minute = map(int, raw.split(":"))
+    return time(hour, minute)
 
 
 def _region(code: str) -> str | None:

@@ -3,12 +3,13 @@
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 from schemas.source import STANDARD_WEBHOOKS
 
 AUTH: Final = STANDARD_WEBHOOKS  # the receiver's proof that the bridge sent it
+FORMATS: Final = ("standard", "slack")
 REFUSED_IN_A_ROW: Final = 10
 """This many refused requests of a source in a row, for one cause, raise its alert."""
 
@@ -26,6 +27,7 @@ TYPES: Final = {
 }
 """All alerts, and what each means. When its cause is over, `.resolved` is added to its type."""
 TEST: Final = "alert.test"
+SUMMARY: Final = "summary.daily"  # comes every day; it is never over
 
 # What a person reads, with the alert's facts. A type without a line here has the words of TYPES.
 _BEGAN: Final = {
@@ -41,6 +43,7 @@ _BEGAN: Final = {
     "signature or token, but could not be parsed. Look at them on the page Events, and fix the "
     "template in the CRM.",
     "bulk.held": "Deliveries held as bulk: {count}. Nobody is called until a person releases them.",
+    SUMMARY: "On {date}: {became}. Now: {waits}.",
     TEST: "This is a test alert. Alerts of CallKaro Bridge arrive here.",
 }
 _OVER: Final = {
@@ -59,6 +62,23 @@ _WHY_PAUSED: Final = {
     "account": "CallKaro refused the API key or the account. Fix that, then resume.",
     "breaker": "CallKaro failed many times in a row. The bridge tests whether it is back.",
     "suspended": "`rq suspend` stopped them. Nothing is sent until `rq resume`.",
+}
+# The figures of a summary in their order; those that are not known are left out.
+_BECAME: Final = {
+    "events": "deliveries made",
+    "accepted": "accepted by CallKaro",
+    "dialled": "dialled",
+    "connected": "connected",
+    "converted": "converted",
+    "skipped": "skipped",
+    "failed": "failed",
+    "unknown": "unknown",
+}
+_WAITS: Final = {
+    "queued": "waiting",
+    "held": "held",
+    "bulk": "of these as bulk",
+    "unknown": "unknown",
 }
 _PAGES: Final = {  # of the dashboard
     "delivery.unknown": "/deliveries?status=unknown",
@@ -88,8 +108,11 @@ class Alert:
         scope, why = str(self.facts.get("scope", "")), str(self.facts.get("reason", ""))
         words = {
             **self.facts,
+            "date": _date(self.facts.get("day", "")),
             "what": _PAUSED.get(scope, f"'{scope}' is"),
             "why": _WHY_PAUSED.get(why, f"{why}."),
+            "became": _counts(self.facts.get("funnel"), _BECAME),
+            "waits": _counts(self.facts.get("waiting"), _WAITS),
         }
         with contextlib.suppress(KeyError):  # an older release stored it, without this fact
             return known[self.type].format(**words)
@@ -134,6 +157,20 @@ def read_alert(message_id: str, kept: Mapping[str, Any], at: Callable[[int], dat
         facts=facts,
         tries=kept["tries"],
     )
+
+
+def _counts(counts: Any, words: Mapping[str, str]) -> str:
+    """Return counts as a person reads them: `310 deliveries made, 298 accepted by CallKaro`."""
+    known = counts if isinstance(counts, Mapping) else {}
+    return ", ".join(f"{known[name]:,} {word}" for name, word in words.items() if name in known)
+
+
+def _date(day: str) -> str:
+    """Return a day as the pages write it: `31 Jan 2026`."""
+    try:
+        return f"{date.fromisoformat(day):%d %b %Y}"
+    except ValueError:
+        return day
 
 
 def _iso(at: datetime) -> str:

@@ -11,6 +11,7 @@ BridgeError
 │   ├── BadPayload              400  can't be parsed at all
 │   ├── BadQuery                400  a filter or a cursor of the API makes no sense
 │   ├── Unauthorized            401  the API without its token
+│   ├── Busy                    503  too many long answers at once: try again in a moment
 │   ├── TooMany                 429  too many attempts to sign in
 │   ├── Conflict                409  the delivery's present status does not allow it
 │   ├── Migrating               503  records of an earlier release are still being moved
@@ -118,6 +119,13 @@ class NotFound(RequestError):
 
     status_code = 404
     word = "not_found"
+
+
+class Busy(RequestError):
+    """Too many long answers are being written: try again in a moment."""
+
+    status_code = 503
+    word = "busy"
 
 
 class Conflict(RequestError):

@@ -73,6 +73,14 @@ class SuppressionPage:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CampaignPage:
+    """A page of campaigns, newest first; next_cursor None: this is the last page."""
+
+    items: tuple[Mapping[str, Any], ...]  # key, batch_id and the record that was kept with them
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RecordCheck:
     """What the calls of a CRM's record must permit: one call for the events of merged records."""
 

@@ -191,8 +191,23 @@ class _Limit(Schema):
     limit = fields.Integer(load_default=LIMIT, validate=validate.Range(min=1, max=LIMIT_MAX))
 
 
+class CampaignsQuery(_Limit):
+    """The query of the list of campaigns."""
+
+    cursor = fields.String(metadata=CURSOR)
+
+
 class DeliveriesQuery(DeliveriesRequest, _Limit):
     """The query of the list of deliveries."""
+
+
+class DeliveriesTableQuery(DeliveriesRequest, _Reveal):
+    """The query of the file of deliveries: the list's, without pages."""
+
+    class Meta:
+        """A file has no pages."""
+
+        exclude = ("cursor",)
 
 
 class EventsQuery(EventsRequest, _Limit):

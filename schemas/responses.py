@@ -373,10 +373,11 @@ class CampaignResponse(ResponseSchema):
     created_at = fields.String(metadata={"format": "date-time"})
 
 
-class CampaignsResponse(ResponseSchema):
-    """The newest campaigns."""
+class CampaignPageResponse(ResponseSchema):
+    """Campaigns, newest first."""
 
     items = fields.List(fields.Nested(CampaignResponse))
+    next_cursor = fields.String(allow_none=True, metadata=doc("null: that was the last page."))
 
 
 class SuppressionResponse(ResponseSchema):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import time
 
 from schemas.expression import Expression
 from schemas.hours import Window, parse_window
@@ -50,6 +51,8 @@ class Settings:
     # It may contain a token. None: no alerts are sent.
     alert_webhook_url: str | None = field(default=None, repr=False)
     alert_webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
+    alert_format: str = "standard"  # or "slack"
+    alert_summary_at: time | None = None  # in callkaro_timezone; None: no daily summary
     alert_backlog_age_s: int = 900  # an alert is sent if a delivery is later than this
     # By source: its webhook secrets.
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)

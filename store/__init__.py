@@ -36,6 +36,7 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
     bridge:sign_in_attempts:<address>  how often a keyed address tried to sign in, in a minute
     bridge:alerts, bridge:alerts:out, bridge:due:alert  hash, hash, zset: what is wrong now; the
                                  messages to send; and when (ms)
+    bridge:alerts:summary        the last day on which the daily summary was put (2026-01-31)
     bridge:alerts:refused        hash: source -> requests in a row that did not prove it;
                                  bridge:alerts:unparsed: that did, and could not be parsed
     bridge:refused_request:<id>  hash: such a request (see store/refused.py);
@@ -59,10 +60,12 @@ from store.figures import FigureStore
 from store.intake import IntakeStore
 from store.leases import LeaseStore
 from store.metrics import MetricStore
+from store.numbers import NumberStore
 from store.pauses import PauseStore
 from store.queries import QueryStore
 from store.refused import RefusedStore
 from store.sign_in_attempts import SignInStore
+from store.summary import SummaryStore
 from store.suppressions import SuppressionStore
 from store.tokens import TokenStore
 
@@ -79,8 +82,10 @@ class Store(
     PauseStore,
     AlertStore,
     SignInStore,
+    SummaryStore,
     MetricStore,
     FigureStore,
+    NumberStore,
     RefusedStore,
     QueryStore,
 ):

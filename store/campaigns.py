@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from schemas.records import CampaignPage
 from store.base import Base, P
 
 CAMPAIGN_LOCK_S = 60  # longer than the creation of a campaign can take: see workers/campaigns.py
@@ -69,14 +70,33 @@ class CampaignStore(Base):
 
     def campaigns(self, limit: int = 200) -> list[dict[str, Any]]:
         """Return the newest campaigns: key, batch_id and the record that was kept with them."""
+        return [dict(one) for one in self.campaign_page(before=None, limit=limit).items]
+
+    def campaign_page(self, *, before: int | None, limit: int) -> CampaignPage:
+        """Return the newest campaigns that were made before a time (us)."""
+        high = "+inf" if before is None else f"({before}"
         with self._reached():
-            keys = [str(key) for key in self.redis.zrange(f"{P}campaigns", 0, limit - 1, desc=True)]
+            found: Any = self.redis.zrange(
+                f"{P}campaigns",
+                high,
+                "-inf",
+                desc=True,
+                byscore=True,
+                offset=0,
+                num=limit + 1,  # one more says whether another page follows
+                withscores=True,
+            )
+            shown = found[:limit]
             pipe = self.redis.pipeline(transaction=False)
-            for key in keys:
+            for key, _ in shown:
                 pipe.hgetall(f"{P}campaign:{key}")
-            found = pipe.execute()
-        return [
-            {"key": key, "batch_id": kept["batch_id"], **orjson.loads(kept["record"])}
-            for key, kept in zip(keys, found, strict=True)
+            records = pipe.execute()
+        items = (
+            {"key": str(key), "batch_id": kept["batch_id"], **orjson.loads(kept["record"])}
+            for (key, _), kept in zip(shown, records, strict=True)
             if kept
-        ]
+        )
+        is_last = len(found) <= limit
+        return CampaignPage(
+            items=tuple(items), next_cursor=None if is_last else str(int(shown[-1][1]))
+        )

@@ -1,5 +1,7 @@
 """The alert sender: signs alerts as Standard Webhooks and sends each until the receiver has it.
 
+With ALERT_FORMAT=slack it sends what Slack's incoming webhooks take.
+
 It runs in a process of its own while there are alerts, so a receiver that hangs delays neither a
 delivery nor the ticker. Each message is sent at least once; a repeated message has the same id.
 Messages about one subject are sent in their order: see store/scripts/alert_claim.lua.
@@ -20,6 +22,7 @@ from schemas.alert import AUTH, TEST, TRIES, Alert
 from schemas.http_result import TOO_LATE, HttpResult
 from schemas.settings import Settings
 from schemas.signatures import sign
+from schemas.slack import slack_body
 from schemas.source import Incoming
 from store import Store, connect
 from workers.http import HttpClient, SendDeadline
@@ -78,9 +81,13 @@ def send_test(settings: Settings) -> HttpResult:
 
 
 def post(alert: Alert, settings: Settings, http: HttpClient) -> HttpResult:
-    """Make the request of one alert, signed with each secret. Never raises."""
+    """Make the request of one alert, signed with each secret there is. Never raises."""
     url = settings.alert_webhook_url or ""
-    body = orjson.dumps(alert.as_body(settings.public_url))
+    body = orjson.dumps(
+        slack_body(alert, settings.public_url)
+        if settings.alert_format == "slack"
+        else alert.as_body(settings.public_url)
+    )
     headers = signed(url, body, alert.id, settings.alert_webhook_secrets)
     headers["Content-Type"] = "application/json"
     return _in_time(
@@ -116,7 +123,9 @@ def _in_time(http: HttpClient, request: Callable[[SendDeadline], HttpResult]) ->
 
 
 def signed(url: str, body: bytes, message_id: str, keys: Sequence[str]) -> dict[str, str]:
-    """Return the headers that sign a body, with one signature for each secret."""
+    """Return the headers that sign a body, with one signature for each secret; none without."""
+    if not keys:
+        return {}
     request = Incoming(
         method="POST", url=url, headers={}, query={}, body=body, content_type="application/json"
     )

@@ -21,6 +21,7 @@ from store.migration import Migration
 from store.queue import Wakeup, connect_queue, open_queue
 from workers.drain import LEASE_S
 from workers.journal import Journal
+from workers.summary import DailySummary
 
 logger = log.get(__name__)
 
@@ -78,6 +79,7 @@ class Ticker:
         self._audit = _Every(AUDIT_S)
         has_alerts = bool(settings.alert_webhook_url)
         self._alerts = _Every(ALERTS_S, first_in_s=0.0 if has_alerts else math.inf)
+        self._summary = DailySummary(settings, self._store)
         self._audit_place = (0, 0)
         self._run_id: str | None = None  # of Redis at the last tick; empty: it does not tell
         self._pauses: dict[str, Pause] = {}  # the pauses whose begin was logged
@@ -223,6 +225,7 @@ class Ticker:
                 sources=self._sources,
                 is_suspended=self._is_suspended,
             )
+            self._summary.look(datetime.now(UTC))
             self._is_alert_due = self._store.is_alert_due()
         except Exception as error:
             logger.error("alert.crashed", exc_info=error)

@@ -20,6 +20,7 @@ from werkzeug.routing import Rule
 from bridge.api.access import check_token
 from bridge.api.describe import JSON, Description, description_of, operation
 from bridge.api.reference import pages_of
+from bridge.api.shared_words import name_words
 from bridge.http.security import asks_for_host
 from schemas.errors import RequestError, StoreUnavailable, UnknownHost
 from schemas.responses import ErrorResponse, ResponseSchema
@@ -136,6 +137,7 @@ def make_spec(app: Flask) -> dict[str, Any]:
         spec.path(path=path_of(rule), operations={method.lower(): operation})
     made = spec.to_dict()
     _complete(made["components"]["schemas"], schemas)
+    name_words(made)
     return made
 
 
@@ -166,7 +168,7 @@ def _described(app: Flask) -> Iterator[tuple[Rule, str, Description]]:
 
 def _operation(rule: Rule, method: str, description: Description) -> dict[str, Any]:
     operation: dict[str, Any] = {
-        "operationId": rule.endpoint.replace(".", "_"),
+        "operationId": operation_id(rule, method, description),
         "tags": [_declared(description.tag)],
         "summary": description.summary,
         "parameters": [_in_path(name) for name in sorted(rule.arguments)],
@@ -191,6 +193,18 @@ def _operation(rule: Rule, method: str, description: Description) -> dict[str, A
     if description.body or description.takes:
         operation["requestBody"] = _body(description)
     return operation
+
+
+def operation_id(rule: Rule, method: str, description: Description) -> str:
+    """Return the name of an operation, which is that of a client's function: `list_events`."""
+    name: str = rule.endpoint.rpartition(".")[2].removeprefix("one_")
+    if method != "GET":
+        return name
+    if not rule.rule.startswith("/api/"):
+        name = re.sub(r"\W.*", "", rule.rule.strip("/"))
+    answer = description.answers.get(200)
+    is_list = isinstance(answer, type) and "items" in answer().fields
+    return f"{'list' if is_list else 'get'}_{name}"
 
 
 def _declared(tag: str) -> str:

@@ -22,7 +22,9 @@ from schemas.requests import (
     LIMIT,
     LIMIT_MAX,
     LONGEST_WAIT_S,
+    CampaignsQuery,
     DeliveriesQuery,
+    DeliveriesTableQuery,
     DeliveryQuery,
     EventsQuery,
     LookQuery,
@@ -49,6 +51,18 @@ def read_query(args: Args, region: str | None) -> tuple[Filters, int | None, int
         read_cursor(args.get("cursor")),
         read_limit(args.get("limit")),
     )
+
+
+def read_campaigns_query(args: Args) -> tuple[int | None, int]:
+    """Return the cursor and the limit of the list of campaigns. Raises BadQuery."""
+    _refuse_unknown(args, CampaignsQuery())
+    return read_cursor(args.get("cursor")), read_limit(args.get("limit"))
+
+
+def read_table_query(args: Args, region: str | None) -> tuple[Filters, bool]:
+    """Return the filters of a file of deliveries, and whether to unmask. Raises BadQuery."""
+    _refuse_unknown(args, DeliveriesTableQuery())
+    return read_filters(args, region), read_reveal(args)
 
 
 def read_event_query(args: Args, sources: Iterable[str]) -> tuple[EventFilters, int | None, int]:

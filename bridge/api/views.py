@@ -6,12 +6,14 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from rq import Worker
 
+from bridge.api import about, exports
 from bridge.api import operations as api_operations
 from bridge.api import stats as api_stats
 from bridge.api.access import check_token, note_revealed
 from bridge.api.describe import operation
 from bridge.api.long_poll import MOST_WAITING, LongPoll
 from bridge.api.queries import (
+    read_campaigns_query,
     read_delivery_look,
     read_event_query,
     read_look,
@@ -28,6 +30,7 @@ from schemas.errors import Migrating, NotFound
 from schemas.fields import mask_text
 from schemas.records import EventFilters, SeenEvent
 from schemas.requests import (
+    CampaignsQuery,
     DeliveriesQuery,
     DeliveryQuery,
     EventsQuery,
@@ -37,8 +40,8 @@ from schemas.requests import (
 from schemas.responses import (
     AliveResponse,
     CallKaroResponse,
+    CampaignPageResponse,
     CampaignResponse,
-    CampaignsResponse,
     DeliveryBrief,
     DeliveryPage,
     DeliveryResponse,
@@ -210,13 +213,19 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     @operation(
         "List campaigns",
         tag="Campaigns",
-        description="The newest campaigns that the bridge made.",
-        answers={200: CampaignsResponse},
-        refusals=(503,),
+        description="The campaigns that the bridge made, newest first.",
+        query=CampaignsQuery,
+        answers={200: CampaignPageResponse},
+        refusals=(400, 503),
     )
     def campaigns() -> Response:
-        return jsonify({"items": campaign_answer.dump(store.campaigns())})
+        before, limit = read_campaigns_query(request.args)
+        page = store.campaign_page(before=before, limit=limit)
+        items = campaign_answer.dump(page.items)
+        return jsonify({"items": items, "next_cursor": page.next_cursor})
 
+    about.add(api, settings)
+    exports.add(api, store, settings)
     api_stats.add(api, store, settings)
     api_operations.add(api, Operations(settings=settings, store=store, wakeup=wakeup))
     return api

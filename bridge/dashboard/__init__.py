@@ -12,6 +12,7 @@ from bridge.dashboard import (
     campaigns,
     deliveries,
     events,
+    exports,
     filters,
     overview,
     refused,
@@ -51,6 +52,7 @@ def views(settings: Settings, store: Store, wakeup: Wakeup) -> Blueprint:
     overview.add(dashboard, operations)
     deliveries.add(dashboard, operations)
     events.add(dashboard, operations)
+    exports.add(dashboard, operations)
     refused.add(dashboard, operations)
     campaigns.add(dashboard, operations)
     reports.add(dashboard, operations)

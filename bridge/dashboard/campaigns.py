@@ -1,9 +1,14 @@
 """The page of the campaigns that the bridge made."""
 
-from flask import Blueprint, render_template
+from typing import Final
 
+from flask import Blueprint, render_template, request
+
+from bridge.api.queries import read_cursor
 from bridge.operations import Operations
 from schemas.responses import CampaignResponse
+
+ROWS: Final = 50
 
 
 def add(dashboard: Blueprint, operations: Operations) -> None:
@@ -17,6 +22,10 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             for route in operations.settings.routes.routes
             if route.campaign and route.campaign.name
         ]
+        page = store.campaign_page(before=read_cursor(request.args.get("cursor")), limit=ROWS)
         return render_template(
-            "campaigns.html", campaigns=answer.dump(store.campaigns()), makes=makes
+            "campaigns.html",
+            campaigns=answer.dump(page.items),
+            next_cursor=page.next_cursor,
+            makes=makes,
         )

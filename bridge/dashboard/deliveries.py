@@ -59,9 +59,7 @@ NAMES: Final = tuple(
 # The results that can be filtered by; "none": accepted, and nothing heard yet.
 OUTCOMES: Final = (*map(str, Result), "none") if "outcome" in NAMES else ()
 # Addresses that may have a number: bookmarks, and pages of an older release.
-LISTS: Final = frozenset(
-    {"dashboard.deliveries", "dashboard.deliveries_part", "dashboard.deliveries_many"}
-)
+LISTS: Final = frozenset(f"dashboard.deliveries{name}" for name in ("", "_part", "_many", "_table"))
 CALLKARO_APP_URL: Final = "https://callkaro.ai"  # where people look calls up
 BULK: Final = ("retry", "cancel", "release")
 # The statuses in which a command on many can do something.
@@ -281,6 +279,11 @@ def _filters(given: Args, operations: Operations) -> Filters:
     filters = read_filters(with_zone(given, settings), settings.default_region)
     refuse_unknown_names(filters, settings, operations.store)
     return replace(filters, phone_key=key)
+
+
+def filters_of(args: Mapping[str, Any], operations: Operations) -> Filters:
+    """Return the filters of a list's address. Raises BadQuery."""
+    return _filters(_given(args), operations)
 
 
 def _to_list(given: Args) -> Response:

@@ -1,4 +1,4 @@
--- include: keys, time, waiting
+-- include: keys, time, outbox, waiting
 -- Find what people must be alerted of, and put a message into the outbox for each change.
 --
 -- ARGV[1]: how old a backlog may become, ms. ARGV[2]: how many refused requests in a row are
@@ -10,7 +10,7 @@ even_when_full()
 local backlog_ms, refused_max, kept_max = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local us = now_us()
 local now = math.floor(us / 1000)
-local ON, OUT, DUE = P .. 'alerts', P .. 'alerts:out', P .. 'due:alert'
+local ON = P .. 'alerts'
 
 local current = {}  -- what is wrong now, by name: {type, facts}
 local function add(name, kind, facts) current[name] = {type = kind, facts = facts} end
@@ -77,35 +77,6 @@ local function look_at_bulk()
   if count > 0 then add('bulk', 'bulk.held', {count = count}) end
 end
 
--- The number of each message in the outbox, by id. A new message gets a higher number than all before
--- it, so neither a clock that is set back nor two changes at one time break the order.
-local numbers, last = {}, 0
-for id, record in pairs_of(OUT) do
-  numbers[id] = cjson.decode(record).number or 0  -- 0: an older release wrote it
-  last = math.max(last, numbers[id])
-end
-
-local function send(name, kind, facts, is_over)
-  local id = 'msg_' .. string.sub(redis.sha1hex(whole(us) .. ' ' .. kind .. ' ' .. name), 1, 24)
-  last = last + 1
-  numbers[id] = last
-  local message = {name = name, number = last, type = kind, facts = facts, at_ms = now,
-    is_over = is_over, tries = 0}
-  redis.call('HSET', OUT, id, cjson.encode(message))
-  redis.call('ZADD', DUE, whole(now), id)
-end
-
--- DUE does not show which messages are the oldest: a failed one is due long after a new one.
-local function forget_oldest()
-  local ids = {}
-  for id in pairs(numbers) do ids[#ids + 1] = id end
-  table.sort(ids, function(a, b) return numbers[a] < numbers[b] end)
-  for i = 1, #ids - kept_max do
-    redis.call('HDEL', OUT, ids[i])
-    redis.call('ZREM', DUE, ids[i])
-  end
-end
-
 look_at_pauses()
 look_at_unknown()
 look_at_backlog()
@@ -113,22 +84,23 @@ look_at_rows('alerts:refused', 'signatures', 'source.signatures_failing')
 look_at_rows('alerts:unparsed', 'bodies', 'source.bodies_failing')
 look_at_bulk()
 
+read_outbox()
 local new = 0
 for name, record in pairs_of(ON) do
   if not current[name] then
     local kept = cjson.decode(record)
     redis.call('HDEL', ON, name)
     kept.facts.began_ms = kept.at_ms
-    send(name, kept.type, kept.facts, true)
+    send(us, name, kept.type, kept.facts, true)
     new = new + 1
   end
 end
 for name, one in pairs(current) do
   local record = cjson.encode({type = one.type, facts = one.facts, at_ms = now})
   if redis.call('HSETNX', ON, name, record) == 1 then
-    send(name, one.type, one.facts, false)
+    send(us, name, one.type, one.facts, false)
     new = new + 1
   end
 end
-forget_oldest()
+forget_oldest(kept_max)
 return new

@@ -125,6 +125,7 @@ def test_the_defaults_of_the_dataclass_are_those_of_the_environment(env):
 
 # Lines of .env.example that show an example, because there is no default.
 EXAMPLES = {"REDIS_TLS_VERIFY", "ALLOW_NUMBERS", "SUPPRESS_WHEN", "ALERT_WEBHOOK_SECRET"}
+EXAMPLES |= {"ALERT_SUMMARY_AT"}
 
 
 def test_the_defaults_that_the_env_example_shows_are_the_defaults(env):

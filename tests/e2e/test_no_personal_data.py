@@ -47,6 +47,7 @@ TEXT = "Qworblefax"  # what people say or write
 SECRET = "xk7marked"  # in every secret that the usual ones don't cover
 MARKS = (NAME, EMAIL, DIGITS, f"{DIGITS[:5]} {DIGITS[5:]}", TEXT, SECRET, API_TOKEN)
 MARKS += (*SECRETS.values(), "a-callback-token", "a-refresh-token")
+LISTS = ("deliveries", "suppressions")
 PLANTED = "planted-9f3c"  # a mark that is let out on purpose: a route's name is logged
 
 VARIABLES = {
@@ -59,6 +60,7 @@ VARIABLES = {
     "FORM_WEBHOOK_SECRET": f"{SECRET}-form",
     "ALERT_WEBHOOK_URL": f"http://127.0.0.1:9/{SECRET}-alert",
     "ALERT_WEBHOOK_SECRET": "whsec_" + base64.b64encode(SECRET.encode()).decode(),
+    "ALERT_SUMMARY_AT": "00:00",
     "SUPPRESS_WHEN": "post_call.stop == 'yes'",
 }
 ROUTES = (
@@ -275,6 +277,11 @@ def use_the_api(world: World, called: list[str]) -> None:
         f"/api/deliveries/{NAME}",
         f"/api/deliveries/{called[0]}",
         f"/api/deliveries/{called[0]}?reveal=true",
+        f"/api/deliveries.csv?phone={phone}",
+        "/api/deliveries.csv?reveal=true",
+        f"/api/deliveries.csv?limit={DIGITS}",
+        "/api/suppressions.csv?reveal=true",
+        f"/api/suppressions.csv?phone={phone}",
         f"/api/events/{NAME}",
         f"/api/events?source={NAME}",
         f"/api/suppressions/{phone}",
@@ -380,6 +387,8 @@ def test_no_log_no_error_and_no_metric_tells_of_people(world: World, tmp_path: P
     until(lambda: "person.erased" in bridge.log("worker"), what="HubSpot's erasure")
     until(lambda: "alert.attempted" in bridge.log("worker"), what="an alert")
     metrics = world.ask("GET", "/metrics").text
+    files = "".join(world.ask("GET", f"/api/{name}.csv").text for name in LISTS)
+    messages = "\n".join(world.store.redis.hvals("bridge:alerts:out"))
     for process in (bridge.worker, bridge.web):
         assert process is not None
         end(process, by=signal.SIGTERM)
@@ -392,7 +401,10 @@ def test_no_log_no_error_and_no_metric_tells_of_people(world: World, tmp_path: P
     assert found_in(logs["worker"], (PLANTED,))
     assert found_in(metrics + logs["worker"], (PLANTED,))
     assert found_in("\n".join([*world.errors, NAME.upper()]), (NAME,))
-    read = {**logs, "errors": "\n".join(world.errors), "metrics": metrics}
+    assert files.count("\r\n") > 20
+    assert found_in(files, (DIGITS, *SECRETS.values())) == []  # a person's name stands in lists
+    assert "summary.daily" in messages
+    read = {**logs, "errors": "\n".join(world.errors), "metrics": metrics, "alerts": messages}
     assert {name: found for name, text in read.items() if (found := found_in(text))} == {}
 
 

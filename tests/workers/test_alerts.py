@@ -27,7 +27,7 @@ from support import (
 from support.draining import MakeSettings, OpenWeb, RunDrain
 
 from config.settings import load_settings
-from schemas.alert import TEST, TRIES, TYPES, Alert
+from schemas.alert import SUMMARY, TEST, TRIES, TYPES, Alert
 from schemas.errors import SettingsError
 from schemas.http_result import TOO_LATE, HttpResult, TooLateError
 from schemas.settings import Settings
@@ -307,6 +307,13 @@ def test_every_type_of_alert_has_a_sentence_for_its_end_too() -> None:
 def test_the_link_of_an_alert_leads_to_its_page(kind: str, page: str) -> None:
     body = Alert(id="msg_1", type=kind, at=NOW).as_body("https://bridge.example")
     assert body["data"]["url"] == f"https://bridge.example{page}"
+
+
+def test_the_link_of_every_alert_leads_to_a_page_that_is_there(web: Web) -> None:
+    assert web.client.post("/sign-in", data={"token": API_TOKEN}).status_code == 302
+    for kind in (*TYPES, SUMMARY, TEST, "moon.full"):
+        url = Alert(id="msg_1", type=kind, at=NOW).as_body("http://localhost/")["data"]["url"]
+        assert web.client.get(url).status_code == 200, url
 
 
 def test_the_first_unknown_is_told_and_that_none_is_left(
@@ -772,3 +779,31 @@ def test_a_wrong_setting_stops_the_start(
 def test_the_types_that_are_told_are_the_ones_that_are_listed() -> None:
     text = (ROOT / "store" / "scripts" / "alert.lua").read_text("utf-8")
     assert {kind for kind in TYPES if f"'{kind}'" in text} == set(TYPES)
+
+
+def test_slack_gets_its_own_form_without_a_secret(
+    make_settings: MakeSettings, store: Store, receiver: Receiver
+) -> None:
+    settings = make_settings(
+        CALL_BACK,
+        alert_webhook_url=receiver.url,
+        alert_format="slack",
+        public_url="https://bridge.example",
+    )
+    store.pause("source:zoho", reason="person", message="Asha +919876543210 complained")
+    look(store)
+    alerts.send_due(settings)
+    store.resume("source:zoho")
+    look(store)
+    alerts.send_due(settings)
+
+    bodies = [json.loads(body) for _, body in receiver.got]
+    assert [body["text"].partition(" ")[2] for body in bodies] == [
+        "'source:zoho' is paused: a person did this. Nobody is called until a person resumes.",
+        "'source:zoho' is not paused any more.",
+    ]
+    assert all({*body} == {"text", "blocks"} for body in bodies)
+    assert "Asha" not in str(bodies)
+    [headers, _] = [headers for headers, _ in receiver.got]
+    assert headers["content-type"] == "application/json"
+    assert "webhook-signature" not in headers
