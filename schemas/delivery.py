@@ -170,6 +170,7 @@ class Change:
     at: datetime
     status: str
     reason: str | None
+    actor: str | None = None  # the token of the person who caused it; None: no person, or not known
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -210,6 +211,7 @@ class Delivery:
     # Since when CallKaro must delete the scheduled call, and why.
     cancel_asked_at: datetime | None = None
     cancel_reason: str | None = None
+    cancel_actor: str | None = None  # the token of the person who asked for that
     past: tuple[str, ...] = ()  # the call_sids from before a person's "call again"
     call_again: bool = False  # a person chose "call again"
     consent: Mapping[str, Any] | None = None  # its proof: what the expression read, and when

@@ -43,7 +43,7 @@ NO_FILTERS: Final = frozenset({"cursor", "limit", "dry_run", "call_again"})
 
 def read_query(args: Args, region: str | None) -> tuple[Filters, int | None, int]:
     """Return the filters, the cursor and the limit of a list of deliveries. Raises BadQuery."""
-    _refuse_unknown(args, DeliveriesQuery())
+    refuse_unknown(args, DeliveriesQuery())
     return (
         read_filters(args, region),
         read_cursor(args.get("cursor")),
@@ -53,7 +53,7 @@ def read_query(args: Args, region: str | None) -> tuple[Filters, int | None, int
 
 def read_event_query(args: Args, sources: Iterable[str]) -> tuple[EventFilters, int | None, int]:
     """Return the filters, the cursor and the limit of a list of events. Raises BadQuery."""
-    _refuse_unknown(args, EventsQuery())
+    refuse_unknown(args, EventsQuery())
     return (
         read_event_filters(args, sources),
         read_cursor(args.get("cursor")),
@@ -63,14 +63,14 @@ def read_event_query(args: Args, sources: Iterable[str]) -> tuple[EventFilters, 
 
 def read_refused_query(args: Args) -> tuple[str | None, int | None, int]:
     """Return the source, the cursor and the limit of refused requests. Raises BadQuery."""
-    _refuse_unknown(args, RefusedQuery())
+    refuse_unknown(args, RefusedQuery())
     source = args.get("source") or None
     return source, read_cursor(args.get("cursor")), read_limit(args.get("limit"))
 
 
 def read_look(args: Args) -> bool:
     """Return whether numbers are to be unmasked. Raises BadQuery."""
-    _refuse_unknown(args, LookQuery())
+    refuse_unknown(args, LookQuery())
     return read_reveal(args)
 
 
@@ -79,7 +79,7 @@ def read_delivery_look(args: Args) -> tuple[bool, int]:
 
     Raises BadQuery.
     """
-    _refuse_unknown(args, DeliveryQuery())
+    refuse_unknown(args, DeliveryQuery())
     raw = args.get("wait")
     if not raw:
         return read_reveal(args), 0
@@ -128,7 +128,7 @@ def read_phone(text: str, region: str | None) -> str:
 
 def read_page(args: Args) -> tuple[int | None, int]:
     """Return the cursor and the limit of the list of suppressions. Raises BadQuery."""
-    _refuse_unknown(args, SuppressionsQuery())
+    refuse_unknown(args, SuppressionsQuery())
     return read_cursor(args.get("cursor")), read_limit(args.get("limit"))
 
 
@@ -256,7 +256,8 @@ def _loaded(schema: Schema, content: Mapping[str, Any]) -> dict[str, Any]:
 # --- helpers ------------------------------------------------------------------------------------
 
 
-def _refuse_unknown(args: Args, query: Schema) -> None:
+def refuse_unknown(args: Args, query: Schema) -> None:
+    """Raise BadQuery for an argument that a query does not have."""
     if unknown := set(args) - query.fields.keys():
         near = did_you_mean(min(unknown), query.fields)
         raise BadQuery(f"Unknown filter: {_listed(unknown)}. {near}Known: {_listed(query.fields)}.")

@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from rq import Worker
 
+from bridge.api import audit
 from bridge.api import operations as api_operations
 from bridge.api.access import check_token, note_revealed
 from bridge.api.describe import operation
@@ -216,6 +217,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     def campaigns() -> Response:
         return jsonify({"items": campaign_answer.dump(store.campaigns())})
 
+    audit.add(api, store, settings)
     api_operations.add(api, Operations(settings=settings, store=store, wakeup=wakeup))
     return api
 

@@ -8,6 +8,7 @@ from flask import Blueprint, Flask, Response, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from bridge.dashboard import (
+    audit,
     campaigns,
     deliveries,
     events,
@@ -46,6 +47,7 @@ def views(settings: Settings, store: Store, wakeup: Wakeup) -> Blueprint:
     filters.add(dashboard, settings)
     operations = Operations(settings=settings, store=store, wakeup=wakeup)
     overview.add(dashboard, operations)
+    audit.add(dashboard, operations)
     deliveries.add(dashboard, operations)
     events.add(dashboard, operations)
     refused.add(dashboard, operations)

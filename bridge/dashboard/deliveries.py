@@ -21,7 +21,6 @@ from schemas.errors import BadQuery, BridgeError, NotFound
 from schemas.records import Filters
 from schemas.responses import DeliveryBrief, DeliveryResponse, EventResponse, SuppressionResponse
 from store import Store
-from store.suppression import Suppressions
 
 ROWS: Final = 25
 NAMES: Final = ("status", "reason", "route", "source", "subject", "phone_key", "since", "until")
@@ -298,10 +297,7 @@ def _suppress(operations: Operations, delivery_id: str) -> str:
     number = (found.request or {}).get("to_number") if found else None
     if not number:
         raise BadQuery("This delivery has no number yet.")
-    done = Suppressions(store=operations.store).suppress(
-        str(number), message="suppressed on the dashboard"
-    )
-    operations.wake()
+    done = operations.suppress(str(number), message="suppressed on the dashboard")
     return f"No route calls this number any more. {cancelled_text(done.called_off)}"
 
 
