@@ -28,6 +28,7 @@ from flask import (
     url_for,
 )
 from flask.sessions import SecureCookieSessionInterface
+from flask_wtf.csrf import CSRFError, CSRFProtect, generate_csrf
 from werkzeug.wrappers import Response as AnyResponse
 
 from bridge.access import let_in, may, may_post, note_act, token_of
@@ -37,11 +38,11 @@ from config import log
 from schemas.access import Action, NamedToken
 from schemas.errors import BadQuery, StoreUnavailable, TooMany
 from schemas.settings import Settings
-from schemas.signatures import is_one_of
 from store import Store
 
 logger = log.get(__name__)
 
+CSRF: Final = CSRFProtect()
 LIFETIME_S = 12 * 3600
 TRIES, TRIES_OF_ALL = 10, 200  # wrong tokens a minute: from one address, and from all
 MOST_BYTES: Final = 16 * 1024  # of the sign-in form: a token, and the page to go to
@@ -83,6 +84,12 @@ def configure(app: Flask, settings: Settings) -> None:
     app.config["SESSION_COOKIE_SECURE"] = (settings.public_url or "").startswith("https:")
     app.config["PERMANENT_SESSION_LIFETIME"] = LIFETIME_S
     app.session_interface = Cookies(settings)
+    app.config["WTF_CSRF_CHECK_DEFAULT"] = False  # the dashboard checks its own forms, see add()
+    app.config["WTF_CSRF_FIELD_NAME"] = "csrf"
+    app.config["WTF_CSRF_HEADERS"] = ()
+    app.config["WTF_CSRF_TIME_LIMIT"] = None  # as long as the session
+    app.config["WTF_CSRF_SSL_STRICT"] = False  # some people's browsers send no Referer
+    CSRF.init_app(app)
 
 
 def _key(token: str) -> str:
@@ -121,8 +128,11 @@ def add(dashboard: Blueprint, settings: Settings, store: Store) -> None:
         if token is None:
             return _to_sign_in()
         let_in(token)
-        if request.method == "POST" and not _is_ours():
-            raise BadQuery("This page is out of date. Go back, reload it, and try again.")
+        try:
+            CSRF.protect()
+        except CSRFError:
+            message = "This page is out of date. Go back, reload it, and try again."
+            raise BadQuery(message) from None
         return None
 
     def sign_in_page(target: str, *, wrong: str = "") -> str:
@@ -151,7 +161,7 @@ def add(dashboard: Blueprint, settings: Settings, store: Store) -> None:
         proof = _proof(token, session_id)
         store.open_session(session_id, name=token.name, proof=proof, for_s=LIFETIME_S)
         session["id"], session["since"] = session_id, int(time.time())
-        session["csrf"] = secrets.token_urlsafe(24)
+        generate_csrf()  # here, so that two pages that are opened at once have the same word
         logger.info("dashboard.signed_in", actor=token.name)
         note_act(Action.SIGN_IN, name=token.name)
         return redirect(_next())
@@ -191,11 +201,6 @@ def _known_here(signed_in: Callable[[], NamedToken | None]) -> NamedToken | None
             g.token = None
     found: NamedToken | None = g.token
     return found
-
-
-def _is_ours() -> bool:
-    """Say whether a form has the session's own word."""
-    return is_one_of(request.form.get("csrf", ""), (session.get("csrf", ""),))
 
 
 def _to_sign_in() -> AnyResponse:

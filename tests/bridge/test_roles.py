@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from html import unescape
 from typing import Any
 
+import flask
 import pytest
 from support import API_TOKEN, CALL_BACK, Web, lead
 
@@ -353,3 +354,67 @@ def test_redis_has_neither_the_cookie_nor_the_token_of_a_session(
     app = web.client.application
     keys = [app.secret_key, *app.config["SECRET_KEY_FALLBACKS"]]
     assert len(keys) == len(settings.api_tokens)
+
+
+# --- forms ------------------------------------------------------------------------------------
+
+
+def word_of(web: Web) -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', web.client.get("/campaigns").text)
+    assert found
+    return found[1]
+
+
+def test_a_form_needs_the_word_of_its_own_session(
+    open_web: OpenWeb, settings: Settings, store: Store
+) -> None:
+    web, other = open_web(settings), open_web(settings)
+    sign_in(web, TOKENS[Role.OPERATOR].token)
+    sign_in(other, TOKENS[Role.OPERATOR].token)
+    mine, theirs = word_of(web), word_of(other)
+    raw = mine.partition(".")[0]
+    for word in (theirs, "", raw, mine[:-1], mine + "x", "é", "a.b.c"):
+        answer = web.client.post("/pause", data={"csrf": word, "scope": "all"})
+        assert answer.status_code == 400, word
+        assert "This page is out of date." in answer.text
+    in_a_header = {"X-CSRFToken": mine, "X-CSRF-Token": mine}
+    answer = web.client.post("/pause", data={"scope": "all"}, headers=in_a_header)
+    assert answer.status_code == 400
+    assert store.pauses() == []
+    sign_in(web, TOKENS[Role.OPERATOR].token)
+    old = web.client.post("/pause", data={"csrf": mine, "scope": "all"})
+    assert old.status_code == 400  # that session has ended
+    answer = web.client.post("/pause", data={"csrf": word_of(web), "scope": "all"})
+    assert answer.status_code == 302
+    assert [one.scope for one in store.pauses()] == ["all"]
+
+
+def test_over_https_a_form_needs_no_referer(
+    make_settings: MakeSettings, open_web: OpenWeb, store: Store
+) -> None:
+    web = open_web(make_settings(proxy_hops=1))
+    https = {"X-Forwarded-Proto": "https"}
+    web.client.post("/sign-in", data={"token": API_TOKEN}, base_url="https://localhost")
+    page = web.client.get("/campaigns", base_url="https://localhost").text
+    word = re.search(r'name="csrf" value="([^"]+)"', page)
+    assert word
+    data = {"csrf": word[1], "scope": "all"}
+    answer = web.client.post("/pause", data=data, headers=https, base_url="https://localhost")
+    assert answer.status_code == 302
+
+
+@pytest.mark.parametrize("path", ["/webhooks/website", "/callbacks/callkaro/a-token", "/api/x"])
+def test_only_the_dashboard_asks_a_form_for_a_word(
+    web: Web, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def read(request: object) -> None:
+        raise AssertionError("the form was read")
+
+    monkeypatch.setattr(flask.Request, "form", property(read))
+    answer = web.client.post(path, data={"phone": ONE})
+    assert answer.status_code in (401, 404)
+
+
+def test_a_page_without_a_session_gets_no_cookie(web: Web) -> None:
+    for path in ("/sign-in", "/docs", "/healthz", "/nonsense"):
+        assert "Set-Cookie" not in web.client.get(path, headers={"Accept": "text/html"}).headers
