@@ -15,8 +15,7 @@ class SessionStore(Base):
         of the id, not the id.
         """
         record = orjson.dumps({"name": name, "proof": proof})
-        with self._reached():
-            self.redis.set(self._session(session_id), record, ex=for_s)
+        self._run("open_session", self._keyed(session_id), record, for_s)
 
     def session(self, session_id: str) -> tuple[str, str] | None:
         """Return the name of a session's token, and the proof; None: it ended, or never was."""

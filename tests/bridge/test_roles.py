@@ -7,6 +7,7 @@ from typing import Any
 
 import flask
 import pytest
+import redis
 from support import API_TOKEN, CALL_BACK, Web, lead
 
 from bridge.access import CHOSEN, ENDPOINTS, OPEN, role_of
@@ -354,6 +355,21 @@ def test_redis_has_neither_the_cookie_nor_the_token_of_a_session(
     app = web.client.application
     keys = [app.secret_key, *app.config["SECRET_KEY_FALLBACKS"]]
     assert len(keys) == len(settings.api_tokens)
+
+
+def test_people_get_in_and_act_while_redis_is_full(
+    open_web: OpenWeb, settings: Settings, store: Store
+) -> None:
+    web = open_web(settings)
+    web.client.get("/sign-in")
+    assert store.phone_key(ONE)  # the key of the hashes is made before
+    store.redis.config_set("maxmemory", 1)
+    with pytest.raises(redis.OutOfMemoryError):
+        store.redis.set("bridge:one-more", "1")
+    sign_in(web, TOKENS[Role.ADMIN].token)
+    audit = web.client.get("/audit")
+    assert audit.status_code == 200
+    assert "<td>chitra</td><td>sign in</td>" in audit.text
 
 
 # --- forms ------------------------------------------------------------------------------------

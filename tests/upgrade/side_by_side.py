@@ -44,7 +44,7 @@ FIGURES_S = 60.0  # within which what stands where is counted anew, once the old
 
 
 def has_all(new: Any, old: Any) -> bool:
-    """Say whether an answer of the new release has what that of the old one has; it may have more."""
+    """Say whether an answer of the new release has all that the old one has. It may have more."""
     if isinstance(old, dict):
         return all(name in new and has_all(new[name], value) for name, value in old.items())
     if isinstance(old, list):
