@@ -45,6 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.json = Json(app)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1  # see incoming.read_all
     app.config["PUBLIC_URL"] = settings.public_url
+    app.config["AUDIT_DAYS"] = settings.audit_days
     if settings.proxy_hops:
         hops = settings.proxy_hops
         # A router ends TLS: HubSpot signed https, Flask sees http.
@@ -62,7 +63,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     meter = metrics.Meter(Store(connect(settings.redis_url, timeout_s=2.0)))
     metrics.count_webhooks(hooks, meter, settings)
     app.extensions["meter"] = meter
-    app.extensions["store"] = store  # gunicorn.conf.py migrates it
+    app.extensions["store"] = store  # gunicorn.conf.py migrates it; access.py writes the audit
     app.register_blueprint(hooks)
     app.register_blueprint(callbacks.views(store, settings))
     app.register_blueprint(api.views(store, settings, wakeup))
@@ -71,6 +72,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(metrics.views(store, settings, wakeup))
     dashboard.register(app, settings, store, wakeup)
     register_errors(app)
+
+    @app.after_request
+    def name_the_scheme(response: flask.Response) -> flask.Response:
+        # RFC 9110 asks for it. No scheme of HTTP describes how a webhook is signed.
+        if response.status_code == 401 and not flask.request.path.startswith("/webhooks/"):
+            response.headers.setdefault("WWW-Authenticate", "Bearer")
+        return response
+
     return app
 
 

@@ -71,7 +71,7 @@ def refused_of(
 def _secrets_of(settings: Settings) -> Iterator[str]:
     """Yield all secrets of this bridge: a wrong template may have any of them in its body."""
     yield settings.callkaro_api_key
-    yield from settings.api_tokens
+    yield from (one.token for one in settings.tokens())
     yield from settings.callkaro_webhook_tokens
     yield from settings.alert_webhook_secrets
     for name, secrets in settings.secrets.items():

@@ -43,7 +43,7 @@ def configure(level: str = "INFO", *, process: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     # RQ writes up to four lines for each job, and a drain already logs what it did.
-    for noisy in ("rq", "rq.worker", "urllib3", "werkzeug"):
+    for noisy in ("flask_wtf", "rq", "rq.worker", "urllib3", "werkzeug"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
     # While Redis is away, RQ says so every few seconds.
     logging.getLogger("rq.worker").filters[:] = [_RepeatFilter()]

@@ -18,6 +18,7 @@ from environs import EnvError, EnvValidationError, FileAwareEnv
 from marshmallow import ValidationError
 
 from config.redis_url import is_unproved, problem_of, verified
+from schemas.access import NamedToken, Role
 from schemas.alert import AUTH, FORMATS
 from schemas.crm import kinds
 from schemas.errors import SettingsError
@@ -26,12 +27,13 @@ from schemas.fields import PhoneError, e164
 from schemas.hours import Window, parse_window
 from schemas.route import Constant, Routes
 from schemas.routes_toml import RoutesError, duration_s, load_routes
-from schemas.settings import CALLKARO_URL, NO_ROUTES, Settings
+from schemas.settings import ADMIN, CALLKARO_URL, NO_ROUTES, Settings
 from schemas.signatures import check_secret
 from schemas.source import SIGNATURES, Signatures, Source, random_part
 
 # HubSpot's 100 notifications are 40 kB; a contact with its history is 1 MB.
 MAX_BODY_BYTES = 4 * 1024 * 1024
+TOKEN_NAME = re.compile(r"[a-z0-9-]{1,32}")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 # As in a Host header: a name, an IPv4 or an IPv6 address; a dot before a name means all below it.
 HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[a-f0-9]*:[a-f0-9.:]+\]")
@@ -59,6 +61,8 @@ def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
     settings: dict[str, Any] = {
         "redis_url": reader.redis_url(),
         "api_tokens": reader.secret("API_TOKEN"),
+        # Not for a command: there API_TOKEN is the token of its user, and may be one of these.
+        "named_tokens": reader.named_tokens() if "REDIS_URL" in needs else (),
         "callkaro_api_key": reader.required("CALLKARO_API_KEY"),
         "routes": routes,
         "port": reader.whole("PORT", DEFAULT["port"], low=1, high=65_535),
@@ -93,6 +97,7 @@ def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
         "dedupe_days": reader.whole(
             "DEDUPE_DAYS", max(DEFAULT["dedupe_days"], retention_days), low=1, high=3650
         ),
+        "audit_days": reader.whole("AUDIT_DAYS", DEFAULT["audit_days"], low=1, high=3650),
         "log_level": reader.text("LOG_LEVEL", DEFAULT["log_level"], parse=_log_level),
         "alert_webhook_url": reader.url("ALERT_WEBHOOK_URL", DEFAULT["alert_webhook_url"]),
         "alert_webhook_secrets": reader.alert_secrets(),
@@ -164,6 +169,7 @@ def warnings_of(settings: Settings) -> list[str]:
             f"API_TOKEN has fewer than {SHORT_TOKEN} characters: a short token can be guessed"
         )
     found += [
+        *_short_tokens(settings),
         *_short_secrets(settings),
         *_useless_windows(settings),
         *_unsigned_events(settings),
@@ -195,6 +201,17 @@ def warnings_of(settings: Settings) -> list[str]:
             f"ALLOW_NUMBERS is set: only {len(settings.allow_numbers)} number(s) are called"
         )
     return found
+
+
+def _short_tokens(settings: Settings) -> Iterator[str]:
+    """Yield a warning for each name of API_TOKENS with a token that can be guessed."""
+    for name in dict.fromkeys(
+        one.name for one in settings.named_tokens if len(one.token) < SHORT_TOKEN
+    ):
+        yield (
+            f"API_TOKENS: the token {name} has fewer than {SHORT_TOKEN} characters: a short token "
+            "can be guessed"
+        )
 
 
 def _short_secrets(settings: Settings) -> Iterator[str]:
@@ -320,6 +337,26 @@ class _Reader:
         if raw and not found:
             self.problems.append(f"{name}: is not set")
         return found
+
+    def named_tokens(self) -> tuple[NamedToken, ...]:
+        """Return the tokens of API_TOKENS. A problem names a token or its place, never its text."""
+        found: list[NamedToken] = []
+        known = {one: ADMIN for one in _several(self.text("API_TOKEN", None) or "")}
+        roles = {ADMIN: Role.ADMIN}
+        for place, entry in enumerate(_several(self.text("API_TOKENS", None) or ""), 1):
+            try:
+                one = _named_token(entry)
+                if roles.setdefault(one.name, one.role) is not one.role:
+                    raise ValueError(f"{one.name} has two roles; it can have one")
+                if known.setdefault(one.token, one.name) != one.name:
+                    raise ValueError(
+                        f"{known[one.token]} and {one.name} have the same token; each needs its own"
+                    )
+            except ValueError as error:
+                self.problems.append(f"API_TOKENS: entry {place}: {error}")
+                continue
+            found.append(one)
+        return tuple(found)
 
     def url(self, name: str, default: str | None = "") -> Any:
         """Return an address without a trailing slash; a default of "" means that it must be set."""
@@ -484,6 +521,20 @@ def _never_open(routes: Routes, outer: Window | None) -> Iterator[str]:
 
 def _several(raw: str) -> tuple[str, ...]:
     return tuple(value for value in (part.strip() for part in raw.split(",")) if value)
+
+
+def _named_token(entry: str) -> NamedToken:
+    """Return the token of an entry `<name>:<role>:<token>`. Raises ValueError, without its text."""
+    name, _, rest = entry.partition(":")
+    role, _, token = (part.strip() for part in rest.partition(":"))
+    name = name.strip()
+    if not TOKEN_NAME.fullmatch(name) or not token:
+        raise ValueError(
+            "must be <name>:<role>:<token>; a name has 1 to 32 of the characters a-z, 0-9 and -"
+        )
+    if role not in set(Role):
+        raise ValueError(f"{name}: the role must be one of {', '.join(Role)}")
+    return NamedToken(name=name, role=Role(role), token=token)
 
 
 def _login_variables(source: Source) -> tuple[str, ...]:

@@ -289,7 +289,9 @@ def settle_cancellation(
     delivery: Delivery, result: HttpResult, verdict: Verdict, now: datetime, jitter: Jitter
 ) -> Move:
     """Return the move of a delivery after CallKaro's answer to the deletion of its call."""
-    is_over: dict[str, str | int | None] = {"cancel_ms": None, "cancel_reason": None}
+    is_over: dict[str, str | int | None] = dict.fromkeys(
+        ("cancel_ms", "cancel_reason", "cancel_actor")
+    )
     match verdict.meaning:
         case Meaning.ACCEPTED:
             return Move(
@@ -297,6 +299,7 @@ def settle_cancellation(
                 to=Status.CANCELLED,
                 lease=delivery.lease,
                 reason=Reason(delivery.cancel_reason or Reason.BY_PERSON),
+                actor=delivery.cancel_actor,
                 message="CallKaro deleted the scheduled call.",
                 fields=is_over,
             )

@@ -171,6 +171,7 @@ class Change:
     at: datetime
     status: str
     reason: str | None
+    actor: str | None = None  # the token of the person who caused it; None: no person, or not known
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,6 +212,7 @@ class Delivery:
     # Since when CallKaro must delete the scheduled call, and why.
     cancel_asked_at: datetime | None = None
     cancel_reason: str | None = None
+    cancel_actor: str | None = None  # the token of the person who asked for that
     # The call_sids from before a person's "call again"; empty: an outcome without one.
     past: tuple[str, ...] = ()
     call_again: bool = False  # a person chose "call again"

@@ -11,6 +11,7 @@ BridgeError
 │   ├── BadPayload              400  can't be parsed at all
 │   ├── BadQuery                400  a filter or a cursor of the API makes no sense
 │   ├── Unauthorized            401  the API without its token
+│   ├── Forbidden               403  the role of the token does not allow it
 │   ├── Busy                    503  too many long answers at once: try again in a moment
 │   ├── TooMany                 429  too many attempts to sign in
 │   ├── Conflict                409  the delivery's present status does not allow it
@@ -105,6 +106,13 @@ class Unauthorized(RequestError):
 
     status_code = 401
     word = "unauthorized"
+
+
+class Forbidden(RequestError):
+    """The role of the token does not allow this."""
+
+    status_code = 403
+    word = "forbidden"
 
 
 class TooMany(RequestError):

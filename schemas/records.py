@@ -15,6 +15,27 @@ MAY_COME_FROM = {to: {str(status): True for status in may_come_from(to)} for to 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Act:
+    """What a person did."""
+
+    id: str
+    at: datetime
+    actor: str  # the name of the token
+    action: str
+    kind: str | None  # what `target` is of, such as a delivery
+    target: str | None  # an id, a keyed hash or a scope; None: it was about no one record
+    count: int | None  # how many an act on many changed; None: it was on one
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActPage:
+    """A page of acts, newest first; next_cursor None: this is the last page."""
+
+    items: tuple[Act, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NewDelivery:
     """A delivery to be made of an event that the intake stores."""
 
@@ -22,6 +43,7 @@ class NewDelivery:
     route: str
     to: str
     wait_s: int  # the route's delay
+    actor: str | None = None  # the token of the person who made it; None: a source did
     bulk: str | None = None  # why it is held until a person releases it; None: it is not held
     flood: Flood | None = None  # it is held, too, if its route got more than this
     name: str | None = None  # of the person, as far as the event has it
@@ -54,6 +76,7 @@ class Suppression:
     persons: tuple[str, ...] = ()
     event_id: str | None = None  # the event that suppressed it; None: it was not an event
     delivery_id: str | None = None  # the delivery whose call suppressed it; None: not known
+    actor: str | None = None  # the token of the person who did it; None: not a person, or not known
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -204,6 +227,7 @@ class Pause:
     message: str
     since: datetime
     until: datetime | None = None  # when the breaker sends a probe; None: until a person resumes it
+    actor: str | None = None  # the token of the person who paused it; None: not a person
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -216,6 +240,7 @@ class Move:
     # The statuses that it may have now; None: all that the diagram allows.
     from_statuses: frozenset[Status] | None = None
     expected_lease: int | None = None  # the lease that the person saw; None: any
+    actor: str | None = None  # the token of the person who causes it; None: no person does
     restarts: bool = False  # it starts again, and its calls so far are past
     reason: Reason | None = None
     message: str | None = None

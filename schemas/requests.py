@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from schemas.access import ACTS
 from schemas.delivery import Reason, Status
 from schemas.event import EventStatus
 
@@ -212,6 +213,15 @@ class DeliveriesTableQuery(DeliveriesRequest, _Reveal):
 
 class EventsQuery(EventsRequest, _Limit):
     """The query of the list of events."""
+
+
+class ActsQuery(_Limit):
+    """The query of the audit."""
+
+    actor = fields.String(metadata={"description": "The name of a token."})
+    action = fields.String(validate=validate.OneOf([str(action) for action in ACTS]))
+    since = fields.String(metadata=TIME)
+    cursor = fields.String(metadata=CURSOR)
 
 
 class RefusedQuery(_Limit):

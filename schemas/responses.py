@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final
 
 from marshmallow import Schema, fields, validate
 
+from schemas.access import ACTS
 from schemas.delivery import Reason, Status
 from schemas.event import EventStatus
 from schemas.expression import Path
@@ -164,6 +165,36 @@ def _put_back(shown: Any, original: Any, path: Path) -> Any:
     return shown
 
 
+ACTOR: Final = doc("The name of the token of the person who did it; null: no person, or not known.")
+
+
+class ActResponse(ResponseSchema):
+    """What a person did. It has ids and no personal data."""
+
+    id = fields.String()
+    at = UtcTime()
+    actor = fields.String(metadata=doc("The name of the token."))
+    action = fields.String(validate=one_of(ACTS))
+    kind = fields.String(
+        allow_none=True,
+        metadata=doc("What target is of: delivery, event, suppression or pause. null: neither."),
+    )
+    target = fields.String(
+        allow_none=True,
+        metadata=doc("The id; a pause's is its scope. null: it was about many, or about none."),
+    )
+    count = fields.Integer(
+        allow_none=True, metadata=doc("How many it changed; null: it was on one.")
+    )
+
+
+class ActPageResponse(ResponseSchema):
+    """What people did, newest first. A page may be short and still not be the last."""
+
+    items = fields.List(fields.Nested(ActResponse))
+    next_cursor = fields.String(allow_none=True, metadata=doc("null: that was the last page."))
+
+
 class AttemptResponse(ResponseSchema):
     """One HTTP request for a delivery. A field is null until its value arrives, or for ever."""
 
@@ -183,6 +214,7 @@ class ChangeResponse(ResponseSchema):
     at = UtcTime()
     status = fields.String(validate=one_of(Status))
     reason = fields.String(allow_none=True, metadata=doc("A word of the closed list."))
+    actor = fields.String(allow_none=True, metadata=ACTOR)
 
 
 class OutcomeResponse(ResponseSchema):
@@ -405,6 +437,7 @@ class SuppressionResponse(ResponseSchema):
         allow_none=True,
         metadata=doc("The delivery whose call suppressed it. null: not a call, or not known."),
     )
+    actor = fields.String(allow_none=True, metadata=ACTOR)
     since = UtcTime()
 
 
@@ -465,6 +498,7 @@ class PauseResponse(ResponseSchema):
     message = MaskedText()
     since = UtcTime()
     until = UtcTime(allow_none=True, metadata=doc("null: until a person resumes it."))
+    actor = fields.String(allow_none=True, metadata=ACTOR)
 
 
 class PausesResponse(ResponseSchema):

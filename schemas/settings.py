@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import time
 
+from schemas.access import NamedToken, Role
 from schemas.expression import Expression
 from schemas.hours import Window, parse_window
 from schemas.route import Routes
@@ -11,6 +12,7 @@ from schemas.route import Routes
 HOURS = parse_window("09:00-21:00")
 CALLKARO_URL = "https://api.callkaro.ai"
 DEFAULT_ZONE = "Asia/Kolkata"
+ADMIN = "admin"  # the name of API_TOKEN
 NO_ROUTES = Routes(routes=(), sources={}, digest="")
 
 
@@ -21,7 +23,9 @@ class Settings:
     # With ?ssl_cert_reqs=none, REDIS_TLS_VERIFY is false: then a rediss:// connection is encrypted,
     # but nothing proves that it leads to our Redis.
     redis_url: str = field(repr=False)
-    api_tokens: tuple[str, ...] = field(repr=False)
+    api_tokens: tuple[str, ...] = field(repr=False)  # of API_TOKEN: the token `admin`
+    # Of API_TOKENS; tokens() has both.
+    named_tokens: tuple[NamedToken, ...] = field(default=(), repr=False)
     callkaro_api_key: str = field(repr=False)
     routes: Routes
     port: int = 8000
@@ -47,6 +51,7 @@ class Settings:
     retention_days: int = 30
     refused_keep: int = 100  # refused requests of a source that are kept, the newest; 0: none
     dedupe_days: int = 30
+    audit_days: int = 400  # for how long the audit keeps an entry
     log_level: str = "INFO"
     # It may contain a token. None: no alerts are sent.
     alert_webhook_url: str | None = field(default=None, repr=False)
@@ -58,3 +63,8 @@ class Settings:
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     # By source: its other environment variables, {"hubspot": {"ACCESS_TOKEN": …}}.
     variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+
+    def tokens(self) -> tuple[NamedToken, ...]:
+        """Return every token of the API and the dashboard."""
+        admin = (NamedToken(name=ADMIN, role=Role.ADMIN, token=one) for one in self.api_tokens)
+        return (*admin, *self.named_tokens)

@@ -33,6 +33,8 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
     bridge:pauses                hash: scope -> why; bridge:breaker: CallKaro's circuit breaker
     bridge:failing               hash: route -> its calls that failed in a row
     bridge:run                   hash: the start of Redis that we know, and since when
+    bridge:acts                  stream: what people did (AUDIT_DAYS); see store/acts.py
+    bridge:session:<id>          who opened a session of the dashboard, by a keyed hash of its id
     bridge:sign_in_attempts:<address>  how often a keyed address tried to sign in, in a minute
     bridge:alerts, bridge:alerts:out, bridge:due:alert  hash, hash, zset: what is wrong now; the
                                  messages to send; and when (ms)
@@ -52,6 +54,7 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
     bridge:token:<source>, bridge:token-lock:<source>, bridge:rate, bridge:pepper, bridge:order
 """
 
+from store.acts import ActStore
 from store.alerts import AlertStore
 from store.base import FULL_AT, connect
 from store.callkaro_health import CallKaroStore
@@ -64,6 +67,7 @@ from store.numbers import NumberStore
 from store.pauses import PauseStore
 from store.queries import QueryStore
 from store.refused import RefusedStore
+from store.sessions import SessionStore
 from store.sign_in_attempts import SignInStore
 from store.summary import SummaryStore
 from store.suppressions import SuppressionStore
@@ -73,6 +77,7 @@ __all__ = ["FULL_AT", "Store", "connect"]
 
 
 class Store(
+    ActStore,
     IntakeStore,
     LeaseStore,
     CampaignStore,
@@ -87,6 +92,7 @@ class Store(
     FigureStore,
     NumberStore,
     RefusedStore,
+    SessionStore,
     QueryStore,
 ):
     """Everything that the bridge keeps. Each method raises StoreUnavailable if Redis is away."""

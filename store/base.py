@@ -131,8 +131,11 @@ class Base:
     def _keyed(self, text: str) -> str:
         if self._pepper is None:
             with self._reached():
-                self.redis.set(f"{P}pepper", secrets.token_hex(16), nx=True)
-                self._pepper = str(self.redis.get(f"{P}pepper"))
+                found = self.redis.get(f"{P}pepper")  # first: a full Redis refuses any write
+                if not found:
+                    self.redis.set(f"{P}pepper", secrets.token_hex(16), nx=True)
+                    found = self.redis.get(f"{P}pepper")
+                self._pepper = str(found)
         keyed = hashlib.blake2b(
             text.encode("utf-8", "replace"), key=self._pepper.encode(), digest_size=12
         )

@@ -42,17 +42,19 @@ class Eraser:
         """Return what suppresses the person and cancels their calls."""
         return Suppressions(store=self.store)
 
-    def erase(self, number: str) -> Erased:
+    def erase(self, number: str, *, actor: str | None = None) -> Erased:
         """Erase the person of a number (E.164).
 
-        A background task goes on with what does not fit into a slice of time.
+        A background task goes on with what does not fit into a slice of time. actor: the token of
+        the person who asked for it; None: no person did.
         """
         keys = self.store.phone_keys(number)
         key = keys[0]
-        self.suppressions.keep(erased_suppression(key), replaces=True, keys=keys)
+        self.suppressions.keep(erased_suppression(key, actor), replaces=True, keys=keys)
         for older in filter(self.store.suppression, keys[1:]):
-            self.suppressions.keep(erased_suppression(older), replaces=True)
-        task = BackgroundTask(id=f"erase:{key}", what="erase", key=key, number=number)
+            self.suppressions.keep(erased_suppression(older, actor), replaces=True)
+        state = {"actor": actor} if actor else {}
+        task = BackgroundTask(id=f"erase:{key}", what="erase", key=key, number=number, state=state)
         self.store.put_background_task(task, in_s=CRASHED_S + SLICE_S)
         return self.pursue(task)
 
@@ -168,7 +170,7 @@ class Eraser:
         """
         found = filter(None, map(self.store.delivery, dict.fromkeys(ids)))
         new = [one.id for one in found if one.erased_at is None]
-        pending = self.suppressions.call_off_all(new).pending
+        pending = self.suppressions.call_off_all(new, actor=task.state.get("actor")).pending
         settled = [one for one in new if one not in pending]
         self.store.erase_deliveries(settled)
         known = set(task.state.get("pending", [])) - set(settled)

@@ -17,10 +17,15 @@ RELEASED = 1000  # held deliveries that one script looks at
 class PauseStore(Base):
     """Pauses of everything, one source, one route, or CallKaro; and the breaker."""
 
-    def pause(self, scope: str, *, reason: str, message: str) -> bool:
+    def pause(self, scope: str, *, reason: str, message: str, actor: str | None = None) -> bool:
         """Pause a scope; False: it was paused before, and keeps its first reason."""
         record = orjson.dumps(
-            {"reason": reason, "message": message, "since_ms": int(time.time() * 1000)}
+            {
+                "reason": reason,
+                "message": message,
+                "since_ms": int(time.time() * 1000),
+                "actor": actor,
+            }
         )
         with self._reached():
             return bool(self.redis.hsetnx(f"{P}pauses", scope, record))
@@ -64,5 +69,9 @@ class PauseStore(Base):
 
 def _pause(scope: str, kept: dict[str, Any]) -> Pause:
     return Pause(
-        scope=scope, reason=kept["reason"], message=kept["message"], since=at(kept["since_ms"])
+        scope=scope,
+        reason=kept["reason"],
+        message=kept["message"],
+        since=at(kept["since_ms"]),
+        actor=kept.get("actor"),
     )

@@ -85,6 +85,8 @@ def _new(delivery: NewDelivery) -> dict[str, Any]:
     }
     if delivery.name:
         record["name"] = delivery.name
+    if delivery.actor:
+        record["actor"] = delivery.actor
     if delivery.bulk:
         record["bulk"] = delivery.bulk
     if flood := delivery.flood:
@@ -235,6 +237,7 @@ def suppression_record(suppression: Suppression) -> str:
             "persons": suppression.persons,
             "event_id": suppression.event_id,
             "delivery_id": suppression.delivery_id,
+            "actor": suppression.actor,
         }
     ).decode()
 
@@ -252,6 +255,7 @@ def read_suppression(key: str, record: str) -> Suppression:
         persons=tuple(kept.get("persons") or ()),
         event_id=kept.get("event_id"),
         delivery_id=kept.get("delivery_id"),
+        actor=kept.get("actor"),
     )
 
 
@@ -294,6 +298,7 @@ _OPTIONAL: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "request": ("request", orjson.loads),
     "phone": ("phone", str),
     "cancel_asked_at": ("cancel_ms", at),
+    "cancel_actor": ("cancel_actor", str),
     "cancel_reason": ("cancel_reason", str),
     "call_again": ("call_again", lambda _: True),
     "consent": ("consent", orjson.loads),
@@ -333,7 +338,7 @@ def read_delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
         outcomes=tuple(outcomes),
         past=past,
         headline=headline(newest(outcomes, past), is_erased="erased_ms" in kept),
-        timeline=tuple(_changes(kept.get("timeline", ""))),
+        timeline=tuple(_changes(kept.get("timeline", ""), _actors(kept.get("actors", "")))),
         **optional,
     )
 
@@ -350,10 +355,16 @@ def _outcomes(kept: Mapping[str, str]) -> Iterator[Outcome]:
             yield read_outcome_record(orjson.loads(value))
 
 
-def _changes(lines: str) -> Iterator[Change]:
-    for line in lines.splitlines():
+def _changes(lines: str, actors: Mapping[int, str]) -> Iterator[Change]:
+    for number, line in enumerate(lines.splitlines()):
         ms, status, reason = line.split(" ", 2)
-        yield Change(at=at(ms), status=status, reason=reason or None)
+        yield Change(at=at(ms), status=status, reason=reason or None, actor=actors.get(number))
+
+
+def _actors(lines: str) -> dict[int, str]:
+    """Return who caused a line of the timeline, by its number; the first is 0."""
+    pairs = (line.split(" ", 1) for line in lines.splitlines())
+    return {int(number): name for number, name in pairs}
 
 
 def newest_field(newest: str) -> str:
@@ -410,6 +421,8 @@ def written(move: Move) -> dict[str, Any]:
         fields["request_token"] = secrets.token_hex(8)
     if move.expected_lease is not None:
         fields["expected_lease"] = move.expected_lease
+    if move.actor:
+        fields["actor"] = move.actor
     if move.restarts:
         fields["restarts"] = True
     if move.callkaro_ok is not None:

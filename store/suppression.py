@@ -122,8 +122,12 @@ class Suppressions:
         persons: tuple[str, ...] = (),
         event_id: str | None = None,
         delivery_id: str | None = None,
+        actor: str | None = None,
     ) -> Suppressed:
-        """Suppress a number (E.164) from now on, and cancel its planned calls."""
+        """Suppress a number (E.164) from now on, and cancel its planned calls.
+
+        actor: the token of the person who asked for it; None: no person did.
+        """
         # An older release may have kept it under another key.
         known = self.store.suppression_of(number)
         keys = self.store.phone_keys(number)
@@ -137,6 +141,7 @@ class Suppressions:
             persons=persons,
             event_id=event_id,
             delivery_id=delivery_id,
+            actor=actor,
         )
         return self.keep(suppression, keys=keys)
 
@@ -205,9 +210,10 @@ class Suppressions:
 
         keys: all keyed hashes of the number; empty: only this one is known.
         """
-        if self.store.suppression(key) is None:
+        kept = self.store.suppression(key)
+        if kept is None:
             return CalledOff()
-        return self.call_off_all(self.store.ids_by_phone(*(keys or (key,))))
+        return self.call_off_all(self.store.ids_by_phone(*(keys or (key,))), actor=kept.actor)
 
     def call_off_accepted(self, delivery_id: str) -> None:
         """Have CallKaro delete an accepted call if its number is suppressed."""
@@ -215,13 +221,16 @@ class Suppressions:
         if delivery and self.store.suppression_of_call(delivery):
             self.call_off_all([delivery_id])
 
-    def call_off_all(self, ids: Iterable[str]) -> CalledOff:
-        """Cancel deliveries that wait; have CallKaro delete calls that it may still dial."""
+    def call_off_all(self, ids: Iterable[str], *, actor: str | None = None) -> CalledOff:
+        """Cancel deliveries that wait; have CallKaro delete calls that it may still dial.
+
+        actor: the token of the person whose doing that is; None: no person's.
+        """
         moves, pending = [], []
         for delivery in filter(None, map(self.store.delivery, ids)):
             if delivery.status is Status.SENDING:
                 pending.append(delivery.id)
-            if move := _off(delivery, datetime.now(UTC)):
+            if move := _off(delivery, datetime.now(UTC), actor):
                 moves.append(move)
         answers = self.store.move(moves)
         made = [move.to for move, answer in zip(moves, answers, strict=True) if answer == "ok"]
@@ -255,9 +264,9 @@ class Suppressions:
         return found
 
 
-def erased_suppression(key: str) -> Suppression:
-    """Return the suppression of an erased person: a keyed hash and nothing else."""
-    return Suppression(key=key, reason="erased", since=datetime.now(UTC))
+def erased_suppression(key: str, actor: str | None = None) -> Suppression:
+    """Return the suppression of an erased person: a keyed hash, and who erased them."""
+    return Suppression(key=key, reason="erased", since=datetime.now(UTC), actor=actor)
 
 
 def _calling_off(key: str, keys: tuple[str, ...]) -> BackgroundTask:
@@ -265,19 +274,25 @@ def _calling_off(key: str, keys: tuple[str, ...]) -> BackgroundTask:
     return BackgroundTask(id=f"call_off:{key}", what="call_off", key=key, state=state)
 
 
-def called_off(delivery: Delivery, reason: Reason, message: str) -> Move:
-    """Return the move that cancels a waiting delivery."""
+def called_off(
+    delivery: Delivery, reason: Reason, message: str, *, actor: str | None = None
+) -> Move:
+    """Return the move that cancels a waiting delivery; actor: as in Move."""
     return Move(
         id=delivery.id,
         to=Status.CANCELLED,
         from_statuses=frozenset({delivery.status}),
         reason=reason,
         message=message,
+        actor=actor,
     )
 
 
-def dropping(delivery: Delivery, reason: Reason) -> Move:
-    """Return the move after which a worker asks CallKaro to delete what it still has of a call."""
+def dropping(delivery: Delivery, reason: Reason, *, actor: str | None = None) -> Move:
+    """Return the move after which a worker asks CallKaro to delete what it still has of a call.
+
+    actor: as in Move; the timeline names them when the call is deleted.
+    """
     return Move(
         id=delivery.id,
         to=Status.DELIVERED,
@@ -287,21 +302,22 @@ def dropping(delivery: Delivery, reason: Reason) -> Move:
             **NO_LOOKUPS,
             "cancel_ms": int(datetime.now(UTC).timestamp() * 1000),
             "cancel_reason": reason,
+            "cancel_actor": actor,
         },
         wait_s=0,
     )
 
 
-def _off(delivery: Delivery, now: datetime) -> Move | None:
+def _off(delivery: Delivery, now: datetime, actor: str | None) -> Move | None:
     """Return the move that calls a delivery off; None: there is nothing to call off."""
     if delivery.status in WAITING:
         message = "The number, or the record, was suppressed."
-        return called_off(delivery, Reason.SUPPRESSED, message)
+        return called_off(delivery, Reason.SUPPRESSED, message, actor=actor)
     if delivery.cancel_asked_at or not may_redial(delivery):
         return None
     if now - delivery.created_at > REDIALS and not _is_to_come(delivery, now):
         return None
-    return dropping(delivery, Reason.SUPPRESSED)
+    return dropping(delivery, Reason.SUPPRESSED, actor=actor)
 
 
 def _is_to_come(delivery: Delivery, now: datetime) -> bool:

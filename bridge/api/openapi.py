@@ -17,12 +17,14 @@ from flask import Blueprint, Flask, Response, current_app, make_response, render
 from marshmallow import Schema, fields
 from werkzeug.routing import Rule
 
+from bridge.access import role_of
 from bridge.api.access import check_token
 from bridge.api.describe import JSON, Description, description_of, operation
 from bridge.api.reference import pages_of
 from bridge.api.shared_words import name_words
 from bridge.http.security import asks_for_host
-from schemas.errors import RequestError, StoreUnavailable, UnknownHost
+from schemas.access import Role
+from schemas.errors import Forbidden, RequestError, StoreUnavailable, UnknownHost
 from schemas.responses import ErrorResponse, ResponseSchema
 from schemas.settings import Settings
 
@@ -184,8 +186,9 @@ def _operation(rule: Rule, method: str, description: Description) -> dict[str, A
     if not any(status.startswith("4") for status in operation["responses"]):
         # The web process answers this itself, before any view is called.
         operation["responses"]["408"] = {"description": "The request did not arrive whole in 30 s."}
-    if description.description:
-        operation["description"] = description.description
+    text = _with_role(rule, description)
+    if text:
+        operation["description"] = text
     if description.query:
         operation["parameters"] += [{"in": "query", "schema": description.query}]
     if 304 in description.answers:
@@ -207,6 +210,14 @@ def operation_id(rule: Rule, method: str, description: Description) -> str:
     return f"{'list' if is_list else 'get'}_{name}"
 
 
+def _with_role(rule: Rule, description: Description) -> str:
+    """Return the text of an operation, with the role that it needs if a viewer has not got it."""
+    role = role_of(rule.endpoint)
+    if not description.needs_token or role is Role.VIEWER:
+        return description.description
+    return f"{description.description} Needs the role {role}.".strip()
+
+
 def _declared(tag: str) -> str:
     if tag not in TAGS:
         raise LookupError(f"the tag {tag} has no description in bridge/api/openapi.py")
@@ -215,6 +226,9 @@ def _declared(tag: str) -> str:
 
 def _refusals(rule: Rule, description: Description) -> list[int]:
     found = {*description.refusals, *([401] if description.needs_token else [])}
+    reveals = description.query is not None and "reveal" in description.query().fields
+    if description.needs_token and (reveals or role_of(rule.endpoint) is not Role.VIEWER):
+        found.add(Forbidden.status_code)
     return sorted(found | ({UnknownHost.status_code} if asks_for_host(rule.rule) else set()))
 
 

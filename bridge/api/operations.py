@@ -63,8 +63,6 @@ from schemas.responses import (
     UnsuppressedResponse,
     revealed,
 )
-from store.erasure import Eraser
-from store.suppression import Suppressions
 
 FILTERS = "By the list's filters, in the body or in the query string; at least one is needed. "
 MORE = " Where the answer has a next_cursor, ask again with it as cursor."
@@ -193,7 +191,7 @@ def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
 
 
 def _add_people(api: Blueprint, operations: Operations) -> None:
-    people, store = Suppressions(store=operations.store), operations.store
+    store = operations.store
     region = operations.settings.default_region
     answer, off_answer = SuppressionResponse(), CalledOffResponse()
 
@@ -235,8 +233,8 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
             except BadQuery as error:
                 refused.append({"place": place, "message": str(error)})
                 continue
-            new += people.suppress(number, message=command["message"]).is_new
-        operations.wake()
+            new += operations.suppress_one_of_many(number, message=command["message"])
+        operations.end_import(new)
         known = len(command["numbers"]) - len(refused) - new
         return jsonify({"suppressed": new, "known": known, "refused": refused})
 
@@ -276,8 +274,7 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
     )
     def suppress(phone: str) -> Response:
         command = read_command(request, SuppressRequest())
-        done = people.suppress(read_phone(phone, region), **command)
-        operations.wake()
+        done = operations.suppress(read_phone(phone, region), **command)
         return jsonify({**answer.dump(done.suppression), **off_answer.dump(done.called_off)})
 
     @api.delete("/suppressions/<path:phone>")
@@ -292,11 +289,9 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
         read_command(request, NoRequest())
         if PHONE_KEY.fullmatch(phone):
             key = phone
-            people.unsuppress(key)
+            operations.unsuppress(key)
         else:
-            number = read_phone(phone, region)
-            key = store.phone_key(number)
-            people.unsuppress_number(number)
+            key = operations.unsuppress_number(read_phone(phone, region))
         return jsonify({"id": key, "suppressed": False})
 
     @api.post("/erasures")
@@ -311,8 +306,7 @@ def _add_people(api: Blueprint, operations: Operations) -> None:
     )
     def erase() -> tuple[Response, int]:
         command = read_command(request, EraseRequest())
-        done = Eraser(store=store).erase(read_phone(command["phone"], region))
-        operations.wake()
+        done = operations.erase(read_phone(command["phone"], region))
         return jsonify(ErasedResponse().dump(done)), 200 if done.is_done else 202
 
 

@@ -45,7 +45,7 @@ NO_FILTERS: Final = frozenset({"cursor", "limit", "dry_run", "call_again"})
 
 def read_query(args: Args, region: str | None) -> tuple[Filters, int | None, int]:
     """Return the filters, the cursor and the limit of a list of deliveries. Raises BadQuery."""
-    refuse_unknown_filters(args, DeliveriesQuery())
+    refuse_unknown(args, DeliveriesQuery())
     return (
         read_filters(args, region),
         read_cursor(args.get("cursor")),
@@ -55,19 +55,19 @@ def read_query(args: Args, region: str | None) -> tuple[Filters, int | None, int
 
 def read_campaigns_query(args: Args) -> tuple[int | None, int]:
     """Return the cursor and the limit of the list of campaigns. Raises BadQuery."""
-    _refuse_unknown(args, CampaignsQuery())
+    refuse_unknown(args, CampaignsQuery())
     return read_cursor(args.get("cursor")), read_limit(args.get("limit"))
 
 
 def read_table_query(args: Args, region: str | None) -> tuple[Filters, bool]:
     """Return the filters of a file of deliveries, and whether to unmask. Raises BadQuery."""
-    _refuse_unknown(args, DeliveriesTableQuery())
+    refuse_unknown(args, DeliveriesTableQuery())
     return read_filters(args, region), read_reveal(args)
 
 
 def read_event_query(args: Args, sources: Iterable[str]) -> tuple[EventFilters, int | None, int]:
     """Return the filters, the cursor and the limit of a list of events. Raises BadQuery."""
-    refuse_unknown_filters(args, EventsQuery())
+    refuse_unknown(args, EventsQuery())
     return (
         read_event_filters(args, sources),
         read_cursor(args.get("cursor")),
@@ -77,14 +77,14 @@ def read_event_query(args: Args, sources: Iterable[str]) -> tuple[EventFilters, 
 
 def read_refused_query(args: Args) -> tuple[str | None, int | None, int]:
     """Return the source, the cursor and the limit of refused requests. Raises BadQuery."""
-    refuse_unknown_filters(args, RefusedQuery())
+    refuse_unknown(args, RefusedQuery())
     source = args.get("source") or None
     return source, read_cursor(args.get("cursor")), read_limit(args.get("limit"))
 
 
 def read_look(args: Args) -> bool:
     """Return whether numbers are to be unmasked. Raises BadQuery."""
-    refuse_unknown_filters(args, LookQuery())
+    refuse_unknown(args, LookQuery())
     return read_reveal(args)
 
 
@@ -93,7 +93,7 @@ def read_delivery_look(args: Args) -> tuple[bool, int]:
 
     Raises BadQuery.
     """
-    refuse_unknown_filters(args, DeliveryQuery())
+    refuse_unknown(args, DeliveryQuery())
     raw = args.get("wait")
     if not raw:
         return read_reveal(args), 0
@@ -142,7 +142,7 @@ def read_phone(text: str, region: str | None) -> str:
 
 def read_page(args: Args) -> tuple[int | None, int]:
     """Return the cursor and the limit of the list of suppressions. Raises BadQuery."""
-    refuse_unknown_filters(args, SuppressionsQuery())
+    refuse_unknown(args, SuppressionsQuery())
     return read_cursor(args.get("cursor")), read_limit(args.get("limit"))
 
 
@@ -270,8 +270,8 @@ def _loaded(schema: Schema, content: Mapping[str, Any]) -> dict[str, Any]:
 # --- helpers ------------------------------------------------------------------------------------
 
 
-def refuse_unknown_filters(args: Args, query: Schema) -> None:
-    """Raise BadQuery for a filter that a query does not have."""
+def refuse_unknown(args: Args, query: Schema) -> None:
+    """Raise BadQuery for an argument that a query does not have."""
     if unknown := set(args) - query.fields.keys():
         near = did_you_mean(min(unknown), query.fields)
         raise BadQuery(f"Unknown filter: {_listed(unknown)}. {near}Known: {_listed(query.fields)}.")

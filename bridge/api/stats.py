@@ -7,7 +7,7 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.datastructures import MultiDict
 
 from bridge.api.describe import operation
-from bridge.api.queries import read_instant, refuse_unknown_filters, refuse_unknown_names
+from bridge.api.queries import read_instant, refuse_unknown, refuse_unknown_names
 from bridge.figures import FigureReader
 from rules.figures import span
 from schemas.errors import BadQuery
@@ -49,7 +49,7 @@ def add(api: Blueprint, store: Store, settings: Settings) -> None:
 
 def read_stats_query(args: MultiDict[str, str], settings: Settings, now: datetime) -> FigureQuery:
     """Return what figures a query string wants. Raises BadQuery."""
-    refuse_unknown_filters(args, StatsQuery())
+    refuse_unknown(args, StatsQuery())
     word = args.get("by", "")
     if word not in set(By):
         near = did_you_mean(word, By)

@@ -6,7 +6,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from rq import Worker
 
-from bridge.api import about, exports
+from bridge.api import about, audit, exports
 from bridge.api import operations as api_operations
 from bridge.api import stats as api_stats
 from bridge.api.access import check_token, note_revealed
@@ -225,6 +225,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
         return jsonify({"items": items, "next_cursor": page.next_cursor})
 
     about.add(api, settings)
+    audit.add(api, store, settings)
     exports.add(api, store, settings)
     api_stats.add(api, store, settings)
     api_operations.add(api, Operations(settings=settings, store=store, wakeup=wakeup))

@@ -8,6 +8,7 @@ from flask import Blueprint, Flask, Response, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from bridge.dashboard import (
+    audit,
     banners,
     campaigns,
     deliveries,
@@ -50,6 +51,7 @@ def views(settings: Settings, store: Store, wakeup: Wakeup) -> Blueprint:
     operations = Operations(settings=settings, store=store, wakeup=wakeup)
     banners.add(dashboard, operations)
     overview.add(dashboard, operations)
+    audit.add(dashboard, operations)
     deliveries.add(dashboard, operations)
     events.add(dashboard, operations)
     exports.add(dashboard, operations)

@@ -44,7 +44,6 @@ from schemas.responses import (
     revealed,
 )
 from store import Store
-from store.suppression import Suppressions
 
 ROWS: Final = 25
 # Only what the API filters by: a command on many must not pass over a filter.
@@ -425,10 +424,7 @@ def _suppress(operations: Operations, delivery_id: str) -> str:
     number = (found.request or {}).get("to_number") if found else None
     if not number:
         raise BadQuery("This delivery has no number yet.")
-    done = Suppressions(store=operations.store).suppress(
-        str(number), message="suppressed on the dashboard"
-    )
-    operations.wake()
+    done = operations.suppress(str(number), message="suppressed on the dashboard")
     return f"No route calls this number any more. {cancelled_text(done.called_off)}"
 
 

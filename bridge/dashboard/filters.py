@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from flask import Blueprint, current_app, request, session
 from flask.blueprints import BlueprintSetupState
+from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
 from werkzeug.datastructures import MultiDict
 
@@ -110,7 +111,7 @@ def add(dashboard: Blueprint, settings: Settings) -> None:
     @dashboard.app_context_processor
     def known() -> dict[str, Any]:
         return {
-            "csrf": session.get("csrf", ""),
+            "csrf": generate_csrf() if "id" in session else "",
             "zone": settings.callkaro_timezone,
             "dry_run": settings.dry_run,
             "allowed": None if settings.allow_numbers is None else len(settings.allow_numbers),

@@ -17,8 +17,8 @@ from schemas.records import SuppressionPage
 from schemas.requests import LONGEST_MESSAGE
 from schemas.responses import SuppressionResponse
 from store import Store
-from store.erasure import Erased, Eraser
-from store.suppression import CalledOff, Suppressions
+from store.erasure import Erased
+from store.suppression import CalledOff
 
 ROWS: Final = 50
 MOST_BYTES: Final = 1024 * 1024  # of a file of numbers
@@ -29,7 +29,7 @@ NAMED: Final = 50  # line numbers in a message; a message is kept in a cookie
 def add(dashboard: Blueprint, operations: Operations) -> None:
     """Give the blueprint its page about suppressions."""
     store, region = operations.store, operations.settings.default_region
-    people, answer = Suppressions(store=store), SuppressionResponse()
+    answer = SuppressionResponse()
 
     def page(problem: str = "", at: str = "") -> str:
         """Return the page; at: the form that has the problem and keeps its typed texts."""
@@ -67,8 +67,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             number = typed_number(request.form.get("phone", ""), region)
         except BadQuery as error:
             return page(str(error), "suppress"), 400
-        done = people.suppress(number, message=_message(request))
-        operations.wake()
+        done = operations.suppress(number, message=_message(request))
         text = "is suppressed" if done.is_new else "was suppressed already"
         flash(f"The number {text}. {cancelled_text(done.called_off)}")
         return redirect(url_for("dashboard.suppressions", looked_up=done.suppression.key))
@@ -87,7 +86,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     @dashboard.post("/suppressions/<key>/remove")
     def unsuppress(key: str) -> Response:
         try:
-            people.unsuppress(key)
+            operations.unsuppress(key)
             flash("Removed. Routes may call again.")
         except NotFound as error:
             flash(str(error), "problem")
@@ -102,8 +101,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             return page(str(error), "import"), 400
         wanted = [one for one in numbers if one[0] >= start]
         unread = {line for line in without if line >= start}
-        stopped_at = _suppress_all(people, wanted, unread, _message(request), region)
-        operations.wake()
+        stopped_at = _suppress_all(operations, wanted, unread, _message(request))
         return redirect(url_for("dashboard.suppressions", from_line=stopped_at))
 
     @dashboard.post("/erasures")
@@ -114,8 +112,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
                 raise BadQuery("The two numbers are not the same. Nobody was erased.")
         except BadQuery as error:
             return page(str(error), "erase"), 400
-        done = Eraser(store=store).erase(number)
-        operations.wake()
+        done = operations.erase(number)
         flash(_erased(done))
         return redirect(url_for("dashboard.suppressions"))
 
@@ -167,11 +164,10 @@ def _numbers_of(request: Request) -> tuple[list[tuple[int, str]], list[int]]:
 
 
 def _suppress_all(
-    people: Suppressions,
+    operations: Operations,
     numbers: Sequence[tuple[int, str]],
     unread: set[int],
     message: str,
-    region: str | None,
 ) -> int | None:
     """Suppress numbers, and flash the result; unread are the lines without a readable number.
 
@@ -185,12 +181,13 @@ def _suppress_all(
             stopped_at = line
             break
         try:
-            number = read_phone(text, region)
+            number = read_phone(text, operations.settings.default_region)
         except BadQuery:
             unread.add(line)
             continue
-        is_new = people.suppress(number, message=message).is_new
+        is_new = operations.suppress_one_of_many(number, message=message)
         new, known = new + is_new, known + (not is_new)
+    operations.end_import(new)
     flash(f"Suppressed: {new}. Suppressed already: {known}.")
     lines = sorted(line for line in unread if stopped_at is None or line < stopped_at)
     if lines:

@@ -4,7 +4,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bridge.access import note_act
 from config import log
+from schemas.access import Action
 
 logger = log.get(__name__)
 
@@ -37,9 +39,12 @@ class Slice:
         return matched >= MOST_AT_ONCE or time.monotonic() > self._ends
 
 
-def log_many(what: str, done: Bulk, **options: bool) -> None:
-    """Log one operation on many."""
-    logger.info("operation.many", operation=what, matched=done.matched, done=done.done, **options)
+def log_many(what: Action, done: Bulk, *, of: str = "delivery", **options: bool) -> None:
+    """Log one operation on many; of: what they are. One that changed something is in the audit."""
+    name = str(what)
+    logger.info("operation.many", operation=name, matched=done.matched, done=done.done, **options)
+    if done.done and not options["dry_run"]:
+        note_act(what, of, count=done.done)
 
 
 def cursor_of(before: int | None) -> str | None:

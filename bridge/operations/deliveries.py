@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
+from bridge.access import current_name, note_act
 from bridge.operations import bulk
 from bridge.operations.base import Base
 from bridge.operations.bulk import Bulk, cursor_of, log_many
 from config import log
+from schemas.access import Action
 from schemas.delivery import (
     WAITING,
     Delivery,
@@ -76,7 +78,9 @@ class DeliveryOperations(Base):
                 else f"This delivery is {delivery.status}: a phone rang, or may have rung. To call "
                 'again, send {"call_again": true}, or use --call-again on the command line.'
             )
-        return self._move(move, "call again" if move.expected_lease is not None else "retry")
+        if move.expected_lease is not None:
+            return self._move(move, "call again", Action.CALL_AGAIN)
+        return self._move(move, "retry", Action.RETRY)
 
     def cancel(self, delivery_id: str) -> Delivery:
         """Cancel a delivery. Returns it as it is after that.
@@ -91,7 +95,7 @@ class DeliveryOperations(Base):
         move = self._cancel(delivery)
         if move is None:
             raise Conflict(_too_late(delivery))
-        return self._move(move, "cancel")
+        return self._move(move, "cancel", Action.CANCEL)
 
     def may_cancel(self, delivery: Delivery) -> bool:
         """Say whether cancel() would do something for a delivery as it is now."""
@@ -114,13 +118,13 @@ class DeliveryOperations(Base):
             reason=Reason.BY_PERSON,
             message=f"A person checked this call and marked it as {status}.",
         )
-        self._move(move, "resolve")
+        self._move(move, "resolve", Action.RESOLVE)
         if status is Status.DELIVERED:
             Suppressions(store=self.store).call_off_accepted(delivery.id)
         return self._delivery(delivery.id)
 
-    def _move(self, move: Move, what: str) -> Delivery:
-        answer = self.store.move([move])[0]
+    def _move(self, move: Move, what: str, action: Action) -> Delivery:
+        answer = self.store.move([by_caller(move)])[0]
         if answer != "ok":
             raise Conflict(
                 f"The delivery has just changed ({answer}). Look at it again, then decide."
@@ -128,6 +132,7 @@ class DeliveryOperations(Base):
         if move.wait_s is not None:
             self.wake()
         logger.info("operation.done", operation=what, delivery=move.id, status=move.to)
+        note_act(action, "delivery", move.id)
         return self._delivery(move.id)
 
     # --- many ---------------------------------------------------------------------------------
@@ -139,7 +144,8 @@ class DeliveryOperations(Base):
         filters = filters if filters.status else replace(filters, status=(Status.FAILED,))
         move_of = partial(_retry, call_again=call_again)
         done = self._move_many(filters, move_of, dry_run=dry_run, before=before)
-        log_many("retry", done, dry_run=dry_run, call_again=call_again)
+        action = Action.CALL_AGAIN if call_again else Action.RETRY
+        log_many(action, done, dry_run=dry_run, call_again=call_again)
         return done
 
     def release_many(
@@ -156,7 +162,7 @@ class DeliveryOperations(Base):
         """
         filters = replace(filters, status=(Status.HELD,), reason=Reason.BULK)
         done = self._move_many(filters, _release, dry_run=dry_run, before=before, most=most)
-        log_many("release", done, dry_run=dry_run)
+        log_many(Action.RELEASE, done, dry_run=dry_run)
         return done
 
     def cancel_many(self, filters: Filters, *, dry_run: bool, before: int | None = None) -> Bulk:
@@ -164,7 +170,7 @@ class DeliveryOperations(Base):
         waiting = tuple(sorted(WAITING))
         filters = filters if filters.status else replace(filters, status=waiting)
         done = self._move_many(filters, self._cancel, dry_run=dry_run, before=before)
-        log_many("cancel", done, dry_run=dry_run)
+        log_many(Action.CANCEL, done, dry_run=dry_run)
         return done
 
     def _move_many(
@@ -208,7 +214,7 @@ class DeliveryOperations(Base):
     ) -> Counter[str]:
         """Move what can be moved. Returns how many could not be, by the status seen."""
         pairs = [(delivery, move_of(delivery)) for delivery in deliveries]
-        moves = [move for _, move in pairs if move is not None]
+        moves = [by_caller(move) for _, move in pairs if move is not None]
         answers = iter(["ok"] * len(moves) if dry_run else self.store.move(moves))
         return Counter(
             str(delivery.status)
@@ -226,7 +232,14 @@ class DeliveryOperations(Base):
             case "now":
                 return called_off(delivery, Reason.BY_PERSON, "A person cancelled this delivery.")
             case "at_callkaro":
-                return None if delivery.cancel_asked_at else dropping(delivery, Reason.BY_PERSON)
+                if delivery.cancel_asked_at:
+                    return None
+                return dropping(delivery, Reason.BY_PERSON, actor=current_name())
+
+
+def by_caller(move: Move) -> Move:
+    """Return a move with the name of the token that makes this request."""
+    return replace(move, actor=current_name())
 
 
 def _retry(delivery: Delivery, *, call_again: bool) -> Move | None:

@@ -4,11 +4,13 @@ from dataclasses import dataclass, replace
 
 import orjson
 
+from bridge.access import current_name, note_act
 from bridge.operations import bulk
 from bridge.operations.base import NO_EVENT, Base
 from bridge.operations.bulk import Bulk, cursor_of, log_many
 from config import log
 from rules.matching import deliveries_of
+from schemas.access import Action
 from schemas.errors import NotFound
 from schemas.event import Event, EventStatus
 from schemas.event_time import event_time
@@ -44,7 +46,10 @@ class EventOperations(Base):
         seen = self.store.event(event_id)
         if seen is None:
             raise NotFound(NO_EVENT)
-        return self._replay(seen, dry_run=dry_run)
+        done = self._replay(seen, dry_run=dry_run)
+        if not dry_run:
+            note_act(Action.REPLAY, "event", event_id)
+        return done
 
     def replay_many(
         self, filters: EventFilters, *, dry_run: bool, before: int | None = None
@@ -67,7 +72,7 @@ class EventOperations(Base):
         replayed = Bulk(
             matched=matched, done=done, refused=matched - done, next_cursor=cursor_of(before)
         )
-        log_many("replay", replayed, dry_run=dry_run)
+        log_many(Action.REPLAY, replayed, of="event", dry_run=dry_run)
         return replayed
 
     def _has_new(self, seen: SeenEvent, *, dry_run: bool) -> bool:
@@ -88,6 +93,7 @@ class EventOperations(Base):
             return Replayed(event_id=event.id, status=status, new=tuple(new))
         if seen.event.problem and not event.problem:
             self._side_effect(event)
+        new = [replace(one, actor=current_name()) for one in new]
         answer = self.store.replay(
             event, new, routes=self.settings.routes.digest, is_record_new=reread is not None
         )

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from bridge.access import current_name, note_act
 from bridge.operations import bulk
 from bridge.operations.base import Base
 from config import log
 from rules.candidate import Denied, candidate_of
 from rules.guards import check_age
+from schemas.access import Action
 from schemas.delivery import CALLKARO, Delivery, Reason, Status
 from schemas.errors import BadQuery, NotFound
 from schemas.nearest import did_you_mean
@@ -52,8 +54,11 @@ class PauseOperations(Base):
             scope,
             reason="person",
             message=message.strip()[:LONGEST_MESSAGE] or "Paused by a person.",
+            actor=current_name(),
         )
         logger.info("operation.pause", scope=scope, new=is_new)
+        if is_new:
+            note_act(Action.PAUSE, "pause", scope)
         return is_new
 
     def would_resume(self, scope: str, *, most: int = bulk.MOST_AT_ONCE) -> WouldResume:
@@ -106,4 +111,5 @@ class PauseOperations(Base):
             raise self._not_paused(scope)
         self.wake()
         logger.info("operation.resume", scope=scope, released=released)
+        note_act(Action.RESUME, "pause", scope, count=released)
         return released

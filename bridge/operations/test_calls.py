@@ -4,8 +4,10 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
+from bridge.access import current_name, note_act
 from bridge.operations.base import Base
 from config import log
+from schemas.access import Action
 from schemas.delivery import Delivery
 from schemas.errors import NotFound
 from schemas.event import CALL_ME, CALL_ME_ID, Event, derive_id
@@ -49,9 +51,12 @@ class TestCallOperations(Base):
             data={"to_number": number, "record": record},
         )
         delivery_id = derive_id("delivery", event_id, route.name)
-        made = NewDelivery(id=delivery_id, route=route.name, to="call", wait_s=0)
+        made = NewDelivery(
+            id=delivery_id, route=route.name, to="call", wait_s=0, actor=current_name()
+        )
         needs_drain, _ = self.store.accept([(event, [made])], routes=self.settings.routes.digest)
         if needs_drain:
             self._request_drain()
         logger.info("operation.call_me", delivery=delivery_id)
+        note_act(Action.CALL_ME, "delivery", delivery_id)
         return self._delivery(delivery_id)

@@ -13,6 +13,7 @@
 --   expected_lease: the lease that the person saw; absent: any
 --   request_token: the id of the person's request, so that a repeated request changes nothing
 --   restarts: true: the delivery starts again, and its known calls go into `past`
+--   actor: the name of the person's token, for the timeline; absent: no person causes the move
 --   reason, message, set = {field = value}, del = {field}: the fields to write or delete
 --   wait_ms or due_ms: when the delivery is due next; absent: no worker claims it
 --   attempt: {number, record}, the attempt to store (record: JSON)
@@ -227,7 +228,7 @@ local function too_late(m, found)
 end
 
 local FIELDS = {'phone', 'status', 'lease', 'order', 'reason', 'timeline', 'source', 'route', 'call_sid', 'past',
-  'held_since_ms', 'request_token', 'call_again', 'number_claim', 'erased_ms', 'event'}
+  'held_since_ms', 'request_token', 'call_again', 'number_claim', 'erased_ms', 'event', 'actors'}
 local function read(key)
   local found = {}
   for i, value in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do
@@ -334,6 +335,8 @@ local function write(m, key, found)
   end
   if found.status ~= m.to or found.reason ~= m.reason then
     set('timeline', timeline_with(found.timeline or '', now, m.to, m.reason))
+    local actors = m.actor and actors_with(found.actors, found.timeline or '', m.actor)
+    if actors then set('actors', actors) end
   end
   redis.call('HDEL', key, 'reason', 'message', 'next_ms', 'paused_by')
   if m.del and #m.del > 0 then redis.call('HDEL', key, unpack(m.del)) end

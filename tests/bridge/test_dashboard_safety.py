@@ -442,8 +442,14 @@ def test_every_page_can_say_that_it_is_not_up_to_date(web: Web) -> None:
 def test_the_banners_stay_while_redis_is_away(
     make_settings: MakeSettings, open_web: OpenWeb
 ) -> None:
-    web = signed_in(open_web(make_settings(redis_url="redis://127.0.0.1:1/0")))
+    cookie = signed_in(open_web(make_settings())).client.get_cookie("callkaro_bridge")
+    web = open_web(make_settings(redis_url="redis://127.0.0.1:1/0"))
+    web.client.set_cookie("callkaro_bridge", cookie.value)
     assert web.client.get("/banners", headers={"HX-Request": "true"}).status_code == 503
+    page = web.client.get("/")
+    assert page.status_code == 503
+    assert "The store does not answer." in page.text
+    assert web.client.post("/sign-in", data={"token": API_TOKEN}).status_code == 503
 
 
 # --- "Older" leads to something -------------------------------------------------------------------

@@ -124,8 +124,8 @@ def test_the_defaults_of_the_dataclass_are_those_of_the_environment(env):
 
 
 # Lines of .env.example that show an example, because there is no default.
-EXAMPLES = {"REDIS_TLS_VERIFY", "ALLOW_NUMBERS", "SUPPRESS_WHEN", "ALERT_WEBHOOK_SECRET"}
-EXAMPLES |= {"ALERT_SUMMARY_AT"}
+EXAMPLES = {"API_TOKENS", "REDIS_TLS_VERIFY", "ALLOW_NUMBERS", "SUPPRESS_WHEN"}
+EXAMPLES |= {"ALERT_WEBHOOK_SECRET", "ALERT_SUMMARY_AT"}
 
 
 def test_the_defaults_that_the_env_example_shows_are_the_defaults(env):
@@ -909,3 +909,79 @@ def test_what_a_command_does_not_need_is_still_told_where_it_is_wrong(env):
 def test_where_redis_is_can_be_known_whatever_else_is_wrong(env, raw, url):
     env(**{**dict.fromkeys(NEEDED), "REDIS_URL": raw, "PORT": "x"})
     assert redis_url_from_env() == url
+
+
+# --- named tokens ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("asha:viewer:first", [("asha", "viewer", "first")]),
+        (
+            " asha : viewer : first ,, b-2:operator:a:token:with:colons,\n",
+            [("asha", "viewer", "first"), ("b-2", "operator", "a:token:with:colons")],
+        ),
+        ("a:admin:new,a:admin:old", [("a", "admin", "new"), ("a", "admin", "old")]),
+        ("admin:admin:another", [("admin", "admin", "another")]),
+        (f"{'x' * 32}:viewer:first", [("x" * 32, "viewer", "first")]),
+        ("", []),
+        (None, []),
+    ],
+)
+def test_named_tokens_have_a_name_a_role_and_a_token(env, text, expected):
+    env(API_TOKENS=text)
+    settings = load_settings()
+    found = [(one.name, one.role, one.token) for one in settings.named_tokens]
+    assert found == expected
+    first = settings.tokens()[0]
+    assert (first.name, first.role, first.token) == ("admin", "admin", NEEDED["API_TOKEN"])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a-secret-alone", "entry 1: must be <name>:<role>:<token>"),
+        ("asha:viewer", "entry 1: must be <name>:<role>:<token>"),
+        ("asha:viewer:", "entry 1: must be <name>:<role>:<token>"),
+        (":viewer:a-secret", "entry 1: must be <name>:<role>:<token>"),
+        ("Asha:viewer:a-secret", "entry 1: must be <name>:<role>:<token>"),
+        ("asha k:viewer:a-secret", "entry 1: must be <name>:<role>:<token>"),
+        ("आशा:viewer:a-secret", "entry 1: must be <name>:<role>:<token>"),
+        (f"{'x' * 33}:viewer:a-secret", "entry 1: must be <name>:<role>:<token>"),
+        ("b:viewer:x,asha:owner:a-secret", "entry 2: asha: the role must be one of viewer"),
+        ("asha:Viewer:a-secret", "entry 1: asha: the role must be one of viewer"),
+        ("a:viewer:x,a:admin:a-secret", "entry 2: a has two roles"),
+        ("admin:viewer:a-secret", "entry 1: admin has two roles"),
+        ("a:viewer:a-secret,b:admin:a-secret", "entry 2: a and b have the same token"),
+        (f"a:viewer:{NEEDED['API_TOKEN']}", "entry 1: admin and a have the same token"),
+    ],
+)
+def test_a_wrong_named_token_stops_the_start_and_is_not_quoted(env, text, says):
+    env(API_TOKENS=text)
+    [problem] = wrong()
+    assert problem.startswith(f"API_TOKENS: {says}")
+    assert "a-secret" not in problem
+    assert NEEDED["API_TOKEN"] not in problem
+
+
+def test_a_named_token_that_can_be_guessed_is_a_warning_by_its_name(env):
+    long = "long-enough-to-be-safe-2"
+    env(API_TOKENS=f"asha:viewer:short,bela:operator:{long},asha:viewer:tiny")
+    found = [one for one in warnings_of(load_settings()) if one.startswith("API_TOKENS")]
+    assert len(found) == 1
+    assert "asha" in found[0]
+    assert "short," not in found[0]
+    assert "short" not in repr(load_settings()).replace("API", "")
+
+
+@pytest.mark.parametrize(("text", "days"), [(None, 400), ("1", 1), ("3650", 3650)])
+def test_audit_days_say_how_long_the_audit_is_kept(env, text, days):
+    env(AUDIT_DAYS=text)
+    assert load_settings().audit_days == days
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "3651", "long"])
+def test_audit_days_that_make_no_sense_stop_the_start(env, text):
+    env(AUDIT_DAYS=text)
+    assert wrong() == ["AUDIT_DAYS: must be a number from 1 to 3650"]

@@ -286,6 +286,8 @@ def use_the_api(world: World, called: list[str]) -> None:
         f"/api/events?source={NAME}",
         f"/api/suppressions/{phone}",
         f"/api/suppressions/{NAME}",
+        f"/api/audit?actor={NAME}",
+        f"/api/audit?cursor={phone}",
         f"/api/pauses/route:{NAME}",
         f"/{NAME}?phone={phone}",
         f"/docs?x={NAME}",

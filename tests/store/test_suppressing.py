@@ -101,6 +101,8 @@ def everything(store: Store) -> str:
                 kept.append([key, store.redis.zrange(key, 0, -1)])
             case "set":
                 kept.append([key, sorted(store.redis.smembers(key))])
+            case "stream":
+                kept.append([key, store.redis.xrange(key)])
             case _:
                 kept.append([key, store.redis.get(key)])
     return json.dumps(kept, ensure_ascii=False)
