@@ -49,7 +49,7 @@ AT_ONCE = 25  # whole deliveries in one request to Redis
 LISTED = (
     *("event", "source", "subject", "route", "to", "routes", "status", "order", "created_ms"),
     *("lease", "next_ms", "reason", "message", "phone", "call_sid", "batch_id", "merged_from"),
-    *("name", "number", "newest", "past", "erased_ms"),
+    *("name", "number", "record_page", "newest", "past", "erased_ms"),
 )
 
 
@@ -162,7 +162,7 @@ class QueryStore(IndexStore):
             pipe = self.redis.pipeline(transaction=False)
             for name in names or ["deliveries"]:
                 pipe.zcount(f"{P}{name}", low, high)
-            return sum(pipe.execute())
+            return int(sum(pipe.execute()))
 
     def counts(self) -> dict[str, int]:
         """Return how many deliveries have each status."""

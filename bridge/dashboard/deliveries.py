@@ -18,6 +18,7 @@ from bridge.operations import Bulk, Operations
 from bridge.operations.base import NO_DELIVERY
 from schemas.delivery import Delivery, Reason, Status, may_have_rung, retried
 from schemas.errors import BadQuery, BridgeError, NotFound
+from schemas.links import Addresses
 from schemas.records import Filters
 from schemas.responses import DeliveryBrief, DeliveryResponse, EventResponse, SuppressionResponse
 from store import Store
@@ -48,7 +49,8 @@ class Listed:
 def add(dashboard: Blueprint, operations: Operations) -> None:
     """Give the blueprint its pages about deliveries."""
     store, settings = operations.store, operations.settings
-    brief, full = DeliveryBrief(), DeliveryResponse()
+    addresses = Addresses.of(settings)
+    brief, full = DeliveryBrief(addresses), DeliveryResponse(addresses)
     event_full = EventResponse(settings.routes.sources)
     suppression = SuppressionResponse()
 

@@ -16,7 +16,7 @@ local function why_bulk(d, now)
   return d.bulk
 end
 
--- Write a new delivery d = {id, route, to, wait_ms, bulk, flood, name} of an event {event, source,
+-- Write a new delivery d = {id, route, to, wait_ms, bulk, flood, name, record_page} of an event {event, source,
 -- subject}. The caller writes the indexes: add_to is called with (index, score) for each of them.
 -- Returns the delivery's status.
 local function write_delivery(d, item, digest, order, now, add_to)
@@ -30,6 +30,7 @@ local function write_delivery(d, item, digest, order, now, add_to)
     more = {'reason', 'bulk', 'message', bulk, 'held_since_ms', whole(now),
       'timeline', timeline_with(timeline, now, 'held', 'bulk')}
   end
+  if d.record_page then more[#more + 1], more[#more + 2] = 'record_page', d.record_page end
   if d.name then more[#more + 1], more[#more + 2] = 'name', d.name end
   for _, value in ipairs(more) do fields[#fields + 1] = value end
   redis.call('HSET', P .. 'delivery:' .. d.id, unpack(fields))
