@@ -248,6 +248,29 @@ def test_a_call_id_that_came_second_is_past_and_so_is_its_outcome(store: Store) 
     assert found(store).headline.result == Result.NOT_REACHED
 
 
+@pytest.mark.parametrize("broken", ["{", "[]", "7", "null", '"text"', ""])
+def test_a_broken_outcome_does_not_keep_away_the_next_one(store: Store, broken: str) -> None:
+    put(store, "d1")
+    deliver(store)
+    store.redis.hset(f"{P}delivery:d1", "outcome:CA0:0", broken)
+    assert store.keep_outcome(an_outcome("CA1", 1, result=Result.VOICEMAIL)) == ("stored", "d1")
+    store.redis.hdel(f"{P}delivery:d1", "outcome:CA0:0")
+    check(store)
+    assert listed(store, "voicemail") == ["d1"]
+
+
+@pytest.mark.parametrize("word", ["busy", "none", "", "two words", 7, None])
+def test_a_result_of_a_newer_release_is_unrecognised(store: Store, word: object) -> None:
+    put(store, "d1")
+    deliver(store)
+    record = orjson.dumps({**as_record(an_outcome("CA0", 3)), "result": word})
+    store.redis.hset(f"{P}delivery:d1", "outcome:CA0:3", record)
+    store.redis.hset(f"{P}delivery:d1", "outcomes", 1)
+    audit_all(store)
+    check(store)
+    assert listed(store, "unrecognised") == ["d1"]
+
+
 # --- lists --------------------------------------------------------------------------------------
 
 
