@@ -70,6 +70,7 @@ def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
         "allowed_hosts": reader.text("ALLOWED_HOSTS", DEFAULT["allowed_hosts"], parse=_hosts),
         "proxy_hops": reader.whole("PROXY_HOPS", DEFAULT["proxy_hops"], low=0, high=10),
         "callkaro_base_url": reader.url("CALLKARO_BASE_URL", DEFAULT["callkaro_base_url"]),
+        "callkaro_app_url": reader.url("CALLKARO_APP_URL", DEFAULT["callkaro_app_url"]),
         "callkaro_timezone": reader.text(
             "CALLKARO_TIMEZONE", DEFAULT["callkaro_timezone"], parse=_zone
         ),

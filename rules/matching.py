@@ -6,12 +6,13 @@ from typing import Final
 
 import orjson
 
+from rules.person import name_of
 from schemas.event import Event, Item, derive_id
 from schemas.event_time import event_time
 from schemas.expression import ExpressionError
 from schemas.records import NewDelivery
 from schemas.route import Route, Routes
-from schemas.source import Incoming, Source
+from schemas.source import Incoming, Kind, Source
 
 LONGEST_ID: Final = 300
 """Characters that are kept of a CRM's id or type."""
@@ -90,6 +91,7 @@ def deliveries_of(event: Event, routes: Routes) -> list[NewDelivery]:
     """Return a delivery for each route that matches the event."""
     if event.problem:
         return []
+    kind = routes.sources[event.source].kind
     return [
         NewDelivery(
             id=derive_id("delivery", event.id, route.name),
@@ -98,9 +100,18 @@ def deliveries_of(event: Event, routes: Routes) -> list[NewDelivery]:
             wait_s=route.delay_s,
             bulk=_bulk(event, route, routes),
             flood=route.flood,
+            name=name_of(None, event.data, kind) if route.to == "call" else None,
+            record_page=record_page_of(event, kind),
         )
         for route in matching(event, routes)
     ]
+
+
+def record_page_of(event: Event, kind: Kind) -> str | None:
+    """Return the path of the CRM's page of an event's record, up to its id; None: not known."""
+    if kind.record_page is None or event.record is None:
+        return None
+    return kind.record_page(event.record[1], event.data)
 
 
 def _bulk(event: Event, route: Route, routes: Routes) -> str | None:

@@ -25,6 +25,7 @@ from rules.mapping import (
     proof_of_consent,
     redial_times,
 )
+from rules.person import name_of
 from schemas.delivery import Delivery, Reason, Status
 from schemas.records import Claim, Move
 from schemas.route import Route
@@ -55,6 +56,7 @@ class Ready:
     # The key by which calls find the campaign that this delivery creates. None: it creates none.
     campaign_key: str | None = None
     consent: Mapping[str, Any] | None = None  # the proof of consent; None: the route needs none
+    name: str | None = None  # of the person; None: nothing names the person
 
     @property
     def delivery(self) -> Delivery:
@@ -91,6 +93,9 @@ def prepare(claim: Claim, data: Any, settings: Settings, now: datetime) -> Move 
     """
     try:
         candidate = candidate_of(claim, data, settings, now)
+    except Denied as denied:
+        return _denied(claim.delivery, denied)
+    try:
         run_guards(ELIGIBILITY, candidate)
         if candidate.route.to == "campaign":
             key = campaign_key(candidate.route, data) or own_key(candidate.event.subject)
@@ -105,7 +110,8 @@ def prepare(claim: Claim, data: Any, settings: Settings, now: datetime) -> Move 
             )
         return _prepare_call(claim, candidate)
     except Denied as denied:
-        return _denied(claim.delivery, denied)
+        name = _name(candidate, denied.body) if candidate.route.to == "call" else None
+        return replace(_denied(claim.delivery, denied), name=name)
 
 
 def candidate_or_none(
@@ -139,7 +145,12 @@ def _prepare_call(claim: Claim, candidate: Candidate) -> Ready:
         closes_at=closes_at(candidate),
         campaign=need,
         consent=None if candidate.is_call_me else proof_of_consent(candidate.route, candidate.data),
+        name=_name(candidate, body),
     )
+
+
+def _name(candidate: Candidate, body: Mapping[str, Any] | None) -> str | None:
+    return name_of((body or {}).get("metadata"), candidate.data, candidate.source.kind)
 
 
 def _denied(delivery: Delivery, denied: Denied) -> Move:
@@ -157,6 +168,7 @@ def _denied(delivery: Delivery, denied: Denied) -> Move:
         due_at=denial.until,
         spread_s=_share(delivery.id) * min(SPREAD_S, denial.open_s / 2),
         fields={"request": orjson.dumps(denied.body).decode()} if denied.body else {},
+        number=(denied.body or {}).get("to_number"),
     )
 
 

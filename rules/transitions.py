@@ -65,6 +65,8 @@ def start_sending(
         attempt=(ready.number, {"number": ready.number, "at": _iso(now)}),
         needs_s=needs_s,
         phone=guard.phone if guard else None,
+        number=ready.body.get("to_number"),
+        name=ready.name,
         guard=guard,
     )
 
@@ -79,6 +81,8 @@ def skip_dry_run(ready: Ready, guard: HistoryCheck | None) -> Move:
         message="DRY_RUN is on: this is what would have been sent.",
         fields={"request": orjson.dumps(ready.body).decode()},
         phone=guard.phone if guard else None,
+        number=ready.body.get("to_number"),
+        name=ready.name,
         guard=guard,
     )
 
@@ -123,6 +127,8 @@ def skip_forbidden(move: Move, answer: str) -> Move:
         # Nothing of a suppressed person is kept: that person may have been erased.
         fields={} if reason is Reason.SUPPRESSED else {"request": move.fields["request"]},
         phone=guard.phone,
+        number=None if reason is Reason.SUPPRESSED else move.number,
+        name=None if reason is Reason.SUPPRESSED else move.name,
     )
 
 

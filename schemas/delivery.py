@@ -221,6 +221,7 @@ class Delivery:
     merged_from: tuple[str, ...] = ()  # as in Event
     name: str | None = None  # of the person, as the request or the CRM's record has it
     number: str | None = None  # E.164, the one in the request
+    record_page: str | None = None  # the path of the CRM's page of its record: see Kind
     headline: Headline | None = None  # how its newest call ended
 
     def __repr__(self) -> str:

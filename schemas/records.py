@@ -47,6 +47,7 @@ class NewDelivery:
     bulk: str | None = None  # why it is held until a person releases it; None: it is not held
     flood: Flood | None = None  # it is held, too, if its route got more than this
     name: str | None = None  # of the person, as far as the event has it
+    record_page: str | None = None  # as in Delivery
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

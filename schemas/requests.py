@@ -11,6 +11,8 @@ from marshmallow import Schema, ValidationError, fields, validate
 from schemas.access import ACTS
 from schemas.delivery import Reason, Status
 from schemas.event import EventStatus
+from schemas.outcome import Result
+from schemas.records import NO_OUTCOME
 
 MOST_NUMBERS = 1000  # in one request
 LIMIT, LIMIT_MAX = 50, 200  # of a page
@@ -146,6 +148,13 @@ class DeliveriesRequest(_Span):
     route = fields.String()
     subject = fields.String(metadata=RECORD_ID)
     phone = fields.String(metadata={"description": "In a URL, + is %2B.", **PHONE})
+    outcome = Words(
+        [*Result, NO_OUTCOME],
+        metadata={
+            "description": "Results of the newest outcome; none: CallKaro accepted the call and "
+            "has reported nothing yet. Several, with commas: any of them."
+        },
+    )
 
 
 class ReplayManyRequest(EventsRequest, ReplayRequest):

@@ -19,6 +19,8 @@ from schemas.delivery import Reason, Status
 from schemas.event import EventStatus
 from schemas.expression import Path
 from schemas.fields import distinct, mask, mask_marked, mask_text
+from schemas.links import Addresses, links_of
+from schemas.outcome import Result
 from schemas.raw_text import mask_raw
 from schemas.source import Source
 
@@ -236,10 +238,50 @@ class OutcomeResponse(ResponseSchema):
     recording_url = fields.String(allow_none=True)
     call_link = fields.String(allow_none=True)
     transcription = MaskedText(allow_none=True)
+    post_call_detail = MaskedWords(
+        metadata=doc("By variable, its value and the agent's comment on why.")
+    )
+    version_id = fields.String(allow_none=True, metadata=doc("The version of the agent."))
+
+
+class HeadlineResponse(ResponseSchema):
+    """How the newest dial of the newest call ended. The links are CallKaro's own.
+
+    Of an erased person only result, at, is_final and tries are kept.
+    """
+
+    result = fields.String(validate=one_of(Result))
+    talked_s = fields.Integer(allow_none=True)
+    converted = fields.Boolean(allow_none=True)
+    disposition = MaskedText(allow_none=True)
+    at = UtcTime(allow_none=True, metadata=doc("When it ended, else when it was received."))
+    is_final = fields.Boolean(metadata=doc("false: CallKaro will redial."))
+    tries = fields.Integer(metadata=doc("Dials so far."))
+    recording_url = fields.String(allow_none=True)
+    call_link = fields.String(allow_none=True)
+
+
+class LinksResponse(ResponseSchema):
+    """Where people find it; null: nothing says where."""
+
+    record = fields.String(allow_none=True, metadata=doc("In the CRM."))
+    campaign = fields.String(allow_none=True, metadata=doc("At CallKaro."))
+    call = fields.String(allow_none=True, metadata=doc("At CallKaro."))
 
 
 class DeliveryBrief(ResponseSchema):
     """A delivery as lists show it."""
+
+    def __init__(self, addresses: Addresses | None = None, **more: Any) -> None:
+        """addresses: where its links lead."""
+        super().__init__(**more)
+        self.addresses = addresses or Addresses()
+
+    def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
+        """Return a value to dump; the links come from several fields of the delivery."""
+        if attr == "links":
+            return links_of(obj, self.addresses)
+        return super().get_attribute(obj, attr, default)
 
     id = fields.String()
     event_id = fields.String()
@@ -260,6 +302,19 @@ class DeliveryBrief(ResponseSchema):
     next_attempt_at = UtcTime(allow_none=True, metadata=doc("null: nothing is planned."))
     call_sid = fields.String(allow_none=True, metadata=doc("CallKaro's id of the call."))
     batch_id = fields.String(allow_none=True, metadata=doc("CallKaro's id of the campaign."))
+    name = MaskedText(allow_none=True, metadata=doc("The person's name; null: not known."))
+    phone = Masked(
+        attribute="number",
+        allow_none=True,
+        metadata=doc("The number that is called, masked; null: not read yet, or erased."),
+    )
+    outcome = fields.Nested(
+        HeadlineResponse,
+        attribute="headline",
+        allow_none=True,
+        metadata=doc("How the call ended; null: CallKaro has not reported it."),
+    )
+    links = fields.Nested(LinksResponse)
 
 
 class DeliveryResponse(DeliveryBrief):
@@ -286,6 +341,9 @@ class DeliveryPage(ResponseSchema):
 
     items = fields.List(fields.Nested(DeliveryBrief))
     next_cursor = fields.String(allow_none=True, metadata=doc("null: that was the last page."))
+    total = fields.Integer(
+        allow_none=True, metadata=doc("How many match in all; null: that is not known exactly.")
+    )
 
 
 class DeliveryRefResponse(ResponseSchema):
@@ -603,6 +661,13 @@ class PersistenceResponse(ResponseSchema):
     )
 
 
+class IndexingResponse(ResponseSchema):
+    """Until all is indexed, lists by outcome are not complete."""
+
+    done = fields.Integer(metadata=doc("Deliveries."))
+    of = fields.Integer()
+
+
 class StatusResponse(ResponseSchema):
     """The state of the bridge."""
 
@@ -626,6 +691,11 @@ class StatusResponse(ResponseSchema):
     pauses = fields.List(fields.Nested(PauseResponse))
     callkaro = fields.Nested(CallKaroResponse)
     routes = fields.String(metadata=doc("The digest of routes.toml."))
+    indexing = fields.Nested(
+        IndexingResponse,
+        allow_none=True,
+        metadata=doc("How far the indexing of an older release's deliveries got; null: all is."),
+    )
     persistence = fields.Nested(PersistenceResponse)
     warnings = fields.List(fields.String(), metadata=doc("What needs a look, a sentence each."))
 

@@ -11,6 +11,7 @@ from schemas.route import Routes
 
 HOURS = parse_window("09:00-21:00")
 CALLKARO_URL = "https://api.callkaro.ai"
+CALLKARO_APP_URL = "https://callkaro.ai"
 DEFAULT_ZONE = "Asia/Kolkata"
 ADMIN = "admin"  # the name of API_TOKEN
 NO_ROUTES = Routes(routes=(), sources={}, digest="")
@@ -36,6 +37,7 @@ class Settings:
     allowed_hosts: frozenset[str] = frozenset()
     proxy_hops: int = 0
     callkaro_base_url: str = CALLKARO_URL
+    callkaro_app_url: str = CALLKARO_APP_URL  # where links to calls and campaigns lead
     callkaro_timezone: str = DEFAULT_ZONE
     callkaro_timeout_s: float = 15.0
     callkaro_webhook_tokens: tuple[str, ...] = field(default=(), repr=False)

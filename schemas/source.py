@@ -408,6 +408,13 @@ class Kind:
     # Over an event's data: the numbers that the CRM usually keeps of a record. An opt-out
     # suppresses these too, not only those of the routes' to_number.
     phones: Expression | None = None
+    # Over an event's data: the person's name, or a list of its parts; None: the CRM has no such
+    # field.
+    names: Expression | None = None
+    # (what the record is, as in "contact"; the event's data) -> the path of the page that shows the
+    # record, up to its id: "contacts/62515/record/0-1/". It follows <SOURCE>_APP_URL. None: the
+    # page is not known.
+    record_page: Callable[[str, Any], str | None] | None = None
     # The answer while nothing can be stored: 429 if the CRM tries again only after that.
     full_status: Literal[429, 503] = 503
 

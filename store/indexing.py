@@ -5,7 +5,6 @@ complete, and the status says how far it got. Every later round repairs the inde
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import batched
 from typing import Any, Protocol
 
 import orjson
@@ -20,7 +19,8 @@ logger = log.get(__name__)
 
 INDEXED = 1  # raise this where a later release has more to fill in
 READ_AT_ONCE = 20  # events
-HEAD = ("source", "request", "event", "erased_ms")  # the fields of a delivery that are read
+HEAD = ("source", "to", "request", "event", "erased_ms")  # the fields of a delivery that are read
+NO_HEAD = (None,) * len(HEAD)
 LARGEST_EVENT = 256 * 1024  # bytes; a larger one is not read for the sake of a name
 
 
@@ -51,7 +51,7 @@ class IndexStore(Base):
     def is_indexed(self) -> bool:
         """Say whether the first round of the audit has ended."""
         with self._reached():
-            return int(self.redis.get(f"{P}indexed") or 0) >= INDEXED  # type: ignore[arg-type]
+            return int(self.redis.get(f"{P}indexed") or 0) >= INDEXED
 
     def note_indexed(self, count: int, *, is_first: bool, is_last: bool) -> None:
         """Note that a round of the audit looked at `count` more deliveries."""
@@ -61,7 +61,8 @@ class IndexStore(Base):
 
     def fill_persons(self, ids: Sequence[str], person_of: PersonOf) -> None:
         """Fill in what lists show of the persons of these deliveries."""
-        for part in batched(ids, READ_AT_ONCE):
+        for start in range(0, len(ids), READ_AT_ONCE):
+            part = ids[start : start + READ_AT_ONCE]
             with self._reached():
                 pipe = self.redis.pipeline(transaction=False)
                 for delivery_id in part:
@@ -70,7 +71,7 @@ class IndexStore(Base):
             events = self._small_events([head["event"] for head in heads])
             filled: list[bytes | str] = []
             for delivery_id, head in zip(part, heads, strict=True):
-                if head["source"] is None or head["erased_ms"] is not None:
+                if head["to"] != "call" or head["erased_ms"] is not None:
                     continue
                 try:
                     request = orjson.loads(head["request"] or "{}")
@@ -102,7 +103,7 @@ class IndexStore(Base):
         return {one: text for one, text in zip(small, records, strict=True) if text}
 
 
-def _answers(pipe: Any, otherwise: Any = (None,) * len(HEAD)) -> list[Any]:
+def _answers(pipe: Any, otherwise: Any = NO_HEAD) -> list[Any]:
     """Return the answers of a pipeline; `otherwise` for a key of another type than ours."""
     found = pipe.execute(raise_on_error=False)
     refused = next((one for one in found if _is_fatal(one)), None)

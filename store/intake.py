@@ -77,8 +77,8 @@ class IntakeStore(MigrationStore):
     ) -> tuple[str, str | None]:
         """Keep an outcome of a call: with its delivery, or for 30 days without one.
 
-        now: when it was received, aware UTC; None: at this moment. Returns what became of it and the delivery's id: `stored`, `duplicate`,
-        `full` (too many), or `kept` without a delivery.
+        now: when it was received, aware UTC; None: at this moment. Returns what became of it and
+        the delivery's id: `stored`, `duplicate`, `full` (too many), or `kept` without a delivery.
         """
         received = replace(outcome, received_at=now or datetime.now(UTC))
         record = {

@@ -1,6 +1,7 @@
 """Queries: what became of events and deliveries."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +38,13 @@ CHANGE_TOKEN = (
 )
 Batch = Sequence[tuple[str, int]]  # (id, order) of records, the newest first
 
+# The filters for which count() knows the indexes; any other one makes the total unknown.
+COUNTED = frozenset(
+    {
+        *("status", "reason", "route", "source", "subject", "phone", "phone_key", "outcome"),
+        *("since", "until"),
+    }
+)
 LOOKED_AT = 1500  # records that one script reads, in a few ms; a page runs at most LOOKS scripts
 LOOKS = 2
 PAGE_BYTES = 8 * 1024 * 1024
@@ -49,7 +57,7 @@ AT_ONCE = 25  # whole deliveries in one request to Redis
 LISTED = (
     *("event", "source", "subject", "route", "to", "routes", "status", "order", "created_ms"),
     *("lease", "next_ms", "reason", "message", "phone", "call_sid", "batch_id", "merged_from"),
-    *("name", "number", "newest", "past", "erased_ms"),
+    *("name", "number", "record_page", "newest", "past", "erased_ms"),
 )
 
 
@@ -152,7 +160,10 @@ class QueryStore(IndexStore):
         if filters.phone:
             phones = self.phone_keys(filters.phone)
         wanted = _wanted(filters, phones)
-        if len(wanted) > 1 or "reason" in wanted:
+        has_another = any(
+            getattr(filters, one.name) for one in fields(filters) if one.name not in COUNTED
+        )
+        if has_another or len(wanted) > 1 or "reason" in wanted:
             return None
         if "outcome" in wanted and self.indexing() is not None:
             return None
@@ -162,7 +173,7 @@ class QueryStore(IndexStore):
             pipe = self.redis.pipeline(transaction=False)
             for name in names or ["deliveries"]:
                 pipe.zcount(f"{P}{name}", low, high)
-            return sum(pipe.execute())
+            return int(sum(pipe.execute()))
 
     def counts(self) -> dict[str, int]:
         """Return how many deliveries have each status."""
@@ -247,9 +258,9 @@ class QueryStore(IndexStore):
         of records, so that no other client waits long for Redis.
         """
         query: dict[str, Any] = {"kind": kind, "indexes": indexes, "low": low, "look": LOOKED_AT}
-        fields = {name: values for name, values in wanted.items() if name != "outcome"}
-        query["fields"] = list(fields)
-        query["values"] = [{str(value): True for value in values} for values in fields.values()]
+        stored = {name: values for name, values in wanted.items() if name != "outcome"}
+        query["fields"] = list(stored)
+        query["values"] = [{str(value): True for value in values} for values in stored.values()]
         if "outcome" in wanted:
             query["outcomes"] = {str(place): True for place in wanted["outcome"]}
         found: list[tuple[str, int]] = []

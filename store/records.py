@@ -87,6 +87,8 @@ def _new(delivery: NewDelivery) -> dict[str, Any]:
         record["name"] = delivery.name
     if delivery.actor:
         record["actor"] = delivery.actor
+    if delivery.record_page:
+        record["record_page"] = delivery.record_page
     if delivery.bulk:
         record["bulk"] = delivery.bulk
     if flood := delivery.flood:
@@ -308,6 +310,7 @@ _OPTIONAL: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "merged_from": ("merged_from", lambda lines: tuple(lines.splitlines())),
     "name": ("name", str),
     "number": ("number", str),
+    "record_page": ("record_page", str),
 }
 
 

@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, astuple
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from config import log
 from rules.backoff import doubled_s
+from rules.shown import person_of
 from schemas.errors import StoreUnavailable
 from schemas.records import Pause
 from schemas.settings import Settings
@@ -74,6 +76,7 @@ class Ticker:
         self._refused_keep = settings.refused_keep
         self._backlog_age_s = settings.alert_backlog_age_s
         self._sources = frozenset(settings.routes.sources)
+        self._person_of = partial(person_of, settings.routes.sources)
         self._sweep = _Every(SWEEP_S)
         self._prune = _Every(PRUNE_S)
         self._audit = _Every(AUDIT_S)
@@ -193,7 +196,9 @@ class Ticker:
         """Look through deliveries, a few at a time, for states that no crash should leave."""
         until = time.monotonic() + AUDIT_SLICE_S
         while True:
-            self._audit_place, repaired = self._store.audit(self._audit_place, lease_s=LEASE_S)
+            self._audit_place, repaired = self._store.audit(
+                self._audit_place, lease_s=LEASE_S, person_of=self._person_of
+            )
             if any(astuple(repaired)):
                 logger.warning("store.repaired", **asdict(repaired))
             if self._audit_place == (0, 0) or time.monotonic() > until:

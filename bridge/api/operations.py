@@ -25,6 +25,7 @@ from bridge.operations import Bulk, Operations, Replayed
 from bridge.operations.pauses import NOT_PAUSED
 from schemas.delivery import DeliveryRef, Status
 from schemas.errors import BadQuery, NotFound
+from schemas.links import Addresses
 from schemas.records import NewDelivery
 from schemas.requests import (
     CallMeRequest,
@@ -77,7 +78,7 @@ def add(api: Blueprint, operations: Operations) -> None:
 
 
 def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
-    answer = DeliveryResponse()
+    answer = DeliveryResponse(Addresses.of(operations.settings))
 
     @api.post("/deliveries/<delivery_id>/retry")
     @operation(

@@ -17,7 +17,8 @@ from schemas.errors import BadPayload, BadQuery
 from schemas.event import EventStatus, event_ids
 from schemas.fields import PhoneError
 from schemas.nearest import did_you_mean
-from schemas.records import EventFilters, Filters
+from schemas.outcome import Result
+from schemas.records import NO_OUTCOME, EventFilters, Filters
 from schemas.requests import (
     LIMIT,
     LIMIT_MAX,
@@ -39,6 +40,8 @@ Args = MultiDict[str, str]
 PHONE_KEY: Final = re.compile(r"[0-9a-f]{24}")  # the result of Store.phone_key()
 # These choose how much and how far, not which: alone they would mean everything.
 NO_FILTERS: Final = frozenset({"cursor", "limit", "dry_run", "call_again"})
+
+ANY_OF: Final = frozenset({"status", "outcome"})  # filters that may have several words
 
 # --- lists --------------------------------------------------------------------------------------
 
@@ -114,7 +117,7 @@ def read_filters(args: Args, region: str | None) -> Filters:
     """Return the filters of deliveries; region is that of a number without a country code."""
     phone = args.get("phone")
     return Filters(
-        status=_statuses(args, Status),
+        status=_words(args, "status", Status),
         reason=_reason(args.get("reason")),
         route=args.get("route") or None,
         source=args.get("source") or None,
@@ -122,6 +125,7 @@ def read_filters(args: Args, region: str | None) -> Filters:
         phone=read_phone(phone, region) if phone else None,
         since=read_instant(args, "since"),
         until=read_instant(args, "until"),
+        outcome=_words(args, "outcome", (*Result, NO_OUTCOME)),
     )
 
 
@@ -150,7 +154,7 @@ def read_event_filters(args: Args, sources: Iterable[str] = ()) -> EventFilters:
     """Return the filters of events; sources: where to look for a CRM's id without a source."""
     source, theirs = args.get("source") or None, args.get("source_event_id") or None
     return EventFilters(
-        status=_statuses(args, EventStatus),
+        status=_words(args, "status", EventStatus),
         source=source,
         source_event_id=theirs,
         ids=event_ids(theirs, [source] if source else sources) if theirs else (),
@@ -240,10 +244,10 @@ def _from_query(request: Request) -> dict[str, Any]:
     """Return the query string as a body would have it: true and false are not texts there."""
     found: dict[str, Any] = {}
     for name, values in request.args.lists():
-        if len(values) > 1 and name != "status":
+        if len(values) > 1 and name not in ANY_OF:
             raise BadQuery(f"Given twice: {name}.")
         words = {"true": True, "false": False} if name in ("dry_run", "call_again") else {}
-        found[name] = values if name == "status" else words.get(values[0], values[0])
+        found[name] = values if name in ANY_OF else words.get(values[0], values[0])
     return found
 
 
@@ -277,12 +281,13 @@ def refuse_unknown(args: Args, query: Schema) -> None:
         raise BadQuery(f"Unknown filter: {_listed(unknown)}. {near}Known: {_listed(query.fields)}.")
 
 
-def _statuses(args: Args, known: Iterable[str]) -> tuple[str, ...]:
-    statuses = tuple(word for part in args.getlist("status") for word in part.split(",") if word)
-    if wrong := set(statuses) - set(known):
+def _words(args: Args, name: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Return the words of a filter of which any may match. Raises BadQuery."""
+    words = tuple(word for part in args.getlist(name) for word in part.split(",") if word)
+    if wrong := set(words) - set(known):
         near = did_you_mean(min(wrong), known)
-        raise BadQuery(f"Unknown status: {_listed(wrong)}. {near}Known: {_listed(known)}.")
-    return tuple(dict.fromkeys(statuses))  # a status that is given twice is listed once
+        raise BadQuery(f"Unknown {name}: {_listed(wrong)}. {near}Known: {_listed(known)}.")
+    return tuple(dict.fromkeys(words))  # a word that is given twice is listed once
 
 
 def _reason(word: str | None) -> str | None:

@@ -1,6 +1,7 @@
 """/api: shows each event, each delivery, and the state of the bridge. It needs the API token."""
 
 import hashlib
+from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -28,6 +29,7 @@ from config.settings import warnings_of
 from schemas.delivery import SETTLED, Delivery, Status
 from schemas.errors import Migrating, NotFound
 from schemas.fields import mask_text
+from schemas.links import Addresses
 from schemas.records import EventFilters, SeenEvent
 from schemas.requests import (
     CampaignsQuery,
@@ -69,7 +71,8 @@ STANDS_STILL = SETTLED | {Status.UNKNOWN}
 def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     """Return the routes of /api."""
     api = Blueprint("api", __name__, url_prefix="/api")
-    brief = DeliveryBrief(many=True)
+    addresses = Addresses.of(settings)
+    brief, full = DeliveryBrief(addresses, many=True), DeliveryResponse(addresses)
     event_brief, event_full = EventBrief(), EventResponse(settings.routes.sources)
     campaign_answer = CampaignResponse(many=True)
     long_poll = LongPoll(store, most=MOST_WAITING)
@@ -171,7 +174,13 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
         filters, before, limit = read_query(request.args, settings.default_region)
         refuse_unknown_names(filters, settings, store)
         page = store.deliveries(filters, before=before, limit=limit, brief=True)
-        return jsonify({"items": brief.dump(page.items), "next_cursor": page.next_cursor})
+        return jsonify(
+            {
+                "items": brief.dump(page.items),
+                "next_cursor": page.next_cursor,
+                "total": store.count(filters),
+            }
+        )
 
     @api.get("/deliveries/<delivery_id>")
     @operation(
@@ -197,14 +206,14 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
         if reveals:
             note_revealed("delivery", delivery_id)
         with revealed(reveals):
-            if not wait_s or is_news(found, found):
-                return answered(found)
+            if not wait_s or is_news(found, found, full):
+                return answered(found, full)
             has_waited, later = long_poll.wait_for(
-                delivery_id, lambda now: is_news(now, found), wait_s=wait_s
+                delivery_id, lambda now: is_news(now, found, full), wait_s=wait_s
             )
             if has_waited and later is None:
                 raise NotFound(NO_DELIVERY)
-            answer = answered(later or found)
+            answer = answered(later or found, full)
         if not has_waited:
             answer.headers["Retry-After"] = str(FULL_RETRY_S)
         return answer
@@ -232,9 +241,9 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     return api
 
 
-def answered(delivery: Delivery) -> Response:
+def answered(delivery: Delivery, full: DeliveryResponse) -> Response:
     """Return the answer with a delivery; 304 where the If-None-Match says that it is known."""
-    answer = jsonify(DeliveryResponse().dump(delivery))
+    answer = jsonify(full.dump(delivery))
     etag = hashlib.blake2b(answer.get_data(), digest_size=12).hexdigest()
     if request.if_none_match.contains_weak(etag):
         answer = Response(status=304)
@@ -242,10 +251,10 @@ def answered(delivery: Delivery) -> Response:
     return answer
 
 
-def is_news(now: Delivery, first: Delivery) -> bool:
+def is_news(now: Delivery, first: Delivery, full: DeliveryResponse) -> bool:
     """Say whether to answer a request that waits; first is the delivery as it was at its start."""
     if request.if_none_match:
-        return answered(now).status_code != 304
+        return answered(now, full).status_code != 304
     return now.status != first.status or now.status in STANDS_STILL
 
 
@@ -313,7 +322,7 @@ def overview(store: Store, settings: Settings, wakeup: Wakeup) -> dict[str, Any]
         *suspension_warnings(wakeup),
         *pause_warnings(store, in_full=True),
     ]
-    counts = store.counts()
+    counts, indexing = store.counts(), store.indexing()
     if counts[Status.UNKNOWN]:
         warnings.append(
             f"{counts[Status.UNKNOWN]} unknown: a phone may have rung; find out and resolve each"
@@ -348,6 +357,7 @@ def overview(store: Store, settings: Settings, wakeup: Wakeup) -> dict[str, Any]
         "pauses": PauseResponse(many=True).dump(store.pauses()),
         "callkaro": CallKaroResponse().dump(store.callkaro()),
         "routes": settings.routes.digest,
+        "indexing": None if indexing is None else asdict(indexing),
         "persistence": {
             "append_only": kept.append_only,
             "fsync": kept.fsync,

@@ -26,6 +26,7 @@ URL = click.option(
 )
 FILTERS = {
     "status": "Only these statuses, with commas between them.",
+    "outcome": "Only these results of a call, with commas between them; none: not reported yet.",
     "reason": "Only this reason, such as outside_hours.",
     "route": "Only deliveries of this route.",
     "source": "Only what this source sent.",

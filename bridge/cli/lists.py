@@ -28,7 +28,9 @@ MORE = "There are more. --limit N lists more of them."
 
 
 @click.command(short_help="List deliveries by filters.")
-@with_filters("status", "route", "source", "phone", "subject", "reason", "since", "until")
+@with_filters(
+    *("status", "outcome", "route", "source", "phone", "subject", "reason", "since", "until")
+)
 @LIMIT
 @with_bridge
 def deliveries(

@@ -33,6 +33,7 @@ from schemas.delivery import (
     retried,
 )
 from schemas.errors import BadQuery, BridgeError, NotFound
+from schemas.links import Addresses
 from schemas.outcome import Result
 from schemas.records import Filters
 from schemas.requests import DeliveriesQuery
@@ -59,7 +60,6 @@ NAMES: Final = tuple(
 OUTCOMES: Final = (*map(str, Result), "none") if "outcome" in NAMES else ()
 # Addresses that may have a number: bookmarks, and pages of an older release.
 LISTS: Final = frozenset(f"dashboard.deliveries{name}" for name in ("", "_part", "_many", "_table"))
-CALLKARO_APP_URL: Final = "https://callkaro.ai"  # where people look calls up
 BULK: Final = ("retry", "cancel", "release")
 # The statuses in which a command on many can do something.
 DOES_FOR: Final[Mapping[str, frozenset[Status]]] = {
@@ -87,7 +87,8 @@ class Listed:
 def add(dashboard: Blueprint, operations: Operations) -> None:
     """Give the blueprint its pages about deliveries."""
     store, settings = operations.store, operations.settings
-    brief, full = DeliveryBrief(), DeliveryResponse()
+    addresses = Addresses.of(settings)
+    brief, full = DeliveryBrief(addresses), DeliveryResponse(addresses)
     event_full = EventResponse(settings.routes.sources)
     suppression = SuppressionResponse()
 
@@ -214,7 +215,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             **player(report, is_part=is_part),
             "number": number,
             "links": one.get("links") or {},
-            "look_up": look_up(found, number, zone, CALLKARO_APP_URL),
+            "look_up": look_up(found, number, zone, settings.callkaro_app_url),
             "one": {**one, "consent": _with_local_time(one["consent"], zone)},
             "event": event,
             "steps": _steps(one),

@@ -294,6 +294,21 @@ def flat(properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+# --- links ----------------------------------------------------------------------------------
+
+_PORTAL: Final = re.compile(r"[0-9]{1,20}")
+
+
+def record_page(subject_type: str, data: Any) -> str | None:
+    """Return where HubSpot shows records of a type; None: the type or the portal is not known."""
+    given = data if isinstance(data, dict) else {}
+    portal = id_text(given.get("portalId") or given.get("portal-id"))
+    type_id = next((one for one, word in OBJECT_TYPES.items() if word == subject_type), None)
+    if type_id is None or portal is None or not _PORTAL.fullmatch(portal):
+        return None
+    return f"contacts/{portal}/record/{type_id}/"
+
+
 # --- hydration ------------------------------------------------------------------------------
 
 
@@ -400,6 +415,12 @@ KIND = Kind(
         ),
         Variable(suffix="API_URL", holds="address", default="https://api.hubapi.com"),
         Variable(
+            suffix="APP_URL",
+            holds="address",
+            default="https://app.hubspot.com",
+            help="the address of its pages, for links to records",
+        ),
+        Variable(
             suffix=SIGNATURES,
             holds="choice",
             default="any",
@@ -414,6 +435,8 @@ KIND = Kind(
     is_import=is_import,
     is_own_change=is_own_change,
     phones=Expression.of("[properties.phone, properties.mobilephone]"),
+    names=Expression.of("[properties.firstname, properties.lastname]"),
+    record_page=record_page,
     erased_by=frozenset({"contact.privacy_deleted"}),
     # Two letters, according to public integrations; HubSpot's documentation does not say.
     region=Expression.of("properties.hs_country_region_code"),

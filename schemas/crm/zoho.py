@@ -18,7 +18,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from schemas.crm.fields import RecordId, Word, sentence
 from schemas.event import Item
-from schemas.expression import Path
+from schemas.expression import Expression, Path
 from schemas.fields import EpochMillis
 from schemas.source import (
     CrmRequest,
@@ -158,6 +158,22 @@ def _workflow_item(body: Any, request: Incoming, source: Source, index: int | No
 
 def _without_token(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name != "token"}
+
+
+# --- links ----------------------------------------------------------------------------------
+
+_MODULES: Final = {word: module for module, word in OBJECTS.items() if module != "Potentials"}
+_MODULE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
+
+
+def record_page(subject_type: str, data: Any) -> str | None:
+    """Return where Zoho shows records of a module; None: the module is not known."""
+    notification = data.get(NOTIFICATION) if isinstance(data, dict) else None
+    named = notification.get("module") if isinstance(notification, dict) else None
+    module = named or _MODULES.get(subject_type)
+    if not isinstance(module, str) or not _MODULE.fullmatch(module):
+        return None
+    return f"crm/tab/{module}/"
 
 
 # --- notifications --------------------------------------------------------------------------
@@ -333,7 +349,14 @@ KIND = Kind(
             holds="address",
             help="the address of its API, if it is not the one that Zoho gives with each token",
         ),
+        Variable(
+            suffix="APP_URL",  # no default: each data centre has its own
+            holds="address",
+            help="the address of its pages, for links to records, such as https://crm.zoho.in",
+        ),
     ),
     default_type="workflow.triggered",
     ids=IDS,
+    names=Expression.of("Full_Name || [First_Name, Last_Name]"),
+    record_page=record_page,
 )

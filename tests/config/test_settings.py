@@ -597,10 +597,11 @@ def test_secrets_and_variables_are_by_source(env):
         "website": ("web",),
         "zoho": (),
     }
+    app = {"APP_URL": "https://app.hubspot.com"}
     variables = {
         "generic": {},
-        "hubspot": {"ACCESS_TOKEN": "pat-1", "API_URL": "https://api.hubapi.com"},
-        "hubspot-2": {"ACCESS_TOKEN": "pat-2", "API_URL": "http://localhost:9000"},
+        "hubspot": {"ACCESS_TOKEN": "pat-1", "API_URL": "https://api.hubapi.com", **app},
+        "hubspot-2": {"ACCESS_TOKEN": "pat-2", "API_URL": "http://localhost:9000", **app},
         "website": {},
         "zoho": {"ACCOUNTS_URL": "https://accounts.zoho.in", "CLIENT_ID": "id"},
     }

@@ -15,6 +15,7 @@ from support import each, examples
 from schemas.callkaro import METADATA_ID
 from schemas.delivery import Delivery, Status
 from schemas.expression import Expression
+from schemas.headline import headline
 from schemas.outcome import (
     INBOUND,
     LARGEST_POST_CALL,
@@ -580,6 +581,10 @@ def test_an_outcome_is_shown_with_its_numbers_masked():
             "visit_on": "2025-12-20",
             "score": 7,
         },
+        post_call_detail={
+            "phone": {"value": "+919876543210", "comment": "Said 98765 43210."},
+            "score": {"value": 7, "comment": None},
+        },
     )
     assert OutcomeResponse().dump(said) == {
         "call_sid": "c-1",
@@ -602,6 +607,11 @@ def test_an_outcome_is_shown_with_its_numbers_masked():
         "recording_url": "https://recordings.example/c-1.mp3",
         "call_link": "https://dashboard.example/calls/c-1",
         "transcription": "User: call ••••••3210 instead",
+        "post_call_detail": {
+            "phone": {"value": "+91••••••3210", "comment": "Said ••••••3210."},
+            "score": {"value": 7, "comment": None},
+        },
+        "version_id": "v1",
     }
 
 
@@ -616,8 +626,74 @@ def test_what_is_not_known_is_shown_as_null():
     assert {name: value for name, value in shown.items() if value is not None} == {
         **known,
         "post_call": {},
+        "post_call_detail": {},
     }
-    assert len(shown) == 13
+    assert len(shown) == 15
+
+
+@each(
+    ("given", "kept"),
+    [
+        ({"a": {"value": 1, "comment": " Said so. "}}, {"a": {"value": 1, "comment": "Said so."}}),
+        ({"a": {"value": None}}, {"a": {"value": None, "comment": None}}),
+        ({"a": {"comment": 7, "more": "x"}}, {"a": {"value": None, "comment": None}}),
+        ({"a": {"value": {"deep": [1]}}}, {"a": {"value": {"deep": [1]}, "comment": None}}),
+        ({"a": "text", "b": None, "c": {"other": 1}, "d": []}, {}),
+        ({"a": {"value": 1, "comment": "x" * 9000}}, {"a": {"value": 1, "comment": "x" * 500}}),
+        ({"a": {"value": "x" * 9000}, "b": {"value": 2}}, {"b": {"value": 2, "comment": None}}),
+        ([{"a": 1}], {}),
+        ("text", {}),
+    ],
+)
+def test_the_agents_comments_are_kept_as_far_as_they_fit(given, kept):
+    assert read(post_call_detail=given).post_call_detail == kept
+
+
+def test_the_agents_comments_are_bounded_in_all():
+    given = {f"v{number}": {"value": "y", "comment": "c" * 490} for number in range(1000)}
+    kept = read(post_call_detail=given).post_call_detail
+    assert 10 < len(kept) < 20
+    assert len(orjson.dumps(kept)) < 9 * 1024
+
+
+def test_a_record_without_the_agents_comments_is_read():
+    old = as_record(READ)
+    for name in ("post_call_detail", "version_id"):
+        del old[name]
+    older = read_record(old)
+    assert older == replace(READ, post_call_detail={}, version_id=None)
+    assert older.received_at is None
+    at = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
+    assert read_record(as_record(replace(READ, received_at=at))).received_at == at
+
+
+@each(
+    ("address", "is_kept"),
+    [
+        ("https://recordings.example/c-1.mp3", True),
+        ("http://localhost:8001/recordings/1", True),
+        ("HTTPS://Recordings.Example", True),
+        ("https://192.0.2.7/a?b=c#d", True),
+        ("javascript:alert(1)", False),
+        ("data:audio/mpeg;base64,AAAA", False),
+        ("https://good.example@evil.example/", False),
+        ("https://good.example\\@evil.example/", False),
+        ("https://evil.example;script-src/a", False),
+        ("https://*.example/", False),
+        ("https://[::1]/", False),
+        ("https://a..b/", False),
+        ("https://-a.example/", False),
+        ("https:///path", False),
+        ("//recordings.example/1", False),
+        ("https://recordings.example/a b", False),
+    ],
+)
+def test_a_link_has_a_plain_host_name(address, is_kept):
+    kept = address if is_kept else None
+    assert read(recordingUrl=address).recording_url == kept
+    # Also of a record that an older release kept.
+    shown = headline(replace(READ, recording_url=address, call_link=address))
+    assert (shown.recording_url, shown.call_link) == (kept, kept)
 
 
 def test_a_delivery_is_shown_with_its_outcomes():

@@ -1,6 +1,5 @@
 """The newest outcome of a delivery: what is shown, and the index that lists filter by."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -173,26 +172,57 @@ def test_an_old_call_is_never_shown_as_the_newer_one(store: Store) -> None:
     assert found(store).headline.result == Result.VOICEMAIL
 
 
-@pytest.mark.parametrize("sid", [None, "CA-unknown", "with space:and:colons"])
-@pytest.mark.parametrize("comes_first", [True, False])
-def test_an_old_call_whose_id_was_not_known_is_told_by_its_time(
-    store: Store, sid: str | None, comes_first: bool
-) -> None:
+UNKNOWN_IDS = [None, "CA-unknown", "with space:and:colons"]
+
+
+@pytest.mark.parametrize("sid", UNKNOWN_IDS)
+def test_an_outcome_from_before_call_again_is_past(store: Store, sid: str | None) -> None:
     put(store, "d1")
     deliver(store, None)
-    old = an_outcome(sid, 0, at_s=0)  # in the past: it ended before "call again"
-    if comes_first:
-        store.keep_outcome(old)
-        assert found(store).headline.result == Result.CONNECTED
+    store.keep_outcome(an_outcome(sid))
+    assert found(store).headline.result == Result.CONNECTED
     call_again(store)
-    if not comes_first:
-        store.keep_outcome(old)
     check(store)
-    assert found(store).headline is None
-    assert found(store).status == Status.QUEUED
+    assert (found(store).headline, found(store).status) == (None, Status.QUEUED)
     deliver(store, "CA2")
     check(store)
     assert listed(store, NO_OUTCOME) == ["d1"]
+
+
+@pytest.mark.parametrize("sid", UNKNOWN_IDS)
+@pytest.mark.parametrize("is_settled", [True, False])
+def test_an_old_call_whose_id_was_not_known_is_told_by_its_time(
+    store: Store, sid: str | None, is_settled: bool
+) -> None:
+    put(store, "d1")
+    deliver(store, None)
+    call_again(store)
+    if is_settled:
+        deliver(store, "CA2")
+    else:
+        store.move([to_sending("d1", claim(store)["d1"])])
+    store.keep_outcome(an_outcome(sid, 5, at_s=0))  # it ended long before "call again"
+    check(store)
+    assert found(store).headline is None
+    assert found(store).status == (Status.DELIVERED if is_settled else Status.SENDING)
+    later = (datetime.now(UTC) - START).total_seconds() + 60
+    store.keep_outcome(an_outcome("CA2", 0, later, result=Result.VOICEMAIL))
+    check(store)
+    assert found(store).headline.result == Result.VOICEMAIL
+
+
+@pytest.mark.parametrize("sid", UNKNOWN_IDS)
+def test_an_old_call_that_is_proved_before_the_new_one_went_out_is_the_only_one(
+    store: Store, sid: str | None
+) -> None:
+    put(store, "d1")
+    deliver(store, None)
+    call_again(store)
+    store.keep_outcome(an_outcome(sid))
+    assert claim(store) == {}  # the second call is dropped
+    assert found(store).status == Status.DELIVERED
+    assert found(store).headline.result == Result.CONNECTED
+    check(store)
 
 
 def test_an_outcome_without_a_time_still_proves_the_new_call(store: Store) -> None:
@@ -216,6 +246,29 @@ def test_a_call_id_that_came_second_is_past_and_so_is_its_outcome(store: Store) 
     store.move([replace(move, fields={"call_sid": "CA2"})])
     check(store)
     assert found(store).headline.result == Result.NOT_REACHED
+
+
+@pytest.mark.parametrize("broken", ["{", "[]", "7", "null", '"text"', ""])
+def test_a_broken_outcome_does_not_keep_away_the_next_one(store: Store, broken: str) -> None:
+    put(store, "d1")
+    deliver(store)
+    store.redis.hset(f"{P}delivery:d1", "outcome:CA0:0", broken)
+    assert store.keep_outcome(an_outcome("CA1", 1, result=Result.VOICEMAIL)) == ("stored", "d1")
+    store.redis.hdel(f"{P}delivery:d1", "outcome:CA0:0")
+    check(store)
+    assert listed(store, "voicemail") == ["d1"]
+
+
+@pytest.mark.parametrize("word", ["busy", "none", "", "two words", 7, None])
+def test_a_result_of_a_newer_release_is_unrecognised(store: Store, word: object) -> None:
+    put(store, "d1")
+    deliver(store)
+    record = orjson.dumps({**as_record(an_outcome("CA0", 3)), "result": word})
+    store.redis.hset(f"{P}delivery:d1", "outcome:CA0:3", record)
+    store.redis.hset(f"{P}delivery:d1", "outcomes", 1)
+    audit_all(store)
+    check(store)
+    assert listed(store, "unrecognised") == ["d1"]
 
 
 # --- lists --------------------------------------------------------------------------------------
@@ -292,7 +345,8 @@ def test_the_audit_indexes_what_an_older_release_stored(store: Store) -> None:
     as_an_older_release(store)
     assert listed(store, "connected") == []
     indexing = store.indexing()
-    assert indexing is not None and (indexing.done, indexing.of) == (0, 1)
+    assert indexing is not None
+    assert (indexing.done, indexing.of) == (0, 1)
     assert audit_all(store) == 0  # no fault, and so no warning
     assert store.indexing() is None
     assert store.redis.hget(f"{P}delivery:d1", "newest") == before
@@ -394,8 +448,8 @@ class Outcomes(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def machine(store: Store) -> Iterator[type[Outcomes]]:
-    yield type("OfThisStore", (Outcomes,), {"store": store})
+def machine(store: Store) -> type[Outcomes]:
+    return type("OfThisStore", (Outcomes,), {"store": store})
 
 
 def test_index_and_headline_follow_the_record_whatever_happens(machine: type[Outcomes]) -> None:

@@ -27,7 +27,7 @@ local function anonymize(id, now)
     end
   end
   redis.call('HDEL', key, 'phone', 'consent', 'number_claim', 'request', 'merged_from', 'name',
-    'number')
+    'number', 'record_page')
   if got[3] and got[4] then
     redis.call('HSET', key, 'request', only(got[4], {'agent_id', 'to_number'}))
   end

@@ -1,4 +1,4 @@
--- include: keys, time, past_calls, delivery_changed
+-- include: keys, time, past_calls, outcome_index, delivery_changed
 -- The field `newest` of a delivery says which of its outcomes is the newest one, and what lists and
 -- figures need of it: "<result> <try_count> <at_ms> <is_final> <talked_s> <converted> <talked_in_all_s>
 -- <outcomes> <call_sid>". `-`: not known; 1, 0: yes, no. talked_in_all_s: of all dials of this call.
@@ -21,6 +21,9 @@ end
 -- Return a number of JSON as a number; nil: it is none.
 local function number(value) return type(value) == 'number' and value or nil end
 
+local IS_RESULT = {}  -- a newer release may know others
+for _, place in ipairs(OUTCOME_PLACES) do IS_RESULT[place] = place ~= 'none' end
+
 -- Return the outcome that a record describes: {sid, try, at_ms, result, is_final, talked_s, converted}.
 local function read_outcome(record)
   local o = cjson.decode(record)
@@ -28,7 +31,7 @@ local function read_outcome(record)
   if converted == nil then converted = o.converted end  -- of an erased person: see erasure.lua
   return {sid = type(sid) == 'string' and sid or '', try = number(o.try_count) or 0,
     at_ms = instant_ms(o.ended_at) or instant_ms(o.received_at),
-    result = type(o.result) == 'string' and string.match(o.result, '^[%l_]+$') or 'unrecognised',
+    result = IS_RESULT[o.result or ''] and o.result or 'unrecognised',
     is_final = o.is_final ~= false, talked_s = number(o.duration_s),
     converted = type(converted) == 'boolean' and converted}
 end
@@ -58,14 +61,15 @@ local function newest_text(o, talked_in_all_s, count)
     o.sid}, ' ')
 end
 
--- Return what the outcomes of a delivery say now; nil: none counts.
+-- Return what the outcomes of a delivery say now; nil: none counts. One that can't be read does not count:
+-- it must not keep away those that follow.
 local function newest_of(key, past, count)
   local best, talked = nil, 0
   for _, field in ipairs(redis.call('HKEYS', key)) do
     local kept = string.match(field, '^outcome:') and redis.call('HGET', key, field)
     if kept then
-      local o = read_outcome(kept)
-      if counts(o, past) then
+      local is_readable, o = pcall(read_outcome, kept)
+      if is_readable and counts(o, past) then
         talked = talked + (o.talked_s or 0)
         if not best or is_newer(o, best) then best = o end
       end

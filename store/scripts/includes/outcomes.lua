@@ -19,11 +19,13 @@ local function record_acceptance(id, found, sid, message, now)
   if claim then claim_number(claim, now) end
 end
 
--- Count the call of an outcome as one from before "call again", if its end shows that. A person may have
--- asked for the new call before CallKaro said anything about the old one. Returns the past calls.
+-- A person may have asked for a new call before CallKaro said anything about the old one. If the new call
+-- went out and the outcome is of a call that ended before "call again", that call is past. (If the new call
+-- did not go out, the outcome proves the old one, and the new one is dropped.) Returns the past calls.
+local WENT_OUT = {sending = true, unknown = true, delivered = true, cancelled = true}
 local function note_past_call(key, o, found)
   local past = found.past or ''
-  if not found.again_ms or o.record == '' or o.sid == found.call_sid or is_past(past, o.sid) then return past end
+  if not found.again_ms or not WENT_OUT[found.status] or o.record == '' or o.sid == found.call_sid or is_past(past, o.sid) then return past end
   local ended_ms = instant_ms(cjson.decode(o.record).ended_at)
   if not ended_ms or ended_ms >= tonumber(found.again_ms) then return past end
   past = past .. o.sid .. '\n'
@@ -51,7 +53,7 @@ local function take_outcome(id, o, now)
     pcall(count_outcome, key, o)
   end
   local got = redis.call('HMGET', key, 'status', 'order', 'past', 'call_sid', 'erased_ms', 'again_ms')
-  local past = note_past_call(key, o, {past = got[3], call_sid = got[4], again_ms = got[6]})
+  local past = note_past_call(key, o, {status = got[1], past = got[3], call_sid = got[4], again_ms = got[6]})
   refresh_newest(id, got[2], got[1])
   if o.sid ~= '' then redis.call('SET', P .. 'call:' .. o.sid, id) end
   -- The outcome of a call from before "call again" proves nothing about the new call.

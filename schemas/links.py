@@ -1,0 +1,51 @@
+"""Where links lead: to the record in the CRM, to the campaign and to the call at CallKaro."""
+
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from schemas.delivery import Delivery
+from schemas.settings import CALLKARO_APP_URL, Settings
+
+APP_URL = "APP_URL"  # the suffix of a source's variable: <SOURCE>_APP_URL
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Addresses:
+    """The addresses that people open in a browser, without a slash at the end."""
+
+    callkaro: str = CALLKARO_APP_URL
+    # By source; a source that is not here has no links to its records.
+    sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Addresses":
+        """Return the addresses of these settings."""
+        named = {name: given.get(APP_URL) for name, given in settings.variables.items()}
+        return cls(
+            callkaro=settings.callkaro_app_url,
+            sources={name: url for name, url in named.items() if url},
+        )
+
+
+def links_of(delivery: Delivery, addresses: Addresses) -> dict[str, str | None]:
+    """Return the links of a delivery, absolute URLs; None where nothing says where it leads."""
+    app = addresses.sources.get(delivery.source)
+    record = None
+    if app and delivery.record_page and delivery.subject:
+        record = f"{app}/{delivery.record_page}{_escaped(delivery.subject)}"
+    campaign = None
+    if delivery.batch_id:  # the campaign page of CallKaro's API reference
+        campaign = f"{addresses.callkaro}/dashboard/batch-calls/{_escaped(delivery.batch_id)}"
+    call = delivery.headline.call_link if delivery.headline else None
+    return {"record": record, "campaign": campaign, "call": call}
+
+
+_UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~".encode())
+
+
+def _escaped(text: str) -> str:
+    """Return a text as one part of a URL's path."""
+    octets = text.encode("utf-8", "replace")
+    return "".join(chr(one) if one in _UNRESERVED else f"%{one:02X}" for one in octets)

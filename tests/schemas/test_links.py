@@ -1,0 +1,61 @@
+"""The links of a delivery: absolute URLs, or null."""
+
+from dataclasses import replace
+from typing import Any
+
+from support import each
+from support.makers import delivery, settings
+
+from schemas.headline import headline
+from schemas.links import Addresses, links_of
+from schemas.outcome import Outcome
+
+HUBSPOT = Addresses(sources={"hubspot": "https://app.hubspot.com"})
+KNOWN = {"source": "hubspot", "subject": "501", "record_page": "contacts/62515/record/0-1/"}
+
+
+@each(
+    ("more", "record"),
+    [
+        ({}, "https://app.hubspot.com/contacts/62515/record/0-1/501"),
+        ({"subject": "a/b?c#d é"}, "https://app.hubspot.com/contacts/62515/record/0-1/a%2Fb%3Fc%23d%20%C3%A9"),
+        ({"subject": None}, None),
+        ({"record_page": None}, None),
+        ({"source": "website"}, None),
+    ],
+)  # fmt: skip
+def test_the_record_is_linked_where_its_page_is_known(
+    more: dict[str, Any], record: str | None
+) -> None:
+    assert links_of(delivery(**{**KNOWN, **more}), HUBSPOT)["record"] == record
+
+
+@each(
+    ("batch_id", "campaign"),
+    [
+        ("6803fa", "https://callkaro.ai/dashboard/batch-calls/6803fa"),
+        ("a b/../c", "https://callkaro.ai/dashboard/batch-calls/a%20b%2F..%2Fc"),
+        (None, None),
+    ],
+)
+def test_the_campaign_is_linked(batch_id: str | None, campaign: str | None) -> None:
+    assert links_of(delivery(batch_id=batch_id), Addresses())["campaign"] == campaign
+
+
+def test_the_call_is_linked_as_callkaro_says() -> None:
+    outcome = Outcome(call_sid="c", delivery_id=None, call_link="https://callkaro.ai/c?call_id=1")
+    one = delivery(headline=headline(outcome))
+    assert links_of(one, Addresses())["call"] == "https://callkaro.ai/c?call_id=1"
+    erased = replace(one, headline=headline(outcome, is_erased=True))
+    assert links_of(erased, Addresses())["call"] is None
+    assert links_of(delivery(call_sid="c"), Addresses())["call"] is None
+
+
+def test_the_addresses_are_those_of_the_settings() -> None:
+    given = settings(
+        callkaro_app_url="https://callkaro.example",
+        variables={"hubspot": {"APP_URL": "https://app.example"}, "zoho": {}},
+    )
+    assert Addresses.of(given) == Addresses(
+        callkaro="https://callkaro.example", sources={"hubspot": "https://app.example"}
+    )
