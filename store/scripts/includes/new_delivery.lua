@@ -40,6 +40,6 @@ local function write_delivery(d, item, digest, order, now, add_to)
   if bulk then add_to('bulk', order) else add_to('due', now + d.wait_ms) end
   count_status(status, d.route, 1)
   count_reached(status, d.route)
-  if not item.is_test then count_figures(d.id, now) end
+  if not item.is_test then count_figures(d.id, now, true) end
   return status
 end
