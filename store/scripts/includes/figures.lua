@@ -169,11 +169,13 @@ local function change_cell(day, cell, kept, minus, plus)
   redis.call('HDEL', FIGURES_CHANGED, day - FIGURE_DAYS_KEPT - 10)
 end
 
--- Releases before 0.1.0 did not write is_test. The type of an event is at the begin of its record.
+-- Releases before 0.1.0 did not write is_test. An event's record says its type, before
+-- its data.
 local function is_of_a_test_call(event)
   if is_test_call(event) then return true end
   local head = string.sub(redis.call('HGET', P .. 'event:' .. event, 'record') or '', 1, 4096)
-  local type_at, data_at = string.find(head, '"type":"call_me.test"', 1, true), string.find(head, ',"data":', 1, true)
+  local type_at = string.find(head, '"type":"call_me.test"', 1, true)
+  local data_at = string.find(head, ',"data":', 1, true)
   return type_at and (not data_at or type_at < data_at)
 end
 
