@@ -48,7 +48,8 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
     bridge:metrics               hash: cumulative counts; bridge:bucket:<minute|ten|hour>:<n>:
                                  hashes of what happened in the n-th minute, ten minutes or hour
                                  since 1970; bridge:refused: the latest refusal by cause (ms)
-    bridge:figures:<day>         hash: the figures of a day since 1970: see includes/figures.lua
+    bridge:figures:<day>         hash: the figures of a day since 1970: see includes/figures.lua;
+                                 bridge:figures:changed: hash: day -> when they changed (us)
     bridge:schema                number: the layout of these keys; see store/migration.py
     bridge:migration, bridge:migration-lock  how far a migration has got, and which process runs it
     bridge:token:<source>, bridge:token-lock:<source>, bridge:rate, bridge:pepper, bridge:order

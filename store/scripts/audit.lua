@@ -60,13 +60,13 @@ end
 
 local function look_at(id)
   local got = redis.call('HMGET', P .. 'delivery:' .. id, 'status', 'order', 'route', 'source',
-    'cancel_ms', 'reason', 'to', 'newest', 'outcomes')
+    'cancel_ms', 'reason', 'to', 'newest', 'outcomes', 'figures')
   if not got[1] then
     if forget(id) > 0 then forgotten = forgotten + 1 end
   elseif got[2] and got[3] and got[4] then
     index(id, {status = got[1], order = got[2], route = got[3], source = got[4], to = got[7],
       newest = got[8] or nil, outcomes = got[9] or nil})
-    count_figures(id, now)
+    if may_be_miscounted(got[10], got[1], got[9]) then count_figures(id, now) end
     -- A delivered one waits, too, while CallKaro must still delete its call.
     local waits = waiting[got[1]] or got[1] == 'sending' or (got[1] == 'delivered' and got[5])
     if got[1] == 'held' and got[6] == 'bulk' then

@@ -325,7 +325,7 @@ def test_it_counts_in_the_hour_of_its_first_acceptance_from_then_on(store: Store
     lease = send(store)
     made = datetime.now(UTC) - timedelta(days=3, hours=5)
     store.redis.hset("bridge:delivery:d1", "created_ms", int(made.timestamp() * 1000))
-    audit(store)
+    store._run("erase", "d1")  # any step counts again
     day, hour = hour_of(made, ZoneInfo(ZONE))
     [(on, cells)] = store.figures(range(day - 9, day + 9))
     assert (on, next(iter(cells))[:2]) == (day, hour)
@@ -377,6 +377,15 @@ def test_the_audit_counts_what_an_older_release_stored(store: Store) -> None:
     audit(store)
     audit(store)
     assert total(store) == before
+
+
+@each("status", ["skipped", "failed", "unknown", "delivered"])
+def test_the_audit_counts_again_what_an_older_release_changed(store: Store, status: str) -> None:
+    store.redis.flushall()
+    send(store)
+    store.redis.hset("bridge:delivery:d1", "status", status)
+    audit(store)
+    assert total(store) == {"events": 1, "accepted" if status == "delivered" else status: 1}
 
 
 def test_figures_that_can_not_be_written_stop_no_call(store: Store) -> None:

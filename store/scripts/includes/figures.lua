@@ -105,15 +105,17 @@ local function cell_of(f, found, tier)
   return table.concat({f.hour, source, route, campaign, agent, version}, '\t')
 end
 
--- Choose the cell with the most names that is there already, or for which there is room.
+-- Choose the cell with the most names that is there already, or for which there is room. Returns the
+-- cell, and its sums or false.
 local function place(f, found)
   local key, count = P .. 'figures:' .. f.day, nil
   for tier = 0, 3 do
     f.tier = tier
     local cell = cell_of(f, found, tier)
-    if redis.call('HEXISTS', key, cell) == 1 then return cell end
+    local kept = redis.call('HGET', key, cell)
+    if kept then return cell, kept end
     count = count or redis.call('HLEN', key)
-    if tier == 3 or count < MOST_CELLS[tier + 1] then return cell end
+    if tier == 3 or count < MOST_CELLS[tier + 1] then return cell, false end
   end
 end
 
@@ -124,14 +126,21 @@ local function add_figures(sums, f, by)
   sums[#FIGURE_NAMES] = sums[#FIGURE_NAMES] + by * f.talked_s
 end
 
--- Subtract `minus` from a cell and add `plus`; either may be nil. A cell that has expired stays away.
-local function change_cell(day, cell, minus, plus)
-  local key = P .. 'figures:' .. day
-  local kept, sums = redis.call('HGET', key, cell), {}
+local is_stamped = {}  -- by day; a script is one change
+local function stamp(day)
+  if is_stamped[day] then return end
+  redis.call('HSET', FIGURES_CHANGED, day, whole(now_us()))
+  is_stamped[day] = true
+end
+
+-- Subtract `minus` from a cell and add `plus`; either may be nil. kept: the cell's sums; false: it has
+-- none. A cell that has expired stays away.
+local function change_cell(day, cell, kept, minus, plus)
+  local key, sums = P .. 'figures:' .. day, {}
   if not kept and not plus then return end
   for sum in string.gmatch(kept or '', '%d+') do sums[#sums + 1] = tonumber(sum) end
   for i = #sums + 1, #FIGURE_NAMES do sums[i] = 0 end
-  redis.call('HSET', FIGURES_CHANGED, day, whole(now_us()))
+  stamp(day)
   if kept and minus then add_figures(sums, minus, -1) end
   if plus then add_figures(sums, plus, 1) end
   if sums[1] < 1 then
@@ -145,37 +154,53 @@ local function change_cell(day, cell, minus, plus)
   redis.call('HDEL', FIGURES_CHANGED, day - FIGURE_DAYS_KEPT - 10)
 end
 
--- Releases before 0.1.0 did not write is_test. The type of an event is at the begin of its record.
+-- Releases before 0.1.0 did not write is_test. An event's record says its type, before
+-- its data.
 local function is_of_a_test_call(event)
   if is_test_call(event) then return true end
   local head = string.sub(redis.call('HGET', P .. 'event:' .. event, 'record') or '', 1, 4096)
-  local type_at, data_at = string.find(head, '"type":"call_me.test"', 1, true), string.find(head, ',"data":', 1, true)
+  local type_at = string.find(head, '"type":"call_me.test"', 1, true)
+  local data_at = string.find(head, ',"data":', 1, true)
   return type_at and (not data_at or type_at < data_at)
 end
 
 local COUNTED_FIELDS = {'to', 'source', 'route', 'status', 'created_ms', 'timeline', 'newest', 'batch_id', 'request',
   'erased_ms', 'event', 'figures'}
-local function count(id, now)
+local function count(id, now, is_new)
   local key, found = P .. 'delivery:' .. id, {}
   for i, value in ipairs(redis.call('HMGET', key, unpack(COUNTED_FIELDS))) do
     if value then found[COUNTED_FIELDS[i]] = value end
   end
   if found.to ~= 'call' or not found.status or not found.route then return end
   local old = read_figures(found.figures)
-  if not old and is_of_a_test_call(found.event or '') then return end
+  if not old and not is_new and is_of_a_test_call(found.event or '') then return end
   local new = new_figures(key, found, old, now)
-  local old_cell, cell = old and cell_of(old, found, old.tier), place(new, found)
+  local cell, kept = place(new, found)
   local text = written_figures(new)
   if text == found.figures then return end
+  local old_cell = old and cell_of(old, found, old.tier)
   if old and old.day == new.day and old_cell == cell then
-    change_cell(new.day, cell, old, new)
+    change_cell(new.day, cell, kept, old, new)
   else
-    if old then change_cell(old.day, old_cell, old, nil) end
-    change_cell(new.day, cell, nil, new)
+    if old then
+      local old_sums = redis.call('HGET', P .. 'figures:' .. old.day, old_cell)
+      change_cell(old.day, old_cell, old_sums, old, nil)
+    end
+    change_cell(new.day, cell, kept, nil, new)
   end
   redis.call('HSET', key, 'figures', text)
 end
 
 -- Count a delivery after its status, its outcomes, its request or its calls changed, and before its
--- person is erased. A figure that can't be written stops nothing: the audit counts again.
-local function count_figures(id, now) pcall(count, id, now) end
+-- person is erased. A figure that can't be written stops nothing: the audit counts again. is_new: the
+-- delivery was made in this script, and not by a test call.
+local function count_figures(id, now, is_new) pcall(count, id, now, is_new) end
+
+-- Say whether a delivery may have to be counted again, without a look at its outcomes: these may have
+-- a megabyte.
+local function may_be_miscounted(figures, status, outcomes)
+  local old = read_figures(figures)
+  if not old or string.match(old.letters, '[sfu]') ~= FIGURE_OF_STATUS[status] then return true end
+  if status == 'delivered' and not string.find(old.letters, 'a', 1, true) then return true end
+  return outcomes and not string.find(old.letters, '[dn]')
+end

@@ -45,6 +45,6 @@ local function write_delivery(d, item, digest, order, now, add_to)
   count_status(status, d.route, 1)
   count_reached(status, d.route)
   delivery_changed(d.id, order, {}, {status = status})
-  if not item.is_test then count_figures(d.id, now) end
+  if not item.is_test then count_figures(d.id, now, true) end
   return status
 end
