@@ -9,11 +9,13 @@ import pytest
 from support import API_TOKEN, WEBSITE, Web, route
 from support.storing import a_delivery, accept, an_event
 
+from bridge.dashboard.words import outcome_words
 from schemas.delivery import Status
 from schemas.outcome import Outcome, Result
 from schemas.records import Move
 from schemas.settings import Settings
 from store import Store
+from store.erasure import Eraser
 
 MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]
@@ -42,6 +44,7 @@ def put(store: Store, *outcomes: Outcome, status: Status = Status.DELIVERED) -> 
         from_statuses=frozenset({Status.QUEUED}),
         fields=fields,
         message="CallKaro accepted it.",
+        phone=store.phone_key(NUMBER),
     )
     assert store.move([move]) == ["ok"]
     for outcome in outcomes:
@@ -147,6 +150,23 @@ def test_other_dials_have_their_own_transcripts(web: Web, store: Store) -> None:
     newest, other = html.split("Other dials")
     assert ("second" in newest, "first" in newest) == (True, False)
     assert "Not reached, 4 min 59 s · CallKaro redials · first dial" in words_of(other)
+
+
+@pytest.mark.parametrize("result", [Result.CONNECTED, Result.NOT_REACHED, Result.VOICEMAIL])
+def test_of_an_erased_person_only_the_result_is_shown(
+    web: Web, store: Store, result: Result
+) -> None:
+    said = {"transcription": "User: I am Asha.", "post_call": {"name": "Asha"}}
+    link = {"recording_url": RECORDING, "call_link": "https://callkaro.example/c-1"}
+    put(store, an_outcome(result=result, **said, **link))
+    assert "Asha" in page(web)
+    Eraser(store=store).erase(NUMBER)
+    html = page(web)
+    assert headline(html).startswith(outcome_words({"result": str(result)}))
+    assert "What was said was erased." in html
+    for gone in ("Asha", "<audio", "recordings.example", "callkaro.example", "media-src"):
+        assert gone not in html
+    assert "media-src" not in policy(web)
 
 
 # --- the recording --------------------------------------------------------------------------------
