@@ -6,6 +6,7 @@ from typing import Final
 
 import orjson
 
+from rules.search import found_by
 from schemas.event import Event, Item, derive_id
 from schemas.event_time import event_time
 from schemas.expression import ExpressionError
@@ -98,6 +99,7 @@ def deliveries_of(event: Event, routes: Routes) -> list[NewDelivery]:
             wait_s=route.delay_s,
             bulk=_bulk(event, route, routes),
             flood=route.flood,
+            found_by=found_by(event, routes.sources[event.source].kind, route),
         )
         for route in matching(event, routes)
     ]

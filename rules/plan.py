@@ -55,6 +55,7 @@ class Ready:
     # The key by which calls find the campaign that this delivery creates. None: it creates none.
     campaign_key: str | None = None
     consent: Mapping[str, Any] | None = None  # the proof of consent; None: the route needs none
+    terms: str | None = None  # what people find the delivery by, hashed; None: it is not known
 
     @property
     def delivery(self) -> Delivery:

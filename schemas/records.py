@@ -8,6 +8,7 @@ from typing import Any, Literal
 from schemas.delivery import Delivery, DeliveryRef, Reason, Status, may_come_from
 from schemas.event import Event, EventStatus
 from schemas.route import Flood
+from schemas.search import FoundBy, Search
 
 # The status diagram as move.lua reads it: {to: {from: true}}.
 MAY_COME_FROM = {to: {str(status): True for status in may_come_from(to)} for to in Status}
@@ -23,6 +24,7 @@ class NewDelivery:
     wait_s: int  # the route's delay
     bulk: str | None = None  # why it is held until a person releases it; None: it is not held
     flood: Flood | None = None  # it is held, too, if its route got more than this
+    found_by: FoundBy = field(default_factory=FoundBy, repr=False)  # what people find it by
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -273,6 +275,7 @@ class Filters:
     phone_key: str | None = None  # its keyed hash, where the number itself must stay hidden
     since: datetime | None = None
     until: datetime | None = None
+    search: Search | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

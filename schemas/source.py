@@ -408,6 +408,11 @@ class Kind:
     # Over an event's data: the numbers that the CRM usually keeps of a record. An opt-out
     # suppresses these too, not only those of the routes' to_number.
     phones: Expression | None = None
+    # Over an event's data: the person's name (or its parts, in order), and the e-mail address.
+    names: Expression | None = None
+    emails: Expression | None = None
+    # Over an event's data: the CRM's own id of the event, if source_event_id is composed of more.
+    event_id: Expression | None = None
     # The answer while nothing can be stored: 429 if the CRM tries again only after that.
     full_status: Literal[429, 503] = 503
 

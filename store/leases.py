@@ -20,6 +20,7 @@ from schemas.records import Claims, Move, Repaired
 from store.base import P
 from store.migration import MigrationStore
 from store.records import at, read_claim, subject_text, written
+from store.search import DescribeFound, SearchStore
 
 logger = log.get(__name__)
 
@@ -41,7 +42,7 @@ DIED = (
 )
 
 
-class LeaseStore(MigrationStore):
+class LeaseStore(SearchStore, MigrationStore):
     """The part of the store that the workers write."""
 
     def claim(self, limit: int, *, lease_s: float) -> Claims:
@@ -147,12 +148,15 @@ class LeaseStore(MigrationStore):
         with self._reached():
             return self.redis.hlen(f"{P}broken")
 
-    def audit(self, place: tuple[int, int], *, lease_s: float) -> tuple[tuple[int, int], Repaired]:
+    def audit(
+        self, place: tuple[int, int], *, lease_s: float, found_by: DescribeFound | None = None
+    ) -> tuple[tuple[int, int], Repaired]:
         """Check a page of all deliveries, from `place` on, and repair those that are inconsistent.
 
         Returns the next place, (0, 0) at the end of a round, and the counts of repairs. A place is
         two cursors of Redis: one over the records, one over the list. A round begins with a check
-        of the status counts.
+        of the status counts. found_by: what a delivery of an older release is found by; None: the
+        search index is not checked.
         """
         if place == (0, 0):
             self._run("recount")
@@ -166,6 +170,8 @@ class LeaseStore(MigrationStore):
             *counts, raised = self._run("audit", int(lease_s * 1000), *sorted(ids))
             self._count_errors(raised)
             repaired = Repaired(*counts)
+            if found_by:
+                self.repair_search(sorted(ids), found_by)
         return (int(records), int(listed)), repaired
 
     def prune(self, before: datetime, limit: int = 500) -> int:

@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, astuple
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from config import log
 from rules.backoff import doubled_s
+from rules.search import found_again
 from schemas.errors import StoreUnavailable
 from schemas.records import Pause
 from schemas.settings import Settings
@@ -79,6 +81,8 @@ class Ticker:
         has_alerts = bool(settings.alert_webhook_url)
         self._alerts = _Every(ALERTS_S, first_in_s=0.0 if has_alerts else math.inf)
         self._audit_place = (0, 0)
+        self._found_by = partial(found_again, settings.routes)
+        self._stale_place = 0  # where to look for entries of the search index that are too old
         self._run_id: str | None = None  # of Redis at the last tick; empty: it does not tell
         self._pauses: dict[str, Pause] = {}  # the pauses whose begin was logged
         self._is_alert_due = False
@@ -178,6 +182,7 @@ class Ticker:
         """Delete what is past its retention, for at most a second; the rest in the next tick."""
         before, until = datetime.now(UTC) - self._retention, time.monotonic() + PRUNE_SLICE_S
         self._store.prune_refused(keep=self._refused_keep, retention=self._retention)
+        self._stale_place = self._store.forget_stale_terms(self._stale_place)
         forgotten = last = self._store.prune(before)
         while last and time.monotonic() < until:
             last = self._store.prune(before)
@@ -191,7 +196,9 @@ class Ticker:
         """Look through deliveries, a few at a time, for states that no crash should leave."""
         until = time.monotonic() + AUDIT_SLICE_S
         while True:
-            self._audit_place, repaired = self._store.audit(self._audit_place, lease_s=LEASE_S)
+            self._audit_place, repaired = self._store.audit(
+                self._audit_place, lease_s=LEASE_S, found_by=self._found_by
+            )
             if any(astuple(repaired)):
                 logger.warning("store.repaired", **asdict(repaired))
             if self._audit_place == (0, 0) or time.monotonic() > until:

@@ -15,6 +15,7 @@ from bridge.dashboard import (
     overview,
     refused,
     routes,
+    search,
     session,
     suppressions,
 )
@@ -52,6 +53,7 @@ def views(settings: Settings, store: Store, wakeup: Wakeup) -> Blueprint:
     campaigns.add(dashboard, operations)
     suppressions.add(dashboard, operations)
     routes.add(dashboard, operations)
+    search.add(dashboard, operations)
     _add_errors(dashboard)
     return dashboard
 

@@ -20,11 +20,15 @@ from schemas.delivery import Delivery, Reason, Status, may_have_rung, retried
 from schemas.errors import BadQuery, BridgeError, NotFound
 from schemas.records import Filters
 from schemas.responses import DeliveryBrief, DeliveryResponse, EventResponse, SuppressionResponse
+from schemas.search import read_search
 from store import Store
 from store.suppression import Suppressions
 
 ROWS: Final = 25
-NAMES: Final = ("status", "reason", "route", "source", "subject", "phone_key", "since", "until")
+# `search` is the key of what a person typed: see schemas/search.py.
+NAMES: Final = (
+    *("status", "reason", "route", "source", "subject", "phone_key", "search", "since", "until"),
+)
 # Addresses that may have a number: bookmarks, and pages of an older release.
 LISTS: Final = frozenset(
     {"dashboard.deliveries", "dashboard.deliveries_part", "dashboard.deliveries_many"}
@@ -195,7 +199,8 @@ def _filters(given: Args, operations: Operations) -> Filters:
     settings = operations.settings
     filters = read_filters(with_zone(given, settings), settings.default_region)
     refuse_unknown_names(filters, settings, operations.store)
-    return replace(filters, phone_key=key)
+    search = read_search(given["search"]) if given.get("search") else None
+    return replace(filters, phone_key=key, search=search)
 
 
 def _to_list(given: Args) -> Response:

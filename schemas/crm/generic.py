@@ -8,6 +8,7 @@ the header or the URL only: a field named `token` in the body is the sender's ow
 from typing import Any
 
 from schemas.event import Item
+from schemas.expression import Expression
 from schemas.source import Incoming, Kind, Source, Token, item_by_paths
 
 
@@ -31,4 +32,9 @@ KIND = Kind(
     title="Generic JSON or form",
     auth=Token(),
     parse=parse,
+    # The usual names of these fields; routes may map others.
+    names=Expression.of(
+        "name || full_name || fullName || [first_name || firstName, last_name || lastName]"
+    ),
+    emails=Expression.of("email || email_address || emailAddress"),
 )

@@ -414,6 +414,9 @@ KIND = Kind(
     is_import=is_import,
     is_own_change=is_own_change,
     phones=Expression.of("[properties.phone, properties.mobilephone]"),
+    names=Expression.of("[properties.firstname, properties.lastname]"),
+    emails=Expression.of("properties.email"),
+    event_id=Expression.of("eventId"),
     erased_by=frozenset({"contact.privacy_deleted"}),
     # Two letters, according to public integrations; HubSpot's documentation does not say.
     region=Expression.of("properties.hs_country_region_code"),

@@ -18,7 +18,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from schemas.crm.fields import RecordId, Word, sentence
 from schemas.event import Item
-from schemas.expression import Path
+from schemas.expression import Expression, Path
 from schemas.fields import EpochMillis
 from schemas.source import (
     CrmRequest,
@@ -336,4 +336,6 @@ KIND = Kind(
     ),
     default_type="workflow.triggered",
     ids=IDS,
+    names=Expression.of("Full_Name || [First_Name, Last_Name]"),
+    emails=Expression.of("Email"),
 )

@@ -1,4 +1,4 @@
--- include: keys, time, timeline, status_counts
+-- include: keys, time, timeline, status_counts, search_index
 -- How many deliveries each route got recently, those of this script included.
 local recent = {}
 
@@ -16,7 +16,7 @@ local function why_bulk(d, now)
   return d.bulk
 end
 
--- Write a new delivery d = {id, route, to, wait_ms, bulk, flood} of an event {event, source,
+-- Write a new delivery d = {id, route, to, wait_ms, bulk, flood, terms} of an event {event, source,
 -- subject}. The caller writes the indexes: add_to is called with (index, score) for each of them.
 -- Returns the delivery's status.
 local function write_delivery(d, item, digest, order, now, add_to)
@@ -31,7 +31,8 @@ local function write_delivery(d, item, digest, order, now, add_to)
       'timeline', timeline_with(timeline, now, 'held', 'bulk')}
   end
   for _, value in ipairs(more) do fields[#fields + 1] = value end
-  redis.call('HSET', P .. 'delivery:' .. d.id, unpack(fields))
+  redis.call('HSET', P .. 'delivery:' .. d.id, 'terms', d.terms, unpack(fields))
+  for index in pairs(search_indexes(d.terms)) do add_to(index, order) end
   add_to('deliveries', order)
   add_to('deliveries:status:' .. status, order)
   add_to('deliveries:route:' .. d.route, order)
