@@ -3,11 +3,11 @@
 -- client during that time, so the script looks at a limited number of records; the caller goes on from
 -- there.
 --
--- ARGV[1]: JSON, {indexes, high, low, limit, look, kind, fields, values, any_of, chosen}. A record of this kind matches
--- if each of the fields has one of its values, {value = true}; without fields all match. high and low
--- are orders in the syntax of ZRANGE. look: at most how many records are read. any_of, of a search: the
--- record has all terms of one entry of it, or it is one of `chosen`, [id, order, id, order...], the
--- newest first, which belong to the indexes' entries.
+-- ARGV[1]: JSON, {indexes, high, low, limit, look, kind, fields, values, any_of, chosen}. A record of this
+-- kind matches if each of the fields has one of its values, {value = true}; without fields all match.
+-- high and low are orders in the syntax of ZRANGE. look: at most how many records are read. any_of and
+-- chosen are given for a search: the record has all terms of one entry of any_of, or it is chosen.
+-- chosen: [id, order, id, order...], the newest first, listed beside the entries of the indexes.
 -- Returns {the order to go on below; '' at the end, id, order, id, order...}.
 local query = cjson.decode(ARGV[1])
 local PAGE = 100

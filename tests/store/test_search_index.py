@@ -1,5 +1,6 @@
 """The search index: what finds a delivery, what it keeps, and what no longer finds it."""
 
+import base64
 import random
 from collections.abc import Callable
 from datetime import timedelta
@@ -189,6 +190,15 @@ def test_another_bridge_has_other_terms(two: Store) -> None:
     mine = two.search("meera", [])
     two.redis.set("bridge:pepper", "another")
     assert Store(two.redis).search("meera", []) != mine
+
+
+@each("text", ["+919876543210", "meera", "website\0contact\0501"])
+def test_a_term_is_no_hash_that_the_store_keeps_elsewhere(store: Store, text: str) -> None:
+    elsewhere = bytes.fromhex(store.phone_key(text))
+    assert store.terms_of(FoundBy(indexed=(text,))) not in (
+        base64.b32encode(elsewhere).decode().lower(),
+        base64.b32encode(elsewhere).decode().lower()[:10],
+    )
 
 
 def test_an_erased_person_is_not_found(two: Store) -> None:
