@@ -7,6 +7,7 @@ from typing import Final
 import orjson
 
 from rules.person import name_of
+from rules.search import found_by
 from schemas.event import Event, Item, derive_id
 from schemas.event_time import event_time
 from schemas.expression import ExpressionError
@@ -102,6 +103,7 @@ def deliveries_of(event: Event, routes: Routes) -> list[NewDelivery]:
             flood=route.flood,
             name=name_of(None, event.data, kind) if route.to == "call" else None,
             record_page=record_page_of(event, kind),
+            found_by=found_by(event, kind, route),
         )
         for route in matching(event, routes)
     ]

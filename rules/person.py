@@ -1,40 +1,112 @@
-"""Who a lead is: the name that lists show."""
+"""The person of a lead: the name, the e-mail and the digits of the numbers. Pure.
 
-from collections.abc import Mapping
+What the route maps to the request's metadata counts first. Else the CRM's own fields count, which
+its module names (Kind.names, Kind.emails, Kind.phones). So a lead that is never called has them,
+too. Values of an unexpected type are left out: the data is a stranger's.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from itertools import islice
 from typing import Any, Final
 
-from schemas.expression import ExpressionError
+from rules.numbers import candidates_of
+from schemas.expression import Expression, ExpressionError
+from schemas.route import Value
 from schemas.source import Kind
 
 LONGEST_NAME: Final = 200
-"""Characters that are kept of a name."""
+LONGEST_EMAIL: Final = 254  # RFC 3696, erratum 1690
+MOST_NUMBERS: Final = 3
+SIGNIFICANT: Final = 10  # the last digits of a number, which it has in every way of writing it
+
+_PARTS: Final = 4  # of a name, such as a first and a last name
+_LOOKED_AT: Final = 100  # characters of a text that may be a number
+# Digits with what people write between them. An extension behind "ext" or "x" is not part of it.
+_NUMBER: Final = re.compile(r"\d(?:[\s()+./\-\u00ad\u2000-\u2015\u2060\u2212]{0,3}\d){6,19}")
 
 
 def name_of(metadata: Any, data: Any, kind: Kind) -> str | None:
-    """Return a person's name; None: nothing names the person.
+    """Return the name of a person, at most LONGEST_NAME characters; None: it is not known.
 
-    It is `name` of the request's metadata, else its `first_name` and `last_name`, else what the
-    kind of the source names in the event's data. metadata None: there is no request yet.
+    metadata: of the mapped request; None: nothing was mapped. data: the event's, hydrated.
     """
-    mapped = metadata if isinstance(metadata, Mapping) else {}
-    found = _joined([mapped.get("name")]) or _joined(
-        [mapped.get("first_name"), mapped.get("last_name")]
-    )
-    return found or _named_by(kind, data)
+    found = metadata if isinstance(metadata, Mapping) else {}
+    mapped = _text(found.get("name")) or _text([found.get("first_name"), found.get("last_name")])
+    return (mapped or _text(_of_kind(kind.names, data)))[:LONGEST_NAME].strip() or None
 
 
-def _named_by(kind: Kind, data: Any) -> str | None:
-    if kind.names is None:
+def email_of(metadata: Any, data: Any, kind: Kind) -> str | None:
+    """Return the e-mail address of a person; None: it is not known, or it is too long for one."""
+    mapped = metadata.get("email") if isinstance(metadata, Mapping) else None
+    for value in (mapped, _of_kind(kind.emails, data)):
+        for text in _texts(value):
+            if "@" in text and len(text) <= LONGEST_EMAIL:
+                return text
+    return None
+
+
+def digits_of(data: Any, kind: Kind, to_number: Value | str | None) -> tuple[str, ...]:
+    """Return the last ten digits of a person's numbers, at most three numbers.
+
+    to_number: the number that is called, or where the route finds it in data; None: it is in
+    neither.
+    """
+    mapped = to_number if isinstance(to_number, str) else _searched(to_number, data)
+    found: dict[str, None] = {}
+    for raw in (mapped, _of_kind(kind.phones, data)):
+        for candidate in candidates_of(raw):
+            digits = last_digits(candidate)
+            if digits:
+                found[digits] = None
+    return tuple(islice(found, MOST_NUMBERS))
+
+
+def last_digits(value: Any) -> str | None:
+    """Return the last ten digits of a number, as 0 to 9; None: it has fewer than seven."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    text = value if isinstance(value, str) else str(value) if abs(value) < 10**20 else ""
+    found = _NUMBER.search(as_digits(text[:_LOOKED_AT]))
+    return re.sub(r"\D", "", found.group())[-SIGNIFICANT:] if found else None
+
+
+def as_digits(text: str) -> str:
+    """Return a text with the digits of every script as 0 to 9."""
+    if text.isascii():
+        return text
+    return "".join(str(unicodedata.decimal(one, one)) for one in text)
+
+
+def _of_kind(value: Expression | None, data: Any) -> Any:
+    """Return the value of a CRM module's expression; of a thin event, without evaluating it."""
+    if value is None or not isinstance(data, dict) or _first_keys(value).isdisjoint(data):
+        return None
+    return _searched(value, data)
+
+
+@lru_cache(maxsize=64)
+def _first_keys(value: Expression) -> frozenset[str]:
+    return frozenset(path[0] for path in value.paths)
+
+
+def _searched(value: Expression | Value | None, data: Any) -> Any:
+    if value is None:
         return None
     try:
-        found = kind.names.search(data)
+        return value.search(data)
     except ExpressionError:
         return None
-    return _joined(found if isinstance(found, list) else [found])
 
 
-def _joined(parts: list[Any]) -> str | None:
-    """Return texts as one line; anything else in the list is left out; None: no text is left."""
-    words = [word for part in parts if isinstance(part, str) for word in part.split()]
-    text = " ".join(words)[:LONGEST_NAME].strip()
-    return text.encode("utf-8", "replace").decode() or None
+def _text(value: Any) -> str:
+    return " ".join(_texts(value))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts of a value that is a text or a list of texts, without blank ones."""
+    for one in islice(value, _PARTS) if isinstance(value, list) else (value,):
+        if isinstance(one, str) and (text := one[: 2 * LONGEST_EMAIL].strip()):
+            yield text

@@ -57,6 +57,7 @@ class Ready:
     campaign_key: str | None = None
     consent: Mapping[str, Any] | None = None  # the proof of consent; None: the route needs none
     name: str | None = None  # of the person; None: nothing names the person
+    terms: str | None = None  # what people find the delivery by, hashed; None: it is not known
 
     @property
     def delivery(self) -> Delivery:

@@ -57,6 +57,8 @@ def start_sending(
         fields["consent"] = orjson.dumps({**ready.consent, "at": _iso(now)}).decode()
     if "batch_id" in ready.body:
         fields["batch_id"] = ready.body["batch_id"]
+    if ready.terms is not None:
+        fields["terms"] = ready.terms
     return Move(
         id=delivery.id,
         to=Status.SENDING,
@@ -79,7 +81,10 @@ def skip_dry_run(ready: Ready, guard: HistoryCheck | None) -> Move:
         lease=ready.delivery.lease,
         reason=Reason.DRY_RUN,
         message="DRY_RUN is on: this is what would have been sent.",
-        fields={"request": orjson.dumps(ready.body).decode()},
+        fields={
+            "request": orjson.dumps(ready.body).decode(),
+            **({} if ready.terms is None else {"terms": ready.terms}),
+        },
         phone=guard.phone if guard else None,
         number=ready.body.get("to_number"),
         name=ready.name,
@@ -125,7 +130,11 @@ def skip_forbidden(move: Move, answer: str) -> Move:
         reason=reason,
         message=message,
         # Nothing of a suppressed person is kept: that person may have been erased.
-        fields={} if reason is Reason.SUPPRESSED else {"request": move.fields["request"]},
+        fields={
+            name: move.fields[name]
+            for name in ("request", "terms")
+            if name in move.fields and reason is not Reason.SUPPRESSED
+        },
         phone=guard.phone,
         number=None if reason is Reason.SUPPRESSED else move.number,
         name=None if reason is Reason.SUPPRESSED else move.name,

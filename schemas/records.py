@@ -8,6 +8,7 @@ from typing import Any, Literal
 from schemas.delivery import Delivery, DeliveryRef, Reason, Status, may_come_from
 from schemas.event import Event, EventStatus
 from schemas.route import Flood
+from schemas.search import FoundBy, Search
 
 NO_OUTCOME = "none"  # in the filter `outcome`: a call was accepted, and nothing was reported yet
 # The status diagram as move.lua reads it: {to: {from: true}}.
@@ -48,6 +49,7 @@ class NewDelivery:
     flood: Flood | None = None  # it is held, too, if its route got more than this
     name: str | None = None  # of the person, as far as the event has it
     record_page: str | None = None  # as in Delivery
+    found_by: FoundBy = field(default_factory=FoundBy, repr=False)  # what people find it by
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -321,6 +323,7 @@ class Filters:
     since: datetime | None = None
     until: datetime | None = None
     outcome: tuple[str, ...] = ()  # results of the newest outcome, or NO_OUTCOME
+    search: Search | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

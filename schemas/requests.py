@@ -210,6 +210,13 @@ class CampaignsQuery(_Limit):
 class DeliveriesQuery(DeliveriesRequest, _Limit):
     """The query of the list of deliveries."""
 
+    q = fields.String(
+        metadata={
+            "description": "Words of a name, an e-mail address, the last 4 to 10 digits of a "
+            "number, or an id: of a CRM record, a delivery, a call, or the CRM's own of an event."
+        }
+    )
+
 
 class DeliveriesTableQuery(DeliveriesRequest, _Reveal):
     """The query of the file of deliveries: the list's, without pages."""

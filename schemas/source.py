@@ -408,9 +408,12 @@ class Kind:
     # Over an event's data: the numbers that the CRM usually keeps of a record. An opt-out
     # suppresses these too, not only those of the routes' to_number.
     phones: Expression | None = None
-    # Over an event's data: the person's name, or a list of its parts; None: the CRM has no such
-    # field.
+    # Over an event's data: the person's name (or its parts, in order), and the e-mail address.
+    # None: the CRM has no such field.
     names: Expression | None = None
+    emails: Expression | None = None
+    # Over an event's data: the CRM's own id of the event, if source_event_id is composed of more.
+    event_id: Expression | None = None
     # (what the record is, as in "contact"; the event's data) -> the path of the page that shows the
     # record, up to its id: "contacts/62515/record/0-1/". It follows <SOURCE>_APP_URL. None: the
     # page is not known.

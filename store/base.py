@@ -129,6 +129,10 @@ class Base:
         return self._keyed(f"{source}\0{subject_type}\0{subject}")
 
     def _keyed(self, text: str) -> str:
+        return self._digest(text, 12).hex()
+
+    def _digest(self, text: str, size: int) -> bytes:
+        """Return the keyed hash of a text, of this many bytes."""
         if self._pepper is None:
             with self._reached():
                 found = self.redis.get(f"{P}pepper")  # first: a full Redis refuses any write
@@ -137,9 +141,9 @@ class Base:
                     found = self.redis.get(f"{P}pepper")
                 self._pepper = str(found)
         keyed = hashlib.blake2b(
-            text.encode("utf-8", "replace"), key=self._pepper.encode(), digest_size=12
+            text.encode("utf-8", "replace"), key=self._pepper.encode(), digest_size=size
         )
-        return keyed.hexdigest()
+        return keyed.digest()
 
     def _run(self, script: str, *args: Any) -> Any:
         with self._reached():

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from config import log
 from rules.erasing import is_in_raw_text, mentions, without
+from rules.search import endings
 from schemas.records import BackgroundTask, SeenEvent
 from schemas.refused import RefusedRequest
 from store import Store
@@ -157,6 +158,7 @@ class Eraser:
         if not is_theirs:
             event = replace(seen.event, data=without(seen.event.data, str(task.number)))
             self.store.rewrite_events([event])
+            self.store.forget_terms(ids, endings(str(task.number)))
             return task
         task = self._erase(task, ids)
         self.store.rewrite_events([erased(seen.event)])

@@ -13,12 +13,13 @@ from schemas.records import Accepted, NewDelivery, SideEffect
 from store.base import P
 from store.migration import MigrationStore
 from store.records import accepted, described, event_record
+from store.search import SearchStore
 
 MOST_BYTES = 16 * 1024 * 1024
 """Bytes of records that are stored in one step. A body has a fourth of that at most."""
 
 
-class IntakeStore(MigrationStore):
+class IntakeStore(SearchStore, MigrationStore):
     """What the web process writes."""
 
     def accept(
@@ -40,7 +41,10 @@ class IntakeStore(MigrationStore):
             return False, []
         self.check_room()
         wanted = side_effects or {}
-        items = [described(event, deliveries, wanted.get(event.id)) for event, deliveries in events]
+        items = [
+            described(event, deliveries, self.terms_of, wanted.get(event.id))
+            for event, deliveries in events
+        ]
         records = [event_record(event) for event, _ in events]
         if sum(map(len, records)) > MOST_BYTES:
             raise TooLarge("The items are too large to store at once. Send them in parts.")
@@ -64,7 +68,7 @@ class IntakeStore(MigrationStore):
         caller must enqueue a drain, the event's status, and the ids of the new deliveries; None if
         there is no such event.
         """
-        described_event = described(event, deliveries)
+        described_event = described(event, deliveries, self.terms_of)
         record = event_record(event) if is_record_new else ""
         answer = self._run("replay", event.id, orjson.dumps(described_event), routes, record)
         if not answer:

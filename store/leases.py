@@ -21,6 +21,7 @@ from store.base import P
 from store.indexing import IndexStore, PersonOf
 from store.migration import MigrationStore
 from store.records import at, read_claim, subject_text, written
+from store.search import DescribeFound, SearchStore
 
 logger = log.get(__name__)
 
@@ -42,7 +43,7 @@ DIED = (
 )
 
 
-class LeaseStore(MigrationStore, IndexStore):
+class LeaseStore(SearchStore, MigrationStore, IndexStore):
     """The part of the store that the workers write."""
 
     def claim(self, limit: int, *, lease_s: float) -> Claims:
@@ -149,14 +150,20 @@ class LeaseStore(MigrationStore, IndexStore):
             return self.redis.hlen(f"{P}broken")
 
     def audit(
-        self, place: tuple[int, int], *, lease_s: float, person_of: PersonOf | None = None
+        self,
+        place: tuple[int, int],
+        *,
+        lease_s: float,
+        person_of: PersonOf | None = None,
+        found_by: DescribeFound | None = None,
     ) -> tuple[tuple[int, int], Repaired]:
         """Check a page of all deliveries, from `place` on, and repair those that are inconsistent.
 
         Returns the next place, (0, 0) at the end of a round, and the counts of repairs. A place is
         two cursors of Redis: one over the records, one over the list. A round begins with a check
         of the status counts. The first round of all also indexes what an older release stored;
-        person_of: what lists show of a person (None: that is not filled in).
+        person_of: what lists show of a person (None: that is not filled in). found_by: what a
+        delivery of an older release is found by; None: the search index is not checked.
         """
         if place == (0, 0):
             self._run("recount")
@@ -170,6 +177,8 @@ class LeaseStore(MigrationStore, IndexStore):
             *counts, raised = self._run("audit", int(lease_s * 1000), *sorted(ids))
             self._count_errors(raised)
             repaired = Repaired(*counts)
+            if found_by:
+                self.repair_search(sorted(ids), found_by)
         after = (int(records), int(listed))
         if not self.is_indexed():
             if person_of:

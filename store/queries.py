@@ -12,6 +12,7 @@ from config import log
 from schemas.delivery import Delivery, DeliveryRef, Reason, Status
 from schemas.event import EventStatus
 from schemas.records import EventFilters, EventPage, Filters, Page, SeenEvent
+from schemas.search import Search
 from store.base import P
 from store.indexing import IndexStore
 from store.records import (
@@ -145,7 +146,9 @@ class QueryStore(IndexStore):
             by, indexes = self._smallest_indexes(filters, phones, high=high, low=low)
         # All records of this index match its filter already.
         wanted.pop(by, None)
-        batch, cursor = self._fitting("delivery", indexes, wanted, high=high, low=low, limit=limit)
+        batch, cursor = self._fitting(
+            "delivery", indexes, wanted, high=high, low=low, limit=limit, search=filters.search
+        )
         with self._reached():
             found, cursor = self._listed(batch, cursor) if brief else self._whole(batch, cursor)
         items = tuple(delivery for delivery in found if fits(delivery, filters, phones))
@@ -221,11 +224,13 @@ class QueryStore(IndexStore):
     ) -> tuple[str, list[str]]:
         """Return a filter and its indexes: those with the fewest entries between high and low.
 
-        There are several indexes if the filter has several statuses. A subject always has few
-        entries, and only its index knows the ids of records that were merged.
+        There are several indexes if the filter has several statuses, or a search several meanings.
+        A subject always has few entries, and only its index knows the ids of merged records.
         """
         if filters.subject:
             return "subject", [f"deliveries:subject:{filters.subject}"]
+        if filters.search:
+            return "search", self._search_indexes(filters.search, high=high, low=low)
         choices: list[tuple[str, list[str]]] = [
             (by, [f"deliveries:{by}:{value}" for value in values])
             for by, values in _wanted(filters, phones).items()
@@ -242,6 +247,32 @@ class QueryStore(IndexStore):
         sized = [(sum(next(sizes) for _ in choice[1]), choice) for choice in choices]
         return min(sized)[1]
 
+    def _search_indexes(self, search: Search, *, high: str, low: str) -> list[str]:
+        """Return an index for each entry of any_of: the one with the fewest entries."""
+        found = []
+        for needs in search.any_of:
+            names = list(dict.fromkeys(f"find:{index[:3]}" for index, _ in needs))
+            pipe = self.redis.pipeline(transaction=False)
+            for name in names:
+                pipe.zcount(f"{P}{name}", low, high)
+            found.append(min(zip(pipe.execute(), names, strict=True))[1])
+        return list(dict.fromkeys(found))
+
+    def _chosen(self, search: Search, *, high: str, low: str) -> list[str]:
+        """Return the deliveries that a search names itself: id, order, id, order, newest first."""
+        if not search.ids:
+            return []
+        with self._reached():
+            orders: Any = self.redis.zmscore(f"{P}deliveries", [*search.ids])
+        # _span() puts "(" before a bound that is excluded.
+        most = float(high.removeprefix("(")) - high.startswith("(")
+        found = [
+            (int(order), one)
+            for one, order in zip(search.ids, orders, strict=True)
+            if order is not None and float(low) <= order <= most
+        ]
+        return [text for order, one in sorted(found, reverse=True) for text in (one, str(order))]
+
     def _fitting(
         self,
         kind: str,
@@ -251,6 +282,7 @@ class QueryStore(IndexStore):
         high: str,
         low: str,
         limit: int,
+        search: Search | None = None,
     ) -> tuple[list[tuple[str, int]], str | None]:
         """Return (id, order) of the newest that match, and the cursor to go on from; None: the end.
 
@@ -263,8 +295,12 @@ class QueryStore(IndexStore):
         query["values"] = [{str(value): True for value in values} for values in stored.values()]
         if "outcome" in wanted:
             query["outcomes"] = {str(place): True for place in wanted["outcome"]}
+        if search:
+            query["any_of"] = [[wanted for _, wanted in needs] for needs in search.any_of]
         found: list[tuple[str, int]] = []
         for _ in range(LOOKS):
+            if search:
+                query["chosen"] = self._chosen(search, high=high, low=low)
             query |= {"high": high, "limit": limit - len(found)}
             cursor, *flat = self._run("list", orjson.dumps(query))
             found += zip(flat[::2], map(int, flat[1::2]), strict=True)

@@ -32,6 +32,7 @@ from schemas.records import (
     SideEffect,
     Suppression,
 )
+from schemas.search import FoundBy
 
 logger = log.get(__name__)
 
@@ -41,9 +42,15 @@ UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, OverflowError, OS
 
 
 def described(
-    event: Event, deliveries: Sequence[NewDelivery], side_effect: SideEffect | None = None
+    event: Event,
+    deliveries: Sequence[NewDelivery],
+    terms_of: Callable[[FoundBy], str],
+    side_effect: SideEffect | None = None,
 ) -> dict[str, Any]:
-    """Return an event and its deliveries as accept.lua reads them."""
+    """Return an event and its deliveries as accept.lua reads them.
+
+    terms_of: see SearchStore.terms_of().
+    """
     if event.problem:
         status = EventStatus.UNREADABLE
     else:
@@ -56,7 +63,7 @@ def described(
         "source": event.source,
         "subject": event.subject or "",
         "is_test": event.type == CALL_ME,
-        "deliveries": [_new(delivery) for delivery in deliveries],
+        "deliveries": [_new(one, terms_of(one.found_by)) for one in deliveries],
         **(_side_effect_record(side_effect) if side_effect else {}),
     }
 
@@ -76,9 +83,10 @@ def _side_effect_record(side_effect: SideEffect) -> dict[str, Any]:
     return record
 
 
-def _new(delivery: NewDelivery) -> dict[str, Any]:
+def _new(delivery: NewDelivery, terms: str) -> dict[str, Any]:
     record: dict[str, Any] = {
         "id": delivery.id,
+        "terms": terms,
         "route": delivery.route,
         "to": delivery.to,
         "wait_ms": delivery.wait_s * 1000,

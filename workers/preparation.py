@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from rules.plan import Ready, prepare
+from rules.search import found_by
 from rules.transitions import skip_dry_run
 from schemas.delivery import Status
 from schemas.errors import StoreUnavailable
@@ -43,8 +44,11 @@ class Preparation:
         try:
             data = make_whole() if make_whole else claim.event and claim.event.data
             prepared = prepare(claim, data, self._settings, self._drain.now())
+            terms = self._terms(claim, data, prepared)
             if isinstance(prepared, Move):
-                prepared = self._findable(claim, prepared)
+                prepared = self._findable(claim, _with_terms(prepared, terms))
+            else:
+                prepared = replace(prepared, terms=terms)
         except Exception as error:  # one bad record must not cost the others
             self._drain.crashed(claim, error)
             return
@@ -55,6 +59,24 @@ class Preparation:
             self._drain.store_later(skip, partial(self._drain.crashed, claim))
         else:
             self._campaigns.join(prepared)
+
+    def _terms(self, claim: Claim, data: Any, prepared: Move | Ready) -> str | None:
+        """Return what people find a delivery by; None: what the intake stored stays."""
+        event, delivery = claim.event, claim.delivery
+        source = event and self._settings.routes.sources.get(event.source)
+        if event is None or not source or delivery.erased_at:
+            return None
+        if isinstance(prepared, Move):
+            request = orjson.loads(str(prepared.fields.get("request") or "{}"))
+        else:
+            request = prepared.body
+        route = self._settings.routes.named(delivery.route)
+        try:
+            return self._store.terms_of(
+                found_by(event, source.kind, route, data=data, request=request)
+            )
+        except StoreUnavailable:
+            return None  # the other deliveries of the batch matter more
 
     def _findable(self, claim: Claim, move: Move) -> Move:
         """Let people find a delivery by its number, although it goes no further.
@@ -83,6 +105,10 @@ class Preparation:
         """Do everything except the request; the number's history is checked here, too."""
         check = history_check(ready, self._store, self._settings)
         self._drain.move(skip_dry_run(ready, check))
+
+
+def _with_terms(move: Move, terms: str | None) -> Move:
+    return move if terms is None else replace(move, fields={**move.fields, "terms": terms})
 
 
 def history_check(ready: Ready, store: Store, settings: Settings) -> HistoryCheck | None:

@@ -14,6 +14,7 @@ from functools import partial
 
 from config import log
 from rules.backoff import doubled_s
+from rules.search import found_again
 from rules.shown import person_of
 from schemas.errors import StoreUnavailable
 from schemas.records import Pause
@@ -84,6 +85,8 @@ class Ticker:
         self._alerts = _Every(ALERTS_S, first_in_s=0.0 if has_alerts else math.inf)
         self._summary = DailySummary(settings, self._store)
         self._audit_place = (0, 0)
+        self._found_by = partial(found_again, settings.routes)
+        self._stale_place = 0  # where to look for entries of the search index that are too old
         self._run_id: str | None = None  # of Redis at the last tick; empty: it does not tell
         self._pauses: dict[str, Pause] = {}  # the pauses whose begin was logged
         self._is_alert_due = False
@@ -183,6 +186,7 @@ class Ticker:
         """Delete what is past its retention, for at most a second; the rest in the next tick."""
         before, until = datetime.now(UTC) - self._retention, time.monotonic() + PRUNE_SLICE_S
         self._store.prune_refused(keep=self._refused_keep, retention=self._retention)
+        self._stale_place = self._store.forget_stale_terms(self._stale_place)
         forgotten = last = self._store.prune(before)
         while last and time.monotonic() < until:
             last = self._store.prune(before)
@@ -197,7 +201,10 @@ class Ticker:
         until = time.monotonic() + AUDIT_SLICE_S
         while True:
             self._audit_place, repaired = self._store.audit(
-                self._audit_place, lease_s=LEASE_S, person_of=self._person_of
+                self._audit_place,
+                lease_s=LEASE_S,
+                person_of=self._person_of,
+                found_by=self._found_by,
             )
             if any(astuple(repaired)):
                 logger.warning("store.repaired", **asdict(repaired))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -127,6 +128,13 @@ def read_filters(args: Args, region: str | None) -> Filters:
         until=read_instant(args, "until"),
         outcome=_words(args, "outcome", (*Result, NO_OUTCOME)),
     )
+
+
+def with_search(filters: Filters, typed: str | None, settings: Settings, store: Store) -> Filters:
+    """Return the filters with what a person typed into a search. Raises BadQuery."""
+    if not typed or not typed.strip():
+        return filters
+    return replace(filters, search=store.search(typed, settings.routes.sources))
 
 
 def read_phone(text: str, region: str | None) -> str:

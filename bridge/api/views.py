@@ -21,6 +21,7 @@ from bridge.api.queries import (
     read_query,
     read_refused_query,
     refuse_unknown_names,
+    with_search,
 )
 from bridge.http.links import refs
 from bridge.operations import Operations
@@ -172,6 +173,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     )
     def deliveries() -> Response:
         filters, before, limit = read_query(request.args, settings.default_region)
+        filters = with_search(filters, request.args.get("q"), settings, store)
         refuse_unknown_names(filters, settings, store)
         page = store.deliveries(filters, before=before, limit=limit, brief=True)
         return jsonify(

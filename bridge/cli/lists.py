@@ -31,6 +31,12 @@ MORE = "There are more. --limit N lists more of them."
 @with_filters(
     *("status", "outcome", "route", "source", "phone", "subject", "reason", "since", "until")
 )
+@click.option(
+    "--find",
+    "q",
+    metavar="TEXT",
+    help="Only this lead: words of the name, the e-mail, the last 4 to 10 digits, or an id.",
+)
 @LIMIT
 @with_bridge
 def deliveries(

@@ -19,6 +19,7 @@ from bridge.dashboard import (
     refused,
     reports,
     routes,
+    search,
     session,
     suppressions,
 )
@@ -60,6 +61,7 @@ def views(settings: Settings, store: Store, wakeup: Wakeup) -> Blueprint:
     reports.add(dashboard, operations)
     suppressions.add(dashboard, operations)
     routes.add(dashboard, operations)
+    search.add(dashboard, operations)
     _add_errors(dashboard)
     return dashboard
 

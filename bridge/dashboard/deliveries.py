@@ -44,17 +44,19 @@ from schemas.responses import (
     SuppressionResponse,
     revealed,
 )
+from schemas.search import read_search
 from store import Store
 
 ROWS: Final = 25
-# Only what the API filters by: a command on many must not pass over a filter.
+# Only what the API filters by: a command on many must not pass over a filter. `search` is the key
+# of what a person typed: see schemas/search.py.
 NAMES: Final = tuple(
     name
     for name in (
         *("status", "outcome", "reason", "route", "source", "campaign"),
-        *("subject", "phone_key", "since", "until"),
+        *("subject", "phone_key", "search", "since", "until"),
     )
-    if name == "phone_key" or name in DeliveriesQuery().fields
+    if name in ("phone_key", "search") or name in DeliveriesQuery().fields
 )
 # The results that can be filtered by; "none": accepted, and nothing heard yet.
 OUTCOMES: Final = (*map(str, Result), "none") if "outcome" in NAMES else ()
@@ -278,7 +280,8 @@ def _filters(given: Args, operations: Operations) -> Filters:
     settings = operations.settings
     filters = read_filters(with_zone(given, settings), settings.default_region)
     refuse_unknown_names(filters, settings, operations.store)
-    return replace(filters, phone_key=key)
+    search = read_search(given["search"]) if given.get("search") else None
+    return replace(filters, phone_key=key, search=search)
 
 
 def filters_of(args: Mapping[str, Any], operations: Operations) -> Filters:

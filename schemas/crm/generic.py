@@ -32,8 +32,9 @@ KIND = Kind(
     title="Generic JSON or form",
     auth=Token(),
     parse=parse,
-    # The usual names of such fields in forms.
+    # The usual names of these fields; routes may map others.
     names=Expression.of(
         "name || full_name || fullName || [first_name || firstName, last_name || lastName]"
     ),
+    emails=Expression.of("email || email_address || emailAddress"),
 )

@@ -148,6 +148,7 @@ KIND = Kind(
     opt_out=OPT_OUT,
     phones=Expression.of("phone"),
     names=Expression.of("name || [firstName, lastName]"),
+    emails=Expression.of("email"),
     # "We do not retry webhooks that return 5xx": six retries, ten minutes apart, after a 429 only.
     full_status=429,
 )

@@ -437,6 +437,8 @@ KIND = Kind(
     phones=Expression.of("[properties.phone, properties.mobilephone]"),
     names=Expression.of("[properties.firstname, properties.lastname]"),
     record_page=record_page,
+    emails=Expression.of("properties.email"),
+    event_id=Expression.of("eventId"),
     erased_by=frozenset({"contact.privacy_deleted"}),
     # Two letters, according to public integrations; HubSpot's documentation does not say.
     region=Expression.of("properties.hs_country_region_code"),

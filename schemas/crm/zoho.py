@@ -359,4 +359,5 @@ KIND = Kind(
     ids=IDS,
     names=Expression.of("Full_Name || [First_Name, Last_Name]"),
     record_page=record_page,
+    emails=Expression.of("Email"),
 )

@@ -3,16 +3,23 @@
 -- client during that time, so the script looks at a limited number of records; the caller goes on from
 -- there.
 --
--- ARGV[1]: JSON, {indexes, high, low, limit, look, kind, fields, values, outcomes}. A record of this kind
--- matches if each of the fields has one of its values, {value = true}; without fields all match. outcomes:
--- the places that a delivery may have in the index of outcomes, {place = true}; absent: any. high and low
--- are orders in the syntax of ZRANGE. look: at most how many records are read.
+-- ARGV[1]: JSON, {indexes, high, low, limit, look, kind, fields, values, outcomes, any_of, chosen}. A
+-- record of this kind matches if each of the fields has one of its values, {value = true}; without fields
+-- all match. outcomes: the places that a delivery may have in the index of outcomes, {place = true};
+-- absent: any. high and low are orders in the syntax of ZRANGE. look: at most how many records are read.
+-- any_of and chosen are given for a search: the record has all terms of one entry of any_of, or it is
+-- chosen. chosen: [id, order, id, order...], the newest first, listed beside the entries of the indexes.
 -- Returns {the order to go on below; '' at the end, id, order, id, order...}.
 local query = cjson.decode(ARGV[1])
 local PAGE = 100
 local streams, answer, found, looked = {}, {''}, 0, 0
 for i, name in ipairs(query.indexes) do
   streams[i] = {name = P .. name, high = query.high, at = 1, page = {}}
+end
+local is_chosen = {}
+if query.chosen and #query.chosen > 0 then
+  streams[#streams + 1] = {at = 1, page = query.chosen, ended = true}
+  for at = 1, #query.chosen, 2 do is_chosen[query.chosen[at]] = true end
 end
 
 -- Return the order of the newest entry of an index that was not taken yet; nil: there is no more.
@@ -48,7 +55,20 @@ local function has_outcome(id)
   return query.outcomes[outcome_place(got[1], got[2], got[3]) or '']
 end
 
+-- Say whether a record has all terms of an entry of any_of. See includes/search_index.lua.
+local function is_found(id)
+  if not query.any_of or is_chosen[id] then return true end
+  local kept = redis.call('HGET', P .. query.kind .. ':' .. id, 'terms') or ''
+  for _, terms in ipairs(query.any_of) do
+    local has_all = true
+    for _, term in ipairs(terms) do has_all = has_all and string.find(kept, term, 1, true) end
+    if has_all then return true end
+  end
+  return false
+end
+
 local function matches(id)
+  if not is_found(id) then return false end
   if query.outcomes and not has_outcome(id) then return false end
   if #query.fields == 0 then return true end
   local got = redis.call('HMGET', P .. query.kind .. ':' .. id, unpack(query.fields))
@@ -60,6 +80,7 @@ local function matches(id)
   return true
 end
 
+local last  -- several indexes of a search may have the same record
 while found < query.limit and looked < query.look do
   local id, order = newest()
   if not id then
@@ -68,10 +89,11 @@ while found < query.limit and looked < query.look do
   end
   looked = looked + 1
   answer[1] = order
-  if matches(id) then
+  if id ~= last and matches(id) then
     found = found + 1
     answer[#answer + 1] = id
     answer[#answer + 1] = order
   end
+  last = id
 end
 return answer

@@ -1,7 +1,7 @@
 -- include: keys, time, due, not_due, held_time, timeline, status_index, number_claims, past_calls
 -- include: newest_outcome
 -- include: erasure, early_outcomes, early_outcome_expiry, pauses, breaker, breaker_wait
--- include: breaker_count, rate, errors, shared, figures
+-- include: breaker_count, rate, errors, shared, figures, search_index
 -- Move deliveries from status to status, each one by compare-and-set on (lease, status).
 --
 -- ARGV[1]: JSON, a list of moves:
@@ -228,7 +228,7 @@ local function too_late(m, found)
 end
 
 local FIELDS = {'phone', 'status', 'lease', 'order', 'reason', 'timeline', 'source', 'route', 'call_sid', 'past',
-  'held_since_ms', 'request_token', 'call_again', 'number_claim', 'erased_ms', 'event', 'actors'}
+  'held_since_ms', 'request_token', 'call_again', 'number_claim', 'erased_ms', 'event', 'actors', 'terms'}
 local function read(key)
   local found = {}
   for i, value in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do
@@ -377,6 +377,7 @@ local function update_indexes(m, found)
     end
     redis.call('ZADD', P .. 'deliveries:phone:' .. m.phone, found.order, m.id)
   end
+  if m.set and m.set.terms then index_terms(m.id, found.order, found.terms, m.set.terms) end
   if m.awaits_campaign then
     redis.call('SADD', P .. 'awaiting:' .. m.awaits_campaign, m.id)
     -- If this expires, the delivery still becomes due again by itself.

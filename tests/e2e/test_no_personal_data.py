@@ -272,6 +272,10 @@ def use_the_api(world: World, called: list[str]) -> None:
         f"/api/deliveries?phone={phone}",
         f"/api/deliveries?phone=12{DIGITS}34",
         f"/api/deliveries?since={NAME}&phone={phone}",
+        f"/api/deliveries?q={quote(NAME)}",
+        f"/api/deliveries?q={quote(EMAIL)}&status=failed",
+        f"/api/deliveries?q={quote(NAME) * 20}",
+        f"/deliveries?search={NAME}",
         f"/api/deliveries?limit={DIGITS}",
         f"/api/deliveries?cursor={EMAIL}",
         f"/api/deliveries/{NAME}",
@@ -296,6 +300,7 @@ def use_the_api(world: World, called: list[str]) -> None:
         ask("GET", path)
         ask("GET", path, headers={"Authorization": f"Bearer {SECRET}-wrong"})
     said = f"{TEXT} {NAME} {number(60)}"
+    ask("POST", "/search", data={"q": NAME})
     ask("PUT", "/api/pauses/source:zoho", json={"message": said})
     ask("PUT", f"/api/pauses/{NAME}", json={"message": said})
     ask("PUT", f"/api/suppressions/{quote(number(65))}", json={"message": said})
@@ -348,6 +353,14 @@ def run_commands(world: World, called: list[str], folder: Path) -> None:
         world.errors.append(done.stderr)
 
 
+def search_index(store: Store) -> str:
+    """Return all that the search index keeps, of those who were not erased."""
+    redis = store.redis
+    kept = [(key, redis.zrange(key, 0, -1)) for key in redis.scan_iter("bridge:find:*")]
+    keys = [key for key in redis.scan_iter("bridge:delivery:*") if redis.type(key) == "hash"]
+    return f"{kept} {[redis.hget(key, 'terms') for key in keys]}"
+
+
 def break_records(world: World) -> None:
     """Have both processes meet records that break them, with a person in the error's text."""
     redis = world.store.redis
@@ -391,6 +404,8 @@ def test_no_log_no_error_and_no_metric_tells_of_people(world: World, tmp_path: P
     metrics = world.ask("GET", "/metrics").text
     files = "".join(world.ask("GET", f"/api/{name}.csv").text for name in LISTS)
     messages = "\n".join(world.store.redis.hvals("bridge:alerts:out"))
+    index = search_index(world.store)
+    assert index.count("bridge:find:") > 10
     for process in (bridge.worker, bridge.web):
         assert process is not None
         end(process, by=signal.SIGTERM)
@@ -407,6 +422,7 @@ def test_no_log_no_error_and_no_metric_tells_of_people(world: World, tmp_path: P
     assert found_in(files, (DIGITS, *SECRETS.values())) == []  # a person's name stands in lists
     assert "summary.daily" in messages
     read = {**logs, "errors": "\n".join(world.errors), "metrics": metrics, "alerts": messages}
+    read["search index"] = index
     assert {name: found for name, text in read.items() if (found := found_in(text))} == {}
 
 

@@ -4,12 +4,14 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from old_store import CALLBACK_TOKEN, FILES, ROUTES, Old
 from support import API_TOKEN, Web, end_lease, make_due
 
+from rules.search import found_again
 from schemas.delivery import Status
 from schemas.records import Move, Repaired
 from schemas.settings import Settings
@@ -346,3 +348,23 @@ def test_what_has_ended_is_pruned_without_a_trace(old: Old, web: Web, store: Sto
         assert not set(store.redis.zrange(key, 0, -1)) & set(gone), key
     assert store._run("recount") == -1, "what stands where was counted down"
     assert audit(store) == Repaired()
+
+
+def test_a_search_finds_what_was_stored_after_the_first_audit(
+    old: Old, web: Web, store: Store, settings: Settings
+) -> None:
+    number = old.numbers["delivered"]
+
+    def found(typed: str) -> set[str]:
+        return {one["id"] for one in all_of(web, f"/api/deliveries?q={typed}")}
+
+    assert found(number[-5:]) == found("sample%20lead") == set()
+    place, _ = store.audit((0, 0), lease_s=60, found_by=partial(found_again, settings.routes))
+    assert place == (0, 0)
+    assert old.id("delivered") in found(number[-5:]) & found("sample%20lead") & found("sample")
+    assert old.id("hubspot") in found("101")
+    assert found("1") == found("sample%20nobody") == set()
+    for made in old.made.values():
+        assert found(made["id"]) == {made["id"]}
+    erased = {made["id"] for name, made in old.made.items() if "erased" in name}
+    assert not erased & (found("sample") | found("lead"))

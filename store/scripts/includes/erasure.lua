@@ -1,4 +1,4 @@
--- include: keys, time, subject
+-- include: keys, time, subject, search_index
 local KEPT_OF_OUTCOME = {'call_sid', 'delivery_id', 'try_count', 'result', 'hangup_reason', 'is_final',
   'duration_s', 'ended_at', 'received_at', 'batch_id', 'version_id', 'converted'}
 local KEPT_OF_ATTEMPT = {'number', 'at', 'duration_ms', 'status_code', 'error'}
@@ -16,8 +16,9 @@ end
 -- call, the two fields that this request needs stay.
 local function anonymize(id, now)
   local key = P .. 'delivery:' .. id
-  local got = redis.call('HMGET', key, 'subject', 'phone', 'cancel_ms', 'request')
+  local got = redis.call('HMGET', key, 'subject', 'phone', 'cancel_ms', 'request', 'terms')
   unindex_subject(key, id)
+  index_terms(id, nil, got[5] or nil, nil)
   if got[2] then redis.call('ZREM', P .. 'deliveries:phone:' .. got[2], id) end
   for _, field in ipairs(redis.call('HKEYS', key)) do
     if string.match(field, '^attempt:') then
@@ -27,7 +28,7 @@ local function anonymize(id, now)
     end
   end
   redis.call('HDEL', key, 'phone', 'consent', 'number_claim', 'request', 'merged_from', 'name',
-    'number', 'record_page')
+    'number', 'record_page', 'terms')
   if got[3] and got[4] then
     redis.call('HSET', key, 'request', only(got[4], {'agent_id', 'to_number'}))
   end

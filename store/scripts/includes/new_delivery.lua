@@ -1,4 +1,4 @@
--- include: keys, time, timeline, status_counts, delivery_changed, figures
+-- include: keys, time, timeline, status_counts, delivery_changed, figures, search_index
 -- How many deliveries each route got recently, those of this script included.
 local recent = {}
 
@@ -16,9 +16,9 @@ local function why_bulk(d, now)
   return d.bulk
 end
 
--- Write a new delivery d = {id, route, to, wait_ms, bulk, flood, name, record_page, actor} of an event
--- {event, source, subject, is_test}. The caller writes the indexes: add_to is called with (index, score)
--- for each of them.
+-- Write a new delivery d = {id, route, to, wait_ms, bulk, flood, name, record_page, terms, actor} of an
+-- event {event, source, subject, is_test}. The caller writes the indexes: add_to is called with (index,
+-- score) for each of them.
 -- Returns the delivery's status.
 local function write_delivery(d, item, digest, order, now, add_to)
   local bulk = why_bulk(d, now)
@@ -35,7 +35,8 @@ local function write_delivery(d, item, digest, order, now, add_to)
   if d.name then more[#more + 1], more[#more + 2] = 'name', d.name end
   if d.actor then more[#more + 1], more[#more + 2] = 'actors', actors_with('', '', d.actor) end
   for _, value in ipairs(more) do fields[#fields + 1] = value end
-  redis.call('HSET', P .. 'delivery:' .. d.id, unpack(fields))
+  redis.call('HSET', P .. 'delivery:' .. d.id, 'terms', d.terms, unpack(fields))
+  for index in pairs(search_indexes(d.terms)) do add_to(index, order) end
   add_to('deliveries', order)
   add_to('deliveries:status:' .. status, order)
   add_to('deliveries:route:' .. d.route, order)

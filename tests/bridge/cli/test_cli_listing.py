@@ -48,6 +48,9 @@ def test_deliveries_are_listed_by_filters(
     assert ids("--source", "hubspot") == []
     assert ids("--until", "2020-01-01T00:00:00Z") == []
     assert ids("--reason", "bulk") == []
+    assert ids("--find", "43211") == ids("--find", second) == [second]
+    assert ids("--find", "+91 98765 43210", "--status", "delivered") == [first]
+    assert ids("--find", "nobody & sons") == []
     lines = run("deliveries").stdout.splitlines()
     assert [word in lines[0] for word in ("Received", "Status", "Route", "ID")] == [True] * 4
     assert [line.split()[-1] for line in lines[1:]] == [second, first]

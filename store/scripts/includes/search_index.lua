@@ -1,0 +1,25 @@
+-- include: keys
+-- The search index. `terms` of a delivery: the terms that lead to it, one after another, each of ten
+-- characters; then a blank and the terms that are only compared. A term is the keyed hash of a text.
+-- Its first three characters name its index, a zset of deliveries by order, which other terms share:
+-- one key for each term of each person would take more memory than all else of the index.
+
+-- Return the names of the indexes that terms belong to, {name = true}.
+local function search_indexes(terms)
+  local found = {}
+  local indexed = string.match(terms or '', '^%S*')
+  for at = 1, #indexed, 10 do found['find:' .. string.sub(indexed, at, at + 2)] = true end
+  return found
+end
+
+-- Move a delivery from the indexes of its old terms to those of its new ones; nil: it has none.
+local function index_terms(id, order, old, new)
+  if old == new then return end
+  local was, now = search_indexes(old), search_indexes(new)
+  for index in pairs(was) do
+    if not now[index] then redis.call('ZREM', P .. index, id) end
+  end
+  for index in pairs(now) do
+    if not was[index] then redis.call('ZADD', P .. index, order, id) end
+  end
+end

@@ -1,0 +1,169 @@
+"""Search: the index of what deliveries are found by, and what a typed text stands for.
+
+The index has no text of a person: each text is a keyed hash, and no list of all texts can be read
+from it. Nothing is scanned; see store/scripts/includes/search_index.lua.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+import orjson
+
+from config import log
+from rules.search import read_text
+from schemas.event import Event, event_ids
+from schemas.search import TERM, FoundBy, Search
+from store.base import Base, P
+from store.records import UNREADABLE, read_event
+
+logger = log.get(__name__)
+
+MOST_CHOSEN: Final = 20  # deliveries that a search finds by an id of their own
+STALE_AT_ONCE: Final = 64  # indexes of terms that one call looks through for what is too old
+LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"  # of a term
+# (event, the delivery's route, its request as it was mapped or None) -> what it is found by.
+DescribeFound = Callable[[Event, str, Any], FoundBy]
+
+# The two letters of each ten bits: base64.b32encode() takes ten times as long.
+_PAIRS: Final = tuple(first + second for first in LETTERS for second in LETTERS)
+_DELIVERY: Final = re.compile(r"[0-9a-f]{26}")
+
+
+class SearchStore(Base):
+    """What people find deliveries by."""
+
+    def terms_of(self, found_by: FoundBy) -> str:
+        """Return what a delivery is found by as its field `terms` has it."""
+        indexed, compared = (
+            "".join(map(self._term, texts)) for texts in (found_by.indexed, found_by.compared)
+        )
+        return f"{indexed} {compared}".rstrip()
+
+    def search(self, text: str, sources: Iterable[str]) -> Search:
+        """Return the search for a text that a person typed; sources: whose events it may name.
+
+        Raises BadQuery for a text that is too long.
+        """
+        needs = read_text(text)
+        any_of = tuple(
+            tuple((self._term(index), self._term(wanted)) for index, wanted in one) for one in needs
+        )
+        return Search(any_of=any_of, ids=self._ids_by(text.strip(), sources))
+
+    def forget_terms(self, ids: Sequence[str], found_by: FoundBy) -> None:
+        """Remove from deliveries of other people what an erased number is found by."""
+        if not ids:
+            return
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            for delivery_id in ids:
+                pipe.hget(f"{P}delivery:{delivery_id}", "terms")
+            kept = pipe.execute()
+        erased = {self._term(text) for text in (*found_by.indexed, *found_by.compared)}
+        changes = []
+        for delivery_id, terms in zip(ids, kept, strict=True):
+            if terms:
+                changes += [delivery_id, _without(str(terms), erased)]
+        if changes:
+            self._run("index_terms", "", *changes)
+
+    def repair_search(self, ids: Sequence[str], found_by: DescribeFound) -> int:
+        """Repair the index of these deliveries, and fill it for those of an older release.
+
+        Returns how many it filled.
+        """
+        missing = [str(one) for one in self._run("repair_search", *ids)] if ids else []
+        if not missing:
+            return 0
+        changes: list[str] = []
+        for delivery_id, kept in zip(missing, self._records_of(missing), strict=True):
+            changes += [delivery_id, self._terms_of_record(delivery_id, kept, found_by)]
+        return int(self._run("index_terms", "1", *changes))
+
+    def forget_stale_terms(self, start: int) -> int:
+        """Remove index entries that are older than every delivery. Returns where to go on.
+
+        There are such entries only after an older release ran on this store for a while.
+        """
+        count = len(LETTERS) ** 3
+        with self._reached():
+            oldest: Any = self.redis.zrange(f"{P}deliveries", 0, 0, withscores=True)
+            below = f"({int(oldest[0][1])}" if oldest else "+inf"
+            pipe = self.redis.pipeline(transaction=False)
+            for number in range(start, min(start + STALE_AT_ONCE, count)):
+                pipe.zremrangebyscore(f"{P}find:{_index_name(number)}", "-inf", below)
+            pipe.execute()
+        return (start + STALE_AT_ONCE) % count
+
+    # --- helpers ------------------------------------------------------------------------------
+
+    def _term(self, text: str) -> str:
+        # The label keeps the hash apart from those of numbers and records. No source has no name.
+        bits = int.from_bytes(self._digest(f"\0find\0{text}", 7)) >> 6
+        return "".join(_PAIRS[bits >> shift & 1023] for shift in (40, 30, 20, 10, 0))
+
+    def _ids_by(self, text: str, sources: Iterable[str]) -> tuple[str, ...]:
+        """Return the deliveries that have this id, this call or the event with this id."""
+        if not text:
+            return ()
+        found: list[str] = []
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            pipe.get(f"{P}call:{text}")
+            pipe.exists(f"{P}delivery:{text}" if _DELIVERY.fullmatch(text) else f"{P}nothing")
+            for event_id in event_ids(text, sources):
+                pipe.hget(f"{P}event:{event_id}", "deliveries")
+            by_call, is_delivery, *listed = pipe.execute()
+        found += [str(by_call)] if by_call else []
+        found += [text] if is_delivery else []
+        lines = [line for lines in listed for line in (lines or "").splitlines()]
+        found += self._not_erased([line.split(" ", 1)[0] for line in lines])
+        return tuple(islice(dict.fromkeys(filter(_DELIVERY.fullmatch, found)), MOST_CHOSEN))
+
+    def _not_erased(self, ids: Sequence[str]) -> Iterator[str]:
+        """Yield the ids without those of erased people: the CRM's id of their event is theirs."""
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            for delivery_id in ids:
+                pipe.hexists(f"{P}delivery:{delivery_id}", "erased_ms")
+            are_erased = pipe.execute()
+        yield from (one for one, is_erased in zip(ids, are_erased, strict=True) if not is_erased)
+
+    def _records_of(self, ids: Sequence[str]) -> list[Mapping[str, str | None]]:
+        names = ("event", "route", "request", "record")
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            for delivery_id in ids:
+                pipe.hmget(f"{P}delivery:{delivery_id}", names[:-1])
+            rows: list[Any] = pipe.execute()
+            for row in rows:
+                pipe.hget(f"{P}event:{row[0]}", "record")
+            records = pipe.execute(raise_on_error=False)
+        return [
+            dict(zip(names, (*row, record if isinstance(record, str) else None), strict=True))
+            for row, record in zip(rows, records, strict=True)
+        ]
+
+    def _terms_of_record(
+        self, delivery_id: str, kept: Mapping[str, str | None], found_by: DescribeFound
+    ) -> str:
+        try:
+            event = read_event(kept["record"] or "")
+            request = orjson.loads(kept["request"] or "null")
+            return self.terms_of(found_by(event, kept["route"] or "", request))
+        except UNREADABLE as error:
+            # One broken record must not stop the others; it is found by its id.
+            logger.error("delivery.unreadable", delivery=delivery_id, exc_info=error)
+            return ""
+
+
+def _without(terms: str, erased: set[str]) -> str:
+    parts = ([one[at : at + TERM] for at in range(0, len(one), TERM)] for one in terms.split(" "))
+    return " ".join("".join(term for term in part if term not in erased) for part in parts).rstrip()
+
+
+def _index_name(number: int) -> str:
+    base = len(LETTERS)
+    return LETTERS[number // base**2] + LETTERS[number // base % base] + LETTERS[number % base]
