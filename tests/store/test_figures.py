@@ -404,6 +404,7 @@ def test_a_request_without_a_readable_agent_counts(store: Store, request: str) -
     lease = send(store, request=request)
     settle(store, lease, Status.DELIVERED, fields={"call_sid": "CA1"})
     assert total(store) == {"events": 1, "accepted": 1}
+    assert keys(store, By.AGENT) == {"none": 1}
 
 
 def test_names_with_tabs_and_long_ones_are_counted(store: Store) -> None:

@@ -20,7 +20,7 @@ local LONGEST_FIGURE_KEY = 200  -- bytes; a longer agent or version counts as (o
 
 -- Return a name as a part of a cell.
 local function figure_key(name)
-  if not name or name == cjson.null then return '' end
+  if type(name) ~= 'string' and type(name) ~= 'number' then return '' end
   local text = string.gsub(tostring(name), '%c', ' ')
   return #text <= LONGEST_FIGURE_KEY and text or OTHER_FIGURES
 end
