@@ -34,7 +34,9 @@ def name_of(metadata: Any, data: Any, kind: Kind) -> str | None:
     metadata: of the mapped request; None: nothing was mapped. data: the event's, hydrated.
     """
     found = metadata if isinstance(metadata, Mapping) else {}
-    mapped = _text(found.get("name")) or _text([found.get("first_name"), found.get("last_name")])
+    name = found.get("name")
+    mapped = _text(name) if isinstance(name, str) else ""
+    mapped = mapped or _text([found.get("first_name"), found.get("last_name")])
     return (mapped or _text(_of_kind(kind.names, data)))[:LONGEST_NAME].strip() or None
 
 
