@@ -276,7 +276,6 @@ class Page:
 
     items: tuple[Delivery, ...]
     next_cursor: str | None
-    total: int | None = None  # how many match in all; None: nobody counted them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

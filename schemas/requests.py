@@ -207,9 +207,7 @@ class CampaignsQuery(_Limit):
     cursor = fields.String(metadata=CURSOR)
 
 
-class DeliveriesQuery(DeliveriesRequest, _Limit):
-    """The query of the list of deliveries."""
-
+class _Find(Schema):
     q = fields.String(
         metadata={
             "description": "Words of a name, an e-mail address, the last 4 to 10 digits of a "
@@ -218,7 +216,11 @@ class DeliveriesQuery(DeliveriesRequest, _Limit):
     )
 
 
-class DeliveriesTableQuery(DeliveriesRequest, _Reveal):
+class DeliveriesQuery(DeliveriesRequest, _Find, _Limit):
+    """The query of the list of deliveries."""
+
+
+class DeliveriesTableQuery(DeliveriesRequest, _Find, _Reveal):
     """The query of the file of deliveries: the list's, without pages."""
 
     class Meta:

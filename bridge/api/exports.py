@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, request
 
 from bridge.api.describe import operation
-from bridge.api.queries import read_look, read_table_query, refuse_unknown_names
+from bridge.api.queries import read_look, read_table_query, refuse_unknown_names, with_search
 from bridge.exports import MEDIA, Form, deliveries_csv, suppressions_csv
 from schemas.requests import DeliveriesTableQuery, LookQuery
 from schemas.settings import Settings
@@ -29,6 +29,7 @@ def add(api: Blueprint, store: Store, settings: Settings) -> None:
     )
     def deliveries_table() -> Response:
         filters, reveals = read_table_query(request.args, settings.default_region)
+        filters = with_search(filters, request.args.get("q"), settings, store)
         refuse_unknown_names(filters, settings, store)
         return deliveries_csv(store, filters, Form(reveals=reveals))
 

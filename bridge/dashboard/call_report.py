@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 from bridge.dashboard.conversation import Turn, turns
 from bridge.dashboard.recording import link
 from bridge.dashboard.words import outcome_words
-from schemas.delivery import Delivery, Status, current_outcomes
+from schemas.delivery import Delivery, Status
+from schemas.headline import newest
 from schemas.outcome import INBOUND, Outcome
 from schemas.responses import MaskedWords, OutcomeResponse
 
@@ -67,25 +68,16 @@ class LookUp:
     command: str | None = None  # of CallKaro's command line; None: it can't find this
 
 
-def newest_outcome(delivery: Delivery) -> Outcome | None:
-    """Return the outcome of the newest dial; None: nothing is known of the present call.
-
-    Calls from before "call again" and inbound calls do not count.
-    """
-    known = [one for one in current_outcomes(delivery) if one.try_count != INBOUND]
-    return max(known, key=lambda one: (one.try_count, one.ended_at or _OLDEST), default=None)
-
-
 def call_report(delivery: Delivery) -> CallReport:
     """Return how a delivery's call ended. Numbers are masked unless they are revealed."""
-    newest = newest_outcome(delivery)
-    if newest is None:
+    latest = newest(delivery.outcomes, delivery.past)
+    if latest is None:
         return CallReport(earlier=_dials(delivery.outcomes))
-    others = [one for one in delivery.outcomes if one is not newest]
-    last = _dial(newest)
+    others = [one for one in delivery.outcomes if one is not latest]
+    last = _dial(latest)
     noted = [one for one in last.variables if _is_short(one)][:IN_HEADLINE]
     notes = [f"{one.name.replace('_', ' ')}: {in_words(one.value)}" for one in noted]
-    outcome = _as_listed(DialOnPage().dump(newest)) | {"tries": newest.try_count + 1}
+    outcome = _as_listed(DialOnPage().dump(latest)) | {"tries": latest.try_count + 1}
     if any(one.name == "interested" for one in noted):
         del outcome["converted"]  # the headline says it in the agent's own words
     return CallReport(

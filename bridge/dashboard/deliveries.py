@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -315,9 +315,7 @@ def _listed(store: Store, filters: Filters, brief: DeliveryBrief) -> Listed:
         newest = store.deliveries(filters, before=None, limit=ROWS, brief=True).items
         newer = sum(one.order >= anchor for one in newest)
     first = read_place(request.args.get("n")) if cursor else 1
-    total = getattr(page, "total", None)
-    if total is None:
-        total = _total(store, filters)
+    total = store.count(filters)
     if total is None and next_cursor is None and first == 1 and not before:
         total = len(items)
     if anchor is None and cursor is None and items:
@@ -335,25 +333,6 @@ def _listed(store: Store, filters: Filters, brief: DeliveryBrief) -> Listed:
 def read_place(raw: str | None) -> int:
     """Return the place of a page's first row in the list; 0: it is not known."""
     return int(raw) if raw and re.fullmatch(r"[1-9]\d{0,8}", raw, re.ASCII) else 0
-
-
-def _total(store: Store, filters: Filters) -> int | None:
-    """Return how many deliveries match, where an index has that number; None: not known."""
-    match _set(filters):
-        case []:
-            return sum(store.counts().values())
-        case ["status"]:
-            counts = store.counts()
-            return sum(counts[status] for status in filters.status)
-        case ["route" | "source" as by]:
-            name = str(getattr(filters, by))
-            return store.counts_of(by, [name])[name]
-    return None
-
-
-def _set(filters: Filters) -> list[str]:
-    """Return the names of the filters that are set."""
-    return [one.name for one in fields(filters) if getattr(filters, one.name)]
 
 
 def _what(raw: str | None) -> str:

@@ -12,16 +12,20 @@ from bridge.dashboard.call_report import (
     call_report,
     in_words,
     look_up,
-    newest_outcome,
     variables,
 )
 from schemas.delivery import Delivery, Status
+from schemas.headline import newest
 from schemas.outcome import INBOUND, Outcome, Result
 from schemas.responses import revealed
 
 AT = datetime(2026, 11, 28, 19, 0, tzinfo=UTC)
 INDIA = ZoneInfo("Asia/Kolkata")
 NUMBER = "+919876543210"
+
+
+def newest_of(call: Delivery) -> Outcome | None:
+    return newest(call.outcomes, call.past)
 
 
 def a_call(*outcomes: Outcome, **more: Any) -> Delivery:
@@ -60,13 +64,13 @@ def dialled(try_count: int = 0, sid: str = "c1", ago_s: int = 0, **more: Any) ->
 def test_the_newest_dial_is_the_last_redial_and_not_what_came_last() -> None:
     first, redial = dialled(0), dialled(1, ago_s=3600)
     for order in ((first, redial), (redial, first)):
-        assert newest_outcome(a_call(*order)) is redial
+        assert newest_of(a_call(*order)) is redial
 
 
 def test_of_equal_redials_the_later_one_is_the_newest() -> None:
     late, early, timeless = dialled(2), dialled(2, "c2", 60), dialled(2, "c3", ended_at=None)
     for order in ((late, early, timeless), (timeless, early, late)):
-        assert newest_outcome(a_call(*order)) is late
+        assert newest_of(a_call(*order)) is late
 
 
 @pytest.mark.parametrize(
@@ -83,13 +87,13 @@ def test_an_old_call_and_an_inbound_one_are_never_the_newest(
 ) -> None:
     call = a_call(*outcomes, past=past)
     report = call_report(call)
-    assert (newest_outcome(call), report.headline, report.newest) == (None, "", None)
+    assert (newest_of(call), report.headline, report.newest) == (None, "", None)
     assert len(report.earlier) == len(outcomes)
 
 
 def test_after_call_again_the_new_call_is_the_newest_although_it_has_fewer_redials() -> None:
     new = dialled(0, "new", ago_s=60)
-    assert newest_outcome(a_call(dialled(4, "old"), new, past=("old",))) is new
+    assert newest_of(a_call(dialled(4, "old"), new, past=("old",))) is new
 
 
 def test_the_other_dials_are_shown_once_the_latest_first() -> None:

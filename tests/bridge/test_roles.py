@@ -236,7 +236,8 @@ def test_pages_show_what_the_role_may_do_and_nothing_else(
             assert mine.client.post(form).status_code == 400, form  # without its word; not 403
         found[role] = ({re.sub(r"[0-9a-f]{20,}", "ID", one) for one in forms}, pages)
     viewer, operator, admin = (found[role][0] for role in Role)
-    assert viewer == {"/sign-out", "/deliveries", "/routes/try", "/suppressions/look-up"}
+    looks = {"/deliveries", "/deliveries/views", "/routes/try", "/search", "/suppressions/look-up"}
+    assert viewer == {"/sign-out"} | looks
     assert {"/resume", "/suppressions", "/routes/pause", "/deliveries/ID/cancel"} <= operator
     assert not any("remove" in one or "eras" in one or "import" in one for one in operator)
     assert {"/suppressions/ID/remove", "/erasures", "/suppressions/import"} <= admin
