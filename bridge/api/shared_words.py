@@ -7,15 +7,19 @@ nine types, such as DeliveryBriefReasonType2Type1.
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from schemas.access import ACTS
 from schemas.delivery import Reason, Status
 from schemas.event import EventStatus
 from schemas.outcome import Result
+from schemas.records import NO_OUTCOME
 
 WORDS: Final[Mapping[str, tuple[str, Iterable[str]]]] = {
+    "Act": ("What a person did.", ACTS),
     "DeliveryKind": ("What a delivery makes.", ("call", "campaign")),
     "DeliveryReason": ("Why a delivery has its status.", Reason),
     "DeliveryStatus": ("The status of a delivery.", Status),
     "EventStatus": ("The status of an event.", EventStatus),
+    "OutcomeFilter": ("The result of a call; none: not reported yet.", (*Result, NO_OUTCOME)),
     "OutcomeResult": ("The result of a call.", Result),
 }
 
