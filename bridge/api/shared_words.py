@@ -14,7 +14,7 @@ from schemas.outcome import Result
 from schemas.records import NO_OUTCOME
 
 WORDS: Final[Mapping[str, tuple[str, Iterable[str]]]] = {
-    "Act": ("What a person did.", ACTS),
+    "AuditAction": ("What a person did.", ACTS),
     "DeliveryKind": ("What a delivery makes.", ("call", "campaign")),
     "DeliveryReason": ("Why a delivery has its status.", Reason),
     "DeliveryStatus": ("The status of a delivery.", Status),
