@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from flask import Response
 from marshmallow import Schema
 
-from bridge.api.access import note_revealed
+from bridge.api.access import note_many_revealed
 from config import log
 from schemas.csv_cells import cells, columns_of, csv_lines
 from schemas.errors import Busy, StoreUnavailable
@@ -139,7 +139,7 @@ def _pages(listed: _List, form: Form, rows: list[Row], cursor: str | None) -> It
     ]
     while True:
         if form.reveals and rows:
-            note_revealed(listed.what, *(row["id"] for row in rows))
+            note_many_revealed(listed.what, [row["id"] for row in rows])
         yield csv_lines(cells(_local(row, times, form.zone), columns) for row in rows)
         if cursor is None:
             return

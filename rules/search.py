@@ -16,12 +16,15 @@ from schemas.errors import BadQuery
 from schemas.event import CALL_ME, Event
 from schemas.expression import ExpressionError
 from schemas.route import Route, Routes, Value
-from schemas.search import FoundBy, Needs
+from schemas.search import FoundBy, Need, Needs
 from schemas.source import Kind, id_text
 
 MOST_WORDS: Final = 6  # of a name, and of a search
 LONGEST: Final = 200  # characters of a search
 FEWEST_DIGITS, MOST_DIGITS = 4, 10  # of a number, that a search compares
+# Stands before digits that are only compared. No id and no word has a capital letter, so that the
+# hash of an id that a person types is not that of a number.
+COMPARED: Final = "N"
 MOST_IDS: Final = 4  # of records: the delivery's own, and those that were merged into it
 
 # Accents of Latin, Greek and Cyrillic letters, once NFKD has parted them from their letters.
@@ -136,7 +139,7 @@ def endings(number: str) -> FoundBy:
 def _endings(digits: Iterable[str]) -> Iterator[str]:
     for one in digits:
         for length in range(FEWEST_DIGITS + 1, min(len(one), MOST_DIGITS) + 1):
-            yield one[-length:]
+            yield COMPARED + one[-length:]
 
 
 def _ids(event: Event, kind: Kind) -> Iterator[str]:
@@ -163,10 +166,12 @@ def _id(text: str) -> str:
 # --- what is searched for -------------------------------------------------------------------------
 
 
-def read_text(text: str) -> tuple[Needs, ...]:
+def read_text(text: str, *, may_reveal: bool = True) -> tuple[Needs, ...]:
     """Return what a typed text asks for: a delivery matches that has all of one entry.
 
     The text may be an id, a number, or words: names, e-mails and numbers, in any order.
+    may_reveal: whether the person may see whole numbers. Others find a number by the digits that a
+    masked one shows, or by all of it: with a part, they could ask for one digit after another.
 
     Raises BadQuery for a text that is too long. Its message does not repeat the text.
     """
@@ -177,9 +182,22 @@ def read_text(text: str) -> tuple[Needs, ...]:
     if text and not any(map(str.isspace, text)):
         found.append(((_id(text), _id(text)),))
     needs = tuple(dict.fromkeys(_needs(text)))[:MOST_WORDS]
+    if not may_reveal and any(map(_is_part, needs)):
+        if not found:
+            raise BadQuery(
+                f"Give the last {FEWEST_DIGITS} digits of a number, or at least its last "
+                f"{MOST_DIGITS}: your token may not see whole numbers."
+            )
+        needs = ()  # the text may still be an id
     if needs:
         found.append(needs)
     return tuple(dict.fromkeys(found))
+
+
+def _is_part(need: Need) -> bool:
+    """Say whether a need is of digits that a masked number hides, and not of all of them."""
+    wanted = need[1]
+    return wanted.startswith(COMPARED) and len(wanted) < len(COMPARED) + MOST_DIGITS
 
 
 def _needs(text: str) -> Iterator[tuple[str, str]]:
@@ -195,7 +213,7 @@ def _needs(text: str) -> Iterator[tuple[str, str]]:
 
 def _number_needs(text: str) -> Iterator[tuple[str, str]]:
     digits = re.sub(r"\D", "", text)[-MOST_DIGITS:]
-    if len(digits) >= FEWEST_DIGITS:
-        yield digits[-FEWEST_DIGITS:], digits
+    if len(digits) > FEWEST_DIGITS:
+        yield digits[-FEWEST_DIGITS:], COMPARED + digits
     elif digits:
         yield digits, digits

@@ -255,7 +255,13 @@ _DATE: Final = re.compile(
     rf"{_YEAR}([-/.]){_MONTH}\1{_DAY}|{_DAY}([-/.]){_MONTH}\2{_YEAR}|{_MONTH}/{_DAY}/{_YEAR}"
 )
 _MARKED: Final = re.compile(r"[+\uff0b][ \t]?\(?\d(?:[ \t()./\-]{0,3}\d){7,}(?!\w)")
-_IN_TEXT: Final = re.compile(r"(?<!\w)[+\uff0b]?\(?\d(?:[ \t()./\-]{0,3}\d){7,}(?!\w)")
+# What may stand between two digits in a sentence: blanks, line ends, dashes and invisible marks of
+# any width; a comma where a blank follows it, as in a transcription.
+_BETWEEN: Final = (
+    r"(?:[\s()./\-\u00ad\u00b7\u200b-\u2015\u202a-\u202f\u2060-\u2069\u2212\ufeff\uff0d]{0,3}"
+    r"|,\s{1,2})"
+)
+_IN_TEXT: Final = re.compile(rf"(?<!\w)[+\uff0b]?\(?\d(?:{_BETWEEN}\d){{7,}}(?!\w)")
 
 # JSON inside a text, such as a form's one value. Its numbers stand between other characters.
 _JSON_TEXT: Final = re.compile(r"\s*[{\[]")

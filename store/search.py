@@ -41,12 +41,12 @@ class SearchStore(Base):
         )
         return f"{indexed} {compared}".rstrip()
 
-    def search(self, text: str, sources: Iterable[str]) -> Search:
+    def search(self, text: str, sources: Iterable[str], *, may_reveal: bool = True) -> Search:
         """Return the search for a text that a person typed; sources: whose events it may name.
 
-        Raises BadQuery for a text that is too long.
+        may_reveal: see rules/search.py. Raises BadQuery for a text that it refuses.
         """
-        needs = read_text(text)
+        needs = read_text(text, may_reveal=may_reveal)
         any_of = tuple(
             tuple((self._term(index), self._term(wanted)) for index, wanted in one) for one in needs
         )

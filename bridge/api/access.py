@@ -1,5 +1,7 @@
 """The API's tokens, and what is kept of each look at whole phone numbers."""
 
+from collections.abc import Sequence
+
 from flask import request
 
 from bridge.access import let_in, note_act, token_of
@@ -25,3 +27,13 @@ def note_revealed(what: str, *ids: str) -> None:
     """Log that whole numbers were shown: with the ids of the records, never with the numbers."""
     logger.info("number.revealed", what=what, ids=ids)
     note_act(Action.REVEAL, what, *ids)
+
+
+def note_many_revealed(what: str, ids: Sequence[str]) -> None:
+    """Log that a file has whole numbers: the log has the ids, and the audit how many.
+
+    The audit keeps a limited number of entries. With one for each row, a few files would push out
+    what people did before.
+    """
+    logger.info("number.revealed", what=what, ids=ids)
+    note_act(Action.REVEAL, what, count=len(ids))

@@ -10,6 +10,7 @@ from flask import Request
 from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 
+from bridge.access import may
 from bridge.http.body import read_body
 from bridge.http.incoming import read_all
 from schemas.callkaro import describe
@@ -134,7 +135,8 @@ def with_search(filters: Filters, typed: str | None, settings: Settings, store: 
     """Return the filters with what a person typed into a search. Raises BadQuery."""
     if not typed or not typed.strip():
         return filters
-    return replace(filters, search=store.search(typed, settings.routes.sources))
+    found = store.search(typed, settings.routes.sources, may_reveal=may("reveal"))
+    return replace(filters, search=found)
 
 
 def read_phone(text: str, region: str | None) -> str:

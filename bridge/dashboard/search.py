@@ -3,6 +3,7 @@
 from flask import Blueprint, flash, redirect, request, url_for
 from werkzeug.wrappers import Response
 
+from bridge.access import may
 from bridge.operations import Operations
 from schemas.errors import BadQuery
 
@@ -15,7 +16,8 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     def search() -> Response:
         key = None
         try:
-            key = store.search(request.form.get("q", ""), sources).key()
+            typed = request.form.get("q", "")
+            key = store.search(typed, sources, may_reveal=may("reveal")).key()
         except BadQuery as error:
             flash(str(error), "problem")
         return redirect(url_for("dashboard.deliveries", search=key or None), 303)

@@ -271,6 +271,17 @@ def test_a_file_of_a_page_opens_in_excel_with_local_times(
     assert web.client.get("/deliveries.csv?status=lost").status_code == 400
 
 
+def test_a_file_with_whole_numbers_is_one_entry_of_the_audit_and_not_one_a_row(
+    web: Web, store: Store
+) -> None:
+    put(store, *(f"d{number}" for number in range(30)))
+    rows_of(web.get("/api/deliveries.csv?reveal=true"))
+    found = store.acts(limit=100, keep_days=400).items
+    assert [(one.action, one.kind, one.target, one.count) for one in found] == [
+        ("reveal", "delivery", None, 30)
+    ]
+
+
 def test_a_number_in_the_address_of_a_file_filters(web: Web, store: Store) -> None:
     put(store, "d1")
     sign_in(web)

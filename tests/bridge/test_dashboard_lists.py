@@ -357,6 +357,13 @@ def test_there_is_room_for_twelve_views() -> None:
         with_view([], "long", "route=" + "x" * 4000)
 
 
+def test_a_cookie_with_more_parts_than_views_holds_no_view(web: Web) -> None:
+    cookie = "&".join(f"view{one}=status%3Dfailed" for one in range(30))
+    web.client.set_cookie(kept_views.COOKIE, cookie, path=kept_views.PATH)
+    assert web.client.get("/deliveries").status_code == 200
+    assert read_views(cookie) == []
+
+
 @examples(300)
 @given(st.text(max_size=300) | st.binary(max_size=300).map(lambda raw: raw.decode("latin-1")))
 def test_a_cookie_of_anybody_breaks_nothing(cookie: str) -> None:

@@ -10,6 +10,7 @@ from support import API_TOKEN, WEBSITE, Web, route
 from support.storing import a_delivery, accept, an_event
 
 from bridge.dashboard.words import outcome_words
+from schemas.access import NamedToken, Role
 from schemas.delivery import Status
 from schemas.outcome import Outcome, Result
 from schemas.records import Move
@@ -254,6 +255,18 @@ def test_an_unknown_delivery_says_what_to_look_up_where(web: Web, store: Store) 
     shown = page(web, "?reveal=1")
     assert re.search(r"ck calls list --to 919876543210 --start \d{4}-\d\d-\d\d --json", shown)
     assert "The number is masked" not in shown
+
+
+def test_a_viewer_is_not_sent_to_a_page_that_is_refused(
+    open_web: OpenWeb, make_settings: MakeSettings, store: Store
+) -> None:
+    viewer = NamedToken(name="asha", role=Role.VIEWER, token="asha-looks-at-everything")
+    web = open_web(make_settings(WEBSITE + route(), named_tokens=(viewer,)))
+    assert web.client.post("/sign-in", data={"token": viewer.token}).status_code == 302
+    put(store, status=Status.UNKNOWN)
+    html = page(web)
+    assert "call-history" in html
+    assert "reveal=" not in html
 
 
 @pytest.mark.parametrize("status", [Status.DELIVERED, Status.FAILED, Status.SKIPPED])

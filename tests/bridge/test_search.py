@@ -9,6 +9,7 @@ import pytest
 from support import AGENT, API_TOKEN, WEBSITE, Web, each, lead, notification
 from support.draining import RunDrain
 
+from schemas.access import NamedToken, Role
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
@@ -97,6 +98,40 @@ def test_the_api_finds_a_lead_before_and_after_its_call(
     assert found(web, typed, "&status=delivered&route=call%20visitors") == [made]
     assert found(web, typed, "&status=failed") == []
     assert found(web, "ravi") == [other]
+
+
+VIEWER = NamedToken(name="asha", role=Role.VIEWER, token="asha-looks-at-everything")
+
+
+def test_a_viewer_can_not_ask_for_a_number_digit_by_digit(
+    make_settings: MakeSettings, open_web: OpenWeb
+) -> None:
+    web = open_web(make_settings(ROUTES, named_tokens=(VIEWER,)))
+    made = send(web)
+    assert web.client.post("/sign-in", data={"token": VIEWER.token}).status_code == 302
+    headers = {"Authorization": f"Bearer {VIEWER.token}"}
+
+    def seen(typed: str) -> str:
+        """Return all that a viewer's search answers with: the list, the file and the page."""
+        lists = ["/api/deliveries", "/api/deliveries.csv"]
+        answers = [web.client.get(f"{one}?q={quote(typed)}", headers=headers) for one in lists]
+        page = search(web, typed)
+        answers.append(web.client.get(page.headers["Location"]))
+        return "".join(one.text for one in answers)
+
+    for typed in ("43210", "876543210"):
+        assert made not in seen(typed)
+    refused = web.client.get("/api/deliveries?q=98+3210", headers=headers)
+    assert (refused.status_code, refused.json["error"]) == (400, "bad_query")
+    assert search(web, "98 3210").headers["Location"] == "/deliveries"
+    for typed in ("3210", "9876543210", "+91 98765 43210", "meera 3210", "form-77"):
+        assert seen(typed).count(made) >= 3
+    # What a search for an id puts into the address is no key of a number's digits.
+    keys = (search(web, one).headers["Location"] for one in ("3210", "43210"))
+    ends, part = (key.rpartition(".")[2] for key in keys)
+    for key in (f"t.{ends}-{part}", f"t.{ends}.{part}"):
+        assert made not in web.client.get(f"/deliveries?search={key}").text
+    assert found(web, "43210") == [made]
 
 
 def test_a_lead_is_found_by_its_call(web: Web, settings: Settings, run_drain: RunDrain) -> None:

@@ -196,7 +196,8 @@ def test_what_is_mapped_replaces_what_the_record_has() -> None:
     request = {"to_number": "+919812345678", "metadata": {"name": "Asha", "email": "a@x.in"}}
     kept = found_by(LEAD, GENERIC, ROUTE, request=request)
     assert kept.indexed == ("asha", "a@x.in", "5678", "ld-501")
-    assert kept.compared == ("45678", "345678", "2345678", "12345678", "812345678", "9812345678")
+    ends = ("45678", "345678", "2345678", "12345678", "812345678", "9812345678")
+    assert kept.compared == tuple(f"N{one}" for one in ends)
 
 
 def test_hubspots_own_event_id_finds_its_notification() -> None:
@@ -222,6 +223,30 @@ def test_an_erased_number_leaves_nothing_to_find() -> None:
         compared=tuple(one for one in kept.compared if one not in erased.compared),
     )
     assert left == FoundBy(indexed=("meera", "nair", "iyer", "meera@example.in", "ld-501"))
+
+
+@each("typed", ["43210", "876543210", "4-3210", "43210,", "meera,43210", "४३२१०"])
+def test_a_part_of_a_number_finds_nobody_for_those_who_may_not_see_it(typed: str) -> None:
+    kept = found_by(LEAD, GENERIC, ROUTE)
+    known = {*kept.indexed, *kept.compared}
+    asked = [need for needs in read_text(typed, may_reveal=False) for need in needs]
+    assert not any(wanted in known and wanted != "meera" for _, wanted in asked)
+
+
+@each("typed", ["98 3210", "meera 43210", "4 3210", "43210 meera"])
+def test_a_part_of_a_number_beside_other_words_is_refused(typed: str) -> None:
+    with pytest.raises(BadQuery, match="last 4 digits") as refused:
+        read_text(typed, may_reveal=False)
+    assert "43210" not in str(refused.value)
+
+
+@each("typed", ["3210", "meera 3210", "9876543210", "+91 98765 43210", "ld-501", "meera nair"])
+def test_what_a_mask_shows_and_a_whole_number_find_a_lead_for_everybody(typed: str) -> None:
+    assert read_text(typed, may_reveal=False) == read_text(typed)
+
+
+def test_an_id_of_digits_is_found_by_those_who_may_not_see_numbers() -> None:
+    assert read_text("501234", may_reveal=False) == ((("501234", "501234"),),)
 
 
 def test_a_long_search_is_refused_without_its_text() -> None:
