@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from rules.figures import hour_of, span, summed, sums_of
 from schemas.delivery import RETRIED_FROM, Status
 from schemas.event import CALL_ME
 from schemas.figures import NAMES, OTHER, By, FigureQuery, Figures, FigureTable
-from schemas.outcome import read_outcome
+from schemas.outcome import Outcome, as_record, read_outcome
 from schemas.records import Move
 from store import Store
 from store.local_time import offsets
@@ -386,6 +387,37 @@ def test_the_audit_counts_again_what_an_older_release_changed(store: Store, stat
     store.redis.hset("bridge:delivery:d1", "status", status)
     audit(store)
     assert total(store) == {"events": 1, "accepted" if status == "delivered" else status: 1}
+
+
+def keep_as_an_older_release(store: Store, outcome: Outcome) -> None:
+    field = f"outcome:{outcome.call_sid}:{outcome.try_count}"
+    store.redis.hset("bridge:delivery:d1", field, orjson.dumps(as_record(outcome)).decode())
+    store.redis.hincrby("bridge:delivery:d1", "outcomes", 1)
+
+
+def test_the_audit_counts_an_outcome_that_an_older_process_kept_after_another(
+    store: Store,
+) -> None:
+    deliver(store)
+    busy = {"hangup_reason": "USER_REJECTED", "next_call_scheduled": True}
+    store.keep_outcome(told("d1", "CA1", **busy))
+    answered = {"hangup_reason": "CLIENT_INITIATED", "call_duration": 60}
+    keep_as_an_older_release(store, told("d1", "CA1", 1, **answered))
+    audit(store)
+    wanted = {"events": 1, "accepted": 1, "dialled": 1, "ended": 1, "connected": 1}
+    assert total(store) == wanted | {"talked_s": 60}
+
+
+def test_the_audit_takes_away_what_an_older_process_called_again(store: Store) -> None:
+    deliver(store)
+    store.keep_outcome(told("d1", "CA1", hangup_reason="CLIENT_INITIATED", call_duration=60))
+    kept = store.redis.hmget("bridge:delivery:d1", "newest", "figures")
+    assert call_again(store) == "ok"
+    # An older release has neither of these, so that they stay.
+    store.redis.hset("bridge:delivery:d1", mapping={"newest": kept[0], "figures": kept[1]})
+    audit(store)
+    assert store.redis.hget("bridge:delivery:d1", "newest") is None
+    assert store.redis.hget("bridge:delivery:d1", "figures") != kept[1]
 
 
 def test_figures_that_can_not_be_written_stop_no_call(store: Store) -> None:
