@@ -17,6 +17,11 @@ local function has_old_newest(found)
   return found.newest and is_past(found.past, call_sid_in(found.newest))
 end
 
+local function put(place, is_there, order, id)
+  if is_there then return redis.call('ZADD', outcome_key(place), order, id) end
+  return redis.call('ZREM', outcome_key(place), id)
+end
+
 -- Put a delivery into the index of outcomes.
 local function index_outcome(id, found)
   if has_old_newest(found) then
@@ -25,11 +30,9 @@ local function index_outcome(id, found)
   end
   local at, changed = outcome_place(found.to, found.status, found.newest), 0
   for _, place in ipairs(OUTCOME_PLACES) do
-    if place == at then
-      changed = changed + redis.call('ZADD', outcome_key(place), found.order, id)
-    else
-      changed = changed + redis.call('ZREM', outcome_key(place), id)
-    end
+    -- A key of another type is no fault of this record: see shared.lua.
+    local is_put, by = pcall(put, place, place == at, found.order, id)
+    changed = changed + (is_put and by or 0)
   end
   return is_all_indexed and changed or 0  -- what an older release stored is no fault
 end
