@@ -491,6 +491,7 @@ class Machine(RuleBasedStateMachine):
         self.numbers: Counter[str] = Counter()  # of the calls of each delivery
         self.converted: set[tuple[str, str, int]] = set()
         self.told: set[tuple[str, str, int]] = set()
+        self.names_us: dict[tuple[str, str, int], bool] = {}  # whether an outcome has our id
         for one in sorted(first):
             self.arrive(one, bulk=False)
 
@@ -557,6 +558,8 @@ class Machine(RuleBasedStateMachine):
         knows_us: bool,
     ) -> None:
         sid = f"CA-{one}-{self.numbers[one] - ago}"
+        # An early one that has our id is attached before one that has not, whichever came first.
+        knows_us = self.names_us.setdefault((one, sid, dial), knows_us)
         outcome = told(
             one if knows_us else None,
             sid,
@@ -568,9 +571,10 @@ class Machine(RuleBasedStateMachine):
             **({"time": at} if at else {}),
         )
         became, _ = self.store.keep_outcome(outcome)
-        # Of a dial the first one counts, also where it came early.
-        if became in ("stored", "kept") and (one, sid, dial) not in self.told:
+        # Of a dial the first one that its delivery has counts; an early one if none was stored.
+        if became == "stored" or (became == "kept" and (one, sid, dial) not in self.told):
             self.told.add((one, sid, dial))
+            self.converted.discard((one, sid, dial))
             if converted:
                 self.converted.add((one, sid, dial))
 
