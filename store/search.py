@@ -14,6 +14,8 @@ import orjson
 from config import log
 from rules.search import read_text
 from schemas.event import Event, event_ids
+from schemas.outcome import Result
+from schemas.records import NO_OUTCOME
 from schemas.search import TERM, FoundBy, Search
 from store.base import Base, P
 from store.records import UNREADABLE, read_event
@@ -94,6 +96,8 @@ class SearchStore(Base):
             pipe = self.redis.pipeline(transaction=False)
             for number in range(start, min(start + STALE_AT_ONCE, count)):
                 pipe.zremrangebyscore(f"{P}find:{_index_name(number)}", "-inf", below)
+            for place in (NO_OUTCOME, *Result):
+                pipe.zremrangebyscore(f"{P}deliveries:outcome:{place}", "-inf", below)
             pipe.execute()
         return (start + STALE_AT_ONCE) % count
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from flask import Blueprint, render_template, request, url_for
 
 from bridge.dashboard.charts import GAP, HEIGHT, WIDTH
+from bridge.dashboard.deliveries import NAMES
 from bridge.dashboard.words import length_words
 from bridge.figures import FigureReader
 from bridge.operations import Operations
@@ -275,6 +276,8 @@ def behind(wanted: Wanted) -> Any:
         else:
             times_of = times
         filters: dict[str, Any] = {**only, **of_key, **LISTS[figure], **times_of}
+        if not filters.keys() <= set(NAMES):
+            return None  # the page would pass over the filter, and so would its commands on many
         return url_for("dashboard.deliveries", **filters)
 
     return address

@@ -1,4 +1,4 @@
--- include: keys, time, due, forget, newest_outcome, outcome_index, errors, figures
+-- include: keys, time, due, forget, past_calls, newest_outcome, outcome_index, errors, figures
 -- Repair what no crash should leave behind: a waiting delivery that nothing would wake, a delivery that
 -- is missing in an index, and an index entry whose delivery is gone. What an older release stored is
 -- counted in the figures.
@@ -11,20 +11,28 @@ local woken, indexed, forgotten, raised = 0, 0, 0, {}
 local is_all_indexed = redis.call('EXISTS', P .. 'indexed') == 1
 local waiting = {queued = true, held = true, retrying = true}
 
--- Put a delivery into the index of outcomes. An older release, which does not know `newest`, may have kept
--- an outcome since.
+-- An older release, which does not know `newest`, may have kept an outcome since, or called again.
+local function has_old_newest(found)
+  if found.outcomes and outcomes_in(found.newest) ~= tonumber(found.outcomes) then return true end
+  return found.newest and is_past(found.past, call_sid_in(found.newest))
+end
+
+local function put(place, is_there, order, id)
+  if is_there then return redis.call('ZADD', outcome_key(place), order, id) end
+  return redis.call('ZREM', outcome_key(place), id)
+end
+
+-- Put a delivery into the index of outcomes.
 local function index_outcome(id, found)
-  if found.outcomes and outcomes_in(found.newest) ~= tonumber(found.outcomes) then
+  if has_old_newest(found) then
     refresh_newest(id, found.order, found.status)
     found.newest = redis.call('HGET', P .. 'delivery:' .. id, 'newest') or nil
   end
   local at, changed = outcome_place(found.to, found.status, found.newest), 0
   for _, place in ipairs(OUTCOME_PLACES) do
-    if place == at then
-      changed = changed + redis.call('ZADD', outcome_key(place), found.order, id)
-    else
-      changed = changed + redis.call('ZREM', outcome_key(place), id)
-    end
+    -- A key of another type is no fault of this record: see shared.lua.
+    local is_put, by = pcall(put, place, place == at, found.order, id)
+    changed = changed + (is_put and by or 0)
   end
   return is_all_indexed and changed or 0  -- what an older release stored is no fault
 end
@@ -60,13 +68,15 @@ end
 
 local function look_at(id)
   local got = redis.call('HMGET', P .. 'delivery:' .. id, 'status', 'order', 'route', 'source',
-    'cancel_ms', 'reason', 'to', 'newest', 'outcomes', 'figures')
+    'cancel_ms', 'reason', 'to', 'newest', 'outcomes', 'figures', 'past')
   if not got[1] then
     if forget(id) > 0 then forgotten = forgotten + 1 end
   elseif got[2] and got[3] and got[4] then
-    index(id, {status = got[1], order = got[2], route = got[3], source = got[4], to = got[7],
-      newest = got[8] or nil, outcomes = got[9] or nil})
-    if may_be_miscounted(got[10], got[1], got[9]) then count_figures(id, now) end
+    local found = {status = got[1], order = got[2], route = got[3], source = got[4], to = got[7],
+      newest = got[8] or nil, outcomes = got[9] or nil, past = got[11] or ''}
+    index(id, found)
+    local has_other_newest = found.newest ~= (got[8] or nil)
+    if has_other_newest or may_be_miscounted(got[10], got[1], got[9]) then count_figures(id, now) end
     -- A delivered one waits, too, while CallKaro must still delete its call.
     local waits = waiting[got[1]] or got[1] == 'sending' or (got[1] == 'delivered' and got[5])
     if got[1] == 'held' and got[6] == 'bulk' then

@@ -25,6 +25,7 @@ from bridge.dashboard.reports import (
 from rules.figures import WEEKDAYS, hour_of
 from schemas.errors import BadQuery
 from schemas.figures import By, Figures, FigureTable
+from schemas.requests import DeliveriesQuery
 from schemas.settings import Settings
 from store import Store
 from store.base import P
@@ -286,6 +287,10 @@ def test_a_list_that_can_not_be_filtered_by_that_has_no_link(web: Web, store: St
     converted = text[text.index('scope="row">converted') :].split("</tr>")[0]
     assert links(converted) == []
     assert not {"cancelled", "not_dialled"} & set(DIALLED.split(","))
+    plant(store, campaign="b-1")
+    of_campaign = links(page(web, "?of=campaign:b-1"))
+    known = set(DeliveriesQuery().fields)
+    assert all(one.keys() <= known for one in [*links(page(web)), *of_campaign])
 
 
 def test_a_name_out_of_an_event_is_only_text(web: Web, store: Store) -> None:

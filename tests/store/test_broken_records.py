@@ -11,8 +11,10 @@ from support.storing import a_delivery, accept, an_event, claim, put, status, to
 
 import workers.preparation
 from config import log
+from rules.transitions import CRASHES_END
 from schemas.delivery import Status
 from schemas.errors import StoreUnavailable
+from schemas.outcome import Outcome, Result
 from schemas.records import Claim, EventFilters, Filters, HistoryCheck, Move
 from schemas.settings import Settings
 from simulator import Simulator
@@ -414,3 +416,33 @@ def test_a_rate_that_is_no_number_stops_no_call(store: Store) -> None:
     put(store, "one")
     store.redis.set("bridge:rate", "soon")
     assert store.move([to_sending("one", claim(store)["one"])]) == ["ok"]
+
+
+@pytest.mark.parametrize("place", ["none", "connected"])
+def test_an_index_of_outcomes_that_can_not_be_written_stops_no_outcome(
+    store: Store, place: str
+) -> None:
+    store.redis.set(f"bridge:deliveries:outcome:{place}", "of another type")
+    put(store, "one", "two")
+    lease = claim(store, 1)["one"]
+    store.move([to_sending("one", lease)])
+    store.move([Move(id="one", to=Status.RETRYING, lease=lease, wait_s=0)])
+    outcome = Outcome(call_sid="CA1", delivery_id="one", result=Result.CONNECTED)
+    assert store.keep_outcome(outcome) == ("stored", "one")
+    assert status(store, "one") == "delivered"  # so no phone rings again
+    for _ in range(CRASHES_END):
+        store.audit((0, 0), lease_s=60)
+    found = store.delivery("two")
+    assert found
+    assert (found.status, found.crashes) == (Status.QUEUED, 0)
+    store.redis.delete(f"bridge:deliveries:outcome:{place}")
+    store.audit((0, 0), lease_s=60)
+    wanted = Filters(outcome=("connected",))
+    assert [one.id for one in store.deliveries(wanted, before=None, limit=9).items] == ["one"]
+
+
+def test_an_index_of_a_search_that_can_not_be_written_stops_no_call(store: Store) -> None:
+    put(store, "one")
+    lease = claim(store)["one"]
+    store.redis.set("bridge:find:aaa", "of another type")
+    assert store.move([to_sending("one", lease, fields={"terms": "aaabcdefgh"})]) == ["ok"]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from rules.figures import hour_of, span, summed, sums_of
 from schemas.delivery import RETRIED_FROM, Status
 from schemas.event import CALL_ME
 from schemas.figures import NAMES, OTHER, By, FigureQuery, Figures, FigureTable
-from schemas.outcome import read_outcome
+from schemas.outcome import Outcome, as_record, read_outcome
 from schemas.records import Move
 from store import Store
 from store.local_time import offsets
@@ -388,6 +389,37 @@ def test_the_audit_counts_again_what_an_older_release_changed(store: Store, stat
     assert total(store) == {"events": 1, "accepted" if status == "delivered" else status: 1}
 
 
+def keep_as_an_older_release(store: Store, outcome: Outcome) -> None:
+    field = f"outcome:{outcome.call_sid}:{outcome.try_count}"
+    store.redis.hset("bridge:delivery:d1", field, orjson.dumps(as_record(outcome)).decode())
+    store.redis.hincrby("bridge:delivery:d1", "outcomes", 1)
+
+
+def test_the_audit_counts_an_outcome_that_an_older_process_kept_after_another(
+    store: Store,
+) -> None:
+    deliver(store)
+    busy = {"hangup_reason": "USER_REJECTED", "next_call_scheduled": True}
+    store.keep_outcome(told("d1", "CA1", **busy))
+    answered = {"hangup_reason": "CLIENT_INITIATED", "call_duration": 60}
+    keep_as_an_older_release(store, told("d1", "CA1", 1, **answered))
+    audit(store)
+    wanted = {"events": 1, "accepted": 1, "dialled": 1, "ended": 1, "connected": 1}
+    assert total(store) == wanted | {"talked_s": 60}
+
+
+def test_the_audit_takes_away_what_an_older_process_called_again(store: Store) -> None:
+    deliver(store)
+    store.keep_outcome(told("d1", "CA1", hangup_reason="CLIENT_INITIATED", call_duration=60))
+    kept = store.redis.hmget("bridge:delivery:d1", "newest", "figures")
+    assert call_again(store) == "ok"
+    # An older release has neither of these, so that they stay.
+    store.redis.hset("bridge:delivery:d1", mapping={"newest": kept[0], "figures": kept[1]})
+    audit(store)
+    assert store.redis.hget("bridge:delivery:d1", "newest") is None
+    assert store.redis.hget("bridge:delivery:d1", "figures") != kept[1]
+
+
 def test_figures_that_can_not_be_written_stop_no_call(store: Store) -> None:
     day, _ = hour_of(datetime.now(UTC), ZoneInfo(ZONE))
     store.redis.set(f"bridge:figures:{day}", "not a hash")
@@ -459,6 +491,7 @@ class Machine(RuleBasedStateMachine):
         self.numbers: Counter[str] = Counter()  # of the calls of each delivery
         self.converted: set[tuple[str, str, int]] = set()
         self.told: set[tuple[str, str, int]] = set()
+        self.names_us: dict[tuple[str, str, int], bool] = {}  # whether an outcome has our id
         for one in sorted(first):
             self.arrive(one, bulk=False)
 
@@ -525,6 +558,8 @@ class Machine(RuleBasedStateMachine):
         knows_us: bool,
     ) -> None:
         sid = f"CA-{one}-{self.numbers[one] - ago}"
+        # An early one that has our id is attached before one that has not, whichever came first.
+        knows_us = self.names_us.setdefault((one, sid, dial), knows_us)
         outcome = told(
             one if knows_us else None,
             sid,
@@ -536,9 +571,10 @@ class Machine(RuleBasedStateMachine):
             **({"time": at} if at else {}),
         )
         became, _ = self.store.keep_outcome(outcome)
-        # Of a dial the first one counts, also where it came early.
-        if became in ("stored", "kept") and (one, sid, dial) not in self.told:
+        # Of a dial the first one that its delivery has counts; an early one if none was stored.
+        if became == "stored" or (became == "kept" and (one, sid, dial) not in self.told):
             self.told.add((one, sid, dial))
+            self.converted.discard((one, sid, dial))
             if converted:
                 self.converted.add((one, sid, dial))
 

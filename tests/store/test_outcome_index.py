@@ -380,6 +380,17 @@ def test_a_pruned_delivery_is_in_no_index(store: Store) -> None:
     assert not store.redis.keys(f"{P}deliveries*")
 
 
+def test_what_an_older_release_pruned_is_in_no_index_and_in_no_total(store: Store) -> None:
+    put(store, "d1", "d2")
+    deliver(store)
+    store.keep_outcome(an_outcome())
+    store.redis.delete(f"{P}delivery:d1")
+    for name in ("", ":status:delivered", ":route:call back", ":source:website"):
+        store.redis.zrem(f"{P}deliveries{name}", "d1")
+    store.forget_stale_terms(0)
+    assert store.redis.zcard(f"{P}deliveries:outcome:connected") == 0
+
+
 # --- everything in any order --------------------------------------------------------------------
 
 SIDS = st.sampled_from([None, "CA1", "CA2", "CA3"])

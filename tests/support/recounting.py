@@ -26,12 +26,20 @@ def recount(
         found["accepted"] += any(change.status == "delivered" for change in one.timeline)
         for status in ("skipped", "failed", "unknown"):
             found[status] += one.status == status
-        dials = [o for o in one.outcomes if o.try_count >= 0 and o.call_sid not in one.past]
+        # While there are past calls, nobody knows of which call an outcome without a call_sid is.
+        dials = [
+            o
+            for o in one.outcomes
+            if o.try_count >= 0 and (o.call_sid not in one.past if o.call_sid else not one.past)
+        ]
         found["talked_s"] += sum(o.duration_s or 0 for o in dials)
         if not dials:
             continue
         never = datetime.min.replace(tzinfo=UTC)
-        newest = max(dials, key=lambda o: (o.try_count, o.ended_at or never, o.call_sid or ""))
+        newest = max(
+            dials,
+            key=lambda o: (o.try_count, o.ended_at or o.received_at or never, o.call_sid or ""),
+        )
         found["dialled"] += newest.result not in ("not_dialled", "cancelled")
         if not newest.is_final:
             continue

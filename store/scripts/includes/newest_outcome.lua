@@ -83,6 +83,11 @@ local function outcomes_in(newest)
   return tonumber(string.match(newest or '', '^%S+ %S+ %S+ %S+ %S+ %S+ %S+ (%d+) ') or '0')
 end
 
+-- Return the call that `newest` is of; '': CallKaro did not name it.
+local function call_sid_in(newest)
+  return string.match(newest, '^%S+ %S+ %S+ %S+ %S+ %S+ %S+ %d+ (.*)$') or ''
+end
+
 local function set_newest(id, order, status, was, is)
   if was == is then return end
   local key = P .. 'delivery:' .. id

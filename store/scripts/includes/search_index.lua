@@ -12,14 +12,15 @@ local function search_indexes(terms)
   return found
 end
 
--- Move a delivery from the indexes of its old terms to those of its new ones; nil: it has none.
+-- Move a delivery from the indexes of its old terms to those of its new ones; nil: it has none. An index
+-- that can't be written stops nothing: the audit repairs it.
 local function index_terms(id, order, old, new)
   if old == new then return end
   local was, now = search_indexes(old), search_indexes(new)
   for index in pairs(was) do
-    if not now[index] then redis.call('ZREM', P .. index, id) end
+    if not now[index] then pcall(redis.call, 'ZREM', P .. index, id) end
   end
   for index in pairs(now) do
-    if not was[index] then redis.call('ZADD', P .. index, order, id) end
+    if not was[index] then pcall(redis.call, 'ZADD', P .. index, order, id) end
   end
 end
