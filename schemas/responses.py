@@ -37,6 +37,10 @@ def revealed(really: bool = True) -> Iterator[None]:
         _is_revealed.reset(token)
 
 
+OPTIONAL: Final = "x-optional"
+"""In a field's metadata: an answer may leave the field out."""
+
+
 class ResponseSchema(Schema):
     """An answer. /openapi.json shows its docstring and the descriptions of its fields."""
 
@@ -570,8 +574,10 @@ class ResumedResponse(ResponseSchema):
 
     scope = fields.String()
     released = fields.Integer()
-    too_old = fields.Integer(metadata=doc("Only with dry_run: of these, how many max_age ends."))
-    dry_run = fields.Boolean()
+    too_old = fields.Integer(
+        metadata=doc("Only with dry_run: of these, how many max_age ends.", **{OPTIONAL: True})
+    )
+    dry_run = fields.Boolean(metadata=doc("True, or left out.", **{OPTIONAL: True}))
 
 
 # --- many at once -------------------------------------------------------------------------------

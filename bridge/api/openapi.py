@@ -25,7 +25,7 @@ from bridge.api.shared_words import name_words
 from bridge.http.security import asks_for_host
 from schemas.access import Role
 from schemas.errors import Forbidden, RequestError, StoreUnavailable, UnknownHost
-from schemas.responses import ErrorResponse, ResponseSchema
+from schemas.responses import OPTIONAL, ErrorResponse, ResponseSchema
 from schemas.settings import Settings
 
 # Pages for people, which are not described here.
@@ -325,7 +325,9 @@ def _complete(shapes: dict[str, Any], schemas: dict[str, type[Schema]]) -> None:
     for name, shape in shapes.items():
         shape["description"] = _first_line(schemas[name])
         if issubclass(schemas[name], ResponseSchema):
-            shape["required"] = list(shape["properties"])
+            shape["required"] = [
+                name for name, one in shape["properties"].items() if not one.pop(OPTIONAL, False)
+            ]
             del shape["additionalProperties"]  # a later release may have more keys
 
 
