@@ -379,6 +379,7 @@ def works(do: Callable[[], object]) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_the_bridge_goes_on_at_the_new_master_after_a_failover(
     watched: Watched, run_bridge: RunBridge, simulator: Simulator
 ) -> None:

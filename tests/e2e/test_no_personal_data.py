@@ -391,6 +391,7 @@ def world(start_bridge: StartBridge, simulator: Simulator, store: Store) -> Worl
     return World(start_bridge(ROUTES, own_web=True, **VARIABLES), simulator, store)
 
 
+@pytest.mark.slow
 def test_no_log_no_error_and_no_metric_tells_of_people(world: World, tmp_path: Path) -> None:
     bridge = world.bridge
     send_webhooks(world)
