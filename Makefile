@@ -67,7 +67,7 @@ browser: .venv/.installed-dev  ## Test the dashboard in a real Chromium, and kee
 
 # Not into .venv: what the bridge runs with stays as it is pinned.
 clients: .clients/.installed  ## Read with HubSpot's and Zoho's own clients, and with one made of our API's description
-	@PYTHONPATH=.clients $(PY) -m pytest -q tests/clients
+	@PYTHONPATH="$(CURDIR)/.clients" $(PY) -m pytest -q tests/clients
 
 lint-api: tests/openapi/node_modules/.installed  ## Check the API's description with spectral and redocly (needs Node.js)
 	@mkdir -p site && $(PY) -m tests.openapi > site/openapi.json
