@@ -19,7 +19,7 @@ from bridge.api.access import note_many_revealed
 from config import log
 from schemas.csv_cells import cells, columns_of, csv_lines
 from schemas.errors import Busy, StoreUnavailable
-from schemas.fields import mask
+from schemas.links import Addresses
 from schemas.records import Filters
 from schemas.responses import DeliveryBrief, SuppressionResponse, UtcTime, revealed
 from store import Store
@@ -58,31 +58,21 @@ class _List:
     name: str
     what: str  # one item of it, for the log
     schema: Schema
-    more: tuple[str, ...] = ()  # columns that the schema does not have
     # A page from before a cursor (None: the newest): its rows with their ids, the next cursor.
     read: Callable[[int | None], tuple[list[Row], str | None]] = field(repr=False)
 
 
-def deliveries_csv(store: Store, filters: Filters, form: Form) -> Response:
+def deliveries_csv(store: Store, filters: Filters, form: Form, *, addresses: Addresses) -> Response:
     """Return the deliveries that match, as CSV. Raises Busy, StoreUnavailable."""
-    brief = DeliveryBrief()
-    has_phone = "phone" in brief.fields
+    brief = DeliveryBrief(addresses)
 
     def read(before: int | None) -> tuple[list[Row], str | None]:
         page = store.deliveries(filters, before=before, limit=ROWS, brief=True)
         with revealed(form.reveals):
             rows: list[Row] = brief.dump(page.items, many=True)
-        if form.reveals or not has_phone:
-            numbers = store.numbers_called([one.id for one in page.items])
-            for row in rows:
-                number = numbers.get(row["id"])
-                row["phone"] = number if form.reveals else mask(number)
         return rows, page.next_cursor
 
-    more = () if has_phone else ("phone",)
-    return _answer(
-        _List(name="deliveries", what="delivery", schema=brief, more=more, read=read), form
-    )
+    return _answer(_List(name="deliveries", what="delivery", schema=brief, read=read), form)
 
 
 def suppressions_csv(store: Store, form: Form) -> Response:
@@ -132,7 +122,7 @@ def _lines(
 
 
 def _pages(listed: _List, form: Form, rows: list[Row], cursor: str | None) -> Iterator[str]:
-    columns = columns_of(listed.schema, first=FIRST, more=listed.more)
+    columns = columns_of(listed.schema, first=FIRST)
     yield (BOM if form.zone else "") + csv_lines([columns])
     times = [
         name for name, one in listed.schema.fields.items() if form.zone and isinstance(one, UtcTime)

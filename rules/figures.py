@@ -35,7 +35,7 @@ _PLACES: Final = {By.SOURCE: 1, By.ROUTE: 2, By.CAMPAIGN: 3, By.AGENT: 4, By.VER
 def hour_of(at: datetime, zone: ZoneInfo) -> tuple[int, str]:
     """Return the day since 1970 and the hour of an aware time, in a zone."""
     local = at.astimezone(zone)
-    return local.date().toordinal() - _FIRST_DAY, f"{local.hour:02d}"
+    return day_number(local.date()), f"{local.hour:02d}"
 
 
 def span(
@@ -47,6 +47,17 @@ def span(
     since = min(max(since or earliest, earliest), latest + timedelta(days=1))
     until = min(max(until or latest, earliest - timedelta(days=1)), latest)
     return hour_of(since, zone), hour_of(until - timedelta(microseconds=1), zone)
+
+
+def day_number(day: date) -> int:
+    """Return a day as the store names it: its number since 1970."""
+    return day.toordinal() - _FIRST_DAY
+
+
+def figures_of(day: int, cells: Cells) -> Figures:
+    """Return the figures of a whole day."""
+    whole_day = FigureQuery(by=By.DAY, first=(day, "00"), last=(day, "23"))
+    return summed([sums_of(day, cells, whole_day)], By.DAY).total
 
 
 def sums_of(day: int, cells: Cells, query: FigureQuery) -> Sums:

@@ -49,14 +49,12 @@ def csv_lines(rows: Iterable[Iterable[Any]]) -> str:
     return file.getvalue()
 
 
-def columns_of(
-    schema: Schema, *, first: Iterable[str] = (), more: Iterable[str] = ()
-) -> tuple[str, ...]:
+def columns_of(schema: Schema, *, first: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the columns of a list's answer: `outcome.result` for a field of a nested one.
 
-    first: the columns to begin with, where they exist. more: columns besides those of the schema.
+    first: the columns to begin with, where they exist.
     """
-    found = dict.fromkeys([*_columns(schema, ""), *more])
+    found = dict.fromkeys(_columns(schema, ""))
     return tuple(dict.fromkeys([*(name for name in first if name in found), *found]))
 
 

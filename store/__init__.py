@@ -66,7 +66,6 @@ from store.figures import FigureStore
 from store.intake import IntakeStore
 from store.leases import LeaseStore
 from store.metrics import MetricStore
-from store.numbers import NumberStore
 from store.pauses import PauseStore
 from store.queries import QueryStore
 from store.refused import RefusedStore
@@ -93,7 +92,6 @@ class Store(
     SummaryStore,
     MetricStore,
     FigureStore,
-    NumberStore,
     RefusedStore,
     SessionStore,
     QueryStore,

@@ -68,7 +68,7 @@ class IndexStore(Base):
                 for delivery_id in part:
                     pipe.hmget(f"{P}delivery:{delivery_id}", HEAD)
                 heads = [dict(zip(HEAD, one, strict=True)) for one in _answers(pipe)]
-            events = self._small_events([head["event"] for head in heads])
+            events = self.small_events([head["event"] for head in heads])
             filled: list[bytes | str] = []
             for delivery_id, head in zip(part, heads, strict=True):
                 if head["to"] != "call" or head["erased_ms"] is not None:
@@ -86,7 +86,7 @@ class IndexStore(Base):
             if filled:
                 self._run("fill_persons", *filled)
 
-    def _small_events(self, ids: Sequence[str | None]) -> dict[str, str]:
+    def small_events(self, ids: Sequence[str | None]) -> dict[str, str]:
         """Return the records of events by id, without those that are too large or gone."""
         wanted = [one for one in dict.fromkeys(ids) if one]
         with self._reached():

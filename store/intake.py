@@ -19,7 +19,7 @@ MOST_BYTES = 16 * 1024 * 1024
 """Bytes of records that are stored in one step. A body has a fourth of that at most."""
 
 
-class IntakeStore(SearchStore, MigrationStore):
+class IntakeStore(MigrationStore, SearchStore):
     """What the web process writes."""
 
     def accept(

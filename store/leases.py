@@ -18,7 +18,7 @@ from schemas.delivery import Delivery, Reason, Status
 from schemas.event import Event
 from schemas.records import Claims, Move, Repaired
 from store.base import P
-from store.indexing import IndexStore, PersonOf
+from store.indexing import PersonOf
 from store.migration import MigrationStore
 from store.records import at, read_claim, subject_text, written
 from store.search import DescribeFound, SearchStore
@@ -43,7 +43,7 @@ DIED = (
 )
 
 
-class LeaseStore(SearchStore, MigrationStore, IndexStore):
+class LeaseStore(MigrationStore, SearchStore):
     """The part of the store that the workers write."""
 
     def claim(self, limit: int, *, lease_s: float) -> Claims:

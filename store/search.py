@@ -17,7 +17,8 @@ from schemas.event import Event, event_ids
 from schemas.outcome import Result
 from schemas.records import NO_OUTCOME
 from schemas.search import TERM, FoundBy, Search
-from store.base import Base, P
+from store.base import P
+from store.indexing import READ_AT_ONCE, IndexStore
 from store.records import UNREADABLE, read_event
 
 logger = log.get(__name__)
@@ -33,7 +34,7 @@ _PAIRS: Final = tuple(first + second for first in LETTERS for second in LETTERS)
 _DELIVERY: Final = re.compile(r"[0-9a-f]{26}")
 
 
-class SearchStore(Base):
+class SearchStore(IndexStore):
     """What people find deliveries by."""
 
     def terms_of(self, found_by: FoundBy) -> str:
@@ -80,8 +81,10 @@ class SearchStore(Base):
         if not missing:
             return 0
         changes: list[str] = []
-        for delivery_id, kept in zip(missing, self._records_of(missing), strict=True):
-            changes += [delivery_id, self._terms_of_record(delivery_id, kept, found_by)]
+        for start in range(0, len(missing), READ_AT_ONCE):
+            part = missing[start : start + READ_AT_ONCE]
+            for delivery_id, kept in zip(part, self._records_of(part), strict=True):
+                changes += [delivery_id, self._terms_of_record(delivery_id, kept, found_by)]
         return int(self._run("index_terms", "1", *changes))
 
     def forget_stale_terms(self, start: int) -> int:
@@ -142,13 +145,8 @@ class SearchStore(Base):
             for delivery_id in ids:
                 pipe.hmget(f"{P}delivery:{delivery_id}", names[:-1])
             rows: list[Any] = pipe.execute()
-            for row in rows:
-                pipe.hget(f"{P}event:{row[0]}", "record")
-            records = pipe.execute(raise_on_error=False)
-        return [
-            dict(zip(names, (*row, record if isinstance(record, str) else None), strict=True))
-            for row, record in zip(rows, records, strict=True)
-        ]
+        records = self.small_events([row[0] for row in rows])
+        return [dict(zip(names, (*row, records.get(row[0])), strict=True)) for row in rows]
 
     def _terms_of_record(
         self, delivery_id: str, kept: Mapping[str, str | None], found_by: DescribeFound

@@ -1,9 +1,11 @@
 """The daily summary: yesterday's calls and what waits, as an alert at ALERT_SUMMARY_AT."""
 
+from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from config import log
+from rules.figures import day_number, figures_of
 from schemas.settings import Settings
 from store import Store
 
@@ -28,9 +30,15 @@ class DailySummary:
         yesterday = today - timedelta(days=1)
         facts = {
             "day": yesterday.isoformat(),
-            "funnel": self._store.funnel(yesterday, self._zone),
+            "funnel": self._funnel(yesterday),
             "waiting": self._store.waiting(),
         }
         if self._store.put_summary(today, facts):
             logger.info("summary.put", day=yesterday.isoformat())
         self._done = today
+
+    def _funnel(self, day: date) -> dict[str, int]:
+        """Return the figures of a day by name, as /api/stats has them."""
+        number = day_number(day)
+        cells = dict(self._store.figures([number])).get(number, {})
+        return asdict(figures_of(number, cells))

@@ -5,6 +5,7 @@ from flask import Blueprint, Response, request
 from bridge.api.describe import operation
 from bridge.api.queries import read_look, read_table_query, refuse_unknown_names, with_search
 from bridge.exports import MEDIA, Form, deliveries_csv, suppressions_csv
+from schemas.links import Addresses
 from schemas.requests import DeliveriesTableQuery, LookQuery
 from schemas.settings import Settings
 from store import Store
@@ -17,6 +18,7 @@ ABOUT = (
 
 def add(api: Blueprint, store: Store, settings: Settings) -> None:
     """Add the files to /api. They need its token."""
+    addresses = Addresses.of(settings)
 
     @api.get("/deliveries.csv")
     @operation(
@@ -31,7 +33,7 @@ def add(api: Blueprint, store: Store, settings: Settings) -> None:
         filters, reveals = read_table_query(request.args, settings.default_region)
         filters = with_search(filters, request.args.get("q"), settings, store)
         refuse_unknown_names(filters, settings, store)
-        return deliveries_csv(store, filters, Form(reveals=reveals))
+        return deliveries_csv(store, filters, Form(reveals=reveals), addresses=addresses)
 
     @api.get("/suppressions.csv")
     @operation(

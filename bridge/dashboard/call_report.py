@@ -13,17 +13,11 @@ from bridge.dashboard.words import outcome_words
 from schemas.delivery import Delivery, Status
 from schemas.headline import newest
 from schemas.outcome import INBOUND, Outcome
-from schemas.responses import MaskedWords, OutcomeResponse
+from schemas.responses import OutcomeResponse
 
 SHORT: Final = 40  # characters of what the headline names
 IN_HEADLINE: Final = 2  # variables
 _OLDEST: Final = datetime.min.replace(tzinfo=UTC)
-
-
-class DialOnPage(OutcomeResponse):
-    """An outcome with the agent's reason for each variable, which older records do not have."""
-
-    post_call_detail = MaskedWords()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +71,7 @@ def call_report(delivery: Delivery) -> CallReport:
     last = _dial(latest)
     noted = [one for one in last.variables if _is_short(one)][:IN_HEADLINE]
     notes = [f"{one.name.replace('_', ' ')}: {in_words(one.value)}" for one in noted]
-    outcome = _as_listed(DialOnPage().dump(latest)) | {"tries": latest.try_count + 1}
+    outcome = _as_listed(OutcomeResponse().dump(latest)) | {"tries": latest.try_count + 1}
     if any(one.name == "interested" for one in noted):
         del outcome["converted"]  # the headline says it in the agent's own words
     return CallReport(
@@ -93,7 +87,7 @@ def _dials(outcomes: Sequence[Outcome]) -> tuple[Dial, ...]:
 
 
 def _dial(outcome: Outcome) -> Dial:
-    seen = DialOnPage().dump(outcome)
+    seen = OutcomeResponse().dump(outcome)
     text = seen["transcription"]
     conversation = tuple(turns(text)) if text else ()
     return Dial(
@@ -103,7 +97,7 @@ def _dial(outcome: Outcome) -> Dial:
         disposition=seen["disposition_reason"],
         recording=link(outcome.recording_url),
         link=link(outcome.call_link),
-        variables=tuple(variables(seen["post_call"], seen.get("post_call_detail"))),
+        variables=tuple(variables(seen["post_call"], seen["post_call_detail"])),
         conversation=conversation,
         text=None if conversation else text,
     )

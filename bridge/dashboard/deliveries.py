@@ -35,8 +35,7 @@ from schemas.delivery import (
 from schemas.errors import BadQuery, BridgeError, NotFound
 from schemas.links import Addresses
 from schemas.outcome import Result
-from schemas.records import Filters
-from schemas.requests import DeliveriesQuery
+from schemas.records import NO_OUTCOME, Filters
 from schemas.responses import (
     DeliveryBrief,
     DeliveryResponse,
@@ -48,18 +47,12 @@ from schemas.search import read_search
 from store import Store
 
 ROWS: Final = 25
-# Only what the API filters by: a command on many must not pass over a filter. `search` is the key
-# of what a person typed: see schemas/search.py.
-NAMES: Final = tuple(
-    name
-    for name in (
-        *("status", "outcome", "reason", "route", "source", "campaign"),
-        *("subject", "phone_key", "search", "since", "until"),
-    )
-    if name in ("phone_key", "search") or name in DeliveriesQuery().fields
+# `search` is the key of what a person typed: see schemas/search.py.
+NAMES: Final = (
+    *("status", "outcome", "reason", "route", "source"),
+    *("subject", "phone_key", "search", "since", "until"),
 )
-# The results that can be filtered by; "none": accepted, and nothing heard yet.
-OUTCOMES: Final = (*map(str, Result), "none") if "outcome" in NAMES else ()
+OUTCOMES: Final = (*map(str, Result), NO_OUTCOME)  # that can be filtered by
 # Addresses that may have a number: bookmarks, and pages of an older release.
 LISTS: Final = frozenset(f"dashboard.deliveries{name}" for name in ("", "_part", "_many", "_table"))
 BULK: Final = ("retry", "cancel", "release")
@@ -125,7 +118,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             "phone": phone,
             "statuses": [str(status) for status in Status],
             "outcomes": OUTCOMES,
-            "outcome_titles": {**RESULTS, "none": "Nothing heard yet"},
+            "outcome_titles": {**RESULTS, NO_OUTCOME: "Nothing heard yet"},
             "chosen": {name: _words(given, name) for name in ("status", "outcome")},
             "offered": _offered(given),
             "views": kept_views.read_views(request.cookies.get(kept_views.COOKIE, "")),

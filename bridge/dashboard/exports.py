@@ -8,11 +8,12 @@ from werkzeug.wrappers import Response
 from bridge.dashboard.deliveries import filters_of
 from bridge.exports import Form, deliveries_csv, suppressions_csv
 from bridge.operations import Operations
+from schemas.links import Addresses
 
 
 def add(dashboard: Blueprint, operations: Operations) -> None:
     """Give the blueprint its files."""
-    store = operations.store
+    store, addresses = operations.store, Addresses.of(operations.settings)
     zone = ZoneInfo(operations.settings.callkaro_timezone)
 
     def form() -> Form:
@@ -20,7 +21,8 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
 
     @dashboard.get("/deliveries.csv")
     def deliveries_table() -> Response:
-        return deliveries_csv(store, filters_of(request.args, operations), form())
+        filters = filters_of(request.args, operations)
+        return deliveries_csv(store, filters, form(), addresses=addresses)
 
     @dashboard.get("/suppressions.csv")
     def suppressions_table() -> Response:

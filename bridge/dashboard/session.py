@@ -155,6 +155,8 @@ def add(dashboard: Blueprint, settings: Settings, store: Store) -> None:
             _count_wrong(store)
             logger.warning("dashboard.refused")
             return sign_in_page(request.form.get("next", ""), wrong="This token is wrong."), 401
+        if old := session.get("id"):
+            store.end_session(old)
         session.clear()
         session.permanent = True
         session_id = secrets.token_urlsafe(24)

@@ -41,7 +41,7 @@ local function forget_delivery(id, status)
   redis.call('ZREM', P .. 'deliveries', id)
   unindex_subject(key, id)
   local place = outcome_place(found[5], status, found[6])
-  if place then redis.call('ZREM', outcome_key(place), id) end
+  if place then leave_outcome(place, id) end
   index_terms(id, nil, found[7] or nil, nil)
   for i, by in ipairs({'route', 'source', 'phone'}) do
     if found[i + 1] then redis.call('ZREM', P .. 'deliveries:' .. by .. ':' .. found[i + 1], id) end

@@ -342,6 +342,18 @@ def test_a_session_of_an_earlier_release_signs_in_again(web: Web) -> None:
     assert "Sign out" not in page.text
 
 
+def test_signing_in_again_ends_the_session_before(
+    open_web: OpenWeb, settings: Settings, store: Store
+) -> None:
+    web = open_web(settings)
+    sign_in(web, TOKENS[Role.VIEWER].token)
+    copied = cookie_of(web)
+    sign_in(web, TOKENS[Role.OPERATOR].token)
+    assert opens(open_web, settings, copied) == 302
+    assert opens(open_web, settings, cookie_of(web)) == 200
+    assert len(store.redis.keys("bridge:session:*")) == 1
+
+
 def test_redis_has_neither_the_cookie_nor_the_token_of_a_session(
     web: Web, settings: Settings, store: Store
 ) -> None:

@@ -380,6 +380,15 @@ def test_a_pruned_delivery_is_in_no_index(store: Store) -> None:
     assert not store.redis.keys(f"{P}deliveries*")
 
 
+def test_an_index_that_can_not_be_written_stops_no_pruning(store: Store) -> None:
+    put(store, "d1")
+    deliver(store)
+    store.redis.delete("bridge:deliveries:outcome:none")
+    store.redis.set("bridge:deliveries:outcome:none", "of another type")
+    assert store.prune(datetime.now(UTC) + timedelta(days=1)) == 1
+    assert store.delivery("d1") is None
+
+
 def test_what_an_older_release_pruned_is_in_no_index_and_in_no_total(store: Store) -> None:
     put(store, "d1", "d2")
     deliver(store)

@@ -238,6 +238,20 @@ def test_an_erased_number_does_not_find_the_other_person_who_named_it(store: Sto
     assert found(store, "ravi 1111") == found(store, "11111") == [other]
 
 
+def test_an_index_that_can_not_be_written_refuses_no_event(store: Store) -> None:
+    first = keep(store, "first", MEERA)
+    keys = list(index(store))
+    for key in keys:
+        store.redis.delete(key)
+        store.redis.set(key, "of another type")
+    second = keep(store, "second", MEERA)
+    assert [delivery.status for delivery in map(store.delivery, (first, second)) if delivery] == [
+        Status.QUEUED,
+        Status.QUEUED,
+    ]
+    assert set(claim(store, 5)) == {first, second}
+
+
 def test_what_is_pruned_leaves_no_entry(two: Store) -> None:
     leases = claim(two)
     two.move([Move(id=one, to=Status.SKIPPED, lease=leases[one]) for one in (MEERAS, ASHAS)])

@@ -13,8 +13,10 @@ from support.draining import MakeSettings
 from support.storing import put
 
 from config.settings import load_settings
+from rules.figures import day_number
 from schemas.alert import SUMMARY, Alert
 from schemas.errors import SettingsError
+from schemas.figures import NAMES
 from schemas.settings import Settings
 from store import Store
 from workers.journal import Journal
@@ -50,13 +52,10 @@ def days(store: Store) -> list[str]:
     return sorted(one["facts"]["day"] for one in summaries(store))
 
 
-def made_at(store: Store, delivery_id: str, when: datetime, status: str) -> None:
-    """Let a delivery have been made then, and have that status now."""
-    put(store, delivery_id)
-    order = {delivery_id: int(when.timestamp() * 1e6)}
-    store.redis.zadd("bridge:deliveries", order)
-    store.redis.zrem("bridge:deliveries:status:queued", delivery_id)
-    store.redis.zadd(f"bridge:deliveries:status:{status}", order)
+def count(store: Store, day: date, hour: str, **sums: int) -> None:
+    """Let the calls of an hour count as these figures."""
+    text = ",".join(str(sums.get(name, 0)) for name in NAMES)
+    store.redis.hset(f"bridge:figures:{day_number(day)}", f"{hour}\twebsite\tcall back\t\t\t", text)
 
 
 # --- when -----------------------------------------------------------------------------------------
@@ -152,40 +151,37 @@ def test_the_ticker_looks_for_it(store: Store, settings: Settings) -> None:
 
 
 def test_it_has_yesterdays_figures_and_what_waits(store: Store, settings: Settings) -> None:
-    made_at(store, "before", at("2026-01-29T23:59:59"), "delivered")
-    made_at(store, "first", at("2026-01-30T00:00"), "delivered")
-    made_at(store, "last", at("2026-01-30T23:59:59"), "delivered")
-    made_at(store, "no", at("2026-01-30T12:00"), "skipped")
-    made_at(store, "wrong", at("2026-01-30T13:00"), "failed")
-    made_at(store, "lost", at("2026-01-30T14:00"), "unknown")
-    made_at(store, "held", at("2026-01-30T15:00"), "held")
-    made_at(store, "today", at("00:00"), "delivered")
-    put(store, "waits")
+    yesterday = DAY - timedelta(days=1)
+    count(store, yesterday - timedelta(days=1), "23", events=50, accepted=50)
+    count(store, yesterday, "00", events=2, accepted=1, skipped=1)
+    count(store, yesterday, "23", events=4, accepted=3, dialled=3, ended=2, connected=2, talked_s=9)
+    count(store, DAY, "00", events=70)
+    put(store, "held")
     store.redis.zadd("bridge:bulk", {"held": 1})
     DailySummary(settings, store).look(at("08:00"))
 
     [message] = summaries(store)
-    assert message["facts"] == {
-        "day": "2026-01-30",
-        "funnel": {"events": 6, "accepted": 2, "skipped": 1, "failed": 1, "unknown": 1},
-        "waiting": {"queued": 1, "held": 1, "bulk": 1, "unknown": 1},
+    found = message["facts"]["funnel"]
+    assert {name: value for name, value in found.items() if value} == {
+        "events": 6,
+        "accepted": 4,
+        "skipped": 1,
+        "dialled": 3,
+        "ended": 2,
+        "connected": 2,
+        "talked_s": 9,
     }
+    assert message["facts"]["day"] == "2026-01-30"
+    assert message["facts"]["waiting"] == {"queued": 1, "held": 0, "bulk": 1, "unknown": 0}
 
 
-@each(
-    ("zone", "day", "hours"),
-    [
-        ("Asia/Kolkata", date(2026, 1, 30), 24),
-        ("Europe/Berlin", date(2026, 3, 29), 23),
-        ("Europe/Berlin", date(2026, 10, 25), 25),
-    ],
-)
-def test_a_day_has_the_hours_of_its_zone(store: Store, zone: str, day: date, hours: int) -> None:
-    store.redis.delete("bridge:deliveries")
-    begin = datetime.combine(day, time(), ZoneInfo(zone)).timestamp()
-    for hour in range(-2, 28):
-        store.redis.zadd("bridge:deliveries", {f"d{hour}": int((begin + hour * 3600) * 1e6)})
-    assert store.funnel(day, ZoneInfo(zone))["events"] == hours
+def test_a_call_of_today_is_in_tomorrows_summary(store: Store, settings: Settings) -> None:
+    put(store, "called")
+    tomorrow = datetime.now(INDIA) + timedelta(days=1)
+    eight = tomorrow.replace(hour=8, minute=0).astimezone(UTC)
+    DailySummary(settings, store).look(eight)
+    [message] = summaries(store)
+    assert message["facts"]["funnel"]["events"] == 1
 
 
 def test_a_person_reads_it_and_gets_what_is_known() -> None:

@@ -13,6 +13,6 @@ local function delivery_changed(id, order, was, is)
   local to = (before and after) and 'call' or redis.call('HGET', P .. 'delivery:' .. id, 'to')
   local from, at = outcome_place(to, was.status, before), outcome_place(to, is.status, after)
   if from == at then return end
-  if from then pcall(redis.call, 'ZREM', outcome_key(from), id) end
+  if from then leave_outcome(from, id) end
   if at then pcall(redis.call, 'ZADD', outcome_key(at), order, id) end
 end

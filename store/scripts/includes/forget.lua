@@ -9,6 +9,6 @@ local function forget(id)
   for _, status in ipairs(ALL_STATUSES) do
     known = known + redis.call('ZREM', P .. 'deliveries:status:' .. status, id)
   end
-  for _, place in ipairs(OUTCOME_PLACES) do known = known + redis.call('ZREM', outcome_key(place), id) end
+  for _, place in ipairs(OUTCOME_PLACES) do known = known + leave_outcome(place, id) end
   return known
 end

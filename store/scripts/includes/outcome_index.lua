@@ -11,3 +11,10 @@ local function outcome_place(to, status, newest)
 end
 
 local function outcome_key(place) return P .. 'deliveries:outcome:' .. place end
+
+-- Remove a delivery from a place. Returns from how many indexes: 0 or 1. An index that can't be written
+-- stops nothing; the audit repairs it.
+local function leave_outcome(place, id)
+  local removed = redis.pcall('ZREM', outcome_key(place), id)
+  return type(removed) == 'number' and removed or 0
+end
