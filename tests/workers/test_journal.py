@@ -145,7 +145,7 @@ if not os.fork():
         made = Move(id=f"d{number}", to=Status.DELIVERED, lease=number, attempt=(1, record))
         writer.write([made])
         number += 1
-        while len(writer._unwritten) > 100:
+        while len(writer._unwritten) > 100 and time.monotonic() < ends:
             time.sleep(0.001)
             writer.write(())
     os._exit(0)
