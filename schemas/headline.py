@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from schemas.outcome import Outcome, Result, web_address
+from schemas.outcome import Outcome, Result
+from schemas.web_address import web_address
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -44,7 +44,7 @@ def add(api: Blueprint, store: Store, settings: Settings) -> None:
             only = dict([query.only] if query.only else [])
             filters = Filters(route=only.get(By.ROUTE), source=only.get(By.SOURCE))
             refuse_unknown_names(filters, settings, store)
-        return jsonify(stats_answer(table))
+        return jsonify(stats_answer(table, query.by))
 
 
 def read_stats_query(args: MultiDict[str, str], settings: Settings, now: datetime) -> FigureQuery:
