@@ -7,7 +7,7 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from schemas.delivery import Delivery
 from schemas.headline import Headline
@@ -66,7 +66,7 @@ def without_numbers(delivery: Delivery) -> Delivery:
     )
 
 
-def _hidden(of: Headline | Outcome, number: str | None) -> dict[str, None]:
+def _hidden(of: Headline | Outcome, number: str | None) -> dict[str, Any]:
     links = {name: getattr(of, name) for name in _OF_CALLKARO}
     return {name: None for name, url in links.items() if url and has_number(url, number)}
 

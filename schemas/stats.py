@@ -23,7 +23,7 @@ class StatsQuery(Schema):
     until = fields.String(metadata=TIME)
     route = fields.String()
     source = fields.String()
-    campaign = fields.String(metadata={"description": "A batch_id."})
+    campaign = fields.String(metadata={"description": "A batch_id, or a name: all its periods."})
 
 
 class FiguresResponse(ResponseSchema):
