@@ -33,8 +33,10 @@ local function note_past_call(key, o, found)
   return past
 end
 
--- Count an outcome by route and result. An early one of an older release has no result of its own.
+-- Count a dial by route and result; a person who calls CallKaro (try -1) is none. An early outcome of an
+-- older release has no result of its own.
 local function count_outcome(key, o)
+  if tonumber(o.try) == -1 then return end
   local result = o.result or cjson.decode(o.record).result
   if not result then return end
   count_totals({['outcome ' .. result .. ' ' .. (redis.call('HGET', key, 'route') or '')] = 1})
