@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from bridge import callbacks, dashboard, metrics, webhooks
 from bridge.api import openapi
 from bridge.api import views as api
+from bridge.figures import FigureReader
 from bridge.http import request_id, security
 from bridge.http.incoming import BROKEN_OFF, TOO_LARGE, BrokenBody
 from bridge.http.slashes import WebhookSlashes
@@ -64,13 +65,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     metrics.count_webhooks(hooks, meter, settings)
     app.extensions["meter"] = meter
     app.extensions["store"] = store  # gunicorn.conf.py migrates it; access.py writes the audit
+    figures = FigureReader(store)  # one remembers for the API and the dashboard
     app.register_blueprint(hooks)
     app.register_blueprint(callbacks.views(store, settings))
-    app.register_blueprint(api.views(store, settings, wakeup))
+    app.register_blueprint(api.views(store, settings, wakeup, figures))
     app.register_blueprint(api.health(store, wakeup))
     app.register_blueprint(openapi.views(settings))
     app.register_blueprint(metrics.views(store, settings, wakeup))
-    dashboard.register(app, settings, store, wakeup)
+    dashboard.register(app, settings, store, wakeup, figures)
     register_errors(app)
 
     @app.after_request

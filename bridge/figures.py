@@ -2,9 +2,10 @@
 
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 
 from rules.figures import Sums, summed, sums_of
-from schemas.figures import FigureQuery, FigureTable
+from schemas.figures import By, FigureQuery, FigureTable
 from store import Store
 
 MOST_REMEMBERED = 40_000  # keys with their sums, of all days and questions; about 10 MB
@@ -32,6 +33,17 @@ class FigureReader:
             found[day] = sums_of(day, cells, query)
             self._remember(_question(day, query), changed[day], found[day] or {})
         return summed((sums for sums in found.values() if sums), query.by)
+
+    def narrowed(self, query: FigureQuery, by: By, name: str) -> FigureQuery:
+        """Return a query of one route, source or campaign alone.
+
+        A campaign is given by its batch_id, or by its name, for all its periods. `none` is what has
+        no such value. Raises StoreUnavailable.
+        """
+        keys = frozenset([name])
+        if by is By.CAMPAIGN:
+            keys |= self._store.batch_ids_of(name)
+        return replace(query, only=(by, keys))
 
     def _remembered(self, question: Question, changed: str) -> Sums | None:
         with self._lock:

@@ -95,7 +95,7 @@ def _rows_of(day: int, cells: Cells, query: FigureQuery) -> Rows:
         hour = names[0]
         if len(names) <= len(_PLACES) or not from_hour <= hour <= to_hour:
             continue
-        if query.only and names[_PLACES[query.only[0]]] != query.only[1]:
+        if query.only and (names[_PLACES[query.only[0]]] or NONE) not in query.only[1]:
             continue
         if place:
             key = names[place] or NONE

@@ -170,8 +170,9 @@ def read_text(text: str, *, may_reveal: bool = True) -> tuple[Needs, ...]:
     """Return what a typed text asks for: a delivery matches that has all of one entry.
 
     The text may be an id, a number, or words: names, e-mails and numbers, in any order.
-    may_reveal: whether the person may see whole numbers. Others find a number by the digits that a
-    masked one shows, or by all of it: with a part, they could ask for one digit after another.
+    may_reveal: whether the person may see whole numbers. For others, 5 to 9 digits find as much as
+    the last four of them, which a masked number shows: else each digit more that finds somebody
+    would tell the next digit.
 
     Raises BadQuery for a text that is too long. Its message does not repeat the text.
     """
@@ -182,13 +183,10 @@ def read_text(text: str, *, may_reveal: bool = True) -> tuple[Needs, ...]:
     if text and not any(map(str.isspace, text)):
         found.append(((_id(text), _id(text)),))
     needs = tuple(dict.fromkeys(_needs(text)))[:MOST_WORDS]
-    if not may_reveal and any(map(_is_part, needs)):
-        if not found:
-            raise BadQuery(
-                f"Give the last {FEWEST_DIGITS} digits of a number, or at least its last "
-                f"{MOST_DIGITS}: your token may not see whole numbers."
-            )
-        needs = ()  # the text may still be an id
+    if not may_reveal:
+        needs = tuple(
+            dict.fromkeys((need[0], need[0]) if _is_part(need) else need for need in needs)
+        )
     if needs:
         found.append(needs)
     return tuple(dict.fromkeys(found))

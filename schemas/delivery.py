@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from schemas.headline import Headline
+from schemas.headline import Headline, is_past
 from schemas.outcome import Outcome
 
 
@@ -119,7 +119,8 @@ def may_have_rung(delivery: "Delivery") -> bool:
     """Say whether CallKaro accepted it, or may have; also if it cancelled the call later."""
     if delivery.status in WAITING:
         return False
-    has_outcome = bool(current_outcomes(delivery))
+    # Also one that may be of any call, which the headline leaves out.
+    has_outcome = not all(is_past(one, delivery.past) for one in delivery.outcomes)
     return delivery.status in RINGS_AGAIN or delivery.call_sid is not None or has_outcome
 
 
@@ -127,16 +128,15 @@ def may_cancel(delivery: "Delivery", now_local: str) -> Literal["now", "at_callk
     """Say how a delivery can be cancelled; None: it is too late.
 
     A waiting delivery is cancelled here. A call that CallKaro may still dial is deleted there: its
-    schedule_at is in the future (now_local has its zone and format), or its last outcome says that
-    another redial follows.
+    schedule_at is in the future (now_local has its zone and format), or its newest outcome says
+    that another redial follows.
     """
     if delivery.status in WAITING:
         return "now"
     if delivery.status is not Status.DELIVERED or delivery.to != "call" or not delivery.request:
         return None
     is_to_come = str(delivery.request.get("schedule_at", "")) > now_local
-    outcomes = current_outcomes(delivery)
-    redials = bool(outcomes) and not outcomes[-1].is_final
+    redials = delivery.headline is not None and not delivery.headline.is_final
     return "at_callkaro" if is_to_come or redials else None
 
 
@@ -144,15 +144,9 @@ def may_redial(delivery: "Delivery") -> bool:
     """Say whether CallKaro may ring again by itself for a call that it accepted."""
     if delivery.status is not Status.DELIVERED or delivery.to != "call" or not delivery.request:
         return False
-    outcomes = current_outcomes(delivery)
-    if outcomes:
-        return not outcomes[-1].is_final
+    if delivery.headline:
+        return not delivery.headline.is_final
     return bool(delivery.request.get("schedule_at") or delivery.request.get("number_of_retries"))
-
-
-def current_outcomes(delivery: "Delivery") -> list[Outcome]:
-    """Return the outcomes, without those of calls from before a person's "call again"."""
-    return [one for one in delivery.outcomes if (one.call_sid or "") not in delivery.past]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,7 +207,7 @@ class Delivery:
     cancel_asked_at: datetime | None = None
     cancel_reason: str | None = None
     cancel_actor: str | None = None  # the token of the person who asked for that
-    # The call_sids from before a person's "call again"; empty: an outcome without one.
+    # The call_sids from before a person's "call again": see is_past().
     past: tuple[str, ...] = ()
     call_again: bool = False  # a person chose "call again"
     consent: Mapping[str, Any] | None = None  # its proof: what the expression read, and when

@@ -71,7 +71,8 @@ class FigureQuery:
     by: By
     first: tuple[int, str]
     last: tuple[int, str]
-    only: tuple[By, str] | None = None  # one route, source or campaign; None: all
+    # A dimension, and those of its keys that count; several are the periods of one campaign.
+    only: tuple[By, frozenset[str]] | None = None  # None: all
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

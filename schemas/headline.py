@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from schemas.outcome import Outcome, Result, web_address
+from schemas.outcome import Outcome, Result
+from schemas.web_address import web_address
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -26,20 +27,28 @@ class Headline:
     call_link: str | None = None
 
 
+def is_past(outcome: Outcome, past: tuple[str, ...]) -> bool:
+    """Say whether an outcome is of a call from before a person's "call again".
+
+    past: the call_sids of these calls; an empty text stands for outcomes without a call_sid.
+    """
+    return (outcome.call_sid or "") in past
+
+
 def newest(outcomes: Iterable[Outcome], past: tuple[str, ...] = ()) -> Outcome | None:
     """Return the outcome of the newest dial of the newest call; None: there is none.
 
-    past: the call_sids from before "call again"; an empty text stands for outcomes without one.
-    These never count, and neither does a call from a person to CallKaro. Of the rest, the newest
-    has the highest try_count, then the latest time. The order of arrival does not matter. While
-    past is not empty, an outcome without a call_sid may be of any call, so that it does not count.
+    past: as in is_past(). A past outcome never counts, and neither does a call from a person to
+    CallKaro. Of the rest, the newest has the highest try_count, then the latest time. The order of
+    arrival does not matter. While past is not empty, an outcome without a call_sid may be of any
+    call, so that it does not count.
 
     store/scripts/includes/newest_outcome.lua does the same where outcomes are stored.
     """
     counted = (
         one
         for one in outcomes
-        if one.try_count >= 0 and (one.call_sid not in past if one.call_sid else not past)
+        if one.try_count >= 0 and not is_past(one, past) and (one.call_sid or not past)
     )
     return max(counted, key=_age, default=None)
 

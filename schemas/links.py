@@ -1,12 +1,19 @@
-"""Where links lead: to the record in the CRM, to the campaign and to the call at CallKaro."""
+"""Where links lead: to the record in the CRM, to the campaign and to the call at CallKaro.
+
+CallKaro's links may have the number of the person. A link can't be masked, so it is not shown then.
+"""
 
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any, Final
 
 from schemas.delivery import Delivery
+from schemas.headline import Headline
+from schemas.outcome import INBOUND, Outcome
 from schemas.settings import CALLKARO_APP_URL, Settings
+from schemas.web_address import has_number
 
 APP_URL = "APP_URL"  # the suffix of a source's variable: <SOURCE>_APP_URL
 
@@ -40,6 +47,28 @@ def links_of(delivery: Delivery, addresses: Addresses) -> dict[str, str | None]:
         campaign = f"{addresses.callkaro}/dashboard/batch-calls/{_escaped(delivery.batch_id)}"
     call = delivery.headline.call_link if delivery.headline else None
     return {"record": record, "campaign": campaign, "call": call}
+
+
+_OF_CALLKARO: Final = ("recording_url", "call_link")  # of a headline, and of an outcome
+
+
+def without_numbers(delivery: Delivery) -> Delivery:
+    """Return a delivery whose links do not have the number of its person: such a link is None."""
+    number, headline = delivery.number, delivery.headline
+    return replace(
+        delivery,
+        headline=replace(headline, **_hidden(headline, number)) if headline else None,
+        outcomes=tuple(
+            # A person may call from another number, which is not kept.
+            replace(one, **_hidden(one, None if one.try_count == INBOUND else number))
+            for one in delivery.outcomes
+        ),
+    )
+
+
+def _hidden(of: Headline | Outcome, number: str | None) -> dict[str, Any]:
+    links = {name: getattr(of, name) for name in _OF_CALLKARO}
+    return {name: None for name, url in links.items() if url and has_number(url, number)}
 
 
 _UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~".encode())

@@ -21,6 +21,7 @@ from schemas.callkaro import METADATA_ID, AnswerId, Flag
 from schemas.expression import Expression, ExpressionError
 from schemas.fields import PhoneError
 from schemas.spellings import person_number
+from schemas.web_address import web_address
 
 EVENT: Final = "call_ended"
 
@@ -28,9 +29,6 @@ INBOUND: Final = -1  # the try_count of a call from a person to CallKaro
 
 LONGEST_TEXT: Final = 500
 """Characters that are kept of a short text."""
-
-LONGEST_URL: Final = 2000
-"""Characters of a link; a longer link is dropped, because half a link leads nowhere."""
 
 LONGEST_TRANSCRIPTION: Final = 20_000
 """Characters that are kept of a transcription: more than half an hour of talk."""
@@ -172,23 +170,6 @@ class Link(fields.Field[str]):
         if found is None:
             raise ValidationError("must be a web address")
         return found
-
-
-_WEB_ADDRESS: Final = re.compile(
-    r"https?://[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:[0-9]{1,5})?"
-    r"([/?#][!-~]*)?",
-    re.IGNORECASE,
-)
-
-
-def web_address(text: str | None) -> str | None:
-    """Return an address that is http or https with a plain host name; None: it is another text.
-
-    So it has no user before the host, and the host can be named in a page's security policy.
-    """
-    if not text or len(text) > LONGEST_URL or not _WEB_ADDRESS.fullmatch(text):
-        return None
-    return text
 
 
 class Count(fields.Field[int]):

@@ -211,7 +211,8 @@ class _Find(Schema):
     q = fields.String(
         metadata={
             "description": "Words of a name, an e-mail address, the last 4 to 10 digits of a "
-            "number, or an id: of a CRM record, a delivery, a call, or the CRM's own of an event."
+            "number, or an id: of a CRM record, a delivery, a call, or the CRM's own of an event. "
+            "For a viewer, 5 to 9 digits of a number count as the last 4 of them."
         }
     )
 

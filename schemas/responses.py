@@ -12,14 +12,14 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields, pre_dump, validate
 
 from schemas.access import ACTS
-from schemas.delivery import Reason, Status
+from schemas.delivery import Delivery, Reason, Status
 from schemas.event import EventStatus
 from schemas.expression import Path
 from schemas.fields import distinct, mask, mask_marked, mask_text
-from schemas.links import Addresses, links_of
+from schemas.links import Addresses, links_of, without_numbers
 from schemas.outcome import Result
 from schemas.raw_text import mask_raw
 from schemas.source import Source
@@ -35,6 +35,11 @@ def revealed(really: bool = True) -> Iterator[None]:
         yield
     finally:
         _is_revealed.reset(token)
+
+
+def as_shown(delivery: Delivery) -> Delivery:
+    """Return a delivery with the links that may be shown now: see without_numbers()."""
+    return delivery if _is_revealed.get() else without_numbers(delivery)
 
 
 OPTIONAL: Final = "x-optional"
@@ -223,6 +228,9 @@ class ChangeResponse(ResponseSchema):
     actor = fields.String(allow_none=True, metadata=ACTOR)
 
 
+LINK: Final = doc("Null also if it has the person's number, and numbers are masked.")
+
+
 class OutcomeResponse(ResponseSchema):
     """CallKaro's report on one dial. The links are CallKaro's own.
 
@@ -239,13 +247,13 @@ class OutcomeResponse(ResponseSchema):
     conversion_status = fields.Boolean(allow_none=True)
     disposition_reason = MaskedText(allow_none=True)
     post_call = MaskedWords(metadata=doc("The data that the agent extracted."))
-    recording_url = fields.String(allow_none=True)
-    call_link = fields.String(allow_none=True)
+    recording_url = fields.String(allow_none=True, metadata=LINK)
+    call_link = fields.String(allow_none=True, metadata=LINK)
     transcription = MaskedText(allow_none=True)
     post_call_detail = MaskedWords(
         metadata=doc("By variable, its value and the agent's comment on why.")
     )
-    version_id = fields.String(allow_none=True, metadata=doc("The version of the agent."))
+    version_id = MaskedText(allow_none=True, metadata=doc("The version of the agent."))
 
 
 class HeadlineResponse(ResponseSchema):
@@ -261,8 +269,8 @@ class HeadlineResponse(ResponseSchema):
     at = UtcTime(allow_none=True, metadata=doc("When it ended, else when it was received."))
     is_final = fields.Boolean(metadata=doc("false: CallKaro will redial."))
     tries = fields.Integer(metadata=doc("Dials so far."))
-    recording_url = fields.String(allow_none=True)
-    call_link = fields.String(allow_none=True)
+    recording_url = fields.String(allow_none=True, metadata=LINK)
+    call_link = fields.String(allow_none=True, metadata=LINK)
 
 
 class LinksResponse(ResponseSchema):
@@ -270,7 +278,7 @@ class LinksResponse(ResponseSchema):
 
     record = fields.String(allow_none=True, metadata=doc("In the CRM."))
     campaign = fields.String(allow_none=True, metadata=doc("At CallKaro."))
-    call = fields.String(allow_none=True, metadata=doc("At CallKaro."))
+    call = fields.String(allow_none=True, metadata=doc("At CallKaro: call_link."))
 
 
 class DeliveryBrief(ResponseSchema):
@@ -280,6 +288,11 @@ class DeliveryBrief(ResponseSchema):
         """addresses: where its links lead."""
         super().__init__(**more)
         self.addresses = addresses or Addresses()
+
+    @pre_dump
+    def hide_links(self, delivery: Delivery, **_: Any) -> Delivery:
+        """Leave out the links that have the person's number, unless numbers are revealed."""
+        return as_shown(delivery)
 
     def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
         """Return a value to dump; the links come from several fields of the delivery."""

@@ -4,11 +4,12 @@ An expression may return anything. So CallKaro's schema (schemas/callkaro.py) ch
 the delivery is prepared.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from schemas.event import CALL_ME, is_guarded_type
@@ -18,6 +19,13 @@ from schemas.source import Source
 
 Period = Literal["day", "week", "month"]
 PERIODS: dict[str, str] = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
+_IN_PERIOD: Final = re.compile(r" \d{4}-(?:\d\d(?:-\d\d)?|W\d\d)", re.ASCII)  # as PERIODS write it
+
+
+def is_campaign_of(full_name: str, name: str) -> bool:
+    """Say whether a campaign has a name, alone or with any period: `HubSpot leads 2026-11`."""
+    rest = full_name.removeprefix(name)
+    return full_name == name or (rest != full_name and _IN_PERIOD.fullmatch(rest) is not None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

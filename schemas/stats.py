@@ -4,6 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
+from schemas.fields import mask_text
 from schemas.figures import By, FigureTable
 from schemas.figures import Figures as FigureSums
 from schemas.requests import TIME
@@ -22,7 +23,7 @@ class StatsQuery(Schema):
     until = fields.String(metadata=TIME)
     route = fields.String()
     source = fields.String()
-    campaign = fields.String(metadata={"description": "A batch_id."})
+    campaign = fields.String(metadata={"description": "A batch_id, or a name: all its periods."})
 
 
 class FiguresResponse(ResponseSchema):
@@ -65,12 +66,17 @@ class StatsResponse(ResponseSchema):
     total = fields.Nested(FiguresResponse)
 
 
-def stats_answer(table: FigureTable) -> dict[str, Any]:
+def stats_answer(table: FigureTable, by: By) -> dict[str, Any]:
     """Return figures as StatsResponse has them."""
     return {
-        "items": [{"key": key, **_sums(figures)} for key, figures in table.items],
+        "items": [{"key": shown_key(key, by), **_sums(figures)} for key, figures in table.items],
         "total": _sums(table.total),
     }
+
+
+def shown_key(key: str, by: By) -> str:
+    """Return a key as it is shown: CallKaro may write a phone number into a version."""
+    return mask_text(key) if by is By.VERSION else key
 
 
 def _sums(figures: FigureSums) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from typing import Any
 import orjson
 
 from schemas.records import CampaignPage
+from schemas.route import is_campaign_of
 from store.base import Base, P
 
+PAGE = 500  # campaigns that one answer of Redis has
 CAMPAIGN_LOCK_S = 60  # longer than the creation of a campaign can take: see workers/campaigns.py
 
 
@@ -71,6 +73,21 @@ class CampaignStore(Base):
     def campaigns(self, limit: int = 200) -> list[dict[str, Any]]:
         """Return the newest campaigns: key, batch_id and the record that was kept with them."""
         return [dict(one) for one in self.campaign_page(before=None, limit=limit).items]
+
+    def batch_ids_of(self, name: str) -> frozenset[str]:
+        """Return the batch_ids of all campaigns with a name, one of each period."""
+        found: set[str] = set()
+        before: int | None = None
+        while True:
+            page = self.campaign_page(before=before, limit=PAGE)
+            found |= {
+                str(one["batch_id"])
+                for one in page.items
+                if is_campaign_of(str(one.get("name")), name)
+            }
+            if page.next_cursor is None:
+                return frozenset(found)
+            before = int(page.next_cursor)
 
     def campaign_page(self, *, before: int | None, limit: int) -> CampaignPage:
         """Return the newest campaigns that were made before a time (us)."""

@@ -4,7 +4,9 @@ The audit's first round fills in what is missing. Until it has ended, lists by o
 complete, and the status says how far it got. Every later round repairs the indexes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
@@ -19,7 +21,14 @@ logger = log.get(__name__)
 
 INDEXED = 1  # raise this where a later release has more to fill in
 READ_AT_ONCE = 20  # events
-HEAD = ("source", "to", "request", "event", "erased_ms")  # the fields of a delivery that are read
+HEAD = (
+    "source",
+    "route",
+    "to",
+    "request",
+    "event",
+    "erased_ms",
+)  # the fields of a delivery that are read
 NO_HEAD = (None,) * len(HEAD)
 LARGEST_EVENT = 256 * 1024  # bytes; a larger one is not read for the sake of a name
 
@@ -31,6 +40,20 @@ class PersonOf(Protocol):
         self, source: str, request: Mapping[str, Any], event: Event | None
     ) -> Mapping[str, str]:
         """request: the body for CallKaro, {} if there is none yet. event None: it is gone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OldRecord:
+    """What the audit reads of a delivery, to fill in what an older release did not store."""
+
+    id: str
+    source: str
+    route: str
+    to: str
+    is_erased: bool
+    # The body for CallKaro; None: there is none yet, or it can't be read.
+    request: Any = field(repr=False)
+    event: Event | None  # None: it is gone, too large to be read for this, or unreadable
 
 
 class IndexStore(Base):
@@ -59,8 +82,8 @@ class IndexStore(Base):
         if is_last:
             logger.info("store.indexed")
 
-    def fill_persons(self, ids: Sequence[str], person_of: PersonOf) -> None:
-        """Fill in what lists show of the persons of these deliveries."""
+    def old_records(self, ids: Sequence[str]) -> Iterator[list[OldRecord]]:
+        """Yield these deliveries as they are stored, a few at a time."""
         for start in range(0, len(ids), READ_AT_ONCE):
             part = ids[start : start + READ_AT_ONCE]
             with self._reached():
@@ -69,22 +92,22 @@ class IndexStore(Base):
                     pipe.hmget(f"{P}delivery:{delivery_id}", HEAD)
                 heads = [dict(zip(HEAD, one, strict=True)) for one in _answers(pipe)]
             events = self.small_events([head["event"] for head in heads])
-            filled: list[bytes | str] = []
-            for delivery_id, head in zip(part, heads, strict=True):
-                if head["to"] != "call" or head["erased_ms"] is not None:
-                    continue
-                try:
-                    request = orjson.loads(head["request"] or "{}")
-                    record = events.get(head["event"])
-                    event = read_event(record) if record else None
-                    person = person_of(head["source"], request, event)
-                except UNREADABLE as error:
-                    logger.error("delivery.unreadable", delivery=delivery_id, exc_info=error)
-                    continue
-                if person:
-                    filled += (delivery_id, orjson.dumps(person))
-            if filled:
-                self._run("fill_persons", *filled)
+            yield [
+                _old_record(delivery_id, head, events.get(head["event"] or ""))
+                for delivery_id, head in zip(part, heads, strict=True)
+            ]
+
+    def fill_persons(self, records: Iterable[OldRecord], person_of: PersonOf) -> None:
+        """Fill in what lists show of the persons of these deliveries."""
+        filled: list[bytes | str] = []
+        for one in records:
+            if one.to != "call" or one.is_erased:
+                continue
+            with unreadable_is_logged(one.id):
+                if person := person_of(one.source, one.request or {}, one.event):
+                    filled += (one.id, orjson.dumps(person))
+        if filled:
+            self._run("fill_persons", *filled)
 
     def small_events(self, ids: Sequence[str | None]) -> dict[str, str]:
         """Return the records of events by id, without those that are too large or gone."""
@@ -101,6 +124,31 @@ class IndexStore(Base):
                 pipe.hget(f"{P}event:{event_id}", "record")
             records = _answers(pipe, None)
         return {one: text for one, text in zip(small, records, strict=True) if text}
+
+
+@contextmanager
+def unreadable_is_logged(delivery_id: str) -> Iterator[None]:
+    """Log that a record can't be read. One broken record must not stop the others."""
+    try:
+        yield
+    except UNREADABLE as error:
+        logger.error("delivery.unreadable", delivery=delivery_id, exc_info=error)
+
+
+def _old_record(delivery_id: str, head: Mapping[str, str | None], record: str | None) -> OldRecord:
+    request, event = None, None
+    with unreadable_is_logged(delivery_id):
+        request = orjson.loads(head["request"] or "null")
+        event = read_event(record) if record else None
+    return OldRecord(
+        id=delivery_id,
+        source=head["source"] or "",
+        route=head["route"] or "",
+        to=head["to"] or "",
+        is_erased=head["erased_ms"] is not None,
+        request=request,
+        event=event,
+    )
 
 
 def _answers(pipe: Any, otherwise: Any = NO_HEAD) -> list[Any]:

@@ -177,14 +177,23 @@ class LeaseStore(MigrationStore, SearchStore):
             *counts, raised = self._run("audit", int(lease_s * 1000), *sorted(ids))
             self._count_errors(raised)
             repaired = Repaired(*counts)
-            if found_by:
-                self.repair_search(sorted(ids), found_by)
         after = (int(records), int(listed))
-        if not self.is_indexed():
-            if person_of:
-                self.fill_persons(sorted(ids), person_of)
+        is_first_round = not self.is_indexed()
+        self._fill_in(ids, person_of if is_first_round else None, found_by)
+        if is_first_round:
             self.note_indexed(len(ids), is_first=place == (0, 0), is_last=after == (0, 0))
         return after, repaired
+
+    def _fill_in(
+        self, ids: set[str], person_of: PersonOf | None, found_by: DescribeFound | None
+    ) -> None:
+        """Fill in what an older release did not store. What is None is not filled in."""
+        unfound = self.repair_search(sorted(ids)) if found_by else set()
+        for records in self.old_records(sorted(ids if person_of else unfound)):
+            if person_of:
+                self.fill_persons(records, person_of)
+            if found_by:
+                self.fill_terms((one for one in records if one.id in unfound), found_by)
 
     def prune(self, before: datetime, limit: int = 500) -> int:
         """Delete old settled deliveries, and old events without deliveries. Return how many.

@@ -5,23 +5,17 @@ from it. Nothing is scanned; see store/scripts/includes/search_index.lua.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
-import orjson
-
-from config import log
 from rules.search import read_text
 from schemas.event import Event, event_ids
 from schemas.outcome import Result
 from schemas.records import NO_OUTCOME
 from schemas.search import TERM, FoundBy, Search
 from store.base import P
-from store.indexing import READ_AT_ONCE, IndexStore
-from store.records import UNREADABLE, read_event
-
-logger = log.get(__name__)
+from store.indexing import IndexStore, OldRecord, unreadable_is_logged
 
 MOST_CHOSEN: Final = 20  # deliveries that a search finds by an id of their own
 STALE_AT_ONCE: Final = 64  # indexes of terms that one call looks through for what is too old
@@ -72,20 +66,24 @@ class SearchStore(IndexStore):
         if changes:
             self._run("index_terms", "", *changes)
 
-    def repair_search(self, ids: Sequence[str], found_by: DescribeFound) -> int:
-        """Repair the index of these deliveries, and fill it for those of an older release.
+    def repair_search(self, ids: Sequence[str]) -> set[str]:
+        """Repair the index of these deliveries.
 
-        Returns how many it filled.
+        Returns those that nothing is found by yet: an older release made them.
         """
-        missing = [str(one) for one in self._run("repair_search", *ids)] if ids else []
-        if not missing:
-            return 0
+        return {str(one) for one in self._run("repair_search", *ids)} if ids else set()
+
+    def fill_terms(self, records: Iterable[OldRecord], found_by: DescribeFound) -> None:
+        """Fill in what these deliveries are found by."""
         changes: list[str] = []
-        for start in range(0, len(missing), READ_AT_ONCE):
-            part = missing[start : start + READ_AT_ONCE]
-            for delivery_id, kept in zip(part, self._records_of(part), strict=True):
-                changes += [delivery_id, self._terms_of_record(delivery_id, kept, found_by)]
-        return int(self._run("index_terms", "1", *changes))
+        for one in records:
+            terms = ""  # one without a readable event is found by its id
+            if one.event:
+                with unreadable_is_logged(one.id):
+                    terms = self.terms_of(found_by(one.event, one.route, one.request))
+            changes += [one.id, terms]
+        if changes:
+            self._run("index_terms", "1", *changes)
 
     def forget_stale_terms(self, start: int) -> int:
         """Remove index entries that are older than every delivery. Returns where to go on.
@@ -137,28 +135,6 @@ class SearchStore(IndexStore):
                 pipe.hexists(f"{P}delivery:{delivery_id}", "erased_ms")
             are_erased = pipe.execute()
         yield from (one for one, is_erased in zip(ids, are_erased, strict=True) if not is_erased)
-
-    def _records_of(self, ids: Sequence[str]) -> list[Mapping[str, str | None]]:
-        names = ("event", "route", "request", "record")
-        with self._reached():
-            pipe = self.redis.pipeline(transaction=False)
-            for delivery_id in ids:
-                pipe.hmget(f"{P}delivery:{delivery_id}", names[:-1])
-            rows: list[Any] = pipe.execute()
-        records = self.small_events([row[0] for row in rows])
-        return [dict(zip(names, (*row, records.get(row[0])), strict=True)) for row in rows]
-
-    def _terms_of_record(
-        self, delivery_id: str, kept: Mapping[str, str | None], found_by: DescribeFound
-    ) -> str:
-        try:
-            event = read_event(kept["record"] or "")
-            request = orjson.loads(kept["request"] or "null")
-            return self.terms_of(found_by(event, kept["route"] or "", request))
-        except UNREADABLE as error:
-            # One broken record must not stop the others; it is found by its id.
-            logger.error("delivery.unreadable", delivery=delivery_id, exc_info=error)
-            return ""
 
 
 def _without(terms: str, erased: set[str]) -> str:

@@ -21,9 +21,8 @@ from store import Store
 ONLY = (By.ROUTE, By.SOURCE, By.CAMPAIGN)  # at most one of them narrows the figures
 
 
-def add(api: Blueprint, store: Store, settings: Settings) -> None:
+def add(api: Blueprint, store: Store, settings: Settings, reader: FigureReader) -> None:
     """Add the route to /api."""
-    reader = FigureReader(store)
 
     @api.get("/stats")
     @operation(
@@ -39,24 +38,34 @@ def add(api: Blueprint, store: Store, settings: Settings) -> None:
     )
     def stats() -> Response:
         query = read_stats_query(request.args, settings, datetime.now(UTC))
+        only = read_only(request.args)
+        for by, name in only.items():
+            query = reader.narrowed(query, by, name)
         table = reader.table(query)
         if not table.total.events:
-            only = dict([query.only] if query.only else [])
             filters = Filters(route=only.get(By.ROUTE), source=only.get(By.SOURCE))
             refuse_unknown_names(filters, settings, store)
-        return jsonify(stats_answer(table))
+        return jsonify(stats_answer(table, query.by))
+
+
+def read_only(args: MultiDict[str, str]) -> dict[By, str]:
+    """Return the one route, source or campaign that figures are wanted of; empty: of all.
+
+    Raises BadQuery.
+    """
+    given = {by: args[by] for by in ONLY if args.get(by)}
+    if len(given) > 1:
+        raise BadQuery("Give at most one of route, source and campaign.")
+    return given
 
 
 def read_stats_query(args: MultiDict[str, str], settings: Settings, now: datetime) -> FigureQuery:
-    """Return what figures a query string wants. Raises BadQuery."""
+    """Return when and by what figures are wanted. Raises BadQuery."""
     refuse_unknown(args, StatsQuery())
     word = args.get("by", "")
     if word not in set(By):
         near = did_you_mean(word, By)
         raise BadQuery(f"by must be one of: {', '.join(By)}. {near}".rstrip())
-    given = [(by, args[by]) for by in ONLY if args.get(by)]
-    if len(given) > 1:
-        raise BadQuery("Give at most one of route, source and campaign.")
     zone = ZoneInfo(settings.callkaro_timezone)
     first, last = span(read_instant(args, "since"), read_instant(args, "until"), now=now, zone=zone)
-    return FigureQuery(by=By(word), first=first, last=last, only=given[0] if given else None)
+    return FigureQuery(by=By(word), first=first, last=last)

@@ -23,6 +23,7 @@ from bridge.api.queries import (
     refuse_unknown_names,
     with_search,
 )
+from bridge.figures import FigureReader
 from bridge.http.links import refs
 from bridge.operations import Operations
 from bridge.operations.base import NO_DELIVERY, NO_EVENT, NO_REFUSED
@@ -69,7 +70,7 @@ FULL_RETRY_S = 1  # when to ask again where all places to wait in are taken
 STANDS_STILL = SETTLED | {Status.UNKNOWN}
 
 
-def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
+def views(store: Store, settings: Settings, wakeup: Wakeup, figures: FigureReader) -> Blueprint:
     """Return the routes of /api."""
     api = Blueprint("api", __name__, url_prefix="/api")
     addresses = Addresses.of(settings)
@@ -238,7 +239,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     about.add(api, settings)
     audit.add(api, store, settings)
     exports.add(api, store, settings)
-    api_stats.add(api, store, settings)
+    api_stats.add(api, store, settings, figures)
     api_operations.add(api, Operations(settings=settings, store=store, wakeup=wakeup))
     return api
 

@@ -30,6 +30,9 @@ FILTERS = {
     "reason": "Only this reason, such as outside_hours.",
     "route": "Only deliveries of this route.",
     "source": "Only what this source sent.",
+    "campaign": "Only this campaign: its batch_id, or its name for all its periods.",
+    "actor": "Only what this person did, by the name of the token.",
+    "action": "Only this action, such as retry.",
     "subject": "Only this record, by its id in the CRM.",
     "phone": "Only this phone number, such as +919876543210.",
     "since": "Only what was received at this time or later: 2026-01-31T09:30, or how long ago: "

@@ -9,19 +9,23 @@ from bridge.cli.call_me import call_me
 from bridge.cli.check import check
 from bridge.cli.client import Failure
 from bridge.cli.erase import erase
-from bridge.cli.lists import deliveries, events
+from bridge.cli.lists import audit, deliveries, events
 from bridge.cli.operations import cancel, pause, release, replay, resolve, resume, retry
 from bridge.cli.preview import preview
 from bridge.cli.programs import demo, simulate
 from bridge.cli.refused import refused
 from bridge.cli.send import send
+from bridge.cli.stats import stats
 from bridge.cli.status import status
 from bridge.cli.suppress import suppress
 from bridge.cli.tail import tail
 from config.dotenv import read_dotenv
 from schemas.errors import SettingsError
 
-LOOKING = (check, preview, status, deliveries, events, refused, tail, alert_test)
+LOOKING = (
+    *(check, preview, status, stats, deliveries, events, refused, audit),
+    *(tail, alert_test),
+)
 DOING = (
     *(send, retry, cancel, release, resolve, replay, pause, resume),
     *(suppress, erase),

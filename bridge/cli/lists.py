@@ -1,4 +1,4 @@
-"""`deliveries` and `events`: lists by filters, the newest first."""
+"""`deliveries`, `events` and `audit`: lists by filters, the newest first."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -61,6 +61,17 @@ def events(limit: int, as_json: bool, url: str | None, **filters: str | datetime
     show(found, as_json, lambda found: _show_events(found, pages))
 
 
+@click.command(short_help="List what people did.")
+@with_filters("actor", "action", "since")
+@LIMIT
+@with_bridge
+def audit(limit: int, as_json: bool, url: str | None, **filters: str | datetime | None) -> None:
+    """List what people did and to which id, the newest first. It needs the token of an admin."""
+    api = open_api(url)
+    pages = Pages(api, "/api/audit", api.filters(filters))
+    show(pages.first(limit), as_json, lambda found: _show_acts(found, pages))
+
+
 class Pages:
     """A list of the API, read page by page."""
 
@@ -116,6 +127,16 @@ def _show_events(found: Mapping[str, Any], pages: Pages) -> None:
         row = (received, one["status"], one["source"], one["type"], one["subject"], made)
         table.add_row(*_texts(*row, one["id"]))
     show_table(found, table, pages, none="No event matches.")
+
+
+def _show_acts(found: Mapping[str, Any], pages: Pages) -> None:
+    zone = pages.api.timezone
+    table = table_with_times("When", "Who", "Did", "To", time="When", timezone=zone)
+    for one in found["items"]:
+        many = None if one["count"] is None else f"{one['count']} of kind {one['kind']}"
+        to = many or " ".join(filter(None, (one["kind"], one["target"])))
+        table.add_row(*_texts(local_time(one["at"], zone), one["actor"], one["action"], to))
+    show_table(found, table, pages, none="Nobody did anything that matches.")
 
 
 def _texts(*cells: str | None) -> Iterator[Text]:

@@ -23,6 +23,7 @@ from bridge.dashboard import (
     session,
     suppressions,
 )
+from bridge.figures import FigureReader
 from bridge.operations import Operations
 from schemas.errors import RequestError, StoreUnavailable
 from schemas.settings import Settings
@@ -32,13 +33,15 @@ from store.queue import Wakeup
 FOR_PROGRAMS = ("/api/", "/webhooks/", "/callbacks/")
 
 
-def register(app: Flask, settings: Settings, store: Store, wakeup: Wakeup) -> None:
+def register(
+    app: Flask, settings: Settings, store: Store, wakeup: Wakeup, figures: FigureReader
+) -> None:
     """Give an app the dashboard at `/`."""
     session.configure(app, settings)
-    app.register_blueprint(views(settings, store, wakeup))
+    app.register_blueprint(views(settings, store, wakeup, figures))
 
 
-def views(settings: Settings, store: Store, wakeup: Wakeup) -> Blueprint:
+def views(settings: Settings, store: Store, wakeup: Wakeup, figures: FigureReader) -> Blueprint:
     """Return the pages."""
     dashboard = Blueprint(
         "dashboard",
@@ -58,7 +61,7 @@ def views(settings: Settings, store: Store, wakeup: Wakeup) -> Blueprint:
     exports.add(dashboard, operations)
     refused.add(dashboard, operations)
     campaigns.add(dashboard, operations)
-    reports.add(dashboard, operations)
+    reports.add(dashboard, operations, figures)
     suppressions.add(dashboard, operations)
     routes.add(dashboard, operations)
     search.add(dashboard, operations)

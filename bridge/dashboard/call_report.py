@@ -8,12 +8,12 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from bridge.dashboard.conversation import Turn, turns
-from bridge.dashboard.recording import link
 from bridge.dashboard.words import outcome_words
 from schemas.delivery import Delivery, Status
 from schemas.headline import newest
 from schemas.outcome import INBOUND, Outcome
-from schemas.responses import OutcomeResponse
+from schemas.responses import OutcomeResponse, as_shown
+from schemas.web_address import web_address
 
 SHORT: Final = 40  # characters of what the headline names
 IN_HEADLINE: Final = 2  # variables
@@ -51,6 +51,7 @@ class CallReport:
     headline: str = ""  # empty: the status is the headline
     newest: Dial | None = None
     earlier: tuple[Dial, ...] = ()  # the other dials, the latest first
+    hides_links: bool = False  # those that have the person's number, while numbers are masked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,10 +65,12 @@ class LookUp:
 
 def call_report(delivery: Delivery) -> CallReport:
     """Return how a delivery's call ended. Numbers are masked unless they are revealed."""
-    latest = newest(delivery.outcomes, delivery.past)
+    outcomes = as_shown(delivery).outcomes
+    hides_links = outcomes != delivery.outcomes
+    latest = newest(outcomes, delivery.past)
     if latest is None:
-        return CallReport(earlier=_dials(delivery.outcomes))
-    others = [one for one in delivery.outcomes if one is not latest]
+        return CallReport(earlier=_dials(outcomes), hides_links=hides_links)
+    others = [one for one in outcomes if one is not latest]
     last = _dial(latest)
     noted = [one for one in last.variables if _is_short(one)][:IN_HEADLINE]
     notes = [f"{one.name.replace('_', ' ')}: {in_words(one.value)}" for one in noted]
@@ -78,6 +81,7 @@ def call_report(delivery: Delivery) -> CallReport:
         headline=" · ".join([outcome_words(outcome), *notes]),
         newest=last,
         earlier=_dials(others),
+        hides_links=hides_links,
     )
 
 
@@ -95,8 +99,8 @@ def _dial(outcome: Outcome) -> Dial:
         name=_name(outcome),
         ended_at=seen["ended_at"],
         disposition=seen["disposition_reason"],
-        recording=link(outcome.recording_url),
-        link=link(outcome.call_link),
+        recording=web_address(outcome.recording_url),
+        link=web_address(outcome.call_link),
         variables=tuple(variables(seen["post_call"], seen["post_call_detail"])),
         conversation=conversation,
         text=None if conversation else text,

@@ -1,6 +1,6 @@
 """Plots as SVG: what the templates need to draw them. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -26,6 +26,17 @@ class Bar:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Spot:
+    """A column of the SVG that shows the values of lines in a tooltip."""
+
+    x: float
+    width: float
+    clock: str  # when, such as "17:30 Asia/Kolkata"
+    p50_s: float
+    p95_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Plot:
     """A plot, of bars or of lines."""
 
@@ -33,6 +44,7 @@ class Plot:
     since: datetime | None
     bars: tuple[Bar, ...] = ()
     lines: tuple[tuple[str, tuple[str, ...]], ...] = ()  # by name, the pieces as SVG's points
+    spots: tuple[Spot, ...] = ()  # of lines
 
     @property
     def is_empty(self) -> bool:
@@ -57,7 +69,7 @@ def bars(points: Sequence[Point], zone: ZoneInfo) -> Plot:
                 continue
             height = HEIGHT * count / top
             y -= height
-            title = f"{point.at.astimezone(zone):%H:%M} {zone.key}: {count} {status}"
+            title = f"{_clock(point, zone)}: {count} {status}"
             found.append(
                 Bar(
                     x=place * width,
@@ -71,10 +83,10 @@ def bars(points: Sequence[Point], zone: ZoneInfo) -> Plot:
     return Plot(top=top, since=since, bars=tuple(found))
 
 
-def lines(points: Sequence[Point]) -> Plot:
+def lines(points: Sequence[Point], zone: ZoneInfo) -> Plot:
     """Return the time from webhook to call, over time: the median and the 95th percentile.
 
-    A line breaks where nothing was delivered.
+    A line breaks where nothing was delivered. Tooltips name times in zone.
     """
     shown = {
         "p50": [one.latency_p50_s for one in points],
@@ -88,7 +100,21 @@ def lines(points: Sequence[Point]) -> Plot:
         top=top,
         since=since,
         lines=tuple((name, tuple(_buckets(row, top))) for name, row in shown.items()),
+        spots=tuple(_spots(points, zone)),
     )
+
+
+def _spots(points: Sequence[Point], zone: ZoneInfo) -> Iterator[Spot]:
+    width = WIDTH / len(points)
+    for place, point in enumerate(points):
+        p50_s, p95_s = point.latency_p50_s, point.latency_p95_s
+        if p50_s is not None and p95_s is not None:
+            clock = _clock(point, zone)
+            yield Spot(x=place * width, width=width, clock=clock, p50_s=p50_s, p95_s=p95_s)
+
+
+def _clock(point: Point, zone: ZoneInfo) -> str:
+    return f"{point.at.astimezone(zone):%H:%M} {zone.key}"
 
 
 def _buckets(row: Sequence[float | None], top: float) -> list[str]:

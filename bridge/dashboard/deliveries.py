@@ -33,7 +33,7 @@ from schemas.delivery import (
     retried,
 )
 from schemas.errors import BadQuery, BridgeError, NotFound
-from schemas.links import Addresses
+from schemas.links import Addresses, links_of
 from schemas.outcome import Result
 from schemas.records import NO_OUTCOME, Filters
 from schemas.responses import (
@@ -41,6 +41,7 @@ from schemas.responses import (
     DeliveryResponse,
     EventResponse,
     SuppressionResponse,
+    as_shown,
     revealed,
 )
 from schemas.search import read_search
@@ -204,12 +205,13 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
                 event["data"] = seen.event.data
         with revealed(is_revealed):
             report = call_report(found)
+            links = links_of(as_shown(found), addresses)
         number = (one["request"] or {}).get("to_number")
         return {
             "report": report,
             **player(report, is_part=is_part),
             "number": number,
-            "links": one.get("links") or {},
+            "links": links,
             "look_up": look_up(found, number, zone, settings.callkaro_app_url),
             "one": {**one, "consent": _with_local_time(one["consent"], zone)},
             "event": event,

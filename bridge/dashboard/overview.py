@@ -53,15 +53,18 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
 
     def shown() -> dict[str, Any]:
         found = api.overview(store, settings, wakeup)
-        points = store.series(hours=HOURS, points=POINTS)
+        points, zone = (
+            store.series(hours=HOURS, points=POINTS),
+            ZoneInfo(settings.callkaro_timezone),
+        )
         return {
             "found": found,
             "warnings": with_links(found["warnings"]),
             "needs_a_person": _needs_a_person(found),
             "would": would(found),
             "is_new": not any(found["deliveries"].values()) and not any(found["events"].values()),
-            "plot": charts.bars(points, ZoneInfo(settings.callkaro_timezone)),
-            "latency": charts.lines(points),
+            "plot": charts.bars(points, zone),
+            "latency": charts.lines(points, zone),
             "routes": _routes(settings, store),
             "sources": _sources(settings, store),
             "hours": int(HOURS),

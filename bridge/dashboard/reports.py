@@ -1,7 +1,7 @@
 """The page of figures: how many events became calls, and how those ended."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -76,6 +76,8 @@ class HeatCell:
     rate: float | None  # None: nobody was dialled
     level: int  # of its colour, 0 to HEAT_LEVELS
     title: str
+    day: str | None  # ISO 8601; None: the period has several days of this weekday
+    hour: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,10 +91,10 @@ class Column:
     title: str
 
 
-def add(dashboard: Blueprint, operations: Operations) -> None:
+def add(dashboard: Blueprint, operations: Operations, reader: FigureReader) -> None:
     """Give the blueprint its page of figures."""
     store, settings = operations.store, operations.settings
-    reader, zone = FigureReader(store), ZoneInfo(settings.callkaro_timezone)
+    zone = ZoneInfo(settings.callkaro_timezone)
 
     @dashboard.app_template_filter("percent")
     def percent(share: float | None) -> str:
@@ -120,7 +122,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             wanted=wanted,
             total=total,
             funnel=funnel(total),
-            heat=list(heat_map(found[By.WEEKDAY_HOUR])),
+            heat=list(heat_map(found[By.WEEKDAY_HOUR], wanted)),
             days=found[By.DAY].items,
             columns=columns(wanted, found[By.DAY]),
             most=max((figures.dialled for _, figures in found[By.DAY].items), default=0),
@@ -185,10 +187,10 @@ def tables(reader: FigureReader, wanted: Wanted, zone: ZoneInfo) -> dict[By, Fig
         for day in (wanted.first, wanted.last + timedelta(days=1))
     )
     first, last = span(since, until, now=datetime.now(UTC), zone=zone)
-    return {
-        by: reader.table(FigureQuery(by=by, first=first, last=last, only=wanted.only))
-        for by in (By.DAY, By.WEEKDAY_HOUR, *GROUPS)
-    }
+    query = FigureQuery(by=By.DAY, first=first, last=last)
+    if wanted.only:
+        query = reader.narrowed(query, *wanted.only)
+    return {by: reader.table(replace(query, by=by)) for by in (By.DAY, By.WEEKDAY_HOUR, *GROUPS)}
 
 
 def funnel(total: Figures) -> list[Step]:
@@ -227,28 +229,42 @@ def columns(wanted: Wanted, table: FigureTable) -> list[Column]:
     return made
 
 
-def heat_map(table: FigureTable) -> Iterator[tuple[str, list[HeatCell]]]:
+def heat_map(table: FigureTable, wanted: Wanted) -> Iterator[tuple[str, list[HeatCell]]]:
     """Yield each hour with its seven weekdays, from the first hour with a dial to the last one."""
     found = {key: figures for key, figures in table.items if figures.dialled}
     hours = sorted({int(key[4:]) for key in found})
     if not hours:
         return
     best = max(figures.answer_rate or 0 for figures in found.values()) or 1
+    dates = _dates(wanted)
     for hour in range(hours[0], hours[-1] + 1):
-        name = f"{hour:02d}:00"
         keys = [(day, f"{day} {hour:02d}") for day in WEEKDAYS]
-        yield name, [_heat(f"{day} {name}", found.get(key, Figures()), best) for day, key in keys]
+        yield (
+            f"{hour:02d}:00",
+            [_heat(dates.get(day), key, found.get(key, Figures()), best) for day, key in keys],
+        )
 
 
-def _heat(when: str, figures: Figures, best: float) -> HeatCell:
-    rate = figures.answer_rate
-    title = f"{when.capitalize()}: {figures.connected} of {figures.dialled} connected"
+def _dates(wanted: Wanted) -> dict[str, str]:
+    """Return the date of each weekday; of a period that has a weekday twice: empty."""
+    count = (wanted.last - wanted.first).days + 1
+    if count > len(WEEKDAYS):
+        return {}
+    days = [wanted.first + timedelta(days=place) for place in range(count)]
+    return {WEEKDAYS[day.weekday()]: str(day) for day in days}
+
+
+def _heat(day: str | None, key: str, figures: Figures, best: float) -> HeatCell:
+    rate, when = figures.answer_rate, f"{key.capitalize()}:00"
+    title = f"{when}: {figures.connected} of {figures.dialled} connected"
     return HeatCell(
         dialled=figures.dialled,
         connected=figures.connected,
         rate=rate,
         level=0 if rate is None else min(HEAT_LEVELS, round(HEAT_LEVELS * rate / best)),
-        title=title if figures.dialled else f"{when.capitalize()}: nobody was dialled",
+        title=title if figures.dialled else f"{when}: nobody was dialled",
+        day=day,
+        hour=int(key[-2:]),
     )
 
 
@@ -257,27 +273,35 @@ def _heat(when: str, figures: Figures, best: float) -> HeatCell:
 
 def behind(wanted: Wanted) -> Any:
     """Return a function that gives the address of the list of deliveries behind a figure."""
-    times = {
-        "since": f"{wanted.first}T00:00",
-        "until": f"{wanted.last + timedelta(days=1)}T00:00",
-    }
 
     def address(
-        figure: str, by: str | None = None, key: str = "", day: str | None = None
+        figure: str,
+        by: str | None = None,
+        key: str = "",
+        day: str | None = None,
+        hour: int | None = None,
     ) -> str | None:
         """Return the address; None: lists can't be filtered by that."""
-        if figure not in LISTS or (by is not None and (by not in FILTERS or key in (NONE, OTHER))):
+        given = [wanted.only] if wanted.only else []
+        if by is not None:
+            given.append((By(by), key))
+        is_known = all(of in FILTERS and name not in (NONE, OTHER) for of, name in given)
+        if figure not in LISTS or not is_known:
             return None
-        only = {str(wanted.only[0]): wanted.only[1]} if wanted.only else {}
-        of_key = {str(by): key} if by else {}
-        if day:
-            following = date.fromisoformat(day) + timedelta(days=1)
-            times_of = {"since": f"{day}T00:00", "until": f"{following}T00:00"}
-        else:
-            times_of = times
-        filters: dict[str, Any] = {**only, **of_key, **LISTS[figure], **times_of}
+        only = {str(of): name for of, name in given}
+        first, last = (date.fromisoformat(day),) * 2 if day else (wanted.first, wanted.last)
+        filters: dict[str, Any] = {**only, **LISTS[figure], **_times(first, last, hour)}
         if not filters.keys() <= set(NAMES):
             return None  # the page would pass over the filter, and so would its commands on many
         return url_for("dashboard.deliveries", **filters)
 
     return address
+
+
+def _times(first: date, last: date, hour: int | None) -> dict[str, str]:
+    """Return the times of whole days, or of one hour of the first day."""
+    since = datetime.combine(first, time(hour or 0))
+    until = datetime.combine(last + timedelta(days=1), time())
+    if hour is not None:
+        until = since + timedelta(hours=1)
+    return {"since": f"{since:%Y-%m-%dT%H:%M}", "until": f"{until:%Y-%m-%dT%H:%M}"}

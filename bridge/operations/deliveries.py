@@ -22,7 +22,7 @@ from schemas.delivery import (
     may_have_rung,
     retried,
 )
-from schemas.errors import Conflict
+from schemas.errors import BadQuery, Conflict
 from schemas.records import Filters, Move
 from store.suppression import Suppressions, called_off, dropping
 
@@ -30,6 +30,10 @@ logger = log.get(__name__)
 
 MoveOf = Callable[[Delivery], Move | None]  # None: that can't be done to this delivery
 
+ONLY_BULK = (
+    "Only deliveries that are held as bulk can be released. What a pause holds goes on when a "
+    "person resumes it, and what is outside the calling hours goes when these begin."
+)
 LOCAL_TIME = "%Y-%m-%dT%H:%M:%S"  # schedule_at's
 ON_THE_WIRE = (
     "Its request may be on the way to CallKaro right now. Wait until this attempt has ended."
@@ -158,8 +162,11 @@ class DeliveryOperations(Base):
     ) -> Bulk:
         """Release the matching deliveries that are held as bulk, the newest first.
 
-        most: at most this many; None: all.
+        most: at most this many; None: all. Raises BadQuery for filters that leave out all bulk.
         """
+        statuses = filters.status or (Status.HELD,)
+        if filters.reason not in (None, Reason.BULK) or Status.HELD not in statuses:
+            raise BadQuery(ONLY_BULK)
         filters = replace(filters, status=(Status.HELD,), reason=Reason.BULK)
         done = self._move_many(filters, _release, dry_run=dry_run, before=before, most=most)
         log_many(Action.RELEASE, done, dry_run=dry_run)

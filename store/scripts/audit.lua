@@ -1,4 +1,4 @@
--- include: keys, time, due, forget, past_calls, newest_outcome, outcome_index, errors, figures
+-- include: keys, time, due, forget, newest_outcome, outcome_index, errors, figures
 -- Repair what no crash should leave behind: a waiting delivery that nothing would wake, a delivery that
 -- is missing in an index, and an index entry whose delivery is gone. What an older release stored is
 -- counted in the figures.
@@ -11,12 +11,6 @@ local woken, indexed, forgotten, raised = 0, 0, 0, {}
 local is_all_indexed = redis.call('EXISTS', P .. 'indexed') == 1
 local waiting = {queued = true, held = true, retrying = true}
 
--- An older release, which does not know `newest`, may have kept an outcome since, or called again.
-local function has_old_newest(found)
-  if found.outcomes and outcomes_in(found.newest) ~= tonumber(found.outcomes) then return true end
-  return found.newest and is_past(found.past, call_sid_in(found.newest))
-end
-
 local function put(place, is_there, order, id)
   if is_there then return redis.call('ZADD', outcome_key(place), order, id) end
   return redis.call('ZREM', outcome_key(place), id)
@@ -24,7 +18,7 @@ end
 
 -- Put a delivery into the index of outcomes.
 local function index_outcome(id, found)
-  if has_old_newest(found) then
+  if is_outdated(read_newest(found.newest), found.past, tonumber(found.outcomes or '0')) then
     refresh_newest(id, found.order, found.status)
     found.newest = redis.call('HGET', P .. 'delivery:' .. id, 'newest') or nil
   end

@@ -23,7 +23,7 @@ def points(*counts, **more):
 @pytest.mark.parametrize("row", [[], points(0, 0)])
 def test_where_nothing_happened_nothing_is_drawn(row):
     assert bars(row, INDIA).is_empty
-    assert lines(row).is_empty
+    assert lines(row, INDIA).is_empty
 
 
 def test_a_bar_is_as_high_as_its_count():
@@ -60,10 +60,23 @@ def test_a_line_breaks_where_nothing_was_delivered():
         Point(at=NOON, seconds=60, latency_p50_s=value, latency_p95_s=value)
         for value in (1.0, 2.0, None, 4.0)
     ]
-    plot = lines(row)
+    plot = lines(row, INDIA)
     assert plot.top == 4
     name, time_buckets = plot.lines[0]
     assert (name, len(time_buckets)) == ("p50", 2)
     assert [len(bucket.split()) for bucket in time_buckets] == [2, 2], (
         "a single point is a short line"
     )
+
+
+def test_a_line_shows_its_values_where_the_pointer_is():
+    row = [
+        Point(at=NOON, seconds=60, latency_p50_s=value, latency_p95_s=value and 2 * value)
+        for value in (1.0, None, 4.0)
+    ]
+    spots = lines(row, INDIA).spots
+    assert [(spot.clock, spot.p50_s, spot.p95_s) for spot in spots] == [
+        ("17:30 Asia/Kolkata", 1, 2),
+        ("17:30 Asia/Kolkata", 4, 8),
+    ]
+    assert [round(spot.x) for spot in spots] == [0, round(WIDTH * 2 / 3)]

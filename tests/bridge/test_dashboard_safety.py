@@ -1,5 +1,6 @@
 """What the pages say so that nobody is surprised: pauses, releases, what can still be cancelled."""
 
+import html
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -86,6 +87,25 @@ def test_every_page_says_what_is_paused(
         assert "Resume it on the overview." in banners(web, path), path
     store.resume(scope)
     assert {banners(web, path) for path in PAGES[:-1]} == {""}
+
+
+@each(
+    ("scope", "filters"),
+    [
+        ("all", ""),
+        ("callkaro", ""),
+        ("route:call back", "route=call+back&"),
+        ("source:website", "source=website&"),
+    ],
+)
+def test_the_banner_of_a_pause_leads_to_what_waits(
+    web: Web, store: Store, scope: str, filters: str
+) -> None:
+    store.pause(scope, reason="person", message="")
+    [found] = re.findall(r'href="([^"]+)">What waits\.', web.client.get("/banners").text)
+    assert html.unescape(found) == f"/deliveries?{filters}status=held&reason=paused"
+    assert web.client.get(html.unescape(found)).status_code == 200
+    store.resume(scope)
 
 
 def test_the_message_of_a_pause_is_masked_and_escaped(web: Web, store: Store) -> None:

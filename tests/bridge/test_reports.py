@@ -34,6 +34,7 @@ MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]
 ZONE = ZoneInfo("Asia/Kolkata")
 TODAY = date(2026, 11, 28)
+WEEK = Wanted(period="7", first=TODAY - timedelta(days=6), last=TODAY)
 HOSTILE = "<script>alert(1)</script>"
 #      events accepted skipped failed unknown dialled ended connected vm  nr wn other conv talk
 SUMS = "40,    30,      6,      3,     1,      20,     19,   8,        4,  5, 1, 1,    2,   1500"
@@ -167,7 +168,7 @@ def test_the_heat_map_goes_from_the_first_dialled_hour_to_the_last() -> None:
         ("mon 23", Figures(events=9)),  # nobody was dialled
         ("sun 11", Figures(dialled=2, connected=1)),
     )
-    found = dict(heat_map(FigureTable(items=rows, total=Figures())))
+    found = dict(heat_map(FigureTable(items=rows, total=Figures()), WEEK))
     assert list(found) == ["09:00", "10:00", "11:00"]
     assert all(len(cells) == len(WEEKDAYS) for cells in found.values())
     monday, sunday = found["09:00"][0], found["11:00"][6]
@@ -179,9 +180,9 @@ def test_the_heat_map_goes_from_the_first_dialled_hour_to_the_last() -> None:
 
 
 def test_a_heat_map_of_nothing_is_empty_and_one_without_answers_has_no_colour() -> None:
-    assert list(heat_map(FigureTable(items=(), total=Figures()))) == []
+    assert list(heat_map(FigureTable(items=(), total=Figures()), WEEK)) == []
     rows = (("tue 08", Figures(dialled=3)),)
-    [(_, cells)] = heat_map(FigureTable(items=rows, total=Figures()))
+    [(_, cells)] = heat_map(FigureTable(items=rows, total=Figures()), WEEK)
     assert (cells[1].rate, cells[1].level) == (0, 0)
 
 
@@ -314,3 +315,22 @@ def test_nobody_sees_figures_without_signing_in(
 ) -> None:
     answer = open_web(make_settings(WEBSITE + route())).client.get("/reports")
     assert answer.status_code == 302
+
+
+def test_an_hour_of_a_week_leads_to_its_list(web: Web, store: Store) -> None:
+    plant(store)
+    hours = [one for one in links(page(web)) if not one["since"].endswith("T00:00")]
+    [filters] = [one for one in hours if one["outcome"] == DIALLED]
+    begin, end = (datetime.fromisoformat(filters[name]) for name in ("since", "until"))
+    assert (begin.date(), end - begin) == (today(), timedelta(hours=1))
+    text = page(web, "?period=30")
+    heat = text[text.index('class="heat"') : text.index("By route")]
+    assert "40 %" in heat
+    assert links(heat) == []  # the hour is of several days
+
+
+def test_calls_without_a_campaign_have_figures_and_no_list(web: Web, store: Store) -> None:
+    plant(store, campaign="")
+    text = page(web, "?of=campaign:none")
+    assert "40 % of 20" in words_of(text)
+    assert links(text) == []

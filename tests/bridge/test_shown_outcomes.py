@@ -186,3 +186,51 @@ def test_a_record_of_hubspot_is_linked(
     [delivery] = web.send("hubspot", notification("501"))
     row = web.get(f"/api/deliveries/{delivery}").json
     assert row["links"]["record"] == "https://app.example/contacts/62515/record/0-1/501"
+
+
+# --- links with a number --------------------------------------------------------------------------
+
+RECORDING = "https://recordings.example/%2B919876543210/1.mp3"
+CALL = "https://callkaro.ai/c?to=91-98765-43210"
+
+
+@pytest.fixture
+def numbered(web: Web, settings: Settings, run_drain: RunDrain) -> str:
+    """A call whose links and version have the number of its person."""
+    [delivery_id] = web.send("website", lead(NUMBER, name="Meera Nair"))
+    run_drain(settings)
+    said = {"hangup_reason": "CLIENT_INITIATED", "recordingUrl": RECORDING, "call_link": CALL}
+    tell(web, delivery_id, "CA1", versionId="for 919876543210", **said)
+    return delivery_id
+
+
+def test_links_with_the_number_are_null_while_numbers_are_masked(web: Web, numbered: str) -> None:
+    [row] = listed(web)["items"]
+    detail = web.get(f"/api/deliveries/{numbered}").json
+    for one in (row, detail):
+        assert (one["outcome"]["recording_url"], one["outcome"]["call_link"]) == (None, None)
+        assert one["links"]["call"] is None
+    [outcome] = detail["outcomes"]
+    assert (outcome["recording_url"], outcome["call_link"]) == (None, None)
+    assert outcome["version_id"] == "for ••••••••3210"
+    assert "43210" not in web.get("/api/deliveries.csv").text
+    assert "43210" not in web.get("/api/stats?by=version").text
+
+
+def test_links_with_the_number_are_there_for_those_who_see_it(web: Web, numbered: str) -> None:
+    detail = web.get(f"/api/deliveries/{numbered}?reveal=true").json
+    assert detail["outcome"]["recording_url"] == RECORDING
+    assert detail["links"]["call"] == detail["outcomes"][0]["call_link"] == CALL
+    assert RECORDING in web.get("/api/deliveries.csv?reveal=true").text
+
+
+def test_the_page_says_why_a_link_is_not_there(web: Web, numbered: str) -> None:
+    assert web.client.post("/sign-in", data={"token": API_TOKEN}).status_code == 302
+    page = web.client.get(f"/deliveries/{numbered}")
+    assert "43210" not in page.text
+    assert "media-src" not in page.headers["Content-Security-Policy"]
+    assert "A link to the recording or to the call has the person" in page.text
+    page = web.client.get(f"/deliveries/{numbered}?reveal=1")
+    assert RECORDING in page.text
+    assert "A link to the recording or to the call" not in page.text
+    assert "43210" not in web.client.get("/reports").text

@@ -174,3 +174,26 @@ def test_outcomes_are_counted_by_route_and_result(web: Web, called: list[str]) -
     }.items():
         labels = f'{{result="{result}",route="call back"}}'
         assert f"callkaro_bridge_outcomes_total{labels} {count}.0" in text, result
+
+
+def test_a_campaign_is_given_by_its_batch_id_its_name_or_as_none(
+    open_web: Callable[[Settings], Web], make_settings: MakeSettings, run_drain: RunDrain
+) -> None:
+    named = 'campaign = { name = "Leads", period = "month" }'
+    settings = make_settings(CALL_BACK.replace("[route.request]", f"{named}\n\n[route.request]", 1))
+    web = open_web(settings)
+    web.send("website", lead("+919876543210"))
+    run_drain(settings)
+    [campaign] = web.get("/api/campaigns").json["items"]
+    for query, events in (
+        (f"campaign={quote(campaign['batch_id'])}", 1),
+        (f"campaign={quote(campaign['name'])}", 1),
+        ("campaign=Leads", 1),
+        ("campaign=Lead", 0),
+        ("campaign=none", 0),
+    ):
+        assert stats(web, f"by=day&{query}")["total"]["events"] == events, query
+
+
+def test_calls_without_a_campaign_are_those_of_none(web: Web, called: list[str]) -> None:
+    assert stats(web, "by=day&campaign=none")["total"] == SUMS

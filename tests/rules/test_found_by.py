@@ -225,19 +225,26 @@ def test_an_erased_number_leaves_nothing_to_find() -> None:
     assert left == FoundBy(indexed=("meera", "nair", "iyer", "meera@example.in", "ld-501"))
 
 
-@each("typed", ["43210", "876543210", "4-3210", "43210,", "meera,43210", "४३२१०"])
-def test_a_part_of_a_number_finds_nobody_for_those_who_may_not_see_it(typed: str) -> None:
+@each(
+    ("typed", "as_if"),
+    [
+        ("43210", "3210"),
+        ("876543210", "3210"),
+        ("4-3210", "3210"),
+        ("98 3210", "3210"),
+        ("४३२१०", "3210"),
+        ("meera 43210", "meera 3210"),
+        ("43210 meera", "3210 meera"),
+        ("3210 meera 43210", "3210 meera"),
+    ],
+)
+def test_a_part_of_a_number_finds_as_much_as_a_mask_shows(typed: str, as_if: str) -> None:
+    """Or those who may not see a number could ask for one digit after another."""
+    *ids, needs = read_text(typed, may_reveal=False)
+    assert needs == read_text(as_if)[-1]
+    assert [need[0][1] for need in ids] in ([], [typed])
     kept = found_by(LEAD, GENERIC, ROUTE)
-    known = {*kept.indexed, *kept.compared}
-    asked = [need for needs in read_text(typed, may_reveal=False) for need in needs]
-    assert not any(wanted in known and wanted != "meera" for _, wanted in asked)
-
-
-@each("typed", ["98 3210", "meera 43210", "4 3210", "43210 meera"])
-def test_a_part_of_a_number_beside_other_words_is_refused(typed: str) -> None:
-    with pytest.raises(BadQuery, match="last 4 digits") as refused:
-        read_text(typed, may_reveal=False)
-    assert "43210" not in str(refused.value)
+    assert set(needs) <= {(one, one) for one in kept.indexed}
 
 
 @each("typed", ["3210", "meera 3210", "9876543210", "+91 98765 43210", "ld-501", "meera nair"])
@@ -246,7 +253,7 @@ def test_what_a_mask_shows_and_a_whole_number_find_a_lead_for_everybody(typed: s
 
 
 def test_an_id_of_digits_is_found_by_those_who_may_not_see_numbers() -> None:
-    assert read_text("501234", may_reveal=False) == ((("501234", "501234"),),)
+    assert (("501234", "501234"),) in read_text("501234", may_reveal=False)
 
 
 def test_a_long_search_is_refused_without_its_text() -> None:

@@ -194,6 +194,27 @@ def test_a_release_lets_nothing_else_go(
     assert stands(store, ids) == {"cancelled by_person": 1, "queued by_person": 4}
 
 
+@pytest.mark.parametrize(
+    "filters", [{"reason": "paused"}, {"reason": "outside_hours"}, {"status": "retrying"}]
+)
+def test_the_dashboard_releases_no_bulk_where_something_else_is_chosen(
+    held: tuple[Settings, Web, list[str]], store: Store, filters: dict[str, str]
+) -> None:
+    _, web, ids = held
+    assert web.client.post("/sign-in", data={"token": API_TOKEN}).status_code == 302
+    csrf = web.client.get("/").text.split('name="csrf" value="')[1].split('"')[0]
+    form = {"csrf": csrf, "do": "release", "source": "hubspot", **filters}
+
+    for answer in (
+        web.client.post("/deliveries/many", data=form),
+        web.client.get("/deliveries/many", query_string={**form, "csrf": ""}),
+    ):
+        assert answer.status_code == 400
+        assert "Only deliveries that are held as bulk can be released" in answer.text
+    assert stands(store, ids) == {"held bulk": 5}
+    order(web, "/api/deliveries/release", {"source": "hubspot", **filters}, status=400)
+
+
 @pytest.mark.parametrize("body", [{}, {"limit": 2}, {"route": ""}, {"route": "x", "limit": 0}])
 def test_what_is_to_be_released_must_be_said(
     held: tuple[Settings, Web, list[str]], body: dict[str, Any]

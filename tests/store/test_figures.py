@@ -45,7 +45,9 @@ def told(delivery: str | None, sid: str, try_count: int = 0, **data: Any) -> Any
     return outcome
 
 
-def table(store: Store, by: By = By.DAY, only: tuple[By, str] | None = None) -> FigureTable:
+def table(
+    store: Store, by: By = By.DAY, only: tuple[By, frozenset[str]] | None = None
+) -> FigureTable:
     query = FigureQuery(by=by, first=EVER[0], last=EVER[1], only=only)
     days = store.figures(sorted(store.figures_changed()))
     return summed((sums_of(day, cells, query) for day, cells in days), by)

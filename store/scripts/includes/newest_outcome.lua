@@ -61,31 +61,38 @@ local function newest_text(o, talked_in_all_s, count)
     o.sid}, ' ')
 end
 
--- Return what the outcomes of a delivery say now; nil: none counts. One that can't be read does not count:
--- it must not keep away those that follow.
+-- Return the outcome that `newest` describes, with `talked_in_all_s` and `outcomes`; nil: there is none.
+local function read_newest(newest)
+  local result, try, at_ms, is_final, talked_s, converted, in_all_s, outcomes, sid =
+    string.match(newest or '', '^(%S+) (%S+) (%S+) (%S) (%S+) (%S) (%S+) (%d+) (.*)$')
+  if not result then return nil end
+  return {result = result, try = tonumber(try), at_ms = tonumber(at_ms), is_final = is_final == '1',
+    talked_s = tonumber(talked_s), converted = converted == '1', talked_in_all_s = tonumber(in_all_s),
+    outcomes = tonumber(outcomes), sid = sid}
+end
+
+-- Return the newer one of `best` (nil: none yet) and the outcome of a record, and how long all talked. A
+-- record that can't be read does not count: it must not keep away those that follow.
+local function with_outcome(best, talked_in_all_s, record, past)
+  local is_readable, o = pcall(read_outcome, record)
+  if not is_readable or not counts(o, past) then return best, talked_in_all_s end
+  return (not best or is_newer(o, best)) and o or best, talked_in_all_s + (o.talked_s or 0)
+end
+
+-- Return what the outcomes of a delivery say now; nil: none counts.
 local function newest_of(key, past, count)
   local best, talked = nil, 0
   for _, field in ipairs(redis.call('HKEYS', key)) do
     local kept = string.match(field, '^outcome:') and redis.call('HGET', key, field)
-    if kept then
-      local is_readable, o = pcall(read_outcome, kept)
-      if is_readable and counts(o, past) then
-        talked = talked + (o.talked_s or 0)
-        if not best or is_newer(o, best) then best = o end
-      end
-    end
+    if kept then best, talked = with_outcome(best, talked, kept, past) end
   end
   return best and newest_text(best, talked, count)
 end
 
--- Return of how many outcomes `newest` was made.
-local function outcomes_in(newest)
-  return tonumber(string.match(newest or '', '^%S+ %S+ %S+ %S+ %S+ %S+ %S+ (%d+) ') or '0')
-end
-
--- Return the call that `newest` is of; '': CallKaro did not name it.
-local function call_sid_in(newest)
-  return string.match(newest, '^%S+ %S+ %S+ %S+ %S+ %S+ %S+ %d+ (.*)$') or ''
+-- Say whether `newest` may be another one than it says: an older release, which does not know it, kept an
+-- outcome since, or called again.
+local function is_outdated(known, past, count)
+  return (known and known.outcomes or 0) ~= count or known and not counts(known, past)
 end
 
 local function set_newest(id, order, status, was, is)
@@ -93,6 +100,21 @@ local function set_newest(id, order, status, was, is)
   local key = P .. 'delivery:' .. id
   if is then redis.call('HSET', key, 'newest', is) else redis.call('HDEL', key, 'newest') end
   delivery_changed(id, order, {status = status, newest = was}, {status = status, newest = is})
+end
+
+-- Work out the newest outcome after `record` was kept as the last of `count`. The others, which may have a
+-- megabyte, are read only if `newest` does not say what they say.
+local function add_to_newest(id, order, status, past, record, count)
+  local key = P .. 'delivery:' .. id
+  local was = redis.call('HGET', key, 'newest') or nil
+  local known, is = read_newest(was), nil
+  if is_outdated(known, past, count - 1) then
+    is = newest_of(key, past, count)
+  else
+    local best, talked = with_outcome(known, known and known.talked_in_all_s or 0, record, past)
+    is = best and newest_text(best, talked, count)
+  end
+  set_newest(id, order, status, was, is)
 end
 
 -- Work out the newest outcome again: after the calls of `past` changed, or for an older release's record.

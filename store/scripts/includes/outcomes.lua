@@ -33,8 +33,10 @@ local function note_past_call(key, o, found)
   return past
 end
 
--- Count an outcome by route and result. An early one of an older release has no result of its own.
+-- Count a dial by route and result; a person who calls CallKaro (try -1) is none. An early outcome of an
+-- older release has no result of its own.
 local function count_outcome(key, o)
+  if tonumber(o.try) == -1 then return end
   local result = o.result or cjson.decode(o.record).result
   if not result then return end
   count_totals({['outcome ' .. result .. ' ' .. (redis.call('HGET', key, 'route') or '')] = 1})
@@ -54,7 +56,11 @@ local function take_outcome(id, o, now)
   end
   local got = redis.call('HMGET', key, 'status', 'order', 'past', 'call_sid', 'erased_ms', 'again_ms')
   local past = note_past_call(key, o, {status = got[1], past = got[3], call_sid = got[4], again_ms = got[6]})
-  refresh_newest(id, got[2], got[1])
+  if past == (got[3] or '') then
+    add_to_newest(id, got[2], got[1], past, o.record, count)
+  else
+    refresh_newest(id, got[2], got[1])  -- without a call_sid, those kept may not count any more
+  end
   if o.sid ~= '' then redis.call('SET', P .. 'call:' .. o.sid, id) end
   -- The outcome of a call from before "call again" proves nothing about the new call.
   if is_past(past, o.sid) then

@@ -15,6 +15,7 @@ from support.commandline import BRIDGE, PLAIN, ROOT, Cli, Fails, Run, read_until
 
 from schemas.settings import Settings
 from simulator import Simulator
+from store import Store
 
 MakeSettings = Callable[..., Settings]
 RunDrain = Callable[..., Any]
@@ -89,6 +90,38 @@ def test_refused_requests_are_listed_and_shown(run: Run, fails: Fails, web: Web)
     assert json.loads(run("refused", one, "--json").stdout)["place"].startswith("line 1, column")
     assert fails("refused", one, "--source", "zoho")[0] == 2
     assert "There is no refused request" in fails("refused", "0" * 26)[1]
+
+
+def test_figures_are_a_table(run: Run, fails: Fails, web: Web, store: Store) -> None:
+    assert run("stats").stdout == "No call in this time.\n"
+    web.send("website", [lead(), lead("+919876543211", event_type="other")])
+    found = json.loads(run("stats", "--json").stdout)
+    assert {one["key"]: one["events"] for one in found["items"]} == {"call back": 1, "other": 1}
+    lines = run("stats").stdout.splitlines()
+    assert lines[0].split()[:3] == ["Route", "Events", "Accepted"]
+    assert [line.split("  ")[0] for line in lines[1:]] == ["call back", "other", "all"]
+    assert lines[-1].split() == ["all", "2", "0", "0", "0", "0", "0:00:00"]
+    lines = run("stats", "--by", "source", "--route", "other").stdout.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [["website", "1"]]
+    assert "No call" in run("stats", "--campaign", "Leads").stdout
+    assert "No call" in run("stats", "--until", "2020-01-01").stdout
+    assert fails("stats", "--by", "minute")[0] == 2
+    failed, said = fails("stats", "--route", "call bakc")
+    assert (failed, "There is no route with this name" in said) == (1, True)
+
+
+def test_what_people_did_is_listed(run: Run, fails: Fails, web: Web) -> None:
+    assert "Nobody did anything" in run("audit").stdout
+    [made] = web.send("website", lead())
+    run("cancel", made)
+    run("pause", "route:call back")
+    said = run("audit").stdout.splitlines()
+    assert "pause route:call back" in said[1]
+    assert f"delivery {made}" in said[2]
+    found = json.loads(run("audit", "--action", "cancel", "--json").stdout)
+    assert [(one["target"], one["actor"]) for one in found["items"]] == [(made, "admin")]
+    assert "Nobody did anything" in run("audit", "--actor", "asha").stdout
+    assert "Unknown action" in fails("audit", "--action", "cancle")[1]
 
 
 def test_a_list_that_is_longer_than_a_page_is_followed(
