@@ -37,17 +37,17 @@ OPEN: Final = frozenset(
 )
 _BY_ACTION: Final = {
     Action.READ: """
-        api.campaigns api.deliveries api.deliveries_table api.delivery api.event api.events
-        api.one_pause api.pauses api.routes api.sources api.stats api.status api.suppression
-        api.suppressions api.suppressions_table api.version dashboard.banners dashboard.campaigns
-        dashboard.deliveries dashboard.deliveries_filtered dashboard.deliveries_part
-        dashboard.deliveries_table dashboard.delivery dashboard.delivery_part dashboard.event
-        dashboard.event_part dashboard.events dashboard.events_list dashboard.events_part
-        dashboard.keep_view dashboard.overview dashboard.overview_part dashboard.remove_view
-        dashboard.reports dashboard.routes dashboard.routes_again dashboard.routes_try
-        dashboard.search dashboard.suppression_look_up dashboard.suppressions
-        dashboard.suppressions_again dashboard.suppressions_table metrics.scrape
-        openapi.openapi_json""",
+        api.campaign api.campaigns api.deliveries api.deliveries_table api.delivery
+        api.event api.events api.one_pause api.pauses api.routes api.sources api.stats
+        api.status api.suppression api.suppressions api.suppressions_table api.version
+        dashboard.banners dashboard.campaign dashboard.campaigns dashboard.deliveries
+        dashboard.deliveries_filtered dashboard.deliveries_part dashboard.deliveries_table
+        dashboard.delivery dashboard.delivery_part dashboard.event dashboard.event_part
+        dashboard.events dashboard.events_list dashboard.events_part dashboard.keep_view
+        dashboard.overview dashboard.overview_part dashboard.remove_view dashboard.reports
+        dashboard.routes dashboard.routes_again dashboard.routes_try dashboard.search
+        dashboard.suppression_look_up dashboard.suppressions dashboard.suppressions_again
+        dashboard.suppressions_table metrics.scrape openapi.openapi_json""",
     Action.SIGN_OUT: "dashboard.sign_out",
     Action.READ_REFUSED: """
         api.refused api.refused_request dashboard.refused dashboard.refused_request""",

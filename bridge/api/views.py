@@ -23,6 +23,7 @@ from bridge.api.queries import (
     refuse_unknown_names,
     with_search,
 )
+from bridge.campaigns import shown_campaign, shown_campaigns, with_campaign
 from bridge.http.links import refs
 from bridge.operations import Operations
 from bridge.operations.base import NO_DELIVERY, NO_EVENT, NO_REFUSED
@@ -75,7 +76,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     addresses = Addresses.of(settings)
     brief, full = DeliveryBrief(addresses, many=True), DeliveryResponse(addresses)
     event_brief, event_full = EventBrief(), EventResponse(settings.routes.sources)
-    campaign_answer = CampaignResponse(many=True)
+    campaign_answer = CampaignResponse()
     long_poll = LongPoll(store, most=MOST_WAITING)
 
     @api.before_request
@@ -174,6 +175,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     def deliveries() -> Response:
         filters, before, limit = read_query(request.args, settings.default_region)
         filters = with_search(filters, request.args.get("q"), settings, store)
+        filters = with_campaign(filters, request.args.get("campaign"), settings, store)
         refuse_unknown_names(filters, settings, store)
         page = store.deliveries(filters, before=before, limit=limit, brief=True)
         return jsonify(
@@ -224,7 +226,8 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     @operation(
         "List campaigns",
         tag="Campaigns",
-        description="The campaigns that the bridge made, newest first.",
+        description="The campaigns that the bridge made, newest first, with what became of their "
+        "calls.",
         query=CampaignsQuery,
         answers={200: CampaignPageResponse},
         refusals=(400, 503),
@@ -232,8 +235,21 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     def campaigns() -> Response:
         before, limit = read_campaigns_query(request.args)
         page = store.campaign_page(before=before, limit=limit)
-        items = campaign_answer.dump(page.items)
+        items = campaign_answer.dump(shown_campaigns(page.items, settings, store), many=True)
         return jsonify({"items": items, "next_cursor": page.next_cursor})
+
+    # CallKaro's ids have no slash; a record may name anything.
+    @api.get("/campaigns/<path:batch_id>")
+    @operation(
+        "One campaign",
+        tag="Campaigns",
+        description="What became of its calls. Also of a campaign that the bridge did not make, "
+        "once a call names its batch_id.",
+        answers={200: CampaignResponse},
+        refusals=(404, 503),
+    )
+    def campaign(batch_id: str) -> Response:
+        return jsonify(campaign_answer.dump(shown_campaign(batch_id, settings, store)))
 
     about.add(api, settings)
     audit.add(api, store, settings)
