@@ -37,17 +37,18 @@ OPEN: Final = frozenset(
 )
 _BY_ACTION: Final = {
     Action.READ: """
-        api.campaigns api.deliveries api.deliveries_table api.delivery api.event api.events
-        api.one_pause api.pauses api.routes api.sources api.stats api.status api.suppression
-        api.suppressions api.suppressions_table api.version dashboard.banners dashboard.campaigns
+        api.campaign api.campaigns api.deliveries api.deliveries_table api.delivery
+        api.event api.events api.one_pause api.pauses api.routes api.sources api.stats
+        api.status api.suppression api.suppressions api.suppressions_table api.version
+        dashboard.banners dashboard.campaign dashboard.campaign_part dashboard.campaigns
         dashboard.deliveries dashboard.deliveries_filtered dashboard.deliveries_part
-        dashboard.deliveries_table dashboard.delivery dashboard.delivery_part dashboard.event
-        dashboard.event_part dashboard.events dashboard.events_list dashboard.events_part
-        dashboard.keep_view dashboard.overview dashboard.overview_part dashboard.remove_view
-        dashboard.reports dashboard.routes dashboard.routes_again dashboard.routes_try
-        dashboard.search dashboard.suppression_look_up dashboard.suppressions
-        dashboard.suppressions_again dashboard.suppressions_table metrics.scrape
-        openapi.openapi_json""",
+        dashboard.deliveries_table dashboard.delivery dashboard.delivery_part
+        dashboard.event dashboard.event_part dashboard.events dashboard.events_list
+        dashboard.events_part dashboard.keep_view dashboard.overview dashboard.overview_part
+        dashboard.remove_view dashboard.reports dashboard.routes dashboard.routes_again
+        dashboard.routes_try dashboard.search dashboard.suppression_look_up
+        dashboard.suppressions dashboard.suppressions_again dashboard.suppressions_table
+        metrics.scrape openapi.openapi_json""",
     Action.SIGN_OUT: "dashboard.sign_out",
     Action.READ_REFUSED: """
         api.refused api.refused_request dashboard.refused dashboard.refused_request""",
@@ -59,8 +60,8 @@ _BY_ACTION: Final = {
         api.replay api.replay_many dashboard.event_replay dashboard.events_many
         dashboard.events_many_done""",
     Action.CALL_ME: "api.call_me",
-    Action.PAUSE: "api.pause dashboard.pause dashboard.routes_pause",
-    Action.RESUME: "api.resume dashboard.resume dashboard.routes_resume",
+    Action.PAUSE: "api.pause dashboard.campaign_pause dashboard.pause dashboard.routes_pause",
+    Action.RESUME: "api.resume dashboard.campaign_resume dashboard.resume dashboard.routes_resume",
     Action.SUPPRESS: "api.suppress dashboard.suppress",
     Action.UNSUPPRESS: "api.unsuppress dashboard.unsuppress",
     Action.IMPORT: "api.suppress_many dashboard.suppressions_import",

@@ -42,7 +42,7 @@ class FigureReader:
         """
         keys = frozenset([name])
         if by is By.CAMPAIGN:
-            keys |= self._store.batch_ids_of(name)
+            keys |= frozenset(self._store.campaigns_called(name).values())
         return replace(query, only=(by, keys))
 
     def _remembered(self, question: Question, changed: str) -> Sums | None:

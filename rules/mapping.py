@@ -17,7 +17,7 @@ from rules.guards import closed_until
 from schemas.callkaro import METADATA_ID, CampaignV1Schema, CampaignV2Schema, OutboundCallSchema
 from schemas.delivery import Reason
 from schemas.hours import Rule, next_opening, open_span, trigger_times
-from schemas.route import Route
+from schemas.route import CampaignChoice, Route
 from schemas.settings import Settings
 from schemas.source import id_text
 
@@ -206,11 +206,30 @@ def campaign_need(
             message = "campaign.key: its value is neither text nor a number. Fix it in routes.toml."
             raise Denied(Denial(reason=Reason.BAD_REQUEST, message=message))
         return CampaignNeed(key=key, body=None)
-    name = route.campaign.full_name(now, settings.callkaro_timezone)
+    return _named(route, route.campaign, settings, now)
+
+
+def _named(
+    route: Route, campaign: CampaignChoice, settings: Settings, now: datetime
+) -> CampaignNeed:
+    """Return the campaign that a route names, in its period of now."""
+    name = campaign.full_name(now, settings.callkaro_timezone)
     agent = settings.routes.campaign_agent(route)
     if agent is None:
         return CampaignNeed(key=f"v2/{name}", body={"name": name})
     return CampaignNeed(key=f"v1/{agent}/{name}", body={"name": name, "agent_id": agent})
+
+
+def campaigns_of_now(settings: Settings, now: datetime) -> dict[str, str]:
+    """Return the key of the campaign that the calls of a route join now, by route.
+
+    Only the routes that name their campaign are in it.
+    """
+    return {
+        route.name: _named(route, route.campaign, settings, now).key
+        for route in settings.routes.routes
+        if route.to == "call" and route.campaign and route.campaign.name
+    }
 
 
 def campaign_key(route: Route, data: Any) -> str | None:

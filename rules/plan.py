@@ -73,6 +73,12 @@ class Ready:
         """Return the same request, in this campaign."""
         return replace(self, body={**self.body, "batch_id": batch_id}, campaign=None)
 
+    @property
+    def given_campaign(self) -> str | None:
+        """Return the campaign that the record gives: its batch_id; None: the route names one."""
+        is_named = self.route.campaign is not None and self.route.campaign.name is not None
+        return None if is_named else self.body.get("batch_id")
+
 
 def screen(claim: Claim, settings: Settings, now: datetime) -> Move | None:
     """Return the move of a delivery whose event is thin, if a guard denies it without the record.

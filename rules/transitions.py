@@ -50,13 +50,13 @@ def start_sending(
     fields: dict[str, str | int | None] = {
         "request": orjson.dumps(ready.body).decode(),
         "spent": delivery.spent + 1,
+        "batch_id": ready.body.get("batch_id"),
+        "campaign_key": None,
     }
     if delivery.first_attempt_at is None:
         fields["first_ms"] = int(now.timestamp() * 1000)
     if ready.consent:
         fields["consent"] = orjson.dumps({**ready.consent, "at": _iso(now)}).decode()
-    if "batch_id" in ready.body:
-        fields["batch_id"] = ready.body["batch_id"]
     if ready.terms is not None:
         fields["terms"] = ready.terms
     return Move(
@@ -395,7 +395,18 @@ def hold_for_campaign(ready: Ready, key: str, now: datetime) -> Move:
         message="Waiting for its campaign: no event has created it yet.",
         due_at=now + CAMPAIGN_CHECK,
         awaits_campaign=key,
+        fields={"campaign_key": key},
     )
+
+
+def wait_for_pause(ready: Ready, wait: float) -> Move:
+    """Return the move of a call whose request a pause forbids. The next claim holds it.
+
+    The claim has to know its campaign, and only the record gives that where the route names none.
+    """
+    given = ready.given_campaign
+    fields: dict[str, str | int | None] = {"campaign_key": given} if given else {}
+    return keep_waiting(ready.delivery, wait, fields=fields)
 
 
 def retry_missing_record(delivery: Delivery, now: datetime, jitter: Jitter) -> Move:

@@ -201,6 +201,8 @@ class Delivery:
     attempts: tuple[Mapping[str, Any], ...] = ()
     call_sid: str | None = None
     batch_id: str | None = None
+    # The key of its campaign, or the batch_id that its record names, while no request joined it.
+    campaign_key: str | None = None
     timeline: tuple[Change, ...] = ()
     outcomes: tuple[Outcome, ...] = ()  # in the order of their redials
     # Since when CallKaro must delete the scheduled call, and why.

@@ -43,10 +43,15 @@ def links_of(delivery: Delivery, addresses: Addresses) -> dict[str, str | None]:
     if app and delivery.record_page and delivery.subject:
         record = f"{app}/{delivery.record_page}{_escaped(delivery.subject)}"
     campaign = None
-    if delivery.batch_id:  # the campaign page of CallKaro's API reference
-        campaign = f"{addresses.callkaro}/dashboard/batch-calls/{_escaped(delivery.batch_id)}"
+    if delivery.batch_id:
+        campaign = campaign_link(delivery.batch_id, addresses)
     call = delivery.headline.call_link if delivery.headline else None
     return {"record": record, "campaign": campaign, "call": call}
+
+
+def campaign_link(batch_id: str, addresses: Addresses) -> str:
+    """Return the address of a campaign: the campaign page of CallKaro's API reference."""
+    return f"{addresses.callkaro}/dashboard/batch-calls/{_escaped(batch_id)}"
 
 
 _OF_CALLKARO: Final = ("recording_url", "call_link")  # of a headline, and of an outcome

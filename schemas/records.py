@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from schemas.delivery import Delivery, DeliveryRef, Reason, Status, may_come_from
+from schemas.delivery import (
+    SETTLED,
+    WAITING,
+    Delivery,
+    DeliveryRef,
+    Reason,
+    Status,
+    may_come_from,
+)
 from schemas.event import Event, EventStatus
 from schemas.route import Flood
 from schemas.search import FoundBy, Search
@@ -309,6 +317,49 @@ class EventFilters:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CampaignFilter:
+    """Which calls belong to a campaign, or to the campaigns of one name.
+
+    A call that waits belongs to the campaign that its route joins now. Every other call, and a call
+    of a route that names no campaign, belongs to the one in its record.
+    """
+
+    campaigns: frozenset[str] = frozenset()  # batch_ids, and keys as in Delivery.campaign_key
+    routes: frozenset[str] = frozenset()  # the routes whose calls join it now, by its name
+    named: frozenset[str] = frozenset()  # all routes that join a campaign by its name
+
+    def has(self, delivery: Delivery) -> bool:
+        """Say whether a delivery belongs to it."""
+        if delivery.to != "call":
+            return False
+        if delivery.status in WAITING and delivery.route in self.named:
+            return delivery.route in self.routes
+        return (delivery.campaign_key or delivery.batch_id) in self.campaigns
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CampaignCounts:
+    """How many calls a campaign has, by status and by outcome."""
+
+    statuses: Mapping[str, int]
+    outcomes: Mapping[str, int]  # by the places of the filter `outcome`
+    pruned: Mapping[str, int]  # those in `statuses` whose records retention deleted
+    first_call_at: datetime | None  # the first acceptance by CallKaro; None: there is none yet
+    last_call_at: datetime | None
+
+    @property
+    def total(self) -> int:
+        """Return how many calls it has, those without a record included."""
+        return sum(self.statuses.values())
+
+    @property
+    def progress(self) -> float | None:
+        """Return the share that is settled, 0 to 1; None: it has no calls."""
+        settled = sum(self.statuses.get(status, 0) for status in SETTLED)
+        return settled / self.total if self.total else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Filters:
     """Which deliveries to list: those that match every filter that is set. Times are UTC."""
 
@@ -323,6 +374,8 @@ class Filters:
     until: datetime | None = None
     outcome: tuple[str, ...] = ()  # results of the newest outcome, or NO_OUTCOME
     search: Search | None = None
+    campaign: CampaignFilter | None = None
+    unfinished: bool = False  # only what waits, or was accepted and may still ring
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,6 +21,9 @@ LONGEST_MESSAGE = 500
 PHONE = {"examples": ["+919876543210"]}
 TIME = {"description": "ISO 8601; without a zone: UTC.", "examples": ["2026-01-31T09:30:00Z"]}
 RECORD_ID = {"description": "The CRM's id of the record."}
+CAMPAIGN = {
+    "description": "The batch_id of a campaign, or its name, which finds those of all periods."
+}
 ANY_OF = {"description": "Several, with commas: any of them."}
 CURSOR = {"description": "The next_cursor of an earlier page."}
 DRY_RUN = {"description": "Change nothing; only answer what would happen."}
@@ -147,6 +150,7 @@ class DeliveriesRequest(_Span):
     reason = fields.String(validate=validate.OneOf([str(reason) for reason in Reason]))
     route = fields.String()
     subject = fields.String(metadata=RECORD_ID)
+    campaign = fields.String(metadata=CAMPAIGN)
     phone = fields.String(metadata={"description": "In a URL, + is %2B.", **PHONE})
     outcome = Words(
         [*Result, NO_OUTCOME],
@@ -178,6 +182,7 @@ class ReleaseManyRequest(_Span):
 
     route = fields.String()
     subject = fields.String(metadata=RECORD_ID)
+    campaign = fields.String(metadata=CAMPAIGN)
     limit = fields.Integer(
         strict=True, validate=validate.Range(min=1), metadata={"description": "At most this many."}
     )

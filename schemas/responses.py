@@ -22,6 +22,7 @@ from schemas.fields import distinct, mask, mask_marked, mask_text
 from schemas.links import Addresses, links_of, without_numbers
 from schemas.outcome import Result
 from schemas.raw_text import mask_raw
+from schemas.records import NO_OUTCOME
 from schemas.source import Source
 
 _is_revealed: ContextVar[bool] = ContextVar("is_revealed", default=False)
@@ -466,27 +467,6 @@ class CallKaroResponse(ResponseSchema):
     failed_message = MaskedText(allow_none=True, metadata=doc("About the latest failure."))
 
 
-class CampaignResponse(ResponseSchema):
-    """A campaign that the bridge made."""
-
-    key = fields.String()
-    name = fields.String()
-    agent_id = fields.String(
-        allow_none=True,
-        dump_default=None,
-        metadata=doc("null: a v2 campaign; each call has its own agent."),
-    )
-    batch_id = fields.String()
-    created_at = fields.String(metadata={"format": "date-time"})
-
-
-class CampaignPageResponse(ResponseSchema):
-    """Campaigns, newest first."""
-
-    items = fields.List(fields.Nested(CampaignResponse))
-    next_cursor = fields.String(allow_none=True, metadata=doc("null: that was the last page."))
-
-
 class SuppressionResponse(ResponseSchema):
     """A number or record that must not be called.
 
@@ -580,6 +560,69 @@ class PausesResponse(ResponseSchema):
     """Everything that is paused, the oldest pause first."""
 
     items = fields.List(fields.Nested(PauseResponse))
+
+
+class CampaignResponse(ResponseSchema):
+    """A campaign, and what became of its calls.
+
+    A call that waits counts in the campaign that its route would use now, every other call in the
+    campaign that its request named.
+    """
+
+    key = fields.String(
+        allow_none=True,
+        dump_default=None,
+        metadata=doc("How the bridge finds it; null: the bridge did not make it."),
+    )
+    name = fields.String(
+        allow_none=True, dump_default=None, metadata=doc("null: the bridge did not make it.")
+    )
+    agent_id = fields.String(
+        allow_none=True,
+        dump_default=None,
+        metadata=doc("null: a v2 campaign; each call has its own agent."),
+    )
+    batch_id = fields.String()
+    created_at = fields.String(
+        allow_none=True,
+        dump_default=None,
+        metadata=doc("null: the bridge did not make it.", format="date-time"),
+    )
+    counts = fields.Dict(
+        keys=fields.String(validate=one_of(Status)),
+        values=fields.Integer(),
+        metadata=doc("Calls by status; a status without a call is left out."),
+    )
+    outcomes = fields.Dict(
+        keys=fields.String(validate=one_of((*Result, NO_OUTCOME))),
+        values=fields.Integer(),
+        metadata=doc("Accepted calls by result; none: nothing was reported yet."),
+    )
+    total = fields.Integer(metadata=doc("All its calls."))
+    forgotten = fields.Integer(
+        metadata=doc("Those of the total whose records were deleted after RETENTION_DAYS.")
+    )
+    progress = fields.Float(
+        allow_none=True, metadata=doc("The settled share, 0 to 1; null: it has no calls.")
+    )
+    first_call_at = UtcTime(
+        allow_none=True, metadata=doc("When CallKaro first accepted a call; null: not yet.")
+    )
+    last_call_at = UtcTime(
+        allow_none=True, metadata=doc("When CallKaro last accepted a call; null: not yet.")
+    )
+    routes = fields.List(
+        fields.String(), metadata=doc("The routes whose calls join it by its name now.")
+    )
+    paused = fields.Nested(PauseResponse, allow_none=True, metadata=doc("null: it is not paused."))
+    link = fields.String(metadata=doc("Its page at CallKaro."))
+
+
+class CampaignPageResponse(ResponseSchema):
+    """Campaigns, newest first."""
+
+    items = fields.List(fields.Nested(CampaignResponse))
+    next_cursor = fields.String(allow_none=True, metadata=doc("null: that was the last page."))
 
 
 class ResumedResponse(ResponseSchema):

@@ -10,7 +10,8 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
                                  unrouted or unreadable ones
     bridge:delivery:<id>         hash: see read_delivery() in store/records.py
     bridge:deliveries[:<by>:…]   zsets: delivery ids by order; by status, route, source, subject,
-                                 phone or outcome (see outcome_index.lua)
+                                 phone, outcome (see outcome_index.lua) or campaign (see
+                                 campaign_index.lua)
     bridge:indexed, bridge:indexing  whether an audit has indexed all, and how many until then
     bridge:due, bridge:due:retry zsets: when a worker looks at a delivery next (ms); retries are
                                  in the second
@@ -18,6 +19,9 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
     bridge:leased                zset: when the lease of a claimed delivery ends (ms)
     bridge:wakeup                set while a requested drain has not started
     bridge:campaigns, bridge:campaign:<key>, bridge:campaign-lock:<key>, bridge:awaiting:<key>
+    bridge:campaign_names        zset: see campaign_names.lua
+    bridge:campaigns_used        set of the campaigns that calls belong to, by key or batch_id
+    bridge:campaign_counts:[pruned:]<campaign>  hash: how many those are; see campaign_index.lua
     bridge:campaign_agents       hash: batch_id -> the agent that the bridge made it with (v1)
     bridge:callkaro              hash: how CallKaro answered the latest requests
     bridge:call:<call_sid>       the delivery that the call belongs to
@@ -82,7 +86,6 @@ class Store(
     ActStore,
     IntakeStore,
     LeaseStore,
-    CampaignStore,
     TokenStore,
     CallKaroStore,
     SuppressionStore,
@@ -95,5 +98,6 @@ class Store(
     RefusedStore,
     SessionStore,
     QueryStore,
+    CampaignStore,
 ):
     """Everything that the bridge keeps. Each method raises StoreUnavailable if Redis is away."""

@@ -1,15 +1,20 @@
 """Campaigns of CallKaro that several calls share: each is created once, over all workers."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import orjson
 
-from schemas.records import CampaignPage
+from schemas.delivery import WAITING
+from schemas.records import CampaignCounts, CampaignFilter, CampaignPage
 from schemas.route import is_campaign_of
 from store.base import Base, P
+from store.records import at
 
-PAGE = 500  # campaigns that one answer of Redis has
+COUNTED_ALWAYS: Final = 1000  # calls: a check counts a smaller campaign again in any case
+PAGE: Final = 500  # campaigns that are indexed in one script
+LAST: Final = "\U0010ffff"  # behind every other character in the order of texts
 CAMPAIGN_LOCK_S = 60  # longer than the creation of a campaign can take: see workers/campaigns.py
 
 
@@ -68,26 +73,12 @@ class CampaignStore(Base):
 
         The first stored batch_id wins and is returned.
         """
-        return str(self._run("campaign", key, batch_id, orjson.dumps(record)))
+        name = str(record.get("name") or key)
+        return str(self._run("campaign", key, batch_id, orjson.dumps(record), name))
 
     def campaigns(self, limit: int = 200) -> list[dict[str, Any]]:
         """Return the newest campaigns: key, batch_id and the record that was kept with them."""
         return [dict(one) for one in self.campaign_page(before=None, limit=limit).items]
-
-    def batch_ids_of(self, name: str) -> frozenset[str]:
-        """Return the batch_ids of all campaigns with a name, one of each period."""
-        found: set[str] = set()
-        before: int | None = None
-        while True:
-            page = self.campaign_page(before=before, limit=PAGE)
-            found |= {
-                str(one["batch_id"])
-                for one in page.items
-                if is_campaign_of(str(one.get("name")), name)
-            }
-            if page.next_cursor is None:
-                return frozenset(found)
-            before = int(page.next_cursor)
 
     def campaign_page(self, *, before: int | None, limit: int) -> CampaignPage:
         """Return the newest campaigns that were made before a time (us)."""
@@ -104,16 +95,129 @@ class CampaignStore(Base):
                 withscores=True,
             )
             shown = found[:limit]
-            pipe = self.redis.pipeline(transaction=False)
-            for key, _ in shown:
-                pipe.hgetall(f"{P}campaign:{key}")
-            records = pipe.execute()
-        items = (
-            {"key": str(key), "batch_id": kept["batch_id"], **orjson.loads(kept["record"])}
-            for (key, _), kept in zip(shown, records, strict=True)
-            if kept
-        )
+        items = self._campaign_records([str(key) for key, _ in shown])
         is_last = len(found) <= limit
         return CampaignPage(
             items=tuple(items), next_cursor=None if is_last else str(int(shown[-1][1]))
         )
+
+    def campaign(self, batch_id: str) -> dict[str, Any] | None:
+        """Return a campaign as campaign_page() does; None: the bridge did not make it."""
+        return next(iter(self._campaign_records(self._campaign_keys("batch", batch_id))), None)
+
+    def is_campaign(self, batch_id: str) -> bool:
+        """Say whether the bridge made this campaign, or a call ever belonged to it."""
+        with self._reached():
+            is_used = bool(self.redis.sismember(f"{P}campaigns_used", batch_id))
+        return is_used or bool(self._campaign_keys("batch", batch_id))
+
+    def campaigns_called(self, text: str) -> dict[str, str]:
+        """Return the batch_id of each campaign with this batch_id or name, by key.
+
+        A name finds the campaigns of all its periods.
+        """
+        keys = [*self._campaign_keys("batch", text), *self._campaign_keys("name", text)]
+        return self.campaigns_kept(keys)
+
+    def campaign_counts(self, campaigns: Sequence[CampaignFilter]) -> list[CampaignCounts]:
+        """Return how many calls each of these has."""
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            pipe.hgetall(f"{P}status_counts")
+            for one in (one for only in campaigns for one in sorted(only.campaigns)):
+                pipe.hgetall(f"{P}campaign_counts:{one}")
+                pipe.hgetall(f"{P}campaign_counts:pruned:{one}")
+            by_route, *rest = pipe.execute()
+        hashes = iter(rest)
+        return [
+            _counts(only, by_route, [(next(hashes), next(hashes)) for _ in only.campaigns])
+            for only in campaigns
+        ]
+
+    def repair_campaigns(self) -> None:
+        """Index campaigns of an older release by name, and check the counts of all."""
+        with self._reached():
+            is_indexed = self.redis.zcard(f"{P}campaign_names") >= self.redis.zcard(f"{P}campaigns")
+        if not is_indexed:
+            self._index_campaigns()
+        with self._reached():
+            used = list(self.redis.sscan_iter(f"{P}campaigns_used", count=PAGE))
+        for campaign in used:
+            self._run("recount_campaign", campaign, COUNTED_ALWAYS)
+
+    # --- helpers ------------------------------------------------------------------------------
+
+    def _index_campaigns(self) -> None:
+        before: int | None = None
+        while True:
+            page = self.campaign_page(before=before, limit=PAGE)
+            flat = [
+                text
+                for one in page.items
+                for text in (one["key"], one["batch_id"], one.get("name") or one["key"])
+            ]
+            if flat:
+                self._run("name_campaigns", *flat)
+            if page.next_cursor is None:
+                return
+            before = int(page.next_cursor)
+
+    def _campaign_keys(self, by: str, text: str) -> list[str]:
+        """Return the keys of campaigns; by: `batch` or `name`, as in campaign_names.lua."""
+        ranges = [(f"[{by}\t{text}\t", f"[{by}\t{text}\t{LAST}")]
+        if by == "name":
+            ranges.append((f"[name\t{text} ", f"[name\t{text} {LAST}"))
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            for low, high in ranges:
+                pipe.zrange(f"{P}campaign_names", low, high, bylex=True)
+            found = [line.split("\t", 2) for lines in pipe.execute() for line in lines]
+        return [key for _, name, key in found if is_campaign_of(name, text)]
+
+    def _campaign_records(self, keys: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the campaigns with these keys: key, batch_id and the record kept with them."""
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            for key in keys:
+                pipe.hgetall(f"{P}campaign:{key}")
+            records = pipe.execute()
+        return [
+            {"key": key, "batch_id": kept["batch_id"], **orjson.loads(kept["record"])}
+            for key, kept in zip(keys, records, strict=True)
+            if kept
+        ]
+
+
+def _counts(
+    only: CampaignFilter,
+    by_route: Mapping[str, str],
+    hashes: Sequence[tuple[Mapping[str, str], Mapping[str, str]]],
+) -> CampaignCounts:
+    """Return the counts of one; by_route: of all deliveries; hashes: its counts, and the pruned."""
+    statuses: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
+    pruned: Counter[str] = Counter()
+    for field, count in by_route.items():
+        status, _, route = field.partition(" ")
+        if status in WAITING and route in only.routes:
+            statuses[status] += int(count)
+    for kept, gone in hashes:
+        for field, count in (*kept.items(), *gone.items()):
+            word, _, name = field.partition(" ")
+            if word == "outcome":
+                outcomes[name] += int(count)
+            elif name and not (word in WAITING and name in only.named):
+                statuses[word] += int(count)
+        for field, count in gone.items():
+            word, _, name = field.partition(" ")
+            if word != "outcome":
+                pruned[word] += int(count)
+    firsts = [int(kept["first_ms"]) for kept, _ in hashes if "first_ms" in kept]
+    lasts = [int(kept["last_ms"]) for kept, _ in hashes if "last_ms" in kept]
+    return CampaignCounts(
+        statuses={status: count for status, count in statuses.items() if count},
+        outcomes={place: count for place, count in outcomes.items() if count},
+        pruned=dict(pruned),
+        first_call_at=at(min(firsts)) if firsts else None,
+        last_call_at=at(max(lasts)) if lasts else None,
+    )

@@ -19,7 +19,7 @@ from store.records import UNREADABLE, read_event
 
 logger = log.get(__name__)
 
-INDEXED = 1  # raise this where a later release has more to fill in
+INDEXED = 2  # raise this where a later release has more to fill in
 READ_AT_ONCE = 20  # events
 HEAD = (
     "source",

@@ -18,7 +18,8 @@ from schemas.delivery import Delivery, Reason, Status
 from schemas.event import Event
 from schemas.records import Claims, Move, Repaired
 from store.base import P
-from store.indexing import PersonOf
+from store.campaigns import CampaignStore
+from store.indexing import INDEXED, PersonOf
 from store.migration import MigrationStore
 from store.records import at, read_claim, subject_text, written
 from store.search import DescribeFound, SearchStore
@@ -43,14 +44,19 @@ DIED = (
 )
 
 
-class LeaseStore(MigrationStore, SearchStore):
+class LeaseStore(MigrationStore, SearchStore, CampaignStore):
     """The part of the store that the workers write."""
 
-    def claim(self, limit: int, *, lease_s: float) -> Claims:
+    def claim(
+        self, limit: int, *, lease_s: float, campaigns: Mapping[str, str] | None = None
+    ) -> Claims:
         """Lease up to `limit` due deliveries, with records of about CLAIM_BYTES.
 
         Cancellations come first, then first attempts and retries in turn. Before the migration has
         ended, none is leased.
+
+        campaigns: the key of the campaign that the calls of a route join now, by route; a pause of
+        that campaign holds them. None: no route names a campaign.
         """
         if not self.is_migrated():
             return Claims(
@@ -63,6 +69,7 @@ class LeaseStore(MigrationStore, SearchStore):
             int(RESTART_GRACE_S * 1000),
             int(PAUSE_CHECK_S * 1000),
             CLAIM_BYTES,
+            orjson.dumps(campaigns or {}),
         )
         self._count_errors(raised)
         claims = [read_claim(*claim) for claim in found]
@@ -161,12 +168,13 @@ class LeaseStore(MigrationStore, SearchStore):
 
         Returns the next place, (0, 0) at the end of a round, and the counts of repairs. A place is
         two cursors of Redis: one over the records, one over the list. A round begins with a check
-        of the status counts. The first round of all also indexes what an older release stored;
+        of the counts. The first round of all also indexes what an older release stored;
         person_of: what lists show of a person (None: that is not filled in). found_by: what a
         delivery of an older release is found by; None: the search index is not checked.
         """
         if place == (0, 0):
             self._run("recount")
+            self.repair_campaigns()
         with self._reached():
             records, keys = self.redis.scan(place[0], match=f"{P}delivery:*", count=AUDITED)
             listed, members = self.redis.zscan(f"{P}deliveries", place[1], count=AUDITED)
@@ -174,7 +182,7 @@ class LeaseStore(MigrationStore, SearchStore):
         ids |= {str(member) for member, _ in members}
         repaired = Repaired()
         if ids:
-            *counts, raised = self._run("audit", int(lease_s * 1000), *sorted(ids))
+            *counts, raised = self._run("audit", int(lease_s * 1000), INDEXED, *sorted(ids))
             self._count_errors(raised)
             repaired = Repaired(*counts)
         after = (int(records), int(listed))

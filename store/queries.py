@@ -9,11 +9,12 @@ import orjson
 import redis
 
 from config import log
-from schemas.delivery import Delivery, DeliveryRef, Reason, Status
+from schemas.delivery import WAITING, Delivery, DeliveryRef, Reason, Status
 from schemas.event import EventStatus
-from schemas.records import EventFilters, EventPage, Filters, Page, SeenEvent
+from schemas.records import CampaignFilter, EventFilters, EventPage, Filters, Page, SeenEvent
 from schemas.search import Search
 from store.base import P
+from store.campaigns import CampaignStore
 from store.indexing import IndexStore
 from store.records import (
     UNREADABLE,
@@ -48,6 +49,7 @@ COUNTED = frozenset(
 )
 LOOKED_AT = 1500  # records that one script reads, in a few ms; a page runs at most LOOKS scripts
 LOOKS = 2
+MOST_INDEXES = 40  # of campaigns that one list merges; a name may have more periods
 PAGE_BYTES = 8 * 1024 * 1024
 """About how many bytes of records one page loads; a page has one record at least."""
 
@@ -58,11 +60,12 @@ AT_ONCE = 25  # whole deliveries in one request to Redis
 LISTED = (
     *("event", "source", "subject", "route", "to", "routes", "status", "order", "created_ms"),
     *("lease", "next_ms", "reason", "message", "phone", "call_sid", "batch_id", "merged_from"),
+    *("campaign_key",),
     *("name", "number", "record_page", "newest", "past", "erased_ms"),
 )
 
 
-class QueryStore(IndexStore):
+class QueryStore(IndexStore, CampaignStore):
     """What the API, the dashboard and operations read."""
 
     def event(self, event_id: str) -> SeenEvent | None:
@@ -147,7 +150,7 @@ class QueryStore(IndexStore):
         # All records of this index match its filter already.
         wanted.pop(by, None)
         batch, cursor = self._fitting(
-            "delivery", indexes, wanted, high=high, low=low, limit=limit, search=filters.search
+            "delivery", indexes, wanted, high=high, low=low, limit=limit, filters=filters
         )
         with self._reached():
             found, cursor = self._listed(batch, cursor) if brief else self._whole(batch, cursor)
@@ -157,8 +160,11 @@ class QueryStore(IndexStore):
     def count(self, filters: Filters) -> int | None:
         """Return how many deliveries match; None: only a look at each of them could tell.
 
-        It is known if a single filter, besides the times, has an index; and without a filter.
+        It is known if a single filter, besides the times, has an index; without a filter; and for a
+        campaign, also with statuses.
         """
+        if filters.campaign is not None:
+            return self._count_in_campaign(filters, filters.campaign)
         phones: tuple[str, ...] = (filters.phone_key,) if filters.phone_key else ()
         if filters.phone:
             phones = self.phone_keys(filters.phone)
@@ -177,6 +183,17 @@ class QueryStore(IndexStore):
             for name in names or ["deliveries"]:
                 pipe.zcount(f"{P}{name}", low, high)
             return int(sum(pipe.execute()))
+
+    def _count_in_campaign(self, filters: Filters, campaign: CampaignFilter) -> int | None:
+        alone = Filters(campaign=campaign, status=filters.status)
+        if filters != alone or self.indexing() is not None:
+            return None
+        [found] = self.campaign_counts([campaign])
+        return sum(
+            count - found.pruned.get(status, 0)
+            for status, count in found.statuses.items()
+            if not filters.status or status in filters.status
+        )
 
     def counts(self) -> dict[str, int]:
         """Return how many deliveries have each status."""
@@ -236,6 +253,8 @@ class QueryStore(IndexStore):
             for by, values in _wanted(filters, phones).items()
             if by != "reason"
         ]
+        if filters.campaign and len(filters.campaign.campaigns) <= MOST_INDEXES:
+            choices.append(("campaign", self._campaign_indexes(filters, high=high, low=low)))
         if filters.reason == Reason.BULK:
             choices.append(("reason", ["bulk"]))
         if len(choices) < 2:
@@ -246,6 +265,22 @@ class QueryStore(IndexStore):
         sizes = iter(pipe.execute())
         sized = [(sum(next(sizes) for _ in choice[1]), choice) for choice in choices]
         return min(sized)[1]
+
+    def _campaign_indexes(self, filters: Filters, *, high: str, low: str) -> list[str]:
+        """Return the indexes that have all calls of a campaign: also those that wait to join it."""
+        only = filters.campaign or CampaignFilter()
+        found = [f"deliveries:campaign:{one}" for one in sorted(only.campaigns)]
+        waiting = sorted(WAITING & set(filters.status or WAITING))
+        if not only.routes or not waiting:
+            return found
+        by_status = [f"deliveries:status:{status}" for status in waiting]
+        by_route = [f"deliveries:route:{route}" for route in sorted(only.routes)]
+        pipe = self.redis.pipeline(transaction=False)
+        for index in (*by_status, *by_route):
+            pipe.zcount(f"{P}{index}", low, high)
+        sizes = pipe.execute()
+        is_rare = sum(sizes[: len(by_status)]) <= sum(sizes[len(by_status) :])
+        return found + (by_status if is_rare else by_route)
 
     def _search_indexes(self, search: Search, *, high: str, low: str) -> list[str]:
         """Return an index for each entry of any_of: the one with the fewest entries."""
@@ -282,7 +317,7 @@ class QueryStore(IndexStore):
         high: str,
         low: str,
         limit: int,
-        search: Search | None = None,
+        filters: Filters | None = None,
     ) -> tuple[list[tuple[str, int]], str | None]:
         """Return (id, order) of the newest that match, and the cursor to go on from; None: the end.
 
@@ -295,6 +330,11 @@ class QueryStore(IndexStore):
         query["values"] = [{str(value): True for value in values} for values in stored.values()]
         if "outcome" in wanted:
             query["outcomes"] = {str(place): True for place in wanted["outcome"]}
+        search = filters and filters.search
+        if filters and filters.campaign:
+            query["campaign"] = _sets(filters.campaign)
+        if filters and filters.unfinished:
+            query["unfinished"] = True
         if search:
             query["any_of"] = [[wanted for _, wanted in needs] for needs in search.any_of]
         found: list[tuple[str, int]] = []
@@ -437,6 +477,16 @@ def _readable(batch: Batch, records: Sequence[Mapping[str, str]]) -> Iterator[De
         except UNREADABLE as error:
             # One broken record must not hide the others of its page. Read alone, it raises.
             logger.error("delivery.unreadable", delivery=delivery_id, exc_info=error)
+
+
+def _sets(campaign: CampaignFilter) -> dict[str, dict[str, bool]]:
+    """Return a campaign as list.lua reads it."""
+    sets = (
+        ("campaigns", campaign.campaigns),
+        ("routes", campaign.routes),
+        ("named", campaign.named),
+    )
+    return {name: dict.fromkeys(words, True) for name, words in sets}
 
 
 def _wanted(filters: Filters, phones: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

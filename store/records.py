@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from config import log
-from schemas.delivery import Change, Delivery, DeliveryRef, Status
+from schemas.delivery import WAITING, Change, Delivery, DeliveryRef, Status
 from schemas.event import CALL_ME, Event, EventStatus
 from schemas.headline import headline, newest
 from schemas.outcome import Outcome
@@ -315,6 +315,7 @@ _OPTIONAL: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "erased_at": ("erased_ms", at),
     "call_sid": ("call_sid", str),
     "batch_id": ("batch_id", str),
+    "campaign_key": ("campaign_key", str),
     "merged_from": ("merged_from", lambda lines: tuple(lines.splitlines())),
     "name": ("name", str),
     "number": ("number", str),
@@ -402,7 +403,16 @@ def fits(delivery: Delivery, filters: Filters, phones: tuple[str, ...]) -> bool:
         and filters.subject in (None, delivery.subject, *delivery.merged_from)
         and (not filters.outcome or outcome_of(delivery) in filters.outcome)
         and (not phones or delivery.phone in phones)
+        and (filters.campaign is None or filters.campaign.has(delivery))
+        and (not filters.unfinished or _is_unfinished(delivery))
     )
+
+
+def _is_unfinished(delivery: Delivery) -> bool:
+    if delivery.status in WAITING:
+        return True
+    has_ended = delivery.headline is not None and delivery.headline.is_final
+    return delivery.status is Status.DELIVERED and not has_ended
 
 
 def fits_event(seen: SeenEvent, filters: EventFilters) -> bool:

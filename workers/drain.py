@@ -19,6 +19,7 @@ from typing import Any
 
 from config import log
 from rules.backoff import doubled_s
+from rules.mapping import campaigns_of_now
 from rules.plan import Ready
 from rules.transitions import after_crash, crashed, in_row, keep_waiting, skip_forbidden
 from rules.verdict import Verdict
@@ -76,6 +77,7 @@ class Drain:
         slice_s: float = SLICE_S,
     ) -> None:
         self._store = store
+        self._settings = settings
         self._http = callkaro.http
         self._pool = Pool(settings.worker_threads)
         self._should_stop = should_stop
@@ -198,7 +200,8 @@ class Drain:
             return ()
         if room <= self._most_claimed // 8 or time.monotonic() <= self._no_claim_before:
             return ()
-        found = self._store.claim(min(room, CLAIM_AT_ONCE), lease_s=LEASE_S)
+        campaigns = campaigns_of_now(self._settings, self.now())
+        found = self._store.claim(min(room, CLAIM_AT_ONCE), lease_s=LEASE_S, campaigns=campaigns)
         self._clock = found.now - datetime.now(UTC)
         if not found.looked_at or found.wait_s:
             # Not for all of wait_s: the answer to a running request may close the breaker.

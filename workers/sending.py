@@ -25,6 +25,7 @@ from rules.transitions import (
     skip_forbidden,
     start_sending,
     undo_sending,
+    wait_for_pause,
 )
 from rules.verdict import Meaning, Verdict, verdict, verdict_of_crash
 from schemas.delivery import Reason, Status
@@ -174,7 +175,7 @@ class Sending:
                 self._drain.move(replace(back, fields={**back.fields, **waits.fields}), waits)
             case "paused":
                 # A pause began, or the breaker opened, after the claim. The next claim sees it.
-                self._drain.move(keep_waiting(ready.delivery, int(rest) / 1000))
+                self._drain.move(wait_for_pause(ready, int(rest) / 1000))
             case _:
                 # Too little of the lease is left, or another worker has the delivery. The sweep
                 # or that worker continues with it.

@@ -4,6 +4,7 @@ from flask import Blueprint, Response, request
 
 from bridge.api.describe import operation
 from bridge.api.queries import read_look, read_table_query, refuse_unknown_names, with_search
+from bridge.campaigns import with_campaign
 from bridge.exports import MEDIA, Form, deliveries_csv, suppressions_csv
 from schemas.links import Addresses
 from schemas.requests import DeliveriesTableQuery, LookQuery
@@ -32,6 +33,7 @@ def add(api: Blueprint, store: Store, settings: Settings) -> None:
     def deliveries_table() -> Response:
         filters, reveals = read_table_query(request.args, settings.default_region)
         filters = with_search(filters, request.args.get("q"), settings, store)
+        filters = with_campaign(filters, request.args.get("campaign"), settings, store)
         refuse_unknown_names(filters, settings, store)
         return deliveries_csv(store, filters, Form(reveals=reveals), addresses=addresses)
 

@@ -9,6 +9,7 @@ from bridge.api.access import note_revealed
 from bridge.api.describe import operation
 from bridge.api.queries import (
     PHONE_KEY,
+    Args,
     read_bulk,
     read_command,
     read_cursor,
@@ -20,13 +21,14 @@ from bridge.api.queries import (
     read_reveal,
     refuse_unknown_names,
 )
+from bridge.campaigns import with_campaign
 from bridge.http.links import refs
 from bridge.operations import Bulk, Operations, Replayed
 from bridge.operations.pauses import NOT_PAUSED
 from schemas.delivery import DeliveryRef, Status
 from schemas.errors import BadQuery, NotFound
 from schemas.links import Addresses
-from schemas.records import NewDelivery
+from schemas.records import Filters, NewDelivery
 from schemas.requests import (
     CallMeRequest,
     CancelManyRequest,
@@ -79,6 +81,13 @@ def add(api: Blueprint, operations: Operations) -> None:
 
 def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
     answer = DeliveryResponse(Addresses.of(operations.settings))
+    settings, store = operations.settings, operations.store
+
+    def filters_of_many(args: Args) -> Filters:
+        filters = read_filters(args, settings.default_region)
+        filters = with_campaign(filters, args.get("campaign"), settings, store)
+        refuse_unknown_names(filters, settings, store)
+        return filters
 
     @api.post("/deliveries/<delivery_id>/retry")
     @operation(
@@ -134,8 +143,7 @@ def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
     )
     def retry_many() -> Response:
         args, options = read_bulk(request, RetryManyRequest())
-        filters = read_filters(args, operations.settings.default_region)
-        refuse_unknown_names(filters, operations.settings, operations.store)
+        filters = filters_of_many(args)
         done = operations.retry_many(filters, before=read_cursor(args.get("cursor")), **options)
         return jsonify(_moved("retried", done, dry_run=options["dry_run"]))
 
@@ -143,7 +151,8 @@ def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
     @operation(
         "Cancel many deliveries",
         tag="Deliveries",
-        description=f"{FILTERS}Without status: the deliveries that wait.{MORE}",
+        description=f"{FILTERS}Without status: the deliveries that wait, "
+        f"and of a campaign also the calls that CallKaro may still make.{MORE}",
         body=CancelManyRequest,
         answers={200: CancelledResponse},
         refusals=(400, 413, 503),
@@ -151,8 +160,7 @@ def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
     )
     def cancel_many() -> Response:
         args, options = read_bulk(request, CancelManyRequest())
-        filters = read_filters(args, operations.settings.default_region)
-        refuse_unknown_names(filters, operations.settings, operations.store)
+        filters = filters_of_many(args)
         done = operations.cancel_many(filters, before=read_cursor(args.get("cursor")), **options)
         return jsonify(_moved("cancelled", done, dry_run=options["dry_run"]))
 
@@ -168,8 +176,7 @@ def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
     )
     def release_many() -> Response:
         args, options = read_bulk(request, ReleaseManyRequest())
-        filters = read_filters(args, operations.settings.default_region)
-        refuse_unknown_names(filters, operations.settings, operations.store)
+        filters = filters_of_many(args)
         before, most = read_cursor(args.get("cursor")), options.pop("limit", None)
         done = operations.release_many(filters, before=before, most=most, **options)
         return jsonify(_moved("released", done, dry_run=options["dry_run"]))
@@ -381,7 +388,8 @@ def _add_to_pauses(api: Blueprint, operations: Operations) -> None:
     @operation(
         "Pause",
         tag="Pauses",
-        description="What falls due in this scope is held until a person resumes it.",
+        description="What falls due in this scope is held until a person resumes it: all, "
+        "callkaro, source:NAME, route:NAME or campaign:BATCH_ID.",
         body=PauseRequest,
         answers={200: PauseResponse},
         refusals=(400, 404, 413, 503),

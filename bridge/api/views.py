@@ -24,6 +24,7 @@ from bridge.api.queries import (
     with_search,
 )
 from bridge.figures import FigureReader
+from bridge.campaigns import shown_campaign, shown_campaigns, with_campaign
 from bridge.http.links import refs
 from bridge.operations import Operations
 from bridge.operations.base import NO_DELIVERY, NO_EVENT, NO_REFUSED
@@ -76,7 +77,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup, figures: FigureReade
     addresses = Addresses.of(settings)
     brief, full = DeliveryBrief(addresses, many=True), DeliveryResponse(addresses)
     event_brief, event_full = EventBrief(), EventResponse(settings.routes.sources)
-    campaign_answer = CampaignResponse(many=True)
+    campaign_answer = CampaignResponse()
     long_poll = LongPoll(store, most=MOST_WAITING)
 
     @api.before_request
@@ -175,6 +176,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup, figures: FigureReade
     def deliveries() -> Response:
         filters, before, limit = read_query(request.args, settings.default_region)
         filters = with_search(filters, request.args.get("q"), settings, store)
+        filters = with_campaign(filters, request.args.get("campaign"), settings, store)
         refuse_unknown_names(filters, settings, store)
         page = store.deliveries(filters, before=before, limit=limit, brief=True)
         return jsonify(
@@ -225,7 +227,8 @@ def views(store: Store, settings: Settings, wakeup: Wakeup, figures: FigureReade
     @operation(
         "List campaigns",
         tag="Campaigns",
-        description="The campaigns that the bridge made, newest first.",
+        description="The campaigns that the bridge made, newest first, with what became of their "
+        "calls.",
         query=CampaignsQuery,
         answers={200: CampaignPageResponse},
         refusals=(400, 503),
@@ -233,8 +236,21 @@ def views(store: Store, settings: Settings, wakeup: Wakeup, figures: FigureReade
     def campaigns() -> Response:
         before, limit = read_campaigns_query(request.args)
         page = store.campaign_page(before=before, limit=limit)
-        items = campaign_answer.dump(page.items)
+        items = campaign_answer.dump(shown_campaigns(page.items, settings, store), many=True)
         return jsonify({"items": items, "next_cursor": page.next_cursor})
+
+    # CallKaro's ids have no slash; a record may name anything.
+    @api.get("/campaigns/<path:batch_id>")
+    @operation(
+        "One campaign",
+        tag="Campaigns",
+        description="What became of its calls. Also of a campaign that the bridge did not make, "
+        "once a call names its batch_id.",
+        answers={200: CampaignResponse},
+        refusals=(404, 503),
+    )
+    def campaign(batch_id: str) -> Response:
+        return jsonify(campaign_answer.dump(shown_campaign(batch_id, settings, store)))
 
     about.add(api, settings)
     audit.add(api, store, settings)

@@ -29,7 +29,8 @@ MORE = "There are more. --limit N lists more of them."
 
 @click.command(short_help="List deliveries by filters.")
 @with_filters(
-    *("status", "outcome", "route", "source", "phone", "subject", "reason", "since", "until")
+    *("status", "outcome", "route", "source", "campaign", "phone", "subject", "reason"),
+    *("since", "until"),
 )
 @click.option(
     "--find",

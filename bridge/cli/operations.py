@@ -25,7 +25,9 @@ EVER = "1970-01-01T00:00:00Z"  # the API requires a filter, so that an empty bod
     is_flag=True,
     help="Also retry calls where the phone rang or may have rung. It may ring again.",
 )
-@for_many("status", "reason", "route", "source", "subject", "phone", "since", "until")
+@for_many(
+    *("status", "reason", "route", "source", "campaign", "subject", "phone", "since", "until")
+)
 @with_bridge
 def retry(
     some_id: str | None,
@@ -61,7 +63,9 @@ def retry(
 
 @click.command(short_help="Cancel deliveries that wait.")
 @click.argument("some_id", metavar="[ID]", required=False)
-@for_many("status", "reason", "route", "source", "subject", "phone", "since", "until")
+@for_many(
+    *("status", "reason", "route", "source", "campaign", "subject", "phone", "since", "until")
+)
 @with_bridge
 def cancel(
     some_id: str | None,
@@ -74,7 +78,7 @@ def cancel(
     """Cancel a delivery, by its ID; or all deliveries that match the filters.
 
     A delivery can be cancelled while it waits, or while CallKaro has its call scheduled. Without
-    --status, the filters select deliveries that wait.
+    --status, the filters select deliveries that wait; with --campaign both.
     """
     if is_one(some_id, filters, dry_run=dry_run):
         act_on_one("POST", f"/api/deliveries/{read_id(some_id)}/cancel", {}, url, as_json)
@@ -100,7 +104,7 @@ def cancel(
     metavar="N",
     help="Release at most N, the newest first.",
 )
-@for_many("route", "source", "subject", "since", "until")
+@for_many("route", "source", "campaign", "subject", "since", "until")
 @with_bridge
 def release(
     everything: bool,
@@ -118,8 +122,8 @@ def release(
     """
     if everything == bool(given(filters)):
         raise click.UsageError(
-            "Give at least one filter (--route, --source, --subject, --since, --until); or give "
-            "--all alone, for every route."
+            "Give at least one filter (--route, --source, --campaign, --subject, --since, "
+            "--until); or give --all alone, for every route."
         )
     api = open_api(url)
     bulk = Bulk(
@@ -196,12 +200,15 @@ def _show_replayed(found: Mapping[str, Any]) -> None:
 # --- pauses ---------------------------------------------------------------------------------
 
 
-@click.command(short_help="Pause all, a source, a route or CallKaro.")
+@click.command(short_help="Pause all, a source, a route, a campaign or CallKaro.")
 @click.argument("scope")
 @click.option("--message", default="", help="The reason, for everybody who sees the pause.")
 @with_bridge
 def pause(scope: str, message: str, as_json: bool, url: str | None) -> None:
-    """Pause SCOPE: all, callkaro, source:NAME or route:NAME. Webhooks are still accepted."""
+    """Pause SCOPE: all, callkaro, source:NAME, route:NAME or campaign:BATCH_ID.
+
+    Webhooks are still accepted.
+    """
     body = {"message": message} if message else {}
     api = open_api(url)
     found = api.request("PUT", f"/api/pauses/{quoted(scope)}", body)

@@ -12,6 +12,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from bridge.api.queries import PHONE_KEY, Args, read_cursor, read_filters, refuse_unknown_names
+from bridge.campaigns import with_campaign
 from bridge.dashboard import kept_views, ringing
 from bridge.dashboard.call_report import CallReport, call_report, in_words, look_up
 from bridge.dashboard.filters import local_time, typed_number, with_args, with_zone
@@ -50,7 +51,7 @@ from store import Store
 ROWS: Final = 25
 # `search` is the key of what a person typed: see schemas/search.py.
 NAMES: Final = (
-    *("status", "outcome", "reason", "route", "source"),
+    *("status", "outcome", "reason", "route", "source", "campaign"),
     *("subject", "phone_key", "search", "since", "until"),
 )
 OUTCOMES: Final = (*map(str, Result), NO_OUTCOME)  # that can be filtered by
@@ -274,6 +275,7 @@ def _filters(given: Args, operations: Operations) -> Filters:
         raise BadQuery("This is not the key of a number. Enter the number itself under Phone.")
     settings = operations.settings
     filters = read_filters(with_zone(given, settings), settings.default_region)
+    filters = with_campaign(filters, given.get("campaign"), settings, operations.store)
     refuse_unknown_names(filters, settings, operations.store)
     search = read_search(given["search"]) if given.get("search") else None
     return replace(filters, phone_key=key, search=search)

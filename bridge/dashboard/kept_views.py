@@ -19,7 +19,10 @@ COOKIE: Final = "callkaro_bridge_views"
 PATH: Final = "/deliveries"  # no other page gets the cookie
 KEPT_S: Final = 400 * 24 * 3600  # the longest time that browsers keep a cookie
 # Not subject, phone_key or any search: they are of one person.
-NAMES: Final = ("status", "outcome", "reason", "route", "source", "since", "until")
+NAMES: Final = (
+    *("status", "outcome", "reason", "route", "source", "campaign"),
+    *("since", "until"),
+)
 MOST: Final = 12
 LONGEST_NAME: Final = 40
 MOST_BYTES: Final = 3500  # browsers drop a cookie of more than about 4 kB

@@ -64,7 +64,7 @@ class Step:
     name: str
     count: int
     share: float | None  # of the step before; None: there is none, or it is 0
-    width: float  # of its bar, 0 to 100
+    width: float  # of its bar, 0 to 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,7 +201,7 @@ def funnel(total: Figures) -> list[Step]:
     for name, count in counts:
         before = steps[-1].count if steps else 0
         share = count / before if before else None
-        steps.append(Step(name=name, count=count, share=share, width=100 * count / most))
+        steps.append(Step(name=name, count=count, share=share, width=count / most))
     return steps
 
 

@@ -12,6 +12,7 @@ from bridge.operations import bulk
 from bridge.operations.base import Base
 from bridge.operations.bulk import Bulk, cursor_of, log_many
 from config import log
+from rules.mapping import campaigns_of_now
 from schemas.access import Action
 from schemas.delivery import (
     WAITING,
@@ -51,6 +52,7 @@ RESTARTED: dict[str, str | int | None] = {
             "waiting_since_ms",
             "call_sid",
             "batch_id",
+            "campaign_key",
             "cancel_ms",
         )
     ),
@@ -173,9 +175,15 @@ class DeliveryOperations(Base):
         return done
 
     def cancel_many(self, filters: Filters, *, dry_run: bool, before: int | None = None) -> Bulk:
-        """Cancel every delivery that matches; without a status in the filters: those that wait."""
-        waiting = tuple(sorted(WAITING))
-        filters = filters if filters.status else replace(filters, status=waiting)
+        """Cancel every delivery that matches.
+
+        Without a status in the filters: those that wait; of a campaign also those that CallKaro may
+        still call.
+        """
+        if filters.campaign and not filters.status:
+            filters = replace(filters, unfinished=True)
+        elif not filters.status:
+            filters = replace(filters, status=tuple(sorted(WAITING)))
         done = self._move_many(filters, self._cancel, dry_run=dry_run, before=before)
         log_many(Action.CANCEL, done, dry_run=dry_run)
         return done
@@ -237,7 +245,11 @@ class DeliveryOperations(Base):
             case None:
                 return None
             case "now":
-                return called_off(delivery, Reason.BY_PERSON, "A person cancelled this delivery.")
+                move = called_off(delivery, Reason.BY_PERSON, "A person cancelled this delivery.")
+                # It goes on to count in the campaign that it would have joined.
+                key = campaigns_of_now(self.settings, now).get(delivery.route)
+                is_call = delivery.to == "call"
+                return replace(move, fields={"campaign_key": key}) if key and is_call else move
             case "at_callkaro":
                 if delivery.cancel_asked_at:
                     return None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bridge.access import current_name, note_act
+from bridge.campaigns import CAMPAIGN, NO_CAMPAIGN
 from bridge.operations import bulk
 from bridge.operations.base import Base
 from config import log
@@ -36,11 +37,15 @@ class PauseOperations(Base):
     __slots__ = ()
 
     def pause(self, scope: str, message: str = "") -> bool:
-        """Pause a scope: `all`, `callkaro`, `source:<name>` or `route:<name>`.
+        """Pause a scope: `all`, `callkaro`, `source:<name>`, `route:<name>`, `campaign:<batch_id>`.
 
         Returns False where it was paused already. Raises BadQuery for a scope that would stop
-        nothing.
+        nothing, and NotFound for a campaign that there is not.
         """
+        if scope.startswith(CAMPAIGN):
+            if not self.store.is_campaign(scope.removeprefix(CAMPAIGN)):
+                raise NotFound(NO_CAMPAIGN)
+            return self._pause(scope, message)
         routes = self.settings.routes
         known = {"all", CALLKARO}
         known |= {f"source:{name}" for name in routes.sources}
@@ -48,8 +53,11 @@ class PauseOperations(Base):
         if scope not in known:
             raise BadQuery(
                 f"Nothing has this name. {did_you_mean(scope, known)}"
-                f"You can pause one of: {', '.join(sorted(known))}."
+                f"You can pause one of: {', '.join(sorted(known))}, campaign:<batch_id>."
             )
+        return self._pause(scope, message)
+
+    def _pause(self, scope: str, message: str) -> bool:
         is_new = self.store.pause(
             scope,
             reason="person",

@@ -1,14 +1,15 @@
--- include: keys, time, due, forget, newest_outcome, outcome_index, errors, figures
+-- include: keys, time, due, forget, newest_outcome, outcome_index, errors, figures, campaign_index
 -- Repair what no crash should leave behind: a waiting delivery that nothing would wake, a delivery that
 -- is missing in an index, and an index entry whose delivery is gone. What an older release stored is
 -- counted in the figures.
 --
--- ARGV[1]: the lease for a delivery that is `sending` without a lease, ms. ARGV[2..]: ids.
+-- ARGV[1]: the lease for a delivery that is `sending` without a lease, ms. ARGV[2]: the number that
+-- bridge:indexed has once all is indexed. ARGV[3..]: ids.
 -- Returns {woken, indexed, forgotten, {id, text, id, text...}}: the errors of records.
 even_when_full()
 local now = now_ms()
 local woken, indexed, forgotten, raised = 0, 0, 0, {}
-local is_all_indexed = redis.call('EXISTS', P .. 'indexed') == 1
+local is_all_indexed = tonumber(redis.call('GET', P .. 'indexed') or '0') >= tonumber(ARGV[2])
 local waiting = {queued = true, held = true, retrying = true}
 
 local function put(place, is_there, order, id)
@@ -31,6 +32,15 @@ local function index_outcome(id, found)
   return is_all_indexed and changed or 0  -- what an older release stored is no fault
 end
 
+-- Put a call into the index of its campaign, with the times of its acceptances.
+local function index_campaign(id, found)
+  if not found.campaign then return 0 end
+  if not join_campaign(found.campaign, id, found.order, found.route, found.status, found.newest) then return 0 end
+  local timeline = redis.call('HGET', P .. 'delivery:' .. id, 'timeline') or ''
+  for ms in string.gmatch('\n' .. timeline, '\n(%d+) delivered ') do note_call(found.campaign, tonumber(ms)) end
+  return is_all_indexed and 1 or 0
+end
+
 local function index(id, found)
   local added = redis.call('ZADD', P .. 'deliveries', found.order, id)
   for _, status in ipairs(ALL_STATUSES) do
@@ -42,7 +52,8 @@ local function index(id, found)
   end
   added = added + redis.call('ZADD', P .. 'deliveries:route:' .. found.route, found.order, id)
   added = added + redis.call('ZADD', P .. 'deliveries:source:' .. found.source, found.order, id)
-  added = added + index_outcome(id, found)
+  local is_put, by = pcall(index_campaign, id, found)
+  added = added + (is_put and by or 0) + index_outcome(id, found)
   if added > 0 then indexed = indexed + 1 end
 end
 
@@ -62,12 +73,14 @@ end
 
 local function look_at(id)
   local got = redis.call('HMGET', P .. 'delivery:' .. id, 'status', 'order', 'route', 'source',
-    'cancel_ms', 'reason', 'to', 'newest', 'outcomes', 'figures', 'past')
+    'cancel_ms', 'reason', 'to', 'newest', 'outcomes', 'figures', 'past',
+    'campaign_key', 'batch_id')
   if not got[1] then
     if forget(id) > 0 then forgotten = forgotten + 1 end
   elseif got[2] and got[3] and got[4] then
     local found = {status = got[1], order = got[2], route = got[3], source = got[4], to = got[7],
-      newest = got[8] or nil, outcomes = got[9] or nil, past = got[11] or ''}
+      newest = got[8] or nil, outcomes = got[9] or nil, past = got[11] or '',
+      campaign = campaign_named(got[7], got[12], got[13])}
     index(id, found)
     local has_other_newest = found.newest ~= (got[8] or nil)
     if has_other_newest or may_be_miscounted(got[10], got[1], got[9]) then count_figures(id, now) end
@@ -82,7 +95,7 @@ local function look_at(id)
 end
 
 local has_broken = redis.call('EXISTS', P .. 'broken') == 1
-for i = 2, #ARGV do
+for i = 3, #ARGV do
   local is_whole, text = try(look_at, ARGV[i])
   if not is_whole then
     raised[#raised + 1] = ARGV[i]

@@ -1,13 +1,14 @@
 -- include: keys, time, due, held_time, timeline_note, status_index, early_outcomes, pauses
--- include: errors, shared
+-- include: errors, shared, campaign_index
 -- Lease what is due to one worker: move it from due to leased, and raise its lease number, which makes
 -- the number of the worker before it stale.
 --
 -- ARGV[1]: at most how many. ARGV[2]: the lease, ms. ARGV[3]: how long nothing is claimed after a start
 -- of Redis, ms: Redis may have lost its last second, and first the workers replay their journals.
 -- ARGV[4]: when to look again at what a pause holds, ms. ARGV[5]: about how many bytes of records.
--- ARGV[6]: the run id of Redis, which changes at each start; empty: our user may not ask for it, and
--- then a restart goes unseen.
+-- ARGV[6]: JSON, {route = key}: the key of the campaign that a route's calls join now, of the routes that
+-- name one. ARGV[7]: the run id of Redis, which changes at each start; empty: our user may not ask for it,
+-- and then a restart goes unseen.
 -- Returns {now_ms, wait_ms, looked_at, is_cut, raised, claim...}: nothing (more) can be claimed for
 -- wait_ms; looked_at counts what was due, claimed or not; is_cut: 1 if the claims have ARGV[5] bytes,
 -- else 0; raised: {id, text, id, text...}, the errors of records, whose count is the caller's work; a
@@ -20,7 +21,7 @@ local PROBE_LEASE_MS = 90000  -- longer than a lease: the worker that probes may
 local now = now_ms()
 
 local function since_restart_ms()
-  local run = ARGV[6]
+  local run = ARGV[7]
   if run == '' then return grace_ms end
   local kept = redis.call('HMGET', P .. 'run', 'id', 'since_ms')
   if kept[1] == run then return now - tonumber(kept[2]) end
@@ -65,6 +66,15 @@ local function pause_message(scope)
   return messages[scope]
 end
 
+-- Return the scope of the pause that stops a delivery; nil: no pause does. A call of a route that names its
+-- campaign joins the one of now, whatever an earlier attempt joined.
+local named_campaigns = cjson.decode(ARGV[6])
+local function scope_of(found)
+  local scope = pause_of(found[6], found[7], found[5])
+  if scope or found[10] ~= 'call' then return scope end
+  return pause_of_campaign(named_campaigns[found[7]] or campaign_named(found[10], found[11], found[12]))
+end
+
 local function hold(id, key, found, scope)
   local order, status = found[2], found[1]
   index_status(id, order, status, 'held', found[7])
@@ -88,7 +98,7 @@ local refusal  -- an error that is not a record's; nil: there was none
 local function claim_whole(id, from)
   local key = P .. 'delivery:' .. id
   local found = redis.call('HMGET', key, 'status', 'order', 'reason', 'held_since_ms', 'event',
-    'source', 'route', 'paused_by', 'cancel_ms')
+    'source', 'route', 'paused_by', 'cancel_ms', 'to', 'campaign_key', 'batch_id')
   local status = found[1]
   redis.call('ZREM', P .. from, id)
   claims[3] = claims[3] + 1
@@ -98,7 +108,7 @@ local function claim_whole(id, from)
   if not is_cancel then
     -- CallKaro may have reported its call while Redis had lost the delivery.
     if attach_early_outcomes(id, id, now) and not waiting[redis.call('HGET', key, 'status')] then return end
-    local scope = pause_of(found[6], found[7], found[5])
+    local scope = scope_of(found)
     if scope then return hold(id, key, found, scope) end
   end
   if status == 'held' then

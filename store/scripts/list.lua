@@ -1,12 +1,15 @@
--- include: keys, outcome_index
+-- include: keys, outcome_index, campaign_index
 -- Go through indexes from the newest entry on, and find the records that match. Redis serves no other
 -- client during that time, so the script looks at a limited number of records; the caller goes on from
 -- there.
 --
--- ARGV[1]: JSON, {indexes, high, low, limit, look, kind, fields, values, outcomes, any_of, chosen}. A
+-- ARGV[1]: JSON, {indexes, high, low, limit, look, kind, fields, values, outcomes, campaign, unfinished,
+-- any_of, chosen}. A
 -- record of this kind matches if each of the fields has one of its values, {value = true}; without fields
 -- all match. outcomes: the places that a delivery may have in the index of outcomes, {place = true};
 -- absent: any. high and low are orders in the syntax of ZRANGE. look: at most how many records are read.
+-- campaign: {campaigns, routes, named}, sets as {name = true}: see CampaignFilter; absent: any. unfinished:
+-- true: only what waits, or was accepted and may still ring.
 -- any_of and chosen are given for a search: the record has all terms of one entry of any_of, or it is
 -- chosen. chosen: [id, order, id, order...], the newest first, listed beside the entries of the indexes.
 -- Returns {the order to go on below; '' at the end, id, order, id, order...}.
@@ -55,6 +58,22 @@ local function has_outcome(id)
   return query.outcomes[outcome_place(got[1], got[2], got[3]) or '']
 end
 
+local WAITS = {queued = true, held = true, retrying = true}
+local function is_in_campaign(id)
+  local got = redis.call('HMGET', P .. 'delivery:' .. id, 'to', 'status', 'route', 'campaign_key', 'batch_id')
+  if got[1] ~= 'call' then return false end
+  local only, route = query.campaign, got[3] or ''
+  if WAITS[got[2] or ''] and only.named[route] then return only.routes[route] end
+  return only.campaigns[campaign_named(got[1], got[4], got[5]) or '']
+end
+
+-- is_final is the fourth word of `newest`: see newest_outcome.lua.
+local function is_unfinished(id)
+  local got = redis.call('HMGET', P .. 'delivery:' .. id, 'status', 'newest')
+  if WAITS[got[1] or ''] then return true end
+  return got[1] == 'delivered' and not string.match(got[2] or '', '^%S+ %S+ %S+ 1 ')
+end
+
 -- Say whether a record has all terms of an entry of any_of. See includes/search_index.lua.
 local function is_found(id)
   if not query.any_of or is_chosen[id] then return true end
@@ -70,6 +89,8 @@ end
 local function matches(id)
   if not is_found(id) then return false end
   if query.outcomes and not has_outcome(id) then return false end
+  if query.campaign and not is_in_campaign(id) then return false end
+  if query.unfinished and not is_unfinished(id) then return false end
   if #query.fields == 0 then return true end
   local got = redis.call('HMGET', P .. query.kind .. ':' .. id, unpack(query.fields))
   for i, values in ipairs(query.values) do

@@ -1,7 +1,7 @@
 -- include: keys, time, due, not_due, held_time, timeline, status_index, number_claims, past_calls
 -- include: newest_outcome
 -- include: erasure, early_outcomes, early_outcome_expiry, pauses, breaker, breaker_wait
--- include: breaker_count, rate, errors, shared, figures, search_index
+-- include: breaker_count, rate, errors, shared, figures, search_index, campaign_index
 -- Move deliveries from status to status, each one by compare-and-set on (lease, status).
 --
 -- ARGV[1]: JSON, a list of moves:
@@ -150,6 +150,7 @@ local function forbidden(m, found)
   local ends = tonumber(redis.call('ZSCORE', P .. 'leased', m.id) or '0')
   if ends - now < m.needs_ms then return 'late' end
   if pause_of(found.source, found.route, found.event) then return 'paused 0' end
+  if pause_of_campaign(m.set and m.set.batch_id) then return 'paused 0' end
   local wait = breaker_wait_ms(m.id, now)
   if wait > 0 then return 'paused ' .. wait end
   -- The hours ended while the call waited for its campaign or its turn. A worker must prepare it
@@ -228,7 +229,8 @@ local function too_late(m, found)
 end
 
 local FIELDS = {'phone', 'status', 'lease', 'order', 'reason', 'timeline', 'source', 'route', 'call_sid', 'past',
-  'held_since_ms', 'request_token', 'call_again', 'number_claim', 'erased_ms', 'event', 'actors', 'terms'}
+  'held_since_ms', 'request_token', 'call_again', 'number_claim', 'erased_ms', 'event', 'actors', 'terms', 'to',
+  'campaign_key', 'batch_id', 'newest'}
 local function read(key)
   local found = {}
   for i, value in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do
@@ -368,7 +370,16 @@ local function update_number_claim(m, key, found)
   end
 end
 
+-- The campaign of the record may be another one now. The call still counts under its old status there.
+local function update_campaign(m, found)
+  local was, is = campaign_named(found.to, found.campaign_key, found.batch_id), campaign_record(m.id).campaign
+  if was == is then return end
+  if was then leave_campaign(was, m.id, found.route, found.status, found.newest) end
+  if is then join_campaign(is, m.id, found.order, found.route, found.status, found.newest) end
+end
+
 local function update_indexes(m, found)
+  if m.set or m.del then pcall(update_campaign, m, found) end
   index_status(m.id, found.order, found.status, m.to, found.route)
   if m.phone then
     -- The number was corrected. An operation on the old number must not find this delivery.

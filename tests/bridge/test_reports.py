@@ -154,7 +154,7 @@ def test_the_funnel_has_each_step_as_a_share_of_the_step_before() -> None:
     assert [one.name for one in steps] == list(FUNNEL)
     assert [one.count for one in steps] == [40, 30, 20, 8, 2]
     assert [one.share for one in steps] == [None, 0.75, 2 / 3, 0.4, 0.25]
-    assert [one.width for one in steps] == [100, 75, 50, 20, 5]
+    assert [one.width for one in steps] == [1, 0.75, 0.5, 0.2, 0.05]
 
 
 def test_the_funnel_of_nothing_has_no_shares() -> None:

@@ -663,6 +663,7 @@ def test_an_attempt_is_recorded_before_it_is_made():
         "spent": 1,
         "first_ms": int(NOW.timestamp() * 1000),
         "batch_id": "b-1",
+        "campaign_key": None,
     }
     assert move.attempt == (1, {"number": 1, "at": "2026-11-20T06:00:00.000Z"})
 

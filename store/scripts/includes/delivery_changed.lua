@@ -1,17 +1,17 @@
--- include: keys, outcome_index
+-- include: outcome_index, campaign_index
 -- Each script calls this after it changed the status or the newest outcome of a delivery, with its place
 -- in time (us). was, is: {status, newest}, before and after; newest: the field of the hash; nil: there is
--- none, or only the status changed. was.status nil: the delivery is new. An index that can't be written
--- stops nothing, least of all an outcome that proves an acceptance: the audit repairs it.
+-- none, or only the status changed. An index that can't be written stops nothing, least of all an outcome
+-- that proves an acceptance: the audit repairs it.
 local function delivery_changed(id, order, was, is)
+  local found = campaign_record(id)
   local before, after = was.newest, is.newest
-  if before == after then
-    if was.status ~= 'delivered' and is.status ~= 'delivered' then return end
-    local newest = redis.call('HGET', P .. 'delivery:' .. id, 'newest')
-    if newest then return end  -- its place is its result, in each status
+  if before == after then before, after = found.newest, found.newest end
+  if found.campaign then
+    pcall(campaign_changed, id, order, found, {status = was.status, newest = before},
+      {status = is.status, newest = after})
   end
-  local to = (before and after) and 'call' or redis.call('HGET', P .. 'delivery:' .. id, 'to')
-  local from, at = outcome_place(to, was.status, before), outcome_place(to, is.status, after)
+  local from, at = outcome_place(found.to, was.status, before), outcome_place(found.to, is.status, after)
   if from == at then return end
   if from then leave_outcome(from, id) end
   if at then pcall(redis.call, 'ZADD', outcome_key(at), order, id) end

@@ -1,4 +1,4 @@
--- include: keys, time, timeline, status_counts, delivery_changed, figures, search_index
+-- include: keys, time, timeline, status_counts, figures, search_index
 -- How many deliveries each route got recently, those of this script included.
 local recent = {}
 
@@ -45,7 +45,6 @@ local function write_delivery(d, item, digest, order, now, add_to)
   if bulk then add_to('bulk', order) else add_to('due', now + d.wait_ms) end
   count_status(status, d.route, 1)
   count_reached(status, d.route)
-  delivery_changed(d.id, order, {}, {status = status})
   if not item.is_test then count_figures(d.id, now, true) end
   return status
 end

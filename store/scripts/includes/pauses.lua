@@ -5,12 +5,16 @@ local function is_test_call(event)
   return redis.call('HGET', P .. 'event:' .. event, 'is_test') == '1'
 end
 
+local is_any_paused  -- nil: not read yet; a script reads it once
+local function has_pauses()
+  if is_any_paused == nil then is_any_paused = redis.call('EXISTS', P .. 'pauses') == 1 end
+  return is_any_paused
+end
+
 -- Return the scope of the pause that stops a delivery of this source, route and event; nil: no pause
 -- does. A test call passes the pause of a route whose calls failed.
-local is_any_paused  -- nil: not read yet; a script reads it once
 local function pause_of(source, route, event)
-  if is_any_paused == nil then is_any_paused = redis.call('EXISTS', P .. 'pauses') == 1 end
-  if not is_any_paused then return nil end
+  if not has_pauses() then return nil end
   local scopes = {'all', 'callkaro', 'source:' .. source, 'route:' .. route}
   local found = redis.call('HMGET', P .. 'pauses', unpack(scopes))
   for i, scope in ipairs(scopes) do
@@ -18,4 +22,13 @@ local function pause_of(source, route, event)
     if found[i] and not (is_failing and is_test_call(event)) then return scope end
   end
   return nil
+end
+
+-- Return the scope of the pause of a campaign; nil: it is not paused. campaign: its key or its batch_id;
+-- nil: there is none.
+local function pause_of_campaign(campaign)
+  if not campaign or not has_pauses() then return nil end
+  local batch_id = redis.call('HGET', P .. 'campaign:' .. campaign, 'batch_id') or campaign
+  local scope = 'campaign:' .. batch_id
+  return redis.call('HEXISTS', P .. 'pauses', scope) == 1 and scope or nil
 end

@@ -1,0 +1,86 @@
+-- include: keys, time, outcome_index
+-- after: write_campaign_counts
+-- bridge:deliveries:campaign:<campaign> lists the calls whose record names a campaign: by its key in the
+-- field campaign_key, else by batch_id. bridge:campaign_counts:<campaign> says how many of them have each
+-- status ("<status> <route>") and each outcome ("outcome <place>"), and has the first and the last
+-- acceptance (first_ms, last_ms). bridge:campaign_counts:pruned:<campaign> counts those that retention
+-- deleted. bridge:campaigns_used is the set of the campaigns with an index. A script counts in tables while
+-- it works, as in status_counts.lua.
+local CAMPAIGN_FIELDS = {'to', 'campaign_key', 'batch_id', 'route', 'newest'}
+local CAMPAIGN_COUNTS = P .. 'campaign_counts:'
+local CAMPAIGN_PRUNED = CAMPAIGN_COUNTS .. 'pruned:'
+local changed_counts, called_ms = {}, {}
+
+local function campaign_index(campaign) return P .. 'deliveries:campaign:' .. campaign end
+
+-- Return the campaign of a delivery by these values of its record; nil: it has none.
+local function campaign_named(to, campaign_key, batch_id)
+  if to ~= 'call' then return nil end
+  return campaign_key or batch_id or nil
+end
+
+-- Return what the index needs of a delivery's record: {to, campaign, route, newest}.
+local function campaign_record(id)
+  local got = redis.call('HMGET', P .. 'delivery:' .. id, unpack(CAMPAIGN_FIELDS))
+  return {to = got[1], campaign = campaign_named(got[1], got[2], got[3]), route = got[4] or '',
+    newest = got[5] or nil}
+end
+
+local function count_in(key, field, by)
+  local counts = changed_counts[key] or {}
+  changed_counts[key] = counts
+  counts[field] = (counts[field] or 0) + by
+end
+
+-- Count a call `by` times under its status and its outcome. newest: the field of its record.
+local function count_call(key, route, status, newest, by)
+  count_in(key, status .. ' ' .. route, by)
+  local place = outcome_place('call', status, newest)
+  if place then count_in(key, 'outcome ' .. place, by) end
+end
+
+-- Note that CallKaro accepted a call of this campaign.
+local function note_call(campaign, ms)
+  local called = called_ms[campaign] or {first = ms, last = ms}
+  called_ms[campaign] = {first = math.min(called.first, ms), last = math.max(called.last, ms)}
+end
+
+-- Put a call into the index of its campaign, and count it. Returns whether it was not there before.
+local function join_campaign(campaign, id, order, route, status, newest)
+  if redis.call('ZADD', campaign_index(campaign), order, id) == 0 then return false end
+  redis.call('SADD', P .. 'campaigns_used', campaign)
+  count_call(CAMPAIGN_COUNTS .. campaign, route, status, newest, 1)
+  return true
+end
+
+-- Remove a call from the index of a campaign and from its counts. is_pruned: it still counts, as deleted.
+local function leave_campaign(campaign, id, route, status, newest, is_pruned)
+  if redis.call('ZREM', campaign_index(campaign), id) == 0 then return end
+  count_call(CAMPAIGN_COUNTS .. campaign, route, status, newest, -1)
+  if is_pruned then count_call(CAMPAIGN_PRUNED .. campaign, route, status, newest, 1) end
+end
+
+-- Count a change of the status or of the newest outcome. was, is: {status, newest}.
+local function campaign_changed(id, order, found, was, is)
+  local campaign = found.campaign
+  if is.status == 'delivered' and was.status ~= 'delivered' then note_call(campaign, now_ms()) end
+  if join_campaign(campaign, id, order, found.route, is.status, is.newest) then return end
+  count_call(CAMPAIGN_COUNTS .. campaign, found.route, was.status, was.newest, -1)
+  count_call(CAMPAIGN_COUNTS .. campaign, found.route, is.status, is.newest, 1)
+end
+
+local function write_call_times(campaign, called)
+  local key = CAMPAIGN_COUNTS .. campaign
+  local kept = redis.call('HMGET', key, 'first_ms', 'last_ms')
+  redis.call('HSET', key, 'first_ms', whole(math.min(called.first, tonumber(kept[1]) or called.first)),
+    'last_ms', whole(math.max(called.last, tonumber(kept[2]) or called.last)))
+end
+
+local function write_campaign_counts()
+  for key, counts in pairs(changed_counts) do
+    for field, by in pairs(counts) do
+      if by ~= 0 and redis.call('HINCRBY', key, field, whole(by)) <= 0 then redis.call('HDEL', key, field) end
+    end
+  end
+  for campaign, called in pairs(called_ms) do write_call_times(campaign, called) end
+end

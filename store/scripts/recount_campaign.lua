@@ -1,0 +1,41 @@
+-- include: keys, campaign_index
+-- Count the calls of a campaign again from their records, and drop from its index what is not of it.
+--
+-- ARGV[1]: the campaign. ARGV[2]: a longer index is counted again only if its length differs from the counts.
+-- Counting reads each call in one step: 1,000 take about 4 ms. Returns how many were counted; -1: none.
+even_when_full()
+local index, counts, PAGE = campaign_index(ARGV[1]), CAMPAIGN_COUNTS .. ARGV[1], 5000
+
+local function counted()
+  local sum, flat = 0, redis.call('HGETALL', counts)
+  for i = 1, #flat, 2 do
+    local status = string.match(flat[i], '^(%S+) ')
+    if status and status ~= 'outcome' then sum = sum + tonumber(flat[i + 1]) end
+  end
+  return sum
+end
+
+local size = redis.call('ZCARD', index)
+if size > tonumber(ARGV[2]) and counted() == size then return -1 end
+local strays, at = {}, 0
+local called = redis.call('HMGET', counts, 'first_ms', 'last_ms')
+repeat
+  local ids = redis.call('ZRANGE', index, at, at + PAGE - 1)
+  for _, id in ipairs(ids) do
+    local is_read, found = pcall(campaign_record, id)
+    local status = is_read and redis.call('HGET', P .. 'delivery:' .. id, 'status')
+    if status and found.campaign == ARGV[1] then
+      count_call(counts, found.route, status, found.newest, 1)
+    else
+      strays[#strays + 1] = id
+    end
+  end
+  at = at + #ids
+until #ids < PAGE
+for _, id in ipairs(strays) do redis.call('ZREM', index, id) end
+redis.call('DEL', counts)
+for i, name in ipairs({'first_ms', 'last_ms'}) do
+  if called[i] then redis.call('HSET', counts, name, called[i]) end
+end
+if redis.call('EXISTS', index, CAMPAIGN_PRUNED .. ARGV[1]) == 0 then redis.call('SREM', P .. 'campaigns_used', ARGV[1]) end
+return size
