@@ -37,6 +37,7 @@ class Form:
     text: str = field(repr=False)
     table: Table = field(repr=False)
     mapping: Mapping[str, str]
+    is_chosen: bool  # a person chose the columns; False: they are guessed
 
     @property
     def packed(self) -> str:
@@ -100,7 +101,8 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
                 form.route.name, form.name, form.mapping, form.table
             )
         except BadQuery as error:
-            return columns_page(form, problem=str(error), seen=[]), 400
+            status = 400 if form.is_chosen else 200
+            return columns_page(form, problem=str(error), seen=[]), status
         return columns_page(form, counts=counts, seen=seen)
 
     @dashboard.post("/call-lists/store")
@@ -143,6 +145,7 @@ def _read_form(operations: Operations) -> Form:
         text=text,
         table=table,
         mapping=_chosen(given) if given else _usual_mapping(operations, route, table),
+        is_chosen=bool(given),
     )
 
 

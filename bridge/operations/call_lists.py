@@ -19,7 +19,9 @@ from rules.call_list import (
     why_held,
 )
 from rules.matching import as_event, delivery_of
+from rules.person import name_of
 from rules.preview.text import Outcome
+from rules.search import mapped_person
 from schemas.access import Action
 from schemas.csv_table import Table
 from schemas.delivery import Reason, Status
@@ -167,9 +169,17 @@ class CallListOperations(Base):
         """Yield the event and the delivery of each row."""
         for row in rows:
             event = self._event(read, row)
-            new = delivery_of(event, read.route, read.source.kind)
-            held = why_held(read.name)
-            yield event, replace(new, wait_s=0, bulk=held, actor=current_name())
+            person = mapped_person(read.route, row.data)
+            new = replace(
+                delivery_of(event, read.route, read.source.kind),
+                wait_s=0,
+                bulk=why_held(read.name),
+                name=name_of(person, row.data, read.source.kind),
+                number=row.number,
+                phone=self.store.phone_key(row.number),
+                actor=current_name(),
+            )
+            yield event, new
 
     def _event(self, read: _Read, row: ListRow) -> Event:
         key = self.store.list_row_key(read.name, row.number)
