@@ -40,7 +40,8 @@ _BY_ACTION: Final = {
         api.campaign api.campaigns api.deliveries api.deliveries_table api.delivery
         api.event api.events api.one_pause api.pauses api.routes api.sources api.stats
         api.status api.suppression api.suppressions api.suppressions_table api.version
-        dashboard.banners dashboard.campaign dashboard.campaign_part dashboard.campaigns
+        dashboard.banners dashboard.call_lists_again dashboard.campaign
+        dashboard.campaign_part dashboard.campaigns
         dashboard.deliveries dashboard.deliveries_filtered dashboard.deliveries_part
         dashboard.deliveries_table dashboard.delivery dashboard.delivery_part
         dashboard.event dashboard.event_part dashboard.events dashboard.events_list
@@ -60,6 +61,9 @@ _BY_ACTION: Final = {
         api.replay api.replay_many dashboard.event_replay dashboard.events_many
         dashboard.events_many_done""",
     Action.CALL_ME: "api.call_me",
+    Action.CALL_LIST: """
+        api.call_list dashboard.call_lists dashboard.call_lists_columns
+        dashboard.call_lists_store""",
     Action.PAUSE: "api.pause dashboard.campaign_pause dashboard.pause dashboard.routes_pause",
     Action.RESUME: "api.resume dashboard.campaign_resume dashboard.resume dashboard.routes_resume",
     Action.SUPPRESS: "api.suppress dashboard.suppress",

@@ -15,7 +15,7 @@ from marshmallow import ValidationError
 from rules.numbers import candidates_of, choose_number
 from schemas.callkaro import describe
 from schemas.delivery import Delivery, Reason
-from schemas.event import CALL_ME, Event
+from schemas.event import CALL_ME, LIST_ROW, Event
 from schemas.expression import Expression, ExpressionError
 from schemas.fields import PhoneError, to_schedule_at
 from schemas.hours import Hours, Rule, read_zone, zones_of
@@ -68,6 +68,11 @@ class Candidate:
         return self.event.type == CALL_ME
 
     @property
+    def is_list_row(self) -> bool:
+        """Say whether this is a row of a call list: a person chose its route."""
+        return self.event.type == LIST_ROW
+
+    @property
     def is_own_change(self) -> bool:
         """Say whether the CRM app of this bridge caused the event."""
         is_own_change = self.source.kind.is_own_change
@@ -89,23 +94,9 @@ class Candidate:
     @cached_property
     def number(self) -> str:
         """The number to call, E.164."""
-        try:
-            return choose_number(self.candidates, region=self.region, countries=self.countries)
-        except PhoneError as error:
-            raise Denied(Denial(reason=Reason(error.reason), message=error.message)) from None
-
-    @property
-    def region(self) -> str | None:
-        """Return the country of a number without a country code; None: it is not known."""
-        return region_of(self.route.region, self.source, self.data, self.settings)
-
-    @property
-    def countries(self) -> frozenset[str] | None:
-        """Return the countries that the route calls; None: all countries."""
-        if self.route.countries == "any":
-            return None
-        default = self.settings.default_region
-        return self.route.countries or frozenset({default} if default else ())
+        return chosen_number(
+            self.candidates, self.route, source=self.source, data=self.data, settings=self.settings
+        )
 
     @property
     def planned(self) -> datetime | None:
@@ -173,6 +164,26 @@ def candidate_of(claim: Claim, data: Any, settings: Settings, now: datetime) -> 
         settings=settings,
         now=now,
     )
+
+
+def chosen_number(raw: Any, route: Route, *, source: Source, data: Any, settings: Settings) -> str:
+    """Return the number (E.164) that a route calls of a record's candidates. Raises Denied.
+
+    raw: one value, or a list of candidates; see choose_number().
+    """
+    region = region_of(route.region, source, data, settings)
+    try:
+        return choose_number(raw, region=region, countries=countries_of(route, settings))
+    except PhoneError as error:
+        raise Denied(Denial(reason=Reason(error.reason), message=error.message)) from None
+
+
+def countries_of(route: Route, settings: Settings) -> frozenset[str] | None:
+    """Return the countries that a route calls; None: all countries."""
+    if route.countries == "any":
+        return None
+    default = settings.default_region
+    return route.countries or frozenset({default} if default else ())
 
 
 def region_of(region: Value | None, source: Source, data: Any, settings: Settings) -> str | None:

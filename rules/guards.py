@@ -25,10 +25,14 @@ def check_match(candidate: Candidate) -> Denial | None:
 
 
 def check_when(candidate: Candidate) -> Denial | None:
-    """Deny an event if `match` or `when` is false; a person's test call needs neither."""
+    """Deny an event if `match` or `when` is false.
+
+    A person's test call needs neither. A row of a call list has no notification to match.
+    """
     if candidate.is_call_me:
         return None
-    return check_match(candidate) or _check_condition("when", candidate.route.when, candidate.data)
+    unmatched = None if candidate.is_list_row else check_match(candidate)
+    return unmatched or _check_condition("when", candidate.route.when, candidate.data)
 
 
 def _check_condition(name: str, condition: Expression | None, data: Any) -> Denial | None:

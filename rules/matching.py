@@ -1,6 +1,7 @@
 """Matching: the event that an item becomes, and the deliveries that an event gets. Pure."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -94,19 +95,24 @@ def deliveries_of(event: Event, routes: Routes) -> list[NewDelivery]:
         return []
     kind = routes.sources[event.source].kind
     return [
-        NewDelivery(
-            id=derive_id("delivery", event.id, route.name),
-            route=route.name,
-            to=route.to,
-            wait_s=route.delay_s,
-            bulk=_bulk(event, route, routes),
-            flood=route.flood,
-            name=name_of(None, event.data, kind) if route.to == "call" else None,
-            record_page=record_page_of(event, kind),
-            found_by=found_by(event, kind, route),
+        replace(
+            delivery_of(event, route, kind), bulk=_bulk(event, route, routes), flood=route.flood
         )
         for route in matching(event, routes)
     ]
+
+
+def delivery_of(event: Event, route: Route, kind: Kind) -> NewDelivery:
+    """Return the delivery of an event for a route. It is not held."""
+    return NewDelivery(
+        id=derive_id("delivery", event.id, route.name),
+        route=route.name,
+        to=route.to,
+        wait_s=route.delay_s,
+        name=name_of(None, event.data, kind) if route.to == "call" else None,
+        record_page=record_page_of(event, kind),
+        found_by=found_by(event, kind, route),
+    )
 
 
 def record_page_of(event: Event, kind: Kind) -> str | None:

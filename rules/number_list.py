@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from schemas.csv_table import DELIMITERS, SEP, Row, decoded
 from schemas.fields import plain_number
 
-DELIMITERS: Final = ",;\t|"
 LOOKED_AT: Final = 200  # lines, to find the delimiter and the columns
 # For a header reduced to its letters; the best first. A person with several columns of the first
 # kind must not be called on any of them.
@@ -20,9 +20,6 @@ NAMED: Final = (
 _NUMBER: Final = re.compile(r"[+\uff0b]?[\d\s().\[\]/\-]{7,30}")
 _RUN: Final = re.compile(r"\d[\d\s()./\-]{5,}\d")
 _DATE: Final = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(\s.*)?")
-_SEP: Final = re.compile(r"sep=(.)", re.IGNORECASE)  # tells Excel the delimiter of a file
-
-Row = tuple[int, list[str]]  # the number of the line that it begins in; the first is 1
 
 
 def read_numbers(raw: bytes) -> tuple[list[tuple[int, str]], list[int]]:
@@ -36,10 +33,10 @@ def read_numbers(raw: bytes) -> tuple[list[tuple[int, str]], list[int]]:
         ValueError: with a sentence: several columns look like numbers and no header tells them
             apart, or a field is too long for a list of numbers.
     """
-    lines = list(io.StringIO(_decoded(raw), newline=""))
+    lines = list(io.StringIO(decoded(raw), newline=""))
     skipped = 0
     delimiters = DELIMITERS
-    if lines and (separator := _SEP.fullmatch(lines[0].strip())):
+    if lines and (separator := SEP.fullmatch(lines[0].strip())):
         skipped, delimiters = 1, separator[1]
     candidates = [_rows(lines[skipped:], one, skipped) for one in delimiters]
     readable = [rows for rows in candidates if rows is not None]
@@ -71,15 +68,6 @@ def read_numbers(raw: bytes) -> tuple[list[tuple[int, str]], list[int]]:
         if not numbers:
             without.append(line)
     return found, without
-
-
-def _decoded(raw: bytes) -> str:
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16", "replace")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")  # names may become unreadable, but digits stay digits
 
 
 def _rows(lines: list[str], delimiter: str, skipped: int) -> list[Row] | None:

@@ -93,7 +93,7 @@ def found_by(
         data = event.data.get("record")
     elif not isinstance(to_number, str):
         to_number = route.request.get("to_number") if route else None
-    metadata = asked.get("metadata") or _mapped(route, data)
+    metadata = asked.get("metadata") or mapped_person(route, data)
     digits = digits_of(data, kind, to_number)
     indexed = [
         *words_of(fold(name_of(metadata, data, kind) or "")),
@@ -120,7 +120,7 @@ def _subjects(event: Event) -> Iterator[str]:
     yield from islice(filter(None, (event.subject, *event.merged_from)), MOST_IDS)
 
 
-def _mapped(route: Route | None, data: Any) -> dict[str, Any]:
+def mapped_person(route: Route | None, data: Any) -> dict[str, Any]:
     """Return what a route maps of the person to metadata, for a record that is not mapped yet."""
     found: dict[str, Any] = {}
     for name in ("name", "first_name", "last_name", "email"):

@@ -29,6 +29,7 @@ class Action(StrEnum):
     RESOLVE = "resolve"
     REPLAY = "replay"
     CALL_ME = "call_me"
+    CALL_LIST = "call_list"
     PAUSE = "pause"
     RESUME = "resume"
     SUPPRESS = "suppress"
@@ -53,6 +54,7 @@ NEEDS: Final = MappingProxyType(
         Action.RESOLVE: Role.OPERATOR,
         Action.REPLAY: Role.OPERATOR,
         Action.CALL_ME: Role.OPERATOR,
+        Action.CALL_LIST: Role.OPERATOR,
         Action.PAUSE: Role.OPERATOR,
         Action.RESUME: Role.OPERATOR,
         Action.SUPPRESS: Role.OPERATOR,

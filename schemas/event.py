@@ -17,6 +17,13 @@ CALL_ME_ID = "call-me-"
 CALL_ME = "call_me.test"
 """The type of the event of a person's test call. Its data: {"to_number": …, "record": {…}}."""
 
+LIST_ROW = "list.row"
+"""The type of the event of a row of a call list. Its data has what the list's columns give."""
+
+# The types of events that a person makes for a route that they name. No route matches them, so a
+# webhook that claims to be one calls nobody.
+BY_PERSON = frozenset({CALL_ME, LIST_ROW})
+
 
 class EventStatus(StrEnum):
     """What became of an event at the intake."""

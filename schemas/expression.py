@@ -63,7 +63,16 @@ class Expression:
         Indexes and filters leave no trace: an element of a list has the list's path. A path ends
         before a name that is known only with the data, as in `properties.*`.
         """
-        return _PathReader().read(self.compiled.parsed)
+        reader = _PathReader()
+        reader.read(self.compiled.parsed)
+        return frozenset(path for path in reader.used if path)
+
+    @property
+    def lists(self) -> frozenset[Path]:
+        """The paths whose values it reads as lists, by an index, a slice, a filter or a `*`."""
+        reader = _PathReader()
+        reader.read(self.compiled.parsed)
+        return frozenset(reader.lists)
 
 
 def _misused_functions(node: Mapping[str, Any]) -> Iterator[str]:
@@ -110,11 +119,11 @@ class _PathReader:
 
     def __init__(self) -> None:
         self.used: set[Path] = set()
+        self.lists: set[Path] = set()  # of these, the values of which an element is taken
 
-    def read(self, node: Mapping[str, Any]) -> frozenset[Path]:
-        """Return every path that the expression of this tree uses."""
+    def read(self, node: Mapping[str, Any]) -> None:
+        """Collect every path that the expression of this tree uses."""
         self._use(self._places(node, frozenset({()})))
-        return frozenset(path for path in self.used if path)
 
     def _use(self, places: _Places) -> None:
         self.used |= _paths(places)
@@ -129,14 +138,22 @@ class _PathReader:
         match node["type"]:
             case "field":
                 return frozenset().union(*(_below(place, node["value"]) for place in at))
-            case "current" | "identity" | "index" | "slice":
+            case "current" | "identity":
                 return at
-            case "subexpression" | "index_expression" | "pipe" | "projection":
+            case "index" | "slice":
+                self.lists |= _paths(at)
+                return at
+            case "subexpression" | "index_expression" | "pipe":
                 return self._follow(children, at)
-            case "flatten" | "key_val_pair" | "expref":
+            case "projection":
+                self._list(children[0], at)
+                return self._follow(children, at)
+            case "flatten":
+                return self._list(children[0], at)
+            case "key_val_pair" | "expref":
                 return self._places(children[0], at)
             case "filter_projection":
-                left = self._places(children[0], at)
+                left = self._list(children[0], at)
                 self._use(self._places(children[2], left))
                 return self._places(children[1], left)
             case "value_projection":
@@ -155,12 +172,22 @@ class _PathReader:
 
     def _follow(self, steps: list[Mapping[str, Any]], at: _Places) -> _Places:
         """Return where the last of several steps ends; each begins where the one before ended."""
-        for step in steps:
+        for before, step in zip([None, *steps], steps, strict=False):
+            if before and before["type"] == "multi_select_list" and _is_element(step):
+                continue  # an element of the expression's own list, `[a, b][0]`
             after = self._places(step, at)
             if not _paths(after):
                 self._use(at)  # such as `a.[`1`]`, which is null where `a` is
             at = after
         return at
+
+    def _list(self, node: Mapping[str, Any], at: _Places) -> _Places:
+        """Return the places of a node whose value is read as a list, and note them as lists."""
+        places = self._places(node, at)
+        # A flatten has noted its own; `[a, b]` is no list of the record's.
+        if node["type"] not in ("multi_select_list", "flatten"):
+            self.lists |= _paths(places)
+        return places
 
     def _values(self, children: list[Mapping[str, Any]], at: _Places) -> _Places:
         """Return the places of `left.*.right`. The names below left are known only with data."""
@@ -176,11 +203,21 @@ class _PathReader:
         given: _Places = frozenset().union(*values)
         # `&x` is applied to each element of the list that stands beside it.
         applied = [self._places(one, given) for one in arguments if one["type"] == "expref"]
+        if applied:
+            self.lists |= _paths(given)
         for places in (given, *applied):
             self._use(places)
         if name == "map":
             return frozenset().union(*applied)
         return given if name in _PASSING else _NOWHERE
+
+
+def _is_element(step: Mapping[str, Any]) -> bool:
+    """Say whether a step takes an element of what stands before it."""
+    first, *rest = step.get("children") or [step]
+    if first["type"] == "identity" and rest:
+        first = rest[0]
+    return bool(first["type"] in ("index", "slice"))
 
 
 def _paths(places: _Places) -> frozenset[Path]:

@@ -46,6 +46,8 @@ _SEPARATORS: Final = " ()[]./~-"
 _SEPARATOR: Final = rf"[{re.escape(_SEPARATORS)}]"
 # The dot, the digits behind it, and what may stand around them: 98765.0, 98765.0/-, (98765).0.
 _FRACTION: Final = re.compile(rf"(.*[0-9]{_SEPARATOR}*)\.{_SEPARATOR}*([0-9]+)({_SEPARATOR}*)")
+# How a spreadsheet shows a long number: 9.19877E+11.
+_SHORTENED: Final = re.compile(r"[0-9](?:[.,][0-9]{1,15})?E\+?[0-9]{1,2}", re.IGNORECASE)
 
 
 class PhoneError(ValueError):
@@ -103,6 +105,11 @@ def _in_e164(number: PhoneNumber) -> str:
 def _parsed(raw: object, region: str | None) -> PhoneNumber:
     """Return the one number that a value is. Raises PhoneError."""
     text, context = _split_uri(_text(raw))
+    if _SHORTENED.fullmatch(text):
+        raise _invalid(
+            "a spreadsheet has shortened it, and its last digits are lost; format the column as "
+            "text and export it again"
+        )
     text = _without_fraction(text)
     region = (region or "").strip().upper() or None
     known_region = region if region in phonenumbers.SUPPORTED_REGIONS else None

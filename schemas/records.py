@@ -56,6 +56,8 @@ class NewDelivery:
     bulk: str | None = None  # why it is held until a person releases it; None: it is not held
     flood: Flood | None = None  # it is held, too, if its route got more than this
     name: str | None = None  # of the person, as far as the event has it
+    number: str | None = None  # E.164; None: it is known only when the delivery is prepared
+    phone: str | None = None  # the keyed hash of the number
     record_page: str | None = None  # as in Delivery
     found_by: FoundBy = field(default_factory=FoundBy, repr=False)  # what people find it by
 

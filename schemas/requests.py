@@ -127,6 +127,33 @@ class CallMeRequest(Schema):
     record = fields.Dict(keys=fields.String(), load_default=dict)
 
 
+class CallListRequest(Schema):
+    """A list of people to call by a route."""
+
+    route = fields.String(required=True)
+    name = fields.String(
+        required=True,
+        metadata={
+            "description": "Of the list. A number that a list of this name had is a duplicate.",
+            "examples": ["Diwali leads"],
+        },
+    )
+    mapping = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        metadata={
+            "description": "Which column fills a path that the route reads: {path: column}.",
+            "examples": [{"properties.phone": "Phone"}],
+        },
+    )
+    csv = fields.String(
+        required=True,
+        metadata={"description": "A line with the names of the columns, then at most 10,000 rows."},
+    )
+    dry_run = Yes(load_default=False, metadata=DRY_RUN)
+
+
 class _Span(Schema):
     """The filters of all lists."""
 

@@ -537,6 +537,25 @@ class SuppressedManyResponse(ResponseSchema):
     refused = fields.List(fields.Nested(RefusedNumber))
 
 
+class UnreadableRow(ResponseSchema):
+    """A row of a call list that can't become a call."""
+
+    line = fields.Integer(metadata=doc("In the file; the first is 1."))
+    message = fields.String()
+
+
+class CallListResponse(ResponseSchema):
+    """What became of the rows of a call list; `rows` is the sum of the others."""
+
+    rows = fields.Integer()
+    accepted = fields.Integer(metadata=doc("Stored, and held as bulk until a person releases."))
+    duplicates = fields.Integer(
+        metadata=doc("The number is in the list twice, or a list of this name had it.")
+    )
+    suppressed = fields.Integer(metadata=doc("The number is suppressed; the row is left out."))
+    unreadable = fields.List(fields.Nested(UnreadableRow))
+
+
 class ErasedResponse(ResponseSchema):
     """The progress of an erasure."""
 

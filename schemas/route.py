@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from schemas.event import CALL_ME, is_guarded_type
+from schemas.event import BY_PERSON, is_guarded_type
 from schemas.expression import Expression, Path
 from schemas.hours import Hours
 from schemas.source import Source
@@ -55,6 +55,11 @@ class Constant:
     @property
     def paths(self) -> frozenset[Path]:
         """A constant reads nothing."""
+        return frozenset()
+
+    @property
+    def lists(self) -> frozenset[Path]:
+        """A constant reads no list."""
         return frozenset()
 
     def search(self, data: Any) -> Any:
@@ -112,8 +117,7 @@ class Route:
 
     def wants(self, source: str, event_type: str) -> bool:
         """Say whether this route looks at events of this type from this source."""
-        # A person's test call names its route. A webhook that claims to be one matches no route.
-        if source != self.source or event_type == CALL_ME:
+        if source != self.source or event_type in BY_PERSON:
             return False
         if event_type == self.event:
             return True
@@ -125,19 +129,31 @@ class Route:
     @property
     def paths(self) -> frozenset[Path]:
         """The paths that the route reads in an event's data."""
+        reads = [*self._reads, *([self.match] if self.match else [])]
+        return frozenset(path for value in reads for path in value.paths)
+
+    def paths_with(self, source: Source) -> frozenset[Path]:
+        """The paths that are read before a call, those of the source's guards included."""
+        guards = self._read_by_guards(source)
+        return self.paths | {path for value in guards for path in value.paths}
+
+    def reads_of_row(self, source: Source) -> tuple[Value, ...]:
+        """What is read of a row of a call list: all but `match`, which is for notifications."""
+        return (*self._reads, *self._read_by_guards(source))
+
+    @property
+    def _reads(self) -> tuple[Value, ...]:
         reads: list[Value | None] = [*self.request.values(), *self.metadata.values()]
-        reads += [self.when, self.match, self.consent, self.region]
+        reads += [self.when, self.consent, self.region]
         if self.campaign:
             reads.append(self.campaign.key)
         if self.hours and isinstance(self.hours.timezone, Expression):
             reads.append(self.hours.timezone)
-        return frozenset(path for value in reads if value for path in value.paths)
+        return tuple(value for value in reads if value)
 
-    def paths_with(self, source: Source) -> frozenset[Path]:
-        """The paths that are read before a call, those of the source's guards included."""
+    def _read_by_guards(self, source: Source) -> tuple[Value, ...]:
         region = None if isinstance(self.region, Constant) else source.kind.region
-        guards = [value for value in (source.opt_out, region) if value]
-        return self.paths | {path for value in guards for path in value.paths}
+        return tuple(value for value in (source.opt_out, region) if value)
 
     @property
     def has_constant_agent(self) -> bool:

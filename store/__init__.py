@@ -27,6 +27,7 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
     bridge:call:<call_sid>       the delivery that the call belongs to
     bridge:early_outcome:<id>    hash: outcomes of a call or delivery that is not known yet
     bridge:bulk                  zset: deliveries that wait for a person's release, by order
+    bridge:list_mappings         hash: route -> the columns of its latest call list, by path (JSON)
     bridge:suppressed            hash: keyed hash of a number or a CRM's record -> why it must not
                                  be called; bridge:suppressions: zset of them by time (us)
     bridge:number:<phone>        hash: the claims of calls on a number (the name is that of the
@@ -64,6 +65,7 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
 from store.acts import ActStore
 from store.alerts import AlertStore
 from store.base import FULL_AT, connect
+from store.call_lists import CallListStore
 from store.callkaro_health import CallKaroStore
 from store.campaigns import CampaignStore
 from store.figures import FigureStore
@@ -88,6 +90,7 @@ class Store(
     LeaseStore,
     TokenStore,
     CallKaroStore,
+    CallListStore,
     SuppressionStore,
     PauseStore,
     AlertStore,

@@ -128,6 +128,10 @@ class Base:
         """Return the keyed hash of a CRM's record (a `contact`, a `lead`), to suppress it by."""
         return self._keyed(f"{source}\0{subject_type}\0{subject}")
 
+    def list_row_key(self, list_name: str, number: str) -> str:
+        """Return the keyed hash of a number (E.164) in a call list, the same for all spellings."""
+        return self._keyed(f"list\0{list_name}\0{spellings(number)[0]}")
+
     def _keyed(self, text: str) -> str:
         return self._digest(text, 12).hex()
 

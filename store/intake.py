@@ -18,6 +18,8 @@ from store.search import SearchStore
 MOST_BYTES = 16 * 1024 * 1024
 """Bytes of records that are stored in one step. A body has a fourth of that at most."""
 
+KEYS_AT_ONCE = 500  # that one round trip to Redis asks for
+
 
 class IntakeStore(MigrationStore, SearchStore):
     """What the web process writes."""
@@ -53,6 +55,16 @@ class IntakeStore(MigrationStore, SearchStore):
             accepted(event, deliveries, answer, one["status"])
             for (event, deliveries), answer, one in zip(events, answers, items, strict=True)
         ]
+
+    def are_known(self, events: Sequence[Event]) -> list[bool]:
+        """Say of each event whether accept() would answer that it is a duplicate."""
+        known: list[bool] = []
+        for start in range(0, len(events), KEYS_AT_ONCE):
+            with self._reached(), self.redis.pipeline(transaction=False) as pipe:
+                for event in events[start : start + KEYS_AT_ONCE]:
+                    pipe.exists(f"{P}event:{event.id}", f"{P}seen:{event.fingerprint}")
+                known += map(bool, pipe.execute())
+        return known
 
     def replay(
         self,

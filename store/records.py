@@ -93,6 +93,8 @@ def _new(delivery: NewDelivery, terms: str) -> dict[str, Any]:
     }
     if delivery.name:
         record["name"] = delivery.name
+    if delivery.number and delivery.phone:
+        record["number"], record["phone"] = delivery.number, delivery.phone
     if delivery.actor:
         record["actor"] = delivery.actor
     if delivery.record_page:

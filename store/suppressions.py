@@ -24,7 +24,7 @@ from store.records import (
 logger = log.get(__name__)
 
 TASK_LEASE_S = 120.0
-SCANNED = 200  # events in a page
+SCANNED = 200  # events in a page, numbers in a question
 
 
 class SuppressionStore(MigrationStore, QueryStore):
@@ -66,6 +66,16 @@ class SuppressionStore(MigrationStore, QueryStore):
     def suppression_of(self, number: str) -> Suppression | None:
         """Return the suppression of a number (E.164), in any spelling; None: there is none."""
         return self._first_suppression(self.phone_keys(number))
+
+    def suppressed_among(self, numbers: Sequence[str]) -> set[str]:
+        """Return those of the numbers (E.164) that are suppressed, in any spelling."""
+        found: set[str] = set()
+        for start in range(0, len(numbers), SCANNED):
+            keys = {one: self.phone_keys(one) for one in numbers[start : start + SCANNED]}
+            with self._reached():
+                kept = iter(self._kept([key for many in keys.values() for key in many]))
+            found |= {one for one, many in keys.items() if any([next(kept) for _ in many])}
+        return found
 
     def suppression_of_call(self, delivery: Delivery) -> Suppression | None:
         """Return the suppression of the number that a delivery calls; None: there is none."""

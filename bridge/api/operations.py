@@ -25,11 +25,13 @@ from bridge.campaigns import with_campaign
 from bridge.http.links import refs
 from bridge.operations import Bulk, Operations, Replayed
 from bridge.operations.pauses import NOT_PAUSED
+from schemas.csv_table import read_table
 from schemas.delivery import DeliveryRef, Status
 from schemas.errors import BadQuery, NotFound
 from schemas.links import Addresses
 from schemas.records import Filters, NewDelivery
 from schemas.requests import (
+    CallListRequest,
     CallMeRequest,
     CancelManyRequest,
     EraseRequest,
@@ -49,6 +51,7 @@ from schemas.requests import (
 )
 from schemas.responses import (
     CalledOffResponse,
+    CallListResponse,
     CancelledResponse,
     DeliveryResponse,
     ErasedResponse,
@@ -74,6 +77,7 @@ MORE = " Where the answer has a next_cursor, ask again with it as cursor."
 def add(api: Blueprint, operations: Operations) -> None:
     """Add the operations to /api. They need its token."""
     _add_to_deliveries(api, operations)
+    _add_call_lists(api, operations)
     _add_people(api, operations)
     _add_to_events(api, operations)
     _add_to_pauses(api, operations)
@@ -196,6 +200,36 @@ def _add_to_deliveries(api: Blueprint, operations: Operations) -> None:
         command = read_command(request, CallMeRequest())
         number = read_phone(command["to_number"], operations.settings.default_region)
         return jsonify(answer.dump(operations.call_me(name, number, command["record"]))), 202
+
+
+def _add_call_lists(api: Blueprint, operations: Operations) -> None:
+    @api.post("/call-lists")
+    @operation(
+        "Call a list",
+        tag="Routes",
+        description="Each row becomes a delivery of the route, held as bulk until a person "
+        "releases it. Sending a list again adds only what is not stored yet.",
+        body=CallListRequest,
+        answers={200: CallListResponse},
+        refusals=(400, 404, 413, 503),
+        example={
+            "route": "call new leads",
+            "name": "Diwali leads",
+            "mapping": {"properties.phone": "Phone"},
+            "csv": "Phone\n+919876543210\n",
+            "dry_run": True,
+        },
+    )
+    def call_list() -> Response:
+        command = read_command(request, CallListRequest())
+        done = operations.call_list(
+            command["route"],
+            command["name"],
+            command["mapping"],
+            read_table(command["csv"]),
+            dry_run=command["dry_run"],
+        )
+        return jsonify(CallListResponse().dump(done))
 
 
 def _add_people(api: Blueprint, operations: Operations) -> None:

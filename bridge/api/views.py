@@ -23,8 +23,8 @@ from bridge.api.queries import (
     refuse_unknown_names,
     with_search,
 )
-from bridge.figures import FigureReader
 from bridge.campaigns import shown_campaign, shown_campaigns, with_campaign
+from bridge.figures import FigureReader
 from bridge.http.links import refs
 from bridge.operations import Operations
 from bridge.operations.base import NO_DELIVERY, NO_EVENT, NO_REFUSED

@@ -5,6 +5,7 @@ import click
 from bridge import VERSION
 from bridge.cli import completion
 from bridge.cli.alert_test import alert_test
+from bridge.cli.call_list import call_list
 from bridge.cli.call_me import call_me
 from bridge.cli.check import check
 from bridge.cli.client import Failure
@@ -28,7 +29,7 @@ LOOKING = (
 )
 DOING = (
     *(send, retry, cancel, release, resolve, replay, pause, resume),
-    *(suppress, erase),
+    *(call_list, suppress, erase),
 )
 TRYING = (call_me, simulate, demo)
 SECTIONS = {"Commands that look": LOOKING, "Commands that act": DOING, "To try it out": TRYING}

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 from bridge.dashboard import (
     audit,
     banners,
+    call_lists,
     campaigns,
     deliveries,
     events,
@@ -60,6 +61,7 @@ def views(settings: Settings, store: Store, wakeup: Wakeup, figures: FigureReade
     events.add(dashboard, operations)
     exports.add(dashboard, operations)
     refused.add(dashboard, operations)
+    call_lists.add(dashboard, operations)
     campaigns.add(dashboard, operations)
     reports.add(dashboard, operations, figures)
     suppressions.add(dashboard, operations)

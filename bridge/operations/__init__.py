@@ -1,4 +1,5 @@
-"""What a person does by hand: deliveries, events, pauses, people and test calls, a module each.
+"""What a person does by hand: deliveries, events, pauses, people, call lists, test calls. A module
+each.
 
 Each operation is one compare-and-set in the store, on what the person saw. A worker that has the
 delivery is fenced off by it, or the person learns that the delivery has changed meanwhile. The API,
@@ -6,6 +7,7 @@ the dashboard and the command line only pass on what these modules answer.
 """
 
 from bridge.operations.bulk import Bulk
+from bridge.operations.call_lists import CallListOperations
 from bridge.operations.deliveries import DeliveryOperations
 from bridge.operations.events import EventOperations, Replayed
 from bridge.operations.pauses import PauseOperations
@@ -16,7 +18,12 @@ __all__ = ["Bulk", "Operations", "Replayed"]
 
 
 class Operations(
-    DeliveryOperations, EventOperations, PauseOperations, PeopleOperations, TestCallOperations
+    CallListOperations,
+    DeliveryOperations,
+    EventOperations,
+    PauseOperations,
+    PeopleOperations,
+    TestCallOperations,
 ):
     """Everything that a person can ask for."""
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from config import log
 from schemas.delivery import Delivery
 from schemas.errors import NotFound, StoreUnavailable
+from schemas.nearest import did_you_mean
+from schemas.route import Route
 from schemas.settings import Settings
 from store import Store
 from store.queue import Wakeup
@@ -42,6 +44,18 @@ class Base:
             self.wakeup.request_drain()
         except StoreUnavailable:
             logger.warning("wakeup.lost")
+
+    def calling_route(self, name: str) -> Route:
+        """Return a route that calls people. Raises NotFound."""
+        route = self.settings.routes.named(name)
+        if route is None or route.to != "call":
+            calling = [one.name for one in self.settings.routes.routes if one.to == "call"]
+            names = ", ".join(map(repr, calling)) or "none"
+            raise NotFound(
+                'No route with to = "call" has this name. '
+                f"{did_you_mean(name, calling)}Known: {names}."
+            )
+        return route
 
     def _delivery(self, delivery_id: str) -> Delivery:
         found = self.store.delivery(delivery_id)

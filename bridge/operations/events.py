@@ -12,7 +12,7 @@ from config import log
 from rules.matching import deliveries_of
 from schemas.access import Action
 from schemas.errors import NotFound
-from schemas.event import Event, EventStatus
+from schemas.event import BY_PERSON, Event, EventStatus
 from schemas.event_time import event_time
 from schemas.records import EventFilters, NewDelivery, SeenEvent
 from schemas.source import Incoming, Source
@@ -127,7 +127,7 @@ class EventOperations(Base):
         fetched since, an erasure). Such an event stays as it is.
         """
         source = self.settings.routes.sources.get(event.source)
-        if source is None or source.kind.count(event.data) != 1:
+        if source is None or event.type in BY_PERSON or source.kind.count(event.data) != 1:
             return None
         items = source.kind.parse(event.data, _request_of(event, source), source)
         if len(items) != 1 or items[0].problem:

@@ -9,9 +9,7 @@ from bridge.operations.base import Base
 from config import log
 from schemas.access import Action
 from schemas.delivery import Delivery
-from schemas.errors import NotFound
 from schemas.event import CALL_ME, CALL_ME_ID, Event, derive_id
-from schemas.nearest import did_you_mean
 from schemas.records import NewDelivery
 
 logger = log.get(__name__)
@@ -29,14 +27,7 @@ class TestCallOperations(Base):
         consent and again_after and the cap of the number do not apply; the other guards do. Raises
         NotFound.
         """
-        route = self.settings.routes.named(route_name)
-        if route is None or route.to != "call":
-            calling = [one.name for one in self.settings.routes.routes if one.to == "call"]
-            names = ", ".join(map(repr, calling)) or "none"
-            raise NotFound(
-                'No route with to = "call" has this name. '
-                f"{did_you_mean(route_name, calling)}Known: {names}."
-            )
+        route = self.calling_route(route_name)
         now, event_id = datetime.now(UTC), secrets.token_hex(13)
         event = Event(
             id=event_id,

@@ -73,6 +73,14 @@ def _see(settings: Settings, source: Source, event: Event, *, now: datetime, rec
     return Seen(event=event, outcomes=outcomes, wants=wants)
 
 
+def look_at(
+    settings: Settings, source: Source, event: Event, new: NewDelivery, *, now: datetime
+) -> Outcome:
+    """Return what becomes of a delivery of a complete event that is not held as bulk."""
+    look = _Look(settings=settings, source=source, event=event, new=new, now=now)
+    return look.outcome(None, is_off=False)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Look:
     """A delivery that the intake would make of an event, and the time of the preview."""

@@ -105,34 +105,36 @@ def _event_json(seen: Seen) -> dict[str, Any]:
         "status": status,
         "wants": seen.wants,
         "why_none": list(seen.why_none),
-        "deliveries": [
+        "deliveries": [outcome_json(one) for one in seen.outcomes],
+    }
+
+
+def outcome_json(one: Outcome) -> dict[str, Any]:
+    """Return an outcome for programs. Its times are in UTC."""
+    return {
+        "route": one.route,
+        "verdict": one.verdict,
+        "reason": one.reason,
+        "message": one.message,
+        "until": _iso(one.until),
+        "guards": [
             {
-                "route": one.route,
-                "verdict": one.verdict,
-                "reason": one.reason,
-                "message": one.message,
-                "until": _iso(one.until),
-                "guards": [
-                    {
-                        "guard": ruling.guard,
-                        "verdict": ruling.verdict,
-                        "reason": ruling.reason,
-                        "message": ruling.message,
-                        "until": _iso(ruling.until),
-                    }
-                    for ruling in one.guards
-                ],
-                "requests": [
-                    {
-                        "method": request.method,
-                        "path": request.path,
-                        "body": request.body,
-                        "note": request.note,
-                    }
-                    for request in one.requests
-                ],
+                "guard": ruling.guard,
+                "verdict": ruling.verdict,
+                "reason": ruling.reason,
+                "message": ruling.message,
+                "until": _iso(ruling.until),
             }
-            for one in seen.outcomes
+            for ruling in one.guards
+        ],
+        "requests": [
+            {
+                "method": request.method,
+                "path": request.path,
+                "body": request.body,
+                "note": request.note,
+            }
+            for request in one.requests
         ],
     }
 

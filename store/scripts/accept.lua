@@ -3,7 +3,7 @@
 --
 -- ARGV[1]: JSON, a list of {fingerprint, remember_s, event, status, source, subject, is_test,
 --          deliveries, background_task, person}. A delivery is {id, route, to, wait_ms, bulk, flood, name,
---          record_page, terms}: see write_delivery(). background_task: {id, record}, work for the event
+--          number, phone, record_page, terms}: see write_delivery(). background_task: {id, record}, work for the event
 --          besides deliveries.
 --          person: {key, record}, a person who must not be called from this step on.
 -- ARGV[2]: the routes' digest.

@@ -527,7 +527,7 @@ def app() -> Flask:
 def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the pages name."""
     monkeypatch.chdir(tmp_path)
-    for name in ("body.json", "contact.json", "do-not-call.csv"):
+    for name in ("body.json", "contact.json", "do-not-call.csv", "leads.csv"):
         (tmp_path / name).touch()
     shutil.copytree(ROOT / "demo" / "samples", tmp_path / "demo" / "samples")
     return tmp_path

@@ -44,7 +44,9 @@ def about(**known: Any) -> Any:
 
 def deny_when(condition: Expression | None, data: Any) -> Denial | None:
     route = about(match=None, when=condition)
-    return check_when(about(is_call_me=False, route=route, event=about(data={}), data=data))
+    return check_when(
+        about(is_call_me=False, is_list_row=False, route=route, event=about(data={}), data=data)
+    )
 
 
 def deny_match(condition: Expression | None, data: Any) -> Denial | None:

@@ -16,8 +16,8 @@ local function why_bulk(d, now)
   return d.bulk
 end
 
--- Write a new delivery d = {id, route, to, wait_ms, bulk, flood, name, record_page, terms, actor} of an
--- event {event, source, subject, is_test}. The caller writes the indexes: add_to is called with (index,
+-- Write a new delivery d = {id, route, to, wait_ms, bulk, flood, name, number, phone, record_page, terms,
+-- actor} of an event {event, source, subject, is_test}. The caller writes the indexes: add_to is called with (index,
 -- score) for each of them.
 -- Returns the delivery's status.
 local function write_delivery(d, item, digest, order, now, add_to)
@@ -32,6 +32,11 @@ local function write_delivery(d, item, digest, order, now, add_to)
       'timeline', timeline_with(timeline, now, 'held', 'bulk')}
   end
   if d.record_page then more[#more + 1], more[#more + 2] = 'record_page', d.record_page end
+  if d.phone then
+    more[#more + 1], more[#more + 2] = 'phone', d.phone
+    more[#more + 1], more[#more + 2] = 'number', d.number
+    add_to('deliveries:phone:' .. d.phone, order)
+  end
   if d.name then more[#more + 1], more[#more + 2] = 'name', d.name end
   if d.actor then more[#more + 1], more[#more + 2] = 'actors', actors_with('', '', d.actor) end
   for _, value in ipairs(more) do fields[#fields + 1] = value end
