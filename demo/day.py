@@ -66,7 +66,7 @@ class Day:
                     "POST", "behave", {**behaviour, "status": lead.refusal}
                 )
             if lead.is_suppressed:
-                note = {"message": "asked by e-mail not to be called"}
+                note = {"message": "Asked by e-mail not to be called."}
                 self._running.api.request("PUT", f"/api/suppressions/{lead.number}", note)
 
     def _send(self, leads: Iterable[Lead]) -> None:
@@ -89,7 +89,7 @@ class Day:
             time.sleep(POLL_S)
 
     def _pause(self) -> None:
-        note = {"message": "the price list is being changed"}
+        note = {"message": "The price list is being changed."}
         for route in self._running.settings.routes.routes:
             if route.source == PAUSED:
                 self._running.api.request("PUT", f"/api/pauses/route:{route.name}", note)

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 SEED = 15
 COUNTS = {"website": 104, "hubspot": 84, "zoho": 52}
-LATE = 6  # leads of PAUSED that come after its routes were paused
+LATE = 2  # leads of PAUSED that come after its routes were paused
 PAUSED = "zoho"
 TOO_OLD = timedelta(hours=30)
 # The first lead.
