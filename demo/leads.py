@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 SEED = 15
-COUNTS = {"website": 104, "hubspot": 84, "zoho": 52}
+COUNTS = {"website": 102, "hubspot": 84, "zoho": 52}
 LATE = 2  # leads of PAUSED that come after its routes were paused
 PAUSED = "zoho"
 TOO_OLD = timedelta(hours=30)
@@ -46,7 +46,7 @@ User: {answer}
 Agent: {farewell}"""
 # interested -> what the person and the agent say, and why the agent noted it.
 ANSWERS = {
-    "yes": ("Yes, please. I am free tomorrow.", "I will book that for you.", "Asked for a visit."),
+    "yes": ("Yes, please.", "Of course. I send it to you today.", "Wants to know more."),
     "later": ("Not today. Call me on Monday.", "Of course. I call on Monday.", "Has no time now."),
     "no": ("No, I have already bought one.", "Thank you for your time.", "Has bought elsewhere."),
 }
