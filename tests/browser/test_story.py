@@ -78,6 +78,7 @@ def find(page: Page, text: str) -> Locator:
 def look_by_day_and_night(page: Page, look: Look, name: str) -> None:
     for colours in ("light", "dark"):
         page.emulate_media(color_scheme=colours)  # type: ignore[arg-type]
+        page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished))")
         look(page, f"{name}-{colours}")
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
 
