@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support import ALL_ROUTES, API_TOKEN, Bridge, route
 
 Look = Callable[[str], None]
@@ -16,7 +16,6 @@ FLOODED = route(
     "call the fair's visitors", event="fair.visited", flood='{ over = 1, within = "5m" }'
 )
 expect.set_options(timeout=60_000)  # of what is surely shown, however slow the machine is
-MOST_TABS = 120  # more than any page has to stop at
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 # Where to look at what a person sees: tests/browser/screenshots, or wherever this says.
 SHOTS = Path(os.environ.get("SCREENSHOTS", Path(__file__).parent / "screenshots"))
@@ -82,26 +81,6 @@ def sign_in(page: Page, token: str = API_TOKEN) -> None:
     page.get_by_label("API token").fill(token)
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("button", name="Sign out").wait_for()
-
-
-def tab_to(page: Page, wanted: Locator) -> None:
-    """Press Tab until the element is focused, as a person without a mouse does."""
-    for _ in range(MOST_TABS):
-        page.keyboard.press("Tab")
-        if wanted.evaluate("one => one === document.activeElement"):
-            return
-    raise AssertionError("Tab does not lead there")
-
-
-def heard_s(page: Page) -> float:
-    """Wait until the recording on the page sounds, and return the second at which it is."""
-    script = """async () => {
-        const audio = document.querySelector("audio");
-        const next = () => new Promise((go) => audio.ontimeupdate = go);
-        do await next(); while (audio.paused || audio.currentTime === 0);
-        return audio.currentTime;
-    }"""
-    return float(page.evaluate(script))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from browser.conftest import heard_s
+from browser.by_keyboard import heard_s
 from playwright.sync_api import Page, expect
 from support import Bridge, lead
 

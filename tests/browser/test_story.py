@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from browser.conftest import heard_s, tab_to
+from browser.by_keyboard import heard_s, look_by_day_and_night, tab_to
 from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 from support import AGENT, CALL_BACK, Bridge, lead, notification, route
 
@@ -73,14 +73,6 @@ def find(page: Page, text: str) -> Locator:
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(r"[?&]search="))
     return page.locator("#rows tbody tr")
-
-
-def look_by_day_and_night(page: Page, look: Look, name: str) -> None:
-    for colours in ("light", "dark"):
-        page.emulate_media(color_scheme=colours)  # type: ignore[arg-type]
-        page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished))")
-        look(page, f"{name}-{colours}")
-    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
 
 
 def open_stand_in_for_hubspot(context: BrowserContext) -> None:
