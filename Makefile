@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ARGS = --ignore=tests/faults --ignore=tests/browser --ignore=tests/clients -n 4 --dist worksteal
 PIP_FAILED = echo 'pip could not install it. Is the network there?' >&2; exit 1
 
-.PHONY: help install run demo test check docs audit properties slow bounds faults browser clients lint-api image fuzz api-fuzz bench bench-many requirements clean
+.PHONY: help install run demo test check docs audit properties slow bounds faults browser picture clients lint-api image fuzz api-fuzz bench bench-many requirements clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -19,7 +19,7 @@ help:  ## Show this list
 
 install: .venv/.installed  ## Create .venv and install what the bridge needs to run
 
-run: .venv/.installed  ## Start everything, send samples, then serve until Ctrl-C (PORT=8001 make run)
+run: .venv/.installed  ## Start everything, send samples, then serve until Ctrl-C (PORT=8001, or DEMO_DAY=1 for a day of leads)
 	@$(PY) -m demo --serve
 
 demo: .venv/.installed  ## Start everything, send samples, and stop; fail if a sample ended otherwise than it should
@@ -64,6 +64,9 @@ browser: .venv/.installed-dev  ## Test the dashboard in a real Chromium, and kee
 		apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
 	} || { echo 'Install Chromium, and try again.' >&2; exit 1; }
 	@$(PY) -m pytest -q tests/browser -n auto --maxprocesses 2
+
+picture: .venv/.installed-dev  ## Take README's pictures anew, of a real run with a day of leads (PORT=8001 make picture)
+	@$(PY) -m tests.browser.picture
 
 # Not into .venv: what the bridge runs with stays as it is pinned.
 clients: .clients/.installed  ## Read with HubSpot's and Zoho's own clients, and with one made of our API's description

@@ -15,6 +15,14 @@ from schemas.errors import SettingsError
 
 @click.command()
 @click.option("--serve", is_flag=True, help="Serve until Ctrl-C, after the samples.")
+@click.option(
+    "--day",
+    "with_day",
+    is_flag=True,
+    envvar="DEMO_DAY",
+    help="After the samples, send a day of invented leads, and have their calls end. DEMO_DAY=1 "
+    "does the same.",
+)
 @click.option("--port", type=click.IntRange(1, 65_535), help="Default: PORT, else 8000.")
 @click.option(
     "--data",
@@ -22,7 +30,7 @@ from schemas.errors import SettingsError
     default=Path(".data"),
     help="The folder for the embedded Valkey and the logs. Default: .data",
 )
-def demo(serve: bool, port: int | None, data: Path) -> None:
+def demo(serve: bool, with_day: bool, port: int | None, data: Path) -> None:
     """Start everything, send a signed sample of each source, and show the result of each.
 
     Stand-ins take the place of CallKaro and of the CRMs, and each run begins with an empty store.
@@ -33,7 +41,7 @@ def demo(serve: bool, port: int | None, data: Path) -> None:
         read_dotenv()
     except SettingsError as error:
         raise Failure(str(error)) from None
-    sys.exit(run(serve=serve, port=port or _port_from_env(), data=data))
+    sys.exit(run(serve=serve, with_day=with_day, port=port or _port_from_env(), data=data))
 
 
 def _port_from_env() -> int:

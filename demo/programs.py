@@ -105,15 +105,26 @@ def data_folder(data: Path, *, is_simulated: bool) -> Path:
 
 
 class Simulator:
-    """What the stand-ins have received, over HTTP."""
+    """The stand-ins: what they have received, and how they should behave, over HTTP."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def received(self, what: str) -> list[dict[str, Any]]:
         """Return the `calls` or `campaigns` that it has accepted."""
-        found: list[dict[str, Any]] = local(f"{self.url}/simulator/{what}").json()["items"]
+        found: list[dict[str, Any]] = local("GET", f"{self.url}/simulator/{what}").json()["items"]
         return found
+
+    def tell(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+        """Make a request to /simulator/<path>. Raises Failure."""
+        answer = local(method, f"{self.url}/simulator/{path}", json=body)
+        if not answer.ok:
+            raise Failure(f"The simulator answered {answer.status_code}: {answer.text}")
+
+    @property
+    def recording(self) -> str:
+        """The address of a sound that a browser can play."""
+        return f"{self.url}/simulator/recording.wav"
 
 
 def answers_redis(url: str) -> bool:
@@ -130,7 +141,7 @@ def answers_redis(url: str) -> bool:
 def answers(url: str) -> bool:
     """Return whether a URL of this machine answers 200."""
     try:
-        return local(url).status_code == 200
+        return local("GET", url).status_code == 200
     except requests.RequestException:
         return False
 
@@ -138,13 +149,13 @@ def answers(url: str) -> bool:
 def is_migrating(url: str) -> bool:
     """Return whether the bridge still moves what an older release stored."""
     try:
-        return bool(local(url).json().get("error") == Migrating.word)
+        return bool(local("GET", url).json().get("error") == Migrating.word)
     except (requests.RequestException, ValueError):
         return False
 
 
-def local(url: str) -> requests.Response:
-    """Make a GET request to this machine, past any proxy."""
+def local(method: str, url: str, **options: Any) -> requests.Response:
+    """Make a request to this machine, past any proxy."""
     with requests.Session() as session:
         session.trust_env = False
-        return session.get(url, timeout=10)
+        return session.request(method, url, timeout=10, **options)

@@ -9,18 +9,16 @@ from typing import Any
 
 import requests
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bridge.cli import Api, Failure, post_signed
-from demo.processes import Children
-from demo.programs import POLL_S, Simulator
+from bridge.cli import Failure
+from demo.programs import POLL_S
+from demo.running import Running
 from demo.sample_requests import Sample, problems_of, samples, why_not_sent
 from schemas.callkaro import METADATA_ID
 from schemas.delivery import SETTLED, Status
 from schemas.fields import mask_number
-from schemas.settings import Settings
 
 FOLLOW = timedelta(seconds=30)  # how long a sample may take until it is settled
 AT_REST = SETTLED | {Status.UNKNOWN, Status.HELD}
@@ -40,22 +38,8 @@ class Results:
 class Rehearsal:
     """Sends the samples to the bridge at a URL, with stand-ins in the place of CallKaro."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        api: Api,
-        simulator: Simulator,
-        children: Children,
-        screen: Console,
-        *,
-        url: str,
-    ) -> None:
-        self._settings = settings
-        self._api = api
-        self._simulator = simulator
-        self._children = children
-        self._screen = screen
-        self._url = url
+    def __init__(self, running: Running) -> None:
+        self._running = running
 
     def run(self, *, own_routes: bool) -> bool:
         """Send, follow and show the samples; return whether all went as expected.
@@ -64,15 +48,15 @@ class Rehearsal:
         A sample that can't be sent is no sign that the bridge is broken.
         """
         results = Results()
-        with self._screen.status("Sending a signed sample of each source …"):
+        with self._running.screen.status("Sending a signed sample of each source …"):
             for sample in samples(datetime.now(UTC)):
-                if why := why_not_sent(sample, self._settings):
+                if why := why_not_sent(sample, self._running.settings):
                     results.not_sent.append(f"{sample.source}: {why}, so no sample is sent")
                     continue
                 try:
                     self._send(sample, results)
                 except Failure as error:
-                    self._children.check()  # if a process has ended, that is the reason
+                    self._running.children.check()  # if a process has ended, that is the reason
                     results.problems.append(f"{sample.source}: {error.message}")
         if results.rows:
             self._show(results.rows)
@@ -92,30 +76,24 @@ class Rehearsal:
     def _sum_up(self, results: Results, *, own_routes: bool) -> None:
         """Print which samples were not sent, and either the problems or that there are none."""
         for line in results.not_sent:
-            self._screen.print(escape(line), soft_wrap=True)
+            self._running.screen.print(escape(line), soft_wrap=True)
         if not results.sent:
-            self._screen.print("No sample could be sent.")
+            self._running.screen.print("No sample could be sent.")
             return
-        calls = len(self._simulator.received("calls"))
+        calls = len(self._running.simulator.received("calls"))
         if calls != results.expected_calls:
             expected = results.expected_calls
             results.problems.append(f"CallKaro accepted {calls} calls, not {expected}")
         heading = "Differs from the shipped routes.toml" if own_routes else "Not as expected"
         for problem in results.problems:
-            self._screen.print(f"{heading}: {escape(problem)}", soft_wrap=True)
+            self._running.screen.print(f"{heading}: {escape(problem)}", soft_wrap=True)
         if not results.problems:
             which = "Every sample that was sent" if results.not_sent else "Every sample"
             what = "1 call, accepted once" if calls == 1 else f"{calls} calls, each accepted once"
-            self._screen.print(f"{which} ended as expected: {what}.")
+            self._running.screen.print(f"{which} ended as expected: {what}.")
 
     def _post(self, sample: Sample) -> dict[str, Any]:
-        answer = post_signed(
-            self._settings,
-            self._settings.routes.sources[sample.source],
-            sample.body,
-            sample.content_type,
-            base_url=self._url,
-        )
+        answer = self._running.post(sample.source, sample.body, sample.content_type)
         if answer.status_code != 202:
             raise Failure(f"the bridge answered {answer.status_code}: {message_of(answer)}")
         content: dict[str, Any] = answer.json()
@@ -127,17 +105,17 @@ class Rehearsal:
         """Yield each event of an answer with its deliveries, once they are at rest."""
         until = time.monotonic() + FOLLOW.total_seconds()
         for accepted in answer["events"]:
-            event = self._api.get(f"/api/events/{accepted['id']}")
+            event = self._running.api.get(f"/api/events/{accepted['id']}")
             ids = [delivery["id"] for delivery in accepted["deliveries"]]
             yield event, [self._at_rest(delivery_id, until) for delivery_id in ids]
 
     def _at_rest(self, delivery_id: str, until: float) -> dict[str, Any]:
         """Return a delivery once it is at rest, or as it is when the time is over."""
         while True:
-            delivery: dict[str, Any] = self._api.get(f"/api/deliveries/{delivery_id}")
+            delivery: dict[str, Any] = self._running.api.get(f"/api/deliveries/{delivery_id}")
             if is_at_rest(delivery) or time.monotonic() > until:
                 return delivery
-            self._children.check()
+            self._running.children.check()
             time.sleep(POLL_S)
 
     def _rows(
@@ -154,12 +132,14 @@ class Rehearsal:
 
     def _call_of(self, delivery_id: str, sent_at: datetime) -> tuple[str, str]:
         """Return what CallKaro received for a delivery, and how long after the webhook."""
-        received = self._simulator.received("calls")
+        received = self._running.simulator.received("calls")
         calls = [call for call in received if call["delivery_id"] == delivery_id]
         if not calls:
             return "nothing", ""
         call = calls[0]
-        names = {one["batch_id"]: one["name"] for one in self._simulator.received("campaigns")}
+        names = {
+            one["batch_id"]: one["name"] for one in self._running.simulator.received("campaigns")
+        }
         campaign = names.get(call["batch_id"])
         metadata = ", ".join(
             f"{name}: {value}"
@@ -171,13 +151,13 @@ class Rehearsal:
         return f"{number}\n{metadata}", f"after {after_s:.2f} s"
 
     def _show(self, rows: Sequence[tuple[str, ...]]) -> None:
-        self._screen.print("\nWhat became of the samples\n")
+        self._running.screen.print("\nWhat became of the samples\n")
         table = Table(box=box.HORIZONTALS, show_lines=True, pad_edge=False)
         for heading in ("Event", "Delivery", "Status", "What CallKaro received"):
             table.add_column(heading, overflow="fold")
         for row in rows:
             table.add_row(*map(escape, row))
-        self._screen.print(table)
+        self._running.screen.print(table)
 
 
 def message_of(answer: requests.Response) -> str:

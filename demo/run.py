@@ -14,7 +14,8 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from bridge.cli import Api, address_of, console
+from bridge.cli import Api, Failure, address_of, console
+from demo.day import Day
 from demo.environment import (
     checked_web_concurrency,
     is_set,
@@ -28,19 +29,25 @@ from demo.guide import Guide
 from demo.processes import Children, Stopped, check_port, free_port, fresh, lock, stop_signals
 from demo.programs import POLL_S, Programs, Simulator, data_folder
 from demo.rehearsal import Rehearsal
+from demo.running import Running
 from schemas.settings import Settings
 
 REAL = ("CALLKARO_API_KEY", "CALLKARO_BASE_URL", "REDIS_URL")
 
 
-def run(*, serve: bool, port: int, data: Path) -> int:
-    """Run the demo; return the exit code. Raises Failure."""
+def run(*, serve: bool, with_day: bool, port: int, data: Path) -> int:
+    """Run the demo; return the exit code. Raises Failure.
+
+    with_day: whether a day of invented leads follows the samples.
+    """
     env = dict(os.environ)
     if not serve:
         # A demo that ends by itself is a rehearsal. A worker on the real store would deliver what
         # waits there.
         env = without(env, REAL)
     is_simulated = not is_set(env, "CALLKARO_API_KEY")
+    if with_day and not is_simulated:
+        raise Failure("DEMO_DAY sends invented leads. Unset it, or unset CALLKARO_API_KEY.")
     env = checked_web_concurrency(env)
     with stop_signals() as should_stop:
         try:
@@ -52,7 +59,7 @@ def run(*, serve: bool, port: int, data: Path) -> int:
                 children = Children(logs=logs, env=env, should_stop=should_stop)
                 stack.callback(children.stop)
                 demo = Demo(children, port=port, data=data, is_simulated=is_simulated)
-                return demo.run(serve=serve)
+                return demo.run(serve=serve, with_day=with_day)
         except Stopped:
             console().print("Stopped.")
             return 0 if serve else 130
@@ -71,17 +78,24 @@ class Demo:
         self.screen = console()
         self.programs = Programs(children, self.screen)
 
-    def run(self, *, serve: bool) -> int:
+    def run(self, *, serve: bool, with_day: bool) -> int:
         """Start, send, show and serve; return the exit code."""
         settings = self._start_store_and_stand_ins()
         api = Api(base_url=self.url, token=settings.api_tokens[0])
         self.programs.start_bridge(api, url=self.url, port=self.port)
         ok = True
         if self.simulator:
-            rehearsal = Rehearsal(
-                settings, api, self.simulator, self.children, self.screen, url=self.url
+            running = Running(
+                settings=settings,
+                api=api,
+                simulator=self.simulator,
+                children=self.children,
+                screen=self.screen,
+                url=self.url,
             )
-            ok = rehearsal.run(own_routes=serve)
+            ok = Rehearsal(running).run(own_routes=serve)
+            if with_day:
+                Day(running).fill()
         else:
             self.screen.print(
                 f"\nCALLKARO_API_KEY is set, so calls go to {escape(settings.callkaro_base_url)}. "
@@ -119,6 +133,8 @@ class Demo:
         settings = settings_of(env)
         if self.simulator:
             missing = missing_secrets(settings)
+            if not settings.callkaro_webhook_tokens:
+                missing["CALLKARO_WEBHOOK_TOKEN"] = secrets.token_urlsafe(16)
             self.generated |= missing
             env |= missing
             settings = settings_of(env)

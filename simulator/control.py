@@ -151,6 +151,10 @@ def views(state: State) -> Blueprint:
             return jsonify(error="no_answer", message=message), 502
         return jsonify(status=answered, sent=body), 200
 
+    @blueprint.get("/recording.wav")
+    def recording() -> Response:
+        return Response(outcomes.recording(), content_type="audio/wav")
+
     @blueprint.errorhandler(BadControl)
     def refuse(error: BadControl) -> tuple[Response, int]:
         return jsonify(error="bad_request", message=f"{error}."), 400

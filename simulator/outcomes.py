@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import io
 import ipaddress
 import json
+import math
+import wave
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +21,9 @@ TIMEOUT_S = 5.0
 # Invented: nobody has this number.
 CALLER = "918000000000"
 CONNECTED = frozenset({"CLIENT_INITIATED", "PARTICIPANT_REMOVED", "SESSION_TIMEOUT"})
+# Of the recording.
+RATE_HZ = 8000
+TONE_HZ = 440
 # The time has no zone; the only sample in the documentation is Indian.
 INDIA = timezone(timedelta(hours=5, minutes=30))
 
@@ -87,6 +94,21 @@ def post(url: str, body: Mapping[str, Any], *, allowed_hosts: Collection[str] = 
         return response.status
     finally:
         connection.close()
+
+
+@cache
+def recording() -> bytes:
+    """Return a sound as a WAV file: half a minute of a soft tone, a second on and a second off."""
+    tone = bytes(
+        128 + round(24 * math.sin(math.tau * TONE_HZ * at / RATE_HZ)) for at in range(RATE_HZ)
+    )
+    sound = io.BytesIO()
+    with wave.open(sound, "wb") as made:
+        made.setnchannels(1)
+        made.setsampwidth(1)
+        made.setframerate(RATE_HZ)
+        made.writeframes((tone + b"\x80" * RATE_HZ) * 15)
+    return sound.getvalue()
 
 
 def _is_loopback(host: str) -> bool:

@@ -120,16 +120,23 @@ def _clock(point: Point, zone: ZoneInfo) -> str:
 def _buckets(row: Sequence[float | None], top: float) -> list[str]:
     """Return the unbroken pieces of a line, each as SVG's points."""
     width = WIDTH / max(len(row), 1)
-    time_buckets: list[list[str]] = [[]]
+    time_buckets: list[list[tuple[float, float]]] = [[]]
     for place, value in enumerate(row):
         if value is None:
             time_buckets.append([])
             continue
         x, y = (place + 0.5) * width, HEIGHT * (1 - value / top)
-        time_buckets[-1].append(f"{x:.1f},{y:.1f}")
-    # A line needs two points, so a single point is written twice.
+        time_buckets[-1].append((x, y))
     return [
-        " ".join(bucket if len(bucket) > 1 else [bucket[0], bucket[0]])
+        " ".join(f"{x:.1f},{y:.1f}" for x, y in _drawable(bucket, width))
         for bucket in time_buckets
         if bucket
     ]
+
+
+def _drawable(piece: Sequence[tuple[float, float]], width: float) -> Sequence[tuple[float, float]]:
+    """Return a piece of a line with at least two points: a single one becomes a bucket's width."""
+    if len(piece) > 1:
+        return piece
+    [(x, y)] = piece
+    return [(x - width / 2, y), (x + width / 2, y)]

@@ -51,7 +51,7 @@ def open_page(chromium: Browser, bridge: Bridge) -> Iterator[Callable[..., Page]
     said: list[str] = []
     contexts = []
 
-    def opened(size: str = "desktop", **more: Any) -> Page:
+    def opened(size: str = "desktop", *, token: str = API_TOKEN, **more: Any) -> Page:
         width, height = SIZES[size]
         context = chromium.new_context(
             viewport={"width": width, "height": height}, base_url=bridge.url, **more
@@ -62,7 +62,7 @@ def open_page(chromium: Browser, bridge: Bridge) -> Iterator[Callable[..., Page]
         page.on("console", lambda message: said.append(message.text) if _is_bad(message) else None)
         page.on("response", lambda one: said.append(one.url) if one.status == 400 else None)
         page.on("pageerror", lambda error: said.append(str(error)))
-        sign_in(page)
+        sign_in(page, token)
         return page
 
     yield opened

@@ -1,14 +1,11 @@
 """How a call ended, as a salesperson reads and hears it, in a real browser."""
 
-import io
 import re
-import threading
-import wave
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from browser.by_keyboard import heard_s
 from playwright.sync_api import Page, expect
 from support import Bridge, lead
 
@@ -30,33 +27,9 @@ REASONS = {
 
 
 @pytest.fixture
-def recording() -> Iterator[str]:
-    """The address of a minute of silence, as a server of recordings gives it."""
-    sound = io.BytesIO()
-    with wave.open(sound, "wb") as made:
-        made.setnchannels(1)
-        made.setsampwidth(1)
-        made.setframerate(8000)
-        made.writeframes(b"\x80" * 8000 * 60)
-
-    class Recordings(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "audio/wav")
-            self.send_header("Content-Length", str(len(sound.getvalue())))
-            self.end_headers()
-            self.wfile.write(sound.getvalue())
-
-        def log_message(self, *args: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Recordings)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/c-1.wav"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def recording(simulator: Simulator) -> str:
+    """The address of a recording."""
+    return f"{simulator.url}/simulator/recording.wav"
 
 
 def ended(bridge: Bridge, delivery_id: str, **more: Any) -> None:
@@ -96,15 +69,8 @@ def a_call(bridge: Bridge, recording: str) -> str:
 
 def play(page: Page) -> float:
     """Play the recording until it sounds, and return the second at which it is."""
-    script = """async () => {
-        const audio = document.querySelector("audio");
-        await audio.play();
-        const sounds = () => audio.currentTime > 0;
-        const next = () => new Promise((go) => audio.ontimeupdate = go);
-        do await next(); while (!sounds());
-        return audio.currentTime;
-    }"""
-    return float(page.evaluate(script))
+    page.evaluate("document.querySelector('audio').play()")
+    return heard_s(page)
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
