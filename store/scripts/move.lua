@@ -377,7 +377,7 @@ local function update_indexes(m, found)
     end
     redis.call('ZADD', P .. 'deliveries:phone:' .. m.phone, found.order, m.id)
   end
-  if m.set and m.set.terms then index_terms(m.id, found.order, found.terms, m.set.terms) end
+  if m.set and m.set.terms then index_terms(found.order, found.terms, m.set.terms) end
   if m.awaits_campaign then
     redis.call('SADD', P .. 'awaiting:' .. m.awaits_campaign, m.id)
     -- If this expires, the delivery still becomes due again by itself.

@@ -36,13 +36,13 @@ end
 
 local function forget_delivery(id, status)
   local key = P .. 'delivery:' .. id
-  local found = redis.call('HMGET', key, 'event', 'route', 'source', 'phone', 'to', 'newest', 'terms')
+  local found = redis.call('HMGET', key, 'event', 'route', 'source', 'phone', 'to', 'newest', 'terms', 'order')
   redis.call('ZREM', P .. 'deliveries:status:' .. status, id)
   redis.call('ZREM', P .. 'deliveries', id)
   unindex_subject(key, id)
   local place = outcome_place(found[5], status, found[6])
   if place then leave_outcome(place, id) end
-  index_terms(id, nil, found[7] or nil, nil)
+  index_terms(found[8], found[7] or nil, nil)
   for i, by in ipairs({'route', 'source', 'phone'}) do
     if found[i + 1] then redis.call('ZREM', P .. 'deliveries:' .. by .. ':' .. found[i + 1], id) end
   end

@@ -18,7 +18,7 @@ end
 
 -- Write a new delivery d = {id, route, to, wait_ms, bulk, flood, name, record_page, terms, actor} of an
 -- event {event, source, subject, is_test}. The caller writes the indexes: add_to is called with (index,
--- score) for each of them.
+-- score, member) for each of them; member nil: the delivery's id.
 -- Returns the delivery's status.
 local function write_delivery(d, item, digest, order, now, add_to)
   local bulk = why_bulk(d, now)
@@ -36,7 +36,7 @@ local function write_delivery(d, item, digest, order, now, add_to)
   if d.actor then more[#more + 1], more[#more + 2] = 'actors', actors_with('', '', d.actor) end
   for _, value in ipairs(more) do fields[#fields + 1] = value end
   redis.call('HSET', P .. 'delivery:' .. d.id, 'terms', d.terms, unpack(fields))
-  for index in pairs(search_indexes(d.terms)) do add_to(index, order) end
+  for index in pairs(search_indexes(d.terms)) do add_to(index, order, whole(order)) end
   add_to('deliveries', order)
   add_to('deliveries:status:' .. status, order)
   add_to('deliveries:route:' .. d.route, order)
