@@ -421,7 +421,7 @@ local function move(m)
   if not m.attempt and has_breaker() and redis.call('HGET', BREAKER, 'probe') == m.id then
     redis.call('HSET', BREAKER, 'probe', '', 'probe_ms', whole(now))
   end
-  count_figures(m.id, now)
+  count_figures(m.id, now, m.set and m.set.request)
   if found.erased_ms then anonymize(m.id, now) end
   return 'ok'
 end

@@ -36,7 +36,8 @@ local function write_delivery(d, item, digest, order, now, add_to)
   if d.actor then more[#more + 1], more[#more + 2] = 'actors', actors_with('', '', d.actor) end
   for _, value in ipairs(more) do fields[#fields + 1] = value end
   redis.call('HSET', P .. 'delivery:' .. d.id, 'terms', d.terms, unpack(fields))
-  for index in pairs(search_indexes(d.terms)) do add_to(index, order, whole(order)) end
+  local own_order = whole(order)
+  for index in pairs(search_indexes(d.terms)) do add_to(index, order, own_order) end
   add_to('deliveries', order)
   add_to('deliveries:status:' .. status, order)
   add_to('deliveries:route:' .. d.route, order)
@@ -46,6 +47,7 @@ local function write_delivery(d, item, digest, order, now, add_to)
   count_status(status, d.route, 1)
   count_reached(status, d.route)
   delivery_changed(d.id, order, {}, {status = status})
-  if not item.is_test then count_figures(d.id, now, true) end
+  if item.is_test then return status end
+  count_new(d.id, {to = d.to, source = item.source, route = d.route, status = status, created_ms = now}, now)
   return status
 end

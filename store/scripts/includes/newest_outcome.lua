@@ -1,4 +1,4 @@
--- include: keys, time, past_calls, outcome_index, delivery_changed
+-- include: keys, time, past_calls, outcome_index, delivery_changed, figures
 -- The field `newest` of a delivery says which of its outcomes is the newest one, and what lists and
 -- figures need of it: "<result> <try_count> <at_ms> <is_final> <talked_s> <converted> <talked_in_all_s>
 -- <outcomes> <call_sid>". `-`: not known; 1, 0: yes, no. talked_in_all_s: of all dials of this call.
@@ -24,7 +24,8 @@ local function number(value) return type(value) == 'number' and value or nil end
 local IS_RESULT = {}  -- a newer release may know others
 for _, place in ipairs(OUTCOME_PLACES) do IS_RESULT[place] = place ~= 'none' end
 
--- Return the outcome that a record describes: {sid, try, at_ms, result, is_final, talked_s, converted}.
+-- Return the outcome that a record describes: {sid, try, at_ms, result, is_final, talked_s, converted,
+-- version}.
 local function read_outcome(record)
   local o = cjson.decode(record)
   local sid, converted = o.call_sid, o.conversion_status
@@ -32,7 +33,7 @@ local function read_outcome(record)
   return {sid = type(sid) == 'string' and sid or '', try = number(o.try_count) or 0,
     at_ms = instant_ms(o.ended_at) or instant_ms(o.received_at),
     result = IS_RESULT[o.result or ''] and o.result or 'unrecognised',
-    is_final = o.is_final ~= false, talked_s = number(o.duration_s),
+    is_final = o.is_final ~= false, talked_s = number(o.duration_s), version = o.version_id,
     converted = type(converted) == 'boolean' and converted}
 end
 
@@ -61,21 +62,28 @@ local function newest_text(o, talked_in_all_s, count)
     o.sid}, ' ')
 end
 
--- Return what the outcomes of a delivery say now; nil: none counts. One that can't be read does not count:
--- it must not keep away those that follow.
-local function newest_of(key, past, count)
-  local best, talked = nil, 0
+-- Return the records of all outcomes of a delivery.
+local function outcome_records(key)
+  local records = {}
   for _, field in ipairs(redis.call('HKEYS', key)) do
-    local kept = string.match(field, '^outcome:') and redis.call('HGET', key, field)
-    if kept then
-      local is_readable, o = pcall(read_outcome, kept)
-      if is_readable and counts(o, past) then
-        talked = talked + (o.talked_s or 0)
-        if not best or is_newer(o, best) then best = o end
-      end
+    if string.match(field, '^outcome:') then records[#records + 1] = redis.call('HGET', key, field) end
+  end
+  return records
+end
+
+-- Return what the outcomes of a delivery say now, and the version of the agent; nil: none counts. One that
+-- can't be read does not count: it must not keep away those that follow.
+local function newest_of(records, past, count)
+  local best, talked = nil, 0
+  for _, record in ipairs(records) do
+    local is_readable, o = pcall(read_outcome, record)
+    if is_readable and counts(o, past) then
+      talked = talked + (o.talked_s or 0)
+      if not best or is_newer(o, best) then best = o end
     end
   end
-  return best and newest_text(best, talked, count)
+  if not best then return nil end
+  return newest_text(best, talked, count), best.version
 end
 
 -- Return of how many outcomes `newest` was made.
@@ -88,8 +96,9 @@ local function call_sid_in(newest)
   return string.match(newest, '^%S+ %S+ %S+ %S+ %S+ %S+ %S+ %d+ (.*)$') or ''
 end
 
-local function set_newest(id, order, status, was, is)
+local function set_newest(id, order, status, was, is, version)
   if was == is then return end
+  version_of[id] = version or ''
   local key = P .. 'delivery:' .. id
   if is then redis.call('HSET', key, 'newest', is) else redis.call('HDEL', key, 'newest') end
   delivery_changed(id, order, {status = status, newest = was}, {status = status, newest = is})
@@ -100,5 +109,6 @@ local function refresh_newest(id, order, status)
   local key = P .. 'delivery:' .. id
   local got = redis.call('HMGET', key, 'newest', 'past', 'outcomes')
   if not got[1] and not got[3] then return end
-  set_newest(id, order, status, got[1] or nil, newest_of(key, got[2] or '', tonumber(got[3]) or 0))
+  set_newest(id, order, status, got[1] or nil,
+    newest_of(outcome_records(key), got[2] or '', tonumber(got[3]) or 0))
 end

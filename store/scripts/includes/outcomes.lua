@@ -34,10 +34,10 @@ local function note_past_call(key, o, found)
 end
 
 -- Count an outcome by route and result. An early one of an older release has no result of its own.
-local function count_outcome(key, o)
+local function count_outcome(route, o)
   local result = o.result or cjson.decode(o.record).result
   if not result then return end
-  count_totals({['outcome ' .. result .. ' ' .. (redis.call('HGET', key, 'route') or '')] = 1})
+  count_totals({['outcome ' .. result .. ' ' .. (route or '')] = 1})
 end
 
 -- Keep an outcome with its delivery. o: {sid, try, record, result, cancelled, not_dialled, message}.
@@ -48,13 +48,17 @@ local function take_outcome(id, o, now)
   if redis.call('HEXISTS', key, field) == 1 then return 'duplicate' end
   local count = redis.call('HINCRBY', key, 'outcomes', 1)
   if count > MOST_OUTCOMES then return 'full' end
+  local got = redis.call('HMGET', key, 'status', 'order', 'past', 'call_sid', 'erased_ms', 'again_ms', 'route',
+    'newest')
+  local records = {}
   if o.record ~= '' then
+    records[1] = o.record
     redis.call('HSET', key, field, o.record)
-    pcall(count_outcome, key, o)
+    pcall(count_outcome, got[7], o)
   end
-  local got = redis.call('HMGET', key, 'status', 'order', 'past', 'call_sid', 'erased_ms', 'again_ms')
   local past = note_past_call(key, o, {status = got[1], past = got[3], call_sid = got[4], again_ms = got[6]})
-  refresh_newest(id, got[2], got[1])
+  if count > 1 then records = outcome_records(key) end
+  set_newest(id, got[2], got[1], got[8] or nil, newest_of(records, past, count))
   if o.sid ~= '' then redis.call('SET', P .. 'call:' .. o.sid, id) end
   -- The outcome of a call from before "call again" proves nothing about the new call.
   if is_past(past, o.sid) then
