@@ -107,7 +107,7 @@ class Outcome:
     # By variable of post_call: {"value": …, "comment": why the agent chose this value}.
     post_call_detail: dict[str, Any] = field(default_factory=dict)
     version_id: str | None = None  # of the agent
-    received_at: datetime | None = None  # aware, UTC; None: an older release kept it
+    received_at: datetime | None = None  # aware, UTC; None: not kept, as ended_at says enough
 
     @property
     def proves_cancellation(self) -> bool:
@@ -387,9 +387,42 @@ def as_record(outcome: Outcome) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if value is not None}
 
 
+def stored_record(outcome: Outcome) -> dict[str, Any]:
+    """Return as_record() without what the rest of it says: it is stored for each dial.
+
+    That is when it was received if it says when the call ended, and the value of a variable in
+    post_call_detail if post_call has the same.
+    """
+    kept = as_record(outcome)
+    if outcome.ended_at:
+        kept.pop("received_at", None)
+    if outcome.post_call_detail:
+        kept["post_call_detail"] = {
+            name: _without_value(detail, outcome.post_call.get(name))
+            for name, detail in outcome.post_call_detail.items()
+        }
+    return kept
+
+
+def _without_value(detail: dict[str, Any], value: Any) -> dict[str, Any]:
+    # 1 and true, or 1 and 1.0, are equal in Python.
+    if "value" not in detail or orjson.dumps(detail["value"]) != orjson.dumps(value):
+        return detail
+    return {name: kept for name, kept in detail.items() if name != "value"}
+
+
+def _with_value(detail: Any, value: Any) -> Any:
+    return {"value": value, **detail} if isinstance(detail, dict) else detail
+
+
 def read_record(record: Mapping[str, Any]) -> Outcome:
-    """Return the outcome that as_record() wrote; fields of a newer release are ignored."""
+    """Return the outcome that stored_record() wrote; fields of a newer release are ignored."""
     kept = {name: record[name] for name in _NAMES if name in record}
+    if details := kept.get("post_call_detail"):
+        values = kept.get("post_call") or {}
+        kept["post_call_detail"] = {
+            name: _with_value(detail, values.get(name)) for name, detail in details.items()
+        }
     word = kept.pop("result", None)
     ended_at, received_at = kept.pop("ended_at", None), kept.pop("received_at", None)
     return Outcome(

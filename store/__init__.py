@@ -49,7 +49,7 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
     bridge:refused_request:<id>  hash: such a request (see store/refused.py);
                                  bridge:refused_requests: set of sources that have some;
                                  bridge:refused_requests:<source>: zset of their ids by order
-    bridge:find:<letters>        zset of deliveries by order: what people find them by; see
+    bridge:find:<letters>        zset of deliveries' orders: what people find them by; see
                                  store/search.py
     bridge:status_counts         hash: how many deliveries there are, by "<status> <route>"
     bridge:metrics               hash: cumulative counts; bridge:bucket:<minute|ten|hour>:<n>:

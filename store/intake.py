@@ -8,7 +8,7 @@ import orjson
 
 from schemas.errors import TooLarge
 from schemas.event import Event, EventStatus
-from schemas.outcome import Outcome, Result, as_record
+from schemas.outcome import Outcome, Result, stored_record
 from schemas.records import Accepted, NewDelivery, SideEffect
 from store.base import P
 from store.migration import MigrationStore
@@ -100,7 +100,7 @@ class IntakeStore(MigrationStore, SearchStore):
         record = {
             "sid": outcome.call_sid or "",
             "try": str(outcome.try_count),
-            "record": orjson.dumps(as_record(received)).decode(),
+            "record": orjson.dumps(stored_record(received)).decode(),
             "result": str(outcome.result),
             "cancelled": outcome.proves_cancellation,
             "not_dialled": outcome.is_final and outcome.result is Result.NOT_DIALLED,

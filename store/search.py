@@ -106,8 +106,8 @@ class SearchStore(IndexStore):
 
     def _term(self, text: str) -> str:
         # The label keeps the hash apart from those of numbers and records. No source has no name.
-        bits = int.from_bytes(self._digest(f"\0find\0{text}", 7)) >> 6
-        return "".join(_PAIRS[bits >> shift & 1023] for shift in (40, 30, 20, 10, 0))
+        bits = int.from_bytes(self._digest(f"\0find\0{text}", TERM * 5 // 8))
+        return "".join(_PAIRS[bits >> shift & 1023] for shift in (30, 20, 10, 0))
 
     def _ids_by(self, text: str, sources: Iterable[str]) -> tuple[str, ...]:
         """Return the deliveries that have this id, this call or the event with this id."""

@@ -34,7 +34,6 @@ FILTERS = {
     "actor": "Only what this person did, by the name of the token.",
     "action": "Only this action, such as retry.",
     "subject": "Only this record, by its id in the CRM.",
-    "campaign": "Only this campaign: its batch_id, or its name for those of all periods.",
     "phone": "Only this phone number, such as +919876543210.",
     "since": "Only what was received at this time or later: 2026-01-31T09:30, or how long ago: "
     "90s, 15m, 1h, 3d. A time without a zone is in CALLKARO_TIMEZONE.",

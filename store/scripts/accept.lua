@@ -42,8 +42,8 @@ local function add(name, score, member)
 end
 
 local function add_delivery(item, d)
-  local status = write_delivery(d, item, digest, order, ms, function(name, score)
-    add(name, score, d.id)
+  local status = write_delivery(d, item, digest, order, ms, function(name, score, member)
+    add(name, score, member or d.id)
   end)
   if status == 'queued' and d.wait_ms <= 0 then is_due_now = true end
   order = order + 1

@@ -83,7 +83,7 @@ local function look_at(id)
       campaign = campaign_named(got[7], got[12], got[13])}
     index(id, found)
     local has_other_newest = found.newest ~= (got[8] or nil)
-    if has_other_newest or may_be_miscounted(got[10], got[1], got[9]) then count_figures(id, now) end
+    if has_other_newest or may_be_miscounted(got[10], got[1], got[9]) then count_figures(id, now, true) end
     -- A delivered one waits, too, while CallKaro must still delete its call.
     local waits = waiting[got[1]] or got[1] == 'sending' or (got[1] == 'delivered' and got[5])
     if got[1] == 'held' and got[6] == 'bulk' then

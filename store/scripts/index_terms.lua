@@ -10,7 +10,7 @@ for i = 2, #ARGV, 2 do
   local found = redis.call('HMGET', key, 'order', 'terms', 'erased_ms')
   if tonumber(found[1] or '') and not found[3] and (ARGV[1] ~= '1' or not found[2]) then
     redis.call('HSET', key, 'terms', ARGV[i + 1])
-    index_terms(ARGV[i], found[1], found[2] or nil, ARGV[i + 1])
+    index_terms(found[1], found[2] or nil, ARGV[i + 1])
     done = done + 1
   end
 end

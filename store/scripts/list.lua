@@ -17,7 +17,8 @@ local query = cjson.decode(ARGV[1])
 local PAGE = 100
 local streams, answer, found, looked = {}, {''}, 0, 0
 for i, name in ipairs(query.indexes) do
-  streams[i] = {name = P .. name, high = query.high, at = 1, page = {}}
+  local has_orders = string.find(name, '^find:')  -- see includes/search_index.lua
+  streams[i] = {name = P .. name, high = query.high, at = 1, page = {}, has_orders = has_orders}
 end
 local is_chosen = {}
 if query.chosen and #query.chosen > 0 then
@@ -36,6 +37,11 @@ local function head(s)
   return tonumber(s.page[s.at + 1])
 end
 
+-- Return the id of the delivery with this order; '': it is gone.
+local function id_at(order)
+  return redis.call('ZRANGE', P .. 'deliveries', order, order, 'BYSCORE')[1] or ''
+end
+
 local function newest()
   local best, order
   for _, s in ipairs(streams) do
@@ -44,7 +50,8 @@ local function newest()
   end
   if not best then return nil end
   best.at = best.at + 2
-  return best.page[best.at - 2], best.page[best.at - 1]
+  local member, score = best.page[best.at - 2], best.page[best.at - 1]
+  return best.has_orders and id_at(score) or member, score
 end
 
 -- Before 0.1.0 only the record of an event had its source; the record begins with it.

@@ -388,7 +388,7 @@ local function update_indexes(m, found)
     end
     redis.call('ZADD', P .. 'deliveries:phone:' .. m.phone, found.order, m.id)
   end
-  if m.set and m.set.terms then index_terms(m.id, found.order, found.terms, m.set.terms) end
+  if m.set and m.set.terms then index_terms(found.order, found.terms, m.set.terms) end
   if m.awaits_campaign then
     redis.call('SADD', P .. 'awaiting:' .. m.awaits_campaign, m.id)
     -- If this expires, the delivery still becomes due again by itself.
@@ -432,7 +432,7 @@ local function move(m)
   if not m.attempt and has_breaker() and redis.call('HGET', BREAKER, 'probe') == m.id then
     redis.call('HSET', BREAKER, 'probe', '', 'probe_ms', whole(now))
   end
-  count_figures(m.id, now)
+  count_figures(m.id, now, m.set and m.set.request)
   if found.erased_ms then anonymize(m.id, now) end
   return 'ok'
 end

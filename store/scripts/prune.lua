@@ -36,16 +36,16 @@ end
 
 local function forget_delivery(id, status)
   local key = P .. 'delivery:' .. id
-  local found = redis.call('HMGET', key, 'event', 'route', 'source', 'phone', 'to', 'newest', 'terms',
+  local found = redis.call('HMGET', key, 'event', 'route', 'source', 'phone', 'to', 'newest', 'terms', 'order',
     'campaign_key', 'batch_id')
   redis.call('ZREM', P .. 'deliveries:status:' .. status, id)
   redis.call('ZREM', P .. 'deliveries', id)
   unindex_subject(key, id)
   local place = outcome_place(found[5], status, found[6])
   if place then leave_outcome(place, id) end
-  local campaign = campaign_named(found[5], found[8], found[9])
+  local campaign = campaign_named(found[5], found[9], found[10])
   if campaign then leave_campaign(campaign, id, found[2] or '', status, found[6] or nil, true) end
-  index_terms(id, nil, found[7] or nil, nil)
+  index_terms(found[8], found[7] or nil, nil)
   for i, by in ipairs({'route', 'source', 'phone'}) do
     if found[i + 1] then redis.call('ZREM', P .. 'deliveries:' .. by .. ':' .. found[i + 1], id) end
   end

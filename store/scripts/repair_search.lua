@@ -12,10 +12,10 @@ for _, id in ipairs(ARGV) do
   if not tonumber(found[1] or '') then
     -- The audit repairs the other indexes of a record that is gone.
   elseif found[3] then
-    index_terms(id, nil, found[2] or nil, nil)
+    index_terms(found[1], found[2] or nil, nil)
     redis.call('HDEL', key, 'terms')
   elseif found[2] then
-    index_terms(id, found[1], nil, found[2])
+    index_terms(found[1], nil, found[2])
   else
     missing[#missing + 1] = id
   end

@@ -13,7 +13,7 @@ from rules.search import MOST_WORDS, endings, fold, found_by, read_text, words_o
 from schemas.crm import kinds
 from schemas.errors import BadQuery
 from schemas.event import CALL_ME
-from schemas.search import FoundBy, Search, read_search
+from schemas.search import TERM, FoundBy, Search, read_search
 from store.search import LETTERS
 
 GENERIC, HUBSPOT, ZOHO = kinds()["generic"], kinds()["hubspot"], kinds()["zoho"]
@@ -298,7 +298,7 @@ def test_a_name_is_found_by_itself_and_by_each_of_its_words(name: str) -> None:
 
 # --- the key of a search --------------------------------------------------------------------------
 
-TERMS = st.text(alphabet=LETTERS, min_size=10, max_size=10)
+TERMS = st.text(alphabet=LETTERS, min_size=TERM, max_size=TERM)
 NEEDS = st.lists(st.tuples(TERMS, TERMS), min_size=1, max_size=6).map(tuple)
 IDS = st.lists(st.text(alphabet="0123456789abcdef", min_size=26, max_size=26), max_size=20)
 

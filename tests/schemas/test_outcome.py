@@ -29,6 +29,7 @@ from schemas.outcome import (
     number_of,
     read_outcome,
     read_record,
+    stored_record,
 )
 from schemas.responses import DeliveryResponse, OutcomeResponse
 from simulator.outcomes import call_ended
@@ -547,8 +548,26 @@ def test_a_body_of_another_shape_has_no_number(content):
 
 
 @pytest.mark.parametrize("outcome", [READ, LEAST, replace(READ, conversion_status=False)])
-def test_an_outcome_is_read_back_as_it_was_written(outcome):
-    assert read_record(orjson.loads(orjson.dumps(as_record(outcome)))) == outcome
+@pytest.mark.parametrize("written", [as_record, stored_record])
+def test_an_outcome_is_read_back_as_it_was_written(outcome, written):
+    assert read_record(orjson.loads(orjson.dumps(written(outcome)))) == outcome
+
+
+def test_what_the_rest_of_an_outcome_says_is_not_stored():
+    at = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
+    stored = stored_record(replace(READ, received_at=at))
+    assert stored["post_call_detail"] == {"interested": {"comment": "Asked."}}
+    assert "received_at" not in stored
+    unended = replace(READ, ended_at=None, received_at=at)
+    assert read_record(stored_record(unended)) == unended
+
+
+@each("value", [True, 1.0, "1", None, [1]])
+def test_a_value_that_is_not_that_of_post_call_is_stored(value):
+    detail = {"a": {"value": value, "comment": None}, "b": {"value": None, "comment": "c"}}
+    outcome = replace(READ, post_call={"a": 1}, post_call_detail=detail)
+    assert stored_record(outcome)["post_call_detail"]["a"]["value"] == value
+    assert repr(read_record(stored_record(outcome)).post_call_detail) == repr(detail)
 
 
 def test_a_record_of_a_newer_release_is_read():

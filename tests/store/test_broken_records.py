@@ -445,4 +445,4 @@ def test_an_index_of_a_search_that_can_not_be_written_stops_no_call(store: Store
     put(store, "one")
     lease = claim(store)["one"]
     store.redis.set("bridge:find:aaa", "of another type")
-    assert store.move([to_sending("one", lease, fields={"terms": "aaabcdefgh"})]) == ["ok"]
+    assert store.move([to_sending("one", lease, fields={"terms": "aaabcdef"})]) == ["ok"]

@@ -135,6 +135,24 @@ def test_a_delivery_that_raises_errors_is_counted(
     assert total(store) == {"events": 1, figure: 1}
 
 
+def test_deliveries_of_one_script_share_a_cell(store: Store) -> None:
+    accept(store, *((an_event(), [a_delivery(f"d{number}")]) for number in range(30)))
+    leases = claim(store, 30)
+    store.move([Move(id=one, to=Status.SKIPPED, lease=lease) for one, lease in leases.items()])
+    assert total(store) == {"events": 30, "skipped": 30}
+    [(_, cells)] = store.figures(sorted(store.figures_changed()))
+    assert len(cells) == 1
+
+
+def test_a_call_with_another_agent_than_before_counts_by_it(store: Store) -> None:
+    deliver(store)
+    assert call_again(store) == "ok"
+    assert keys(store, By.AGENT) == {"agent-1": 1}
+    request = {"request": '{"agent_id": "agent-2", "to_number": "+919876543210"}'}
+    store.move([to_sending("d1", claim(store)["d1"], fields=request)])
+    assert keys(store, By.AGENT) == {"agent-2": 1}
+
+
 def test_deliveries_of_a_replayed_event_are_counted(store: Store) -> None:
     event = an_event("e1")
     accept(store, (event, []))

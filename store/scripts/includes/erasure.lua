@@ -16,9 +16,9 @@ end
 -- call, the two fields that this request needs stay.
 local function anonymize(id, now)
   local key = P .. 'delivery:' .. id
-  local got = redis.call('HMGET', key, 'subject', 'phone', 'cancel_ms', 'request', 'terms')
+  local got = redis.call('HMGET', key, 'subject', 'phone', 'cancel_ms', 'request', 'terms', 'order')
   unindex_subject(key, id)
-  index_terms(id, nil, got[5] or nil, nil)
+  index_terms(got[6], got[5] or nil, nil)
   if got[2] then redis.call('ZREM', P .. 'deliveries:phone:' .. got[2], id) end
   for _, field in ipairs(redis.call('HKEYS', key)) do
     if string.match(field, '^attempt:') then

@@ -1,4 +1,5 @@
 -- include: keys, time, pauses, local_time
+-- after: write_figures
 -- The figures of /api/stats. Each delivery with to = call counts in one cell of one day, test calls left
 -- out. bridge:figures:<day since 1970> has the cells of a day: "<hour>\t<source>\t<route>\t<campaign>
 -- \t<agent>\t<version>" -> "<sum>,<sum>..." in the order of FIGURE_NAMES. A missing value is ''.
@@ -6,9 +7,12 @@
 -- The delivery's field `figures` says how it counts now: "<day> <hour> <tier>\t<campaign>\t<agent>
 -- \t<version>\t<letters>\t<talked_s>". So a change subtracts this and adds the new, and an outcome that
 -- comes twice changes nothing. Letters: FIGURE_LETTERS, each for the figure at its place.
+--
+-- A script counts in tables. write_figures() writes them after the script, each cell once: after an error, it
+-- writes neither cells nor fields.
 local FIGURE_NAMES = {'events', 'accepted', 'skipped', 'failed', 'unknown', 'dialled', 'ended', 'connected',
   'voicemail', 'not_reached', 'wrong_number', 'other', 'converted', 'talked_s'}
-local FIGURE_LETTERS = {'e', 'a', 's', 'f', 'u', 'd', 'n', 'c', 'v', 'r', 'w', 'o', 't'}
+local FIGURE_LETTERS = 'easfudncvrwot'
 local FIGURE_DAYS_KEPT = 400
 -- A hash: day -> when its cells changed, us. Readers keep the sums of a day until this changes.
 local FIGURES_CHANGED = P .. 'figures:changed'
@@ -21,27 +25,41 @@ local LONGEST_FIGURE_KEY = 200  -- bytes; a longer agent or version counts as (o
 -- Return a name as a part of a cell.
 local function figure_key(name)
   if type(name) ~= 'string' and type(name) ~= 'number' then return '' end
-  local text = string.gsub(tostring(name), '%c', ' ')
-  return #text <= LONGEST_FIGURE_KEY and text or OTHER_FIGURES
+  local text = tostring(name)
+  if #text > LONGEST_FIGURE_KEY then return OTHER_FIGURES end
+  return string.find(text, '%c') and string.gsub(text, '%c', ' ') or text
 end
 
-local function agent_of(found)
-  local ok, request = pcall(cjson.decode, found.request or '')
+-- Return the agent that a delivery asks for. Its request may be large: it is read only if it can be another
+-- one than the delivery counts by. The request of an erased person is gone, the agent is not a person's.
+local function agent_of(key, found, old, has_new_request)
+  if old and (found.erased_ms or (old.agent ~= '' and not has_new_request)) then return old.agent end
+  local ok, request = pcall(cjson.decode, redis.call('HGET', key, 'request') or '')
   local agent = ok and type(request) == 'table' and request.agent_id
-  if agent and agent ~= cjson.null then return agent end
-  return found.batch_id and redis.call('HGET', P .. 'campaign_agents', found.batch_id) or nil
+  if agent and agent ~= cjson.null then return figure_key(agent) end
+  return figure_key(found.batch_id and redis.call('HGET', P .. 'campaign_agents', found.batch_id))
+end
+
+-- By delivery: the version in its newest outcome, where this script changed `newest`; see newest_outcome.lua.
+local version_of = {}
+
+-- Return the version in an outcome of a delivery. The outcome may be large: it is read only if the delivery
+-- does not count by it yet.
+local function version_in(id, field, old)
+  if version_of[id] then return figure_key(version_of[id]) end
+  if old and string.find(old.letters, '[dn]') then return old.version end
+  local ok, o = pcall(cjson.decode, redis.call('HGET', P .. 'delivery:' .. id, field) or '')
+  return figure_key(ok and type(o) == 'table' and o.version_id)
 end
 
 -- Return what the field `newest` says (see newest_outcome.lua), with the version of the agent; nil: no
 -- outcome counts.
-local function newest_figures(key, found)
+local function newest_figures(id, found, old)
   local result, try, is_final, converted, talked_s, sid =
     string.match(found.newest or '', '^(%S+) (%S+) %S+ (%S) %S+ (%S) (%d+) %d+ (.*)$')
   if not result then return nil end
-  local record = redis.call('HGET', key, 'outcome:' .. sid .. ':' .. try)
-  local ok, o = pcall(cjson.decode, record or '')
   return {result = result, is_final = is_final == '1', converted = converted == '1',
-    talked_s = tonumber(talked_s), version_id = ok and type(o) == 'table' and o.version_id or nil}
+    talked_s = tonumber(talked_s), version = version_in(id, 'outcome:' .. sid .. ':' .. try, old)}
 end
 
 local FIGURE_OF_RESULT = {connected = 'c', voicemail = 'v', not_reached = 'r', wrong_number = 'w'}
@@ -80,8 +98,8 @@ local function first_accepted_ms(found, now)
 end
 
 -- Return how a delivery counts; old: how it counts until now, or nil.
-local function new_figures(key, found, old, now)
-  local newest = newest_figures(key, found)
+local function new_figures(id, found, old, now, has_new_request)
+  local newest = newest_figures(id, found, old)
   local f = {tier = 0, talked_s = newest and newest.talked_s or 0}
   if old and string.find(old.letters, 'a', 1, true) then
     f.day, f.hour = old.day, old.hour
@@ -91,9 +109,8 @@ local function new_figures(key, found, old, now)
     f.day, f.hour = local_hour(accepted_ms or tonumber(found.created_ms) or now)
     f.letters = letters_of(found, newest, accepted_ms)
   end
-  f.campaign, f.version = figure_key(found.batch_id), figure_key(newest and newest.version_id)
-  -- The request of an erased person is gone, the agent is not a person's.
-  f.agent = found.erased_ms and old and old.agent or figure_key(agent_of(found))
+  f.campaign, f.version = figure_key(found.batch_id), newest and newest.version or ''
+  f.agent = agent_of(P .. 'delivery:' .. id, found, old, has_new_request)
   return f
 end
 
@@ -105,53 +122,87 @@ local function cell_of(f, found, tier)
   return table.concat({f.hour, source, route, campaign, agent, version}, '\t')
 end
 
--- Choose the cell with the most names that is there already, or for which there is room. Returns the
--- cell, and its sums or false.
+-- By day, what this script knows of its cells: {sums = {cell = its sums; false: there is no such cell},
+-- changed = {cell = true}, count = how many cells there are; nil: not read yet, is_larger = a cell is new}.
+local figure_days = {}
+local counted_as = {}  -- by delivery: its field `figures`, if this script changes it
+
+local function cells_of(day)
+  local cells = figure_days[day] or {sums = {}, changed = {}}
+  figure_days[day] = cells
+  return cells
+end
+
+local function sums_of(day, cell)
+  local cells = cells_of(day)
+  if cells.sums[cell] == nil then
+    local kept, sums = redis.call('HGET', P .. 'figures:' .. day, cell), {}
+    for sum in string.gmatch(kept or '', '%d+') do sums[#sums + 1] = tonumber(sum) end
+    for i = #sums + 1, #FIGURE_NAMES do sums[i] = 0 end
+    cells.sums[cell] = kept and sums
+  end
+  return cells.sums[cell]
+end
+
+local function has_room(day, tier)
+  local cells = cells_of(day)
+  cells.count = cells.count or redis.call('HLEN', P .. 'figures:' .. day)
+  return tier == 3 or cells.count < MOST_CELLS[tier + 1]
+end
+
+-- Choose the cell with the most names that is there already, or for which there is room.
 local function place(f, found)
-  local key, count = P .. 'figures:' .. f.day, nil
   for tier = 0, 3 do
     f.tier = tier
     local cell = cell_of(f, found, tier)
-    local kept = redis.call('HGET', key, cell)
-    if kept then return cell, kept end
-    count = count or redis.call('HLEN', key)
-    if tier == 3 or count < MOST_CELLS[tier + 1] then return cell, false end
+    if sums_of(f.day, cell) or has_room(f.day, tier) then return cell end
   end
 end
 
-local function add_figures(sums, f, by)
-  for i, letter in ipairs(FIGURE_LETTERS) do
-    if string.find(f.letters, letter, 1, true) then sums[i] = sums[i] + by end
+-- Add to a cell what a delivery counts, or subtract it (by = -1). A cell that has expired stays away.
+local function add_figures(day, cell, f, by)
+  local cells, sums = cells_of(day), sums_of(day, cell)
+  if not sums then
+    if by < 0 then return end
+    sums = {}
+    for i = 1, #FIGURE_NAMES do sums[i] = 0 end
+    cells.sums[cell], cells.is_larger = sums, true
+    cells.count = cells.count and cells.count + 1
   end
-  sums[#FIGURE_NAMES] = sums[#FIGURE_NAMES] + by * f.talked_s
+  for letter in string.gmatch(f.letters, '.') do
+    local i = string.find(FIGURE_LETTERS, letter, 1, true)
+    if i then sums[i] = math.max(sums[i] + by, 0) end
+  end
+  sums[#FIGURE_NAMES] = math.max(sums[#FIGURE_NAMES] + by * f.talked_s, 0)
+  cells.changed[cell] = true
+  if sums[1] > 0 then return end
+  cells.sums[cell] = false
+  cells.count = cells.count and cells.count - 1
 end
 
-local is_stamped = {}  -- by day; a script is one change
-local function stamp(day)
-  if is_stamped[day] then return end
+local function write_day(day, cells)
+  local key, kept = P .. 'figures:' .. day, {}
+  for cell in pairs(cells.changed) do
+    local sums = cells.sums[cell]
+    if sums then
+      kept[#kept + 1] = cell
+      kept[#kept + 1] = table.concat(sums, ',')
+    else
+      redis.call('HDEL', key, cell)
+    end
+  end
+  if #kept > 0 then redis.call('HSET', key, unpack(kept)) end
   redis.call('HSET', FIGURES_CHANGED, day, whole(now_us()))
-  is_stamped[day] = true
-end
-
--- Subtract `minus` from a cell and add `plus`; either may be nil. kept: the cell's sums; false: it has
--- none. A cell that has expired stays away.
-local function change_cell(day, cell, kept, minus, plus)
-  local key, sums = P .. 'figures:' .. day, {}
-  if not kept and not plus then return end
-  for sum in string.gmatch(kept or '', '%d+') do sums[#sums + 1] = tonumber(sum) end
-  for i = #sums + 1, #FIGURE_NAMES do sums[i] = 0 end
-  stamp(day)
-  if kept and minus then add_figures(sums, minus, -1) end
-  if plus then add_figures(sums, plus, 1) end
-  if sums[1] < 1 then
-    redis.call('HDEL', key, cell)
-    return
-  end
-  for i, sum in ipairs(sums) do sums[i] = whole(math.max(sum, 0)) end
-  redis.call('HSET', key, cell, table.concat(sums, ','))
-  if kept then return end
+  if not cells.is_larger then return end
   redis.call('EXPIREAT', key, whole((day + FIGURE_DAYS_KEPT + 2) * 86400))
   redis.call('HDEL', FIGURES_CHANGED, day - FIGURE_DAYS_KEPT - 10)
+end
+
+local function write_figures()
+  for day, cells in pairs(figure_days) do
+    if next(cells.changed) then write_day(day, cells) end
+  end
+  for id, text in pairs(counted_as) do redis.call('HSET', P .. 'delivery:' .. id, 'figures', text) end
 end
 
 -- Releases before 0.1.0 did not write is_test. An event's record says its type, before
@@ -164,37 +215,41 @@ local function is_of_a_test_call(event)
   return type_at and (not data_at or type_at < data_at)
 end
 
-local COUNTED_FIELDS = {'to', 'source', 'route', 'status', 'created_ms', 'timeline', 'newest', 'batch_id', 'request',
+-- Let a delivery count as its record `found` says now, in the place of what its field `figures` says.
+local function recount(id, found, old, now, has_new_request)
+  local new = new_figures(id, found, old, now, has_new_request)
+  local cell = place(new, found)
+  local text = written_figures(new)
+  if text == found.figures then return end
+  counted_as[id] = text
+  if old then add_figures(old.day, cell_of(old, found, old.tier), old, -1) end
+  add_figures(new.day, cell, new, 1)
+end
+
+local COUNTED_FIELDS = {'to', 'source', 'route', 'status', 'created_ms', 'timeline', 'newest', 'batch_id',
   'erased_ms', 'event', 'figures'}
-local function count(id, now, is_new)
-  local key, found = P .. 'delivery:' .. id, {}
-  for i, value in ipairs(redis.call('HMGET', key, unpack(COUNTED_FIELDS))) do
+local function count(id, now, has_new_request)
+  local found = {}
+  for i, value in ipairs(redis.call('HMGET', P .. 'delivery:' .. id, unpack(COUNTED_FIELDS))) do
     if value then found[COUNTED_FIELDS[i]] = value end
   end
   if found.to ~= 'call' or not found.status or not found.route then return end
+  found.figures = counted_as[id] or found.figures
   local old = read_figures(found.figures)
-  if not old and not is_new and is_of_a_test_call(found.event or '') then return end
-  local new = new_figures(key, found, old, now)
-  local cell, kept = place(new, found)
-  local text = written_figures(new)
-  if text == found.figures then return end
-  local old_cell = old and cell_of(old, found, old.tier)
-  if old and old.day == new.day and old_cell == cell then
-    change_cell(new.day, cell, kept, old, new)
-  else
-    if old then
-      local old_sums = redis.call('HGET', P .. 'figures:' .. old.day, old_cell)
-      change_cell(old.day, old_cell, old_sums, old, nil)
-    end
-    change_cell(new.day, cell, kept, nil, new)
-  end
-  redis.call('HSET', key, 'figures', text)
+  if not old and is_of_a_test_call(found.event or '') then return end
+  recount(id, found, old, now, has_new_request)
 end
 
 -- Count a delivery after its status, its outcomes, its request or its calls changed, and before its
--- person is erased. A figure that can't be written stops nothing: the audit counts again. is_new: the
--- delivery was made in this script, and not by a test call.
-local function count_figures(id, now, is_new) pcall(count, id, now, is_new) end
+-- person is erased. A figure that can't be written stops nothing: the audit counts again. has_new_request:
+-- the request may be another one than before.
+local function count_figures(id, now, has_new_request) pcall(count, id, now, has_new_request) end
+
+-- Count a delivery that was made in this script, and not by a test call; found: {to, source, route, status,
+-- created_ms}.
+local function count_new(id, found, now)
+  if found.to == 'call' then pcall(recount, id, found, nil, now, false) end
+end
 
 -- Say whether a delivery may have to be counted again, without a look at its outcomes: these may have
 -- a megabyte.

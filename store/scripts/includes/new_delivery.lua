@@ -17,8 +17,8 @@ local function why_bulk(d, now)
 end
 
 -- Write a new delivery d = {id, route, to, wait_ms, bulk, flood, name, number, phone, record_page, terms,
--- actor} of an event {event, source, subject, is_test}. The caller writes the indexes: add_to is called with (index,
--- score) for each of them.
+-- actor} of an event {event, source, subject, is_test}. The caller writes the indexes: add_to is called
+-- with (index, score, member) for each of them; member nil: the delivery's id.
 -- Returns the delivery's status.
 local function write_delivery(d, item, digest, order, now, add_to)
   local bulk = why_bulk(d, now)
@@ -41,7 +41,8 @@ local function write_delivery(d, item, digest, order, now, add_to)
   if d.actor then more[#more + 1], more[#more + 2] = 'actors', actors_with('', '', d.actor) end
   for _, value in ipairs(more) do fields[#fields + 1] = value end
   redis.call('HSET', P .. 'delivery:' .. d.id, 'terms', d.terms, unpack(fields))
-  for index in pairs(search_indexes(d.terms)) do add_to(index, order) end
+  local own_order = whole(order)
+  for index in pairs(search_indexes(d.terms)) do add_to(index, order, own_order) end
   add_to('deliveries', order)
   add_to('deliveries:status:' .. status, order)
   add_to('deliveries:route:' .. d.route, order)
@@ -50,6 +51,7 @@ local function write_delivery(d, item, digest, order, now, add_to)
   if bulk then add_to('bulk', order) else add_to('due', now + d.wait_ms) end
   count_status(status, d.route, 1)
   count_reached(status, d.route)
-  if not item.is_test then count_figures(d.id, now, true) end
+  if item.is_test then return status end
+  count_new(d.id, {to = d.to, source = item.source, route = d.route, status = status, created_ms = now}, now)
   return status
 end

@@ -1,4 +1,4 @@
--- include: keys, time, past_calls, outcome_index, delivery_changed
+-- include: keys, time, past_calls, outcome_index, delivery_changed, figures
 -- The field `newest` of a delivery says which of its outcomes is the newest one, and what lists and
 -- figures need of it: "<result> <try_count> <at_ms> <is_final> <talked_s> <converted> <talked_in_all_s>
 -- <outcomes> <call_sid>". `-`: not known; 1, 0: yes, no. talked_in_all_s: of all dials of this call.
@@ -24,7 +24,8 @@ local function number(value) return type(value) == 'number' and value or nil end
 local IS_RESULT = {}  -- a newer release may know others
 for _, place in ipairs(OUTCOME_PLACES) do IS_RESULT[place] = place ~= 'none' end
 
--- Return the outcome that a record describes: {sid, try, at_ms, result, is_final, talked_s, converted}.
+-- Return the outcome that a record describes: {sid, try, at_ms, result, is_final, talked_s, converted,
+-- version}.
 local function read_outcome(record)
   local o = cjson.decode(record)
   local sid, converted = o.call_sid, o.conversion_status
@@ -32,7 +33,7 @@ local function read_outcome(record)
   return {sid = type(sid) == 'string' and sid or '', try = number(o.try_count) or 0,
     at_ms = instant_ms(o.ended_at) or instant_ms(o.received_at),
     result = IS_RESULT[o.result or ''] and o.result or 'unrecognised',
-    is_final = o.is_final ~= false, talked_s = number(o.duration_s),
+    is_final = o.is_final ~= false, talked_s = number(o.duration_s), version = o.version_id,
     converted = type(converted) == 'boolean' and converted}
 end
 
@@ -62,6 +63,7 @@ local function newest_text(o, talked_in_all_s, count)
 end
 
 -- Return the outcome that `newest` describes, with `talked_in_all_s` and `outcomes`; nil: there is none.
+-- It does not say the version of the agent.
 local function read_newest(newest)
   local result, try, at_ms, is_final, talked_s, converted, in_all_s, outcomes, sid =
     string.match(newest or '', '^(%S+) (%S+) (%S+) (%S) (%S+) (%S) (%S+) (%d+) (.*)$')
@@ -79,14 +81,21 @@ local function with_outcome(best, talked_in_all_s, record, past)
   return (not best or is_newer(o, best)) and o or best, talked_in_all_s + (o.talked_s or 0)
 end
 
--- Return what the outcomes of a delivery say now; nil: none counts.
+-- Return the records of all outcomes of a delivery.
+local function outcome_records(key)
+  local records = {}
+  for _, field in ipairs(redis.call('HKEYS', key)) do
+    if string.match(field, '^outcome:') then records[#records + 1] = redis.call('HGET', key, field) end
+  end
+  return records
+end
+
+-- Return what the outcomes of a delivery say now, and the version of the agent; nil: none counts.
 local function newest_of(key, past, count)
   local best, talked = nil, 0
-  for _, field in ipairs(redis.call('HKEYS', key)) do
-    local kept = string.match(field, '^outcome:') and redis.call('HGET', key, field)
-    if kept then best, talked = with_outcome(best, talked, kept, past) end
-  end
-  return best and newest_text(best, talked, count)
+  for _, record in ipairs(outcome_records(key)) do best, talked = with_outcome(best, talked, record, past) end
+  if not best then return nil end
+  return newest_text(best, talked, count), best.version
 end
 
 -- Say whether `newest` may be another one than it says: an older release, which does not know it, kept an
@@ -95,26 +104,26 @@ local function is_outdated(known, past, count)
   return (known and known.outcomes or 0) ~= count or known and not counts(known, past)
 end
 
-local function set_newest(id, order, status, was, is)
+-- version: of the agent in the newest outcome; nil: it has none; false: it is the same outcome as before.
+local function set_newest(id, order, status, was, is, version)
   if was == is then return end
+  if version ~= false then version_of[id] = version or '' end
   local key = P .. 'delivery:' .. id
   if is then redis.call('HSET', key, 'newest', is) else redis.call('HDEL', key, 'newest') end
   delivery_changed(id, order, {status = status, newest = was}, {status = status, newest = is})
 end
 
--- Work out the newest outcome after `record` was kept as the last of `count`. The others, which may have a
--- megabyte, are read only if `newest` does not say what they say.
-local function add_to_newest(id, order, status, past, record, count)
-  local key = P .. 'delivery:' .. id
-  local was = redis.call('HGET', key, 'newest') or nil
-  local known, is = read_newest(was), nil
+-- Work out the newest outcome after `record` was kept as the last of `count`; was: the field `newest`. The
+-- others, which may have a megabyte, are read only if `newest` does not say what they say.
+local function add_to_newest(id, order, status, was, past, record, count)
+  local known = read_newest(was)
   if is_outdated(known, past, count - 1) then
-    is = newest_of(key, past, count)
-  else
-    local best, talked = with_outcome(known, known and known.talked_in_all_s or 0, record, past)
-    is = best and newest_text(best, talked, count)
+    set_newest(id, order, status, was, newest_of(P .. 'delivery:' .. id, past, count))
+    return
   end
-  set_newest(id, order, status, was, is)
+  local best, talked = with_outcome(known, known and known.talked_in_all_s or 0, record, past)
+  set_newest(id, order, status, was, best and newest_text(best, talked, count),
+    best ~= known and best.version)
 end
 
 -- Work out the newest outcome again: after the calls of `past` changed, or for an older release's record.

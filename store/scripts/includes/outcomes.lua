@@ -35,11 +35,11 @@ end
 
 -- Count a dial by route and result; a person who calls CallKaro (try -1) is none. An early outcome of an
 -- older release has no result of its own.
-local function count_outcome(key, o)
+local function count_outcome(route, o)
   if tonumber(o.try) == -1 then return end
   local result = o.result or cjson.decode(o.record).result
   if not result then return end
-  count_totals({['outcome ' .. result .. ' ' .. (redis.call('HGET', key, 'route') or '')] = 1})
+  count_totals({['outcome ' .. result .. ' ' .. (route or '')] = 1})
 end
 
 -- Keep an outcome with its delivery. o: {sid, try, record, result, cancelled, not_dialled, message}.
@@ -50,14 +50,15 @@ local function take_outcome(id, o, now)
   if redis.call('HEXISTS', key, field) == 1 then return 'duplicate' end
   local count = redis.call('HINCRBY', key, 'outcomes', 1)
   if count > MOST_OUTCOMES then return 'full' end
+  local got = redis.call('HMGET', key, 'status', 'order', 'past', 'call_sid', 'erased_ms', 'again_ms', 'route',
+    'newest')
   if o.record ~= '' then
     redis.call('HSET', key, field, o.record)
-    pcall(count_outcome, key, o)
+    pcall(count_outcome, got[7], o)
   end
-  local got = redis.call('HMGET', key, 'status', 'order', 'past', 'call_sid', 'erased_ms', 'again_ms')
   local past = note_past_call(key, o, {status = got[1], past = got[3], call_sid = got[4], again_ms = got[6]})
   if past == (got[3] or '') then
-    add_to_newest(id, got[2], got[1], past, o.record, count)
+    add_to_newest(id, got[2], got[1], got[8] or nil, past, o.record, count)
   else
     refresh_newest(id, got[2], got[1])  -- without a call_sid, those kept may not count any more
   end
