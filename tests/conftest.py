@@ -1,9 +1,11 @@
 """Fixtures for everybody: a real Valkey, stand-in APIs, the web process, a drain, a bridge."""
 
 import contextlib
+import functools
+import gc
 import logging
 import signal
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Hashable, Iterator, Set
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,6 @@ import hypothesis
 import jinja2
 import jinja2.bccache
 import pytest
-import redis
 from support import (
     ALL_ROUTES,
     API_TOKEN,
@@ -33,6 +34,7 @@ from config import log
 from rules import backoff
 from schemas.crm import kinds
 from schemas.hours import ALWAYS
+from schemas.route import Routes
 from schemas.routes_toml import load_routes
 from schemas.settings import Settings
 from simulator import Simulator
@@ -55,15 +57,41 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("tests")
 
 
-def build_urls_late() -> None:
-    """Let a rule compile what builds its URLs when its first URL is built.
+# Python looks for garbage after each 700 new objects, and tests make very many.
+gc.set_threshold(20_000, 20, 20)
 
-    Werkzeug does it when an app is made. Nearly every test makes an app, and builds few URLs or
-    none: this was two thirds of what the apps cost.
+
+def pytest_collection_finish() -> None:
+    """Keep what the tests share, which never becomes garbage, out of the searches for garbage.
+
+    There are more than a million such objects. To look at them again and again took a quarter of
+    the time of the tests.
     """
-    compile_builder = Rule._compile_builder
+    gc.collect()
+    gc.freeze()
 
-    def compile_late(rule: Rule, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+
+def compile_rules_once() -> None:
+    """Let all apps of this process share what a rule's path is compiled to.
+
+    Werkzeug compiles a path when an app is made, and what builds its URLs, too. Nearly every test
+    makes an app with the same paths, and builds few URLs or none.
+    """
+    compile_path, compile_builder = Rule.compile, Rule._compile_builder
+    compiled_paths: dict[Hashable, dict[str, Any]] = {}
+
+    def compile_once(rule: Rule) -> None:
+        key = (rule.rule, rule.subdomain, rule.host, rule.merge_slashes, *sorted(rule.arguments))
+        if key not in compiled_paths:
+            compile_path(rule)
+            names = ("_parts", "_trace", "_converters", "arguments")
+            compiled_paths[key] = {name: getattr(rule, name) for name in names}
+        arguments = rule.arguments | compiled_paths[key]["arguments"]
+        vars(rule).update(compiled_paths[key], arguments=arguments)
+        rule._build = compile_late(rule, append_unknown=False).__get__(rule)
+        rule._build_unknown = compile_late(rule, append_unknown=True).__get__(rule)
+
+    def compile_late(rule: Rule, append_unknown: bool) -> Callable[..., tuple[str, str]]:
         compiled: list[Callable[..., tuple[str, str]]] = []
 
         def build(rule: Rule, /, **values: Any) -> tuple[str, str]:
@@ -73,10 +101,10 @@ def build_urls_late() -> None:
 
         return build
 
-    Rule._compile_builder = compile_late  # type: ignore[method-assign]
+    Rule.compile = compile_once  # type: ignore[method-assign]
 
 
-build_urls_late()
+compile_rules_once()
 
 
 class Templates(jinja2.BytecodeCache):
@@ -115,12 +143,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 @pytest.fixture
 def redis_url(valkey: Valkey) -> str:
     """The address of an empty Redis."""
-    with redis.Redis.from_url(valkey.url) as client:
-        client.config_set("maxmemory", 0)
-        # SYNC: a Valkey would free the memory later, under the hands of who measures it.
-        client.execute_command("FLUSHALL", "SYNC")
-        # A store of this release, however much a test puts into it.
-        client.set("bridge:schema", 2)
+    valkey.empty()
     return valkey.url
 
 
@@ -145,6 +168,12 @@ def _usual_logs() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@functools.cache
+def loaded(routes_toml: str) -> Routes:
+    """Return the routes of a file's text. Nothing changes them, so tests share them."""
+    return load_routes(routes_toml, file="routes.toml", kinds=kinds())
 
 
 @pytest.fixture
@@ -172,8 +201,7 @@ def make_settings(redis_url: str, simulator: Simulator) -> MakeSettings:
                 },
             },
         }
-        routes = load_routes(routes_toml, file="routes.toml", kinds=kinds())
-        return Settings(routes=routes, **{**usual, **overrides})
+        return Settings(routes=loaded(routes_toml), **{**usual, **overrides})
 
     return make
 
