@@ -326,7 +326,11 @@ def start_bridge(
     started: list[Bridge] = []
 
     def start(
-        routes_toml: str = ALL_ROUTES, *, own_web: bool = False, **environment: str
+        routes_toml: str = ALL_ROUTES,
+        *,
+        own_web: bool = False,
+        web_processes: int = 2,
+        **environment: str,
     ) -> Bridge:
         assert own_web or routes_toml == ALL_ROUTES
         folder = tmp_path / f"bridge-{len(started)}"
@@ -339,7 +343,9 @@ def start_bridge(
             "WORKER_THREADS": "8",
         }
         shared = None if own_web else request.getfixturevalue("shared_web")
-        bridge = Bridge(folder, {**usual, **environment}, shared=shared)
+        bridge = Bridge(
+            folder, {**usual, **environment}, shared=shared, web_processes=web_processes
+        )
         started.append(bridge)
         return bridge.start()
 

@@ -57,19 +57,19 @@ class Holding:
             client.close()
 
 
-def web_of(folder: Path, redis_url: str, **environment: str) -> Bridge:
+def web_of(folder: Path, redis_url: str, *, web_processes: int = 1, **environment: str) -> Bridge:
     (folder / "routes.toml").write_text(ALL_ROUTES, "utf-8")
     usual = {
         **variables_of("http://127.0.0.1:9"),
         "REDIS_URL": redis_url,
         "ROUTES_FILE": str(folder / "routes.toml"),
     }
-    return Bridge(folder, {**usual, **environment})
+    return Bridge(folder, {**usual, **environment}, web_processes=web_processes)
 
 
 @pytest.fixture(scope="module")
 def served(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
-    bridge = web_of(tmp_path_factory.mktemp("slow"), valkey.url)
+    bridge = web_of(tmp_path_factory.mktemp("slow"), valkey.url, web_processes=2)
     yield bridge.start_web()
     bridge.stop()
 

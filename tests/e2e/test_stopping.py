@@ -106,13 +106,14 @@ def test_a_request_that_waits_is_answered_when_the_web_process_is_asked_to_stop(
 ) -> None:
     # With less than a wait takes, gunicorn would kill the process under those that still wait.
     bridge = start_bridge(
-        WEBSITE + route(delay='"1h"'), own_web=True, GUNICORN_CMD_ARGS="--graceful-timeout 10"
+        WEBSITE + route(delay='"1h"'),
+        own_web=True,
+        web_processes=1,
+        GUNICORN_CMD_ARGS="--graceful-timeout 10",
     )
     web = bridge.web
     assert web is not None
     bridge.session.close()  # a stop waits 2 s for what may still come on it
-    web.send_signal(signal.SIGTTOU)  # one process less
-    until(lambda: len(children(web.pid)) == 1, what="a single web process")
     [delivery] = bridge.send("website", lead())
 
     def ask() -> requests.Response:

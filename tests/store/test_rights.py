@@ -139,7 +139,7 @@ def test_the_queue_works(url_of: Callable[[list[str]], str]) -> None:
 def test_a_whole_bridge_calls_with_the_fewest_rights(
     start_bridge: StartBridge, url_of: Callable[[list[str]], str], store: Store
 ) -> None:
-    bridge = start_bridge(own_web=True, REDIS_URL=url_of(FEWEST))
+    bridge = start_bridge(own_web=True, web_processes=1, REDIS_URL=url_of(FEWEST))
     store.redis.execute_command("ACL", "LOG", "RESET")
     answer = bridge.post("website", lead())
     assert answer.status_code == 202

@@ -474,13 +474,21 @@ class Bridge:
     """A running bridge: gunicorn and `python -m workers`, as the Procfile starts them.
 
     shared: a bridge whose web process is used, to spare the start of another one.
+    web_processes: of gunicorn. Each takes a second of CPU time to start, so a test that needs only
+    one starts only one.
     """
 
     def __init__(
-        self, folder: Path, environment: Mapping[str, str], *, shared: "Bridge | None" = None
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        shared: "Bridge | None" = None,
+        web_processes: int = 2,
     ) -> None:
         self.folder = folder
         self.shared = shared
+        self.web_processes = web_processes
         self.port = shared.port if shared else free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
@@ -509,7 +517,7 @@ class Bridge:
 
     def start_web(self) -> Self:
         """Start the web process, and wait until it takes webhooks."""
-        gunicorn = ["gunicorn", "--workers", "2", "--threads", "8"]
+        gunicorn = ["gunicorn", "--workers", str(self.web_processes), "--threads", "8"]
         gunicorn += ["--bind", f"127.0.0.1:{self.port}", "bridge.app:create_app()"]
         self.web = self.run("web", *gunicorn)
         until(self._is_ready, what="the web process' start")

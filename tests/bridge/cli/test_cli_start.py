@@ -74,8 +74,14 @@ def test_the_start_refuses_a_wrong_number_of_processes_in_a_sentence(value: str)
     assert output == "WEB_CONCURRENCY must be a number from 1 to 999.\n"
 
 
-@pytest.mark.parametrize("command", [GUNICORN, SERVE])
-@pytest.mark.parametrize("env", [{}, {"PORT": "abc"}, {"REDIS_URL": "nonsense"}])
+@pytest.mark.parametrize(
+    ("command", "env"),
+    [
+        (GUNICORN, {"PORT": "abc"}),
+        (GUNICORN, {"REDIS_URL": "nonsense"}),
+        (SERVE, {"PORT": "abc", "REDIS_URL": "nonsense"}),
+    ],
+)
 def test_checking_the_configuration_says_what_is_wrong_in_sentences(
     command: tuple[str, ...], env: dict[str, str]
 ) -> None:
@@ -87,7 +93,7 @@ def test_checking_the_configuration_says_what_is_wrong_in_sentences(
     assert "Traceback" not in output
 
 
-@pytest.mark.parametrize("value", ["", " ", "2", " 2 "])
+@pytest.mark.parametrize("value", ["", " 2 "])
 def test_checking_good_settings_with_an_empty_number_of_processes_succeeds(value: str) -> None:
     env = {"REDIS_URL": "redis://127.0.0.1:9/0", "API_TOKEN": "tok", "CALLKARO_API_KEY": "key"}
     with start(*SERVE, "--check-config", env={**env, "WEB_CONCURRENCY": value}) as serve:
