@@ -32,7 +32,7 @@ from schemas.source import Source
 
 logger = log.get(__name__)
 
-AT_ONCE: Final = 200  # rows that are stored in one step
+AT_ONCE: Final = 100  # rows that are stored in one step, during which Redis serves nobody else
 SHOWN: Final = 10  # rows of a preview
 
 
