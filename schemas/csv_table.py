@@ -82,10 +82,10 @@ def _columns(header: list[str]) -> tuple[str, ...]:
     names = [cell.strip() for cell in _without_blank_end(header, 0)]
     if not names:
         raise BadQuery("The list is empty. Its first line must name the columns.")
-    if any(sum(map(str.isdecimal, name)) >= _DIGITS for name in names):
+    if any("@" in name or sum(map(str.isdecimal, name)) >= _DIGITS for name in names):
         raise BadQuery(
-            "The first line has a number where the name of a column must be. Write a line such as "
-            "phone,name above the rows."
+            "The first line has a number or an e-mail address where the name of a column must be. "
+            "Write a line such as phone,name above the rows."
         )
     counts = Counter(name.casefold() for name in names if name)
     twice = [name for name in names if counts[name.casefold()] > 1]

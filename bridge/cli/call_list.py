@@ -1,6 +1,7 @@
 """`call-list`: call the people of a CSV file by a route."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
 from typing import Any, BinaryIO
@@ -16,6 +17,7 @@ from schemas.errors import BadQuery
 from schemas.nearest import did_you_mean
 
 NAMED = 50  # unreadable lines that are printed
+TIMEOUT_S = 180.0  # of 10,000 rows; a busy bridge stores 300 a second
 
 
 @click.command("call-list", short_help="Call the people of a CSV file.")
@@ -59,7 +61,8 @@ def call_list(
         "csv": text,
         "dry_run": dry_run,
     }
-    found = open_api(url).post("/api/call-lists", body)
+    api = replace(open_api(url), timeout_s=TIMEOUT_S)
+    found = api.post("/api/call-lists", body)
     show(found, as_json, partial(_show, route=route, dry_run=dry_run))
 
 

@@ -34,6 +34,7 @@ class Api:
     base_url: str
     token: str = field(repr=False)
     timezone: str = "UTC"  # of the times that people type and see
+    timeout_s: float = TIMEOUT_S
 
     def get(self, path: str, *, or_none: bool = False) -> Any:
         """Return a response's JSON; None for a 404 if or_none. Raises Failure."""
@@ -53,7 +54,9 @@ class Api:
     ) -> Any:
         """Return a response's JSON; None for a 404 if or_none. Raises Failure."""
         headers = {"Authorization": f"Bearer {self.token}"}
-        response = http_request(method, self.base_url + path, headers=headers, json=body)
+        response = http_request(
+            method, self.base_url + path, timeout_s=self.timeout_s, headers=headers, json=body
+        )
         if response.status_code == 404 and or_none:
             return None
         content = json_of(response)
@@ -105,12 +108,14 @@ def read_settings(*, needs: frozenset[str]) -> Settings:
         raise Failure(f"The settings can't be used. Fix this:\n{error}") from None
 
 
-def http_request(method: str, url: str, **options: Any) -> requests.Response:
+def http_request(
+    method: str, url: str, *, timeout_s: float = TIMEOUT_S, **options: Any
+) -> requests.Response:
     """Make one request. Raises Failure when there is no answer."""
     with requests.Session() as session:
         session.trust_env = not is_here(url)  # a proxy can't reach this machine for us
         try:
-            return session.request(method, url, timeout=TIMEOUT_S, allow_redirects=False, **options)
+            return session.request(method, url, timeout=timeout_s, allow_redirects=False, **options)
         except requests.RequestException as error:
             where = f"{urlsplit(url).scheme}://{urlsplit(url).netloc}"
             raise Failure(

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 
 from bridge.dashboard.routes import TONES
 from bridge.operations import Operations
-from bridge.operations.call_lists import CallList, Seen
+from bridge.operations.call_lists import CallList, SeenRow
 from config.settings import MAX_BODY_BYTES
 from rules.call_list import guess_mapping, number_paths, paths_of, read_name
 from rules.preview.text import outcome_json
@@ -59,7 +59,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         )
 
     def columns_page(
-        form: Form, *, problem: str = "", counts: CallList | None = None, seen: list[Seen]
+        form: Form, *, problem: str = "", counts: CallList | None = None, seen: list[SeenRow]
     ) -> str:
         source = operations.settings.routes.sources[form.route.source]
         return render_template(
@@ -187,7 +187,7 @@ def _usual_mapping(operations: Operations, route: Route, table: Table) -> dict[s
     return {**guess_mapping(route, source, table.columns), **fits}
 
 
-def _shown(one: Seen) -> dict[str, Any]:
+def _shown(one: SeenRow) -> dict[str, Any]:
     """Return a row of the preview, its numbers masked."""
     outcome = outcome_json(one.outcome)
     asked = [{**ask, "body": mask(ask["body"])} for ask in outcome["requests"]]

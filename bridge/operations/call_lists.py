@@ -32,7 +32,7 @@ from schemas.source import Source
 
 logger = log.get(__name__)
 
-AT_ONCE: Final = 200  # rows that are stored in one step
+AT_ONCE: Final = 100  # rows that are stored in one step, during which Redis serves nobody else
 SHOWN: Final = 10  # rows of a preview
 
 
@@ -49,7 +49,7 @@ class CallList:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Seen:
+class SeenRow:
     """A row of a preview, and what becomes of it once it is released."""
 
     line: int
@@ -118,7 +118,7 @@ class CallListOperations(Base):
 
     def look_at_list(
         self, route_name: str, name: str, mapping: Mapping[str, str], table: Table
-    ) -> tuple[CallList, list[Seen]]:
+    ) -> tuple[CallList, list[SeenRow]]:
         """Return the counts of a list, and what becomes of its first rows. Nothing is stored.
 
         Raises NotFound or BadQuery.
@@ -190,7 +190,7 @@ class CallListOperations(Base):
             self.settings.dedupe_days * 86_400,
         )
 
-    def _seen(self, read: _Read, row: ListRow) -> Seen:
+    def _seen(self, read: _Read, row: ListRow) -> SeenRow:
         ((event, new),) = self._made(read, [row])
         outcome = rules.preview.look_at(
             self.settings, read.source, event, replace(new, bulk=None), now=read.now
@@ -203,4 +203,4 @@ class CallListOperations(Base):
                 message="The number is suppressed. The row is left out.",
                 until=None,
             )
-        return Seen(line=row.line, number=row.number, name=new.name, outcome=outcome)
+        return SeenRow(line=row.line, number=row.number, name=new.name, outcome=outcome)

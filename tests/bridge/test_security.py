@@ -8,6 +8,7 @@ from gunicorn.config import LimitRequestFields, LimitRequestFieldSize, LimitRequ
 from support import API_TOKEN, ROOT, Web, as_bytes, each, lead, signed
 from werkzeug.test import encode_multipart
 
+from bridge.dashboard.call_lists import MOST_BYTES as MOST_OF_A_LIST
 from bridge.dashboard.session import MOST_BYTES
 from bridge.dashboard.suppressions import MOST_BYTES as MOST_OF_A_FILE
 from bridge.http.arriving import HEAD_BYTES, MAX_CHUNKS
@@ -20,6 +21,7 @@ from bridge.http.body import (
 from bridge.http.security import host_check
 from bridge.web_worker import HELD_BYTES
 from config.settings import MAX_BODY_BYTES
+from schemas.csv_table import MOST_ROWS
 from schemas.depth import MAX_DEPTH
 from schemas.json_body import MAX_VALUES
 from schemas.requests import LIMIT_MAX, LONGEST_WAIT_S
@@ -262,7 +264,7 @@ def test_the_form_to_sign_in_is_refused_before_it_is_read_if_it_is_long(web: Web
 
 def test_a_form_of_who_is_not_signed_in_is_not_read(web: Web) -> None:
     """It may be longer there, and bodies that can't be forms show that nobody looks."""
-    for path in ("/routes/try", "/suppressions/import"):
+    for path in ("/routes/try", "/suppressions/import", "/call-lists/columns"):
         answer = web.client.post(path, data=b"&a" * 100_000, content_type="multipart/form-data")
         assert (answer.status_code, answer.headers["Location"]) == (302, "/sign-in")
 
@@ -280,7 +282,9 @@ def test_the_page_on_security_names_the_limits_that_there_are() -> None:
         f"{MAX_HEADER_BYTES // 1024} kB | 400 |",
         f"| {MAX_CHUNKS:,} | 400 |",
         f"| {MOST_BYTES // 1024} kB | 413 |",
-        f"| {MAX_BODY_BYTES // 1024**2} MB, {MOST_OF_A_FILE // 1024**2} MB, ",
+        f"| {MAX_BODY_BYTES // 1024**2} MB, {MOST_OF_A_FILE // 1024**2} MB, "
+        f"{MOST_OF_A_LIST // 1024**2} MB, ",
+        f"| {MOST_ROWS:,} | 400 |",
         f"| {LimitRequestLine.default:,} bytes, {LimitRequestFields.default}, "
         f"{LimitRequestFieldSize.default:,} bytes |",
         f"| {LIMIT_MAX} | 400 |",

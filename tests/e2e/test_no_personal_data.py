@@ -85,6 +85,7 @@ LINES = (
     "number.suppressed",
     "person.erased",
     "operation.many",
+    "operation.call_list",
     "operation.pause",
     "request.crashed",
     "event.unreadable",
@@ -316,12 +317,31 @@ def use_the_api(world: World, called: list[str]) -> None:
     record = {"name": NAME, "email": EMAIL}
     ask("POST", f"/api/routes/{PLANTED}/call-me", json={"to_number": number(67), "record": record})
     ask("POST", f"/api/routes/{NAME}/call-me", json={"to_number": number(67), "record": record})
+    call_lists(world)
     ask("POST", "/api/deliveries/cancel", json={"reason": "bulk"})
     ask("DELETE", f"/api/suppressions/{quote(number(66))}", json={})
     ask("POST", "/api/erasures", json={"phone": number(60)})
     ask("POST", "/api/erasures", json={"phone": f"12{DIGITS}34"})
     world.post("hubspot", [notification("900", subscriptionType="contact.privacyDeletion")])
     ask("DELETE", "/api/pauses/source:zoho", json={})
+
+
+def call_lists(world: World) -> None:
+    """Have lists called, rightly and wrongly."""
+    rows = f"phone,said\n{number(80)},{NAME}\n12{DIGITS}34,{TEXT}\n{TEXT}\n"
+    good = {"route": PLANTED, "name": "a list", "mapping": {"phone": "phone"}, "csv": rows}
+    for changed in (
+        {},
+        {"dry_run": True},
+        {"route": NAME},
+        {"name": f"{NAME}\0"},
+        {"mapping": {NAME: "phone"}},
+        {"mapping": {"phone": NAME}},
+        {"csv": f"{number(80)},{NAME}\n"},
+        {"csv": f"{NAME},{EMAIL}\nx,y\n"},
+        {"csv": f'phone\n"{TEXT}\n'},
+    ):
+        world.ask("POST", "/api/call-lists", json={**good, **changed})
 
 
 def run_commands(world: World, called: list[str], folder: Path) -> None:
