@@ -44,12 +44,17 @@ User: Yes, tell me.
 Agent: You asked about {wish}. Shall I tell you more?
 User: {answer}
 Agent: {farewell}"""
-# interested -> what the person and the agent say, and why the agent noted it.
-ANSWERS = {
-    "yes": ("Yes, please.", "Of course. I send it to you today.", "Wants to know more."),
-    "later": ("Not today. Call me on Monday.", "Of course. I call on Monday.", "Has no time now."),
-    "no": ("No, I have already bought one.", "Thank you for your time.", "Has bought elsewhere."),
-}
+# Whether the person is interested, what the person and the agent say, and the agent's note.
+ANSWERS = (
+    ("yes", "Yes, please.", "Of course. I send it to you today.", "Wants to know more."),
+    (
+        "no",
+        "Not now. Perhaps next year.",
+        "Of course. Have a good day.",
+        "Has other plans this year.",
+    ),
+    ("no", "No, I have already bought one.", "Thank you for your time.", "Has bought elsewhere."),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,8 +198,7 @@ def _dials(draw: random.Random, name: str, wish: str) -> Iterator[dict[str, Any]
 
 
 def _talk(draw: random.Random, name: str, wish: str) -> dict[str, Any]:
-    interested = draw.choices(tuple(ANSWERS), (5, 3, 4))[0]
-    answer, farewell, why = ANSWERS[interested]
+    interested, answer, farewell, why = draw.choices(ANSWERS, (5, 3, 4))[0]
     return {
         "hangup_reason": "CLIENT_INITIATED",
         "call_duration": draw.randint(25, 320),
