@@ -41,10 +41,13 @@ class Denial:
 class Denied(Exception):
     """Raised when a delivery goes no further for now."""
 
-    def __init__(self, denial: Denial, body: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, denial: Denial, body: dict[str, Any] | None = None, *, campaign: str | None = None
+    ) -> None:
         super().__init__(denial.message)
         self.denial = denial
         self.body = body  # the request, as far as it was mapped
+        self.campaign = campaign  # the key or batch_id that the record gives, as far as it is known
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: cached_property needs a __dict__

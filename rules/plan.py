@@ -133,6 +133,7 @@ def candidate_or_none(
 
 def _prepare_call(claim: Claim, candidate: Candidate) -> Ready:
     body: dict[str, Any] = {}
+    need: CampaignNeed | None = None
     try:
         run_guards(CONSENT, candidate)
         body = map_call(candidate)
@@ -142,7 +143,8 @@ def _prepare_call(claim: Claim, candidate: Candidate) -> Ready:
     except Denied as denied:
         # A person's test call is for now. Hours later it would surprise that person.
         denial = replace(denied.denial, until=None) if candidate.is_call_me else denied.denial
-        raise Denied(denial, body) from None
+        given = need.key if need and need.body is None else body.get("batch_id")
+        raise Denied(denial, body, campaign=given) from None
     return Ready(
         claim=claim,
         route=candidate.route,
@@ -166,6 +168,11 @@ def _denied(delivery: Delivery, denied: Denied) -> Move:
         to = Status.HELD
     else:
         to = Status.FAILED if denial.reason is Reason.BAD_REQUEST else Status.SKIPPED
+    fields: dict[str, str | int | None] = {}
+    if denied.body:
+        fields["request"] = orjson.dumps(denied.body).decode()
+    if denied.campaign and to is Status.HELD:
+        fields["campaign_key"] = denied.campaign
     return Move(
         id=delivery.id,
         to=to,
@@ -174,7 +181,7 @@ def _denied(delivery: Delivery, denied: Denied) -> Move:
         message=denial.message,
         due_at=denial.until,
         spread_s=_share(delivery.id) * min(SPREAD_S, denial.open_s / 2),
-        fields={"request": orjson.dumps(denied.body).decode()} if denied.body else {},
+        fields=fields,
         number=(denied.body or {}).get("to_number"),
     )
 

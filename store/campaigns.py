@@ -12,6 +12,7 @@ from schemas.route import is_campaign_of
 from store.base import Base, P
 from store.records import at
 
+CHECKED: Final = 10  # campaigns that a page of the audit checks
 COUNTED_ALWAYS: Final = 1000  # calls: a check counts a smaller campaign again in any case
 PAGE: Final = 500  # campaigns that are indexed in one script
 LAST: Final = "\U0010ffff"  # behind every other character in the order of texts
@@ -19,7 +20,9 @@ CAMPAIGN_LOCK_S = 60  # longer than the creation of a campaign can take: see wor
 
 
 class CampaignStore(Base):
-    """The campaigns that are known, and the lock on creating one."""
+    """The campaigns that are known, what became of their calls, and the lock on creating one."""
+
+    _to_check: Sequence[str] = ()  # campaigns whose counts this round of the audit has to check
 
     def campaigns_kept(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the batch_id of each of these campaigns that exists."""
@@ -134,20 +137,29 @@ class CampaignStore(Base):
             for only in campaigns
         ]
 
-    def repair_campaigns(self) -> None:
-        """Index campaigns of an older release by name, and check the counts of all."""
-        with self._reached():
-            is_indexed = self.redis.zcard(f"{P}campaign_names") >= self.redis.zcard(f"{P}campaigns")
-        if not is_indexed:
+    def repair_campaigns(self, *, is_first: bool) -> None:
+        """Check the counts of some campaigns; the audit does this once a page.
+
+        is_first: a round of the audit begins. Then campaigns of an older release are indexed by
+        name, too.
+        """
+        if is_first:
             self._index_campaigns()
-        with self._reached():
-            used = list(self.redis.sscan_iter(f"{P}campaigns_used", count=PAGE))
-        for campaign in used:
+        if is_first and not self._to_check:
+            with self._reached():
+                self._to_check = list(self.redis.sscan_iter(f"{P}campaigns_used", count=PAGE))
+        part, self._to_check = self._to_check[:CHECKED], self._to_check[CHECKED:]
+        for campaign in part:
             self._run("recount_campaign", campaign, COUNTED_ALWAYS)
 
     # --- helpers ------------------------------------------------------------------------------
 
     def _index_campaigns(self) -> None:
+        """Index the campaigns by batch_id and by name, unless all are."""
+        with self._reached():
+            indexed = self.redis.zcard(f"{P}campaign_names")
+            if indexed >= 2 * self.redis.zcard(f"{P}campaigns"):
+                return
         before: int | None = None
         while True:
             page = self.campaign_page(before=before, limit=PAGE)

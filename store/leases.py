@@ -174,7 +174,7 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         """
         if place == (0, 0):
             self._run("recount")
-            self.repair_campaigns()
+        self.repair_campaigns(is_first=place == (0, 0))
         with self._reached():
             records, keys = self.redis.scan(place[0], match=f"{P}delivery:*", count=AUDITED)
             listed, members = self.redis.zscan(f"{P}deliveries", place[1], count=AUDITED)

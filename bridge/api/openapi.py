@@ -43,9 +43,10 @@ IN_PATHS = {
     "event_id": "The id of an event.",
     "refused_id": "The id of a refused request.",
     "delivery_id": "The id of a delivery.",
+    "batch_id": "CallKaro's id of a campaign.",
     "phone": "A number in full (+ is %2B), or the id that the list of suppressions shows.",
     "name": 'The name of a route with to = "call".',
-    "scope": "`all`, `callkaro`, `source:<name>` or `route:<name>`.",
+    "scope": "`all`, `callkaro`, `source:<name>`, `route:<name>` or `campaign:<batch_id>`.",
 }
 # The groups of the reference, in its order. A group that is missing here stops the making, too.
 TAGS = {

@@ -33,6 +33,7 @@ def spec(web: Web) -> dict[str, Any]:
         ("post", "/api/deliveries/{delivery_id}/retry", "retry"),
         ("post", "/api/deliveries/retry", "retry_many"),
         ("get", "/api/campaigns", "list_campaigns"),
+        ("get", "/api/campaigns/{batch_id}", "get_campaign"),
         ("get", "/api/pauses/{scope}", "get_pause"),
         ("put", "/api/pauses/{scope}", "pause"),
         ("get", "/api/version", "get_version"),

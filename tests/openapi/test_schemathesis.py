@@ -82,6 +82,8 @@ def bridge(
     made = make_settings(CALL_BACK, callkaro_webhook_tokens=(TOKEN,))
     app = create_app(made)
     web = Web(app.test_client())
+    made_at = {"created_at": "2026-01-31T09:00:00+00:00"}
+    store.keep_campaign("v2/Leads", "batch-1", {"name": "Leads", **made_at})
     for behaviour in ({"status": 400}, {"cut": "after"}, {}):
         if behaviour:
             simulator.state.behave(path="/call/outbound", times=1, **behaviour)
@@ -102,8 +104,9 @@ def known(app: Any) -> dict[str, list[str]]:
     return {
         "delivery_id": [one["id"] for one in deliveries],
         "event_id": [one["event_id"] for one in deliveries],
+        "batch_id": [one["batch_id"] for one in web.get("/api/campaigns").json["items"]],
         "phone": [ONE, OTHER],
-        "scope": ["all", "callkaro", "route:call back", "source:website"],
+        "scope": ["all", "callkaro", "route:call back", "source:website", "campaign:batch-1"],
         "name": ["call back"],
         "token": [TOKEN],
         "source": ["website"],

@@ -508,6 +508,23 @@ def test_outside_the_hours_it_is_held_until_they_open():
     assert isinstance(run(now=found.due_at, calling_hours=DAY), Ready)
 
 
+@each(
+    ("keys", "request", "campaign"),
+    [
+        ('campaign = { key = "k" }', "", "key/77"),
+        ("", 'batch_id = "k"', "77"),
+        ('campaign = { name = "Leads" }', "", None),  # the route knows it at any time
+        ("", "", None),
+    ],
+)
+def test_a_held_call_keeps_the_campaign_that_its_record_gives(keys, request, campaign):
+    routes = call_route(keys, request)
+    found = stopped(routes, {**LEAD, "k": "77"}, now=NIGHT, calling_hours=DAY)
+    assert found.fields.get("campaign_key") == campaign
+    skipped = stopped(routes, {**LEAD, "k": "77"}, allow_numbers=frozenset({"+919876543211"}))
+    assert "campaign_key" not in skipped.fields
+
+
 def test_a_schedule_at_at_night_is_skipped_and_one_by_day_passes_at_night():
     routes = call_route(request='schedule_at = "at"')
     found = stopped(routes, {**LEAD, "at": "2026-11-21T03:00:00+05:30"}, calling_hours=DAY)

@@ -1,14 +1,17 @@
 """What an earlier release stored is indexed by the first round of the audit: outcomes, names."""
 
+from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 import pytest
 from old_store import FILES, ROUTES, Old
-from support import Web
+from support import API_TOKEN, Web
 
 from rules.shown import person_of
+from schemas.delivery import WAITING, Status
 from schemas.headline import newest
 from schemas.records import NO_OUTCOME, Filters
 from schemas.settings import Settings
@@ -77,3 +80,36 @@ def test_the_first_audit_indexes_what_an_earlier_release_stored(
     }
     audit_all(store, settings)  # a second round changes nothing
     assert all_of(store) == after
+
+
+def test_the_first_audit_indexes_the_calls_of_campaigns(
+    old: Old, store: Store, settings: Settings, web: Web
+) -> None:
+    calls = [one for one in all_of(store).values() if one.to == "call" and one.batch_id]
+    started = [one for one in calls if one.status not in WAITING]
+    assert started
+    audit_all(store, settings)
+
+    statuses = ",".join(status for status in Status if status not in WAITING)
+    for batch_id in {str(one.batch_id) for one in started}:
+        mine = [one for one in started if one.batch_id == batch_id]
+        shown = web.get(f"/api/campaigns/{batch_id}").json
+        assert shown["counts"].items() >= Counter(str(one.status) for one in mine).items()
+        accepted = [
+            change.at for one in mine for change in one.timeline if change.status == "delivered"
+        ]
+        if accepted:
+            first = datetime.fromisoformat(shown["first_call_at"])
+            last = datetime.fromisoformat(shown["last_call_at"])
+            assert (first, last) == (min(accepted), max(accepted))
+        listed = web.get(f"/api/deliveries?campaign={batch_id}&status={statuses}&limit=200").json
+        assert {one["id"] for one in listed["items"]} == {one.id for one in mine}
+        assert listed["total"] == len(mine)
+    for one in web.get("/api/campaigns").json["items"]:
+        found = web.get(f"/api/deliveries?campaign={one['batch_id']}").json
+        by_name = web.client.get(
+            "/api/deliveries",
+            query_string={"campaign": one["name"]},
+            headers={"Authorization": f"Bearer {API_TOKEN}"},
+        ).json
+        assert found["items"] == by_name["items"]

@@ -169,7 +169,7 @@ def test_a_retry_is_narrowed_by_reason(run: Run, web: Web, ids: list[str]) -> No
 @each(
     ("arguments", "code", "says"),
     [
-        (("release",), 2, "--route, --source, --subject, --since, --until"),
+        (("release",), 2, "--route, --source, --campaign, --subject, --since, --until"),
         (("release", "--yes", "--limit", "1"), 2, "Give at least one filter"),
         (("release", "--all", "--route", "call back"), 2, "--all"),
         (("release", "--route", "", "--yes"), 1, "This filter is empty: route"),
