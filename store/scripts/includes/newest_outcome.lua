@@ -1,8 +1,8 @@
 -- include: keys, time, past_calls, outcome_index, delivery_changed, figures
 -- The field `newest` of a delivery says which of its outcomes is the newest one, and what lists and
--- figures need of it: "<result> <try_count> <at_ms> <is_final> <talked_s> <converted> <talked_in_all_s>
--- <outcomes> <call_sid>". `-`: not known; 1, 0: yes, no. talked_in_all_s: of all dials of this call.
--- outcomes: how many outcomes the delivery had. schemas/headline.py says which outcome is the newest.
+-- figures need of it: "<result> <try_count> <is_final> <converted> <talked_s> <outcomes> <call_sid>". `-`:
+-- not known; 1, 0: yes, no. talked_s: of all dials of this call. outcomes: how many outcomes the delivery
+-- had. schemas/headline.py says which outcome is the newest.
 
 -- Return an instant that as_record() wrote (UTC), ms; nil: there is none.
 local function instant_ms(text)
@@ -56,10 +56,9 @@ local function yes_no(value)
   return value and '1' or '0'
 end
 
-local function newest_text(o, talked_in_all_s, count)
-  return table.concat({o.result, whole(o.try), o.at_ms and whole(o.at_ms) or '-', yes_no(o.is_final),
-    o.talked_s and whole(o.talked_s) or '-', yes_no(o.converted), whole(talked_in_all_s), whole(count),
-    o.sid}, ' ')
+local function newest_text(o, talked_s, count)
+  return table.concat({o.result, whole(o.try), yes_no(o.is_final), yes_no(o.converted), whole(talked_s),
+    whole(count), o.sid}, ' ')
 end
 
 -- Return the records of all outcomes of a delivery.
@@ -88,12 +87,12 @@ end
 
 -- Return of how many outcomes `newest` was made.
 local function outcomes_in(newest)
-  return tonumber(string.match(newest or '', '^%S+ %S+ %S+ %S+ %S+ %S+ %S+ (%d+) ') or '0')
+  return tonumber(string.match(newest or '', '^%S+ %S+ %S+ %S+ %S+ (%d+) ') or '0')
 end
 
 -- Return the call that `newest` is of; '': CallKaro did not name it.
 local function call_sid_in(newest)
-  return string.match(newest, '^%S+ %S+ %S+ %S+ %S+ %S+ %S+ %d+ (.*)$') or ''
+  return string.match(newest, '^%S+ %S+ %S+ %S+ %S+ %d+ (.*)$') or ''
 end
 
 local function set_newest(id, order, status, was, is, version)
