@@ -29,7 +29,7 @@ test: .venv/.installed-dev  ## Run the tests; some of them: make test ARGS="test
 	@$(PY) -m pytest $(ARGS)
 
 properties: .venv/.installed-dev  ## Run the property tests with all their examples (make test tries a quarter)
-	@ALL_EXAMPLES=1 $(PY) -m pytest tests/rules tests/schemas tests/config -m hypothesis -n 4 --dist worksteal
+	@ALL_EXAMPLES=1 $(PY) -m pytest tests/rules tests/schemas tests/config tests/store/test_figures.py -m hypothesis -n 4 --dist worksteal
 
 slow: .venv/.installed-dev  ## Run the tests that start whole bridges or read very much
 	@$(PY) -m pytest tests -m slow -n 2

@@ -1,12 +1,13 @@
 """`python -m bench.many`: how long lists, details and figures take over 200,000 deliveries.
 
-A few deliveries of each status go through the store's own scripts. Their records are then copied
-with new ids, times and numbers, and added to the indexes.
+A few deliveries of each status and result go through the store's own scripts. Their records are
+then copied with new ids, times, numbers and names, and added to the indexes. The audit counts them.
 """
 
 import argparse
 import os
 import random
+import re
 import sys
 import tempfile
 import time
@@ -28,10 +29,12 @@ from bench.setting import AGENT
 from bench.table import show
 from bridge.app import create_app
 from config.settings import load_settings
+from rules.search import endings, fold, words_of
 from schemas.delivery import Reason, Status
 from schemas.event import Event, derive_id
 from schemas.outcome import Outcome, Result
-from schemas.records import Move, NewDelivery
+from schemas.records import NO_OUTCOME, Move, NewDelivery
+from schemas.search import TERM, FoundBy
 from schemas.settings import Settings
 from store import Store, connect
 from store.counters import Measures
@@ -61,6 +64,35 @@ STATUSES = {
     Status.RETRYING: 0.005,
     Status.QUEUED: 0.005,
 }
+# How the delivered ones ended: 60 % of all deliveries have an outcome.
+RESULTS = {None: 0.25, Result.CONNECTED: 0.35, Result.NOT_REACHED: 0.3, Result.VOICEMAIL: 0.1}
+FIRST_NAMES = [
+    "Asha",
+    "Ravi",
+    "Meera",
+    "Sunil",
+    "Priya",
+    "Anil",
+    "Kavita",
+    "Rahul",
+    "Neha",
+    "Vijay",
+    "Divya",
+    "Arun",
+]
+LAST_NAMES = [
+    "Rao",
+    "Sharma",
+    "Iyer",
+    "Patel",
+    "Nair",
+    "Singh",
+    "Gupta",
+    "Reddy",
+    "Das",
+    "Kumar",
+    "Joshi",
+]
 REASONS = {
     Status.SKIPPED: Reason.NO_NUMBER,
     Status.FAILED: Reason.REFUSED,
@@ -79,10 +111,15 @@ DATA = {
 }
 
 
+# (source, route, status, result of the outcome; None: it has none)
+Place = tuple[str, str, Status, Result | None]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pattern:
-    """What the scripts wrote for a delivery of one status on one route."""
+    """What the scripts wrote for a delivery of one status and result on one route."""
 
+    id: str
     delivery: dict[str, str]
     event: dict[str, str]
 
@@ -100,7 +137,7 @@ class Took:
 class Batch:
     """One write: the members of indexes by key, and all hashes."""
 
-    indexes: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    indexes: dict[str, dict[str | int, int]] = field(default_factory=lambda: defaultdict(dict))
     hashes: dict[str, dict[str, str]] = field(default_factory=dict)
     strings: dict[str, str] = field(default_factory=dict)
 
@@ -124,6 +161,7 @@ class Filler:
         self.ids: list[str] = []
         self.phone = "+919800000007"
         self.subject = "7"
+        self.name, self.email = _person(7)
         self._jitter = random.Random(7)  # noqa: S311  (the same spread in each run)
         self._patterns = self._made()
         store.redis.flushall()
@@ -138,41 +176,60 @@ class Filler:
         for start in range(0, count, AT_ONCE):
             batch = Batch()
             for number in range(start, min(start + AT_ONCE, count)):
-                source, route, status = self._drawn()
-                status_counts[f"{status} {route}"] += 1
-                self._add(batch, number, count, first + number * step, (source, route, status))
+                place = self._drawn()
+                status_counts[f"{place[2]} {place[1]}"] += 1
+                self._add(batch, number, count, first + number * step, place)
             batch.write(self.store.redis)
         self.store.redis.hset(
             "bridge:status_counts", mapping={name: str(n) for name, n in status_counts.items()}
         )
         self.store.redis.set("bridge:order", first + count * step)
         self.store.measure(_measured(count))
+        self._audit()
 
-    def _drawn(self) -> tuple[str, str, Status]:
+    def _audit(self) -> None:
+        """Let the audit count the copies, as it counts what an older release stored."""
+        at, _ = self.store.audit((0, 0), lease_s=60)
+        while at != (0, 0):
+            at, _ = self.store.audit(at, lease_s=60)
+
+    def _drawn(self) -> Place:
         source, route, _ = self._jitter.choices(ROUTES, [share for *_, share in ROUTES])[0]
         status = self._jitter.choices(list(STATUSES), list(STATUSES.values()))[0]
-        return source, route, status
+        result = self._jitter.choices(list(RESULTS), list(RESULTS.values()))[0]
+        return source, route, status, result if status is Status.DELIVERED else None
 
-    def _add(
-        self, batch: Batch, number: int, count: int, order: int, place: tuple[str, str, Status]
-    ) -> None:
-        source, route, status = place
-        pattern = self._patterns[route, status]
+    def _add(self, batch: Batch, number: int, count: int, order: int, place: Place) -> None:
+        source, route, status, result = place
+        pattern = self._patterns[route, status, result]
         event_id = derive_id("event", "many", str(number))
         delivery_id = derive_id("delivery", event_id, route)
         person = number % max(count // PEOPLE, 1)
         phone, subject = self.store.phone_key(f"+9198{person:08d}"), str(person)
         self.ids.append(delivery_id)
-        fields = {**pattern.delivery, "event": event_id, "order": str(order), "subject": subject}
-        fields["created_ms"] = str(order // 1000)
+        # The id is in the call_sid, too.
+        fields = {
+            name.replace(pattern.id, delivery_id): value.replace(pattern.id, delivery_id)
+            for name, value in pattern.delivery.items()
+        }
+        later_ms = order // 1000 - int(fields["created_ms"])
+        fields["timeline"] = re.sub(
+            "(?m)^[0-9]+", lambda ms: str(int(ms[0]) + later_ms), fields["timeline"]
+        )
+        terms = self.store.terms_of(_found_by(person, f"{90_000_000 + number}"))
+        fields |= {"event": event_id, "order": str(order), "subject": subject, "terms": terms}
+        fields |= {"created_ms": str(order // 1000), "name": _person(person)[0]}
+        indexed, _, _ = terms.partition(" ")
+        for start in range(0, len(indexed), TERM):
+            batch.indexes[f"bridge:find:{indexed[start : start + 3]}"][order] = order
         names = ["deliveries", f"deliveries:status:{status}", f"deliveries:route:{route}"]
         names += [f"deliveries:source:{source}", f"deliveries:subject:{subject}"]
         if "phone" in fields:
-            fields["phone"] = phone
+            fields["phone"], fields["number"] = phone, f"+9198{person:08d}"
             names.append(f"deliveries:phone:{phone}")
         if "call_sid" in fields:
-            fields["call_sid"] = f"sid-{number}"
-            batch.strings[f"bridge:call:sid-{number}"] = delivery_id
+            batch.strings[f"bridge:call:{fields['call_sid']}"] = delivery_id
+            names.append(f"deliveries:outcome:{result or NO_OUTCOME}")
         for name in names:
             batch.indexes[f"bridge:{name}"][delivery_id] = order
         if status in (Status.QUEUED, Status.HELD):
@@ -191,25 +248,35 @@ class Filler:
 
     # --- patterns, by the store's own scripts ----------------------------------------------------
 
-    def _made(self) -> dict[tuple[str, Status], Pattern]:
+    def _made(self) -> dict[tuple[str, Status, Result | None], Pattern]:
         made = {}
         for source, route, _ in ROUTES:
             for status in STATUSES:
-                delivery_id = self._make(source, route, status)
-                kept = self._hash(f"delivery:{delivery_id}")
-                event = self._hash(f"event:{kept['event']}")
-                made[route, status] = Pattern(delivery=kept, event=event)
+                for result in RESULTS if status is Status.DELIVERED else (None,):
+                    delivery_id = self._make(source, route, status, result)
+                    kept = self._hash(f"delivery:{delivery_id}")
+                    event = self._hash(f"event:{kept['event']}")
+                    kept.pop("figures", None)  # the audit counts the copies
+                    made[route, status, result] = Pattern(
+                        id=delivery_id, delivery=kept, event=event
+                    )
         return made
 
     def _hash(self, name: str) -> dict[str, str]:
         found: dict[str, str] = self.store.redis.hgetall(f"bridge:{name}")  # type: ignore[assignment]
         return found
 
-    def _make(self, source: str, route: str, status: Status) -> str:
+    def _make(self, source: str, route: str, status: Status, result: Result | None) -> str:
         """Take one delivery through its life. Returns its id. Raises BenchError if it does not."""
-        event_id = derive_id("event", source, route, status)
+        event_id = derive_id("event", source, route, status, result or "")
         delivery_id = derive_id("delivery", event_id, route)
-        new = NewDelivery(id=delivery_id, route=route, to="call", wait_s=0)
+        new = NewDelivery(
+            id=delivery_id,
+            route=route,
+            to="call",
+            wait_s=0,
+            record_page="contacts/62515/record/0-1/" if source == "hubspot" else None,
+        )
         self.store.accept([(_event(event_id, source), [new])], routes="bench")
         if status is Status.QUEUED:
             return delivery_id
@@ -228,8 +295,8 @@ class Filler:
         answers = [self.store.move([move])[0] for move in moves]
         if answers != ["ok"] * len(moves):
             raise BenchError(f"A delivery did not become {status}: {answers}")
-        if status is Status.DELIVERED:
-            self.store.keep_outcome(_outcome(delivery_id))
+        if result:
+            self.store.keep_outcome(_outcome(delivery_id, result))
         return delivery_id
 
     def _sending(self, last: Move) -> Move:
@@ -269,12 +336,31 @@ def _event(event_id: str, source: str) -> Event:
     )
 
 
-def _outcome(delivery_id: str) -> Outcome:
+def _person(number: int) -> tuple[str, str]:
+    """Return a person's name and e-mail."""
+    first = FIRST_NAMES[number % len(FIRST_NAMES)]
+    last = LAST_NAMES[number // len(FIRST_NAMES) % len(LAST_NAMES)]
+    return f"{first} {last}", f"{first}.{last}.{number}@example.com".lower()
+
+
+def _found_by(person: int, crm_event_id: str) -> FoundBy:
+    name, email = _person(person)
+    number = endings(f"+9198{person:08d}")
+    words = words_of(fold(name))
+    return FoundBy(
+        indexed=(*words, email, *number.indexed, str(person), crm_event_id),
+        compared=number.compared,
+    )
+
+
+def _outcome(delivery_id: str, result: Result) -> Outcome:
     return Outcome(
         call_sid=f"sid-{delivery_id}",
         delivery_id=delivery_id,
-        result=Result.CONNECTED,
-        duration_s=64,
+        result=result,
+        duration_s=64 if result is Result.CONNECTED else None,
+        conversion_status=result is Result.CONNECTED,
+        version_id="v1",
         ended_at=datetime.now(UTC),
         post_call={"interested": "yes", "budget": "50 lakh"},
         call_link="https://example.com/calls/sid-0000000",
@@ -320,10 +406,22 @@ def queries(filler: Filler) -> Iterator[tuple[str, str]]:
         {"source": "zoho", "route": "call new leads"},
         {"status": "delivered", "route": "call rarely", **hour},
         {"phone": filler.phone, "status": "failed"},
+        {"outcome": "connected"},
+        {"outcome": "voicemail,none"},
+        {"outcome": "voicemail", "route": "call rarely"},
+        {"outcome": "not_reached", "source": "zoho", **hour},
+        {"q": filler.name},
+        {"q": filler.name, "outcome": "voicemail"},
+        {"q": filler.email},
+        {"q": filler.phone[-4:]},
+        {"q": filler.phone},
+        {"q": filler.subject},
+        {"q": filler.ids[len(filler.ids) // 2]},
+        {"q": "nobody"},
     ]
     for one in filters:
         yield "list " + (_said(one) or "(no filter)"), "/api/deliveries?" + urlencode(one)
-    for one in ({}, {"source": "partner"}, {"source": "nobody"}, {"status": "unrouted"}, hour):
+    for one in ({}, {"source": "partner"}, {"status": "unrouted"}, hour):
         yield "events " + (_said(one) or "(no filter)"), "/api/events?" + urlencode(one)
     yield "one delivery", f"/api/deliveries/{filler.ids[len(filler.ids) // 2]}"
     yield "status", "/api/status"
@@ -336,6 +434,11 @@ def queries(filler: Filler) -> Iterator[tuple[str, str]]:
     )
     yield "page: one delivery", f"/deliveries/{filler.ids[len(filler.ids) // 2]}"
     yield "page: events", "/events"
+    yield "page: deliveries outcome=connected", "/deliveries?outcome=connected"
+    days = {"since": f"{datetime.now(UTC) - timedelta(days=DAYS):%Y-%m-%dT%H:%M:%SZ}"}
+    for by in ("hour", "weekday_hour", "day", "route"):
+        yield f"stats by {by}, {DAYS} days", "/api/stats?" + urlencode({"by": by, **days})
+    yield f"page: reports, {DAYS} days", f"/reports?period={DAYS}"
 
 
 def _said(filters: dict[str, str]) -> str:

@@ -775,7 +775,9 @@ class StatusResponse(ResponseSchema):
     indexing = fields.Nested(
         IndexingResponse,
         allow_none=True,
-        metadata=doc("How far the indexing of an older release's deliveries got; null: all is."),
+        metadata=doc(
+            "How far an older release's deliveries are indexed and counted; null: all are."
+        ),
     )
     persistence = fields.Nested(PersistenceResponse)
     warnings = fields.List(fields.String(), metadata=doc("What needs a look, a sentence each."))

@@ -36,6 +36,7 @@ MIGRATION_CHECK_S = 1.0  # how long to wait with the next claim during a migrati
 # they take several times as much of a worker's memory.
 CLAIM_BYTES = 8 * 1024 * 1024
 AUDITED = 200  # deliveries in a page of the audit
+ENDED = -1  # the cursor of what a round of the audit has seen to its end; Redis would begin again
 # When the sweep looks again at a delivery whose record raised an error that was not counted.
 SWEPT_AGAIN_S = 60.0
 DIED = (
@@ -167,30 +168,40 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         """Check a page of all deliveries, from `place` on, and repair those that are inconsistent.
 
         Returns the next place, (0, 0) at the end of a round, and the counts of repairs. A place is
-        two cursors of Redis: one over the records, one over the list. A round begins with a check
-        of the counts. The first round of all also indexes what an older release stored;
-        person_of: what lists show of a person (None: that is not filled in). found_by: what a
-        delivery of an older release is found by; None: the search index is not checked.
+        two cursors of Redis: one over the records, one over the list; ENDED: it is through. A round
+        begins with a check of the counts. The first round of all also indexes and counts what an
+        older release stored; person_of: what lists show of a person (None: that is not filled in).
+        found_by: what a delivery of an older release is found by; None: the search index is not
+        checked.
         """
         if place == (0, 0):
             self._run("recount")
         self.repair_campaigns(is_first=place == (0, 0))
-        with self._reached():
-            records, keys = self.redis.scan(place[0], match=f"{P}delivery:*", count=AUDITED)
-            listed, members = self.redis.zscan(f"{P}deliveries", place[1], count=AUDITED)
-        ids = {str(key).removeprefix(f"{P}delivery:") for key in keys}
-        ids |= {str(member) for member, _ in members}
+        after, ids = self._audited(*place)
         repaired = Repaired()
         if ids:
             *counts, raised = self._run("audit", int(lease_s * 1000), INDEXED, *sorted(ids))
             self._count_errors(raised)
             repaired = Repaired(*counts)
-        after = (int(records), int(listed))
         is_first_round = not self.is_indexed()
         self._fill_in(ids, person_of if is_first_round else None, found_by)
         if is_first_round:
             self.note_indexed(len(ids), is_first=place == (0, 0), is_last=after == (0, 0))
         return after, repaired
+
+    def _audited(self, records: int, listed: int) -> tuple[tuple[int, int], set[str]]:
+        """Return the place after this one, and the deliveries of its page."""
+        ids: set[str] = set()
+        with self._reached():
+            if records != ENDED:
+                found, keys = self.redis.scan(records, match=f"{P}delivery:*", count=AUDITED)
+                records = int(found) or ENDED
+                ids |= {str(key).removeprefix(f"{P}delivery:") for key in keys}
+            if listed != ENDED:
+                found, members = self.redis.zscan(f"{P}deliveries", listed, count=AUDITED)
+                listed = int(found) or ENDED
+                ids |= {str(member) for member, _ in members}
+        return (0, 0) if records == listed == ENDED else (records, listed), ids
 
     def _fill_in(
         self, ids: set[str], person_of: PersonOf | None, found_by: DescribeFound | None

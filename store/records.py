@@ -383,7 +383,7 @@ def _actors(lines: str) -> dict[int, str]:
 
 def newest_field(newest: str) -> str:
     """Return the field with the outcome that `newest` names: see newest_outcome.lua."""
-    _, try_count, *_, call_sid = newest.split(" ", 8)
+    _, try_count, *_, call_sid = newest.split(" ", 6)
     return f"outcome:{call_sid}:{try_count}"
 
 

@@ -21,7 +21,7 @@ from schemas.delivery import RETRIED_FROM, Status
 from schemas.event import CALL_ME
 from schemas.figures import NAMES, OTHER, By, FigureQuery, Figures, FigureTable
 from schemas.outcome import Outcome, as_record, read_outcome
-from schemas.records import Move
+from schemas.records import Indexing, Move
 from store import Store
 from store.local_time import offsets
 from store.records import written
@@ -395,7 +395,10 @@ def test_the_audit_counts_what_an_older_release_stored(store: Store) -> None:
     for delivery_id in ("d1", "d2"):
         store.redis.hdel(f"bridge:delivery:{delivery_id}", "figures")
     assert total(store) == {}
+    store.redis.delete("bridge:indexed")
+    assert store.indexing() == Indexing(done=0, of=2)
     audit(store)
+    assert store.indexing() is None
     audit(store)
     assert total(store) == before
 
@@ -623,6 +626,7 @@ class Machine(RuleBasedStateMachine):
             assert {name: n for name in NAMES if (n := getattr(sums, name))} == wanted, by
 
 
+@pytest.mark.hypothesis
 def test_figures_equal_a_recount_whatever_happens(store: Store) -> None:
     class Here(Machine):
         pass

@@ -10,7 +10,7 @@ from support.storing import claim, put, status, to_sending
 
 from schemas.delivery import Reason, Status
 from schemas.records import Move, Repaired
-from store import Store, connect
+from store import Store, connect, leases
 from store.records import written
 
 
@@ -43,6 +43,19 @@ def test_there_is_nothing_to_repair_in_a_sound_store(store: Store) -> None:
     assert audit(store) == Repaired()
     assert contents(store) == before
     assert store._run("recount") == -1
+
+
+def test_a_round_ends_when_records_and_list_are_through(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "AUDITED", 10)
+    put(store, *(f"d{number}" for number in range(300)))  # each has two keys beside its record
+    pages = 1
+    place, _ = store.audit((0, 0), lease_s=60)
+    while place != (0, 0):
+        place, _ = store.audit(place, lease_s=60)
+        pages += 1
+        assert pages <= 2 * 3 * 300 / 10  # 900 keys, 10 a page, or a few more
 
 
 @pytest.mark.parametrize("stands", ["queued", "held", "retrying"])

@@ -56,7 +56,7 @@ end
 -- outcome counts.
 local function newest_figures(id, found, old)
   local result, try, is_final, converted, talked_s, sid =
-    string.match(found.newest or '', '^(%S+) (%S+) %S+ (%S) %S+ (%S) (%d+) %d+ (.*)$')
+    string.match(found.newest or '', '^(%S+) (%S+) (%S) (%S) (%d+) %d+ (.*)$')
   if not result then return nil end
   return {result = result, is_final = is_final == '1', converted = converted == '1',
     talked_s = tonumber(talked_s), version = version_in(id, 'outcome:' .. sid .. ':' .. try, old)}

@@ -1,8 +1,8 @@
 -- include: keys, time, past_calls, outcome_index, delivery_changed, figures
 -- The field `newest` of a delivery says which of its outcomes is the newest one, and what lists and
--- figures need of it: "<result> <try_count> <at_ms> <is_final> <talked_s> <converted> <talked_in_all_s>
--- <outcomes> <call_sid>". `-`: not known; 1, 0: yes, no. talked_in_all_s: of all dials of this call.
--- outcomes: how many outcomes the delivery had. schemas/headline.py says which outcome is the newest.
+-- figures need of it: "<result> <try_count> <is_final> <converted> <talked_s> <outcomes> <call_sid>". `-`:
+-- not known; 1, 0: yes, no. talked_s: of all dials of this call. outcomes: how many outcomes the delivery
+-- had. schemas/headline.py says which outcome is the newest.
 
 -- Return an instant that as_record() wrote (UTC), ms; nil: there is none.
 local function instant_ms(text)
@@ -56,29 +56,26 @@ local function yes_no(value)
   return value and '1' or '0'
 end
 
-local function newest_text(o, talked_in_all_s, count)
-  return table.concat({o.result, whole(o.try), o.at_ms and whole(o.at_ms) or '-', yes_no(o.is_final),
-    o.talked_s and whole(o.talked_s) or '-', yes_no(o.converted), whole(talked_in_all_s), whole(count),
-    o.sid}, ' ')
+local function newest_text(o, talked_s, count)
+  return table.concat({o.result, whole(o.try), yes_no(o.is_final), yes_no(o.converted), whole(talked_s),
+    whole(count), o.sid}, ' ')
 end
 
--- Return the outcome that `newest` describes, with `talked_in_all_s` and `outcomes`; nil: there is none.
--- It does not say the version of the agent.
+-- Return the outcome that `newest` describes, with the number of `outcomes`; talked_s: of all dials of its
+-- call. nil: there is none. It does not say when it was, and not the version of the agent.
 local function read_newest(newest)
-  local result, try, at_ms, is_final, talked_s, converted, in_all_s, outcomes, sid =
-    string.match(newest or '', '^(%S+) (%S+) (%S+) (%S) (%S+) (%S) (%S+) (%d+) (.*)$')
+  local result, try, is_final, converted, talked_s, outcomes, sid =
+    string.match(newest or '', '^(%S+) (%S+) (%S) (%S) (%d+) (%d+) (.*)$')
   if not result then return nil end
-  return {result = result, try = tonumber(try), at_ms = tonumber(at_ms), is_final = is_final == '1',
-    talked_s = tonumber(talked_s), converted = converted == '1', talked_in_all_s = tonumber(in_all_s),
-    outcomes = tonumber(outcomes), sid = sid}
+  return {result = result, try = tonumber(try), is_final = is_final == '1', converted = converted == '1',
+    talked_s = tonumber(talked_s), outcomes = tonumber(outcomes), sid = sid}
 end
 
--- Return the newer one of `best` (nil: none yet) and the outcome of a record, and how long all talked. A
--- record that can't be read does not count: it must not keep away those that follow.
-local function with_outcome(best, talked_in_all_s, record, past)
+-- Return the outcome of a record that can be the newest one; nil: it can't. One that can't be read does not
+-- count: it must not keep away those that follow.
+local function counting(record, past)
   local is_readable, o = pcall(read_outcome, record)
-  if not is_readable or not counts(o, past) then return best, talked_in_all_s end
-  return (not best or is_newer(o, best)) and o or best, talked_in_all_s + (o.talked_s or 0)
+  return is_readable and counts(o, past) and o or nil
 end
 
 -- Return the records of all outcomes of a delivery.
@@ -92,10 +89,16 @@ end
 
 -- Return what the outcomes of a delivery say now, and the version of the agent; nil: none counts.
 local function newest_of(key, past, count)
-  local best, talked = nil, 0
-  for _, record in ipairs(outcome_records(key)) do best, talked = with_outcome(best, talked, record, past) end
+  local best, talked_s = nil, 0
+  for _, record in ipairs(outcome_records(key)) do
+    local o = counting(record, past)
+    if o then
+      talked_s = talked_s + (o.talked_s or 0)
+      if not best or is_newer(o, best) then best = o end
+    end
+  end
   if not best then return nil end
-  return newest_text(best, talked, count), best.version
+  return newest_text(best, talked_s, count), best.version
 end
 
 -- Say whether `newest` may be another one than it says: an older release, which does not know it, kept an
@@ -113,17 +116,28 @@ local function set_newest(id, order, status, was, is, version)
   delivery_changed(id, order, {status = status, newest = was}, {status = status, newest = is})
 end
 
+-- Say whether an outcome is newer than the one that `newest` describes; nil: that one can't be read.
+local function is_newer_than_kept(o, known, key)
+  if o.try ~= known.try then return o.try > known.try end
+  local kept = redis.call('HGET', key, 'outcome:' .. known.sid .. ':' .. whole(known.try))
+  local is_readable, than = pcall(read_outcome, kept)
+  if not is_readable then return nil end
+  return is_newer(o, than)
+end
+
 -- Work out the newest outcome after `record` was kept as the last of `count`; was: the field `newest`. The
--- others, which may have a megabyte, are read only if `newest` does not say what they say.
+-- others, which may have a megabyte, are read only where `newest` does not say enough of them.
 local function add_to_newest(id, order, status, was, past, record, count)
-  local known = read_newest(was)
-  if is_outdated(known, past, count - 1) then
-    set_newest(id, order, status, was, newest_of(P .. 'delivery:' .. id, past, count))
+  local key, known, o = P .. 'delivery:' .. id, read_newest(was), counting(record, past)
+  local is_later = o and (not known or is_newer_than_kept(o, known, key))
+  if is_outdated(known, past, count - 1) or (o and is_later == nil) then
+    set_newest(id, order, status, was, newest_of(key, past, count))
     return
   end
-  local best, talked = with_outcome(known, known and known.talked_in_all_s or 0, record, past)
-  set_newest(id, order, status, was, best and newest_text(best, talked, count),
-    best ~= known and best.version)
+  local best, version = known, false
+  if is_later then best, version = o, o.version end
+  local talked_s = (known and known.talked_s or 0) + (o and o.talked_s or 0)
+  set_newest(id, order, status, was, best and newest_text(best, talked_s, count), version)
 end
 
 -- Work out the newest outcome again: after the calls of `past` changed, or for an older release's record.
