@@ -197,6 +197,15 @@ def test_neither_a_webhook_nor_a_replay_makes_more_of_a_row(
     assert len(deliveries(web)) == 1
 
 
+def test_a_replay_makes_no_more_of_a_test_call(web: Web) -> None:
+    headers = {"Authorization": f"Bearer {API_TOKEN}"}
+    body = {"to_number": f"+91{number(1)}", "record": {"person": {"phone": number(1)}}}
+    made = web.client.post(f"/api/routes/{ROUTE}/call-me", json=body, headers=headers).json
+    replayed = web.client.post(f"/api/events/{made['event_id']}/replay", json={}, headers=headers)
+    assert replayed.json["deliveries"] == []
+    assert len(deliveries(web)) == 1
+
+
 @each(
     ("more", "status", "why"),
     [
