@@ -123,10 +123,12 @@ class Suppressions:
         event_id: str | None = None,
         delivery_id: str | None = None,
         actor: str | None = None,
+        ended: str | None = None,
     ) -> Suppressed:
         """Suppress a number (E.164) from now on, and cancel its planned calls.
 
-        actor: the token of the person who asked for it; None: no person did.
+        actor: the token of the person who asked for it; None: no person did. ended: a delivery
+        whose call has just ended for good, so that there is nothing to cancel; None: there is none.
         """
         # An older release may have kept it under another key.
         known = self.store.suppression_of(number)
@@ -143,7 +145,7 @@ class Suppressions:
             delivery_id=delivery_id,
             actor=actor,
         )
-        return self.keep(suppression, keys=keys)
+        return self.keep(suppression, keys=keys, ended=ended)
 
     def suppress_called(self, outcome: Outcome, reported: str | None) -> None:
         """Suppress the number of a call: the one that we sent, else the one CallKaro reports."""
@@ -161,22 +163,28 @@ class Suppressions:
             reason="by_callkaro",
             message=_why_suppressed(outcome),
             delivery_id=delivery.id if delivery else None,
+            ended=delivery.id if delivery and outcome.is_final and not is_past else None,
         )
 
     def keep(
-        self, suppression: Suppression, *, replaces: bool = False, keys: tuple[str, ...] = ()
+        self,
+        suppression: Suppression,
+        *,
+        replaces: bool = False,
+        keys: tuple[str, ...] = (),
+        ended: str | None = None,
     ) -> Suppressed:
         """Keep a suppression, and cancel the planned calls to its number.
 
         The first suppression stays, unless this one replaces it. keys: all keyed hashes of the
-        number; empty: only the suppression's own is known.
+        number; empty: only the suppression's own is known. ended: as in suppress().
         """
         keys = keys or (suppression.key,)
         task = _calling_off(suppression.key, keys)
         is_new, kept = self.store.suppress(
             suppression, replaces=replaces, task=task, task_in_s=CRASHED_S
         )
-        result = self.call_off(suppression.key, keys)
+        result = self.call_off(suppression.key, keys, ended=ended)
         if not result.pending:
             self.store.end_background_task(task.id)
         logger.info(
@@ -205,15 +213,19 @@ class Suppressions:
         for key in kept:
             self.unsuppress(key)
 
-    def call_off(self, key: str, keys: tuple[str, ...] = ()) -> CalledOff:
+    def call_off(
+        self, key: str, keys: tuple[str, ...] = (), *, ended: str | None = None
+    ) -> CalledOff:
         """Cancel the planned calls to a number, if it is (still) suppressed under this key.
 
-        keys: all keyed hashes of the number; empty: only this one is known.
+        keys: all keyed hashes of the number; empty: only this one is known. ended: as in
+        suppress().
         """
         kept = self.store.suppression(key)
         if kept is None:
             return CalledOff()
-        return self.call_off_all(self.store.ids_by_phone(*(keys or (key,))), actor=kept.actor)
+        planned = (one for one in self.store.ids_by_phone(*(keys or (key,))) if one != ended)
+        return self.call_off_all(planned, actor=kept.actor)
 
     def call_off_accepted(self, delivery_id: str) -> None:
         """Have CallKaro delete an accepted call if its number is suppressed."""

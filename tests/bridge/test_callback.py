@@ -407,6 +407,31 @@ def test_half_an_emoji_in_an_outcome_costs_nothing_of_it(
     assert store.suppression(store.phone_key("+919876543210"))
 
 
+def test_a_call_that_ended_for_good_is_not_deleted_when_it_suppresses_its_number(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    redialled = CALL_BACK.replace(
+        "[route.request]", "[route.request]\nnumber_of_retries = {value = 2}"
+    )
+    stop = Expression.of("disposition_reason == 'stop'")
+    settings = make_settings(redialled, callkaro_webhook_tokens=(TOKEN,), suppress_when=stop)
+    web = open_web(settings)
+    delivery = called(web, settings, run_drain)
+    [call] = simulator.state.calls
+
+    assert became(web, call_ended(call, {"disposition_reason": "stop"})) == "stored"
+
+    run_drain(settings)
+    one = shown(web, delivery)
+    assert store.suppression(store.phone_key("+919876543210"))
+    assert (one["status"], one["outcome"]["is_final"]) == ("delivered", True)
+    assert simulator.state.deleted == set()
+
+
 def test_no_log_line_carries_the_token_or_what_was_said(
     capsys: pytest.CaptureFixture[str],
     make_settings: MakeSettings,

@@ -352,7 +352,7 @@ def test_a_worker_calls_off_what_a_crash_left_planned(
     [planned] = web.send("website", lead(phone=ONE, at=tomorrow))
     run_drain(settings)
 
-    def crash(self: Suppressions, *_: object) -> None:
+    def crash(self: Suppressions, *_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
