@@ -292,12 +292,15 @@ def test_a_campaign_with_more_indexes_than_one_list_merges_is_listed(store: Stor
     assert listed(store, many) == ["d1"]
 
 
+@pytest.mark.parametrize("converted", [True, False, None])
 @pytest.mark.parametrize("is_final", [True, False, None])
-def test_unfinished_leaves_out_the_calls_that_ended(store: Store, is_final: bool | None) -> None:
+def test_unfinished_leaves_out_the_calls_that_ended(
+    store: Store, is_final: bool | None, converted: bool | None
+) -> None:
     put(store, "d1", "d2")
     send(store, "d1")
     if is_final is not None:
-        store.keep_outcome(an_outcome("d1", is_final=is_final))
+        store.keep_outcome(an_outcome("d1", is_final=is_final, conversion_status=converted))
     filters = Filters(campaign=ONE, unfinished=True)
     for brief in (True, False):
         found = store.deliveries(filters, before=None, limit=9, brief=brief).items
