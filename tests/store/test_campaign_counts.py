@@ -194,6 +194,38 @@ def test_a_pruned_call_stays_counted_and_is_in_no_list(store: Store) -> None:
     assert counted(store) == after
 
 
+def test_a_call_that_can_not_be_pruned_is_not_counted_as_pruned(store: Store) -> None:
+    put(store, "d1", "d2")
+    for one in ("d1", "d2"):
+        send(store, one)
+    store.redis.hset(f"{P}delivery:d1", "phone", "hash")
+    store.redis.set(f"{P}deliveries:phone:hash", "no list")
+    for _ in range(2):
+        store.prune(datetime.now(UTC) + timedelta(days=1))
+        assert store.broken_count() == 1
+        audit(store)
+        audit(store)
+        counts = counted(store)
+        assert (counts.statuses, counts.pruned) == ({"delivered": 2}, {"delivered": 1})
+
+
+@pytest.mark.parametrize("name", ["deliveries:campaign:b-1", "campaign_counts:b-1"])
+def test_a_broken_key_of_one_campaign_stops_neither_audit_nor_pruning(
+    store: Store, name: str
+) -> None:
+    put(store, "d1", "d2", "d3")
+    send(store, "d1", "b-1")
+    send(store, "d2", "b-2")
+    store.redis.zrem(f"{P}deliveries:status:delivered", "d2")
+    store.redis.delete(f"{P}{name}")
+    store.redis.set(f"{P}{name}", "of another type")
+
+    assert audit(store) == 1
+    assert store.prune(datetime.now(UTC) + timedelta(days=1)) == 2
+    assert store.broken_count() == 0
+    assert [one.id for one in records(store)] == ["d3"]
+
+
 def test_the_audit_repairs_a_broken_index(store: Store) -> None:
     put(store, "d1", "d2")
     for one in ("d1", "d2"):
