@@ -1,7 +1,8 @@
 -- include: keys, campaign_index, errors
 -- Count the calls of a campaign again from their records, and drop from its index what is not of it.
 --
--- ARGV[1]: the campaign. ARGV[2]: a longer index is counted again only if its length differs from the counts.
+-- ARGV[1]: the campaign. ARGV[2]: a longer index is counted again only if its length differs from the counts,
+-- or if records of its oldest calls are gone.
 -- Counting reads each call in one step: 1,000 take about 4 ms. Returns how many were counted; -1: none;
 -- a text: the error of its keys.
 even_when_full()
@@ -16,9 +17,17 @@ local function counted()
   return sum
 end
 
+-- An older release, which has no such index, prunes the oldest records first.
+local function has_strays()
+  for _, id in ipairs(redis.call('ZRANGE', index, 0, 9)) do
+    if redis.call('EXISTS', P .. 'delivery:' .. id) == 0 then return true end
+  end
+  return false
+end
+
 local function recount()
   local size = redis.call('ZCARD', index)
-  if size > tonumber(ARGV[2]) and counted() == size then return -1 end
+  if size > tonumber(ARGV[2]) and counted() == size and not has_strays() then return -1 end
   local strays, at = {}, 0
   local called = redis.call('HMGET', counts, 'first_ms', 'last_ms')
   repeat

@@ -252,6 +252,17 @@ def test_a_large_campaign_is_counted_again_only_where_its_counts_differ(store: S
     check(store)
 
 
+def test_a_large_campaign_loses_the_calls_that_an_older_release_pruned(store: Store) -> None:
+    put(store, "d1", "d2")
+    for one in ("d1", "d2"):
+        send(store, one)
+    store.redis.delete(f"{P}delivery:d1")
+    store.redis.zrem(f"{P}deliveries", "d1")
+    assert store._run("recount_campaign", "b-1", 1) == 2
+    check(store)
+    assert store.redis.zrange(f"{P}deliveries:campaign:b-1", 0, -1) == ["d2"]
+
+
 def test_the_first_round_of_the_audit_fills_an_older_store(store: Store) -> None:
     put(store, "d1", "d2", "d3")
     for one in ("d1", "d2"):
