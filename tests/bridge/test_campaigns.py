@@ -139,6 +139,19 @@ def test_a_pause_is_kept_with_who_made_it(web: Web, batch_id: str) -> None:
     assert [one["target"] for one in acts] == [scope]
 
 
+def test_a_number_in_the_name_of_a_campaign_is_masked(
+    web: Web, store: Store, batch_id: str
+) -> None:
+    name = "2026-11-28, call +91 98765 43210"
+    store.keep_campaign(f"v2/{name}", "b-7", {"name": name})
+    sign_in(web, VIEWER.token)
+    shown = [page(web, path) for path in ("/campaigns", "/campaigns/b-7", "/reports?period=today")]
+    shown.append(web.get("/api/campaigns/b-7").text)
+    for text in shown:
+        assert "2026-11-28" in text, "a period is no number"
+        assert not re.search(r"98765\s?43210", text)
+
+
 # --- the dashboard --------------------------------------------------------------------------------
 
 
