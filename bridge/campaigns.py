@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from rules.mapping import campaigns_of_now
+from rules.mapping import campaigns_of_now, is_campaign_key
+from schemas.delivery import Delivery
 from schemas.errors import NotFound
 from schemas.links import Addresses, campaign_link
 from schemas.records import CampaignFilter, Filters
@@ -65,10 +66,32 @@ def campaign_choices(settings: Settings, store: Store) -> dict[str, str]:
     return names | {batch_id: name for batch_id, name in made.items() if name not in names}
 
 
+def is_campaign(batch_id: str, store: Store) -> bool:
+    """Say whether there is a campaign with this batch_id. A pause of a key would stop nothing."""
+    return not is_campaign_key(batch_id) and store.is_campaign(batch_id)
+
+
+def campaign_scopes(
+    deliveries: Sequence[Delivery], settings: Settings, store: Store, now: datetime
+) -> dict[str, str]:
+    """Return the scope of the pause of a waiting call's campaign, by delivery.
+
+    A call is left out whose campaign is not known yet. store/scripts/claim.lua says the same.
+    """
+    of_now = campaigns_of_now(settings, now)
+    joined = {
+        one.id: named
+        for one in deliveries
+        if one.to == "call" and (named := of_now.get(one.route) or one.campaign_key or one.batch_id)
+    }
+    kept = store.campaigns_kept(joined.values())
+    return {one: f"{CAMPAIGN}{kept.get(named, named)}" for one, named in joined.items()}
+
+
 def shown_campaign(batch_id: str, settings: Settings, store: Store) -> dict[str, Any]:
     """Return a campaign as CampaignResponse dumps it. Raises NotFound."""
     made = store.campaign(batch_id)
-    if made is None and not store.is_campaign(batch_id):
+    if made is None and not is_campaign(batch_id, store):
         raise NotFound(NO_CAMPAIGN)
     return shown_campaigns([made or {"batch_id": batch_id}], settings, store)[0]
 

@@ -220,6 +220,11 @@ def _named(
     return CampaignNeed(key=f"v1/{agent}/{name}", body={"name": name, "agent_id": agent})
 
 
+def is_campaign_key(text: str) -> bool:
+    """Say whether a text is the key of a campaign, not CallKaro's batch_id."""
+    return text.startswith((OWN_KEY, "v1/", "v2/"))
+
+
 def campaigns_of_now(settings: Settings, now: datetime) -> dict[str, str]:
     """Return the key of the campaign that the calls of a route join now, by route.
 

@@ -588,12 +588,12 @@ class CampaignResponse(ResponseSchema):
     campaign that its request named.
     """
 
-    key = fields.String(
+    key = MaskedName(
         allow_none=True,
         dump_default=None,
         metadata=doc("How the bridge finds it; null: the bridge did not make it."),
     )
-    name = fields.String(
+    name = MaskedName(
         allow_none=True, dump_default=None, metadata=doc("null: the bridge did not make it.")
     )
     agent_id = fields.String(

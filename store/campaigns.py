@@ -6,11 +6,14 @@ from typing import Any, Final
 
 import orjson
 
+from config import log
 from schemas.delivery import WAITING
 from schemas.records import CampaignCounts, CampaignFilter, CampaignPage
 from schemas.route import is_campaign_of
 from store.base import Base, P
 from store.records import at
+
+logger = log.get(__name__)
 
 CHECKED: Final = 10  # campaigns that a page of the audit checks
 COUNTED_ALWAYS: Final = 1000  # calls: a check counts a smaller campaign again in any case
@@ -150,7 +153,10 @@ class CampaignStore(Base):
                 self._to_check = list(self.redis.sscan_iter(f"{P}campaigns_used", count=PAGE))
         part, self._to_check = self._to_check[:CHECKED], self._to_check[CHECKED:]
         for campaign in part:
-            self._run("recount_campaign", campaign, COUNTED_ALWAYS)
+            found = self._run("recount_campaign", campaign, COUNTED_ALWAYS)
+            if isinstance(found, str):
+                # Its name may be a value of a CRM record, so it is not logged.
+                logger.error("campaign.unreadable", error=found)
 
     # --- helpers ------------------------------------------------------------------------------
 

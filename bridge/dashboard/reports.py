@@ -15,6 +15,7 @@ from bridge.figures import FigureReader
 from bridge.operations import Operations
 from rules.figures import WEEKDAYS, span
 from schemas.errors import BadQuery
+from schemas.fields import mask_marked
 from schemas.figures import NONE, OTHER, By, FigureQuery, Figures, FigureTable
 from schemas.outcome import Result
 
@@ -114,7 +115,8 @@ def add(dashboard: Blueprint, operations: Operations, reader: FigureReader) -> N
         found = tables(reader, wanted, zone)
         total = found[By.DAY].total
         campaigns = {
-            str(one["batch_id"]): str(one.get("name") or one["key"]) for one in store.campaigns()
+            str(one["batch_id"]): mask_marked(str(one.get("name") or one["key"]))
+            for one in store.campaigns()
         }
         page = render_template(
             "reports.html",

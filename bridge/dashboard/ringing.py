@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from bridge.campaigns import campaign_scopes
 from bridge.dashboard.filters import clock_text
 from bridge.operations import Operations
 from rules.candidate import Candidate, Denied, candidate_of
@@ -35,7 +36,8 @@ def look(operations: Operations, filters: Filters, now: datetime) -> Ringing:
     held = replace(filters, status=(Status.HELD,), reason=Reason.BULK)
     page = store.deliveries(held, before=None, limit=LOOKED_AT)
     scopes = {pause.scope for pause in store.pauses()}
-    free = [one for one in page.items if not _is_paused(one, scopes)]
+    campaigns = campaign_scopes(page.items, settings, store, now)
+    free = [one for one in page.items if not _is_paused(one, scopes, campaigns.get(one.id))]
     claims = []
     for one in free:
         seen = store.event(one.event_id)
@@ -74,8 +76,8 @@ def ringing_words(ringing: Ringing, count: int, settings: Settings, now: datetim
     return f"{phones}, {'' if ringing.is_whole else 'the newest '}from {clock} on."
 
 
-def _is_paused(delivery: Delivery, scopes: set[str]) -> bool:
-    own = {f"source:{delivery.source}", f"route:{delivery.route}"}
+def _is_paused(delivery: Delivery, scopes: set[str], campaign: str | None) -> bool:
+    own = {f"source:{delivery.source}", f"route:{delivery.route}", campaign}
     return bool(scopes & {"all", CALLKARO, *own})
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bridge.access import current_name, note_act
-from bridge.campaigns import CAMPAIGN, NO_CAMPAIGN
+from bridge.campaigns import CAMPAIGN, NO_CAMPAIGN, is_campaign
 from bridge.operations import bulk
 from bridge.operations.base import Base
 from config import log
@@ -43,7 +43,7 @@ class PauseOperations(Base):
         nothing, and NotFound for a campaign that there is not.
         """
         if scope.startswith(CAMPAIGN):
-            if not self.store.is_campaign(scope.removeprefix(CAMPAIGN)):
+            if not is_campaign(scope.removeprefix(CAMPAIGN), self.store):
                 raise NotFound(NO_CAMPAIGN)
             return self._pause(scope, message)
         routes = self.settings.routes

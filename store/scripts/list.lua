@@ -74,11 +74,11 @@ local function is_in_campaign(id)
   return only.campaigns[campaign_named(got[1], got[4], got[5]) or '']
 end
 
--- is_final is the fourth word of `newest`: see newest_outcome.lua.
+-- is_final is the third word of `newest`: see newest_outcome.lua.
 local function is_unfinished(id)
   local got = redis.call('HMGET', P .. 'delivery:' .. id, 'status', 'newest')
   if WAITS[got[1] or ''] then return true end
-  return got[1] == 'delivered' and not string.match(got[2] or '', '^%S+ %S+ %S+ 1 ')
+  return got[1] == 'delivered' and not string.match(got[2] or '', '^%S+ %S+ 1 ')
 end
 
 -- Say whether a record has all terms of an entry of any_of. See includes/search_index.lua.

@@ -43,13 +43,14 @@ local function forget_delivery(id, status)
   unindex_subject(key, id)
   local place = outcome_place(found[5], status, found[6])
   if place then leave_outcome(place, id) end
-  local campaign = campaign_named(found[5], found[9], found[10])
-  if campaign then leave_campaign(campaign, id, found[2] or '', status, found[6] or nil, true) end
   index_terms(found[8], found[7] or nil, nil)
   for i, by in ipairs({'route', 'source', 'phone'}) do
     if found[i + 1] then redis.call('ZREM', P .. 'deliveries:' .. by .. ':' .. found[i + 1], id) end
   end
   for _, sid in ipairs(sids(key)) do redis.call('DEL', P .. 'call:' .. sid) end
+  -- Last: a record that raises an error is kept, and comes back with the next round of the audit.
+  local campaign = campaign_named(found[5], found[9], found[10])
+  if campaign then pcall(leave_campaign, campaign, id, found[2] or '', status, found[6] or nil, true) end
   redis.call('DEL', key)
   if found[2] then count_status(status, found[2], -1) end
   if not found[1] then return end

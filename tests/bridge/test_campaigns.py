@@ -87,6 +87,19 @@ def test_an_unknown_campaign_is_not_there(web: Web, batch_id: str) -> None:
     assert answer.status_code == 404
 
 
+def test_the_key_of_a_campaign_is_no_campaign(web: Web, store: Store, batch_id: str) -> None:
+    cancelled = web.client.post(
+        "/api/deliveries/cancel", json={"campaign": batch_id}, headers=BEARER
+    )
+    assert cancelled.json["cancelled"] == 1
+    key = web.get(f"/api/campaigns/{batch_id}").json["key"]
+    assert store.is_campaign(key), "the index of the key has the call that was cancelled"
+    for method, path in (("GET", "/api/campaigns/"), ("PUT", "/api/pauses/campaign:")):
+        answer = web.client.open(f"{path}{key}", method=method, headers=BEARER)
+        assert answer.status_code == 404, "a pause under this name would stop nothing"
+    assert store.pauses() == []
+
+
 def test_a_name_finds_what_waits_before_the_campaign_is_created(web: Web, batch_id: str) -> None:
     assert (total(web, "Leads & <more>"), total(web, batch_id)) == (3, 3)
     assert (total(web, "Others"), total(web, "Others", status="queued,held")) == (1, 1)
@@ -124,6 +137,19 @@ def test_a_pause_is_kept_with_who_made_it(web: Web, batch_id: str) -> None:
     assert web.get(f"/api/campaigns/{batch_id}").json["paused"] == made.json
     acts = web.get("/api/audit?action=pause").json["items"]
     assert [one["target"] for one in acts] == [scope]
+
+
+def test_a_number_in_the_name_of_a_campaign_is_masked(
+    web: Web, store: Store, batch_id: str
+) -> None:
+    name = "2026-11-28, call +91 98765 43210"
+    store.keep_campaign(f"v2/{name}", "b-7", {"name": name})
+    sign_in(web, VIEWER.token)
+    shown = [page(web, path) for path in ("/campaigns", "/campaigns/b-7", "/reports?period=today")]
+    shown.append(web.get("/api/campaigns/b-7").text)
+    for text in shown:
+        assert "2026-11-28" in text, "a period is no number"
+        assert not re.search(r"98765\s?43210", text)
 
 
 # --- the dashboard --------------------------------------------------------------------------------

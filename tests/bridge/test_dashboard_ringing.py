@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pytest
 from support import ALL_ROUTES, API_TOKEN, WEBSITE, Web, each, lead, route
 
 from bridge.dashboard.ringing import Ringing, first_ring, ringing_words
+from rules.mapping import campaigns_of_now
 from schemas.event import Event
 from schemas.hours import parse_window
 from schemas.records import Claim
@@ -181,6 +183,33 @@ def test_the_page_of_a_release_has_the_sentence(
     # Nothing matches, so there is nothing to warn of.
     nobody = web.client.get("/deliveries/many?do=release&route=call+back").text
     assert "will ring" not in nobody
+
+
+@pytest.mark.parametrize("campaign", ['{ name = "Leads", period = "day" }', '{ key = "campaign" }'])
+def test_the_sentence_of_a_release_knows_the_pause_of_a_campaign(
+    make_settings: MakeSettings, open_web: OpenWeb, store: Store, campaign: str
+) -> None:
+    visits = route(
+        "call visitors",
+        event="visited",
+        campaign=campaign,
+        flood='{ over = 1, within = "5m" }',
+    )
+    settings = make_settings(WEBSITE + visits)
+    web = open_web(settings)
+    for one in range(3):
+        web.send("website", lead(event_type="visited", phone=f"+9198765002{one:02}"))
+    key = campaigns_of_now(settings, datetime.now(UTC)).get("call visitors", "key/7")
+    store.keep_campaign(key, "b-1", {"name": "Leads"})
+    if key == "key/7":  # the records of both have been read
+        for held in store.redis.zrange("bridge:bulk", 0, -1):
+            store.redis.hset(f"bridge:delivery:{held}", "campaign_key", key)
+    assert web.client.post("/sign-in", data={"token": API_TOKEN}).status_code == 302
+    later = "but not before you resume what is paused"
+
+    assert later not in web.client.get("/deliveries/many?do=release&reason=bulk").text
+    store.pause("campaign:b-1", reason="person", message="")
+    assert later in web.client.get("/deliveries/many?do=release&reason=bulk").text
 
 
 def test_a_filter_that_matches_nothing_rings_nobody(

@@ -194,6 +194,38 @@ def test_a_pruned_call_stays_counted_and_is_in_no_list(store: Store) -> None:
     assert counted(store) == after
 
 
+def test_a_call_that_can_not_be_pruned_is_not_counted_as_pruned(store: Store) -> None:
+    put(store, "d1", "d2")
+    for one in ("d1", "d2"):
+        send(store, one)
+    store.redis.hset(f"{P}delivery:d1", "phone", "hash")
+    store.redis.set(f"{P}deliveries:phone:hash", "no list")
+    for _ in range(2):
+        store.prune(datetime.now(UTC) + timedelta(days=1))
+        assert store.broken_count() == 1
+        audit(store)
+        audit(store)
+        counts = counted(store)
+        assert (counts.statuses, counts.pruned) == ({"delivered": 2}, {"delivered": 1})
+
+
+@pytest.mark.parametrize("name", ["deliveries:campaign:b-1", "campaign_counts:b-1"])
+def test_a_broken_key_of_one_campaign_stops_neither_audit_nor_pruning(
+    store: Store, name: str
+) -> None:
+    put(store, "d1", "d2", "d3")
+    send(store, "d1", "b-1")
+    send(store, "d2", "b-2")
+    store.redis.zrem(f"{P}deliveries:status:delivered", "d2")
+    store.redis.delete(f"{P}{name}")
+    store.redis.set(f"{P}{name}", "of another type")
+
+    assert audit(store) == 1
+    assert store.prune(datetime.now(UTC) + timedelta(days=1)) == 2
+    assert store.broken_count() == 0
+    assert [one.id for one in records(store)] == ["d3"]
+
+
 def test_the_audit_repairs_a_broken_index(store: Store) -> None:
     put(store, "d1", "d2")
     for one in ("d1", "d2"):
@@ -218,6 +250,17 @@ def test_a_large_campaign_is_counted_again_only_where_its_counts_differ(store: S
     store.redis.hincrby(f"{P}campaign_counts:b-1", "delivered call back", 3)
     assert store._run("recount_campaign", "b-1", 1) == 2
     check(store)
+
+
+def test_a_large_campaign_loses_the_calls_that_an_older_release_pruned(store: Store) -> None:
+    put(store, "d1", "d2")
+    for one in ("d1", "d2"):
+        send(store, one)
+    store.redis.delete(f"{P}delivery:d1")
+    store.redis.zrem(f"{P}deliveries", "d1")
+    assert store._run("recount_campaign", "b-1", 1) == 2
+    check(store)
+    assert store.redis.zrange(f"{P}deliveries:campaign:b-1", 0, -1) == ["d2"]
 
 
 def test_the_first_round_of_the_audit_fills_an_older_store(store: Store) -> None:
@@ -292,12 +335,15 @@ def test_a_campaign_with_more_indexes_than_one_list_merges_is_listed(store: Stor
     assert listed(store, many) == ["d1"]
 
 
+@pytest.mark.parametrize("converted", [True, False, None])
 @pytest.mark.parametrize("is_final", [True, False, None])
-def test_unfinished_leaves_out_the_calls_that_ended(store: Store, is_final: bool | None) -> None:
+def test_unfinished_leaves_out_the_calls_that_ended(
+    store: Store, is_final: bool | None, converted: bool | None
+) -> None:
     put(store, "d1", "d2")
     send(store, "d1")
     if is_final is not None:
-        store.keep_outcome(an_outcome("d1", is_final=is_final))
+        store.keep_outcome(an_outcome("d1", is_final=is_final, conversion_status=converted))
     filters = Filters(campaign=ONE, unfinished=True)
     for brief in (True, False):
         found = store.deliveries(filters, before=None, limit=9, brief=brief).items
