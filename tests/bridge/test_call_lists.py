@@ -256,7 +256,7 @@ def test_a_list_leaves_no_number_and_no_name_where_they_need_not_be(
     assert (event["type"], event["source"]) == ("list.row", "website")
     assert event["source_event_id"].startswith("list/Diwali/")
     (act,) = [one for one in store.acts(limit=9, keep_days=1).items if one.action == "call_list"]
-    assert (act.actor, act.count) == ("bela", 1)
+    assert (act.actor, act.kind, act.target, act.count) == ("bela", "route", ROUTE, 1)
     assert web.get(f"/api/deliveries/{made['id']}").json["timeline"][0]["actor"] == "bela"
     told = f"{answer.text}{event['source_event_id']}{made['message']}{act}{caplog.text}"
     assert "Meera" not in told
@@ -356,6 +356,16 @@ def test_the_preview_says_what_each_guard_decides(page: Web, store: Store) -> No
     assert "when_false" in seen
     assert "The number is suppressed. The row is left out." in seen
     assert "<td><code>ALLOW_NUMBERS</code></td>" in seen
+
+
+def test_the_preview_of_a_list_that_is_stored_says_that_its_rows_are_left_out(
+    page: Web, post: Any
+) -> None:
+    assert counts(post(csv_of(f"{number(1)},Meera"), name="Diwali leads")) == (1, 1, 0, 0, 0)
+    text = csv_of(f"{number(1)},Meera", f"{number(2)},Asha")
+    seen = send(page, "columns", file=file(text)).text
+    assert seen.count("A list of this name had the number already. The row is left out.") == 1
+    assert seen.count("would be sent") == 1
 
 
 @each(
