@@ -131,7 +131,7 @@ class CallListOperations(Base):
     def _read(self, route_name: str, name: str, mapping: Mapping[str, str], table: Table) -> _Read:
         route = self.calling_route(route_name)
         source = self.settings.routes.sources[route.source]
-        name = read_name(name)
+        name = read_name(name, self.settings.default_region)
         columns = read_mapping(mapping, route, source, table.columns)
         rows, unreadable = read_rows(table, columns, route, source, self.settings)
         first: dict[str, ListRow] = {}
