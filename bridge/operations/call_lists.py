@@ -178,6 +178,7 @@ class CallListOperations(Base):
                 delivery_of(event, read.route, read.source.kind),
                 wait_s=0,
                 bulk=why_held(read.name),
+                listed_s=read.route.flood.within_s if read.route.flood else None,
                 name=name_of(person, row.data, read.source.kind),
                 number=row.number,
                 phone=self.store.phone_key(row.number),

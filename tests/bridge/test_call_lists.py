@@ -170,6 +170,28 @@ def test_the_routes_when_and_the_guards_go_on_to_hold(
     assert [one["reason"] for one in deliveries(web, status="skipped")] == ["when_false"]
 
 
+def test_a_list_is_no_flood_and_no_request_of_its_source(
+    make_settings: MakeSettings, open_web: OpenWeb, store: Store
+) -> None:
+    flood = 'to     = "call"\nflood  = { over = 3, within = "5m" }'
+    web = open_web(make_settings(ROUTES.replace('to     = "call"', flood, 1)))
+    for _ in range(9):
+        web.client.post("/webhooks/website", data=b"{}", headers={"X-Webhook-Token": "forged"})
+    failing = store.redis.hgetall("bridge:alerts:refused")
+    assert failing
+    headers = {"Authorization": f"Bearer {API_TOKEN}"}
+    rows = csv_of(*(f"{number(row)},x" for row in range(5)))
+    body = {"route": ROUTE, "name": "Diwali", "mapping": MAPPING, "csv": rows}
+    assert counts(web.client.post("/api/call-lists", json=body, headers=headers))[1] == 5
+    assert store.redis.hgetall("bridge:alerts:refused") == failing
+    assert store.redis.pttl(f"bridge:listed:{ROUTE}") > 0
+
+    for row in range(10, 14):
+        web.send("website", lead(kind="new", person={"phone": number(row)}))
+    found = [one["status"] for one in deliveries(web, route=ROUTE.replace(" ", "%20"))]
+    assert found == ["held", *["queued"] * 3, *["held"] * 5]
+
+
 def test_a_number_that_is_suppressed_after_the_upload_does_not_ring(
     web: Web, post: Any, store: Store, settings: Settings, run_drain: RunDrain, simulator: Simulator
 ) -> None:
