@@ -3,6 +3,7 @@
 Pure. A path is written with dots, as in `properties.phone`. No message contains a value of a row.
 """
 
+import contextlib
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -10,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rules.candidate import Denied, chosen_number, search
+from rules.numbers import choose_number
 from schemas.csv_table import Table
 from schemas.errors import BadQuery
 from schemas.event import LIST_ROW, Item
 from schemas.expression import Path
+from schemas.fields import PhoneError, runs_of_digits
 from schemas.nearest import did_you_mean
 from schemas.route import Route, Value
 from schemas.settings import Settings
@@ -39,14 +42,26 @@ class Unreadable:
     message: str
 
 
-def read_name(text: str) -> str:
-    """Return the name of a list, trimmed, each run of spaces as one. Raises BadQuery."""
+def read_name(text: str, region: str | None) -> str:
+    """Return the name of a list, trimmed, each run of spaces as one.
+
+    region: the country of a number without a country code. Everybody sees the name, so it must not
+    have a phone number. Raises BadQuery.
+    """
     name = " ".join(unicodedata.normalize("NFC", text).split())
     if not name or len(name) > LONGEST_NAME:
         raise BadQuery(f"Give the list a name of 1 to {LONGEST_NAME} characters.")
     if any(unicodedata.category(one) in ("Cc", "Cs") for one in name):
         raise BadQuery("The name of the list has a control character. Type the name again.")
+    if any(_is_phone(run, region) for run in runs_of_digits(name)):
+        raise BadQuery("The name of the list has a phone number, and everybody sees it. Change it.")
     return name
+
+
+def _is_phone(run: str, region: str | None) -> bool:
+    with contextlib.suppress(PhoneError):
+        return bool(choose_number(run, region=region, countries=None))
+    return False
 
 
 def row_item(name: str, key: str, data: Mapping[str, Any]) -> Item:

@@ -1,11 +1,13 @@
 """A table that people keep as CSV: a line of column names, then rows. Pure."""
 
+import contextlib
 import csv
 import io
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from schemas.errors import BadQuery
@@ -14,6 +16,11 @@ DELIMITERS: Final = ",;\t|"
 SEP: Final = re.compile(r"sep=(.)", re.IGNORECASE)  # tells Excel the delimiter of a file
 MOST_ROWS: Final = 10_000
 _DIGITS: Final = 7  # a cell with so many is a value, such as a phone number, and not a name
+_LOOKED_AT: Final = 20  # rows, to find the delimiter
+_EXCEL: Final = (
+    "PK\x03\x04",
+    "\xd0\xcf\x11\xe0",
+)  # what .xlsx and .xls begin with, as decoded() says it
 
 Row = tuple[int, list[str]]  # the number of the line that it begins in; the first is 1
 
@@ -39,13 +46,15 @@ def decoded(raw: bytes) -> str:
 def read_table(text: str) -> Table:
     """Return a CSV text as a table; commas, semicolons, tabs or bars separate its cells.
 
-    Raises BadQuery: the first line does not name the columns, a name is there twice, there is no
-    row or there are more than MOST_ROWS, or a quote is not closed.
+    Raises BadQuery: it is an Excel file, the first line does not name the columns, a name is there
+    twice, there is no row or there are more than MOST_ROWS, or a quote is not closed.
     """
+    if text.startswith(_EXCEL):
+        raise BadQuery("This is an Excel file. Save it as CSV in Excel, and choose that file.")
     lines = list(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     skipped = next((place for place, line in enumerate(lines) if line.strip()), len(lines))
     delimiters = DELIMITERS
-    if skipped < len(lines) and (separator := SEP.fullmatch(lines[skipped].strip())):
+    if skipped < len(lines) and (separator := SEP.fullmatch(lines[skipped].strip(" \r\n"))):
         skipped, delimiters = skipped + 1, separator[1]
     rows = _rows(lines[skipped:], delimiters, skipped)
     _, header = next(rows, (0, []))
@@ -61,10 +70,9 @@ def read_table(text: str) -> Table:
 
 
 def _rows(lines: list[str], delimiters: str, skipped: int) -> Iterator[Row]:
-    """Yield the rows that are not empty. The delimiter is the one of which the first has most."""
-    first = lines[:1]
-    width = {one: len(next(csv.reader(first, delimiter=one), [])) for one in delimiters}
-    reader: Any = csv.reader(lines, delimiter=max(width, key=lambda one: width[one]), strict=True)
+    """Yield the rows that are not empty, read with the delimiter that fits best."""
+    delimiter = max(delimiters, key=lambda one: _fitness(lines, one))
+    reader: Any = csv.reader(lines, delimiter=delimiter, strict=True)
     begins = 1
     try:
         for row in reader:
@@ -76,6 +84,19 @@ def _rows(lines: list[str], delimiters: str, skipped: int) -> Iterator[Row]:
             f"The row that begins in line {skipped + begins} can't be read: a quote in it is not "
             "closed, or is not doubled. Correct the line, or export the file again."
         ) from None
+
+
+def _fitness(lines: list[str], delimiter: str) -> tuple[int, int]:
+    """Say how well a delimiter fits: by the rows that are as long as the first, then by its length.
+
+    A delimiter that separates nothing fits least.
+    """
+    widths: list[int] = []
+    with contextlib.suppress(csv.Error):  # a cell that is too long; the strict reader says where
+        rows = filter(None, csv.reader(lines, delimiter=delimiter))
+        widths.extend(map(len, islice(rows, _LOOKED_AT)))
+    width = widths[0] if widths else 0
+    return (widths.count(width) if width > 1 else 0), width
 
 
 def _columns(header: list[str]) -> tuple[str, ...]:

@@ -393,6 +393,11 @@ def mask_text(text: str) -> str:
     return _IN_TEXT.sub(lambda found: mask_number(found.group()), text)
 
 
+def runs_of_digits(text: str) -> list[str]:
+    """Return what mask_text() masks in a sentence."""
+    return [found.group() for found in _IN_TEXT.finditer(text)]
+
+
 def mask_marked(text: str) -> str:
     """Mask every phone number in a text that begins with a +.
 

@@ -55,6 +55,7 @@ class NewDelivery:
     actor: str | None = None  # the token of the person who made it; None: a source did
     bulk: str | None = None  # why it is held until a person releases it; None: it is not held
     flood: Flood | None = None  # it is held, too, if its route got more than this
+    listed_s: int | None = None  # of a row of a list: how far its route's flood looks back
     name: str | None = None  # of the person, as far as the event has it
     number: str | None = None  # E.164; None: it is known only when the delivery is prepared
     phone: str | None = None  # the keyed hash of the number

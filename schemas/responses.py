@@ -189,11 +189,17 @@ class ActResponse(ResponseSchema):
     action = fields.String(validate=one_of(ACTS))
     kind = fields.String(
         allow_none=True,
-        metadata=doc("What target is of: delivery, event, suppression or pause. null: neither."),
+        metadata=doc(
+            "What target is of: delivery, event, suppression, pause, or the route of a call list. "
+            "null: neither."
+        ),
     )
     target = fields.String(
         allow_none=True,
-        metadata=doc("The id; a pause's is its scope. null: it was about many, or about none."),
+        metadata=doc(
+            "The id; a pause's is its scope, a route's its name. null: it was about many, or about "
+            "none."
+        ),
     )
     count = fields.Integer(
         allow_none=True, metadata=doc("How many it changed; null: it was on one.")

@@ -101,6 +101,8 @@ def _new(delivery: NewDelivery, terms: str) -> dict[str, Any]:
         record["record_page"] = delivery.record_page
     if delivery.bulk:
         record["bulk"] = delivery.bulk
+    if delivery.listed_s:
+        record["listed_ms"] = delivery.listed_s * 1000
     if flood := delivery.flood:
         record["flood"] = {
             "over": flood.over,

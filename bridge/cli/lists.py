@@ -134,8 +134,9 @@ def _show_acts(found: Mapping[str, Any], pages: Pages) -> None:
     zone = pages.api.timezone
     table = table_with_times("When", "Who", "Did", "To", time="When", timezone=zone)
     for one in found["items"]:
-        many = None if one["count"] is None else f"{one['count']} of kind {one['kind']}"
-        to = many or " ".join(filter(None, (one["kind"], one["target"])))
+        to = " ".join(filter(None, (one["kind"], one["target"])))
+        if one["count"] is not None:
+            to = f"{to}: {one['count']}" if one["target"] else f"{one['count']} of kind {to}"
         table.add_row(*_texts(local_time(one["at"], zone), one["actor"], one["action"], to))
     show_table(found, table, pages, none="Nobody did anything that matches.")
 

@@ -141,7 +141,9 @@ def _read_form(operations: Operations) -> Form:
     }
     return Form(
         route=route,
-        name=read_name(request.form.get("name", "") or file_name),
+        name=read_name(
+            request.form.get("name", "") or file_name, operations.settings.default_region
+        ),
         text=text,
         table=table,
         mapping=_chosen(given) if given else _usual_mapping(operations, route, table),

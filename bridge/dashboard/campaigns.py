@@ -7,6 +7,7 @@ from werkzeug.wrappers import Response
 
 from bridge.api.queries import read_cursor
 from bridge.campaigns import CAMPAIGN, shown_campaign, shown_campaigns
+from bridge.dashboard.deliveries import OUTCOMES
 from bridge.dashboard.filters import PAUSED, RESUMED
 from bridge.operations import Operations
 from schemas.delivery import SETTLED, Status
@@ -49,6 +50,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
         return {
             "one": one,
             "statuses": [status for status in Status if one["counts"].get(status)],
+            "results": [word for word in OUTCOMES if one["outcomes"].get(word)],
             "is_open": any(one["counts"].get(status) for status in STOPPABLE),
         }
 

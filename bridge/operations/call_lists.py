@@ -99,7 +99,7 @@ class CallListOperations(Base):
         the rest. Raises NotFound or BadQuery.
         """
         read = self._read(route_name, name, mapping, table)
-        known = self._count_known(read) if dry_run else self._store(read)
+        known = len(self._known(read)) if dry_run else self._store(read)
         done = read.result(known)
         if not dry_run:
             self.store.keep_list_mapping(read.route.name, mapping)
@@ -113,7 +113,7 @@ class CallListOperations(Base):
             dry_run=dry_run,
         )
         if done.accepted and not dry_run:
-            note_act(Action.CALL_LIST, "delivery", count=done.accepted)
+            note_act(Action.CALL_LIST, "route", read.route.name, count=done.accepted)
         return done
 
     def look_at_list(
@@ -124,13 +124,14 @@ class CallListOperations(Base):
         Raises NotFound or BadQuery.
         """
         read = self._read(route_name, name, mapping, table)
-        seen = [self._seen(read, row) for row in read.first[:SHOWN]]
-        return read.result(self._count_known(read)), seen
+        known = self._known(read)
+        seen = [self._seen(read, row, known) for row in read.first[:SHOWN]]
+        return read.result(len(known)), seen
 
     def _read(self, route_name: str, name: str, mapping: Mapping[str, str], table: Table) -> _Read:
         route = self.calling_route(route_name)
         source = self.settings.routes.sources[route.source]
-        name = read_name(name)
+        name = read_name(name, self.settings.default_region)
         columns = read_mapping(mapping, route, source, table.columns)
         rows, unreadable = read_rows(table, columns, route, source, self.settings)
         first: dict[str, ListRow] = {}
@@ -149,8 +150,11 @@ class CallListOperations(Base):
             unreadable=tuple(unreadable),
         )
 
-    def _count_known(self, read: _Read) -> int:
-        return sum(self.store.are_known([self._event(read, row) for row in read.fresh]))
+    def _known(self, read: _Read) -> frozenset[str]:
+        """Return the numbers that a list of this name had already."""
+        known = self.store.are_known([self._event(read, row) for row in read.fresh])
+        pairs = zip(read.fresh, known, strict=True)
+        return frozenset(row.number for row, is_known in pairs if is_known)
 
     def _store(self, read: _Read) -> int:
         """Store the rows. Returns how many the store had already."""
@@ -174,6 +178,7 @@ class CallListOperations(Base):
                 delivery_of(event, read.route, read.source.kind),
                 wait_s=0,
                 bulk=why_held(read.name),
+                listed_s=read.route.flood.within_s if read.route.flood else None,
                 name=name_of(person, row.data, read.source.kind),
                 number=row.number,
                 phone=self.store.phone_key(row.number),
@@ -190,17 +195,26 @@ class CallListOperations(Base):
             self.settings.dedupe_days * 86_400,
         )
 
-    def _seen(self, read: _Read, row: ListRow) -> SeenRow:
+    def _seen(self, read: _Read, row: ListRow, known: frozenset[str]) -> SeenRow:
+        """Return a row of the preview. known: the numbers that a list of this name had already."""
         ((event, new),) = self._made(read, [row])
         outcome = rules.preview.look_at(
             self.settings, read.source, event, replace(new, bulk=None), now=read.now
         )
         if row.number in read.suppressed:
-            outcome = replace(
-                outcome,
-                verdict=Status.SKIPPED,
-                reason=Reason.SUPPRESSED,
-                message="The number is suppressed. The row is left out.",
-                until=None,
-            )
+            outcome = _left_out(outcome, Reason.SUPPRESSED, "The number is suppressed.")
+        elif row.number in known:
+            message = "A list of this name had the number already."
+            outcome = _left_out(outcome, Reason.DUPLICATE, message)
         return SeenRow(line=row.line, number=row.number, name=new.name, outcome=outcome)
+
+
+def _left_out(outcome: Outcome, reason: Reason, message: str) -> Outcome:
+    """Return what becomes of a row that is not stored."""
+    return replace(
+        outcome,
+        verdict=Status.SKIPPED,
+        reason=reason,
+        message=f"{message} The row is left out.",
+        until=None,
+    )

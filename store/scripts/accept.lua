@@ -2,8 +2,8 @@
 -- Store events with their deliveries, in one transaction; ask for a drain if anything is due now.
 --
 -- ARGV[1]: JSON, a list of {fingerprint, remember_s, event, status, source, subject, is_test,
---          deliveries, background_task, person}. A delivery is {id, route, to, wait_ms, bulk, flood, name,
---          number, phone, record_page, terms}: see write_delivery(). background_task: {id, record}, work for the event
+--          deliveries, background_task, person}. A delivery is {id, route, to, wait_ms, bulk, flood,
+--          listed_ms, name, number, phone, record_page, terms, actor}: see write_delivery(). background_task: {id, record}, work for the event
 --          besides deliveries.
 --          person: {key, record}, a person who must not be called from this step on.
 -- ARGV[2]: the routes' digest.
@@ -95,8 +95,9 @@ for name, list in pairs(additions) do
 end
 redis.call('SET', P .. 'order', whole(order))
 -- A good request ends a row of requests that did not prove their source, and a row of those that could
--- not be parsed: see alert.lua.
-if items[1] then
+-- not be parsed: see alert.lua. A test call and a list are of a person, and no requests of their source.
+local function is_by_person(item) return item.deliveries[1] and item.deliveries[1].actor end
+if items[1] and not is_by_person(items[1]) then
   redis.call('HDEL', P .. 'alerts:refused', items[1].source)
   redis.call('HDEL', P .. 'alerts:unparsed', items[1].source)
 end

@@ -170,6 +170,28 @@ def test_the_routes_when_and_the_guards_go_on_to_hold(
     assert [one["reason"] for one in deliveries(web, status="skipped")] == ["when_false"]
 
 
+def test_a_list_is_no_flood_and_no_request_of_its_source(
+    make_settings: MakeSettings, open_web: OpenWeb, store: Store
+) -> None:
+    flood = 'to     = "call"\nflood  = { over = 3, within = "5m" }'
+    web = open_web(make_settings(ROUTES.replace('to     = "call"', flood, 1)))
+    for _ in range(9):
+        web.client.post("/webhooks/website", data=b"{}", headers={"X-Webhook-Token": "forged"})
+    failing = store.redis.hgetall("bridge:alerts:refused")
+    assert failing
+    headers = {"Authorization": f"Bearer {API_TOKEN}"}
+    rows = csv_of(*(f"{number(row)},x" for row in range(5)))
+    body = {"route": ROUTE, "name": "Diwali", "mapping": MAPPING, "csv": rows}
+    assert counts(web.client.post("/api/call-lists", json=body, headers=headers))[1] == 5
+    assert store.redis.hgetall("bridge:alerts:refused") == failing
+    assert store.redis.pttl(f"bridge:listed:{ROUTE}") > 0
+
+    for row in range(10, 14):
+        web.send("website", lead(kind="new", person={"phone": number(row)}))
+    found = [one["status"] for one in deliveries(web, route=ROUTE.replace(" ", "%20"))]
+    assert found == ["held", *["queued"] * 3, *["held"] * 5]
+
+
 def test_a_number_that_is_suppressed_after_the_upload_does_not_ring(
     web: Web, post: Any, store: Store, settings: Settings, run_drain: RunDrain, simulator: Simulator
 ) -> None:
@@ -231,6 +253,7 @@ def test_a_replay_makes_no_more_of_a_test_call(web: Web) -> None:
         ({"mapping": {"person.phone": 1}}, 400, "mapping"),
         ({"name": "  "}, 400, "Give the list a name"),
         ({"name": "x" * 81}, 400, "Give the list a name"),
+        ({"name": f"Calls of {number(1)}"}, 400, "has a phone number"),
         ({"csv": ""}, 400, "The list is empty."),
         ({"csv": "9876543210,Meera\n9876543211,Asha\n"}, 400, "name of a column"),
         ({"csv": "Phone,Name\n" + "1,2\n" * 10_001}, 400, "more than 10,000 rows"),
@@ -256,7 +279,7 @@ def test_a_list_leaves_no_number_and_no_name_where_they_need_not_be(
     assert (event["type"], event["source"]) == ("list.row", "website")
     assert event["source_event_id"].startswith("list/Diwali/")
     (act,) = [one for one in store.acts(limit=9, keep_days=1).items if one.action == "call_list"]
-    assert (act.actor, act.count) == ("bela", 1)
+    assert (act.actor, act.kind, act.target, act.count) == ("bela", "route", ROUTE, 1)
     assert web.get(f"/api/deliveries/{made['id']}").json["timeline"][0]["actor"] == "bela"
     told = f"{answer.text}{event['source_event_id']}{made['message']}{act}{caplog.text}"
     assert "Meera" not in told
@@ -358,6 +381,16 @@ def test_the_preview_says_what_each_guard_decides(page: Web, store: Store) -> No
     assert "<td><code>ALLOW_NUMBERS</code></td>" in seen
 
 
+def test_the_preview_of_a_list_that_is_stored_says_that_its_rows_are_left_out(
+    page: Web, post: Any
+) -> None:
+    assert counts(post(csv_of(f"{number(1)},Meera"), name="Diwali leads")) == (1, 1, 0, 0, 0)
+    text = csv_of(f"{number(1)},Meera", f"{number(2)},Asha")
+    seen = send(page, "columns", file=file(text)).text
+    assert seen.count("A list of this name had the number already. The row is left out.") == 1
+    assert seen.count("would be sent") == 1
+
+
 @each(
     ("fields", "why"),
     [
@@ -365,6 +398,7 @@ def test_the_preview_says_what_each_guard_decides(page: Web, store: Store) -> No
         ({"csv": "%%%"}, "The list did not arrive whole."),
         ({"csv": packed("Phone\n"), "name": "a"}, "no row below"),
         ({"csv": packed("Phone\n1\n")}, "Give the list a name"),
+        ({"csv": packed("Phone\n1\n"), "name": number(1)}, "has a phone number"),
         ({"csv": packed("Phone\n1\n"), "name": "a", "route": ""}, "No route with to"),
         ({"csv": packed("Phone\n" + "1" * 2 * 1024 * 1024), "name": "a"}, "over 2 MB"),
     ],

@@ -105,6 +105,7 @@ def test_a_name_finds_what_waits_before_the_campaign_is_created(web: Web, batch_
     assert (total(web, "Others"), total(web, "Others", status="queued,held")) == (1, 1)
     assert total(web, "Others", status="delivered") == 0
     assert total(web, "Nobody's") == 0
+    assert total(web, " Others\t") == 1, "a name that a person pasted"
     assert total(web, "Others", source="website") is None
     assert total(web, "  ") == 4, "a blank filter is none, as everywhere in lists"
     table = web.client.get(

@@ -175,8 +175,18 @@ def test_a_row_with_other_cells_than_the_header_is_unreadable_and_the_rest_goes_
 
 
 def test_the_name_of_a_list_is_a_short_text() -> None:
-    assert read_name("  Diwali \t leads ") == "Diwali leads"
-    assert read_name("दिवाली 🎆") == "दिवाली 🎆"
+    assert read_name("  Diwali \t leads ", "IN") == "Diwali leads"
+    for good in ("दिवाली 🎆", "export-20261128-1030", "Fair 2026-11-28", "20261128103055"):
+        assert read_name(good, "IN") == good
     for bad in ("", "  ", "x" * 81, "a\x00b", "\ud800"):
         with pytest.raises(BadQuery, match="name"):
-            read_name(bad)
+            read_name(bad, "IN")
+
+
+@pytest.mark.parametrize(
+    "name", ["9876543210", "Calls of 98765 43210", "Chat with +1 202-555-0143"]
+)
+def test_the_name_of_a_list_has_no_phone_number(name: str) -> None:
+    with pytest.raises(BadQuery, match="has a phone number") as caught:
+        read_name(name, "IN")
+    assert name not in str(caught.value)

@@ -23,6 +23,7 @@ PLAIN = "phone,name\n98765 43210,Meera\n98765 43211,Asha\n"
         "\n\n" + PLAIN.replace("Meera\n", "Meera\n\n ,\n"),
         "sep=;\n" + PLAIN.replace(",", ";"),
         PLAIN.replace("Meera", '"Meera"').replace("phone", '"phone"'),
+        "sep=\t\n" + PLAIN.replace(",", "\t"),
         " phone , name ,,\n98765 43210,Meera,,\n98765 43211,Asha\n",
     ],
 )
@@ -48,6 +49,15 @@ def test_a_quoted_cell_may_have_delimiters_quotes_and_line_ends() -> None:
     assert table.rows == ((2, ["1", 'a, "b"\nc']), (4, ["2", "d"]))
 
 
+@pytest.mark.parametrize("name", ["Name (first, last)", '"Name\nof the person"'])
+def test_a_delimiter_is_the_one_that_also_separates_the_rows(name: str) -> None:
+    table = read_table(f"{name};Phone\nMeera;1\nAsha;2\n")
+    assert (table.columns[1], [cells for _, cells in table.rows]) == (
+        "Phone",
+        [["Meera", "1"], ["Asha", "2"]],
+    )
+
+
 def test_a_row_keeps_its_number_of_cells_and_its_line() -> None:
     table = read_table("a,b\n\n1\n1,2,3\n1,2,\n")
     assert table.rows == ((3, ["1"]), (4, ["1", "2", "3"]), (5, ["1", "2"]))
@@ -64,6 +74,9 @@ def test_a_row_keeps_its_number_of_cells_and_its_line() -> None:
         ("Phone,phone\n1,2\n", "Two columns have the name 'Phone'"),
         ('phone,name\n1,"Meera\n2,Asha\n', "begins in line 2"),
         ('phone\n1\n"2" x\n', "begins in line 3"),
+        (f"phone,{'x' * 200_000}\n1,2\n", "begins in line 1"),
+        (decoded(b"PK\x03\x04\x14\x00\x06\x00\x08\xff,\n1,2\n"), "an Excel file"),
+        (decoded(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\n1\n"), "an Excel file"),
         ("phone\n" + "1\n" * (MOST_ROWS + 1), "more than 10,000 rows"),
     ],
 )

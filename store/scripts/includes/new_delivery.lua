@@ -7,8 +7,9 @@ local function why_bulk(d, now)
   if d.flood then
     local seen = recent[d.route]
     if not seen then
-      local since = (now - d.flood.within_ms) * 1000
-      seen = redis.call('ZCOUNT', P .. 'deliveries:route:' .. d.route, whole(since), '+inf')
+      local since = whole((now - d.flood.within_ms) * 1000)
+      seen = redis.call('ZCOUNT', P .. 'deliveries:route:' .. d.route, since, '+inf')
+        - redis.call('ZCOUNT', P .. 'listed:' .. d.route, since, '+inf')
     end
     recent[d.route] = seen + 1
     if seen >= d.flood.over then return d.flood.message end
@@ -16,8 +17,15 @@ local function why_bulk(d, now)
   return d.bulk
 end
 
--- Write a new delivery d = {id, route, to, wait_ms, bulk, flood, name, number, phone, record_page, terms,
--- actor} of an event {event, source, subject, is_test}. The caller writes the indexes: add_to is called
+-- Keep a row of a call list out of the flood of its route, for as long as that looks back.
+local function note_listed(d, order)
+  local key = P .. 'listed:' .. d.route
+  redis.call('ZADD', key, order, d.id)
+  redis.call('PEXPIRE', key, d.listed_ms)
+end
+
+-- Write a new delivery d = {id, route, to, wait_ms, bulk, flood, listed_ms, name, number, phone, record_page,
+-- terms, actor} of an event {event, source, subject, is_test}. The caller writes the indexes: add_to is called
 -- with (index, score, member) for each of them; member nil: the delivery's id.
 -- Returns the delivery's status.
 local function write_delivery(d, item, digest, order, now, add_to)
@@ -46,6 +54,7 @@ local function write_delivery(d, item, digest, order, now, add_to)
   add_to('deliveries', order)
   add_to('deliveries:status:' .. status, order)
   add_to('deliveries:route:' .. d.route, order)
+  if d.listed_ms then note_listed(d, order) end
   add_to('deliveries:source:' .. item.source, order)
   if item.subject ~= '' then add_to('deliveries:subject:' .. item.subject, order) end
   if bulk then add_to('bulk', order) else add_to('due', now + d.wait_ms) end

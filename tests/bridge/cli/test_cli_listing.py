@@ -115,9 +115,11 @@ def test_what_people_did_is_listed(run: Run, fails: Fails, web: Web) -> None:
     [made] = web.send("website", lead())
     run("cancel", made)
     run("pause", "route:call back")
+    run("resume", "route:call back")
     said = run("audit").stdout.splitlines()
-    assert "pause route:call back" in said[1]
-    assert f"delivery {made}" in said[2]
+    assert "pause route:call back: 0" in said[1]
+    assert "pause route:call back" in said[2]
+    assert f"delivery {made}" in said[3]
     found = json.loads(run("audit", "--action", "cancel", "--json").stdout)
     assert [(one["target"], one["actor"]) for one in found["items"]] == [(made, "admin")]
     assert "Nobody did anything" in run("audit", "--actor", "asha").stdout
