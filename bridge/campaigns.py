@@ -3,21 +3,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from rules.mapping import campaigns_of_now, is_campaign_key
 from schemas.delivery import Delivery
 from schemas.errors import NotFound
+from schemas.fields import mask_marked
 from schemas.links import Addresses, campaign_link
 from schemas.records import CampaignFilter, Filters
 from schemas.settings import Settings
 from store import Store
 
-NO_CAMPAIGN = (
+NO_CAMPAIGN: Final = (
     "There is no campaign with this batch_id: the bridge made none, and no call named it. GET "
     "/api/campaigns lists those that the bridge made."
 )
-CAMPAIGN = "campaign:"  # before the batch_id, in the scope of its pause
+CHOICES: Final = 50  # campaigns that a list of choices has
+CAMPAIGN: Final = "campaign:"  # before the batch_id, in the scope of its pause
 
 
 def with_campaign(filters: Filters, text: str | None, settings: Settings, store: Store) -> Filters:
@@ -70,6 +72,22 @@ def campaign_scopes(
     }
     kept = store.campaigns_kept(joined.values())
     return {one: f"{CAMPAIGN}{kept.get(named, named)}" for one, named in joined.items()}
+
+
+def campaign_choices(settings: Settings, store: Store) -> dict[str, str]:
+    """Return what lists can be narrowed to: names of routes, then the newest campaigns.
+
+    The keys are values of the filter; each comes with its name for people.
+    """
+    names = {
+        chosen.name: f"{chosen.name}, every {chosen.period}" if chosen.period else chosen.name
+        for route in settings.routes.routes
+        if (chosen := route.campaign) and chosen.name
+    }
+    page = store.campaign_page(before=None, limit=CHOICES)
+    made = {str(one["batch_id"]): str(one.get("name") or one["key"]) for one in page.items}
+    others = {one: mask_marked(name) for one, name in made.items() if name not in names}
+    return names | others
 
 
 def shown_campaign(batch_id: str, settings: Settings, store: Store) -> dict[str, Any]:

@@ -177,7 +177,7 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         if place == (0, 0):
             self._run("recount")
         self.repair_campaigns(is_first=place == (0, 0))
-        after, ids = self._audited(*place)
+        after, ids, record_count = self._audited(*place)
         repaired = Repaired()
         if ids:
             *counts, raised = self._run("audit", int(lease_s * 1000), INDEXED, *sorted(ids))
@@ -186,22 +186,28 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         is_first_round = not self.is_indexed()
         self._fill_in(ids, person_of if is_first_round else None, found_by)
         if is_first_round:
-            self.note_indexed(len(ids), is_first=place == (0, 0), is_last=after == (0, 0))
+            self.note_indexed(record_count, is_first=place == (0, 0), is_last=after == (0, 0))
         return after, repaired
 
-    def _audited(self, records: int, listed: int) -> tuple[tuple[int, int], set[str]]:
-        """Return the place after this one, and the deliveries of its page."""
+    def _audited(self, records: int, listed: int) -> tuple[tuple[int, int], set[str], int]:
+        """Return the place after this one, the deliveries of its page, and how many have records.
+
+        A round has each delivery twice: by its record, and by its place in the list.
+        """
         ids: set[str] = set()
+        record_count = 0
         with self._reached():
             if records != ENDED:
                 found, keys = self.redis.scan(records, match=f"{P}delivery:*", count=AUDITED)
                 records = int(found) or ENDED
                 ids |= {str(key).removeprefix(f"{P}delivery:") for key in keys}
+                record_count = len(ids)
             if listed != ENDED:
                 found, members = self.redis.zscan(f"{P}deliveries", listed, count=AUDITED)
                 listed = int(found) or ENDED
                 ids |= {str(member) for member, _ in members}
-        return (0, 0) if records == listed == ENDED else (records, listed), ids
+        after = (0, 0) if records == listed == ENDED else (records, listed)
+        return after, ids, record_count
 
     def _fill_in(
         self, ids: set[str], person_of: PersonOf | None, found_by: DescribeFound | None

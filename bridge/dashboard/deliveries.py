@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
 from bridge.api.queries import PHONE_KEY, Args, read_cursor, read_filters, refuse_unknown_names
-from bridge.campaigns import with_campaign
+from bridge.campaigns import campaign_choices, with_campaign
 from bridge.dashboard import kept_views, ringing
 from bridge.dashboard.call_report import CallReport, call_report, in_words, look_up
 from bridge.dashboard.filters import local_time, typed_number, with_args, with_zone
@@ -130,11 +130,14 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             "sources": list(settings.routes.sources),
         }
 
+    def campaigns() -> dict[str, str]:
+        return campaign_choices(settings, store)
+
     @dashboard.get("/deliveries")
     def deliveries() -> str:
         page = shown(_given(request.args))
         is_new = not page["listed"].rows and not any(store.counts().values())
-        return render_template("deliveries.html", is_new=is_new, **page)
+        return render_template("deliveries.html", is_new=is_new, campaigns=campaigns(), **page)
 
     @dashboard.post("/deliveries")
     def deliveries_filtered() -> Response | tuple[str, int]:
@@ -142,7 +145,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             return _to_list(_keyed(request.form, operations))
         except BadQuery as error:
             page = shown(_given(request.form), str(error), request.form["phone"])
-            return render_template("deliveries.html", **page), 400
+            return render_template("deliveries.html", campaigns=campaigns(), **page), 400
 
     kept_views.add(dashboard)
 

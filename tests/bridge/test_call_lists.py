@@ -183,6 +183,21 @@ def test_a_number_that_is_suppressed_after_the_upload_does_not_ring(
     assert [one["reason"] for one in deliveries(web)] == ["suppressed"]
 
 
+def test_a_person_of_a_list_is_erased_like_any_other(web: Web, post: Any, store: Store) -> None:
+    assert counts(post(csv_of(f"{number(1)},Meera", f"{number(2)},Asha"))) == (2, 2, 0, 0, 0)
+    headers = {"Authorization": f"Bearer {API_TOKEN}"}
+    body = {"phone": f"+91{number(1)}"}
+    assert web.client.post("/api/erasures", json=body, headers=headers).json["done"]
+    kept = str(
+        [store.redis.hgetall(key) for key in store.redis.scan_iter("bridge:*", _type="hash")]
+    )
+    assert number(2) in kept
+    assert "Asha" in kept
+    assert number(1) not in kept
+    assert "Meera" not in kept
+    assert [one["status"] for one in deliveries(web)] == ["cancelled", "held"]
+
+
 def test_neither_a_webhook_nor_a_replay_makes_more_of_a_row(
     web: Web, post: Any, settings: Settings
 ) -> None:

@@ -145,7 +145,8 @@ def test_a_number_in_the_name_of_a_campaign_is_masked(
     name = "2026-11-28, call +91 98765 43210"
     store.keep_campaign(f"v2/{name}", "b-7", {"name": name})
     sign_in(web, VIEWER.token)
-    shown = [page(web, path) for path in ("/campaigns", "/campaigns/b-7", "/reports?period=today")]
+    paths = ("/campaigns", "/campaigns/b-7", "/reports?period=today", "/deliveries")
+    shown = [page(web, path) for path in paths]
     shown.append(web.get("/api/campaigns/b-7").text)
     for text in shown:
         assert "2026-11-28" in text, "a period is no number"
@@ -166,7 +167,9 @@ def test_the_page_of_a_campaign_leads_to_its_lists(web: Web, batch_id: str) -> N
         assert 'class="row"' in page(web, address.replace("&amp;", "&"))
     assert all(command in text for command in COMMANDS[:1] + COMMANDS[2:])
     assert text.count("batch-calls") == 1
-    assert page(web, f"/campaigns/{batch_id}/part") in text
+    part = page(web, f"/campaigns/{batch_id}/part")  # refreshes itself
+    assert "3 calls, 67 % settled" in part
+    assert "<html" not in part
 
 
 def test_it_is_paused_and_resumed_on_its_page(web: Web, store: Store, batch_id: str) -> None:
@@ -223,3 +226,12 @@ def test_reports_lead_to_the_campaign_and_to_its_lists(web: Web, batch_id: str) 
         re.findall(rf'href="(/deliveries\?campaign={batch_id}[^"]*delivered[^"]*)"', text)
     )
     assert page(web, address.replace("&amp;", "&")).count('class="row"') == 2
+
+
+def test_the_list_offers_the_campaigns_that_there_are(web: Web, batch_id: str) -> None:
+    sign_in(web)
+    offered = page(web, "/deliveries").partition('name="campaign"')[2].partition("</select>")[0]
+    options = re.findall(r'<option value="([^"]*)"[^>]*>([^<]*)', offered)
+    name = "Leads &amp; &lt;more&gt;"
+    assert options == [("", "any"), (name, name), ("Others", "Others, every day")]
+    assert "<option selected>theirs</option>" in page(web, "/deliveries?campaign=theirs")

@@ -50,12 +50,16 @@ def test_a_round_ends_when_records_and_list_are_through(
 ) -> None:
     monkeypatch.setattr(leases, "AUDITED", 10)
     put(store, *(f"d{number}" for number in range(300)))  # each has two keys beside its record
-    pages = 1
+    done = []
     place, _ = store.audit((0, 0), lease_s=60)
     while place != (0, 0):
+        indexing = store.indexing()
+        assert indexing is not None
+        done.append(indexing.done)
+        assert len(done) <= 2 * 3 * 300 / 10  # 900 keys, 10 a page, or a few more
         place, _ = store.audit(place, lease_s=60)
-        pages += 1
-        assert pages <= 2 * 3 * 300 / 10  # 900 keys, 10 a page, or a few more
+    assert 50 < done[len(done) // 2] < 250  # each delivery is counted once
+    assert store.indexing() is None
 
 
 @pytest.mark.parametrize("stands", ["queued", "held", "retrying"])

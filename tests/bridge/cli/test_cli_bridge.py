@@ -157,7 +157,7 @@ def run_demo(
             code = None
             with contextlib.suppress(Stopped):
                 demo = Demo(threads, port=free_port, data=tmp_path / "data", is_simulated=True)
-                code = demo.run(serve=serve)
+                code = demo.run(serve=serve, with_day=False)
             return code, "".join(said) + capsys.readouterr().out
 
         yield run
