@@ -8,6 +8,7 @@ from typing import Any, Final
 from rules.mapping import campaigns_of_now, is_campaign_key
 from schemas.delivery import Delivery
 from schemas.errors import NotFound
+from schemas.fields import mask_marked
 from schemas.links import Addresses, campaign_link
 from schemas.records import CampaignFilter, Filters
 from schemas.settings import Settings
@@ -23,8 +24,7 @@ CAMPAIGN: Final = "campaign:"  # before the batch_id, in the scope of its pause
 
 def with_campaign(filters: Filters, text: str | None, settings: Settings, store: Store) -> Filters:
     """Return the filters with a campaign: its batch_id, or a name, which finds all its periods."""
-    text = (text or "").strip()
-    if not text:
+    if not text or not text.strip():
         return filters
     return replace(filters, campaign=campaign_filter(text, settings, store))
 
@@ -52,21 +52,6 @@ def campaign_filter(text: str, settings: Settings, store: Store) -> CampaignFilt
     )
 
 
-def campaign_choices(settings: Settings, store: Store) -> dict[str, str]:
-    """Return what lists can be narrowed to: names of routes, then the newest campaigns.
-
-    The keys are values of the filter; each comes with its name for people.
-    """
-    names = {
-        chosen.name: f"{chosen.name}, every {chosen.period}" if chosen.period else chosen.name
-        for route in settings.routes.routes
-        if (chosen := route.campaign) and chosen.name
-    }
-    page = store.campaign_page(before=None, limit=CHOICES)
-    made = {str(one["batch_id"]): str(one.get("name") or one["key"]) for one in page.items}
-    return names | {batch_id: name for batch_id, name in made.items() if name not in names}
-
-
 def is_campaign(batch_id: str, store: Store) -> bool:
     """Say whether there is a campaign with this batch_id. A pause of a key would stop nothing."""
     return not is_campaign_key(batch_id) and store.is_campaign(batch_id)
@@ -87,6 +72,22 @@ def campaign_scopes(
     }
     kept = store.campaigns_kept(joined.values())
     return {one: f"{CAMPAIGN}{kept.get(named, named)}" for one, named in joined.items()}
+
+
+def campaign_choices(settings: Settings, store: Store) -> dict[str, str]:
+    """Return what lists can be narrowed to: names of routes, then the newest campaigns.
+
+    The keys are values of the filter; each comes with its name for people.
+    """
+    names = {
+        chosen.name: f"{chosen.name}, every {chosen.period}" if chosen.period else chosen.name
+        for route in settings.routes.routes
+        if (chosen := route.campaign) and chosen.name
+    }
+    page = store.campaign_page(before=None, limit=CHOICES)
+    made = {str(one["batch_id"]): str(one.get("name") or one["key"]) for one in page.items}
+    others = {one: mask_marked(name) for one, name in made.items() if name not in names}
+    return names | others
 
 
 def shown_campaign(batch_id: str, settings: Settings, store: Store) -> dict[str, Any]:

@@ -146,7 +146,8 @@ def test_a_number_in_the_name_of_a_campaign_is_masked(
     name = "2026-11-28, call +91 98765 43210"
     store.keep_campaign(f"v2/{name}", "b-7", {"name": name})
     sign_in(web, VIEWER.token)
-    shown = [page(web, path) for path in ("/campaigns", "/campaigns/b-7", "/reports?period=today")]
+    paths = ("/campaigns", "/campaigns/b-7", "/reports?period=today", "/deliveries")
+    shown = [page(web, path) for path in paths]
     shown.append(web.get("/api/campaigns/b-7").text)
     for text in shown:
         assert "2026-11-28" in text, "a period is no number"
