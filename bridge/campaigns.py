@@ -24,9 +24,10 @@ CAMPAIGN: Final = "campaign:"  # before the batch_id, in the scope of its pause
 
 def with_campaign(filters: Filters, text: str | None, settings: Settings, store: Store) -> Filters:
     """Return the filters with a campaign: its batch_id, or a name, which finds all its periods."""
-    if not text or not text.strip():
+    wanted = (text or "").strip()
+    if not wanted:
         return filters
-    return replace(filters, campaign=campaign_filter(text, settings, store))
+    return replace(filters, campaign=campaign_filter(wanted, settings, store))
 
 
 def campaign_filter(text: str, settings: Settings, store: Store) -> CampaignFilter:
