@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
+from shlex import quote
 from typing import Any, BinaryIO
 
 import click
@@ -118,4 +119,6 @@ def _show(found: Mapping[str, Any], *, route: str, dry_run: bool) -> None:
     if len(unreadable) > NAMED:
         click.echo(f"And {len(unreadable) - NAMED} more lines.")
     if found["accepted"] and not dry_run:
-        click.echo(f'To call five of them: python -m bridge release --route "{route}" --limit 5')
+        click.echo(
+            f"To call five of them: python -m bridge release --route {quote(route)} --limit 5"
+        )

@@ -99,7 +99,10 @@ def add(dashboard: Blueprint, operations: Operations, reader: FigureReader) -> N
 
     @dashboard.app_template_filter("percent")
     def percent(share: float | None) -> str:
-        return "—" if share is None else f"{100 * share:.0f} %"
+        if share is None:
+            return "—"
+        # Only all is 100 %: the last one may be the lead that somebody looks for.
+        return f"{min(round(100 * share), 99) if share < 1 else 100} %"
 
     @dashboard.app_template_filter("talk_time")
     def talk_time(seconds: float | None) -> str:

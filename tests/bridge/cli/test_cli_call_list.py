@@ -57,7 +57,7 @@ def test_the_columns_are_guessed_and_the_name_is_the_files(call_list, store: Sto
         COUNTS,
         "Line 4: The phone number can't be called: a spreadsheet has shortened it, and its last "
         "digits are lost; format the column as text and export it again.",
-        'To call five of them: python -m bridge release --route "call visitors" --limit 5',
+        "To call five of them: python -m bridge release --route 'call visitors' --limit 5",
     ]
     (event,) = events(store)
     assert event.startswith("list/Diwali leads/")
