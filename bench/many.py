@@ -420,7 +420,9 @@ def queries(filler: Filler) -> Iterator[tuple[str, str]]:
         {"q": "nobody"},
     ]
     for one in filters:
-        yield "list " + (_said(one) or "(no filter)"), "/api/deliveries?" + urlencode(one)
+        is_id = one.get("q") in filler.ids
+        name = "q=(a delivery id)" if is_id else _said(one) or "(no filter)"
+        yield f"list {name}", "/api/deliveries?" + urlencode(one)
     for one in ({}, {"source": "partner"}, {"status": "unrouted"}, hour):
         yield "events " + (_said(one) or "(no filter)"), "/api/events?" + urlencode(one)
     yield "one delivery", f"/api/deliveries/{filler.ids[len(filler.ids) // 2]}"
