@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rules.figures import Sums, summed, sums_of
@@ -25,8 +26,15 @@ class FigureReader:
 
     def table(self, query: FigureQuery) -> FigureTable:
         """Return the figures that a query wants. Raises StoreUnavailable."""
+        return self.tables([query])[0]
+
+    def tables(self, queries: Sequence[FigureQuery]) -> list[FigureTable]:
+        """Return the figures that each query wants. Raises StoreUnavailable."""
         # The times of changes are read first: sums that are newer than them are read again.
         changed = self._store.figures_changed()
+        return [self._table(query, changed) for query in queries]
+
+    def _table(self, query: FigureQuery, changed: Mapping[int, str]) -> FigureTable:
         days = [day for day in sorted(changed) if query.first[0] <= day <= query.last[0]]
         found = {day: self._remembered(_question(day, query), changed[day]) for day in days}
         for day, cells in self._store.figures([day for day in days if found[day] is None]):

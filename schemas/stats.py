@@ -6,7 +6,6 @@ from marshmallow import Schema, fields, validate
 
 from schemas.fields import mask_text
 from schemas.figures import By, FigureTable
-from schemas.figures import Figures as FigureSums
 from schemas.requests import TIME
 from schemas.responses import ResponseSchema, doc
 
@@ -68,17 +67,15 @@ class StatsResponse(ResponseSchema):
 
 def stats_answer(table: FigureTable, by: By) -> dict[str, Any]:
     """Return figures as StatsResponse has them."""
+    # One schema for all rows: to make one takes as long as to dump several rows.
+    *rows, total = FiguresResponse(many=True).dump([*(of for _, of in table.items), table.total])
+    keys = (shown_key(key, by) for key, _ in table.items)
     return {
-        "items": [{"key": shown_key(key, by), **_sums(figures)} for key, figures in table.items],
-        "total": _sums(table.total),
+        "items": [{"key": key, **row} for key, row in zip(keys, rows, strict=True)],
+        "total": total,
     }
 
 
 def shown_key(key: str, by: By) -> str:
     """Return a key as it is shown: CallKaro may write a phone number into a version."""
     return mask_text(key) if by is By.VERSION else key
-
-
-def _sums(figures: FigureSums) -> dict[str, Any]:
-    found: dict[str, Any] = FiguresResponse().dump(figures)
-    return found

@@ -1,12 +1,15 @@
 """The page of figures: how many events became calls, and how those ended."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final
+from functools import cache, partial
+from typing import Final
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint, render_template, request, url_for
+from markupsafe import Markup, escape
 
 from bridge.dashboard.charts import GAP, HEIGHT, WIDTH
 from bridge.dashboard.deliveries import NAMES
@@ -31,19 +34,20 @@ MOST_COLUMNS: Final = 400  # days of the chart: figures are kept that long
 DIALLED: Final = ",".join(
     result for result in Result if result not in (Result.NOT_DIALLED, Result.CANCELLED)
 )
-# The filter of the list of deliveries behind a figure. No list is filtered by conversions.
-LISTS: Final[Mapping[str, Mapping[str, str]]] = {
-    "events": {},
-    "accepted": {"status": "delivered"},
-    "skipped": {"status": "skipped"},
-    "failed": {"status": "failed"},
-    "unknown": {"status": "unknown"},
-    "dialled": {"outcome": DIALLED},
-    "connected": {"outcome": "connected"},
-    "voicemail": {"outcome": "voicemail"},
-    "not_reached": {"outcome": "not_reached"},
-    "wrong_number": {"outcome": "wrong_number"},
-    "other": {"outcome": "not_dialled,cancelled,failed,unrecognised"},
+# The filter of the list of deliveries behind a figure, in the query of its address. No list is
+# filtered by conversions.
+LISTS: Final[Mapping[str, str]] = {
+    "events": "",
+    "accepted": "status=delivered",
+    "skipped": "status=skipped",
+    "failed": "status=failed",
+    "unknown": "status=unknown",
+    "dialled": urlencode({"outcome": DIALLED}),
+    "connected": "outcome=connected",
+    "voicemail": "outcome=voicemail",
+    "not_reached": "outcome=not_reached",
+    "wrong_number": "outcome=wrong_number",
+    "other": urlencode({"outcome": "not_dialled,cancelled,failed,unrecognised"}),
 }
 FUNNEL: Final = ("events", "accepted", "dialled", "connected", "converted")
 
@@ -134,7 +138,7 @@ def add(dashboard: Blueprint, operations: Operations, reader: FigureReader) -> N
             groups={by: found[by].items for by in GROUPS},
             campaigns=campaigns,
             choices=_choices(operations, campaigns),
-            behind=behind(wanted),
+            number=numbers(wanted),
         )
         return (page, 400) if problem else page
 
@@ -195,7 +199,9 @@ def tables(reader: FigureReader, wanted: Wanted, zone: ZoneInfo) -> dict[By, Fig
     query = FigureQuery(by=By.DAY, first=first, last=last)
     if wanted.only:
         query = reader.narrowed(query, *wanted.only)
-    return {by: reader.table(replace(query, by=by)) for by in (By.DAY, By.WEEKDAY_HOUR, *GROUPS)}
+    shown = (By.DAY, By.WEEKDAY_HOUR, *GROUPS)
+    found = reader.tables([replace(query, by=by) for by in shown])
+    return dict(zip(shown, found, strict=True))
 
 
 def funnel(total: Figures) -> list[Step]:
@@ -276,37 +282,49 @@ def _heat(day: str | None, key: str, figures: Figures, best: float) -> HeatCell:
 # --- the lists behind the figures -----------------------------------------------------------------
 
 
-def behind(wanted: Wanted) -> Any:
-    """Return a function that gives the address of the list of deliveries behind a figure."""
+def numbers(wanted: Wanted) -> Callable[..., str]:
+    """Return a function that writes a count, as a link to the list of deliveries behind it."""
+    deliveries = url_for("dashboard.deliveries")
+    # The page has some hundred links, of few figures, rows and times: each part is written once.
+    of_rows, of_times = cache(partial(_of_row, wanted)), cache(partial(_times, wanted))
 
-    def address(
+    def number(
+        count: int,
         figure: str,
         by: str | None = None,
         key: str = "",
         day: str | None = None,
         hour: int | None = None,
-    ) -> str | None:
-        """Return the address; None: lists can't be filtered by that."""
-        given = [wanted.only] if wanted.only else []
-        if by is not None:
-            given.append((By(by), key))
-        is_known = all(of in FILTERS and name not in (NONE, OTHER) for of, name in given)
-        if figure not in LISTS or not is_known:
-            return None
-        only = {str(of): name for of, name in given}
-        first, last = (date.fromisoformat(day),) * 2 if day else (wanted.first, wanted.last)
-        filters: dict[str, Any] = {**only, **LISTS[figure], **_times(first, last, hour)}
-        if not filters.keys() <= set(NAMES):
-            return None  # the page would pass over the filter, and so would its commands on many
-        return url_for("dashboard.deliveries", **filters)
+    ) -> str:
+        """Return the count; it is no link if it is 0, or if lists can't be filtered by that."""
+        of_row, of_figure = of_rows(by, key), LISTS.get(figure)
+        if not count or of_row is None or of_figure is None:
+            return f"{count:,}"
+        query = "&".join(part for part in (of_row, of_figure, of_times(day, hour)) if part)
+        return Markup(f'<a href="{escape(f"{deliveries}?{query}")}">{count:,}</a>')  # noqa: S704
 
-    return address
+    return number
 
 
-def _times(first: date, last: date, hour: int | None) -> dict[str, str]:
-    """Return the times of whole days, or of one hour of the first day."""
+def _of_row(wanted: Wanted, by: str | None, key: str) -> str | None:
+    """Return the filters of one row in the query of an address; None: lists don't have them."""
+    given = [wanted.only] if wanted.only else []
+    if by is not None:
+        given.append((By(by), key))
+    # The page would pass over a filter that it does not have, and so would its commands on many.
+    if any(of not in FILTERS or of not in NAMES or name in (NONE, OTHER) for of, name in given):
+        return None
+    return urlencode({str(of): name for of, name in given})
+
+
+def _times(wanted: Wanted, day: str | None, hour: int | None) -> str:
+    """Return the times of whole days, or of one hour of a day, in the query of an address.
+
+    day: None: all days that are wanted.
+    """
+    first, last = (date.fromisoformat(day),) * 2 if day else (wanted.first, wanted.last)
     since = datetime.combine(first, time(hour or 0))
     until = datetime.combine(last + timedelta(days=1), time())
     if hour is not None:
         until = since + timedelta(hours=1)
-    return {"since": f"{since:%Y-%m-%dT%H:%M}", "until": f"{until:%Y-%m-%dT%H:%M}"}
+    return urlencode({"since": f"{since:%Y-%m-%dT%H:%M}", "until": f"{until:%Y-%m-%dT%H:%M}"})
