@@ -3,13 +3,16 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from bridge.cli.client import Failure, read_settings
 from bridge.cli.send import find_source
 from schemas.crm.hubspot import KIND
-from schemas.crm.hubspot_app import HubSpotApp, HubSpotAppError, app_for
+from schemas.crm.hubspot_app import WEBHOOKS_FILE, HubSpotApp, HubSpotAppError, app_for
+from schemas.errors import RequestError
+from schemas.json_body import read_json
 
 
 @click.command("hubspot-app", short_help="Write a HubSpot app for the routes, to upload.")
@@ -46,10 +49,18 @@ def hubspot_app(url: str, folder: Path, name: str, source: str, force: bool) -> 
         raise Failure(f"No app was written. Fix this:\n{problems}") from None
     texts = {
         path: json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        for path, content in app.files().items()
+        for path, content in app.files(before=_read(folder / WEBHOOKS_FILE)).items()
     }
     _write(folder, texts, force=force)
     click.echo(_next_steps(app, folder, found.variable_prefix))
+
+
+def _read(file: Path) -> Any:
+    """Return the content of an earlier file; None: there is none, or it is not JSON."""
+    try:
+        return read_json(file.read_bytes())
+    except (OSError, RequestError):
+        return None
 
 
 def _write(folder: Path, texts: Mapping[str, str], *, force: bool) -> None:

@@ -90,8 +90,12 @@ class HubSpotApp:
         objects = {"contact", *(one.object_type for one in self.subscriptions)}
         return (BASIC_SCOPE, *sorted({SCOPES[name] for name in objects}))
 
-    def files(self) -> dict[str, Any]:
-        """Return the content of each file of the project, by its path."""
+    def files(self, *, before: Any = None) -> dict[str, Any]:
+        """Return the content of each file of the project, by its path.
+
+        before: the content of the webhooks file that this one replaces; None: there is none. What
+        it subscribes to and the app does not is kept, inactive.
+        """
         slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
         return {
             PROJECT_FILE: {
@@ -103,7 +107,7 @@ class HubSpotApp:
             WEBHOOKS_FILE: {
                 "uid": "callkaro_bridge_webhooks",
                 "type": "webhooks",
-                "config": self._webhooks(),
+                "config": self._webhooks(before),
             },
         }
 
@@ -117,17 +121,32 @@ class HubSpotApp:
             "permittedUrls": {"fetch": [], "iframe": [], "img": []},
         }
 
-    def _webhooks(self) -> dict[str, Any]:
+    def _webhooks(self, before: Any) -> dict[str, Any]:
+        active = [one.as_json() for one in self.subscriptions]
         return {
             "settings": {
                 "targetUrl": self.target_url,
                 "maxConcurrentRequests": MAX_CONCURRENT_REQUESTS,
             },
             "subscriptions": {
-                "crmObjects": [one.as_json() for one in self.subscriptions],
+                "crmObjects": [*active, *_no_longer(before, active)],
                 "hubEvents": [{"subscriptionType": PRIVACY_DELETION, "active": True}],
             },
         }
+
+
+def _no_longer(before: Any, active: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield what an earlier webhooks file subscribed to and this one does not, inactive.
+
+    `hs project upload` is said to refuse a file that leaves out a subscription; HubSpot's pages do
+    not mention it. An inactive one sends nothing.
+    """
+    for name in ("config", "subscriptions", "crmObjects"):
+        before = before.get(name) if isinstance(before, dict) else None
+    entries = before if isinstance(before, list) else []
+    for entry in entries:
+        if isinstance(entry, dict) and {**entry, "active": True} not in active:
+            yield {**entry, "active": False}
 
 
 def app_for(routes: Routes, source: Source, *, url: str, name: str) -> HubSpotApp:

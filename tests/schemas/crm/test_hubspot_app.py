@@ -45,7 +45,7 @@ CRM_OBJECT = {
         {
             "subscriptionType": {"enum": [f"object.{word}" for word in HAPPENED]},
             "objectType": {"enum": ["call", "company", "contact", "deal", "lead", "ticket"]},
-            "active": {"const": True},
+            "active": {"type": "boolean"},
         },
         propertyName=TEXT,
     ),
@@ -240,6 +240,23 @@ def test_what_hubspot_then_sends_has_the_type_that_a_route_or_the_opt_out_names(
         [item] = items(KIND, [notification])
         opt_out = routes.sources["hubspot"].opt_out
         assert routes.for_event("hubspot", item.type) or (opt_out and opt_out.holds(item.data))
+
+
+def test_what_is_subscribed_to_no_longer_stays_in_the_file_and_sends_nothing() -> None:
+    first = app(route("contact.created") + route("deal.updated", STAGE, name="deals"))
+    before = first.files()[WEBHOOKS_FILE]
+    file = app(route("contact.created")).files(before=before)[WEBHOOKS_FILE]
+    jsonschema.validate(file, FORMS[WEBHOOKS_FILE])
+    [kept, left_out] = file["config"]["subscriptions"]["crmObjects"]
+    assert (kept["objectType"], kept["active"]) == ("contact", True)
+    assert (left_out["objectType"], left_out["active"]) == ("deal", False)
+    assert first.files(before=file)[WEBHOOKS_FILE] == before
+
+
+@each("before", [None, [], {"config": 1}, {"config": {"subscriptions": {"crmObjects": [1, None]}}}])
+def test_an_earlier_file_of_any_content_does_no_harm(before: Any) -> None:
+    made = app(route("contact.created"))
+    assert made.files(before=before) == made.files()
 
 
 def test_a_second_portal_has_its_own_url_and_its_own_routes() -> None:
