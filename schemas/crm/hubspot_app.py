@@ -1,6 +1,7 @@
 """A HubSpot app for the routes of a source: the files that `hs project upload` sends to HubSpot.
 
-HubSpot makes a private app from a project of files. Their form, as read on 2026-11-29:
+HubSpot makes a private app from a project of files. Their form, as looked up on 2026-11-29 in
+copies of these pages; HubSpot's own @hubspot/project-parsing-lib 0.23.0 reads them, too:
 
 https://developers.hubspot.com/docs/apps/developer-platform/build-apps/app-configuration
 https://developers.hubspot.com/docs/apps/developer-platform/add-features/configure-webhooks
