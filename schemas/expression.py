@@ -74,6 +74,34 @@ class Expression:
         reader.read(self.compiled.parsed)
         return frozenset(reader.lists)
 
+    def compared_with(self, name: str) -> frozenset[str]:
+        """The texts that it compares with a field: name == 'a', or contains(['a', 'b'], name)."""
+        return frozenset(_compared(self.compiled.parsed, name))
+
+
+def _compared(node: Mapping[str, Any], name: str) -> Iterator[str]:
+    children = node.get("children", [])
+    is_equality = node["type"] == "comparator" and node["value"] == "eq"
+    is_contains = node["type"] == "function_expression" and node["value"] == "contains"
+    if (is_equality or is_contains) and any(_is_field(child, name) for child in children):
+        yield from (text for child in children for text in _texts(child))
+    for child in children:
+        if isinstance(child, Mapping):
+            yield from _compared(child, name)
+
+
+def _is_field(node: Mapping[str, Any], name: str) -> bool:
+    return bool(node["type"] == "field" and node["value"] == name)
+
+
+def _texts(node: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the texts of a literal, or of a list of literals."""
+    if node["type"] == "multi_select_list":
+        yield from (text for child in node["children"] for text in _texts(child))
+    elif node["type"] == "literal":
+        values = node["value"] if isinstance(node["value"], list) else [node["value"]]
+        yield from (value for value in values if isinstance(value, str))
+
 
 def _misused_functions(node: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the functions in the tree; jmespath finds it only with a record."""

@@ -10,6 +10,7 @@ from bridge.cli.call_me import call_me
 from bridge.cli.check import check
 from bridge.cli.client import Failure
 from bridge.cli.erase import erase
+from bridge.cli.hubspot_app import hubspot_app
 from bridge.cli.lists import audit, deliveries, events
 from bridge.cli.operations import cancel, pause, release, replay, resolve, resume, retry
 from bridge.cli.preview import preview
@@ -31,8 +32,14 @@ DOING = (
     *(send, retry, cancel, release, resolve, replay, pause, resume),
     *(call_list, suppress, erase),
 )
+CONNECTING = (hubspot_app,)
 TRYING = (call_me, simulate, demo)
-SECTIONS = {"Commands that look": LOOKING, "Commands that act": DOING, "To try it out": TRYING}
+SECTIONS = {
+    "Commands that look": LOOKING,
+    "Commands that act": DOING,
+    "To connect a CRM": CONNECTING,
+    "To try it out": TRYING,
+}
 
 
 class Cli(click.Group):

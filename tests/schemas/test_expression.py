@@ -306,3 +306,18 @@ def test_whatever_is_written_over_whatever_data_only_an_expression_error_comes_o
     except ExpressionError:
         return
     assert expression.holds(data) is bool(jmespath.search("!!@", found))
+
+
+@each(
+    ("text", "found"),
+    [
+        ("kind == 'a'", {"a"}),
+        ("'a' == kind || (kind == 'b' && size == 'c')", {"a", "b"}),
+        ("contains(['a', 'b'], kind)", {"a", "b"}),
+        ('contains(`["a", 1]`, kind)', {"a"}),
+        ("kind != 'a' || size == 'kind' || inner.kind == 'b'", set()),
+        ("kind == `1` || kind == size", set()),
+    ],
+)
+def test_the_texts_that_a_field_is_compared_with(text: str, found: set[str]) -> None:
+    assert Expression.of(text).compared_with("kind") == found
