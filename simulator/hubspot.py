@@ -1,11 +1,12 @@
 """HubSpot's API, as far as the bridge reads records and writes calls.
 
-https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/batch/read
+https://developers.hubspot.com/docs/api-reference/2026-03/crm/using-object-apis
 """
 
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,12 @@ from flask import Blueprint, Response, g, jsonify, request
 from simulator.state import State
 
 MAX_IDS = 100
+
+# Where the object APIs are: by date, and where they were before.
+DATED = "/crm/objects/<version>"
+LEGACY = "/crm/v3/objects"
+PATHS = ("/crm/objects/", "/crm/v3/")
+_DATE = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
 
 # Generic subscriptions name an object by its type id. The paths accept both.
 OBJECT_NAMES = {
@@ -48,8 +55,20 @@ SIMULATED = {
 
 def views(state: State) -> Blueprint:
     """Build HubSpot's endpoints over this state."""
-    blueprint = Blueprint("hubspot", __name__, url_prefix="/crm/v3/objects")
+    blueprint = Blueprint("hubspot", __name__)
     started_at = _shown(state.started_at)
+
+    @blueprint.url_value_preprocessor
+    def take_version(_: str | None, values: dict[str, Any] | None) -> None:
+        """Take the date out of what the endpoints are called with. None: it is the old path."""
+        g.version = (values or {}).pop("version", None)
+
+    @blueprint.before_request
+    def check_version() -> tuple[Response, int] | None:
+        # That the old paths will be 404 is an assumption: HubSpot calls them unsupported from
+        # September 2027. https://developers.hubspot.com/docs/api-reference/legacy/overview
+        known = state.has_legacy_hubspot if g.version is None else _DATE.fullmatch(g.version)
+        return None if known else simulated(404)
 
     @blueprint.before_request
     def check_token() -> tuple[Response, int] | None:

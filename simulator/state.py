@@ -208,7 +208,8 @@ class State:
     """Everything the simulator knows.
 
     api_key is the only key CallKaro takes; None: any that is not empty. So it is with
-    hubspot_token. clock gives seconds; tests move it by hand.
+    hubspot_token. has_legacy_hubspot: whether HubSpot's paths without a date are there. clock gives
+    seconds; tests move it by hand.
     """
 
     def __init__(
@@ -216,6 +217,7 @@ class State:
         *,
         api_key: str | None = None,
         hubspot_token: str | None = None,
+        has_legacy_hubspot: bool = True,
         latency_ms: float = 0.0,
         unknown_agents: Iterable[str] = (),
         callback_hosts: Iterable[str] = (),
@@ -223,6 +225,7 @@ class State:
     ) -> None:
         self.api_key = api_key
         self.hubspot_token = hubspot_token
+        self.has_legacy_hubspot = has_legacy_hubspot
         self.latency_ms = latency_ms
         self.unknown_agents = set(unknown_agents)
         self.revoked_refresh_tokens: set[str] = set()

@@ -229,20 +229,22 @@ class CrmClient:
         access = self._access(source, hydration)
         if isinstance(access, FetchFailed):
             return access
-        result = self._ask(access, request)
+        result = self._ask(source, access, request)
         if result.status_code == 401 and isinstance(hydration.login, RefreshLogin):
             # The token was revoked, or ran out early: get a new token and ask once more.
             self._store.drop_token(source.name)
             access = self._access(source, hydration)
             if isinstance(access, FetchFailed):
                 return access
-            result = self._ask(access, request)
+            result = self._ask(source, access, request)
         return result
 
-    def _ask(self, access: _Access, request: CrmRequest) -> HttpResult:
+    def _ask(self, source: Source, access: _Access, request: CrmRequest) -> HttpResult:
+        variables = self._settings.variables.get(source.name, {})
+        path = request.path_with(variables, prefix=source.variable_prefix)
         return self._http.request(
             request.method,
-            access.api_url + request.path,
+            access.api_url + path,
             headers=access.headers,
             params=request.params,
             json=request.json,

@@ -199,7 +199,7 @@ def test_a_stand_in_gets_every_address_and_no_default_of_the_crm(kind: Kind) -> 
         value = given.pop(f"{kind.name.upper()}_{variable.suffix}")
         assert (value == "http://stand-in.example") is (variable.holds == "address")
         assert value.strip()
-        assert value != variable.default
+        assert value != variable.default or variable.holds == "version"
         if variable.default:
             assert variable.default.startswith("http") is (variable.holds == "address")
     assert given == {}

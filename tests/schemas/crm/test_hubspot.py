@@ -118,7 +118,7 @@ def test_a_workflow_of_a_source_with_paths_is_read_by_them() -> None:
 def test_the_request_for_records_names_ids_and_properties() -> None:
     assert HYDRATION.request("contacts", ["1", "2"], ["phone", "city"]) == CrmRequest(
         method="POST",
-        path="/crm/v3/objects/contacts/batch/read",
+        path="/crm/objects/{API_VERSION}/contacts/batch/read",
         json={"properties": ["city", "phone"], "inputs": [{"id": "1"}, {"id": "2"}]},
     )
 
@@ -135,7 +135,7 @@ def test_one_record_has_the_id_that_it_has_now(own: object) -> None:
     assert alone is not None
     request = alone.request("contacts", "1", ["phone", "city"])
     assert request is not None
-    assert (request.method, request.path) == ("GET", "/crm/v3/objects/contacts/1")
+    assert (request.method, request.path) == ("GET", "/crm/objects/{API_VERSION}/contacts/1")
     assert request.params == {"properties": "city,phone"}
     record = {"id": own, "properties": {"phone": "+911234500001"}}
     assert alone.record(record) == (str(own), record)
