@@ -351,6 +351,24 @@ class ReadAlone:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OwnUser:
+    """How to tell which changes the user of our login made, so that no call follows them."""
+
+    # Asks the API who that user is.
+    request: CrmRequest
+    # The API's answer -> the user's id; None: it names none.
+    read: Callable[[Any], str | None]
+    # The body of a 401 -> whether the token is good, and only its scope is too narrow.
+    is_out_of_scope: Callable[[Any], bool]
+    scope: str  # the one that the question needs, for people
+    # The fields of a record that is_change reads.
+    fields: frozenset[str]
+    # (the event's data with its record, the user's id) -> whether that user made the change. It
+    # accepts any data and never raises.
+    is_change: Callable[[Any, str], bool]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Hydration:
     """How to fetch full records of one CRM."""
 
@@ -369,6 +387,15 @@ class Hydration:
     fields: Callable[[frozenset[Path]], frozenset[str]]
     # How to read an id that is not among the records; None: there is no record of that id.
     alone: ReadAlone | None = None
+    # How to tell our own changes by the record; None: the record does not say who changed it.
+    own_user: OwnUser | None = None
+
+    def own_user_of(self, event_type: str) -> OwnUser | None:
+        """Return how to tell our own changes among events of a type; None: we cause none such.
+
+        A record that our login creates is a lead, and no answer to a call.
+        """
+        return self.own_user if event_type.endswith(".updated") else None
 
 
 # --- the source itself ----------------------------------------------------------------------

@@ -229,6 +229,8 @@ class State:
         self.latency_ms = latency_ms
         self.unknown_agents = set(unknown_agents)
         self.revoked_refresh_tokens: set[str] = set()
+        # By channel_id: what POST /actions/watch was given.
+        self.zoho_channels: dict[str, dict[str, Any]] = {}
         # Hosts besides the loopback that outcomes may be sent to, such as a compose service.
         self.callback_hosts = frozenset(callback_hosts)
         self.started_at = datetime.now(UTC)

@@ -384,8 +384,9 @@ def is_import(data: Any) -> bool:
 def is_own_change(event_type: str, data: Any) -> bool:
     """Return whether the app that received the notification made the change itself.
 
-    sourceId names the app if an integration or the API made the change. Whether it is the bare id
-    or "appId:<id>" is unconfirmed, so both are accepted.
+    sourceId names the app if an integration or the API made the change. Notifications that others
+    published have the bare id, as a person's change has "userId:<id>"; "appId:<id>" is accepted,
+    too.
     """
     subject_type, _, happened = event_type.partition(".")
     if happened != "updated" and subject_type not in WRITTEN_BACK:

@@ -225,6 +225,19 @@ def test_what_the_app_itself_changed(event_type: str, data: Any, expected: bool)
     assert is_own_change(event_type, data) is expected
 
 
+@each("subscription", ["contact.propertyChange", "object.propertyChange"])
+@each("source_id", ["50780459", "appId:50780459"])
+def test_a_change_by_our_app_is_ours_in_both_kinds_of_subscription(
+    subscription: str, source_id: str
+) -> None:
+    ours = {"appId": 50780459, "changeSource": "INTEGRATION", "sourceId": source_id}
+    generic = {"objectTypeId": "0-1"} if subscription.startswith("object") else {}
+    [item] = items(KIND, [notification(subscriptionType=subscription, **ours, **generic)])
+    assert (item.type, is_own_change(item.type, item.data)) == ("contact.updated", True)
+    theirs = {**item.data, "sourceId": "userId:51430432", "changeSource": "CRM_UI"}
+    assert is_own_change(item.type, theirs) is False
+
+
 def test_the_kind_knows_its_imports_its_own_changes_and_who_wants_to_be_erased() -> None:
     assert (KIND.is_import, KIND.is_own_change) == (is_import, is_own_change)
     assert KIND.erased_by == {translate("contact.privacyDeletion", None)[0]}
