@@ -176,6 +176,17 @@ class Campaign:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HubSpotApp:
+    """An app with its webhooks: one subscription to every property of every object."""
+
+    target_url: str
+    client_secret: str = field(repr=False)
+    app_id: int = 50780459
+    portal_id: int = 62515
+    subscription_id: int = 3002
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Merged:
     """What became of a record that was merged into another one."""
 
@@ -229,6 +240,8 @@ class State:
         self.latency_ms = latency_ms
         self.unknown_agents = set(unknown_agents)
         self.revoked_refresh_tokens: set[str] = set()
+        # The app that hears of changes, and makes those that come by the API; None: there is none.
+        self.hubspot_app: HubSpotApp | None = None
         # By channel_id: what POST /actions/watch was given.
         self.zoho_channels: dict[str, dict[str, Any]] = {}
         # Hosts besides the loopback that outcomes may be sent to, such as a compose service.

@@ -1,4 +1,4 @@
-"""What our own user changed in Zoho comes back as a notification, and rings nobody."""
+"""What our own user or app changed in a CRM comes back as a webhook, and rings nobody."""
 
 import threading
 import time
@@ -8,18 +8,21 @@ from typing import Any
 
 import pytest
 import requests
-from support import SECRETS, Web, make_due, route, zoho_notification
+from support import SECRETS, Web, make_due, notification, route, zoho_notification
 from support.draining import MakeSettings, OpenWeb, RunDrain, counts, found
 from werkzeug.serving import make_server
 
 from schemas.records import Filters
 from schemas.settings import Settings
 from simulator import Simulator
+from simulator.state import HubSpotApp
 from simulator.zoho import USER
 from store import Store
 
 USERS = "/crm/v8/users"
-ROUTES = route(source="zoho", event="lead.*")
+ROUTES = route(source="zoho", event="lead.*") + route(
+    "call contacts", source="hubspot", event="contact.updated"
+)
 LEADS = [str(5725767000000600000 + number) for number in range(3)]
 PERSON = {"id": "5725767000000400009", "name": "A Person"}
 
@@ -36,11 +39,11 @@ def web(open_web: OpenWeb, settings: Settings) -> Web:
 
 @pytest.fixture
 def hook(web: Web) -> Iterator[str]:
-    """Serve the web process over HTTP, and return where Zoho's notifications go."""
+    """Serve the web process over HTTP, and return where its webhooks begin."""
     server = make_server("127.0.0.1", 0, web.client.application, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/webhooks/zoho"
+    yield f"http://127.0.0.1:{server.server_port}/webhooks"
     server.shutdown()
     thread.join()
     server.server_close()
@@ -76,7 +79,7 @@ def test_what_our_user_changed_comes_back_and_rings_nobody(
 ) -> None:
     for lead in LEADS:
         changed(simulator, lead, PERSON)
-    channel = {"channel_id": "1", "events": ["Leads.edit"], "notify_url": hook}
+    channel = {"channel_id": "1", "events": ["Leads.edit"], "notify_url": f"{hook}/zoho"}
     channel["token"] = SECRETS["zoho"]
     ask(simulator, "POST", "/crm/v8/actions/watch", {"watch": [channel]})
     written = [{"id": lead, "Lead_Status": "Contacted"} for lead in LEADS]
@@ -93,10 +96,40 @@ def test_what_our_user_changed_comes_back_and_rings_nobody(
     assert len(simulator.state.requests_to(USERS)) == 1
     # Now a person changes one of them.
     changed(simulator, LEADS[0], PERSON)
-    requests.post(hook, json=updated(LEADS[0]), timeout=10)
+    requests.post(f"{hook}/zoho", json=updated(LEADS[0]), timeout=10)
     run_drain(settings)
     assert called(simulator) == ["+919876500000"]
     assert len(simulator.state.requests_to(USERS)) == 1, "asked once a token"
+
+
+def test_what_our_app_changed_comes_back_and_rings_nobody(
+    settings: Settings, hook: str, web: Web, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    contact = "/crm/objects/2026-03/contacts/101"
+    app = HubSpotApp(target_url=f"{hook}/hubspot", client_secret=SECRETS["hubspot"])
+    simulator.state.hubspot_app = app
+    simulator.state.put_record("hubspot", "contacts", "101", {"phone": "+919876543210"})
+    answer = requests.patch(
+        simulator.url + contact,
+        json={"properties": {"hs_lead_status": "CONNECTED", "last_call": "Answered"}},
+        headers={"Authorization": "Bearer a-token"},
+        timeout=10,
+    )
+    assert answer.json()["properties"]["hs_lead_status"] == "CONNECTED"
+    assert counts(store) == {"queued": 2}, "a notification for each property"
+
+    run_drain(settings)
+
+    assert counts(store) == {"skipped": 2}
+    assert {one.reason for one in store.deliveries(Filters(), before=None, limit=9).items} == {
+        "own_change"
+    }
+    assert simulator.state.requests_to("/crm/")[1:] == [], "no record is fetched for it"
+    person = {"changeSource": "CRM_UI", "sourceId": "userId:51430432", "appId": app.app_id}
+    change = notification("101", subscriptionType="object.propertyChange", **person)
+    web.send("hubspot", [{**change, "objectTypeId": "0-1", "propertyName": "city"}])
+    run_drain(settings)
+    assert called(simulator) == ["+919876543210"]
 
 
 def test_a_persons_change_rings_though_our_user_changed_the_record_after_it(
