@@ -29,7 +29,7 @@ from schemas.route import Constant, Routes
 from schemas.routes_toml import RoutesError, duration_s, load_routes
 from schemas.settings import ADMIN, CALLKARO_URL, NO_ROUTES, Settings
 from schemas.signatures import check_secret
-from schemas.source import SIGNATURES, Signatures, Source, random_part
+from schemas.source import SIGNATURES, Signatures, Source, Variable, random_part
 
 # HubSpot's 100 notifications are 40 kB; a contact with its history is 1 MB.
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -458,6 +458,8 @@ class _Reader:
                 value = self.url(name, variable.default)
             elif variable.choices:
                 value = self.text(name, None, parse=_one_of(variable.choices))
+            elif variable.pattern:
+                value = self.text(name, variable.default, parse=_like(variable))
             else:
                 value = self.text(name, variable.default)
             if value is not None:
@@ -488,6 +490,17 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[str], str]:
     def read(raw: str) -> str:
         if raw not in choices:
             raise ValueError(f"must be one of {', '.join(choices)}")
+        return raw
+
+    return read
+
+
+def _like(variable: Variable) -> Callable[[str], str]:
+    """Return a function that returns what fits the variable's pattern, or raises ValueError."""
+
+    def read(raw: str) -> str:
+        if not re.fullmatch(variable.pattern, raw):
+            raise ValueError(f"must be of the form {variable.sample}")
         return raw
 
     return read

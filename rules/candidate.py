@@ -22,7 +22,7 @@ from schemas.hours import Hours, Rule, read_zone, zones_of
 from schemas.records import Claim
 from schemas.route import Route, Value
 from schemas.settings import Settings
-from schemas.source import Source
+from schemas.source import OwnUser, Source
 from schemas.spellings import person_number
 
 ROUTE_CHECK = timedelta(minutes=1)  # how often a delivery without a route looks for one
@@ -64,6 +64,7 @@ class Candidate:
     data: Any  # the event's, hydrated
     settings: Settings
     now: datetime
+    own_user: str | None = None  # see Claim
 
     @property
     def is_call_me(self) -> bool:
@@ -77,9 +78,20 @@ class Candidate:
 
     @property
     def is_own_change(self) -> bool:
-        """Say whether the CRM app of this bridge caused the event."""
+        """Say whether the bridge's own app or user at the CRM caused the event."""
         is_own_change = self.source.kind.is_own_change
-        return bool(is_own_change and is_own_change(self.event.type, self.event.data))
+        if is_own_change and is_own_change(self.event.type, self.event.data):
+            return True
+        rule = self.own_user_rule
+        return bool(rule and self.own_user and rule.is_change(self.data, self.own_user))
+
+    @property
+    def own_user_rule(self) -> OwnUser | None:
+        """Return how the event's full record tells our own changes; None: it does not tell them."""
+        hydration = self.source.kind.hydration
+        if hydration is None or self.event.hydrate is None:
+            return None
+        return hydration.own_user_of(self.event.type)
 
     @property
     def age(self) -> timedelta:
@@ -166,6 +178,7 @@ def candidate_of(claim: Claim, data: Any, settings: Settings, now: datetime) -> 
         data=event.data["record"] if event.type == CALL_ME else data,
         settings=settings,
         now=now,
+        own_user=claim.own_user,
     )
 
 

@@ -194,6 +194,9 @@ class Claim:
 
     delivery: Delivery
     event: Event | None
+    # The CRM's id of the user whose login we have, where it tells our own changes. None: it does
+    # not, or it is not known.
+    own_user: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

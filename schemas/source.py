@@ -6,6 +6,7 @@ items, which request fetches the full record. `schemas/signatures.py` checks the
 """
 
 import base64
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -237,7 +238,7 @@ def random_part(auth: Auth, secret: str) -> str:
 # --- how the record of a thin event is fetched ----------------------------------------------
 
 # What a variable of a source is. A token lets its holder in by itself; a secret goes with an id.
-Holds = Literal["address", "token", "secret", "id", "choice"]
+Holds = Literal["address", "token", "secret", "id", "choice", "version"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -254,6 +255,8 @@ class Variable:
     default: str | None = None
     # The words that it may be; (): anything. A kind says what its choice does.
     choices: tuple[str, ...] = ()
+    # A regular expression that its whole value must match, as `sample` does; "": anything does.
+    pattern: str = ""
     # A made-up value in the CRM's own format. An address needs none.
     sample: str = "made-up"
     # What it is, for the person who sets it: words that may follow "HubSpot: ". "": see about().
@@ -270,6 +273,7 @@ ABOUT: Mapping[Holds, str] = {
     "secret": "the secret of the client that reads its records",
     "id": "the id of the client that reads its records",
     "choice": "one of several words",
+    "version": "the version of its API",
 }
 
 
@@ -310,14 +314,27 @@ class RefreshLogin:
         return (self.accounts_url, self.client_id, self.client_secret, self.refresh_token)
 
 
+_NAMED_VARIABLE: Final = re.compile(r"\{([A-Z_]+)\}")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CrmRequest:
     """One HTTP request to a CRM's API, without its base URL and its login."""
 
     method: Literal["GET", "POST"]
+    # It may name variables of the source by their suffixes: "/crm/{API_VERSION}/contacts".
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
     json: Any = None
+
+    def path_with(self, variables: Mapping[str, str], *, prefix: str) -> str:
+        """Return the path with the values of the source's variables, by suffix.
+
+        A variable without a value stays as its name, with the source's prefix: <HUBSPOT_API_URL>.
+        """
+        return _NAMED_VARIABLE.sub(
+            lambda found: variables.get(found[1]) or f"<{prefix}{found[1]}>", self.path
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -331,6 +348,24 @@ class ReadAlone:
     request: Callable[[str, str, Sequence[str]], CrmRequest | None]
     # The API's answer -> the record with its own id; None: it is not a record
     record: Callable[[Any], tuple[str, dict[str, Any]] | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnUser:
+    """How to tell which changes the user of our login made, so that no call follows them."""
+
+    # Asks the API who that user is.
+    request: CrmRequest
+    # The API's answer -> the user's id; None: it names none.
+    read: Callable[[Any], str | None]
+    # The body of a 401 -> whether the token is good, and only its scope is too narrow.
+    is_out_of_scope: Callable[[Any], bool]
+    scope: str  # the one that the question needs, for people
+    # The fields of a record that is_change reads.
+    fields: frozenset[str]
+    # (the event's data with its record, the user's id) -> whether that user made the change. It
+    # accepts any data and never raises.
+    is_change: Callable[[Any, str], bool]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -352,6 +387,15 @@ class Hydration:
     fields: Callable[[frozenset[Path]], frozenset[str]]
     # How to read an id that is not among the records; None: there is no record of that id.
     alone: ReadAlone | None = None
+    # How to tell our own changes by the record; None: the record does not say who changed it.
+    own_user: OwnUser | None = None
+
+    def own_user_of(self, event_type: str) -> OwnUser | None:
+        """Return how to tell our own changes among events of a type; None: we cause none such.
+
+        A record that our login creates is a lead, and no answer to a call.
+        """
+        return self.own_user if event_type.endswith(".updated") else None
 
 
 # --- the source itself ----------------------------------------------------------------------

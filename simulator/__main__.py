@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     state = State(
         api_key=os.environ.get(API_KEY) or None,
+        has_legacy_hubspot=not options.no_legacy_hubspot,
         latency_ms=options.latency_ms,
         callback_hosts=options.callback_host,
     )
@@ -53,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--latency-ms", type=float, default=0.0, help="Wait this long before every answer."
+    )
+    parser.add_argument(
+        "--no-legacy-hubspot",
+        action="store_true",
+        help="Answer 404 to HubSpot's paths without a date (/crm/v3/). An assumption: HubSpot only "
+        "calls them unsupported from September 2027.",
     )
     parser.add_argument(
         "--callback-host",

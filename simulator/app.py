@@ -59,7 +59,9 @@ def create_app(state: State) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.register_blueprint(control.views(state))
     app.register_blueprint(callkaro.views(state))
-    app.register_blueprint(hubspot.views(state))
+    objects = hubspot.views(state)
+    app.register_blueprint(objects, url_prefix=hubspot.DATED)
+    app.register_blueprint(objects, url_prefix=hubspot.LEGACY, name="hubspot-legacy")
     app.register_blueprint(zoho.views(state))
 
     @app.before_request
@@ -142,7 +144,7 @@ def simulated_answer(behaviour: Behaviour, path: str) -> Response:
 
 def error_answer(status: int, path: str) -> Response:
     """Return an error with this status, in the words of the API at this path."""
-    if path.startswith("/crm/v3/"):
+    if path.startswith(hubspot.PATHS):
         response, _ = hubspot.simulated(status)
     elif path.startswith("/crm/"):
         response, _ = zoho.simulated(status)

@@ -1,20 +1,35 @@
 """HubSpot's API, as far as the bridge reads records and writes calls.
 
-https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/batch/read
+https://developers.hubspot.com/docs/api-reference/2026-03/crm/using-object-apis
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+import http.client
 import json
+import re
 import secrets
+import time
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, Response, g, jsonify, request
 
-from simulator.state import State
+from simulator import outcomes
+from simulator.state import HubSpotApp, State
 
 MAX_IDS = 100
+
+# Where the object APIs are: by date, and where they were before.
+DATED = "/crm/objects/<version>"
+LEGACY = "/crm/v3/objects"
+PATHS = ("/crm/objects/", "/crm/v3/")
+_DATE = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
 
 # Generic subscriptions name an object by its type id. The paths accept both.
 OBJECT_NAMES = {
@@ -48,8 +63,20 @@ SIMULATED = {
 
 def views(state: State) -> Blueprint:
     """Build HubSpot's endpoints over this state."""
-    blueprint = Blueprint("hubspot", __name__, url_prefix="/crm/v3/objects")
+    blueprint = Blueprint("hubspot", __name__)
     started_at = _shown(state.started_at)
+
+    @blueprint.url_value_preprocessor
+    def take_version(_: str | None, values: dict[str, Any] | None) -> None:
+        """Take the date out of what the endpoints are called with. None: it is the old path."""
+        g.version = (values or {}).pop("version", None)
+
+    @blueprint.before_request
+    def check_version() -> tuple[Response, int] | None:
+        # That the old paths will be 404 is an assumption: HubSpot calls them unsupported from
+        # September 2027. https://developers.hubspot.com/docs/api-reference/legacy/overview
+        known = state.has_legacy_hubspot if g.version is None else _DATE.fullmatch(g.version)
+        return None if known else simulated(404)
 
     @blueprint.before_request
     def check_token() -> tuple[Response, int] | None:
@@ -128,6 +155,23 @@ def views(state: State) -> Blueprint:
         properties, with_history = (_names(request.args.getlist(name)) for name in ASKED_FOR)
         return jsonify(result(record_id, record, properties, with_history, started_at)), 200
 
+    @blueprint.patch("/<object_name>/<record_id>")
+    def update_one(object_name: str, record_id: str) -> tuple[Response, int]:
+        kind = OBJECT_NAMES.get(object_name, object_name)
+        if not is_object(kind):
+            return unknown_object(object_name)
+        try:
+            changed = _properties(_object(g.raw))
+        except ValueError as error:
+            return refusal(str(error), "VALIDATION_ERROR", 400)
+        record_id = state.merged_id("hubspot", kind, record_id)
+        if (record := find(kind, record_id)) is None:
+            return simulated(404)
+        record = {**record, **changed}
+        state.put_record("hubspot", kind, record_id, record)
+        notify(state, kind, record_id, changed)
+        return jsonify(result(record_id, record, [*changed], [], started_at)), 200
+
     @blueprint.post("/calls")
     def write_call() -> tuple[Response, int]:
         try:
@@ -148,6 +192,50 @@ def views(state: State) -> Blueprint:
         ), 201
 
     return blueprint
+
+
+def notify(state: State, kind: str, record_id: str, changed: Mapping[str, Any]) -> None:
+    """Tell the app which properties it changed by the API. An error is not tried again."""
+    app = state.hubspot_app
+    if app is None:
+        return
+    type_id = next((one for one, name in OBJECT_NAMES.items() if name == kind), kind)
+    body = [
+        {
+            "eventId": secrets.randbelow(2**31),
+            "subscriptionId": app.subscription_id,
+            "portalId": app.portal_id,
+            "appId": app.app_id,
+            "occurredAt": int(time.time() * 1000),
+            "subscriptionType": "object.propertyChange",
+            "attemptNumber": 0,
+            "objectId": int(record_id) if record_id.isdecimal() else record_id,
+            "objectTypeId": type_id,
+            "propertyName": name,
+            "propertyValue": value,
+            "changeSource": "INTEGRATION",
+            "sourceId": str(app.app_id),
+        }
+        for name, value in changed.items()
+    ]
+    with suppress(OSError, http.client.HTTPException, outcomes.NotAllowed):
+        outcomes.post(
+            app.target_url,
+            body,
+            allowed_hosts=state.callback_hosts,
+            sign=lambda raw: _signature(app, raw),
+        )
+
+
+def _signature(app: HubSpotApp, raw: bytes) -> dict[str, str]:
+    """Return the headers of HubSpot's signature v3."""
+    at = str(int(time.time() * 1000))
+    text = b"POST" + app.target_url.encode() + raw + at.encode()
+    digest = hmac.new(app.client_secret.encode(), text, hashlib.sha256).digest()
+    return {
+        "X-HubSpot-Request-Timestamp": at,
+        "X-HubSpot-Signature-v3": base64.b64encode(digest).decode(),
+    }
 
 
 def refusal(message: str, category: str, status: int) -> tuple[Response, int]:
@@ -247,6 +335,13 @@ def _object(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise ValueError("Invalid input JSON: not an object")
     return body
+
+
+def _properties(body: Mapping[str, Any]) -> dict[str, Any]:
+    found = body.get("properties")
+    if not isinstance(found, dict) or not found:
+        raise ValueError("properties must be an object with at least one property")
+    return found
 
 
 def _shown(at: datetime) -> str:

@@ -8,7 +8,7 @@ import ipaddress
 import json
 import math
 import wave
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from typing import Any
@@ -72,8 +72,16 @@ def call_ended(call: Call, overrides: Mapping[str, Any] | None = None) -> dict[s
     return {"event": "call_ended", "data": {**data, **overrides}}
 
 
-def post(url: str, body: Mapping[str, Any], *, allowed_hosts: Collection[str] = ()) -> int:
+def post(
+    url: str,
+    body: Any,
+    *,
+    allowed_hosts: Collection[str] = (),
+    sign: Callable[[bytes], Mapping[str, str]] = lambda _: {},
+) -> int:
     """Send a body to a URL on this machine, or on an allowed host, and return the status.
+
+    sign: (the body's bytes) -> headers to add.
 
     Redirects are not followed: one could lead away from this machine.
 
@@ -88,7 +96,9 @@ def post(url: str, body: Mapping[str, Any], *, allowed_hosts: Collection[str] = 
     connection = http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT_S)
     try:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("POST", target, json.dumps(body), {"Content-Type": "application/json"})
+        raw = json.dumps(body).encode()
+        headers = {"Content-Type": "application/json", **sign(raw)}
+        connection.request("POST", target, raw, headers)
         response = connection.getresponse()
         response.read()
         return response.status

@@ -176,6 +176,17 @@ class Campaign:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HubSpotApp:
+    """An app with its webhooks: one subscription to every property of every object."""
+
+    target_url: str
+    client_secret: str = field(repr=False)
+    app_id: int = 50780459
+    portal_id: int = 62515
+    subscription_id: int = 3002
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Merged:
     """What became of a record that was merged into another one."""
 
@@ -208,7 +219,8 @@ class State:
     """Everything the simulator knows.
 
     api_key is the only key CallKaro takes; None: any that is not empty. So it is with
-    hubspot_token. clock gives seconds; tests move it by hand.
+    hubspot_token. has_legacy_hubspot: whether HubSpot's paths without a date are there. clock gives
+    seconds; tests move it by hand.
     """
 
     def __init__(
@@ -216,6 +228,7 @@ class State:
         *,
         api_key: str | None = None,
         hubspot_token: str | None = None,
+        has_legacy_hubspot: bool = True,
         latency_ms: float = 0.0,
         unknown_agents: Iterable[str] = (),
         callback_hosts: Iterable[str] = (),
@@ -223,9 +236,14 @@ class State:
     ) -> None:
         self.api_key = api_key
         self.hubspot_token = hubspot_token
+        self.has_legacy_hubspot = has_legacy_hubspot
         self.latency_ms = latency_ms
         self.unknown_agents = set(unknown_agents)
         self.revoked_refresh_tokens: set[str] = set()
+        # The app that hears of changes, and makes those that come by the API; None: there is none.
+        self.hubspot_app: HubSpotApp | None = None
+        # By channel_id: what POST /actions/watch was given.
+        self.zoho_channels: dict[str, dict[str, Any]] = {}
         # Hosts besides the loopback that outcomes may be sent to, such as a compose service.
         self.callback_hosts = frozenset(callback_hosts)
         self.started_at = datetime.now(UTC)

@@ -1,18 +1,25 @@
-"""Zoho's accounts server and its CRM API v8, as far as the bridge reads records.
+"""Zoho's accounts server and its CRM API v8, as far as the bridge reads and changes records.
 
 https://www.zoho.com/crm/developer/docs/api/v8/get-records.html
 https://www.zoho.com/crm/developer/docs/api/v8/refresh.html
+https://www.zoho.com/crm/developer/docs/api/v8/update-records.html
+https://www.zoho.com/crm/developer/docs/api/v8/notifications/enable.html
 Limits and error bodies are from common knowledge, not from a wire.
 """
 
 from __future__ import annotations
 
+import http.client
 import re
+import time
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
+from simulator import outcomes
 from simulator.state import ZOHO_TOKEN_LIFE_S, State
 
 MAX_IDS = 100
@@ -124,6 +131,37 @@ def views(state: State) -> Blueprint:
             ]
         ), 200
 
+    @blueprint.post("/crm/v8/actions/watch")
+    def watch() -> tuple[Response, int]:
+        channels = _list_of(request.get_json(silent=True), "watch")
+        if not all(one.get("channel_id") and one.get("notify_url") for one in channels):
+            return refusal("MANDATORY_NOT_FOUND", "required field not found", 400)
+        state.zoho_channels.update({str(one["channel_id"]): one for one in channels})
+        done = [_done(one["channel_id"], "Successfully subscribed") for one in channels]
+        return jsonify(watch=done), 200
+
+    @blueprint.put("/crm/v8/<module>")
+    def update(module: str) -> tuple[Response, int]:
+        if not is_module(module):
+            return refusal("INVALID_MODULE", "the module name given seems to be invalid", 400)
+        changes = _list_of(request.get_json(silent=True), "data")
+        if not changes or len(changes) > MAX_IDS:
+            return refusal("INVALID_DATA", "invalid data", 400, api_name="data")
+        by = {"id": USER["id"], "name": USER["full_name"], "email": USER["email"]}
+        answers = []
+        for change in changes:
+            record_id = str(change.get("id"))
+            record = state.find_record("zoho", module, record_id)
+            if record is None:
+                answers.append(_refused("the id given seems to be invalid", "id"))
+                continue
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            fields = {**record, **change, "Modified_By": by, "Modified_Time": now}
+            state.put_record("zoho", module, record_id, fields)
+            answers.append(_done(record_id, "record updated"))
+            notify(state, module, record_id, change)
+        return jsonify(data=answers), 200
+
     @blueprint.get("/crm/v8/users")
     def users() -> tuple[Response, int]:
         return jsonify(
@@ -181,6 +219,46 @@ def views(state: State) -> Blueprint:
         ), 200
 
     return blueprint
+
+
+def notify(state: State, module: str, record_id: str, change: Mapping[str, Any]) -> None:
+    """Tell each channel that watches the module that a record was changed. An error is not tried
+    again.
+    """
+    names = [name for name in change if name != "id"]
+    for channel in list(state.zoho_channels.values()):
+        if not {f"{module}.edit", f"{module}.all"} & set(channel.get("events", ())):
+            continue
+        body = {
+            "server_time": int(time.time() * 1000),
+            "module": module,
+            "operation": "update",
+            "ids": [record_id],
+            "channel_id": channel["channel_id"],
+            "token": channel.get("token"),
+            "query_params": {},
+            "resource_uri": f"{request.host_url}crm/v8/{module}",
+            "affected_fields": [{record_id: names}],
+            "affected_values": [],
+        }
+        with suppress(OSError, http.client.HTTPException, outcomes.NotAllowed):
+            outcomes.post(channel["notify_url"], body, allowed_hosts=state.callback_hosts)
+
+
+def _done(record_id: str, message: str) -> dict[str, Any]:
+    details = {"id": record_id}
+    return {"code": "SUCCESS", "details": details, "message": message, "status": "success"}
+
+
+def _refused(message: str, name: str) -> dict[str, Any]:
+    details = {"api_name": name}
+    return {"code": "INVALID_DATA", "details": details, "message": message, "status": "error"}
+
+
+def _list_of(body: Any, name: str) -> list[dict[str, Any]]:
+    """Return the objects of a list in a body; []: it has none."""
+    found = body.get(name) if isinstance(body, dict) else None
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def refusal(code: str, message: str, status: int, **details: Any) -> tuple[Response, int]:

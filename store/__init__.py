@@ -59,7 +59,8 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
                                  bridge:figures:changed: hash: day -> when they changed (us)
     bridge:schema                number: the layout of these keys; see store/migration.py
     bridge:migration, bridge:migration-lock  how far a migration has got, and which process runs it
-    bridge:token:<source>, bridge:token-lock:<source>, bridge:rate, bridge:pepper, bridge:order
+    bridge:token:<source>, bridge:token-lock:<source>, bridge:token-user:<source>, bridge:rate,
+    bridge:pepper, bridge:order
 """
 
 from store.acts import ActStore

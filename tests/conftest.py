@@ -192,7 +192,11 @@ def make_settings(redis_url: str, simulator: Simulator) -> MakeSettings:
             "calling_hours": ALWAYS,
             "secrets": {name: (secret,) for name, secret in SECRETS.items()},
             "variables": {
-                "hubspot": {"ACCESS_TOKEN": "a-token", "API_URL": simulator.url},
+                "hubspot": {
+                    "ACCESS_TOKEN": "a-token",
+                    "API_URL": simulator.url,
+                    "API_VERSION": "2026-03",
+                },
                 "zoho": {
                     "ACCOUNTS_URL": simulator.url,
                     "CLIENT_ID": "a-client",

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
@@ -148,6 +149,45 @@ class CrmClient:
 
         return self._safely(source, fetch)
 
+    def own_user(self, source: Source) -> str | FetchFailed | None:
+        """Return the CRM's id of the user whose login we have, asked once a token. Never raises.
+
+        None: the CRM does not say, or the login may not ask; then no change counts as our own.
+        FetchFailed: it can't be asked now.
+        """
+        return self._safely(source, partial(self._own_user, source))
+
+    def _own_user(self, source: Source) -> str | FetchFailed | None:
+        hydration = source.kind.hydration
+        own = hydration.own_user if hydration else None
+        if hydration is None or own is None:
+            return None
+        kept = self._store.token_user(source.name)
+        if kept is not None:
+            return kept or None
+        access = self._access(source, hydration)
+        if isinstance(access, FetchFailed):
+            return access
+        result = self._ask(source, access, own.request)
+        answer = _parsed(result.body)
+        if _is_for_now(result) and not own.is_out_of_scope(answer):
+            return FetchFailed(
+                message=f"{source.kind.title} did not say whose login the bridge has "
+                f"({result.status_code or result.error}).",
+                retry_after_s=result.retry_after_s,
+                is_account=result.status_code == 401,
+            )
+        user = own.read(answer) if result.status_code == 200 else None
+        if user is None:
+            logger.warning(
+                "own_user.unknown",
+                source=source.name,
+                status_code=result.status_code,
+                scope=own.scope,
+            )
+        self._store.put_token_user(source.name, user or "", for_s=TOKEN_S)
+        return user
+
     def _fetch_many(
         self, source: Source, crm_object: str, ids: Sequence[str], wanted: Sequence[str]
     ) -> _Batch:
@@ -229,20 +269,22 @@ class CrmClient:
         access = self._access(source, hydration)
         if isinstance(access, FetchFailed):
             return access
-        result = self._ask(access, request)
+        result = self._ask(source, access, request)
         if result.status_code == 401 and isinstance(hydration.login, RefreshLogin):
             # The token was revoked, or ran out early: get a new token and ask once more.
             self._store.drop_token(source.name)
             access = self._access(source, hydration)
             if isinstance(access, FetchFailed):
                 return access
-            result = self._ask(access, request)
+            result = self._ask(source, access, request)
         return result
 
-    def _ask(self, access: _Access, request: CrmRequest) -> HttpResult:
+    def _ask(self, source: Source, access: _Access, request: CrmRequest) -> HttpResult:
+        variables = self._settings.variables.get(source.name, {})
+        path = request.path_with(variables, prefix=source.variable_prefix)
         return self._http.request(
             request.method,
-            access.api_url + request.path,
+            access.api_url + path,
             headers=access.headers,
             params=request.params,
             json=request.json,
@@ -372,6 +414,20 @@ class CrmClient:
             for_s=max(lifetime_s - TOKEN_SLACK_S, lifetime_s // 2),
         )
         logger.info("token.refreshed", source=source.name)
+        return None
+
+
+def _is_for_now(result: HttpResult) -> bool:
+    """Say whether the same question may be answered later."""
+    code = result.status_code
+    return code is None or code in (401, 423, 429) or code >= 500
+
+
+def _parsed(body: bytes) -> Any:
+    """Return an answer as far as it is JSON; None: it is not."""
+    try:
+        return read_json(body, most_values=MOST_VALUES, most_levels=DEEPEST)
+    except (RequestError, ValueError):
         return None
 
 

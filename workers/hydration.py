@@ -5,7 +5,7 @@ This runs in the drain's coordinating thread, except for the request itself.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 
@@ -18,7 +18,7 @@ from schemas.event import Event
 from schemas.records import Claim
 from schemas.settings import Settings
 from schemas.source import Hydration as CrmHydration
-from schemas.source import Source
+from schemas.source import OwnUser, Source
 from store import Store
 from workers.crm import CrmClient, FetchFailed, Found, Records
 from workers.drain_context import DrainContext
@@ -32,6 +32,19 @@ NO_THREAD_S = 5.0  # until the next try after the system gave no thread
 logger = log.get(__name__)
 
 Prepare = Callable[[Claim, MakeWhole | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a CRM answered."""
+
+    records: Records
+    own_user: str | FetchFailed | None  # see CrmClient.own_user(); None also if nothing needs it
+
+
+def _own_user_of(hydration: CrmHydration, claim: Claim) -> OwnUser | None:
+    """Return how to tell whether our own user caused a delivery's event; None: it did not."""
+    return hydration.own_user_of(claim.event.type) if claim.event else None
 
 
 class Hydration:
@@ -85,26 +98,39 @@ class Hydration:
         again = partial(self._each_alone, source, hydration, crm_object, batch)
         try:
             ids = sorted({str(claim.event.subject) for claim in batch if claim.event})
-            wanted = sorted(set(self._fields(source, hydration, batch)))
+            own = next(filter(None, (_own_user_of(hydration, claim) for claim in batch)), None)
+            fields = own.fields if own else frozenset()
+            wanted = sorted({*self._fields(source, hydration, batch), *fields})
         except Exception as error:
             again(error)
             return
         try:
             self._drain.submit(
-                partial(
-                    self._crm_client.fetch,
-                    source,
-                    crm_object,
-                    ids,
-                    wanted,
-                    lambda: next(self._alone) <= MOST_ALONE,
-                ),
+                partial(self._read, source, crm_object, ids, wanted, asks_user=own is not None),
                 partial(self._fetched, hydration, batch),
                 again,
             )
         except RuntimeError:  # the system gives no thread, so no record is at fault
             for claim in batch:
                 self._drain.move(keep_waiting(claim.delivery, NO_THREAD_S))
+
+    def _read(
+        self,
+        source: Source,
+        crm_object: str,
+        ids: list[str],
+        wanted: list[str],
+        *,
+        asks_user: bool,
+    ) -> _Read:
+        """Fetch records, and who our user is. This runs in a thread of its own."""
+        records = self._crm_client.fetch(source, crm_object, ids, wanted, self._may_ask_alone)
+        is_there = any(isinstance(record, Found) for record in records.values())
+        user = self._crm_client.own_user(source) if asks_user and is_there else None
+        return _Read(records, user)
+
+    def _may_ask_alone(self) -> bool:
+        return next(self._alone) <= MOST_ALONE
 
     def _each_alone(
         self,
@@ -128,18 +154,23 @@ class Hydration:
                 yield from hydration.fields(route.paths_with(source))
                 yield from route.fetch
 
-    def _fetched(self, hydration: CrmHydration, batch: list[Claim], records: Records) -> None:
+    def _fetched(self, hydration: CrmHydration, batch: list[Claim], read: _Read) -> None:
         for claim in batch:
             try:
-                self._take_record(hydration, claim, records)
+                self._take_record(hydration, claim, read)
             except Exception as error:
                 self._drain.crashed(claim, error)
 
-    def _take_record(self, hydration: CrmHydration, claim: Claim, records: Records) -> None:
-        now = self._drain.now()
-        if claim.event is None:
+    def _take_record(self, hydration: CrmHydration, claim: Claim, read: _Read) -> None:
+        now, event = self._drain.now(), claim.event
+        if event is None:
             return
-        record = records.get(str(claim.event.subject))
+        record = read.records.get(str(event.subject))
+        if isinstance(record, Found) and _own_user_of(hydration, claim):
+            if isinstance(read.own_user, FetchFailed):
+                record = read.own_user
+            else:
+                claim = replace(claim, own_user=read.own_user)
         if record is None:
             self._drain.move(retry_missing_record(claim.delivery, now, self._jitter))
         elif isinstance(record, FetchFailed) and record.is_broken:
@@ -159,7 +190,7 @@ class Hydration:
             )
             self._drain.move(move)
         else:
-            self._take_found(hydration, claim, claim.event, record)
+            self._take_found(hydration, claim, event, record)
 
     def _take_found(
         self, hydration: CrmHydration, claim: Claim, event: Event, found: Found
@@ -176,7 +207,7 @@ class Hydration:
 
         def follow() -> None:
             self._store.follow_merge(delivery, event, now)
-            self._prepare(Claim(delivery=delivery, event=now), make_whole)
+            self._prepare(replace(claim, delivery=delivery, event=now), make_whole)
 
         logger.info("record.merged", delivery=delivery.id)
         self._drain.store_later(follow, partial(self._drain.crashed, claim))

@@ -235,13 +235,16 @@ def _fetch(candidate: Candidate, hydration: Hydration) -> Outcome:
     )
     variables = candidate.settings.variables.get(source.name, {})
     base_url = variables.get(hydration.api_url) or f"<{source.variable_prefix}{hydration.api_url}>"
+    path = crm_request.path_with(variables, prefix=source.variable_prefix)
     when = f", then checks when: {route.when.text}" if route.when else ""
     return Outcome(
         route=route.name,
         verdict=FETCHED,
         requests=(
             Request(
-                method=crm_request.method, path=base_url + _path(crm_request), body=crm_request.json
+                method=crm_request.method,
+                path=base_url + path + _query(crm_request),
+                body=crm_request.json,
             ),
         ),
         message=f"The event has only an id. The worker fetches {', '.join(wanted)}{when}. "
@@ -249,9 +252,9 @@ def _fetch(candidate: Candidate, hydration: Hydration) -> Outcome:
     )
 
 
-def _path(crm_request: CrmRequest) -> str:
+def _query(crm_request: CrmRequest) -> str:
     query = "&".join(f"{name}={value}" for name, value in crm_request.params.items())
-    return f"{crm_request.path}?{query}" if query else crm_request.path
+    return f"?{query}" if query else ""
 
 
 def _record_of(hydration: Hydration, content: Any, subject: str) -> Mapping[str, Any] | None:

@@ -45,6 +45,9 @@ def _before_send(claim: Claim, candidate: Candidate, *, is_whole: bool) -> Itera
     for name, guard in guards:
         if not _is_set(name, candidate):
             yield Ruling(guard=name, verdict="ok", message=NOT_SET)
+        elif name == "own change" and candidate.own_user_rule is not None:
+            # Not of a preview, which asks nobody.
+            yield Ruling(guard=name, verdict="not checked", message="needs our user at the CRM")
         elif not is_whole and name not in OVER_NOTIFICATION:
             yield _over_notification(name, claim, candidate)
         elif name in OF_NUMBER and not has_number:
@@ -77,7 +80,9 @@ def _ruling(name: str, denial: Denial | None) -> Ruling:
 # Whether the setting of a guard is set. Without it, every event passes the guard.
 SETTING: Final[dict[str, Callable[[Candidate], bool]]] = {
     "when": lambda candidate: bool(candidate.route.match or candidate.route.when),
-    "own change": lambda candidate: candidate.source.kind.is_own_change is not None,
+    "own change": lambda candidate: (
+        candidate.source.kind.is_own_change is not None or candidate.own_user_rule is not None
+    ),
     "max_age": lambda candidate: candidate.route.max_age_s is not None,
     "opt_out": lambda candidate: candidate.source.opt_out is not None,
     "consent": lambda candidate: candidate.route.consent is not None,

@@ -311,11 +311,18 @@ def record_page(subject_type: str, data: Any) -> str | None:
 
 # --- hydration ------------------------------------------------------------------------------
 
+# The object APIs are the same for all objects: contacts, or a type id such as 0-136 (leads) or
+# 2-… (custom objects). The date is a version; each one works for 18 months at least. /crm/v3/ is
+# unsupported from September 2027.
+# https://developers.hubspot.com/docs/api-reference/2026-03/crm/using-object-apis
+# https://developers.hubspot.com/docs/api-reference/2026-03/overview (both read on 2026-11-29)
+OBJECTS: Final = "/crm/objects/{API_VERSION}"
+
 
 def _request(api_object: str, ids: Sequence[str], wanted: Sequence[str]) -> CrmRequest:
     return CrmRequest(
         method="POST",
-        path=f"/crm/v3/objects/{api_object}/batch/read",
+        path=f"{OBJECTS}/{api_object}/batch/read",
         json={"properties": sorted(wanted), "inputs": [{"id": id_} for id_ in ids]},
     )
 
@@ -339,7 +346,7 @@ def _request_alone(api_object: str, record_id: str, wanted: Sequence[str]) -> Cr
         return None
     return CrmRequest(
         method="GET",
-        path=f"/crm/v3/objects/{api_object}/{record_id}",
+        path=f"{OBJECTS}/{api_object}/{record_id}",
         params={"properties": ",".join(sorted(wanted))},
     )
 
@@ -377,8 +384,9 @@ def is_import(data: Any) -> bool:
 def is_own_change(event_type: str, data: Any) -> bool:
     """Return whether the app that received the notification made the change itself.
 
-    sourceId names the app if an integration or the API made the change. Whether it is the bare id
-    or "appId:<id>" is unconfirmed, so both are accepted.
+    sourceId names the app if an integration or the API made the change. Notifications that others
+    published have the bare id, as a person's change has "userId:<id>"; "appId:<id>" is accepted,
+    too.
     """
     subject_type, _, happened = event_type.partition(".")
     if happened != "updated" and subject_type not in WRITTEN_BACK:
@@ -414,6 +422,14 @@ KIND = Kind(
             help="a token of the app that may read contacts",
         ),
         Variable(suffix="API_URL", holds="address", default="https://api.hubapi.com"),
+        Variable(
+            suffix="API_VERSION",
+            holds="version",
+            default="2026-03",
+            pattern=r"20[0-9]{2}-(0[1-9]|1[0-2])",
+            sample="2026-03",
+            help="the date of its API, year and month; HubSpot supports each for 18 months",
+        ),
         Variable(
             suffix="APP_URL",
             holds="address",

@@ -7,10 +7,12 @@ header, in the URL, or in the body's `token`, which is never stored.
 
 https://www.zoho.com/crm/developer/docs/api/v7/notifications/enable.html
 https://www.zoho.com/crm/developer/docs/api/v8/get-records.html
+https://www.zoho.com/crm/developer/docs/api/v8/get-users.html
 """
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
@@ -18,6 +20,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from schemas.crm.fields import RecordId, Word, sentence
 from schemas.event import Item
+from schemas.event_time import read_time
 from schemas.expression import Expression, Path
 from schemas.fields import EpochMillis
 from schemas.source import (
@@ -25,6 +28,7 @@ from schemas.source import (
     Hydration,
     Incoming,
     Kind,
+    OwnUser,
     RefreshLogin,
     Source,
     Token,
@@ -298,6 +302,38 @@ def _fields(paths: frozenset[Path]) -> frozenset[str]:
     return frozenset(path[0] for path in paths if path[0] != NOTIFICATION) or frozenset({"id"})
 
 
+# --- our own changes ------------------------------------------------------------------------
+
+# Times of records are in whole seconds, and another of Zoho's servers may stamp the notification.
+CLOCKS_DIFFER: Final = timedelta(seconds=5)
+
+
+def _user(answer: Any) -> str | None:
+    users = _list(answer.get("users") if isinstance(answer, dict) else None)
+    return id_text(users[0].get("id")) if users and isinstance(users[0], dict) else None
+
+
+def _is_out_of_scope(answer: Any) -> bool:
+    return isinstance(answer, dict) and answer.get("code") == "OAUTH_SCOPE_MISMATCH"
+
+
+def is_change_of(data: Any, user_id: str) -> bool:
+    """Return whether a user made the change that a notification is about.
+
+    The record names only who changed it last. If that was after the notification, somebody else
+    may have made the change before, so the change does not count as the user's.
+    """
+    record = data if isinstance(data, dict) else {}
+    by, notification = record.get("Modified_By"), record.get(NOTIFICATION)
+    if not isinstance(by, dict) or id_text(by.get("id")) != user_id:
+        return False
+    sent = notification.get("server_time") if isinstance(notification, dict) else None
+    changed_at, notified_at = read_time(record.get("Modified_Time")), read_time(sent)
+    if not isinstance(changed_at, datetime) or not isinstance(notified_at, datetime):
+        return False
+    return changed_at <= notified_at + CLOCKS_DIFFER
+
+
 KIND = Kind(
     name="zoho",
     title="Zoho CRM",
@@ -320,6 +356,14 @@ KIND = Kind(
         merge=_merge,
         fields=_fields,
         # No `alone`: no public source says that Zoho answers a merged id with another record.
+        own_user=OwnUser(
+            request=CrmRequest(method="GET", path="/crm/v8/users", params={"type": "CurrentUser"}),
+            read=_user,
+            is_out_of_scope=_is_out_of_scope,
+            scope="ZohoCRM.users.READ",
+            fields=frozenset({"Modified_By", "Modified_Time"}),
+            is_change=is_change_of,
+        ),
     ),
     variables=(
         Variable(

@@ -1,4 +1,7 @@
-"""HubSpot's own client reads from the stand-in, and writes to it: `make clients`."""
+"""HubSpot's own client reads from the stand-in, and writes to it: `make clients`.
+
+Version 12 of it uses the paths without a date (/crm/v3/).
+"""
 
 from __future__ import annotations
 

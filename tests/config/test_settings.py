@@ -597,11 +597,11 @@ def test_secrets_and_variables_are_by_source(env):
         "website": ("web",),
         "zoho": (),
     }
-    app = {"APP_URL": "https://app.hubspot.com"}
+    usual = {"APP_URL": "https://app.hubspot.com", "API_VERSION": "2026-03"}
     variables = {
         "generic": {},
-        "hubspot": {"ACCESS_TOKEN": "pat-1", "API_URL": "https://api.hubapi.com", **app},
-        "hubspot-2": {"ACCESS_TOKEN": "pat-2", "API_URL": "http://localhost:9000", **app},
+        "hubspot": {"ACCESS_TOKEN": "pat-1", "API_URL": "https://api.hubapi.com", **usual},
+        "hubspot-2": {"ACCESS_TOKEN": "pat-2", "API_URL": "http://localhost:9000", **usual},
         "website": {},
         "zoho": {"ACCOUNTS_URL": "https://accounts.zoho.in", "CLIENT_ID": "id"},
     }
@@ -795,6 +795,21 @@ def test_v3_alone_is_chosen_in_routes_or_environment(env, routes, variables, str
     sources = load_settings().routes.sources
     v3 = Signatures(schemes=(V3,))
     assert {name for name, source in sources.items() if source.auth == v3} == strict
+
+
+def test_each_portal_has_a_version_of_the_api(env):
+    env(ROUTES_TOML=PORTALS + CALL, HUBSPOT_2_API_VERSION=" 2027-09 ")
+    variables = load_settings().variables
+    versions = [variables[name]["API_VERSION"] for name in ("hubspot", "hubspot-2")]
+    assert versions == ["2026-03", "2027-09"]
+
+
+@pytest.mark.parametrize(
+    "version", ["v3", "2026-3", "2026-13", "2026-03/..", "latest", "2026-03-01"]
+)
+def test_a_version_that_is_no_date_stops_the_boot(env, version):
+    env(HUBSPOT_API_VERSION=version)
+    assert wrong() == ["HUBSPOT_API_VERSION: must be of the form 2026-03"]
 
 
 @pytest.mark.parametrize("wrong_word", ["v2", "V3", "v3,any", "none"])

@@ -20,7 +20,7 @@ from simulator import State
 from store import Store
 
 CALLS, CAMPAIGNS = "/call/outbound", "/call/campaign"
-HUBSPOT, ZOHO = "/crm/v3/objects/contacts/batch/read", "/crm/v8/Leads"
+HUBSPOT, ZOHO = "/crm/objects/2026-03/contacts/batch/read", "/crm/v8/Leads"
 TIMEOUT_S = 2  # CALLKARO_TIMEOUT_S of the bridge under test
 
 # Surely not accepted, perhaps accepted, accepted and not said so; and the CRMs' own troubles.

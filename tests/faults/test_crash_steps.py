@@ -179,7 +179,7 @@ def test_a_thin_event_whose_worker_dies_after_hydration_is_hydrated_anew_and_cal
     assert repair(store, hit).status == "queued"
     run_drain(settings)
     assert found(store, hit).status == "delivered"
-    assert requests_to(simulator, "/crm/v3/objects/contacts/batch/read") == 2
+    assert requests_to(simulator, "/crm/objects/2026-03/contacts/batch/read") == 2
     assert requests_to(simulator, CALLS) == len(simulator.state.calls) == 1
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from support import each
+from support import each, route
 from support.makers import AGENT, NOW, NUMBER, call_route, campaign_route, settings
 
 from rules.preview import look
@@ -340,3 +340,22 @@ def test_an_opt_out_is_judged_over_the_record_too() -> None:
         record = {"phone": NUMBER, "stop": stop}
         seen, outcome = one([CREATED], routes, source="hubspot", record=record)
         assert (seen.wants, said(outcome)["opt_out"]) == (None, word)
+
+
+# --- changes by our own user --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("operation", "verdict"),
+    [("update", "not checked needs our user at the CRM"), ("insert", "ok not set")],
+)
+@pytest.mark.parametrize("record", [None, {"Phone": NUMBER, "Modified_By": {"id": "1"}}])
+def test_whether_our_user_changed_a_record_is_for_the_worker_to_ask(
+    operation: str, verdict: str, record: dict[str, Any] | None
+) -> None:
+    now_ms = CREATED["occurredAt"]
+    body = {"channel_id": "1", "server_time": now_ms, "module": "Leads", "ids": ["7"]}
+    routes = route(source="zoho", event="lead.*")
+    _, outcome = one({**body, "operation": operation}, routes, source="zoho", record=record)
+    assert said(outcome)["own change"] == verdict
+    assert outcome.verdict == ("would be sent" if record else "fetches the record first")

@@ -187,7 +187,7 @@ def test_a_behaviour_that_makes_no_sense_is_an_error(values):
 def test_errors_of_the_crms_come_in_their_own_words(client, state):
     state.behave(429, path="/crm")
 
-    hubspot = client.post("/crm/v3/objects/contacts/batch/read", {})
+    hubspot = client.post("/crm/objects/2026-03/contacts/batch/read", {})
     zoho = client.get("/crm/v8/Leads")
 
     assert (hubspot.status_code, zoho.status_code) == (429, 429)

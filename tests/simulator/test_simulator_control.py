@@ -155,7 +155,7 @@ def test_a_record_is_put_and_dropped(client, state):
 def test_what_was_written_to_a_crm_is_shown(client):
     headers = {"Authorization": "Bearer t"}
     body = {"properties": {"hs_timestamp": "2026-01-01T00:00:00Z"}}
-    client.post("/crm/v3/objects/calls", body, headers=headers)
+    client.post("/crm/objects/2026-03/calls", body, headers=headers)
 
     [written] = client.get("/simulator/written").json()["items"]
     assert (written["crm"], written["object"], written["body"]) == ("hubspot", "calls", body)

@@ -8,7 +8,7 @@ from support import each
 
 from simulator.people import demo_records
 
-BATCH = "/crm/v3/objects/contacts/batch/read"
+BATCH = "/crm/objects/2026-03/contacts/batch/read"
 BEARER = {"Authorization": "Bearer a-token"}
 FORM = {
     "grant_type": "refresh_token",
@@ -68,7 +68,7 @@ def test_hubspot_answers_207_and_names_the_ids_that_are_missing(client):
 
 
 def test_hubspot_takes_an_objects_type_id_and_answers_a_doubled_id_once(client):
-    answer = read(client, ["101", "101"], path="/crm/v3/objects/0-1/batch/read")
+    answer = read(client, ["101", "101"], path="/crm/objects/2026-03/0-1/batch/read")
 
     assert [result["id"] for result in answer.json()["results"]] == ["101"]
 
@@ -112,7 +112,7 @@ def test_hubspot_refuses_a_batch_read_that_breaks_a_rule(client, body):
 
 @pytest.mark.parametrize("name", ["nonsense", "contactz", "0-9999"])
 def test_hubspot_refuses_an_object_that_it_does_not_know(client, name):
-    answer = read(client, ["1"], path=f"/crm/v3/objects/{name}/batch/read")
+    answer = read(client, ["1"], path=f"/crm/objects/2026-03/{name}/batch/read")
 
     assert answer.status_code == 400
     assert answer.json()["message"] == f"Unable to infer object type from: {name}"
@@ -120,7 +120,7 @@ def test_hubspot_refuses_an_object_that_it_does_not_know(client, name):
 
 @pytest.mark.parametrize("name", ["contacts", "0-3", "tickets"])
 def test_hubspot_knows_its_own_objects_also_without_a_record(client, name):
-    assert read(client, ["1"], path=f"/crm/v3/objects/{name}/batch/read").status_code == 207
+    assert read(client, ["1"], path=f"/crm/objects/2026-03/{name}/batch/read").status_code == 207
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_hubspot_knows_its_own_objects_also_without_a_record(client, name):
 def test_hubspot_reads_one_record(client, state, query):
     state.put_record("hubspot", "contacts", "1", {"phone": "+919876543210", "city": "Pune"})
 
-    answer = client.get(f"/crm/v3/objects/contacts/1?{query}", headers=BEARER)
+    answer = client.get(f"/crm/objects/2026-03/contacts/1?{query}", headers=BEARER)
 
     found = answer.json()
     assert (answer.status_code, found["id"]) == (200, "1")
@@ -152,7 +152,7 @@ def test_hubspot_reads_one_record(client, state, query):
     ],
 )
 def test_hubspot_says_in_its_words_what_is_not_there(client, path, status, category):
-    answer = client.get(f"/crm/v3/objects/{path}", headers=BEARER)
+    answer = client.get(f"/crm/objects/2026-03/{path}", headers=BEARER)
 
     assert (answer.status_code, answer.json()["category"]) == (status, category)
 
@@ -224,13 +224,13 @@ def test_a_record_can_only_be_read_once_it_is_visible(client, state, clock, zoho
 def test_hubspot_remembers_a_call_that_is_written_back(client, state):
     body = {"properties": {"hs_timestamp": "2026-01-01T00:00:00Z"}, "associations": []}
 
-    answer = client.post("/crm/v3/objects/calls", body, headers=BEARER)
+    answer = client.post("/crm/objects/2026-03/calls", body, headers=BEARER)
 
     assert answer.status_code == 201
     [written] = state.written
     assert (written.crm, written.object, written.id) == ("hubspot", "calls", answer.json()["id"])
     assert written.body == body
-    wrong = client.post("/crm/v3/objects/calls", {"properties": {}}, headers=BEARER)
+    wrong = client.post("/crm/objects/2026-03/calls", {"properties": {}}, headers=BEARER)
     assert wrong.status_code == 400
 
 
@@ -406,7 +406,7 @@ def test_hubspot_answers_a_merged_id_with_the_other_record_under_its_own_id(clie
 
     answer = read(client, ["1", "3", "2"]).json()
     alone = client.get(
-        "/crm/v3/objects/contacts/1?properties=phone,hs_merged_object_ids", headers=BEARER
+        "/crm/objects/2026-03/contacts/1?properties=phone,hs_merged_object_ids", headers=BEARER
     ).json()
 
     assert [found["id"] for found in answer["results"]] == ["3"]
@@ -419,7 +419,7 @@ def test_hubspots_batch_read_may_leave_a_merged_id_out(client):
     assert merge(client, "101", "102", in_batch=False).status_code == 204
 
     answer = read(client, ["101", "102"])
-    alone = client.get("/crm/v3/objects/contacts/101", headers=BEARER)
+    alone = client.get("/crm/objects/2026-03/contacts/101", headers=BEARER)
 
     assert answer.status_code == 207
     assert [found["id"] for found in answer.json()["results"]] == ["102"]
@@ -429,7 +429,7 @@ def test_hubspots_batch_read_may_leave_a_merged_id_out(client):
 
 def test_hubspot_has_no_record_of_an_id_that_is_gone(client, state):
     state.drop_record("hubspot", "contacts", "101")
-    answer = client.get("/crm/v3/objects/contacts/101", headers=BEARER)
+    answer = client.get("/crm/objects/2026-03/contacts/101", headers=BEARER)
     assert (answer.status_code, answer.json()["category"]) == (404, "OBJECT_NOT_FOUND")
 
 

@@ -63,7 +63,7 @@ def test_what_hubspot_marks_as_import_is_held_and_its_neighbours_are_called(
         None,
         "The CRM marks it as part of an import. Release or cancel them.",
     )
-    [read] = simulator.state.requests_to("/crm/v3/objects/contacts/batch/read")
+    [read] = simulator.state.requests_to("/crm/objects/2026-03/contacts/batch/read")
     assert len(read.body["inputs"]) == 2, "what is held costs the CRM nothing"
 
 

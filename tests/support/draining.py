@@ -14,7 +14,7 @@ OpenWeb = Callable[[Settings], Web]
 MakeSettings = Callable[..., Settings]
 RunDrain = Callable[..., Any]
 CALLS, CAMPAIGNS = "/call/outbound", "/call/campaign"
-HUBSPOT_READ = "/crm/v3/objects/contacts/batch/read"
+HUBSPOT_READ = "/crm/objects/2026-03/contacts/batch/read"
 
 
 def found(store: Store, delivery_id: str) -> Delivery:

@@ -75,7 +75,13 @@ class Maker:
             "worker_threads": 8,
             "calling_hours": ALWAYS,
             "secrets": {name: (secret,) for name, secret in SECRETS.items()},
-            "variables": {"hubspot": {"ACCESS_TOKEN": "a-token", "API_URL": self.simulator.url}},
+            "variables": {
+                "hubspot": {
+                    "ACCESS_TOKEN": "a-token",
+                    "API_URL": self.simulator.url,
+                    "API_VERSION": "2026-03",
+                }
+            },
         }
         routes = load_routes("\n\n".join(entries), file="routes.toml", kinds=kinds())
         return Settings(routes=routes, **{**usual, **more})

@@ -26,7 +26,7 @@ OpenWeb = Callable[[Settings], Web]
 RunDrain = Callable[..., Any]
 
 CALL = "/call/outbound"
-READ = "/crm/v3/objects/contacts/batch/read"
+READ = "/crm/objects/2026-03/contacts/batch/read"
 ROUTE = route(source="hubspot", event="contact.*")
 
 
@@ -500,7 +500,7 @@ def test_a_read_of_one_record_that_fails_costs_that_id_alone_a_retry(
     people(simulator, "1", "2", "3", "4")
     merge(simulator, "1", "3")
     merge(simulator, "2", "4")
-    simulator.state.behave(path="/crm/v3/objects/contacts/1", times=1, **answers)
+    simulator.state.behave(path="/crm/objects/2026-03/contacts/1", times=1, **answers)
     first, second, third = open_web(settings).send(
         "hubspot", [notification(one) for one in ("1", "2", "101")]
     )
@@ -529,7 +529,7 @@ def test_a_drain_asks_for_a_limited_number_of_records_one_by_one(
 
     run_drain(settings, slice_s=30.0)
 
-    assert len(simulator.state.requests_to("/crm/v3/objects/contacts/9")) == 5
+    assert len(simulator.state.requests_to("/crm/objects/2026-03/contacts/9")) == 5
     told = Counter(of(store, one).message for one in sent)
     assert told == {
         "The CRM does not have the record yet.": 5,
@@ -543,7 +543,7 @@ def test_ids_that_hubspot_refuses_do_not_stop_the_ids_after_them(
 ) -> None:
     people(simulator, "999")
     merge(simulator, "998", "999")
-    simulator.state.behave(400, path="/crm/v3/objects/contacts/90")
+    simulator.state.behave(400, path="/crm/objects/2026-03/contacts/90")
     ids = [str(one) for one in range(900, 900 + 2 * ALONE_FAILURES)]
     sent = open_web(settings).send("hubspot", [notification(one) for one in [*ids, "998"]])
 
@@ -556,13 +556,13 @@ def test_ids_that_hubspot_refuses_do_not_stop_the_ids_after_them(
 def test_reads_that_fail_in_a_row_end_the_reading_one_by_one(
     settings: Settings, open_web: OpenWeb, store: Store, simulator: Simulator, run_drain: RunDrain
 ) -> None:
-    simulator.state.behave(429, path="/crm/v3/objects/contacts/9")
+    simulator.state.behave(429, path="/crm/objects/2026-03/contacts/9")
     ids = [str(one) for one in range(900, 910)]
     sent = open_web(settings).send("hubspot", [notification(one) for one in ids])
 
     run_drain(settings)
 
-    assert len(simulator.state.requests_to("/crm/v3/objects/contacts/9")) == ALONE_FAILURES
+    assert len(simulator.state.requests_to("/crm/objects/2026-03/contacts/9")) == ALONE_FAILURES
     assert {of(store, one).status for one in sent} == {"queued"}
 
 

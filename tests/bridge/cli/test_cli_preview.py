@@ -36,7 +36,7 @@ def test_a_thin_event_names_the_record_that_would_be_fetched(cli: Cli) -> None:
     [delivery] = seen(cli, "hubspot", HUBSPOT, "--at", HAPPENED)[0]["deliveries"]
     assert delivery["verdict"] == "fetches the record first"
     [request] = delivery["requests"]
-    assert request["path"] == "https://api.hubapi.com/crm/v3/objects/contacts/batch/read"
+    assert request["path"] == "https://api.hubapi.com/crm/objects/2026-03/contacts/batch/read"
     assert request["body"]["inputs"] == [{"id": "101"}]
     assert "mobilephone" in request["body"]["properties"]
 

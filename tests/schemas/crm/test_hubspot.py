@@ -118,7 +118,7 @@ def test_a_workflow_of_a_source_with_paths_is_read_by_them() -> None:
 def test_the_request_for_records_names_ids_and_properties() -> None:
     assert HYDRATION.request("contacts", ["1", "2"], ["phone", "city"]) == CrmRequest(
         method="POST",
-        path="/crm/v3/objects/contacts/batch/read",
+        path="/crm/objects/{API_VERSION}/contacts/batch/read",
         json={"properties": ["city", "phone"], "inputs": [{"id": "1"}, {"id": "2"}]},
     )
 
@@ -135,7 +135,7 @@ def test_one_record_has_the_id_that_it_has_now(own: object) -> None:
     assert alone is not None
     request = alone.request("contacts", "1", ["phone", "city"])
     assert request is not None
-    assert (request.method, request.path) == ("GET", "/crm/v3/objects/contacts/1")
+    assert (request.method, request.path) == ("GET", "/crm/objects/{API_VERSION}/contacts/1")
     assert request.params == {"properties": "city,phone"}
     record = {"id": own, "properties": {"phone": "+911234500001"}}
     assert alone.record(record) == (str(own), record)
@@ -223,6 +223,19 @@ def own(**more: Any) -> dict[str, Any]:
 )
 def test_what_the_app_itself_changed(event_type: str, data: Any, expected: bool) -> None:
     assert is_own_change(event_type, data) is expected
+
+
+@each("subscription", ["contact.propertyChange", "object.propertyChange"])
+@each("source_id", ["50780459", "appId:50780459"])
+def test_a_change_by_our_app_is_ours_in_both_kinds_of_subscription(
+    subscription: str, source_id: str
+) -> None:
+    ours = {"appId": 50780459, "changeSource": "INTEGRATION", "sourceId": source_id}
+    generic = {"objectTypeId": "0-1"} if subscription.startswith("object") else {}
+    [item] = items(KIND, [notification(subscriptionType=subscription, **ours, **generic)])
+    assert (item.type, is_own_change(item.type, item.data)) == ("contact.updated", True)
+    theirs = {**item.data, "sourceId": "userId:51430432", "changeSource": "CRM_UI"}
+    assert is_own_change(item.type, theirs) is False
 
 
 def test_the_kind_knows_its_imports_its_own_changes_and_who_wants_to_be_erased() -> None:
