@@ -1,4 +1,7 @@
-"""A delivery: one event x one route, that is one request to CallKaro and its status."""
+"""A delivery: one event x one route, that is one request to CallKaro and its status.
+
+A write-back is a delivery, too: one request to a CRM, about a call. See schemas/write_back.py.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,6 +61,7 @@ class Reason(StrEnum):
     PAUSED = "paused"
     BY_PERSON = "by_person"
     BY_CALLKARO = "by_callkaro"
+    SUPERSEDED = "superseded"
 
 
 WAITING = frozenset({Status.QUEUED, Status.HELD, Status.RETRYING})
@@ -219,6 +223,10 @@ class Delivery:
     number: str | None = None  # E.164, the one in the request
     record_page: str | None = None  # the path of the CRM's page of its record: see Kind
     headline: Headline | None = None  # how its newest call ended
+    # Of a write-back: the delivery that it tells of, the moment, and of which dial (of `outcome`).
+    of: str | None = None
+    moment: str | None = None
+    try_count: int | None = None
 
     def __repr__(self) -> str:
         return f"Delivery(id={self.id!r}, route={self.route!r}, status={self.status!r})"

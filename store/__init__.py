@@ -80,6 +80,7 @@ from store.sign_in_attempts import SignInStore
 from store.summary import SummaryStore
 from store.suppressions import SuppressionStore
 from store.tokens import TokenStore
+from store.write_backs import WriteBackStore
 
 __all__ = ["FULL_AT", "Store", "connect"]
 
@@ -102,5 +103,6 @@ class Store(
     SessionStore,
     QueryStore,
     CampaignStore,
+    WriteBackStore,
 ):
     """Everything that the bridge keeps. Each method raises StoreUnavailable if Redis is away."""
