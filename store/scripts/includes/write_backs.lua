@@ -45,7 +45,7 @@ end
 local function make_write_back(parent, moment, of)
   local key = P .. 'delivery:' .. parent
   local got = redis.call('HMGET', key, 'subject', 'source', 'route', 'event', 'routes', 'erased_ms', 'call_sid',
-    'write_backs')
+    'write_backs', 'record_page')
   if not got[1] or got[1] == '' or got[6] then return end
   local sid = of.sid and of.sid ~= '' and of.sid or got[7] or ''
   local name = of.try and moment .. ':' .. of.try or moment
@@ -62,6 +62,7 @@ local function make_write_back(parent, moment, of)
   end
   set('call_sid', sid ~= '' and sid)
   set('try', of.try)
+  set('record_page', got[9])
   -- Redis had lost it while a worker sent it: see remember_lost() in move.lua.
   set('was_sent', redis.call('EXISTS', P .. 'write_back_sent:' .. id) == 1 and '1')
   redis.call('HSET', own, unpack(fields))
