@@ -1,4 +1,7 @@
-"""A delivery: one event x one route, that is one request to CallKaro and its status."""
+"""A delivery: one event x one route, that is one request to CallKaro and its status.
+
+A write-back is a delivery, too: one request to a CRM, about a call. See schemas/write_back.py.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,6 +61,7 @@ class Reason(StrEnum):
     PAUSED = "paused"
     BY_PERSON = "by_person"
     BY_CALLKARO = "by_callkaro"
+    SUPERSEDED = "superseded"
 
 
 WAITING = frozenset({Status.QUEUED, Status.HELD, Status.RETRYING})
@@ -94,6 +98,17 @@ def may_come_from(to: Status) -> frozenset[Status]:
     return frozenset({status for status, moves in MOVES.items() if to in moves} | stays)
 
 
+WRITE_BACK = "write_back"
+"""The `to` of a delivery that tells a CRM about a call."""
+
+CALLS = ("call", "campaign")
+"""The other values of `to`; what lists have where nothing else is asked for."""
+
+KINDS = (*CALLS, WRITE_BACK)
+
+WRITE_BACK_ID = "wb-"
+"""How the id of a write-back begins, and no other delivery's."""
+
 # --- what a person may do ---------------------------------------------------------------------
 
 CALLKARO = "callkaro"  # the scope of a pause of the destination
@@ -117,7 +132,7 @@ def retried(delivery: "Delivery", *, call_again: bool) -> Status | None:
 
 def may_have_rung(delivery: "Delivery") -> bool:
     """Say whether CallKaro accepted it, or may have; also if it cancelled the call later."""
-    if delivery.status in WAITING:
+    if delivery.status in WAITING or delivery.to == WRITE_BACK:
         return False
     # Also one that may be of any call, which the headline leaves out.
     has_outcome = not all(is_past(one, delivery.past) for one in delivery.outcomes)
@@ -166,6 +181,18 @@ class Change:
     status: str
     reason: str | None
     actor: str | None = None  # the token of the person who caused it; None: no person, or not known
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WriteBackBrief:
+    """What a CRM was told of a call, as the call's own page shows it."""
+
+    id: str
+    moment: str
+    status: str
+    reason: str | None
+    message: str | None
+    at: datetime  # its latest change
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -219,6 +246,16 @@ class Delivery:
     number: str | None = None  # E.164, the one in the request
     record_page: str | None = None  # the path of the CRM's page of its record: see Kind
     headline: Headline | None = None  # how its newest call ended
+    # Of a write-back: the delivery that it tells of, the moment, and of which dial (of `outcome`).
+    of: str | None = None
+    moment: str | None = None
+    try_count: int | None = None
+    at: datetime | None = None  # when that moment was
+    # A newer call was written to the same record, so the record's fields must stay as they are.
+    without_fields: bool = False
+    was_lost: bool = False  # Redis had lost it while it was sent, so it may have arrived
+    # Of a call: what its CRM was told, the oldest first. Only a single look has them.
+    write_backs: tuple["WriteBackBrief", ...] = ()
 
     def __repr__(self) -> str:
         return f"Delivery(id={self.id!r}, route={self.route!r}, status={self.status!r})"

@@ -382,6 +382,8 @@ class Filters:
     search: Search | None = None
     campaign: CampaignFilter | None = None
     unfinished: bool = False  # only what waits, or was accepted and may still ring
+    to: tuple[str, ...] = ()  # call, campaign or write_back; empty: CALLS
+    of: str | None = None  # the call that write-backs tell of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

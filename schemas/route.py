@@ -16,6 +16,7 @@ from schemas.event import BY_PERSON, is_guarded_type
 from schemas.expression import Expression, Path
 from schemas.hours import Hours
 from schemas.source import Source
+from schemas.write_back import Moment
 
 Period = Literal["day", "week", "month"]
 PERIODS: dict[str, str] = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
@@ -91,6 +92,19 @@ class Flood:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RouteWriteBack:
+    """What the CRM is told of a route's calls.
+
+    call: whether it is told of the call itself. fields: what is set in the record: a field of the
+    CRM -> an expression over {"delivery", "outcome", "event"}, or a constant.
+    """
+
+    on: frozenset[Moment]
+    call: bool = True
+    fields: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
     """One [[route]] of routes.toml."""
 
@@ -114,6 +128,7 @@ class Route:
     flood: Flood | None = None
     request: Mapping[str, Value] = field(default_factory=dict)  # CallKaro's field -> its value
     metadata: Mapping[str, Value] = field(default_factory=dict)
+    write_back: RouteWriteBack | None = None  # None: the CRM is told nothing
 
     def wants(self, source: str, event_type: str) -> bool:
         """Say whether this route looks at events of this type from this source."""

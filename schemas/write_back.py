@@ -1,0 +1,35 @@
+"""Write-backs: what a CRM is told of a route's calls, and when.
+
+What a route says about them (RouteWriteBack) stands in schemas/route.py.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from schemas.delivery import Delivery
+from schemas.event import Event
+
+
+class Moment(StrEnum):
+    """A moment of a call that a CRM can be told of."""
+
+    ACCEPTED = "accepted"
+    OUTCOME = "outcome"  # of each dial
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WriteBackClaim:
+    """A write-back that a worker holds.
+
+    parent: the call that it tells of; None: it is gone, or can't be read. event: that of the call;
+    None: as with the parent. was_sent: an earlier request of it may have arrived. Where
+    `delivery.without_fields` is set, the record's fields must not be written.
+    """
+
+    delivery: Delivery
+    parent: Delivery | None
+    event: Event | None
+    was_sent: bool
