@@ -46,7 +46,7 @@ class Ready:
 
     claim: Claim
     route: Route
-    to: Literal["call", "campaign"]
+    to: Literal["call", "campaign", "write_back"]
     body: dict[str, Any]
     rings_at: datetime  # the time for which the call is planned, or now
     # The end of the hours: the call must be sent before it. None: the call is planned for a later

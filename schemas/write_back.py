@@ -12,6 +12,13 @@ from schemas.event import Event
 WRITE_BACK = "write_back"
 """The `to` of a delivery that tells a CRM about a call."""
 
+MARK = "bridge"
+"""The key by which a signed webhook out is known if its receiver posts it back to us. Its value is
+WRITE_BACK."""
+
+CRM = "crm:"
+"""What the scope of a pause begins with that holds the write-backs of a source."""
+
 
 class Moment(StrEnum):
     """A moment of a call that a CRM can be told of."""

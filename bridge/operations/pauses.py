@@ -16,6 +16,7 @@ from schemas.errors import BadQuery, NotFound
 from schemas.nearest import did_you_mean
 from schemas.records import Claim, Filters
 from schemas.requests import LONGEST_MESSAGE
+from schemas.write_back import CRM, WRITE_BACK
 
 logger = log.get(__name__)
 
@@ -37,7 +38,7 @@ class PauseOperations(Base):
     __slots__ = ()
 
     def pause(self, scope: str, message: str = "") -> bool:
-        """Pause a scope: `all`, `callkaro`, `source:<name>`, `route:<name>`, `campaign:<batch_id>`.
+        """Pause a scope: `all`, `callkaro`, or one that names a source, route, campaign or CRM.
 
         Returns False where it was paused already. Raises BadQuery for a scope that would stop
         nothing, and NotFound for a campaign that there is not.
@@ -50,6 +51,7 @@ class PauseOperations(Base):
         known = {"all", CALLKARO}
         known |= {f"source:{name}" for name in routes.sources}
         known |= {f"route:{route.name}" for route in routes.routes}
+        known |= {f"{CRM}{route.source}" for route in routes.routes if route.write_back}
         if scope not in known:
             raise BadQuery(
                 f"Nothing has this name. {did_you_mean(scope, known)}"
