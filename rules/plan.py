@@ -65,6 +65,12 @@ class Ready:
         return self.claim.delivery
 
     @property
+    def at_callkaro(self) -> Literal["call", "campaign"]:
+        """Return what CallKaro is asked for; not for a write-back, which asks it for nothing."""
+        assert self.to != "write_back"  # noqa: S101  (workers/write_back.py sends those)
+        return self.to
+
+    @property
     def number(self) -> int:
         """Return the number of the attempt to come; the first is 1."""
         return min(len(self.delivery.attempts) + 1, KEPT_ATTEMPTS)

@@ -72,7 +72,7 @@ def prepare(claim: WriteBackClaim, settings: Settings, now: datetime) -> Move | 
     return Ready(
         claim=Claim(delivery=delivery, event=claim.event),
         route=route,
-        to=WRITE_BACK,
+        to="write_back",
         body=dict(body),
         rings_at=now,
     )
@@ -205,9 +205,9 @@ def sentence(body: bytes) -> str:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
         return ""
-    for name in ("message", "error", "detail"):
-        if isinstance(answer, Mapping) and isinstance(found := answer.get(name), str | Mapping):
-            answer = found
+    for _ in range(2):  # {"message": …}, or {"error": {"message": …}}
+        if isinstance(answer, Mapping):
+            answer = answer.get("message") or answer.get("error") or answer.get("detail")
     return mask_text(answer)[:SENTENCE_CHARS].strip() if isinstance(answer, str) else ""
 
 

@@ -311,8 +311,8 @@ class RouteSchema(Schema):
                 "campaign = { key = … } says under which key calls find it"
             )
         if data.get("to") == "campaign":
-            # Creating a campaign calls nobody. A guard there would not apply to its calls, and there
-            # is no call that a CRM could be told of.
+            # Creating a campaign calls nobody: a guard there would not apply to its calls, and
+            # there is no call to tell a CRM of.
             misplaced = 'is allowed only with to = "call"'
             only_for_calls = (*GUARDS, "write_back")
             problems |= {key.removesuffix("_s"): misplaced for key in only_for_calls if key in data}

@@ -18,10 +18,10 @@ from functools import partial
 from typing import Any
 
 from config import log
+from rules import write_back
 from rules.backoff import doubled_s
 from rules.mapping import campaigns_of_now
 from rules.plan import Ready
-from rules import write_back
 from rules.transitions import after_crash, crashed, in_row, keep_waiting, skip_forbidden
 from rules.verdict import Verdict
 from schemas.delivery import Delivery, Status

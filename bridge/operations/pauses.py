@@ -16,7 +16,7 @@ from schemas.errors import BadQuery, NotFound
 from schemas.nearest import did_you_mean
 from schemas.records import Claim, Filters
 from schemas.requests import LONGEST_MESSAGE
-from schemas.write_back import CRM, WRITE_BACK
+from schemas.write_back import CRM
 
 logger = log.get(__name__)
 
