@@ -193,7 +193,6 @@ class Sending:
         ready = attempt.ready
         self._reports.stats.attempts += 1
         self._in_pool[ready.delivery.id] = attempt
-        post = self._callkaro.post
         try:
             self._drain.submit(
                 partial(
