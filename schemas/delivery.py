@@ -98,6 +98,12 @@ def may_come_from(to: Status) -> frozenset[Status]:
     return frozenset({status for status, moves in MOVES.items() if to in moves} | stays)
 
 
+WRITE_BACK = "write_back"
+"""The `to` of a delivery that tells a CRM about a call."""
+
+WRITE_BACK_ID = "wb-"
+"""How the id of a write-back begins, and no other delivery's."""
+
 # --- what a person may do ---------------------------------------------------------------------
 
 CALLKARO = "callkaro"  # the scope of a pause of the destination
@@ -121,7 +127,7 @@ def retried(delivery: "Delivery", *, call_again: bool) -> Status | None:
 
 def may_have_rung(delivery: "Delivery") -> bool:
     """Say whether CallKaro accepted it, or may have; also if it cancelled the call later."""
-    if delivery.status in WAITING:
+    if delivery.status in WAITING or delivery.to == WRITE_BACK:
         return False
     # Also one that may be of any call, which the headline leaves out.
     has_outcome = not all(is_past(one, delivery.past) for one in delivery.outcomes)
@@ -170,6 +176,18 @@ class Change:
     status: str
     reason: str | None
     actor: str | None = None  # the token of the person who caused it; None: no person, or not known
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WriteBackBrief:
+    """What a CRM was told of a call, as the call's own page shows it."""
+
+    id: str
+    moment: str
+    status: str
+    reason: str | None
+    message: str | None
+    at: datetime  # its latest change
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -227,6 +245,12 @@ class Delivery:
     of: str | None = None
     moment: str | None = None
     try_count: int | None = None
+    at: datetime | None = None  # when that moment was
+    # A newer call was written to the same record, so the record's fields must stay as they are.
+    without_fields: bool = False
+    was_lost: bool = False  # Redis had lost it while it was sent, so it may have arrived
+    # Of a call: what its CRM was told, the oldest first. Only a single look has them.
+    write_backs: tuple["WriteBackBrief", ...] = ()
 
     def __repr__(self) -> str:
         return f"Delivery(id={self.id!r}, route={self.route!r}, status={self.status!r})"

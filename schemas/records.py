@@ -18,6 +18,7 @@ from schemas.event import Event, EventStatus
 from schemas.route import Flood
 from schemas.search import FoundBy, Search
 
+CALLS = ("call", "campaign")  # what the filter `to` means where it is not given
 NO_OUTCOME = "none"  # in the filter `outcome`: a call was accepted, and nothing was reported yet
 # The status diagram as move.lua reads it: {to: {from: true}}.
 MAY_COME_FROM = {to: {str(status): True for status in may_come_from(to)} for to in Status}
@@ -379,6 +380,8 @@ class Filters:
     search: Search | None = None
     campaign: CampaignFilter | None = None
     unfinished: bool = False  # only what waits, or was accepted and may still ring
+    to: tuple[str, ...] = ()  # call, campaign or write_back; empty: CALLS
+    of: str | None = None  # the call that write-backs tell of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

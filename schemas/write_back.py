@@ -9,9 +9,6 @@ from enum import StrEnum
 from schemas.delivery import Delivery
 from schemas.event import Event
 
-WRITE_BACK = "write_back"
-"""The `to` of a delivery that tells a CRM about a call."""
-
 MARK = "bridge"
 """The key by which a signed webhook out is known if its receiver posts it back to us. Its value is
 WRITE_BACK."""
@@ -35,7 +32,8 @@ class WriteBackClaim:
     """A write-back that a worker holds.
 
     parent: the call that it tells of; None: it is gone, or can't be read. event: that of the call;
-    None: as with the parent. was_sent: an earlier request of it may have arrived.
+    None: as with the parent. was_sent: an earlier request of it may have arrived. Where
+    `delivery.without_fields` is set, the record's fields must not be written.
     """
 
     delivery: Delivery

@@ -13,6 +13,13 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
                                  phone, outcome (see outcome_index.lua) or campaign (see
                                  campaign_index.lua)
     bridge:indexed, bridge:indexing  whether an audit has indexed all, and how many until then
+    bridge:write_backs[:status:…] zsets: write-backs by order; bridge:due:write_back: zset: when a
+                                 worker looks at each next (ms); bridge:write_back_on: hash: route
+                                 -> the moments that it tells its CRM; bridge:write_back_record:…:
+                                 see write_back_record.lua; bridge:write_back_sent:<id>: Redis
+                                 lost this one while it was sent
+    bridge:crm_turns:<source>    list: the times of the latest requests to a CRM (ms), newest first;
+                                 bridge:crm_slow:<source>: set while the CRM wants none
     bridge:due, bridge:due:retry zsets: when a worker looks at a delivery next (ms); retries are
                                  in the second
     bridge:broken                hash: the deliveries that no script can read or write -> the error
@@ -88,6 +95,7 @@ __all__ = ["FULL_AT", "Store", "connect"]
 class Store(
     ActStore,
     IntakeStore,
+    WriteBackStore,
     LeaseStore,
     TokenStore,
     CallKaroStore,
@@ -103,6 +111,5 @@ class Store(
     SessionStore,
     QueryStore,
     CampaignStore,
-    WriteBackStore,
 ):
     """Everything that the bridge keeps. Each method raises StoreUnavailable if Redis is away."""

@@ -14,7 +14,7 @@ from rules.transitions import (
     CRASHED_ONCE,
     CRASHES_END,
 )
-from schemas.delivery import Delivery, Reason, Status
+from schemas.delivery import WRITE_BACK_ID, Delivery, Reason, Status
 from schemas.event import Event
 from schemas.records import Claims, Move, Repaired
 from store.base import P
@@ -76,7 +76,7 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         claims = [read_claim(*claim) for claim in found]
         broken = [one for one, claim in zip(found, claims, strict=True) if claim is None]
         # A broken record must not stop the other claims. It fails, so that it is not claimed again.
-        self.move([_unreadable(delivery_id, lease) for delivery_id, lease, *_ in broken])
+        self._fail_unreadable(broken)
         return Claims(
             now=at(now_ms),
             wait_s=wait_ms / 1000,
@@ -148,6 +148,9 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         if status:
             logger.error("delivery.crashed", delivery=delivery_id, error=error, status=status)
 
+    def _fail_unreadable(self, claims: Sequence[Sequence[Any]]) -> None:
+        self.move([_unreadable(delivery_id, lease) for delivery_id, lease, *_ in claims])
+
     def _count_errors(self, raised: Sequence[str]) -> None:
         for delivery_id, error in zip(raised[::2], raised[1::2], strict=True):
             self.count_error(delivery_id, error)
@@ -184,7 +187,8 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
             self._count_errors(raised)
             repaired = Repaired(*counts)
         is_first_round = not self.is_indexed()
-        self._fill_in(ids, person_of if is_first_round else None, found_by)
+        calls = {one for one in ids if not one.startswith(WRITE_BACK_ID)}
+        self._fill_in(calls, person_of if is_first_round else None, found_by)
         if is_first_round:
             self.note_indexed(record_count, is_first=place == (0, 0), is_last=after == (0, 0))
         return after, repaired
@@ -235,16 +239,15 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
             pipe.zrange(f"{P}due", 0, 0, withscores=True)
             pipe.zrange(f"{P}due:retry", 0, 0, withscores=True)
             pipe.zrange(f"{P}due:cancel", 0, 0, withscores=True)
+            pipe.zrange(f"{P}due:write_back", 0, 0, withscores=True)
             pipe.zrange(f"{P}due:background_task", 0, 0, withscores=True)
             pipe.hmget(f"{P}breaker", "open_ms", "probe_ms")
-            (seconds, micros), *firsts, cancels, background_tasks, (is_open, probe_ms) = (
-                pipe.execute()
-            )
-        due = [first[0][1] for first in firsts if first]
+            (seconds, micros), fresh, again, *others, (is_open, probe_ms) = pipe.execute()
+        due = [first[0][1] for first in (fresh, again) if first]
         if due and is_open:
             due = [max(min(due), float(probe_ms))]
-        # The breaker does not stop cancellations and background tasks.
-        due += [first[1] for first in (*cancels, *background_tasks)]
+        # The breaker does not stop cancellations, write-backs and background tasks.
+        due += [first[0][1] for first in others if first]
         return float(min(due) / 1000 - (seconds + micros / 1e6)) if due else None
 
     def _now(self) -> datetime:

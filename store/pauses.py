@@ -10,12 +10,14 @@ from schemas.records import Pause
 from store.base import Base, P
 from store.records import at
 
+ALL = "all"
 ROUTE = "route:"
+CRM = "crm:"
 RELEASED = 1000  # held deliveries that one script looks at
 
 
 class PauseStore(Base):
-    """Pauses of everything, one source, one route, or CallKaro; and the breaker."""
+    """Pauses of everything, one source, one route, one CRM, or CallKaro; and the breaker."""
 
     def pause(self, scope: str, *, reason: str, message: str, actor: str | None = None) -> bool:
         """Pause a scope; False: it was paused before, and keeps its first reason."""
@@ -41,11 +43,17 @@ class PauseStore(Base):
                 self.redis.hdel(f"{P}failing", scope.removeprefix(ROUTE))  # a new row begins
             if scope == CALLKARO:
                 was_paused = bool(self.redis.delete(f"{P}breaker")) or was_paused
+        released = self._release(scope, "deliveries")
+        if scope == ALL or scope.startswith(CRM):
+            released += self._release(scope, "write_backs")
+        return released if was_paused or released else None
+
+    def _release(self, scope: str, index: str) -> int:
         released, place = 0, "-inf"
         while place:
-            found, place = self._run("release", scope, place.removeprefix("("), RELEASED)
+            found, place = self._run("release", scope, place.removeprefix("("), RELEASED, index)
             released += int(found)
-        return released if was_paused or released else None
+        return released
 
     def pauses(self) -> list[Pause]:
         """Return what is paused, the breaker included, oldest first."""

@@ -1,7 +1,7 @@
 """Queries: what became of events and deliveries."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +9,15 @@ import orjson
 import redis
 
 from config import log
-from schemas.delivery import WAITING, Delivery, DeliveryRef, Reason, Status
+from schemas.delivery import (
+    WAITING,
+    WRITE_BACK,
+    Delivery,
+    DeliveryRef,
+    Reason,
+    Status,
+    WriteBackBrief,
+)
 from schemas.event import EventStatus
 from schemas.records import CampaignFilter, EventFilters, EventPage, Filters, Page, SeenEvent
 from schemas.search import Search
@@ -17,12 +25,14 @@ from store.base import P
 from store.campaigns import CampaignStore
 from store.indexing import IndexStore
 from store.records import (
+    BRIEF_FIELDS,
     UNREADABLE,
     fits,
     fits_event,
     newest_field,
     read_delivery,
     read_event,
+    read_write_back_brief,
 )
 
 logger = log.get(__name__)
@@ -37,6 +47,7 @@ CHANGE_TOKEN = (
     "outcomes",
     "cancel_ms",
     "erased_ms",
+    "told",
 )
 Batch = Sequence[tuple[str, int]]  # (id, order) of records, the newest first
 
@@ -44,7 +55,7 @@ Batch = Sequence[tuple[str, int]]  # (id, order) of records, the newest first
 COUNTED = frozenset(
     {
         *("status", "reason", "route", "source", "subject", "phone", "phone_key", "outcome"),
-        *("since", "until"),
+        *("since", "until", "to"),
     }
 )
 LOOKED_AT = 1500  # records that one script reads, in a few ms; a page runs at most LOOKS scripts
@@ -61,7 +72,7 @@ LISTED = (
     *("event", "source", "subject", "route", "to", "routes", "status", "order", "created_ms"),
     *("lease", "next_ms", "reason", "message", "phone", "call_sid", "batch_id", "merged_from"),
     *("campaign_key",),
-    *("name", "number", "record_page", "newest", "past", "erased_ms"),
+    *("name", "number", "record_page", "newest", "past", "erased_ms", "of", "moment", "try"),
 )
 
 
@@ -129,7 +140,21 @@ class QueryStore(IndexStore, CampaignStore):
         """Return a delivery; None if there is no such delivery."""
         with self._reached():
             found: dict[str, str] = self.redis.hgetall(f"{P}delivery:{delivery_id}")  # type: ignore[assignment]
-        return read_delivery(delivery_id, found) if found else None
+        if not found:
+            return None
+        briefs = self._write_back_briefs(found.get("write_backs", "").splitlines())
+        return replace(read_delivery(delivery_id, found), write_backs=briefs)
+
+    def _write_back_briefs(self, ids: Sequence[str]) -> tuple[WriteBackBrief, ...]:
+        if not ids:
+            return ()
+        with self._reached():
+            pipe = self.redis.pipeline(transaction=False)
+            for one in ids:
+                pipe.hmget(f"{P}delivery:{one}", BRIEF_FIELDS)
+            kept = pipe.execute()
+        pairs = zip(ids, kept, strict=True)
+        return tuple(read_write_back_brief(one, values) for one, values in pairs if values[1])
 
     def deliveries(
         self, filters: Filters, *, before: int | None, limit: int, brief: bool = False
@@ -140,6 +165,8 @@ class QueryStore(IndexStore, CampaignStore):
         reads at most 3,000 records and about PAGE_BYTES. So a page may be short and still have a
         next_cursor.
         """
+        if filters.of is not None:
+            return self._of_call(filters, filters.of, before=before, limit=limit)
         high, low = _span(filters.since, filters.until, before)
         phones: tuple[str, ...] = (filters.phone_key,) if filters.phone_key else ()
         if filters.phone:
@@ -157,6 +184,28 @@ class QueryStore(IndexStore, CampaignStore):
         items = tuple(delivery for delivery in found if fits(delivery, filters, phones))
         return Page(items=items, next_cursor=cursor)
 
+    def write_backs_of(self, parent_id: str) -> list[Delivery]:
+        """Return the write-backs of a call, the oldest first."""
+        with self._reached():
+            lines = self.redis.hget(f"{P}delivery:{parent_id}", "write_backs")
+            batch = [(one, 0) for one in str(lines or "").splitlines()]
+            found, _ = self._whole(batch, None)
+        return found
+
+    def _of_call(self, filters: Filters, call: str, *, before: int | None, limit: int) -> Page:
+        """Return a page of the write-backs of a call: they are few."""
+        since_us = filters.since.timestamp() * 1e6 if filters.since else 0
+        until_us = filters.until.timestamp() * 1e6 if filters.until else float("inf")
+        found = [
+            one
+            for one in reversed(self.write_backs_of(call))
+            if since_us <= one.order <= until_us
+            and (before is None or one.order < before)
+            and fits(one, filters, self.phone_keys(filters.phone) if filters.phone else ())
+        ]
+        cursor = str(found[limit - 1].order) if len(found) > limit else None
+        return Page(items=tuple(found[:limit]), next_cursor=cursor)
+
     def count(self, filters: Filters) -> int | None:
         """Return how many deliveries match; None: only a look at each of them could tell.
 
@@ -172,12 +221,18 @@ class QueryStore(IndexStore, CampaignStore):
         has_another = any(
             getattr(filters, one.name) for one in fields(filters) if one.name not in COUNTED
         )
-        if has_another or len(wanted) > 1 or "reason" in wanted:
+        if filters.to == (WRITE_BACK,):
+            wanted.pop("to")
+        if has_another or len(wanted) > 1 or wanted.keys() & {"reason", "to"}:
+            return None
+        if filters.to and wanted.keys() - {"status"}:
             return None
         if "outcome" in wanted and self.indexing() is not None:
             return None
         high, low = _span(filters.since, filters.until, None)
         names = [f"deliveries:{by}:{value}" for by, values in wanted.items() for value in values]
+        if filters.to:
+            names = _indexes_with_write_backs(filters)
         with self._reached():
             pipe = self.redis.pipeline(transaction=False)
             for name in names or ["deliveries"]:
@@ -244,6 +299,8 @@ class QueryStore(IndexStore, CampaignStore):
         There are several indexes if the filter has several statuses, or a search several meanings.
         A subject always has few entries, and only its index knows the ids of merged records.
         """
+        if WRITE_BACK in filters.to:
+            return "", _indexes_with_write_backs(filters)
         if filters.subject:
             return "subject", [f"deliveries:subject:{filters.subject}"]
         if filters.search:
@@ -251,7 +308,7 @@ class QueryStore(IndexStore, CampaignStore):
         choices: list[tuple[str, list[str]]] = [
             (by, [f"deliveries:{by}:{value}" for value in values])
             for by, values in _wanted(filters, phones).items()
-            if by != "reason"
+            if by not in ("reason", "to")
         ]
         if filters.campaign and len(filters.campaign.campaigns) <= MOST_INDEXES:
             choices.append(("campaign", self._campaign_indexes(filters, high=high, low=low)))
@@ -502,7 +559,17 @@ def _wanted(filters: Filters, phones: tuple[str, ...]) -> dict[str, tuple[str, .
         wanted["outcome"] = filters.outcome
     if phones:
         wanted["phone"] = phones
+    if filters.to:
+        wanted["to"] = filters.to
     return wanted | {name: (value,) for name, value in one_of.items() if value}
+
+
+def _indexes_with_write_backs(filters: Filters) -> list[str]:
+    """Return the indexes of a list that has write-backs, alone or beside calls and campaigns."""
+    bases = ["write_backs"] if filters.to == (WRITE_BACK,) else ["deliveries", "write_backs"]
+    if not filters.status:
+        return bases
+    return [f"{base}:status:{status}" for base in bases for status in filters.status]
 
 
 def _span(since: datetime | None, until: datetime | None, before: int | None) -> tuple[str, str]:

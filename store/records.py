@@ -13,12 +13,21 @@ from typing import Any
 import orjson
 
 from config import log
-from schemas.delivery import WAITING, Change, Delivery, DeliveryRef, Status
+from schemas.delivery import (
+    WAITING,
+    WRITE_BACK,
+    Change,
+    Delivery,
+    DeliveryRef,
+    Status,
+    WriteBackBrief,
+)
 from schemas.event import CALL_ME, Event, EventStatus
 from schemas.headline import headline, newest
 from schemas.outcome import Outcome
 from schemas.outcome import read_record as read_outcome_record
 from schemas.records import (
+    CALLS,
     MAY_COME_FROM,
     NO_OUTCOME,
     Accepted,
@@ -33,6 +42,7 @@ from schemas.records import (
     Suppression,
 )
 from schemas.search import FoundBy
+from schemas.write_back import WriteBackClaim
 
 logger = log.get(__name__)
 
@@ -324,6 +334,12 @@ _OPTIONAL: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "name": ("name", str),
     "number": ("number", str),
     "record_page": ("record_page", str),
+    "of": ("of", str),
+    "moment": ("moment", str),
+    "try_count": ("try", int),
+    "at": ("at_ms", at),
+    "without_fields": ("without_fields", lambda _: True),
+    "was_lost": ("was_sent", lambda _: True),
 }
 
 
@@ -359,10 +375,58 @@ def read_delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
     )
 
 
+BRIEF_FIELDS = ("moment", "status", "reason", "message", "timeline", "created_ms")
+
+
+def read_write_back_brief(write_back_id: str, values: Sequence[str | None]) -> WriteBackBrief:
+    """Return what a call's page shows of a write-back; values: those of BRIEF_FIELDS."""
+    moment, status, reason, message, timeline, created_ms = values
+    changed_ms = (timeline or "").strip().rpartition("\n")[2].partition(" ")[0]
+    return WriteBackBrief(
+        id=write_back_id,
+        moment=moment or "",
+        status=status or "",
+        reason=reason,
+        message=message,
+        at=at(changed_ms or created_ms or 0),
+    )
+
+
+def read_write_back_claim(
+    write_back_id: str, lease: int, flat: list[str], parent: list[str], record: str
+) -> WriteBackClaim | None:
+    """Return a claim of claim_write_backs.lua; None: its own record can't be read."""
+    claim = read_claim(write_back_id, lease, flat, record)
+    if claim is None:
+        return None
+    call = None
+    if parent and claim.delivery.of:
+        of_parent = read_claim(claim.delivery.of, lease, parent, "")
+        call = of_parent.delivery if of_parent else None
+    return WriteBackClaim(
+        delivery=claim.delivery,
+        parent=call,
+        event=claim.event,
+        was_sent=claim.delivery.was_lost or any(map(_may_have_arrived, claim.delivery.attempts)),
+    )
+
+
+def _may_have_arrived(attempt: Mapping[str, Any]) -> bool:
+    """Say whether an attempt had no answer that shows that the CRM refused it."""
+    status_code = attempt.get("status_code")
+    if status_code is None:
+        return attempt.get("error") != "not_sent"
+    return bool(status_code >= 500)
+
+
 def _is_delayed(kept: Mapping[str, str]) -> bool:
     """Say whether a delivery is new and waits; every other one that waits has a message."""
     is_new = kept["status"] == Status.QUEUED and not kept.get("message") and "next_ms" in kept
-    return is_new and int(kept["next_ms"]) - int(kept["created_ms"]) >= 1000
+    return (
+        is_new
+        and kept["to"] != WRITE_BACK
+        and int(kept["next_ms"]) - int(kept["created_ms"]) >= 1000
+    )
 
 
 def _outcomes(kept: Mapping[str, str]) -> Iterator[Outcome]:
@@ -408,6 +472,8 @@ def fits(delivery: Delivery, filters: Filters, phones: tuple[str, ...]) -> bool:
         and (not filters.outcome or outcome_of(delivery) in filters.outcome)
         and (not phones or delivery.phone in phones)
         and (filters.campaign is None or filters.campaign.has(delivery))
+        and delivery.to in (filters.to or CALLS)
+        and filters.of in (None, delivery.of)
         and (not filters.unfinished or _is_unfinished(delivery))
     )
 

@@ -7,10 +7,11 @@ the header or the URL only: a field named `token` in the body is the sender's ow
 
 from typing import Any
 
+from schemas.delivery import WRITE_BACK
 from schemas.event import Item
 from schemas.expression import Expression
 from schemas.source import Incoming, Kind, Source, Token, item_by_paths
-from schemas.write_back import MARK, WRITE_BACK
+from schemas.write_back import MARK
 
 
 def parse(content: Any, request: Incoming, source: Source) -> list[Item]:

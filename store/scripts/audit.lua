@@ -1,4 +1,4 @@
--- include: keys, time, due, forget, newest_outcome, outcome_index, errors, figures, campaign_index
+-- include: keys, time, due, forget, write_back_id, newest_outcome, outcome_index, errors, figures, campaign_index
 -- Repair what no crash should leave behind: a waiting delivery that nothing would wake, a delivery that
 -- is missing in an index, and an index entry whose delivery is gone. What an older release stored is
 -- counted in the figures.
@@ -62,7 +62,7 @@ local function wake(id, status)
   if status == 'sending' then
     redis.call('ZADD', P .. 'leased', whole(now + tonumber(ARGV[1])), id)
   elseif redis.call('ZSCORE', P .. 'due', id) or redis.call('ZSCORE', P .. 'due:retry', id)
-    or redis.call('ZSCORE', P .. 'due:cancel', id) then
+    or redis.call('ZSCORE', P .. 'due:cancel', id) or redis.call('ZSCORE', P .. 'due:write_back', id) then
     return
   else
     set_due(id, status, now)
@@ -71,12 +71,30 @@ local function wake(id, status)
   woken = woken + 1
 end
 
+-- A write-back is forgotten with its call, so one without it is a remainder.
+local function look_at_write_back(id, status, order, parent)
+  if redis.call('EXISTS', P .. 'delivery:' .. (parent or '')) == 0 then
+    forget_write_backs(id)
+    forgotten = forgotten + 1
+    return
+  end
+  local added = redis.call('ZADD', P .. 'write_backs', order, id)
+  for _, other in ipairs(ALL_STATUSES) do
+    local index = P .. 'write_backs:status:' .. other
+    added = added + (other == status and redis.call('ZADD', index, order, id) or redis.call('ZREM', index, id))
+  end
+  if added > 0 then indexed = indexed + 1 end
+  if waiting[status] or status == 'sending' then wake(id, status) end
+end
+
 local function look_at(id)
   local got = redis.call('HMGET', P .. 'delivery:' .. id, 'status', 'order', 'route', 'source',
     'cancel_ms', 'reason', 'to', 'newest', 'outcomes', 'figures', 'past',
-    'campaign_key', 'batch_id')
+    'campaign_key', 'batch_id', 'of')
   if not got[1] then
     if forget(id) > 0 then forgotten = forgotten + 1 end
+  elseif is_write_back(id) then
+    if tonumber(got[2] or '') then look_at_write_back(id, got[1], got[2], got[14]) end
   elseif got[2] and got[3] and got[4] then
     local found = {status = got[1], order = got[2], route = got[3], source = got[4], to = got[7],
       newest = got[8] or nil, outcomes = got[9] or nil, past = got[11] or '',

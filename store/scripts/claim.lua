@@ -1,5 +1,4 @@
--- include: keys, time, due, held_time, timeline_note, status_index, early_outcomes, pauses
--- include: errors, shared, campaign_index
+-- include: keys, time, claiming, early_outcomes, pauses, errors, shared, campaign_index
 -- Lease what is due to one worker: move it from due to leased, and raise its lease number, which makes
 -- the number of the worker before it stale.
 --
@@ -20,18 +19,7 @@ local grace_ms, look_again_ms, bytes_left = tonumber(ARGV[3]), tonumber(ARGV[4])
 local PROBE_LEASE_MS = 90000  -- longer than a lease: the worker that probes may have died
 local now = now_ms()
 
-local function since_restart_ms()
-  local run = ARGV[7]
-  if run == '' then return grace_ms end
-  local kept = redis.call('HMGET', P .. 'run', 'id', 'since_ms')
-  if kept[1] == run then return now - tonumber(kept[2]) end
-  -- A Redis that is new to us, or was emptied, has lost nothing that a worker could replay.
-  local since = kept[1] and now or 0
-  redis.call('HSET', P .. 'run', 'id', run, 'since_ms', whole(since))
-  return now - since
-end
-
-local settling = grace_ms - since_restart_ms()
+local settling = settling_ms(ARGV[7], grace_ms, now)
 if settling > 0 then return {whole(now), settling, 0, 0, {}} end
 
 local breaker = redis.call('HMGET', P .. 'breaker', 'open_ms', 'probe_ms')
@@ -57,37 +45,14 @@ local function due_ids(limit)
   return ids
 end
 
-local messages = {}  -- by scope: the message of what its pause holds
-local function pause_message(scope)
-  if not messages[scope] then
-    local ok, pause = pcall(cjson.decode, redis.call('HGET', P .. 'pauses', scope) or '{}')
-    messages[scope] = 'Paused (' .. scope .. '): ' .. (ok and pause.message or '')
-  end
-  return messages[scope]
-end
-
 -- Return the scope of the pause that stops a delivery; nil: no pause does. A call of a route that names its
 -- campaign joins the one of now, whatever an earlier attempt joined.
 local named_campaigns = cjson.decode(ARGV[6])
 local function scope_of(found)
-  local scope = pause_of(found[6], found[7], found[5])
-  if scope or found[10] ~= 'call' then return scope end
-  return pause_of_campaign(named_campaigns[found[7]] or campaign_named(found[10], found[11], found[12]))
-end
-
-local function hold(id, key, found, scope)
-  local order, status = found[2], found[1]
-  index_status(id, order, status, 'held', found[7])
-  if found[8] ~= scope then note(key, now, 'held', 'paused') end
-  if found[3] ~= 'paused' then
-    count_held(key, found[3], found[4], now)
-    redis.call('HSET', key, 'held_since_ms', whole(now))
-  end
-  redis.call('HSET', key, 'status', 'held', 'reason', 'paused', 'paused_by', scope,
-    'message', pause_message(scope),
-    'next_ms', whole(now + look_again_ms))
-  -- Resuming makes it due at once; this time is for a resume that was interrupted.
-  set_due(id, 'held', now + look_again_ms)
+  local scope = pause_of(found.source, found.route, found.event)
+  if scope or found.to ~= 'call' then return scope end
+  return pause_of_campaign(named_campaigns[found.route]
+    or campaign_named(found.to, found.campaign_key, found.batch_id))
 end
 
 local waiting = {queued = true, held = true, retrying = true}
@@ -95,33 +60,26 @@ local raised = {}
 local claims = {whole(now), closed_ms, 0, 0, raised}
 local refusal  -- an error that is not a record's; nil: there was none
 
+local FIELDS = {'status', 'order', 'reason', 'held_since_ms', 'event', 'source', 'route', 'paused_by', 'cancel_ms',
+  'to', 'campaign_key', 'batch_id'}
+
 local function claim_whole(id, from)
-  local key = P .. 'delivery:' .. id
-  local found = redis.call('HMGET', key, 'status', 'order', 'reason', 'held_since_ms', 'event',
-    'source', 'route', 'paused_by', 'cancel_ms', 'to', 'campaign_key', 'batch_id')
-  local status = found[1]
+  local key, found = P .. 'delivery:' .. id, {}
+  for i, value in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do found[FIELDS[i]] = value or nil end
+  local status = found.status
   redis.call('ZREM', P .. from, id)
   claims[3] = claims[3] + 1
-  local is_cancel = status == 'delivered' and found[9]
+  local is_cancel = status == 'delivered' and found.cancel_ms
   -- It was settled in the meantime, or its record is gone: there is nothing to do.
   if not status or not (waiting[status] or is_cancel) then return end
   if not is_cancel then
     -- CallKaro may have reported its call while Redis had lost the delivery.
     if attach_early_outcomes(id, id, now) and not waiting[redis.call('HGET', key, 'status')] then return end
     local scope = scope_of(found)
-    if scope then return hold(id, key, found, scope) end
+    if scope then return hold(id, key, found, scope, now, look_again_ms) end
   end
-  if status == 'held' then
-    index_status(id, found[2], status, 'queued', found[7])
-    note(key, now, 'queued')
-    count_held(key, found[3], found[4], now)
-    redis.call('HSET', key, 'status', 'queued')
-    redis.call('HDEL', key, 'reason', 'message', 'paused_by')
-  end
-  redis.call('HDEL', key, 'next_ms')
-  redis.call('ZADD', P .. 'leased', whole(now + lease_ms), id)
-  local lease = redis.call('HINCRBY', key, 'lease', 1)
-  local event = redis.call('HGET', P .. 'event:' .. found[5], 'record')
+  local number = lease(id, key, found, now, lease_ms)
+  local event = redis.call('HGET', P .. 'event:' .. found.event, 'record')
   if is_open and not is_cancel then
     redis.call('HSET', P .. 'breaker', 'probe', id, 'probe_ms', whole(now + PROBE_LEASE_MS))
   end
@@ -129,7 +87,7 @@ local function claim_whole(id, from)
   bytes_left = bytes_left - #(event or '')
   for _, text in ipairs(fields) do bytes_left = bytes_left - #text end
   if bytes_left < 0 then claims[4] = 1 end
-  claims[#claims + 1] = {id, lease, fields, event or ''}
+  claims[#claims + 1] = {id, number, fields, event or ''}
 end
 
 -- Claim a delivery. If its record raises an error, it is leased, and the caller counts the error. Returns

@@ -1,4 +1,4 @@
--- include: keys, time, due, not_due, status_index, timeline_note, errors, broken, figures
+-- include: keys, time, due, not_due, status_index, timeline_note, errors, broken, figures, write_back_id
 -- Count an error that the record of a delivery raised in a script. The delivery waits, and with the last
 -- error it fails. If its request may be on the wire, it becomes `unknown`. Each command here works on any
 -- record that is a hash, so that nothing which is wrong with the record raises an error again.
@@ -40,6 +40,12 @@ local function count()
     redis.call('HSET', key, 'order', found[2])
   end
   if (tonumber(found[6]) or 2 ^ 53) >= 2 ^ 53 then redis.call('HSET', key, 'lease', 0) end
+  -- No phone rings for a write-back. The next attempt asks the CRM whether this one arrived.
+  if status == 'sending' and is_write_back(id) then
+    redis.call('HSET', key, 'status', 'retrying')
+    index_status(id, found[2], 'sending', 'retrying')
+    status, found[1] = 'retrying', 'retrying'
+  end
   if status == 'sending' then return settle(found, 'unknown', 'worker_died', ARGV[7]) end
   if status == 'delivered' and found[5] then return wait(status, errors) end
   if status ~= 'queued' and status ~= 'held' and status ~= 'retrying' then return status end

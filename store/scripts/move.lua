@@ -1,7 +1,8 @@
 -- include: keys, time, due, not_due, held_time, timeline, status_index, number_claims, past_calls
 -- include: newest_outcome
 -- include: erasure, early_outcomes, early_outcome_expiry, pauses, breaker, breaker_wait
--- include: breaker_count, rate, errors, shared, figures, search_index, campaign_index
+-- include: breaker_count, rate, errors, shared, figures, search_index, campaign_index, write_back_id
+-- include: write_back_record
 -- Move deliveries from status to status, each one by compare-and-set on (lease, status).
 --
 -- ARGV[1]: JSON, a list of moves:
@@ -27,7 +28,7 @@
 --   keeps_number: true: the claim on the number stays, because a phone may have rung
 --   spread_ms: the delivery is due this much later than next_attempt_at says
 --   callkaro_ok: whether CallKaro works, for the breaker; absent: the answer does not show it
---   pause: JSON, the pause of CallKaro that begins now
+--   pause: JSON, the pause of CallKaro that begins now; of a write-back, that of its CRM
 --   row: {ends = true}: an accepted call ends its route's row of failures; {most, pause}: the call fails,
 --     and with the failure number `most` in a row its route is paused; pause: JSON
 -- ARGV[2]: requests/s to CallKaro over all workers; 0: no cap.
@@ -35,7 +36,8 @@
 -- ARGV[4]: the lease, ms, of an attempt that Redis lost.
 -- Returns for each move: 'ok', 'stale' (another lease), 'refused <status>', 'gone', 'late' (too little
 -- of the lease is left), 'wait <ms>' (the rate cap), 'paused <ms>', 'behind <delivery>' (its call may
--- be for this delivery, too, and CallKaro has not answered yet), 'no <reason> ...' (see denial()),
+-- be for this delivery, too, and CallKaro has not answered yet; or another write-back of the same record
+-- goes first), 'no <reason> ...' (see denial(); of a write-back 'no superseded': see write_back_record.lua),
 -- 'known' (Redis had not lost the move), 'crashed <text>' (the record raised this error), or 'unmade'
 -- (Redis refused a command of this move or of one before it; of the first move or of a journal's, the
 -- script raises that error).
@@ -149,6 +151,7 @@ end
 local function forbidden(m, found)
   local ends = tonumber(redis.call('ZSCORE', P .. 'leased', m.id) or '0')
   if ends - now < m.needs_ms then return 'late' end
+  if is_write_back(m.id) then return write_back_forbidden(m.id) end
   if pause_of(found.source, found.route, found.event) then return 'paused 0' end
   if pause_of_campaign(m.set and m.set.batch_id) then return 'paused 0' end
   local wait = breaker_wait_ms(m.id, now)
@@ -206,10 +209,12 @@ local function keep_early_outcome(id, field, o)
 end
 
 -- Keep the result of an attempt whose delivery Redis lost. If the CRM sends the event again, no
--- phone may ring twice.
+-- phone may ring twice. Of a write-back, it is enough to know that it may have arrived.
 local function remember_lost(m)
   if not m.attempt then return end
-  if m.to == 'delivered' then
+  if is_write_back(m.id) then
+    redis.call('SET', P .. 'write_back_sent:' .. m.id, '1', 'EX', RECORD_KEPT_S)
+  elseif m.to == 'delivered' then
     keep_early_outcome(m.id, 'accepted', {sid = m.set and m.set.call_sid or '', try = 'accepted',
       record = '', message = m.message or ''})
   elseif is_replay and (m.to == 'sending' or m.to == 'unknown') then
@@ -253,11 +258,12 @@ local function is_known(m, found)
 end
 
 -- Record the result of an attempt, in any status of its delivery.
-local function take_evidence(m, key)
+local function take_evidence(m, key, found)
   if not is_replay then
     if m.callkaro_ok ~= nil then count_callkaro_result(m.callkaro_ok, m.id, now) end
     if m.pause then
-      redis.call('HSETNX', P .. 'pauses', 'callkaro', m.pause)
+      local scope = is_write_back(m.id) and 'crm:' .. found.source or 'callkaro'
+      redis.call('HSETNX', P .. 'pauses', scope, m.pause)
       is_any_paused = true
     end
   end
@@ -411,7 +417,7 @@ local function move(m)
     local known = is_known(m, found)
     if known then return known end
   end
-  take_evidence(m, key)
+  take_evidence(m, key, found)
   local why = not (is_replay and m.to == 'sending') and refusal(m, found)
   if why then return why end
 
@@ -423,6 +429,7 @@ local function move(m)
   write(m, key, found)
   update_number_claim(m, key, found)
   update_indexes(m, found)
+  if m.attempt and is_write_back(m.id) then note_written(m.id, m.to) end
   if m.restarts or (m.set and m.set.past) then refresh_newest(m.id, found.order, m.to) end
   count_row(m, found)
   if m.to == 'delivered' and m.set and m.set.call_sid then

@@ -1,6 +1,6 @@
--- include: keys, status_counts, subject, outcome_index, errors, broken, search_index, campaign_index
+-- include: keys, status_counts, subject, outcome_index, errors, broken, search_index, campaign_index, forget
 -- Delete settled deliveries, and events without a delivery, from before a time. An event goes with the
--- last of its deliveries. Campaigns stay, and so do deliveries that wait or are unknown. A record that
+-- last of its deliveries, a write-back with its call. Campaigns stay, and so do deliveries that wait or are unknown. A record that
 -- raises an error stops no other: a delivery is put aside, an event is deleted.
 --
 -- ARGV[1]: the time, us. ARGV[2]: at most how many of each kind. Returns how many were deleted.
@@ -37,7 +37,7 @@ end
 local function forget_delivery(id, status)
   local key = P .. 'delivery:' .. id
   local found = redis.call('HMGET', key, 'event', 'route', 'source', 'phone', 'to', 'newest', 'terms', 'order',
-    'campaign_key', 'batch_id')
+    'campaign_key', 'batch_id', 'write_backs')
   redis.call('ZREM', P .. 'deliveries:status:' .. status, id)
   redis.call('ZREM', P .. 'deliveries', id)
   unindex_subject(key, id)
@@ -48,6 +48,7 @@ local function forget_delivery(id, status)
     if found[i + 1] then redis.call('ZREM', P .. 'deliveries:' .. by .. ':' .. found[i + 1], id) end
   end
   for _, sid in ipairs(sids(key)) do redis.call('DEL', P .. 'call:' .. sid) end
+  forget_write_backs(found[11])
   -- Last: a record that raises an error is kept, and comes back with the next round of the audit.
   local campaign = campaign_named(found[5], found[9], found[10])
   if campaign then pcall(leave_campaign, campaign, id, found[2] or '', status, found[6] or nil, true) end

@@ -20,8 +20,9 @@ local over = redis.call('ZRANGE', P .. 'leased', '-inf', '(' .. whole(now), 'BYS
 local function repair(id)
   local key = P .. 'delivery:' .. id
   local found = redis.call('HMGET', key, 'status', 'order', 'to', 'cancel_ms')
-  if found[1] == 'sending' and found[3] == 'campaign' then
-    -- An empty campaign calls nobody, so it is safe to create it again.
+  if found[1] == 'sending' and found[3] ~= 'call' then
+    -- An empty campaign calls nobody, so it is safe to create it again. A write-back asks the CRM first
+    -- whether it arrived.
     redis.call('HSET', key, 'status', 'retrying', 'reason', 'worker_died')
     redis.call('HDEL', key, 'message')
     index_status(id, found[2], 'sending', 'retrying')

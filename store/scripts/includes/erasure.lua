@@ -25,6 +25,8 @@ local function anonymize(id, now)
       redis.call('HSET', key, field, only(redis.call('HGET', key, field), KEPT_OF_ATTEMPT))
     elseif string.match(field, '^outcome:') then
       redis.call('HSET', key, field, only(redis.call('HGET', key, field), KEPT_OF_OUTCOME))
+    elseif string.match(field, '^crm_call:') then
+      redis.call('HDEL', key, field)
     end
   end
   redis.call('HDEL', key, 'phone', 'consent', 'number_claim', 'request', 'merged_from', 'name',

@@ -1,5 +1,5 @@
 -- include: keys, not_due, status_index, timeline_note, number_claims, erasure, past_calls, newest_outcome
--- include: figures, metrics
+-- include: time, figures, metrics, write_backs
 -- Outcomes: what CallKaro reports about a call after it accepted the call.
 local MOST_OUTCOMES = 50  -- of one delivery; CallKaro redials 10 times at most
 
@@ -40,6 +40,14 @@ local function count_outcome(route, o)
   local result = o.result or cjson.decode(o.record).result
   if not result then return end
   count_totals({['outcome ' .. result .. ' ' .. (route or '')] = 1})
+end
+
+-- Tell the CRM how a dial ended. An outcome of a person who called CallKaro (try -1) is of no dial.
+local function tell_outcome(id, route, o)
+  local try = tonumber(o.try)
+  if o.record == '' or not try or try < 0 then return end
+  local is_readable, read = pcall(read_outcome, o.record)
+  tell_crm(id, route, 'outcome', {sid = o.sid, try = whole(try), at_ms = is_readable and read.at_ms or nil})
 end
 
 -- Keep an outcome with its delivery. o: {sid, try, record, result, cancelled, not_dialled, message}.
@@ -86,6 +94,7 @@ local function take_outcome(id, o, now)
     note(key, now, 'cancelled', 'by_callkaro')
     release_future_claim(key, now)
   end
+  tell_outcome(id, got[7], o)
   count_figures(id, now)
   if got[5] then anonymize(id, now) end
   return 'stored'

@@ -24,6 +24,15 @@ local function pause_of(source, route, event)
   return nil
 end
 
+-- Return the scope of the pause that stops the write-backs of a source; nil: no pause does.
+local function pause_of_write_back(source)
+  if not has_pauses() then return nil end
+  for _, scope in ipairs({'all', 'crm:' .. (source or '')}) do
+    if redis.call('HEXISTS', P .. 'pauses', scope) == 1 then return scope end
+  end
+  return nil
+end
+
 -- Return the scope of the pause of a campaign; nil: it is not paused. campaign: its key or its batch_id;
 -- nil: there is none.
 local function pause_of_campaign(campaign)

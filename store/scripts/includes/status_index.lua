@@ -1,8 +1,9 @@
--- include: keys, status_counts, delivery_changed
+-- include: keys, status_counts, delivery_changed, write_back_id, write_backs
 -- Move a delivery from the index of one status to that of another. `order` (the delivery's place in
 -- time, us) is the score in all indexes. route: nil if the caller has not read it.
 local function index_status(id, order, from, to, route)
   if from == to then return end
+  if is_write_back(id) then return index_write_back(id, order, from, to) end
   route = route or redis.call('HGET', P .. 'delivery:' .. id, 'route') or ''
   if from then count_status(from, route, -1) end
   count_status(to, route, 1)

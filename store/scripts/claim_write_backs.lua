@@ -1,0 +1,55 @@
+-- include: keys, time, claiming, pauses, errors, shared, erased_write_back, write_back_record
+-- Lease what is due of write-backs to one worker, as claim.lua does with calls. CallKaro's breaker and its
+-- pauses do not concern them.
+--
+-- ARGV[1]: at most how many. ARGV[2]: the lease, ms. ARGV[3]: how long nothing is claimed after a start of
+-- Redis, ms. ARGV[4]: when to look again at what a pause holds, ms. ARGV[5]: about how many bytes of records.
+-- ARGV[6]: the run id of Redis.
+-- Returns {raised, claim...}: raised is {id, text, id, text...}, the errors of records; a claim is {id,
+-- lease, its fields (flat), the fields of its call (flat; empty: it is gone), the event's record}.
+even_when_full()
+check_shared_keys()
+local lease_ms, look_again_ms, bytes_left = tonumber(ARGV[2]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local now = now_ms()
+local raised = {}
+local claims = {raised}
+if settling_ms(ARGV[6], tonumber(ARGV[3]), now) > 0 then return claims end
+
+local WAITS = {queued = true, held = true, retrying = true}
+local FIELDS = {'status', 'order', 'reason', 'held_since_ms', 'source', 'route', 'paused_by', 'of', 'event',
+  'erased_ms'}
+
+local function claim(id)
+  local key, found = P .. 'delivery:' .. id, {}
+  for i, value in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do found[FIELDS[i]] = value or nil end
+  redis.call('ZREM', P .. 'due:write_back', id)
+  -- It was settled in the meantime, or its record is gone: there is nothing to do.
+  if not WAITS[found.status or ''] then return end
+  -- Its person was erased while its request was on the wire.
+  if found.erased_ms then return cancel_erased(id, now) end
+  local scope = pause_of_write_back(found.source)
+  if scope then return hold(id, key, found, scope, now, look_again_ms) end
+  local w = read_write_back(id)
+  if newer_in_record(w) then redis.call('HSET', key, 'without_fields', '1') end
+  local number = lease(id, key, found, now, lease_ms)
+  local fields = redis.call('HGETALL', key)
+  local parent = redis.call('HGETALL', P .. 'delivery:' .. (found.of or ''))
+  local event = redis.call('HGET', P .. 'event:' .. (found.event or ''), 'record') or ''
+  bytes_left = bytes_left - #event
+  for _, texts in ipairs({fields, parent}) do
+    for _, text in ipairs(texts) do bytes_left = bytes_left - #text end
+  end
+  claims[#claims + 1] = {id, number, fields, parent, event}
+end
+
+local due = redis.call('ZRANGE', P .. 'due:write_back', '-inf', whole(now), 'BYSCORE', 'LIMIT', 0, ARGV[1])
+for _, id in ipairs(due) do
+  if bytes_left < 0 then break end
+  local is_whole, text = try(claim, id)
+  if not is_whole then
+    redis.call('ZADD', P .. 'leased', whole(now + lease_ms), id)
+    raised[#raised + 1] = id
+    raised[#raised + 1] = text
+  end
+end
+return claims

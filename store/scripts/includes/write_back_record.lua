@@ -1,0 +1,76 @@
+-- include: keys, pauses
+-- The order of the write-backs of one CRM record. bridge:write_back_record:<record> has `sending`: the one
+-- whose request may be on the wire; and `newest`: "<at_ms> <call> <write-back>", the newest call that was
+-- written to the record's fields. It expires after 30 days.
+local RECORD_KEPT_S = 30 * 86400
+local WRITE_BACK_FIELDS = {'source', 'subject', 'subject_type', 'of', 'moment', 'try', 'call_sid', 'order', 'at_ms',
+  'without_fields'}
+
+local function read_write_back(id)
+  local found = {id = id}
+  for i, value in ipairs(redis.call('HMGET', P .. 'delivery:' .. id, unpack(WRITE_BACK_FIELDS))) do
+    if value then found[WRITE_BACK_FIELDS[i]] = value end
+  end
+  return found
+end
+
+local function record_of(w)
+  local name = table.concat({w.source or '', w.subject_type or '', w.subject or ''}, '\n')
+  return P .. 'write_back_record:' .. redis.sha1hex(name)
+end
+
+local function note_in_record(w, field, value)
+  local key = record_of(w)
+  redis.call('HSET', key, field, value)
+  redis.call('EXPIRE', key, RECORD_KEPT_S)
+end
+
+-- Say whether write-back `a` is of a later moment of the call than `b`. An outcome is later than the
+-- acceptance of the same call, and than the outcomes of its earlier dials.
+local function is_later(a, b)
+  if a.call_sid and a.call_sid == b.call_sid and a.moment ~= b.moment then return a.moment == 'outcome' end
+  local try, than = tonumber(a.try or ''), tonumber(b.try or '')
+  if a.call_sid == b.call_sid and try and than and try ~= than then return try > than end
+  return tonumber(a.order) > tonumber(b.order)
+end
+
+-- What was told, or will be: a later write-back that failed does not stand for an earlier one.
+local STANDS = {queued = true, held = true, retrying = true, sending = true, delivered = true}
+
+local function is_superseded(w)
+  local others = redis.call('HGET', P .. 'delivery:' .. (w.of or ''), 'write_backs') or ''
+  for id in string.gmatch(others, '[^\n]+') do
+    if id ~= w.id and STANDS[redis.call('HGET', P .. 'delivery:' .. id, 'status') or '']
+      and is_later(read_write_back(id), w) then return true end
+  end
+  return false
+end
+
+-- Return the write-back of a newer call that was written to the fields of the same record; nil: none was.
+local function newer_in_record(w)
+  local at_ms, call, id = string.match(redis.call('HGET', record_of(w), 'newest') or '', '^(%d+) (%S+) (%S+)$')
+  if not at_ms or call == w.of or tonumber(at_ms) <= (tonumber(w.at_ms or '') or 0) then return nil end
+  return id
+end
+
+-- Return why the request of a write-back must not be sent now, as move.lua answers it; nil: it may be sent.
+local function write_back_forbidden(id)
+  local w = read_write_back(id)
+  if pause_of_write_back(w.source) then return 'paused 0' end
+  if is_superseded(w) then return 'no superseded' end
+  local open = redis.call('HGET', record_of(w), 'sending')
+  if open and open ~= id and redis.call('HGET', P .. 'delivery:' .. open, 'status') == 'sending' then
+    return 'behind ' .. open
+  end
+  -- Its request has fields, and a newer call was written since it was claimed. The next claim knows that.
+  local newer = not w.without_fields and newer_in_record(w)
+  return newer and 'behind ' .. newer or nil
+end
+
+-- Note what a write-back's move means for its record. to: its new status.
+local function note_written(id, to)
+  local w = read_write_back(id)
+  if to == 'sending' then return note_in_record(w, 'sending', id) end
+  if to ~= 'delivered' or w.without_fields or newer_in_record(w) then return end
+  note_in_record(w, 'newest', (w.at_ms or '0') .. ' ' .. (w.of or '-') .. ' ' .. id)
+end
