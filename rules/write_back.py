@@ -23,7 +23,7 @@ from rules.backoff import LONGEST_S, Jitter
 from rules.candidate import Denial, Denied, search
 from rules.plan import Ready
 from rules.verdict import Meaning, Verdict
-from schemas.delivery import Delivery, Reason, Status
+from schemas.delivery import WRITE_BACK, Delivery, Reason, Status
 from schemas.event import Event
 from schemas.fields import mask_text
 from schemas.http_result import HttpResult
@@ -32,7 +32,7 @@ from schemas.records import Claim, Move
 from schemas.route import Route
 from schemas.settings import Settings
 from schemas.web_address import web_address
-from schemas.write_back import CRM, MARK, WRITE_BACK, Moment, WriteBackClaim
+from schemas.write_back import CRM, MARK, Moment, WriteBackClaim
 
 SENTENCE_CHARS: Final = 300  # of a receiver's own sentence that are kept
 AGAIN: Final = frozenset({408, 423, 425, 429})
@@ -55,7 +55,7 @@ def prepare(claim: WriteBackClaim, settings: Settings, now: datetime) -> Move | 
     """Return the request of a claimed write-back, or the move of one that is not sent.
 
     A request that was recorded stays as it is: a receiver knows a repeated one by its id, and may
-    compare the bytes.
+    compare the bytes. But the fields of a record to which a newer call was written stay out.
     """
     delivery = claim.delivery
     route = settings.routes.named(delivery.route)
@@ -66,14 +66,16 @@ def prepare(claim: WriteBackClaim, settings: Settings, now: datetime) -> Move | 
             or delivery.source not in settings.webhooks_out
         ):
             raise Denied(Denial(reason=Reason.ROUTE_MISSING, message=NOT_CONFIGURED))
-        body = delivery.request or _body(claim, route)
+        body = dict(delivery.request or _body(claim, route))
     except Denied as denied:
         return _denied(delivery, denied.denial)
+    if delivery.without_fields:  # also if an earlier attempt had them
+        body["fields"] = {}
     return Ready(
         claim=Claim(delivery=delivery, event=claim.event),
         route=route,
         to="write_back",
-        body=dict(body),
+        body=body,
         rings_at=now,
     )
 
@@ -220,15 +222,22 @@ def start(ready: Ready, now: datetime, *, needs_s: float) -> Move:
 
 
 def settle(
-    ready: Ready, result: HttpResult, meant: Verdict, began: datetime, jitter: Jitter
+    ready: Ready,
+    result: HttpResult,
+    meant: Verdict,
+    began: datetime,
+    jitter: Jitter,
+    *,
+    variable_prefix: str,
 ) -> Move:
     """Return the move after the answer to an attempt.
 
-    The answer says nothing about CallKaro, so it neither pauses CallKaro nor counts for its
-    breaker.
+    The answer says nothing about CallKaro: it does not count for its breaker, and a pause is that
+    of the CRM. variable_prefix: as in Source.
     """
     move = transitions.settle(ready, result, meant, began, jitter)
-    return replace(_own(move), callkaro_ok=None, pause=None)
+    pause = _pause(ready.delivery, meant, variable_prefix, began)
+    return replace(_own(move), callkaro_ok=None, pause=pause)
 
 
 def settle_crashed(ready: Ready, began: datetime) -> Move:
@@ -256,13 +265,18 @@ def dry_run(ready: Ready) -> Move:
     return transitions.skip_dry_run(ready, None)
 
 
-def pause_of(delivery: Delivery, meant: Verdict, variable_prefix: str) -> tuple[str, str]:
-    """Return the scope and the message of the pause after an answer that refused our proof."""
-    scope = f"{CRM}{delivery.source}"
-    return scope, (
-        f"{meant.message} Fix {variable_prefix}WRITE_BACK_SECRET or the receiver, restart the "
-        f"worker, then resume {scope}."
-    )
+def _pause(
+    delivery: Delivery, meant: Verdict, variable_prefix: str, now: datetime
+) -> dict[str, Any] | None:
+    """Return the pause of the CRM after an answer that refused our proof; None: no pause."""
+    if meant.meaning is not Meaning.PAUSE:
+        return None
+    return {
+        "reason": "credentials",
+        "message": f"{meant.message} Fix {variable_prefix}WRITE_BACK_SECRET or the receiver, "
+        f"restart the worker, then resume {CRM}{delivery.source}.",
+        "since_ms": int(now.timestamp() * 1000),
+    }
 
 
 def _own(move: Move) -> Move:

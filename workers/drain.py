@@ -24,11 +24,10 @@ from rules.mapping import campaigns_of_now
 from rules.plan import Ready
 from rules.transitions import after_crash, crashed, in_row, keep_waiting, skip_forbidden
 from rules.verdict import Verdict
-from schemas.delivery import Delivery, Status
+from schemas.delivery import WRITE_BACK, Delivery, Status
 from schemas.errors import StoreUnavailable
 from schemas.records import Claim, Move
 from schemas.settings import Settings
-from schemas.write_back import WRITE_BACK
 from store import Store
 from workers.background_tasks import BackgroundTasks
 from workers.callkaro import CallKaro

@@ -201,7 +201,8 @@ class WriteBacks:
     def _answered(self, ready: Ready, began: datetime, result: HttpResult) -> None:
         try:
             meant = rules.verdict(result)
-            move = rules.settle(ready, result, meant, began, self._jitter)
+            prefix = self._settings.routes.sources[ready.delivery.source].variable_prefix
+            move = rules.settle(ready, result, meant, began, self._jitter, variable_prefix=prefix)
         except Exception as error:
             self._answer_crashed(ready, began, error)
             return
@@ -219,23 +220,6 @@ class WriteBacks:
             retry_in_s=None if move.wait_s is None else round(move.wait_s, 1),
         )
         self._note_health(delivery.source, meant, result)
-        if meant.meaning is Meaning.PAUSE:
-            # First the pause, so that the next claim holds the write-back.
-            prefix = self._settings.routes.sources[delivery.source].variable_prefix
-            scope, message = rules.pause_of(delivery, meant, prefix)
-            self._drain.store_later(
-                partial(self._pause, scope, message, move),
-                lambda error: self._paused_nothing(move, error),
-            )
-        else:
-            self._move(move)
-
-    def _pause(self, scope: str, message: str, move: Move) -> None:
-        self._store.pause(scope, reason="credentials", message=message)
-        self._move(move)
-
-    def _paused_nothing(self, move: Move, error: Exception) -> None:
-        logger.error("pause.crashed", delivery=move.id, exc_info=error)
         self._move(move)
 
     def _answer_crashed(self, ready: Ready, began: datetime, error: Exception) -> None:

@@ -11,15 +11,18 @@ from config import log
 from rules.candidate import Denied, candidate_of
 from rules.guards import check_age
 from schemas.access import Action
-from schemas.delivery import CALLKARO, Delivery, Reason, Status
+from schemas.delivery import CALLKARO, WRITE_BACK, Delivery, Reason, Status
 from schemas.errors import BadQuery, NotFound
 from schemas.nearest import did_you_mean
-from schemas.records import Claim, Filters
+from schemas.records import CALLS, Claim, Filters
 from schemas.requests import LONGEST_MESSAGE
 from schemas.write_back import CRM
 
 logger = log.get(__name__)
 
+CRM_KIND = CRM.removesuffix(":")
+# What the pauses hold that hold more than calls.
+HELD_BY = {"all": (*CALLS, WRITE_BACK), CRM_KIND: (WRITE_BACK,)}
 NOT_PAUSED = "Nothing is paused under this name."
 
 
@@ -81,7 +84,8 @@ class PauseOperations(Base):
             status=(Status.HELD,),
             reason=Reason.PAUSED,
             route=name if kind == "route" else None,
-            source=name if kind == "source" else None,
+            source=name if kind in ("source", CRM_KIND) else None,
+            to=HELD_BY.get(kind, ()),
         )
         held = too_old = 0
         before: int | None = None

@@ -132,6 +132,11 @@ def test_a_request_that_was_recorded_is_repeated_as_it_was() -> None:
     }
 
 
+def test_a_newer_calls_fields_are_not_overwritten() -> None:
+    for request in (None, {"bridge": "write_back", "fields": {"status": "connected"}}):
+        assert ready(a_claim(without_fields=True, request=request)).body["fields"] == {}
+
+
 def without_route() -> Settings:
     return settings(call_route())
 
@@ -192,24 +197,30 @@ def test_an_answer_is_never_unknown_and_says_nothing_of_callkaro(
     result: HttpResult, meaning: Meaning, to: Status, reason: Reason | None
 ) -> None:
     meant = write_back.verdict(result)
-    move = write_back.settle(ready(), result, meant, NOW, lambda: 0.5)
+    move = write_back.settle(ready(), result, meant, NOW, lambda: 0.5, variable_prefix="GENERIC_")
     assert (meant.meaning, move.to, move.reason) == (meaning, to, reason)
-    assert (move.callkaro_ok, move.pause) == (None, None)
+    assert move.callkaro_ok is None
+    assert (move.pause is not None) == (meaning is Meaning.PAUSE)
     assert not {"call_sid", "batch_id"} & move.fields.keys()
 
 
 def test_an_account_at_fault_spends_no_attempt() -> None:
     result = answer(401)
-    move = write_back.settle(ready(), result, write_back.verdict(result), NOW, lambda: 0.5)
+    move = write_back.settle(
+        ready(), result, write_back.verdict(result), NOW, lambda: 0.5, variable_prefix="GENERIC_"
+    )
     assert move.fields["spent"] == 0
-    scope, message = write_back.pause_of(ready().delivery, write_back.verdict(result), "GENERIC_")
-    assert scope == "crm:generic"
-    assert "GENERIC_WRITE_BACK_SECRET" in message
+    assert move.pause is not None
+    assert move.pause["reason"] == "credentials"
+    assert "GENERIC_WRITE_BACK_SECRET" in move.pause["message"]
+    assert "resume crm:generic" in move.pause["message"]
 
 
 def test_a_wait_that_the_receiver_asks_for_is_kept() -> None:
     result = answer(429, headers={"Retry-After": "600"})
-    move = write_back.settle(ready(), result, write_back.verdict(result), NOW, lambda: 0.0)
+    move = write_back.settle(
+        ready(), result, write_back.verdict(result), NOW, lambda: 0.0, variable_prefix="GENERIC_"
+    )
     assert move.wait_s == 600
 
 
@@ -219,7 +230,9 @@ def test_it_is_given_up_after_a_day() -> None:
     )
     old = replace(ready(), claim=replace(ready().claim, delivery=tried))
     result = answer(503)
-    move = write_back.settle(old, result, write_back.verdict(result), NOW, lambda: 0.5)
+    move = write_back.settle(
+        old, result, write_back.verdict(result), NOW, lambda: 0.5, variable_prefix="GENERIC_"
+    )
     assert (move.to, move.reason) == (Status.FAILED, Reason.GAVE_UP)
 
 
