@@ -27,9 +27,9 @@ from schemas.fields import PhoneError, e164
 from schemas.hours import Window, parse_window
 from schemas.route import Constant, Routes
 from schemas.routes_toml import RoutesError, duration_s, load_routes
-from schemas.settings import ADMIN, CALLKARO_URL, NO_ROUTES, Settings
+from schemas.settings import ADMIN, CALLKARO_URL, NO_ROUTES, Settings, WebhookOut
 from schemas.signatures import check_secret
-from schemas.source import SIGNATURES, Signatures, Source, Variable, random_part
+from schemas.source import SIGNATURES, Auth, Signatures, Source, Variable, random_part
 
 # HubSpot's 100 notifications are 40 kB; a contact with its history is 1 MB.
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -40,6 +40,7 @@ HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[a-f0-9]*:[a-f0-9.:]+\]")
 SHORT_TOKEN = 20  # characters; nobody can guess a random token of that length
 # A person may have to type a webhook's secret into a form, and CRMs give some of their own.
 SHORT_SECRET = 12  # characters
+API_RATE = 100  # requests to one CRM in 10 s
 FEW_LETTERS = 5  # different characters
 
 # Each default is written once, in the dataclass.
@@ -120,6 +121,9 @@ def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
             variables.pop(SIGNATURES, None)
         sources = routes.sources.values()
     settings["secrets"] = {source.name: reader.source_secrets(source) for source in sources}
+    # A command that only reads routes, such as preview, sends nothing.
+    if routes and "REDIS_URL" in needs:
+        settings["webhooks_out"] = reader.webhooks_out(routes)
     if routes:
         if settings["default_region"] is None and not reader.has_problem("DEFAULT_REGION"):
             reader.problems += _without_country(routes)
@@ -434,19 +438,35 @@ class _Reader:
 
     def alert_secrets(self) -> tuple[str, ...]:
         """Return the secrets that sign alerts; an empty tuple: no alerts are sent."""
-        found = _several(self.text("ALERT_WEBHOOK_SECRET", None) or "")
-        for secret in found:
-            if problem := check_secret(AUTH, secret):
-                self.problems.append(f"ALERT_WEBHOOK_SECRET: {problem}")
-        return found
+        return self._usable_secrets("ALERT_WEBHOOK_SECRET", AUTH)
 
     def source_secrets(self, source: Source) -> tuple[str, ...]:
         """Return the webhook secrets of a source; an empty tuple: the source is switched off."""
-        name = f"{source.variable_prefix}WEBHOOK_SECRET"
+        return self._usable_secrets(f"{source.variable_prefix}WEBHOOK_SECRET", source.auth)
+
+    def _usable_secrets(self, name: str, auth: Auth) -> tuple[str, ...]:
         found = _several(self.text(name, None) or "")
         for secret in found:
-            if problem := check_secret(source.auth, secret):
+            if problem := check_secret(auth, secret):
                 self.problems.append(f"{name}: {problem}")
+        return found
+
+    def webhooks_out(self, routes: Routes) -> dict[str, WebhookOut]:
+        """Return where write-backs go, by source; each source that needs it must have it."""
+        found = {}
+        by_source = {one.source: one.name for one in routes.routes if one.write_back}
+        for name, route in by_source.items():
+            prefix = routes.sources[name].variable_prefix
+            url_name, secret_name = f"{prefix}WRITE_BACK_URL", f"{prefix}WRITE_BACK_SECRET"
+            url = self.url(url_name, None)
+            secrets = self._usable_secrets(secret_name, AUTH)
+            for variable, is_there in ((url_name, url), (secret_name, secrets)):
+                if not is_there and not self.has_problem(variable):
+                    self.problems.append(
+                        f"{variable}: is not set, and route {route!r} has a [route.write_back]"
+                    )
+            rate = self.whole(f"{prefix}API_RATE", API_RATE, low=1, high=100_000)
+            found[name] = WebhookOut(url=url or "", secrets=secrets, rate=rate)
         return found
 
     def source_variables(self, source: Source) -> dict[str, str]:

@@ -85,7 +85,9 @@ def check_own_change(candidate: Candidate) -> Denial | None:
     """Deny an event that our own write to the CRM caused: calls and writes would go in a circle."""
     if not candidate.is_own_change:
         return None
-    message = "The bridge's own app or user at the CRM made this change, so nobody is called."
+    message = (
+        "The bridge's own app, user or write-back at the CRM made this change, so nobody is called."
+    )
     return Denial(reason=Reason.OWN_CHANGE, message=message)
 
 

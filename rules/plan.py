@@ -46,7 +46,7 @@ class Ready:
 
     claim: Claim
     route: Route
-    to: Literal["call", "campaign"]
+    to: Literal["call", "campaign", "write_back"]
     body: dict[str, Any]
     rings_at: datetime  # the time for which the call is planned, or now
     # The end of the hours: the call must be sent before it. None: the call is planned for a later
@@ -63,6 +63,12 @@ class Ready:
     def delivery(self) -> Delivery:
         """Return the delivery itself."""
         return self.claim.delivery
+
+    @property
+    def at_callkaro(self) -> Literal["call", "campaign"]:
+        """Return what CallKaro is asked for; not for a write-back, which asks it for nothing."""
+        assert self.to != "write_back"  # noqa: S101  (workers/write_back.py sends those)
+        return self.to
 
     @property
     def number(self) -> int:

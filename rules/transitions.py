@@ -56,7 +56,7 @@ def start_sending(
     if delivery.first_attempt_at is None:
         fields["first_ms"] = int(now.timestamp() * 1000)
     if ready.consent:
-        fields["consent"] = orjson.dumps({**ready.consent, "at": _iso(now)}).decode()
+        fields["consent"] = orjson.dumps({**ready.consent, "at": iso(now)}).decode()
     if ready.terms is not None:
         fields["terms"] = ready.terms
     return Move(
@@ -64,7 +64,7 @@ def start_sending(
         to=Status.SENDING,
         lease=delivery.lease,
         fields=fields,
-        attempt=(ready.number, {"number": ready.number, "at": _iso(now)}),
+        attempt=(ready.number, {"number": ready.number, "at": iso(now)}),
         needs_s=needs_s,
         phone=guard.phone if guard else None,
         number=ready.body.get("to_number"),
@@ -148,7 +148,7 @@ def settle(
     delivery = ready.delivery
     attempt = {
         "number": ready.number,
-        "at": _iso(began),
+        "at": iso(began),
         "duration_ms": result.duration_ms,
         "status_code": result.status_code,
         "error": result.error,
@@ -203,15 +203,15 @@ def settle(
 def settle_crashed(ready: Ready, began: datetime) -> Move:
     """Return the move of a delivery whose request went out, after an error in the bridge.
 
-    The error says nothing about the call, so a call is `unknown`. A campaign is created again.
+    The error says nothing about the call, so a call is `unknown`. All else is sent again.
     """
     delivery = ready.delivery
     common: dict[str, Any] = {
         "id": delivery.id,
         "lease": delivery.lease,
-        "attempt": (ready.number, {"number": ready.number, "at": _iso(began), "error": "crashed"}),
+        "attempt": (ready.number, {"number": ready.number, "at": iso(began), "error": "crashed"}),
     }
-    if ready.to == "campaign":
+    if ready.to != "call":
         if is_spent(delivery.spent + 1, tried_since(delivery), began):
             return Move(to=Status.FAILED, reason=Reason.GAVE_UP, message=CRASHED, **common)
         return Move(to=Status.RETRYING, message=CRASHED, wait_s=LONGEST_S, **common)
@@ -228,7 +228,7 @@ def after_crash(move: Move, now: datetime) -> Move:
         lease=move.lease,
         reason=Reason.NO_ANSWER,
         message=CRASHED_ON_THE_WIRE,
-        attempt=(number, {"number": number, "at": _iso(now), "error": "crashed"}),
+        attempt=(number, {"number": number, "at": iso(now), "error": "crashed"}),
         is_after_crash=True,
     )
 
@@ -348,7 +348,7 @@ def undo_sending(ready: Ready, now: datetime, *, wait: float) -> tuple[Move, Mov
     not, the second move lets the delivery wait. The store refuses the move that does not fit.
     """
     delivery = ready.delivery
-    attempt = {"number": ready.number, "at": _iso(now), "error": "not_sent"}
+    attempt = {"number": ready.number, "at": iso(now), "error": "not_sent"}
     unspent: dict[str, str | int | None] = {"spent": delivery.spent}
     back = Move(
         id=delivery.id,
@@ -504,5 +504,6 @@ def _repeats(verdict: Verdict, body: Mapping[str, Any]) -> bool:
     return any(isinstance(one, str) and one and one.casefold() in text for one in values)
 
 
-def _iso(at: datetime) -> str:
+def iso(at: datetime) -> str:
+    """Return a time as records have it: ISO 8601 in UTC, with ms."""
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

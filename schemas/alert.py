@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from schemas.source import STANDARD_WEBHOOKS
+from schemas.write_back import CRM
 
 AUTH: Final = STANDARD_WEBHOOKS  # the receiver's proof that the bridge sent it
 FORMATS: Final = ("standard", "slack")
@@ -62,7 +63,12 @@ _WHY_PAUSED: Final = {
     "account": "CallKaro refused the API key or the account. Fix that, then resume.",
     "breaker": "CallKaro failed many times in a row. The bridge tests whether it is back.",
     "suspended": "`rq suspend` stopped them. Nothing is sent until `rq resume`.",
+    "credentials": "it does not accept what the bridge proves itself with. Fix that, then resume. "
+    "Calls go on.",
 }
+_BY_PERSON_AT_CRM: Final = (
+    "a person did this. It is told nothing until a person resumes. Calls go on."
+)
 # The figures of a summary in their order; those that are not known are left out.
 _BECAME: Final = {
     "events": "deliveries made",
@@ -110,7 +116,7 @@ class Alert:
             **self.facts,
             "date": _date(self.facts.get("day", "")),
             "what": _PAUSED.get(scope, f"'{scope}' is"),
-            "why": _WHY_PAUSED.get(why, f"{why}."),
+            "why": _why_paused(scope, why),
             "became": _counts(self.facts.get("funnel"), _BECAME),
             "waits": _counts(self.facts.get("waiting"), _WAITS),
         }
@@ -157,6 +163,12 @@ def read_alert(message_id: str, kept: Mapping[str, Any], at: Callable[[int], dat
         facts=facts,
         tries=kept["tries"],
     )
+
+
+def _why_paused(scope: str, reason: str) -> str:
+    if reason == "person" and scope.startswith(CRM):
+        return _BY_PERSON_AT_CRM
+    return _WHY_PAUSED.get(reason, f"{reason}.")
 
 
 def _counts(counts: Any, words: Mapping[str, str]) -> str:

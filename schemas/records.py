@@ -240,7 +240,7 @@ class Pause:
     """What is paused, why and since when."""
 
     scope: str
-    reason: str  # person, account, breaker or failing
+    reason: str  # person, account, breaker, failing or credentials
     message: str
     since: datetime
     until: datetime | None = None  # when the breaker sends a probe; None: until a person resumes it

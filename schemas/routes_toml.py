@@ -20,7 +20,17 @@ from schemas.callkaro import (
 )
 from schemas.expression import Expression, ExpressionError
 from schemas.hours import Hours, parse_days, parse_holidays, parse_window, read_zone
-from schemas.route import CampaignChoice, Constant, Flood, Period, Route, RouteHours, Routes, Value
+from schemas.route import (
+    CampaignChoice,
+    Constant,
+    Flood,
+    Period,
+    Route,
+    RouteHours,
+    Routes,
+    RouteWriteBack,
+    Value,
+)
 from schemas.source import (
     STANDARD_WEBHOOKS,
     Auth,
@@ -33,6 +43,7 @@ from schemas.source import (
     Source,
     Token,
 )
+from schemas.write_back import Moment
 
 Read = Callable[[str], str]  # name -> the text of a file beside routes.toml; raises OSError
 
@@ -227,6 +238,35 @@ class CampaignChoiceSchema(Schema):
         return CampaignChoice(**data)
 
 
+class WriteBackSchema(Schema):
+    """`[route.write_back]`: what the CRM is told of the route's calls."""
+
+    on = fields.List(
+        fields.String(validate=validate.OneOf(tuple(Moment))),
+        required=True,
+        validate=validate.Length(1, error="must name at least one moment"),
+    )
+    call = fields.Boolean(truthy={True}, falsy={False})
+    fields_of_record = fields.Dict(
+        keys=fields.String(validate=validate.Length(1, 200)), values=ValueField(), data_key="fields"
+    )
+
+    @validates_schema
+    def check_tells_something(self, data: dict[str, Any], **kwargs: Any) -> None:
+        """Check that there is something to tell."""
+        if not data.get("call", True) and not data.get("fields_of_record"):
+            raise ValidationError("is false and there are no fields: nothing would be told", "call")
+
+    @post_load
+    def build(self, data: dict[str, Any], **kwargs: Any) -> RouteWriteBack:
+        """Return what is told."""
+        return RouteWriteBack(
+            on=frozenset(map(Moment, data["on"])),
+            call=data.get("call", True),
+            fields=data.get("fields_of_record", {}),
+        )
+
+
 class RouteSchema(Schema):
     """One [[route]]. An unknown key is an error: it is likely to be a spelling mistake."""
 
@@ -255,6 +295,7 @@ class RouteSchema(Schema):
     countries = CountriesField()
     region = RegionField()
     flood = fields.Nested(FloodSchema)
+    write_back = fields.Nested(WriteBackSchema)
     request = fields.Dict(keys=fields.String(), values=fields.Raw(), required=True)
 
     @validates_schema(skip_on_field_errors=False)  # so that every problem is reported at once
@@ -270,9 +311,11 @@ class RouteSchema(Schema):
                 "campaign = { key = … } says under which key calls find it"
             )
         if data.get("to") == "campaign":
-            # Creating a campaign calls nobody. A guard there would not apply to its calls.
+            # Creating a campaign calls nobody: a guard there would not apply to its calls, and
+            # there is no call to tell a CRM of.
             misplaced = 'is allowed only with to = "call"'
-            problems |= {key.removesuffix("_s"): misplaced for key in GUARDS if key in data}
+            only_for_calls = (*GUARDS, "write_back")
+            problems |= {key.removesuffix("_s"): misplaced for key in only_for_calls if key in data}
         if campaign and "batch_id" in data.get("request", {}):
             problems["campaign"] = "request.batch_id already says which campaign it is"
         if problems:

@@ -18,6 +18,15 @@ NO_ROUTES = Routes(routes=(), sources={}, digest="")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class WebhookOut:
+    """Where the write-backs of a source go that has no API of ours: a signed webhook."""
+
+    url: str = field(repr=False)  # it may contain a token
+    secrets: tuple[str, ...] = field(repr=False)
+    rate: int  # at most this many requests in 10 s, over all workers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
     """What this process runs with. A name that ends in _s is in seconds."""
 
@@ -65,6 +74,8 @@ class Settings:
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     # By source: its other environment variables, {"hubspot": {"ACCESS_TOKEN": …}}.
     variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    # By source, of those with a route that has a [route.write_back].
+    webhooks_out: Mapping[str, WebhookOut] = field(default_factory=dict)
 
     def tokens(self) -> tuple[NamedToken, ...]:
         """Return every token of the API and the dashboard."""

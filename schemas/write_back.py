@@ -9,6 +9,13 @@ from enum import StrEnum
 from schemas.delivery import Delivery
 from schemas.event import Event
 
+MARK = "bridge"
+"""The key by which a signed webhook out is known if its receiver posts it back to us. Its value is
+WRITE_BACK."""
+
+CRM = "crm:"
+"""What the scope of a pause begins with that holds the write-backs of a source."""
+
 
 class Moment(StrEnum):
     """A moment of a call that a CRM can be told of."""

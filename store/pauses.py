@@ -7,12 +7,12 @@ import orjson
 
 from schemas.delivery import CALLKARO
 from schemas.records import Pause
+from schemas.write_back import CRM
 from store.base import Base, P
 from store.records import at
 
 ALL = "all"
 ROUTE = "route:"
-CRM = "crm:"
 RELEASED = 1000  # held deliveries that one script looks at
 
 

@@ -76,7 +76,7 @@ class CrmClient:
     """The APIs of the CRMs, by source."""
 
     def __init__(self, http: HttpClient, store: Store, settings: Settings) -> None:
-        self._http = http
+        self.http = http
         self._store = store
         self._settings = settings
 
@@ -282,7 +282,7 @@ class CrmClient:
     def _ask(self, source: Source, access: _Access, request: CrmRequest) -> HttpResult:
         variables = self._settings.variables.get(source.name, {})
         path = request.path_with(variables, prefix=source.variable_prefix)
-        return self._http.request(
+        return self.http.request(
             request.method,
             access.api_url + path,
             headers=access.headers,
@@ -376,7 +376,7 @@ class CrmClient:
         """Get an access token and keep it for all workers. Returns None if that worked."""
         if self._store.token(source.name):
             return None  # another worker refreshed it before we got the lock
-        result = self._http.request(
+        result = self.http.request(
             "POST",
             variables[login.accounts_url] + login.path,
             headers={},

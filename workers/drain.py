@@ -18,12 +18,13 @@ from functools import partial
 from typing import Any
 
 from config import log
+from rules import write_back
 from rules.backoff import doubled_s
 from rules.mapping import campaigns_of_now
 from rules.plan import Ready
 from rules.transitions import after_crash, crashed, in_row, keep_waiting, skip_forbidden
 from rules.verdict import Verdict
-from schemas.delivery import Delivery, Status
+from schemas.delivery import WRITE_BACK, Delivery, Status
 from schemas.errors import StoreUnavailable
 from schemas.records import Claim, Move
 from schemas.settings import Settings
@@ -40,6 +41,7 @@ from workers.pool import Pool
 from workers.preparation import Preparation
 from workers.reporting import DrainStats, Reports
 from workers.sending import Sending
+from workers.write_back import WriteBacks
 
 logger = log.get(__name__)
 
@@ -99,6 +101,7 @@ class Drain:
             store, settings, callkaro, self, self._campaigns, self._reports, remember, jitter
         )
         self._cancellation = Cancellation(store, callkaro, self, jitter)
+        self._write_backs = WriteBacks(store, settings, crm_client.http, self, jitter)
         self._background_tasks = BackgroundTasks(store, settings, crm_client, self)
         # The writes to Redis that are not moves, each with what to do if it raises an error.
         self._to_store: deque[tuple[Callable[[], None], Callable[[Exception], None]]] = deque()
@@ -187,14 +190,17 @@ class Drain:
             return
         self._background_tasks.take()
         self._take(self._claim())
+        self._take_write_backs()
         self._campaigns.make()
         self._sending.start(self._pool.free)
         self._flush()
         self._reports.write_if_due()
 
     def _claim(self) -> Iterable[Claim]:
-        # Calls that wait for their campaign do not count, so that they do not stop other calls.
-        room = self._most_claimed - (self._claimed - self._campaigns.waiting)
+        # Calls that wait for their campaign do not count, so that they do not stop other calls, and
+        # write-backs have a share of their own.
+        others = self._campaigns.waiting + self._write_backs.in_hand
+        room = self._most_claimed - (self._claimed - others)
         # After a claim of large records, what the drain has comes first: its memory is bounded.
         if self._is_cut and room < self._most_claimed:
             return ()
@@ -222,6 +228,13 @@ class Drain:
             else:
                 to_send.append(claim)
         self._hydration.take(to_send)
+
+    def _take_write_backs(self) -> None:
+        for claim in self._write_backs.take(self._pool.free):
+            self._taken[claim.delivery.id] = claim
+            self._claimed += 1
+            self._claimed_some = True
+            self._reports.stats.claimed += 1
 
     def _write_to_store(self) -> None:
         while self._to_store:
@@ -286,7 +299,9 @@ class Drain:
         """Yield the move to make instead of one that raised an error: a plain one."""
         claim = self._taken.get(move.id)
         if move.attempt:
-            yield after_crash(move, self.now())
+            is_write_back = claim is not None and claim.delivery.to == WRITE_BACK
+            instead_of = write_back.after_crash if is_write_back else after_crash
+            yield instead_of(move, self.now())
         elif claim is not None:
             yield replace(crashed(claim.delivery, self.now(), self._jitter), is_after_crash=True)
 
@@ -298,6 +313,7 @@ class Drain:
     def _take_in_results(self) -> None:
         """Take in the results of the pool. Wait a moment for one if there is nothing else to do."""
         self._http.cut_overdue()
+        self._write_backs.cut_overdue()
         self._sending.give_up_unsent()
         timeout_s = POLL_S
         if self._claimed_some or (self._sending and self._pool.free > 0):

@@ -195,7 +195,12 @@ class Sending:
         self._in_pool[ready.delivery.id] = attempt
         try:
             self._drain.submit(
-                partial(self._callkaro.post, ready.to, ready.body, send_deadline=attempt.deadline),
+                partial(
+                    self._callkaro.post,
+                    ready.at_callkaro,
+                    ready.body,
+                    send_deadline=attempt.deadline,
+                ),
                 partial(self._answered, attempt),
                 partial(self._answer_crashed, attempt),
             )
@@ -207,7 +212,7 @@ class Sending:
         """Settle an attempt whose answer raised an error: its request may have been accepted."""
         logger.error("answer.crashed", delivery=attempt.ready.delivery.id, exc_info=error)
         result = HttpResult(sent=True, duration_ms=0, error="crashed")
-        self._answered(attempt, (result, verdict_of_crash(attempt.ready.to)))
+        self._answered(attempt, (result, verdict_of_crash(attempt.ready.at_callkaro)))
 
     def give_up_unsent(self) -> None:
         """Settle attempts that hang before their first byte, so that their leases do not expire.
@@ -225,7 +230,7 @@ class Sending:
                 self._given_up.add((delivery.id, delivery.lease))
                 took_ms = round((self._drain.now() - attempt.began).total_seconds() * 1000)
                 result = HttpResult(sent=False, duration_ms=took_ms, error=TOO_LATE)
-                meant = verdict(attempt.ready.to, sent=False, status_code=None, body=b"")
+                meant = verdict(attempt.ready.at_callkaro, sent=False, status_code=None, body=b"")
                 self._settle(attempt, result, meant)
 
     def _answered(self, attempt: _Attempt, answer: Answer) -> None:

@@ -72,6 +72,10 @@ class Ticker:
         self._store = Store(connect(settings.redis_url), zone=settings.callkaro_timezone)
         self._migration = Migration(self._store)
         self._is_migrated = False
+        self._told = {
+            one.name: one.write_back.on for one in settings.routes.routes if one.write_back
+        }
+        self._is_told_noted = False  # Redis knows which routes tell their CRM of which moments
         self._wakeup = Wakeup(open_queue(connect_queue(settings.redis_url)))
         self._retention = timedelta(days=settings.retention_days)
         self._refused_keep = settings.refused_keep
@@ -129,6 +133,9 @@ class Ticker:
         self._is_migrated = self._migration.advance(for_s=MIGRATION_SLICE_S)
         if not self._is_migrated:
             return MIGRATION_PAUSE_S
+        if not self._is_told_noted:
+            self._store.note_write_back_routes(self._told)
+            self._is_told_noted = True
         steps: list[Callable[[], None]] = []
         if self._sweep.is_due():
             steps.append(self._sweep_stalled)
@@ -171,6 +178,7 @@ class Ticker:
             part = moves[start : start + REPLAYED_AT_ONCE]
             recovered += self._store.replay_journal(part, lease_s=LEASE_S)
         self._run_id = run_id
+        self._is_told_noted = False
         for warning in self._store.persistence().warnings():
             logger.warning("store.weak", message=warning)
         if is_restart:

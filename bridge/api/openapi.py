@@ -46,7 +46,8 @@ IN_PATHS = {
     "batch_id": "CallKaro's id of a campaign.",
     "phone": "A number in full (+ is %2B), or the id that the list of suppressions shows.",
     "name": 'The name of a route with to = "call".',
-    "scope": "`all`, `callkaro`, `source:<name>`, `route:<name>` or `campaign:<batch_id>`.",
+    "scope": "`all`, `callkaro`, `source:<name>`, `route:<name>`, `campaign:<batch_id>` or "
+    "`crm:<source>` (write-backs alone).",
 }
 # The groups of the reference, in its order. A group that is missing here stops the making, too.
 TAGS = {

@@ -423,7 +423,7 @@ def _add_to_pauses(api: Blueprint, operations: Operations) -> None:
         "Pause",
         tag="Pauses",
         description="What falls due in this scope is held until a person resumes it: all, "
-        "callkaro, source:NAME, route:NAME or campaign:BATCH_ID.",
+        "callkaro, source:NAME, route:NAME, campaign:BATCH_ID or crm:SOURCE (write-backs alone).",
         body=PauseRequest,
         answers={200: PauseResponse},
         refusals=(400, 404, 413, 503),

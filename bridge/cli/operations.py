@@ -205,7 +205,7 @@ def _show_replayed(found: Mapping[str, Any]) -> None:
 @click.option("--message", default="", help="The reason, for everybody who sees the pause.")
 @with_bridge
 def pause(scope: str, message: str, as_json: bool, url: str | None) -> None:
-    """Pause SCOPE: all, callkaro, source:NAME, route:NAME or campaign:BATCH_ID.
+    """Pause SCOPE: all, callkaro, source:NAME, route:NAME, campaign:BATCH_ID or crm:SOURCE.
 
     Webhooks are still accepted.
     """

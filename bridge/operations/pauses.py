@@ -11,14 +11,18 @@ from config import log
 from rules.candidate import Denied, candidate_of
 from rules.guards import check_age
 from schemas.access import Action
-from schemas.delivery import CALLKARO, Delivery, Reason, Status
+from schemas.delivery import CALLKARO, WRITE_BACK, Delivery, Reason, Status
 from schemas.errors import BadQuery, NotFound
 from schemas.nearest import did_you_mean
-from schemas.records import Claim, Filters
+from schemas.records import CALLS, Claim, Filters
 from schemas.requests import LONGEST_MESSAGE
+from schemas.write_back import CRM
 
 logger = log.get(__name__)
 
+CRM_KIND = CRM.removesuffix(":")
+# What the pauses hold that hold more than calls.
+HELD_BY = {"all": (*CALLS, WRITE_BACK), CRM_KIND: (WRITE_BACK,)}
 NOT_PAUSED = "Nothing is paused under this name."
 
 
@@ -37,7 +41,7 @@ class PauseOperations(Base):
     __slots__ = ()
 
     def pause(self, scope: str, message: str = "") -> bool:
-        """Pause a scope: `all`, `callkaro`, `source:<name>`, `route:<name>`, `campaign:<batch_id>`.
+        """Pause a scope: `all`, `callkaro`, or one that names a source, route, campaign or CRM.
 
         Returns False where it was paused already. Raises BadQuery for a scope that would stop
         nothing, and NotFound for a campaign that there is not.
@@ -50,6 +54,7 @@ class PauseOperations(Base):
         known = {"all", CALLKARO}
         known |= {f"source:{name}" for name in routes.sources}
         known |= {f"route:{route.name}" for route in routes.routes}
+        known |= {f"{CRM}{route.source}" for route in routes.routes if route.write_back}
         if scope not in known:
             raise BadQuery(
                 f"Nothing has this name. {did_you_mean(scope, known)}"
@@ -79,7 +84,8 @@ class PauseOperations(Base):
             status=(Status.HELD,),
             reason=Reason.PAUSED,
             route=name if kind == "route" else None,
-            source=name if kind == "source" else None,
+            source=name if kind in ("source", CRM_KIND) else None,
+            to=HELD_BY.get(kind, ()),
         )
         held = too_old = 0
         before: int | None = None

@@ -7,9 +7,11 @@ the header or the URL only: a field named `token` in the body is the sender's ow
 
 from typing import Any
 
+from schemas.delivery import WRITE_BACK
 from schemas.event import Item
 from schemas.expression import Expression
 from schemas.source import Incoming, Kind, Source, Token, item_by_paths
+from schemas.write_back import MARK
 
 
 def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
@@ -19,6 +21,11 @@ def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
     if len(content) == 1:
         return [_item(content[0], request, source)]
     return [_item(body, request, source, index) for index, body in enumerate(content)]
+
+
+def is_own_change(event_type: str, data: Any) -> bool:
+    """Say whether a write-back of this bridge came back as a webhook."""
+    return isinstance(data, dict) and data.get(MARK) == WRITE_BACK
 
 
 def _item(body: Any, request: Incoming, source: Source, index: int | None = None) -> Item:
@@ -32,6 +39,7 @@ KIND = Kind(
     title="Generic JSON or form",
     auth=Token(),
     parse=parse,
+    is_own_change=is_own_change,
     # The usual names of these fields; routes may map others.
     names=Expression.of(
         "name || full_name || fullName || [first_name || firstName, last_name || lastName]"

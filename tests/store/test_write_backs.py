@@ -134,10 +134,19 @@ def test_only_the_moments_of_the_route_are_told(store: Store) -> None:
     assert moments(store) == [("outcome", 0)]
 
 
-@pytest.mark.parametrize("subject", [None, ""])
-def test_a_call_without_a_record_tells_nothing(told: Store, subject: str | None) -> None:
-    call(told, subject=subject)
+@pytest.mark.parametrize("event_type", ["call_me.test", "list.row"])
+def test_a_call_that_a_person_made_tells_nothing(told: Store, event_type: str) -> None:
+    call(told, type=event_type, subject=None)
     assert moments(told) == []
+
+
+@pytest.mark.parametrize("subject", [None, ""])
+def test_calls_without_a_record_are_told_apart(told: Store, subject: str | None) -> None:
+    call(told, "d1", subject=subject)
+    call(told, "d2", subject=subject)
+    claims = {one.delivery.of: one.delivery for one in told.claim_write_backs(2, lease_s=LEASE_S)}
+    assert [send(told, one) for one in claims.values()] == ["ok", "ok"]
+    assert [settle(told, claims[call_id]) for call_id in ("d2", "d1")] == ["ok", "ok"]
 
 
 def test_a_campaign_tells_nothing(told: Store) -> None:

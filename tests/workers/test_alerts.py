@@ -1,14 +1,11 @@
 """Alerts: which changes raise one, and how it is sent. The receiver is written here again."""
 
 import base64
-import hashlib
-import hmac
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -25,6 +22,7 @@ from support import (
     until,
 )
 from support.draining import MakeSettings, OpenWeb, RunDrain
+from support.receiver import Receiver, is_signed, serving
 
 from config.settings import load_settings
 from schemas.alert import SUMMARY, TEST, TRIES, TYPES, Alert
@@ -42,56 +40,16 @@ OTHER = "whsec_" + base64.b64encode(b"another made-up key").decode()
 AGE_S = 900
 
 
-class Receiver:
-    """Takes alerts as somebody else's server would: it checks, remembers, and answers as told."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[dict[str, str], bytes]] = []
-        self.answers: list[int] = []
-        self.go_on = threading.Event()  # cleared: it takes a message and does not answer
-        self.go_on.set()
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                receiver.got.append((headers, body))
-                receiver.go_on.wait(LONGEST_S)
-                self.send_response(receiver.answers.pop(0) if receiver.answers else 204)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook?token=a-token"
-
-    def told(self) -> list[tuple[str, dict[str, Any]]]:
-        """Return (type, data) of each message, those that prove nothing left out."""
-        bodies = [json.loads(body) for headers, body in self.got if is_signed(headers, body)]
-        return [(one["type"], one["data"]) for one in bodies]
-
-
-def is_signed(headers: dict[str, str], body: bytes, key: str = KEY) -> bool:
-    """Check a message as https://www.standardwebhooks.com says."""
-    secret = base64.b64decode(key.removeprefix("whsec_"))
-    text = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
-    made = base64.b64encode(hmac.new(secret, text, hashlib.sha256).digest()).decode()
-    return f"v1,{made}" in headers["webhook-signature"].split(" ")
+def messages(receiver: Receiver) -> list[tuple[str, dict[str, Any]]]:
+    """Return (type, data) of each message, those that prove nothing left out."""
+    bodies = [json.loads(body) for headers, body in receiver.got if is_signed(headers, body, KEY)]
+    return [(one["type"], one["data"]) for one in bodies]
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    thread = threading.Thread(target=receiver.server.serve_forever, args=(0.01,))
-    thread.start()
-    yield receiver
-    receiver.go_on.set()
-    receiver.server.shutdown()
-    thread.join()
-    receiver.server.server_close()
+    with serving() as receiver:
+        yield receiver
 
 
 @pytest.fixture
@@ -108,10 +66,10 @@ def look(store: Store, sources: Sequence[str] = ("website",)) -> int:
 
 def told(store: Store, settings: Settings, receiver: Receiver) -> list[tuple[str, dict[str, Any]]]:
     """Look, send, and return what is new to the receiver, without the words for people."""
-    before = len(receiver.told())
+    before = len(messages(receiver))
     look(store)
     alerts.send_due(settings, jitter=lambda: 1)
-    new = receiver.told()[before:]
+    new = messages(receiver)[before:]
     assert all(data.pop("message").endswith(".") for _, data in new)
     assert {data.pop("url") for _, data in new} <= {None}  # without PUBLIC_URL
     return new
@@ -481,7 +439,7 @@ def test_many_workers_that_look_find_a_change_once(
         found = list(pool.map(lambda _: look(store), range(40)))
         list(pool.map(lambda _: alerts.send_due(settings), range(8)))
 
-    assert sum(found) == len(receiver.told()) == 2
+    assert sum(found) == len(messages(receiver)) == 2
 
 
 # --- how it is sent -----------------------------------------------------------------------------
@@ -499,7 +457,7 @@ def test_what_is_not_taken_is_sent_again_under_its_id(
 
     assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
     assert len({body for _, body in receiver.got}) == 1
-    assert len(receiver.told()) == 3
+    assert len(messages(receiver)) == 3
     assert not store.redis.exists("bridge:due:alert", "bridge:alerts:out")
 
 
@@ -578,7 +536,7 @@ def test_an_end_waits_until_its_beginning_is_taken(
     )  # or senders would be started again and again, with nothing to send
 
     send_again(settings, store)
-    assert [one[0] for one in receiver.told()] == [BEGAN, BEGAN, ENDED]
+    assert [one[0] for one in messages(receiver)] == [BEGAN, BEGAN, ENDED]
     assert not store.redis.exists("bridge:due:alert", "bridge:alerts:out")
 
 
@@ -616,10 +574,10 @@ def test_a_message_that_is_never_taken_holds_up_newer_ones_for_a_time_only(
     store.resume("all")
     look(store)
     send_again(settings, store)
-    assert [one[0] for one in receiver.told()] == [BEGAN, BEGAN]
+    assert [one[0] for one in messages(receiver)] == [BEGAN, BEGAN]
     turn_older(store, BLOCKS_S)
     send_again(settings, store)
-    assert [one[0] for one in receiver.told()] == [BEGAN, BEGAN, BEGAN, ENDED]
+    assert [one[0] for one in messages(receiver)] == [BEGAN, BEGAN, BEGAN, ENDED]
     assert not store.redis.exists("bridge:due:alert", "bridge:alerts:out")
 
 
@@ -732,7 +690,7 @@ def test_a_worker_alerts_and_an_alert_that_hangs_holds_nothing_up(
     store.pause("source:zoho", reason="person", message="")
 
     until(receiver.told, what="the alert")
-    [(kind, data)] = receiver.told()
+    [(kind, data)] = messages(receiver)
     assert (kind, data["scope"]) == ("destination.paused", "source:zoho")
 
     def is_delivered_meanwhile() -> bool:

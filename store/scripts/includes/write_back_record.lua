@@ -14,7 +14,9 @@ local function read_write_back(id)
   return found
 end
 
+-- A call of a form has no record, so it is one of its own.
 local function record_of(w)
+  if not w.subject or w.subject == '' then return P .. 'write_back_record:' .. (w.of or w.id) end
   local name = table.concat({w.source or '', w.subject_type or '', w.subject or ''}, '\n')
   return P .. 'write_back_record:' .. redis.sha1hex(name)
 end

@@ -15,11 +15,14 @@ local function wants_write_back(route, moment)
   return moments and string.find(moments, ' ' .. moment .. ' ', 1, true) ~= nil
 end
 
--- Return the type of the record that an event is about, as its record says before its data; '': none.
-local function subject_type_of(event)
+local BY_PERSON = {['call_me.test'] = true, ['list.row'] = true}
+
+-- Return the type of an event and that of the record that it is about, as its record says before its data;
+-- '': none.
+local function types_of(event)
   local record = redis.call('HGET', P .. 'event:' .. event, 'record') or ''
   local head = string.sub(record, 1, (string.find(record, ',"data":', 1, true) or #record + 1) - 1)
-  return string.match(head, '"subject_type":"([^"]*)"') or ''
+  return string.match(head, '"type":"([^"]*)"') or '', string.match(head, '"subject_type":"([^"]*)"') or ''
 end
 
 local function next_order()
@@ -40,23 +43,24 @@ local function index_write_back(id, order, from, to)
 end
 
 -- Make the write-back of a moment of a call, once. of: {sid, try, at_ms} of an outcome, else {}. at_ms: when
--- it happened. There is none for a call without a CRM record, as of a test call or a list, nor of an erased
--- person.
+-- it happened. There is none for a call that a person made, a test call or that of a list, nor of an erased
+-- person. A form's event has no record (no subject), and its receiver knows it by its event's id.
 local function make_write_back(parent, moment, of)
   local key = P .. 'delivery:' .. parent
   local got = redis.call('HMGET', key, 'subject', 'source', 'route', 'event', 'routes', 'erased_ms', 'call_sid',
     'write_backs', 'record_page')
-  if not got[1] or got[1] == '' or got[6] then return end
+  local event_type, subject_type = types_of(got[4])
+  if BY_PERSON[event_type] or got[6] then return end
   local sid = of.sid and of.sid ~= '' and of.sid or got[7] or ''
   local name = of.try and moment .. ':' .. of.try or moment
   local id = WRITE_BACK_ID .. redis.sha1hex(parent .. '\n' .. name .. '\n' .. sid)
   local own = P .. 'delivery:' .. id
   if redis.call('EXISTS', own) == 1 then return end
   local now, order = now_ms(), next_order()
-  local fields = {'event', got[4], 'source', got[2], 'subject', got[1], 'route', got[3], 'to', 'write_back',
+  local fields = {'event', got[4], 'source', got[2], 'subject', got[1] or '', 'route', got[3], 'to', 'write_back',
     'routes', got[5], 'status', 'queued', 'order', order, 'created_ms', whole(now), 'lease', 0, 'next_ms',
     whole(now), 'timeline', timeline_with('', now, 'queued'), 'of', parent, 'moment', moment,
-    'at_ms', whole(of.at_ms or now), 'subject_type', subject_type_of(got[4])}
+    'at_ms', whole(of.at_ms or now), 'subject_type', subject_type}
   local function set(field, value)
     if value then fields[#fields + 1], fields[#fields + 2] = field, value end
   end

@@ -1,0 +1,287 @@
+"""Write-backs: what a CRM is told of a call, and the moves of the deliveries that tell it.
+
+Nothing here does I/O. A write-back is a delivery, and moves as one. It differs in what an answer
+means: a write-back rings no phone, so it is repeated in doubt.
+
+    what happened                                        meaning
+    ------------------------------------------------------------------------
+    2xx                                                  ACCEPTED
+    401, 403                                             PAUSE of crm:<source>
+    408, 423, 425, 429, 5xx, a redirect, no answer       AGAIN
+    any other 4xx                                        REFUSED
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import orjson
+
+from rules import transitions
+from rules.backoff import LONGEST_S, Jitter
+from rules.candidate import Denial, Denied, search
+from rules.plan import Ready
+from rules.verdict import Meaning, Verdict
+from schemas.delivery import WRITE_BACK, Delivery, Reason, Status
+from schemas.event import Event
+from schemas.fields import mask_text
+from schemas.http_result import HttpResult
+from schemas.outcome import Outcome
+from schemas.records import Claim, Move
+from schemas.route import Route
+from schemas.settings import Settings
+from schemas.web_address import web_address
+from schemas.write_back import CRM, MARK, Moment, WriteBackClaim
+
+SENTENCE_CHARS: Final = 300  # of a receiver's own sentence that are kept
+AGAIN: Final = frozenset({408, 423, 425, 429})
+# The status of the call at a moment; of an outcome, its status now.
+STATUS: Final = {
+    Moment.ACCEPTED: Status.DELIVERED,
+    Moment.FAILED: Status.FAILED,
+    Moment.SKIPPED: Status.SKIPPED,
+    Moment.UNKNOWN: Status.UNKNOWN,
+}
+NOT_CONFIGURED: Final = "routes.toml says no more that the CRM is told of this route's calls."
+NO_CALL: Final = "The bridge does not have the call any more."
+NO_OUTCOME: Final = "The bridge does not have the outcome any more."
+
+
+# --- what is told -----------------------------------------------------------------------------
+
+
+def prepare(claim: WriteBackClaim, settings: Settings, now: datetime) -> Move | Ready:
+    """Return the request of a claimed write-back, or the move of one that is not sent.
+
+    A request that was recorded stays as it is: a receiver knows a repeated one by its id, and may
+    compare the bytes. But the fields of a record to which a newer call was written stay out.
+    """
+    delivery = claim.delivery
+    route = settings.routes.named(delivery.route)
+    try:
+        if (
+            route is None
+            or route.write_back is None
+            or delivery.source not in settings.webhooks_out
+        ):
+            raise Denied(Denial(reason=Reason.ROUTE_MISSING, message=NOT_CONFIGURED))
+        body = dict(delivery.request or _body(claim, route))
+    except Denied as denied:
+        return _denied(delivery, denied.denial)
+    if delivery.without_fields:  # also if an earlier attempt had them
+        body["fields"] = {}
+    return Ready(
+        claim=Claim(delivery=delivery, event=claim.event),
+        route=route,
+        to="write_back",
+        body=body,
+        rings_at=now,
+    )
+
+
+def _denied(delivery: Delivery, denial: Denial) -> Move:
+    return Move(
+        id=delivery.id,
+        to=Status.FAILED if denial.reason is Reason.BAD_REQUEST else Status.SKIPPED,
+        lease=delivery.lease,
+        reason=denial.reason,
+        message=denial.message,
+    )
+
+
+def _body(claim: WriteBackClaim, route: Route) -> dict[str, Any]:
+    """Return the body of the signed webhook. Raises Denied."""
+    said, parent, event = route.write_back, claim.parent, claim.event
+    if parent is None or event is None:
+        raise Denied(Denial(reason=Reason.RECORD_GONE, message=NO_CALL))
+    assert said is not None  # noqa: S101  (prepare() checked it)
+    told = {
+        "delivery": _delivery(claim.delivery, parent),
+        "outcome": _outcome(_outcome_of(claim.delivery, parent)),
+        "event": event.data,
+    }
+    fields = {
+        name: search(f"write_back.fields.{name}", value, told)
+        for name, value in said.fields.items()
+    }
+    body = {
+        MARK: WRITE_BACK,
+        "moment": claim.delivery.moment,
+        "delivery": told["delivery"],
+        "outcome": told["outcome"] if said.call else None,
+        "event": _event(event),
+        # Null means "nothing is known", and would empty the record's field.
+        "fields": {name: value for name, value in fields.items() if value is not None},
+    }
+    try:
+        orjson.dumps(body)
+    except TypeError:
+        message = "A number in the write-back is longer than 64 bits."
+        raise Denied(Denial(reason=Reason.BAD_REQUEST, message=message)) from None
+    return body
+
+
+def _delivery(write_back: Delivery, parent: Delivery) -> dict[str, Any]:
+    status = STATUS.get(Moment(write_back.moment or Moment.OUTCOME), parent.status)
+    is_now = status == parent.status
+    return {
+        "id": parent.id,
+        "route": parent.route,
+        "status": str(status),
+        "reason": parent.reason if is_now else None,
+        "message": parent.message if is_now else None,
+        "call_sid": write_back.call_sid,
+        "batch_id": parent.batch_id,
+        "number": parent.number,
+        "name": parent.name,
+    }
+
+
+def _outcome_of(write_back: Delivery, parent: Delivery) -> Outcome | None:
+    """Return the outcome that a write-back tells; None: it tells another moment. Raises Denied."""
+    if write_back.moment != Moment.OUTCOME:
+        return None
+    for one in parent.outcomes:
+        if one.call_sid == write_back.call_sid and one.try_count == write_back.try_count:
+            return one
+    raise Denied(Denial(reason=Reason.RECORD_GONE, message=NO_OUTCOME))
+
+
+def _outcome(outcome: Outcome | None) -> dict[str, Any] | None:
+    if outcome is None:
+        return None
+    at = outcome.ended_at or outcome.received_at
+    return {
+        "result": str(outcome.result),
+        "talked_s": outcome.duration_s,
+        "converted": outcome.conversion_status,
+        "disposition": outcome.disposition_reason,
+        "at": transitions.iso(at) if at else None,
+        "is_final": outcome.is_final,
+        "tries": outcome.try_count + 1,
+        "recording_url": web_address(outcome.recording_url),
+        "call_link": web_address(outcome.call_link),
+        "variables": outcome.post_call,
+        "transcript": outcome.transcription,
+    }
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "source_event_id": event.source_event_id,
+        "type": event.type,
+        "subject": event.subject,
+    }
+
+
+# --- what an answer means ---------------------------------------------------------------------
+
+
+def verdict(result: HttpResult) -> Verdict:
+    """Return what the answer to a write-back means."""
+    code = result.status_code
+    if code is None:
+        if not result.sent:
+            message = "The receiver could not be reached."
+            return Verdict(meaning=Meaning.AGAIN, why="unreachable", message=message)
+        message = "The receiver did not answer. The bridge tries again, with the same id."
+        return Verdict(meaning=Meaning.AGAIN, message=message)
+    if 200 <= code < 300:
+        return Verdict(meaning=Meaning.ACCEPTED, message=f"The receiver accepted it ({code}).")
+    if code in (401, 403):
+        message = f"The receiver does not accept the signature ({code})."
+        return Verdict(meaning=Meaning.PAUSE, message=message)
+    if code in AGAIN or not 400 <= code < 500:
+        message = f"The receiver answered {code}. The bridge tries again."
+        return Verdict(meaning=Meaning.AGAIN, why="busy", message=message)
+    text = sentence(result.body)
+    message = f"The receiver refused it ({code}): {text or 'it gave no reason'}"
+    return Verdict(meaning=Meaning.REFUSED, message=message, callkaro_text=text)
+
+
+def sentence(body: bytes) -> str:
+    """Return the receiver's own sentence out of an answer, masked and cut; "": it has none."""
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ""
+    for _ in range(2):  # {"message": …}, or {"error": {"message": …}}
+        if isinstance(answer, Mapping):
+            answer = answer.get("message") or answer.get("error") or answer.get("detail")
+    return mask_text(answer)[:SENTENCE_CHARS].strip() if isinstance(answer, str) else ""
+
+
+# --- moves ------------------------------------------------------------------------------------
+
+
+def start(ready: Ready, now: datetime, *, needs_s: float) -> Move:
+    """Return the move that records an attempt before its first byte is sent."""
+    return _own(transitions.start_sending(ready, now, guard=None, needs_s=needs_s))
+
+
+def settle(
+    ready: Ready,
+    result: HttpResult,
+    meant: Verdict,
+    began: datetime,
+    jitter: Jitter,
+    *,
+    variable_prefix: str,
+) -> Move:
+    """Return the move after the answer to an attempt.
+
+    The answer says nothing about CallKaro: it does not count for its breaker, and a pause is that
+    of the CRM. variable_prefix: as in Source.
+    """
+    move = transitions.settle(ready, result, meant, began, jitter)
+    pause = _pause(ready.delivery, meant, variable_prefix, began)
+    return replace(_own(move), callkaro_ok=None, pause=pause)
+
+
+def settle_crashed(ready: Ready, began: datetime) -> Move:
+    """Return the move after an error in the bridge: nobody knows whether the request arrived."""
+    return transitions.settle_crashed(ready, began)
+
+
+def after_crash(move: Move, now: datetime) -> Move:
+    """Return the move of a write-back whose request went out, if its own move raised an error."""
+    plain = transitions.after_crash(move, now)
+    message = transitions.CRASHED
+    return replace(plain, to=Status.RETRYING, reason=None, message=message, wait_s=LONGEST_S)
+
+
+def superseded(ready: Ready) -> Move:
+    """Return the move of a write-back that an older state would overwrite a newer one with."""
+    return _denied(
+        ready.delivery,
+        Denial(reason=Reason.SUPERSEDED, message="A newer write-back of the same call exists."),
+    )
+
+
+def dry_run(ready: Ready) -> Move:
+    """Return the move of a write-back that is not sent because DRY_RUN is on."""
+    return transitions.skip_dry_run(ready, None)
+
+
+def _pause(
+    delivery: Delivery, meant: Verdict, variable_prefix: str, now: datetime
+) -> dict[str, Any] | None:
+    """Return the pause of the CRM after an answer that refused our proof; None: no pause."""
+    if meant.meaning is not Meaning.PAUSE:
+        return None
+    return {
+        "reason": "credentials",
+        "message": f"{meant.message} Fix {variable_prefix}WRITE_BACK_SECRET or the receiver, "
+        f"restart the worker, then resume {CRM}{delivery.source}.",
+        "since_ms": int(now.timestamp() * 1000),
+    }
+
+
+def _own(move: Move) -> Move:
+    """Return a move without what belongs to a call: the call or campaign at CallKaro."""
+    not_ours: tuple[Literal["batch_id", "campaign_key", "call_sid"], ...]
+    not_ours = ("batch_id", "campaign_key", "call_sid")
+    fields = {name: value for name, value in move.fields.items() if name not in not_ours}
+    return replace(move, fields=fields)

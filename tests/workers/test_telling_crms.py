@@ -1,0 +1,293 @@
+"""Write-backs: a drain tells a CRM about calls by signed webhooks, each once."""
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from support import LONGEST_S, WEBSITE, Web, end_lease, lead, route, until
+from support.draining import MakeSettings, OpenWeb, RunDrain, found
+from support.receiver import CUT, Receiver, is_signed, serving
+
+from schemas.delivery import Delivery, Status
+from schemas.outcome import Outcome, Result
+from schemas.records import Move
+from schemas.settings import Settings, WebhookOut
+from store import Store
+
+KEY = "whsec_" + base64.b64encode(b"a made-up key of write-backs").decode()
+OTHER = "whsec_" + base64.b64encode(b"the key before it").decode()
+TOLD = (
+    WEBSITE
+    + route()
+    + """[route.write_back]
+on = ["outcome", "skipped"]
+[route.write_back.fields]
+result = "outcome.result"
+city = "event.city"
+"""
+)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with serving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def told(make_settings: MakeSettings, receiver: Receiver, store: Store) -> Settings:
+    """Settings whose only route tells its CRM of outcomes and of skipped calls."""
+    out = WebhookOut(url=receiver.url, secrets=(KEY, OTHER), rate=100)
+    settings = make_settings(TOLD, webhooks_out={"website": out})
+    store.note_write_back_routes(
+        {one.name: one.write_back.on for one in settings.routes.routes if one.write_back}
+    )
+    return settings
+
+
+@pytest.fixture
+def web(open_web: OpenWeb, told: Settings) -> Web:
+    return open_web(told)
+
+
+@pytest.fixture
+def called(web: Web, told: Settings, store: Store, run_drain: RunDrain) -> Delivery:
+    """A call that CallKaro accepted, and of which nothing was heard yet."""
+    (call,) = web.send("website", lead(city="Pune"))
+    run_drain(told)
+    return found(store, call)
+
+
+def ends(store: Store, call: Delivery, try_count: int = 0, **more: Any) -> Delivery:
+    """Let a dial of a call end, and return the write-back that tells of it."""
+    fields: dict[str, Any] = {"result": Result.CONNECTED, "is_final": True, **more}
+    now = datetime.now(UTC)
+    store.keep_outcome(
+        Outcome(
+            call_sid=call.call_sid,
+            delivery_id=call.id,
+            try_count=try_count,
+            ended_at=now,
+            **fields,
+        )
+    )
+    return store.write_backs_of(call.id)[-1]
+
+
+def due_now(store: Store, *write_backs: Delivery) -> None:
+    for one in write_backs:
+        assert store.redis.zadd("bridge:due:write_back", {one.id: 1}, xx=True, ch=True) == 1
+
+
+def state(store: Store, write_back: Delivery) -> tuple[str, str | None]:
+    now = found(store, write_back.id)
+    return now.status, now.reason
+
+
+def test_each_dial_is_told_once_with_the_signature_of_each_secret(
+    called: Delivery, told: Settings, store: Store, run_drain: RunDrain, receiver: Receiver
+) -> None:
+    first = ends(store, called, 0, result=Result.NOT_REACHED, is_final=False)
+    run_drain(told)
+    second = ends(store, called, 1)
+    run_drain(told)
+    run_drain(told)
+    assert [headers["webhook-id"] for headers, _ in receiver.got] == [first.id, second.id]
+    assert all(is_signed(*one, key) for one in receiver.got for key in (KEY, OTHER))
+    bodies = [json.loads(body) for _, body in receiver.got]
+    assert [one["outcome"]["tries"] for one in bodies] == [1, 2]
+    assert [one["fields"]["result"] for one in bodies] == ["not_reached", "connected"]
+    assert bodies[1]["fields"]["city"] == "Pune"
+    assert bodies[1]["delivery"]["id"] == called.id
+    assert bodies[1]["event"]["source_event_id"].startswith("form-")
+    assert state(store, first) == state(store, second) == ("delivered", None)
+    assert store.write_back_counts()["delivered"] == 2
+
+
+def test_an_older_dial_that_was_not_told_yet_is_superseded(
+    called: Delivery, told: Settings, store: Store, run_drain: RunDrain, receiver: Receiver
+) -> None:
+    older = ends(store, called, 0, is_final=False)
+    newer = ends(store, called, 1)
+    run_drain(told)
+    assert state(store, older) == ("skipped", "superseded")
+    assert state(store, newer) == ("delivered", None)
+    assert len(receiver.got) == 1
+
+
+def test_after_a_lost_answer_the_same_bytes_come_again_with_the_same_id(
+    called: Delivery, told: Settings, store: Store, run_drain: RunDrain, receiver: Receiver
+) -> None:
+    receiver.answers = [CUT]
+    one = ends(store, called)
+    run_drain(told)
+    assert state(store, one) == ("retrying", "no_answer")
+    due_now(store, one)
+    run_drain(told)
+    assert state(store, one) == ("delivered", None)
+    (headers, body), (again, same) = receiver.got
+    assert headers["webhook-id"] == again["webhook-id"] == one.id
+    assert body == same
+
+
+@pytest.mark.parametrize(("code", "reason"), [(500, "busy"), (429, "busy"), (408, "busy")])
+def test_what_may_pass_is_tried_again(
+    called: Delivery,
+    told: Settings,
+    store: Store,
+    run_drain: RunDrain,
+    receiver: Receiver,
+    code: int,
+    reason: str,
+) -> None:
+    receiver.answers = [code]
+    one = ends(store, called)
+    run_drain(told)
+    assert state(store, one) == ("retrying", reason)
+    due_now(store, one)
+    run_drain(told)
+    assert state(store, one) == ("delivered", None)
+
+
+def test_a_refusal_has_the_receivers_sentence_and_is_not_repeated(
+    called: Delivery, told: Settings, store: Store, run_drain: RunDrain, receiver: Receiver
+) -> None:
+    receiver.answers, receiver.sentence = [422], b'{"message": "city is read-only"}'
+    one = ends(store, called)
+    run_drain(told)
+    run_drain(told)
+    assert state(store, one) == ("failed", "refused")
+    assert "city is read-only" in (found(store, one.id).message or "")
+    assert len(receiver.got) == 1
+    assert found(store, called.id).status == "delivered"
+    assert store.pauses() == []
+
+
+def test_a_receiver_that_does_not_believe_us_is_paused_and_calls_go_on(
+    called: Delivery,
+    web: Web,
+    told: Settings,
+    store: Store,
+    run_drain: RunDrain,
+    receiver: Receiver,
+) -> None:
+    receiver.answers = [401]
+    one = ends(store, called)
+    run_drain(told)
+    (pause,) = store.pauses()
+    assert (pause.scope, pause.reason) == ("crm:website", "credentials")
+    assert state(store, one) == ("retrying", "account")
+    due_now(store, one)
+    (call,) = web.send("website", lead("+919876543211"))
+    run_drain(told)
+    assert state(store, one) == ("held", "paused")
+    assert found(store, call).status == "delivered"
+    assert web.client.delete(
+        "/api/pauses/crm:website", headers={"Authorization": "Bearer an-api-token-of-the-tests"}
+    ).json == {"scope": "crm:website", "released": 1}
+    run_drain(told)
+    assert state(store, one) == ("delivered", None)
+    assert found(store, one.id).spent == 1
+
+
+def test_a_person_pauses_the_crm_alone(
+    called: Delivery,
+    web: Web,
+    told: Settings,
+    store: Store,
+    run_drain: RunDrain,
+    receiver: Receiver,
+) -> None:
+    answer = web.client.put(
+        "/api/pauses/crm:website",
+        json={},
+        headers={"Authorization": "Bearer an-api-token-of-the-tests"},
+    )
+    assert answer.status_code == 200, answer.text
+    one = ends(store, called)
+    run_drain(told)
+    assert state(store, one) == ("held", "paused")
+    assert receiver.got == []
+
+
+def test_a_worker_that_died_while_it_sent_costs_one_more_request_with_the_same_id(
+    called: Delivery, told: Settings, store: Store, run_drain: RunDrain, receiver: Receiver
+) -> None:
+    one = ends(store, called)
+    (claim,) = store.claim_write_backs(1, lease_s=60)
+    lease = claim.delivery.lease
+    begun = Move(id=one.id, to=Status.SENDING, lease=lease, attempt=(1, {"number": 1}))
+    assert store.move([begun]) == ["ok"]
+    end_lease(store, one.id)
+    store.sweep()
+    assert found(store, one.id).status == "retrying"
+    due_now(store, one)
+    run_drain(told)
+    assert state(store, one) == ("delivered", None)
+    assert [headers["webhook-id"] for headers, _ in receiver.got] == [one.id]
+
+
+def test_a_dry_run_tells_nothing(
+    web: Web, told: Settings, store: Store, run_drain: RunDrain, receiver: Receiver
+) -> None:
+    (call,) = web.send("website", lead())
+    run_drain(replace(told, dry_run=True))
+    (one,) = store.write_backs_of(call)
+    assert (one.moment, one.status, one.reason) == ("skipped", "skipped", "dry_run")
+    assert receiver.got == []
+
+
+def test_calls_go_on_while_the_receiver_hangs(
+    called: Delivery,
+    web: Web,
+    told: Settings,
+    store: Store,
+    run_drain: RunDrain,
+    receiver: Receiver,
+) -> None:
+    receiver.go_on.clear()
+    one = ends(store, called)
+    drain = threading.Thread(target=run_drain, args=(told,), kwargs={"jitter": 0.99})
+    drain.start()
+    until(lambda: receiver.got, what="the write-back")
+    (call,) = web.send("website", lead("+919876543211"))
+    until(lambda: found(store, call).status == "delivered", what="the call")
+    assert found(store, one.id).status == "sending"
+    receiver.go_on.set()
+    drain.join(LONGEST_S)
+    assert state(store, one) == ("delivered", None)
+
+
+def test_no_more_than_the_rate_are_sent_at_once(
+    web: Web, told: Settings, store: Store, run_drain: RunDrain, receiver: Receiver
+) -> None:
+    calls = [call for n in range(3) for call in web.send("website", lead(f"+91987654321{n}"))]
+    run_drain(told)
+    for call in calls:
+        ends(store, found(store, call))
+    out = replace(told.webhooks_out["website"], rate=2)
+    run_drain(replace(told, webhooks_out={"website": out}))
+    assert len(receiver.got) == 2
+    counts = store.write_back_counts()
+    assert (counts["delivered"], counts["queued"]) == (2, 1)
+
+
+def test_a_write_back_that_comes_back_as_a_webhook_rings_nobody(
+    called: Delivery,
+    web: Web,
+    told: Settings,
+    store: Store,
+    run_drain: RunDrain,
+    receiver: Receiver,
+) -> None:
+    ends(store, called)
+    run_drain(told)
+    (_, body), *_ = receiver.got
+    (again,) = web.send("website", {**json.loads(body), "phone": "+919876543211"})
+    run_drain(told)
+    assert state(store, found(store, again)) == ("skipped", "own_change")
