@@ -11,10 +11,10 @@ from config import log
 from rules.candidate import Denied, candidate_of
 from rules.guards import check_age
 from schemas.access import Action
-from schemas.delivery import CALLKARO, WRITE_BACK, Delivery, Reason, Status
+from schemas.delivery import CALLKARO, CALLS, WRITE_BACK, Delivery, Reason, Status
 from schemas.errors import BadQuery, NotFound
 from schemas.nearest import did_you_mean
-from schemas.records import CALLS, Claim, Filters
+from schemas.records import Claim, Filters
 from schemas.requests import LONGEST_MESSAGE
 from schemas.write_back import CRM
 
