@@ -370,14 +370,25 @@ def test_the_audit_repairs_its_indexes(told: Store) -> None:
     assert claimed(told)["accepted"].delivery.id == one.id
 
 
-def test_the_audit_drops_one_without_its_call(told: Store) -> None:
+def test_one_whose_call_an_older_release_forgot_is_forgotten_too(told: Store) -> None:
     call(told)
     one = only(told)
     told.redis.delete(f"{P}delivery:d1")
-    place, _ = told.audit((0, 0), lease_s=LEASE_S)
-    while place != (0, 0):
-        place, _ = told.audit(place, lease_s=LEASE_S)
+    told.prune(datetime.now(UTC) + timedelta(days=1))
     assert told.delivery(one.id) is None
+
+
+def test_one_whose_person_an_older_release_erased_is_not_sent(told: Store) -> None:
+    call(told)
+    told.redis.hset(f"{P}delivery:d1", "erased_ms", 1)
+    assert claimed(told) == {}
+    assert only(told).status is Status.CANCELLED
+
+
+def test_an_older_release_does_not_take_it_for_a_call(told: Store) -> None:
+    call(told)
+    # It repairs, indexes and claims whatever has a key of this name.
+    assert list(told.redis.scan_iter(f"{P}delivery:*")) == [f"{P}delivery:d1"]
 
 
 def test_an_error_of_its_record_on_the_wire_does_not_make_it_unknown(told: Store) -> None:
@@ -395,7 +406,7 @@ def test_one_that_redis_lost_while_it_was_sent_is_made_as_one_that_may_have_arri
 ) -> None:
     call(told)
     one = claimed(told)["accepted"].delivery
-    told.redis.delete(f"{P}delivery:{one.id}")
+    told.redis.delete(f"{P}write_back:{one.id}")
     told.redis.hdel(f"{P}delivery:d1", "write_backs")
     assert settle(told, one) == "gone"
     told.redis.hset(f"{P}delivery:d1", mapping={"status": "unknown", "reason": "no_answer"})
