@@ -101,6 +101,11 @@ def may_come_from(to: Status) -> frozenset[Status]:
 WRITE_BACK = "write_back"
 """The `to` of a delivery that tells a CRM about a call."""
 
+CALLS = ("call", "campaign")
+"""The other values of `to`; what lists have where nothing else is asked for."""
+
+KINDS = (*CALLS, WRITE_BACK)
+
 WRITE_BACK_ID = "wb-"
 """How the id of a write-back begins, and no other delivery's."""
 

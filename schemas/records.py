@@ -18,7 +18,6 @@ from schemas.event import Event, EventStatus
 from schemas.route import Flood
 from schemas.search import FoundBy, Search
 
-CALLS = ("call", "campaign")  # what the filter `to` means where it is not given
 NO_OUTCOME = "none"  # in the filter `outcome`: a call was accepted, and nothing was reported yet
 # The status diagram as move.lua reads it: {to: {from: true}}.
 MAY_COME_FROM = {to: {str(status): True for status in may_come_from(to)} for to in Status}

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from marshmallow import Schema, ValidationError, fields, validate
 
 from schemas.access import ACTS
-from schemas.delivery import Reason, Status
+from schemas.delivery import KINDS, Reason, Status
 from schemas.event import EventStatus
 from schemas.outcome import Result
 from schemas.records import NO_OUTCOME
@@ -185,6 +185,16 @@ class DeliveriesRequest(_Span):
             "description": "Results of the newest outcome; none: CallKaro accepted the call and "
             "has reported nothing yet. Several, with commas: any of them."
         },
+    )
+    to = Words(
+        KINDS,
+        metadata={
+            "description": "write_back: what a CRM was told of a call. Without it, calls and "
+            "campaigns. Several, with commas: any of them."
+        },
+    )
+    of = fields.String(
+        metadata={"description": "The id of a call: only what its CRM was told of it."}
     )
 
 

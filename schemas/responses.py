@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 from marshmallow import Schema, fields, pre_dump, validate
 
 from schemas.access import ACTS
-from schemas.delivery import Delivery, Reason, Status
+from schemas.delivery import KINDS, Delivery, Reason, Status
 from schemas.event import EventStatus
 from schemas.expression import Path
 from schemas.fields import distinct, mask, mask_marked, mask_text
@@ -24,6 +24,7 @@ from schemas.outcome import Result
 from schemas.raw_text import mask_raw
 from schemas.records import NO_OUTCOME
 from schemas.source import Source
+from schemas.write_back import Moment
 
 _is_revealed: ContextVar[bool] = ContextVar("is_revealed", default=False)
 
@@ -288,6 +289,17 @@ class LinksResponse(ResponseSchema):
     call = fields.String(allow_none=True, metadata=doc("At CallKaro: call_link."))
 
 
+class WriteBackResponse(ResponseSchema):
+    """What a CRM was told of a call, in short; the delivery with this id says more."""
+
+    id = fields.String()
+    moment = fields.String(validate=one_of(Moment))
+    status = fields.String(validate=one_of(Status))
+    reason = fields.String(allow_none=True, metadata=doc("null: there is nothing to explain."))
+    message = fields.String(allow_none=True, metadata=doc("One sentence for people."))
+    at = UtcTime(metadata=doc("When it got this status."))
+
+
 class DeliveryBrief(ResponseSchema):
     """A delivery as lists show it."""
 
@@ -312,7 +324,14 @@ class DeliveryBrief(ResponseSchema):
     source = fields.String()
     subject = fields.String(allow_none=True, metadata=doc("The CRM's id of the record."))
     route = fields.String()
-    to = fields.String(validate=one_of(("call", "campaign")))
+    to = fields.String(validate=one_of(KINDS))
+    of = fields.String(
+        allow_none=True, metadata=doc("Of a write_back: the id of the call that it tells of.")
+    )
+    moment = fields.String(
+        allow_none=True,
+        metadata=doc("Of a write_back: what it tells.", enum=[*map(str, Moment), None]),
+    )
     status = fields.String(validate=one_of(Status))
     reason = fields.String(
         allow_none=True,
@@ -358,6 +377,10 @@ class DeliveryResponse(DeliveryBrief):
     erased_at = UtcTime(allow_none=True, metadata=doc("When the person was erased."))
     outcomes = fields.List(fields.Nested(OutcomeResponse))
     timeline = fields.List(fields.Nested(ChangeResponse))
+    write_backs = fields.List(
+        fields.Nested(WriteBackResponse),
+        metadata=doc("What the CRM was told of this call, the oldest first."),
+    )
 
 
 class DeliveryPage(ResponseSchema):
@@ -765,6 +788,11 @@ class StatusResponse(ResponseSchema):
         keys=fields.String(),
         values=fields.Integer(),
         metadata=doc("How many have no delivery, by status."),
+    )
+    write_backs = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        metadata=doc("What CRMs were told of calls: how many, by status."),
     )
     oldest_waiting_s = fields.Float(allow_none=True, metadata=doc("null: no delivery waits."))
     waiting = fields.Integer()

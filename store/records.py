@@ -14,6 +14,7 @@ import orjson
 
 from config import log
 from schemas.delivery import (
+    CALLS,
     WAITING,
     WRITE_BACK,
     Change,
@@ -27,7 +28,6 @@ from schemas.headline import headline, newest
 from schemas.outcome import Outcome
 from schemas.outcome import read_record as read_outcome_record
 from schemas.records import (
-    CALLS,
     MAY_COME_FROM,
     NO_OUTCOME,
     Accepted,

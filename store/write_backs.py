@@ -5,6 +5,7 @@ store/scripts/includes/write_backs.lua.
 """
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from schemas.delivery import Status
 from schemas.write_back import WriteBackClaim
@@ -21,7 +22,9 @@ class WriteBackStore(LeaseStore):
 
         routes: the moments by route; a route without any is left out, or has none.
         """
-        kept = {route: " ".join(sorted(moments)) for route, moments in routes.items() if moments}
+        kept: dict[Any, Any] = {
+            route: " ".join(sorted(moments)) for route, moments in routes.items() if moments
+        }
         with self._reached():
             pipe = self.redis.pipeline()
             pipe.delete(f"{P}write_back_on")

@@ -14,7 +14,7 @@ from bridge.access import may
 from bridge.http.body import read_body
 from bridge.http.incoming import read_all
 from schemas.callkaro import describe
-from schemas.delivery import Reason, Status
+from schemas.delivery import KINDS, WRITE_BACK, Reason, Status
 from schemas.errors import BadPayload, BadQuery
 from schemas.event import EventStatus, event_ids
 from schemas.fields import PhoneError
@@ -43,7 +43,7 @@ PHONE_KEY: Final = re.compile(r"[0-9a-f]{24}")  # the result of Store.phone_key(
 # These choose how much and how far, not which: alone they would mean everything.
 NO_FILTERS: Final = frozenset({"cursor", "limit", "dry_run", "call_again"})
 
-ANY_OF: Final = frozenset({"status", "outcome"})  # filters that may have several words
+ANY_OF: Final = frozenset({"status", "outcome", "to"})  # filters that may have several words
 
 # --- lists --------------------------------------------------------------------------------------
 
@@ -117,7 +117,7 @@ def read_reveal(args: Args) -> bool:
 
 def read_filters(args: Args, region: str | None) -> Filters:
     """Return the filters of deliveries; region is that of a number without a country code."""
-    phone = args.get("phone")
+    phone, of = args.get("phone"), args.get("of") or None
     return Filters(
         status=_words(args, "status", Status),
         reason=_reason(args.get("reason")),
@@ -128,6 +128,8 @@ def read_filters(args: Args, region: str | None) -> Filters:
         since=read_instant(args, "since"),
         until=read_instant(args, "until"),
         outcome=_words(args, "outcome", (*Result, NO_OUTCOME)),
+        to=_words(args, "to", KINDS) or ((WRITE_BACK,) if of else ()),
+        of=of,
     )
 
 

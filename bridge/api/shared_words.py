@@ -8,19 +8,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from schemas.access import ACTS
-from schemas.delivery import Reason, Status
+from schemas.delivery import CALLS, KINDS, Reason, Status
 from schemas.event import EventStatus
 from schemas.outcome import Result
 from schemas.records import NO_OUTCOME
+from schemas.write_back import Moment
 
 WORDS: Final[Mapping[str, tuple[str, Iterable[str]]]] = {
     "AuditAction": ("What a person did.", ACTS),
-    "DeliveryKind": ("What a delivery makes.", ("call", "campaign")),
+    "DeliveryKind": ("What a delivery makes.", KINDS),
     "DeliveryReason": ("Why a delivery has its status.", Reason),
     "DeliveryStatus": ("The status of a delivery.", Status),
     "EventStatus": ("The status of an event.", EventStatus),
     "OutcomeFilter": ("The result of a call; none: not reported yet.", (*Result, NO_OUTCOME)),
     "OutcomeResult": ("The result of a call.", Result),
+    "RouteKind": ("What a route makes.", CALLS),
+    "WriteBackMoment": ("The moment of a call that a CRM is told of.", Moment),
 }
 
 

@@ -365,6 +365,7 @@ def overview(store: Store, settings: Settings, wakeup: Wakeup) -> dict[str, Any]
         warnings.append("no worker is running: nothing is being sent")
     return {
         "deliveries": counts,
+        "write_backs": store.write_back_counts(),
         "events": store.event_counts(),
         "oldest_waiting_s": rounded(store.oldest_waiting_s()),
         "waiting": store.due_count(),

@@ -27,6 +27,8 @@ URL = click.option(
 FILTERS = {
     "status": "Only these statuses, with commas between them.",
     "outcome": "Only these results of a call, with commas between them; none: not reported yet.",
+    "to": "What it is: call, campaign or write_back (what a CRM was told); with commas between.",
+    "of": "Only what the CRM was told of this call, by the ID of its delivery.",
     "reason": "Only this reason, such as outside_hours.",
     "route": "Only deliveries of this route.",
     "source": "Only what this source sent.",

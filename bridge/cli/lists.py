@@ -30,7 +30,7 @@ MORE = "There are more. --limit N lists more of them."
 @click.command(short_help="List deliveries by filters.")
 @with_filters(
     *("status", "outcome", "route", "source", "campaign", "phone", "subject", "reason"),
-    *("since", "until"),
+    *("to", "of", "since", "until"),
 )
 @click.option(
     "--find",

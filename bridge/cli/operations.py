@@ -26,7 +26,7 @@ EVER = "1970-01-01T00:00:00Z"  # the API requires a filter, so that an empty bod
     help="Also retry calls where the phone rang or may have rung. It may ring again.",
 )
 @for_many(
-    *("status", "reason", "route", "source", "campaign", "subject", "phone", "since", "until")
+    *("status", "reason", "route", "source", "campaign", "subject", "phone", "to", "since", "until")
 )
 @with_bridge
 def retry(
@@ -64,7 +64,7 @@ def retry(
 @click.command(short_help="Cancel deliveries that wait.")
 @click.argument("some_id", metavar="[ID]", required=False)
 @for_many(
-    *("status", "reason", "route", "source", "campaign", "subject", "phone", "since", "until")
+    *("status", "reason", "route", "source", "campaign", "subject", "phone", "to", "since", "until")
 )
 @with_bridge
 def cancel(

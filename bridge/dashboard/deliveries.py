@@ -27,6 +27,7 @@ from schemas.delivery import (
     RETRIED_FROM,
     RINGS_AGAIN,
     WAITING,
+    WRITE_BACK,
     Delivery,
     Reason,
     Status,
@@ -215,6 +216,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
             "report": report,
             **player(report, is_part=is_part),
             "number": number,
+            "receiver": "the CRM" if found.to == WRITE_BACK else "CallKaro",
             "links": links,
             "look_up": look_up(found, number, zone, settings.callkaro_app_url),
             "one": {**one, "consent": _with_local_time(one["consent"], zone)},
@@ -426,7 +428,7 @@ def _can(delivery: Delivery) -> dict[str, bool]:
         "retry": retried(delivery, call_again=False) is not None,
         "call_again": may_have_rung(delivery) and retried(delivery, call_again=True) is not None,
         "resolve": delivery.status is Status.UNKNOWN,
-        "suppress": bool(number),
+        "suppress": bool(number) and delivery.to != WRITE_BACK,
     }
 
 

@@ -16,6 +16,7 @@ from rules.mapping import campaigns_of_now
 from schemas.access import Action
 from schemas.delivery import (
     WAITING,
+    WRITE_BACK,
     Delivery,
     Reason,
     Status,
@@ -41,7 +42,7 @@ ON_THE_WIRE = (
 )
 # What a retry of an ended delivery forgets, so that it starts from the beginning. Its attempts
 # stay.
-RESTARTED: dict[str, str | int | None] = {
+TRIED_AGAIN: dict[str, str | int | None] = {
     **dict.fromkeys(
         (
             "first_ms",
@@ -50,14 +51,14 @@ RESTARTED: dict[str, str | int | None] = {
             "lookup_failures",
             "waiting_for",
             "waiting_since_ms",
-            "call_sid",
-            "batch_id",
-            "campaign_key",
-            "cancel_ms",
         )
     ),
     "spent": 0,
-    "call_again": None,
+}
+# A call forgets more. A write-back keeps the call_sid of the call that it tells of.
+RESTARTED: dict[str, str | int | None] = {
+    **TRIED_AGAIN,
+    **dict.fromkeys(("call_sid", "batch_id", "campaign_key", "cancel_ms", "call_again")),
 }
 
 
@@ -266,6 +267,16 @@ def _retry(delivery: Delivery, *, call_again: bool) -> Move | None:
     if to is None:
         return None
     has_ended = delivery.status not in WAITING
+    if delivery.to == WRITE_BACK:
+        return Move(
+            id=delivery.id,
+            to=to,
+            from_statuses=frozenset({delivery.status}),
+            reason=Reason.BY_PERSON,
+            message="A person asked for a retry.",
+            fields=TRIED_AGAIN if has_ended else {},
+            wait_s=0,
+        )
     return Move(
         id=delivery.id,
         to=to,

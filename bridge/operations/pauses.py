@@ -11,10 +11,10 @@ from config import log
 from rules.candidate import Denied, candidate_of
 from rules.guards import check_age
 from schemas.access import Action
-from schemas.delivery import CALLKARO, WRITE_BACK, Delivery, Reason, Status
+from schemas.delivery import CALLKARO, KINDS, WRITE_BACK, Delivery, Reason, Status
 from schemas.errors import BadQuery, NotFound
 from schemas.nearest import did_you_mean
-from schemas.records import CALLS, Claim, Filters
+from schemas.records import Claim, Filters
 from schemas.requests import LONGEST_MESSAGE
 from schemas.write_back import CRM
 
@@ -22,7 +22,7 @@ logger = log.get(__name__)
 
 CRM_KIND = CRM.removesuffix(":")
 # What the pauses hold that hold more than calls.
-HELD_BY = {"all": (*CALLS, WRITE_BACK), CRM_KIND: (WRITE_BACK,)}
+HELD_BY = {"all": KINDS, CRM_KIND: (WRITE_BACK,)}
 NOT_PAUSED = "Nothing is paused under this name."
 
 

@@ -120,7 +120,7 @@ def test_an_outcome_that_proves_the_acceptance_tells_both(told: Store) -> None:
 
 def test_a_dead_worker_leaves_a_call_whose_state_is_told_as_unknown(told: Store) -> None:
     put(told, "d1", subject="101")
-    told.move([to_sending("d1", claim(told, lease_s=0.001)["d1"])])
+    told.move([to_sending("d1", claim(told)["d1"])])
     told.redis.zadd(f"{P}leased", {"d1": 1})
     told.sweep()
     assert moments(told) == [("unknown", None)]

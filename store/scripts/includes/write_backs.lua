@@ -48,7 +48,7 @@ end
 local function make_write_back(parent, moment, of)
   local key = P .. 'delivery:' .. parent
   local got = redis.call('HMGET', key, 'subject', 'source', 'route', 'event', 'routes', 'erased_ms', 'call_sid',
-    'write_backs')
+    'write_backs', 'record_page')
   local event_type, subject_type = types_of(got[4])
   if BY_PERSON[event_type] or got[6] then return end
   local sid = of.sid and of.sid ~= '' and of.sid or got[7] or ''
@@ -66,6 +66,7 @@ local function make_write_back(parent, moment, of)
   end
   set('call_sid', sid ~= '' and sid)
   set('try', of.try)
+  set('record_page', got[9])
   -- Redis had lost it while a worker sent it: see remember_lost() in move.lua.
   set('was_sent', redis.call('EXISTS', P .. 'write_back_sent:' .. id) == 1 and '1')
   redis.call('HSET', own, unpack(fields))
