@@ -13,6 +13,7 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
                                  phone, outcome (see outcome_index.lua) or campaign (see
                                  campaign_index.lua)
     bridge:indexed, bridge:indexing  whether an audit has indexed all, and how many until then
+    bridge:write_back:<id>       hash: as a delivery's; the call has their ids in `write_backs`
     bridge:write_backs[:status:…] zsets: write-backs by order; bridge:due:write_back: zset: when a
                                  worker looks at each next (ms); bridge:write_back_on: hash: route
                                  -> the moments that it tells its CRM; bridge:write_back_record:…:

@@ -12,6 +12,7 @@ import redis
 from redis.exceptions import NoPermissionError
 
 from config import log
+from schemas.delivery import WRITE_BACK_ID
 from schemas.errors import StoreUnavailable
 from schemas.records import Persistence
 from schemas.settings import DEFAULT_ZONE
@@ -33,6 +34,12 @@ P = "bridge:"
 FULL_AT = 0.85  # of Redis' memory limit: beyond it the intake stops, but workers still record
 ROOM_CHECK_S = 1.0  # for how long a check of Redis' memory counts
 AWAY_S = 1.0  # how long the intake fails fast after a time-out
+
+
+def delivery_key(delivery_id: str) -> str:
+    """Return the key of a delivery's record; write-backs have keys of their own."""
+    kind = "write_back" if delivery_id.startswith(WRITE_BACK_ID) else "delivery"
+    return f"{P}{kind}:{delivery_id}"
 
 
 def connect(url: str, *, timeout_s: float = 3.0, retries: int = 0) -> "redis.Redis":

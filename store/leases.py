@@ -14,7 +14,7 @@ from rules.transitions import (
     CRASHED_ONCE,
     CRASHES_END,
 )
-from schemas.delivery import WRITE_BACK_ID, Delivery, Reason, Status
+from schemas.delivery import Delivery, Reason, Status
 from schemas.event import Event
 from schemas.records import Claims, Move, Repaired
 from store.base import P
@@ -187,8 +187,7 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
             self._count_errors(raised)
             repaired = Repaired(*counts)
         is_first_round = not self.is_indexed()
-        calls = {one for one in ids if not one.startswith(WRITE_BACK_ID)}
-        self._fill_in(calls, person_of if is_first_round else None, found_by)
+        self._fill_in(ids, person_of if is_first_round else None, found_by)
         if is_first_round:
             self.note_indexed(record_count, is_first=place == (0, 0), is_last=after == (0, 0))
         return after, repaired

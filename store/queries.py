@@ -21,7 +21,7 @@ from schemas.delivery import (
 from schemas.event import EventStatus
 from schemas.records import CampaignFilter, EventFilters, EventPage, Filters, Page, SeenEvent
 from schemas.search import Search
-from store.base import P
+from store.base import P, delivery_key
 from store.campaigns import CampaignStore
 from store.indexing import IndexStore
 from store.records import (
@@ -133,13 +133,13 @@ class QueryStore(IndexStore, CampaignStore):
     def change_token(self, delivery_id: str) -> tuple[str | None, ...]:
         """Return a value that changes whenever the delivery does; cheap, for long polling."""
         with self._reached():
-            found: Any = self.redis.hmget(f"{P}delivery:{delivery_id}", CHANGE_TOKEN)
+            found: Any = self.redis.hmget(delivery_key(delivery_id), CHANGE_TOKEN)
         return tuple(found)
 
     def delivery(self, delivery_id: str) -> Delivery | None:
         """Return a delivery; None if there is no such delivery."""
         with self._reached():
-            found: dict[str, str] = self.redis.hgetall(f"{P}delivery:{delivery_id}")  # type: ignore[assignment]
+            found: dict[str, str] = self.redis.hgetall(delivery_key(delivery_id))  # type: ignore[assignment]
         if not found:
             return None
         briefs = self._write_back_briefs(found.get("write_backs", "").splitlines())
@@ -151,7 +151,7 @@ class QueryStore(IndexStore, CampaignStore):
         with self._reached():
             pipe = self.redis.pipeline(transaction=False)
             for one in ids:
-                pipe.hmget(f"{P}delivery:{one}", BRIEF_FIELDS)
+                pipe.hmget(delivery_key(one), BRIEF_FIELDS)
             kept = pipe.execute()
         pairs = zip(ids, kept, strict=True)
         return tuple(read_write_back_brief(one, values) for one, values in pairs if values[1])
@@ -425,7 +425,7 @@ class QueryStore(IndexStore, CampaignStore):
         """
         pipe = self.redis.pipeline(transaction=False)
         for delivery_id, _ in batch:
-            pipe.hmget(f"{P}delivery:{delivery_id}", LISTED)
+            pipe.hmget(delivery_key(delivery_id), LISTED)
         found = [
             {name: value for name, value in zip(LISTED, values, strict=True) if value is not None}
             for values in pipe.execute()
@@ -447,7 +447,7 @@ class QueryStore(IndexStore, CampaignStore):
                 return list(_readable(batch, found)), str(batch[len(found) - 1][1])
             pipe = self.redis.pipeline(transaction=False)
             for delivery_id, _ in batch[len(found) : len(found) + AT_ONCE]:
-                pipe.hgetall(f"{P}delivery:{delivery_id}")
+                pipe.hgetall(delivery_key(delivery_id))
             records = pipe.execute()
             room -= sum(len(value) for one in records for value in one.values())
             found += records

@@ -66,18 +66,26 @@ local function wake(id, status)
     return
   else
     set_due(id, status, now)
-    redis.call('HSET', P .. 'delivery:' .. id, 'next_ms', whole(now))
+    redis.call('HSET', delivery_key(id), 'next_ms', whole(now))
   end
   woken = woken + 1
 end
 
--- A write-back is forgotten with its call, so one without it is a remainder.
-local function look_at_write_back(id, status, order, parent)
-  if redis.call('EXISTS', P .. 'delivery:' .. (parent or '')) == 0 then
-    forget_write_backs(id)
-    forgotten = forgotten + 1
-    return
+-- Look at a record. An error of it costs that record alone.
+local has_broken = redis.call('EXISTS', P .. 'broken') == 1
+local function check(look, id)
+  local is_whole, text = try(look, id)
+  if not is_whole then
+    raised[#raised + 1] = id
+    raised[#raised + 1] = text
+  elseif has_broken then
+    redis.call('HDEL', P .. 'broken', id)
   end
+end
+
+local function look_at_write_back(id)
+  local status, order = unpack(redis.call('HMGET', write_back_key(id), 'status', 'order'))
+  if not status or not tonumber(order or '') then return end
   local added = redis.call('ZADD', P .. 'write_backs', order, id)
   for _, other in ipairs(ALL_STATUSES) do
     local index = P .. 'write_backs:status:' .. other
@@ -90,11 +98,9 @@ end
 local function look_at(id)
   local got = redis.call('HMGET', P .. 'delivery:' .. id, 'status', 'order', 'route', 'source',
     'cancel_ms', 'reason', 'to', 'newest', 'outcomes', 'figures', 'past',
-    'campaign_key', 'batch_id', 'of')
+    'campaign_key', 'batch_id', 'write_backs')
   if not got[1] then
     if forget(id) > 0 then forgotten = forgotten + 1 end
-  elseif is_write_back(id) then
-    if tonumber(got[2] or '') then look_at_write_back(id, got[1], got[2], got[14]) end
   elseif got[2] and got[3] and got[4] then
     local found = {status = got[1], order = got[2], route = got[3], source = got[4], to = got[7],
       newest = got[8] or nil, outcomes = got[9] or nil, past = got[11] or '',
@@ -110,16 +116,8 @@ local function look_at(id)
       wake(id, got[1])
     end
   end
+  for write_back in string.gmatch(got[14] or '', '[^\n]+') do check(look_at_write_back, write_back) end
 end
 
-local has_broken = redis.call('EXISTS', P .. 'broken') == 1
-for i = 3, #ARGV do
-  local is_whole, text = try(look_at, ARGV[i])
-  if not is_whole then
-    raised[#raised + 1] = ARGV[i]
-    raised[#raised + 1] = text
-  elseif has_broken then
-    redis.call('HDEL', P .. 'broken', ARGV[i])
-  end
-end
+for i = 3, #ARGV do check(look_at, ARGV[i]) end
 return {woken, indexed, forgotten, raised}

@@ -1,4 +1,4 @@
--- include: keys, time, claiming, pauses, errors, shared, erased_write_back, write_back_record
+-- include: keys, time, claiming, pauses, errors, shared, erased_write_back, write_back_id, write_back_record
 -- Lease what is due of write-backs to one worker, as claim.lua does with calls. CallKaro's breaker and its
 -- pauses do not concern them.
 --
@@ -20,20 +20,21 @@ local FIELDS = {'status', 'order', 'reason', 'held_since_ms', 'source', 'route',
   'erased_ms'}
 
 local function claim(id)
-  local key, found = P .. 'delivery:' .. id, {}
+  local key, found = write_back_key(id), {}
   for i, value in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do found[FIELDS[i]] = value or nil end
   redis.call('ZREM', P .. 'due:write_back', id)
   -- It was settled in the meantime, or its record is gone: there is nothing to do.
   if not WAITS[found.status or ''] then return end
-  -- Its person was erased while its request was on the wire.
-  if found.erased_ms then return cancel_erased(id, now) end
+  -- Its person was erased while its request was on the wire, or by an older release.
+  local call = P .. 'delivery:' .. (found.of or '')
+  if found.erased_ms or redis.call('HEXISTS', call, 'erased_ms') == 1 then return cancel_erased(id, now) end
   local scope = pause_of_write_back(found.source)
   if scope then return hold(id, key, found, scope, now, look_again_ms) end
   local w = read_write_back(id)
   if newer_in_record(w) then redis.call('HSET', key, 'without_fields', '1') end
   local number = lease(id, key, found, now, lease_ms)
   local fields = redis.call('HGETALL', key)
-  local parent = redis.call('HGETALL', P .. 'delivery:' .. (found.of or ''))
+  local parent = redis.call('HGETALL', call)
   local event = redis.call('HGET', P .. 'event:' .. (found.event or ''), 'record') or ''
   bytes_left = bytes_left - #event
   for _, texts in ipairs({fields, parent}) do

@@ -9,7 +9,7 @@
 -- delivery was put aside; '': that is so already, or its record is gone.
 even_when_full()
 local id, now = ARGV[1], now_ms()
-local key = P .. 'delivery:' .. id
+local key = delivery_key(id)
 
 local function settle(found, status, reason, message)
   redis.call('HDEL', key, 'next_ms', 'held_since_ms', 'paused_by')

@@ -1,4 +1,4 @@
--- include: keys, outcome_index, campaign_index
+-- include: keys, outcome_index, campaign_index, write_back_id
 -- Go through indexes from the newest entry on, and find the records that match. Redis serves no other
 -- client during that time, so the script looks at a limited number of records; the caller goes on from
 -- there.
@@ -81,10 +81,14 @@ local function is_unfinished(id)
   return got[1] == 'delivered' and not string.match(got[2] or '', '^%S+ %S+ 1 ')
 end
 
+local function key_of(id)
+  return query.kind == 'delivery' and delivery_key(id) or P .. query.kind .. ':' .. id
+end
+
 -- Say whether a record has all terms of an entry of any_of. See includes/search_index.lua.
 local function is_found(id)
   if not query.any_of or is_chosen[id] then return true end
-  local kept = redis.call('HGET', P .. query.kind .. ':' .. id, 'terms') or ''
+  local kept = redis.call('HGET', key_of(id), 'terms') or ''
   for _, terms in ipairs(query.any_of) do
     local has_all = true
     for _, term in ipairs(terms) do has_all = has_all and string.find(kept, term, 1, true) end
@@ -99,7 +103,7 @@ local function matches(id)
   if query.campaign and not is_in_campaign(id) then return false end
   if query.unfinished and not is_unfinished(id) then return false end
   if #query.fields == 0 then return true end
-  local got = redis.call('HMGET', P .. query.kind .. ':' .. id, unpack(query.fields))
+  local got = redis.call('HMGET', key_of(id), unpack(query.fields))
   for i, values in ipairs(query.values) do
     local value = got[i]
     if not value and query.kind == 'event' and query.fields[i] == 'source' then value = source_of(id) end

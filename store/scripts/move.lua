@@ -169,7 +169,7 @@ end
 -- Record again that this attempt began, because Redis may have lost it. No worker then sends it
 -- twice.
 local function begin_again(m, found)
-  local key = P .. 'delivery:' .. m.id
+  local key = delivery_key(m.id)
   -- If the answer came first, the attempt is here already, so only the lease shows what Redis lost.
   local is_there = redis.call('HEXISTS', key, 'attempt:' .. m.attempt.number) == 1
   if tonumber(found.lease) == m.lease and is_there then return 'known' end
@@ -403,7 +403,7 @@ local function update_indexes(m, found)
 end
 
 local function move(m)
-  local key = P .. 'delivery:' .. m.id
+  local key = delivery_key(m.id)
   local found = read(key)
   if not found.status then
     remember_lost(m)

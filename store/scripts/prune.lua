@@ -1,4 +1,5 @@
 -- include: keys, status_counts, subject, outcome_index, errors, broken, search_index, campaign_index, forget
+-- include: write_back_id
 -- Delete settled deliveries, and events without a delivery, from before a time. An event goes with the
 -- last of its deliveries, a write-back with its call. Campaigns stay, and so do deliveries that wait or are unknown. A record that
 -- raises an error stops no other: a delivery is put aside, an event is deleted.
@@ -66,6 +67,12 @@ for _, status in ipairs({'delivered', 'skipped', 'failed', 'cancelled'}) do
     if not is_forgotten then put_aside(id, text) end
     forgotten = forgotten + 1
   end
+end
+
+-- An older release forgets a call without its write-backs.
+for _, id in ipairs(redis.call('ZRANGE', P .. 'write_backs', '-inf', before, 'BYSCORE', 'LIMIT', 0, limit)) do
+  local parent = redis.call('HGET', write_back_key(id), 'of') or ''
+  if redis.call('EXISTS', P .. 'delivery:' .. parent) == 0 then forget_write_backs(id) end
 end
 
 for _, status in ipairs({'unrouted', 'unreadable'}) do

@@ -1,4 +1,4 @@
--- include: keys, time, due, status_index, timeline_note, errors, figures
+-- include: keys, time, due, status_index, timeline_note, errors, figures, write_back_id
 -- Repair what dead workers left. A phone may have rung for a delivery whose lease ran out in `sending`,
 -- so it becomes `unknown`. Other deliveries become due again, under a new lease number.
 --
@@ -10,15 +10,15 @@ local now = now_ms()
 local unknown, back, raised = 0, 0, {}
 
 local function give_back(id, status)
-  redis.call('HINCRBY', P .. 'delivery:' .. id, 'lease', 1)
-  redis.call('HSET', P .. 'delivery:' .. id, 'next_ms', whole(now))
+  redis.call('HINCRBY', delivery_key(id), 'lease', 1)
+  redis.call('HSET', delivery_key(id), 'next_ms', whole(now))
   set_due(id, status, now)
   back = back + 1
 end
 
 local over = redis.call('ZRANGE', P .. 'leased', '-inf', '(' .. whole(now), 'BYSCORE', 'LIMIT', 0, ARGV[1])
 local function repair(id)
-  local key = P .. 'delivery:' .. id
+  local key = delivery_key(id)
   local found = redis.call('HMGET', key, 'status', 'order', 'to', 'cancel_ms')
   if found[1] == 'sending' and found[3] ~= 'call' then
     -- An empty campaign calls nobody, so it is safe to create it again. A write-back asks the CRM first

@@ -71,6 +71,22 @@ def test_a_user_without_info_stores_claims_and_settles(
     assert status(store, "a") == "delivered"
 
 
+def test_the_fewest_rights_are_enough_to_tell_a_crm(
+    store_of: Callable[[list[str]], Store],
+) -> None:
+    store = store_of(FEWEST)
+    store.note_write_back_routes({"call back": ["failed"]})
+    put(store, "a", subject="101")
+    store.move([Move(id="a", to=Status.FAILED, lease=claim(store)["a"])])
+    [found] = store.claim_write_backs(9, lease_s=60)
+    assert store.may_ask_crm("website", rate=9, patience_s=1) == 0
+    store.slow_crm("website", for_s=1)
+    store.keep_crm_call("a", None, "501")
+    one = found.delivery
+    assert store.move([to_sending(one.id, one.lease)]) == ["ok"]
+    store.erase_deliveries(["a"])
+
+
 @pytest.mark.parametrize("rights", RESTRICTED.values(), ids=RESTRICTED)
 def test_what_can_not_be_seen_is_said(
     store_of: Callable[[list[str]], Store], rights: list[str]

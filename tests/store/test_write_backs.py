@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 from support.storing import a_delivery, accept, an_event, claim, put, to_sending
 
@@ -13,6 +14,7 @@ from schemas.records import Filters, Move
 from schemas.write_back import WriteBackClaim
 from store import Store
 from store.base import P
+from store.records import written
 
 START = datetime(2026, 1, 5, 6, 30, tzinfo=UTC)
 ALL = ("accepted", "outcome", "failed", "skipped", "unknown")
@@ -379,14 +381,25 @@ def test_the_audit_repairs_its_indexes(told: Store) -> None:
     assert claimed(told)["accepted"].delivery.id == one.id
 
 
-def test_the_audit_drops_one_without_its_call(told: Store) -> None:
+def test_one_whose_call_an_older_release_forgot_is_forgotten_too(told: Store) -> None:
     call(told)
     one = only(told)
     told.redis.delete(f"{P}delivery:d1")
-    place, _ = told.audit((0, 0), lease_s=LEASE_S)
-    while place != (0, 0):
-        place, _ = told.audit(place, lease_s=LEASE_S)
+    told.prune(datetime.now(UTC) + timedelta(days=1))
     assert told.delivery(one.id) is None
+
+
+def test_one_whose_person_an_older_release_erased_is_not_sent(told: Store) -> None:
+    call(told)
+    told.redis.hset(f"{P}delivery:d1", "erased_ms", 1)
+    assert claimed(told) == {}
+    assert only(told).status is Status.CANCELLED
+
+
+def test_an_older_release_does_not_take_it_for_a_call(told: Store) -> None:
+    call(told)
+    # It repairs, indexes and claims whatever has a key of this name.
+    assert list(told.redis.scan_iter(f"{P}delivery:*")) == [f"{P}delivery:d1"]
 
 
 def test_an_error_of_its_record_on_the_wire_does_not_make_it_unknown(told: Store) -> None:
@@ -404,12 +417,35 @@ def test_one_that_redis_lost_while_it_was_sent_is_made_as_one_that_may_have_arri
 ) -> None:
     call(told)
     one = claimed(told)["accepted"].delivery
-    told.redis.delete(f"{P}delivery:{one.id}")
+    told.redis.delete(f"{P}write_back:{one.id}")
     told.redis.hdel(f"{P}delivery:d1", "write_backs")
     assert settle(told, one) == "gone"
     told.redis.hset(f"{P}delivery:d1", mapping={"status": "unknown", "reason": "no_answer"})
     told.move([Move(id="d1", to=Status.DELIVERED, fields={}, reason=Reason.BY_PERSON)])
     assert claimed(told)["accepted"].was_sent
+
+
+@pytest.mark.parametrize("end", [Status.DELIVERED, Status.RETRYING, Status.FAILED, None])
+def test_what_redis_forgot_of_an_attempt_is_said_again(told: Store, end: Status | None) -> None:
+    call(told)
+    one = claimed(told)["accepted"].delivery
+    attempt = (1, {"number": 1})
+    moves = [Move(id=one.id, to=Status.SENDING, lease=one.lease, attempt=attempt)]
+    if end:
+        moves.append(Move(id=one.id, to=end, lease=one.lease, attempt=attempt, wait_s=60))
+    told.move(moves)
+    key = f"{P}write_back:{one.id}"
+    told.redis.hset(key, mapping={"status": "queued", "lease": 0})
+    told.redis.hdel(key, "attempt:1")
+    told.redis.zrem(f"{P}leased", one.id)
+    told.redis.zadd(f"{P}due:write_back", {one.id: 1})
+
+    noted = [orjson.loads(orjson.dumps(written(move))) for move in moves]
+    assert told.replay_journal(noted, lease_s=LEASE_S) == len(moves)
+
+    assert only(told).status == (end or Status.SENDING)
+    assert claimed(told) == {}
+    assert told.replay_journal(noted, lease_s=LEASE_S) == 0
 
 
 # --- the CRM --------------------------------------------------------------------------------------

@@ -419,8 +419,8 @@ def make_due(store: Store, *ids: str) -> None:
     """Let the time come at which a waiting delivery is looked at."""
     for delivery_id in ids:
         moved = [
-            store.redis.zadd(waiting, {delivery_id: 1}, xx=True, ch=True)
-            for waiting in ("bridge:due", "bridge:due:retry", "bridge:due:cancel")
+            store.redis.zadd(f"bridge:{waiting}", {delivery_id: 1}, xx=True, ch=True)
+            for waiting in ("due", "due:retry", "due:cancel", "due:write_back")
         ]
         assert sum(moved) == 1
 

@@ -1,9 +1,9 @@
--- include: keys, not_due, status_index, timeline_note
+-- include: keys, not_due, status_index, timeline_note, write_back_id
 -- Cancel a write-back that waits, because its person was erased. Its new lease number makes that of a
 -- worker stale.
 local ERASED_WAITS = {queued = true, held = true, retrying = true}
 local function cancel_erased(id, now)
-  local key = P .. 'delivery:' .. id
+  local key = write_back_key(id)
   local got = redis.call('HMGET', key, 'status', 'order')
   if not ERASED_WAITS[got[1] or ''] then return end
   unset_due(id)

@@ -1,4 +1,4 @@
--- include: keys, time, subject, search_index
+-- include: keys, time, subject, search_index, write_back_id
 local KEPT_OF_OUTCOME = {'call_sid', 'delivery_id', 'try_count', 'result', 'hangup_reason', 'is_final',
   'duration_s', 'ended_at', 'received_at', 'batch_id', 'version_id', 'converted'}
 local KEPT_OF_ATTEMPT = {'number', 'at', 'duration_ms', 'status_code', 'error'}
@@ -15,7 +15,7 @@ end
 -- Remove all personal data from a delivery. While the bridge must still ask CallKaro to delete its
 -- call, the two fields that this request needs stay.
 local function anonymize(id, now)
-  local key = P .. 'delivery:' .. id
+  local key = delivery_key(id)
   local got = redis.call('HMGET', key, 'subject', 'phone', 'cancel_ms', 'request', 'terms', 'order')
   unindex_subject(key, id)
   index_terms(got[6], got[5] or nil, nil)

@@ -25,6 +25,6 @@ end
 local function forget_write_backs(ids)
   for id in string.gmatch(ids or '', '[^\n]+') do
     forget(id)
-    redis.call('DEL', P .. 'delivery:' .. id)
+    redis.call('DEL', write_back_key(id))
   end
 end

@@ -1,4 +1,4 @@
--- include: keys, pauses
+-- include: keys, pauses, write_back_id
 -- The order of the write-backs of one CRM record. bridge:write_back_record:<record> has `sending`: the one
 -- whose request may be on the wire; and `newest`: "<at_ms> <call> <write-back>", the newest call that was
 -- written to the record's fields. It expires after 30 days.
@@ -8,7 +8,7 @@ local WRITE_BACK_FIELDS = {'source', 'subject', 'subject_type', 'of', 'moment', 
 
 local function read_write_back(id)
   local found = {id = id}
-  for i, value in ipairs(redis.call('HMGET', P .. 'delivery:' .. id, unpack(WRITE_BACK_FIELDS))) do
+  for i, value in ipairs(redis.call('HMGET', write_back_key(id), unpack(WRITE_BACK_FIELDS))) do
     if value then found[WRITE_BACK_FIELDS[i]] = value end
   end
   return found
@@ -42,7 +42,7 @@ local STANDS = {queued = true, held = true, retrying = true, sending = true, del
 local function is_superseded(w)
   local others = redis.call('HGET', P .. 'delivery:' .. (w.of or ''), 'write_backs') or ''
   for id in string.gmatch(others, '[^\n]+') do
-    if id ~= w.id and STANDS[redis.call('HGET', P .. 'delivery:' .. id, 'status') or '']
+    if id ~= w.id and STANDS[redis.call('HGET', write_back_key(id), 'status') or '']
       and is_later(read_write_back(id), w) then return true end
   end
   return false
@@ -61,7 +61,7 @@ local function write_back_forbidden(id)
   if pause_of_write_back(w.source) then return 'paused 0' end
   if is_superseded(w) then return 'no superseded' end
   local open = redis.call('HGET', record_of(w), 'sending')
-  if open and open ~= id and redis.call('HGET', P .. 'delivery:' .. open, 'status') == 'sending' then
+  if open and open ~= id and redis.call('HGET', write_back_key(open), 'status') == 'sending' then
     return 'behind ' .. open
   end
   -- Its request has fields, and a newer call was written since it was claimed. The next claim knows that.

@@ -38,7 +38,7 @@ local function index_write_back(id, order, from, to)
   if from then redis.call('ZREM', P .. 'write_backs:status:' .. from, id) end
   redis.call('ZADD', P .. 'write_backs', order, id)
   redis.call('ZADD', P .. 'write_backs:status:' .. to, order, id)
-  local parent = redis.call('HGET', P .. 'delivery:' .. id, 'of')
+  local parent = redis.call('HGET', write_back_key(id), 'of')
   if parent and redis.call('EXISTS', P .. 'delivery:' .. parent) == 1 then note_told(parent) end
 end
 
@@ -54,7 +54,7 @@ local function make_write_back(parent, moment, of)
   local sid = of.sid and of.sid ~= '' and of.sid or got[7] or ''
   local name = of.try and moment .. ':' .. of.try or moment
   local id = WRITE_BACK_ID .. redis.sha1hex(parent .. '\n' .. name .. '\n' .. sid)
-  local own = P .. 'delivery:' .. id
+  local own = write_back_key(id)
   if redis.call('EXISTS', own) == 1 then return end
   local now, order = now_ms(), next_order()
   local fields = {'event', got[4], 'source', got[2], 'subject', got[1] or '', 'route', got[3], 'to', 'write_back',
