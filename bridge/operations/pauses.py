@@ -109,6 +109,8 @@ class PauseOperations(Base):
         return scope in {pause.scope for pause in self.store.pauses()}
 
     def _is_too_old(self, delivery: Delivery) -> bool:
+        if delivery.to == WRITE_BACK:
+            return False
         seen = self.store.event(delivery.event_id)
         claim = Claim(delivery=delivery, event=seen.event if seen else None)
         data = seen.event.data if seen else None
