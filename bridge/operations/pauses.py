@@ -11,7 +11,7 @@ from config import log
 from rules.candidate import Denied, candidate_of
 from rules.guards import check_age
 from schemas.access import Action
-from schemas.delivery import CALLKARO, CALLS, WRITE_BACK, Delivery, Reason, Status
+from schemas.delivery import CALLKARO, KINDS, WRITE_BACK, Delivery, Reason, Status
 from schemas.errors import BadQuery, NotFound
 from schemas.nearest import did_you_mean
 from schemas.records import Claim, Filters
@@ -22,7 +22,7 @@ logger = log.get(__name__)
 
 CRM_KIND = CRM.removesuffix(":")
 # What the pauses hold that hold more than calls.
-HELD_BY = {"all": (*CALLS, WRITE_BACK), CRM_KIND: (WRITE_BACK,)}
+HELD_BY = {"all": KINDS, CRM_KIND: (WRITE_BACK,)}
 NOT_PAUSED = "Nothing is paused under this name."
 
 
@@ -109,6 +109,8 @@ class PauseOperations(Base):
         return scope in {pause.scope for pause in self.store.pauses()}
 
     def _is_too_old(self, delivery: Delivery) -> bool:
+        if delivery.to == WRITE_BACK:
+            return False
         seen = self.store.event(delivery.event_id)
         claim = Claim(delivery=delivery, event=seen.event if seen else None)
         data = seen.event.data if seen else None

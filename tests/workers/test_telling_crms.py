@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from support import LONGEST_S, WEBSITE, Web, end_lease, lead, route, until
+from support import API_TOKEN, LONGEST_S, WEBSITE, Web, end_lease, lead, route, until
 from support.draining import MakeSettings, OpenWeb, RunDrain, found
 from support.receiver import CUT, Receiver, is_signed, serving
 
@@ -20,6 +20,7 @@ from schemas.settings import Settings, WebhookOut
 from store import Store
 
 KEY = "whsec_" + base64.b64encode(b"a made-up key of write-backs").decode()
+TOKEN = {"Authorization": f"Bearer {API_TOKEN}"}
 OTHER = "whsec_" + base64.b64encode(b"the key before it").decode()
 TOLD = (
     WEBSITE
@@ -187,9 +188,13 @@ def test_a_receiver_that_does_not_believe_us_is_paused_and_calls_go_on(
     run_drain(told)
     assert state(store, one) == ("held", "paused")
     assert found(store, call).status == "delivered"
-    assert web.client.delete(
-        "/api/pauses/crm:website", headers={"Authorization": "Bearer an-api-token-of-the-tests"}
-    ).json == {"scope": "crm:website", "released": 1}
+    path = "/api/pauses/crm:website"
+    would = web.client.delete(f"{path}?dry_run=true", headers=TOKEN).json
+    assert (would["held"], would["too_old"]) == (1, 0)
+    assert web.client.delete("/api/pauses/crm:website", headers=TOKEN).json == {
+        "scope": "crm:website",
+        "released": 1,
+    }
     run_drain(told)
     assert state(store, one) == ("delivered", None)
     assert found(store, one.id).spent == 1
@@ -206,7 +211,7 @@ def test_a_person_pauses_the_crm_alone(
     answer = web.client.put(
         "/api/pauses/crm:website",
         json={},
-        headers={"Authorization": "Bearer an-api-token-of-the-tests"},
+        headers=TOKEN,
     )
     assert answer.status_code == 200, answer.text
     one = ends(store, called)
@@ -291,3 +296,66 @@ def test_a_write_back_that_comes_back_as_a_webhook_rings_nobody(
     (again,) = web.send("website", {**json.loads(body), "phone": "+919876543211"})
     run_drain(told)
     assert state(store, found(store, again)) == ("skipped", "own_change")
+
+
+def test_five_failures_in_a_row_stop_the_requests_for_a_time(
+    web: Web, told: Settings, store: Store, run_drain: RunDrain, receiver: Receiver
+) -> None:
+    calls = [call for n in range(8) for call in web.send("website", lead(f"+91987654321{n}"))]
+    run_drain(told)
+    receiver.answers = [500] * 8
+    for call in calls:
+        ends(store, found(store, call))
+    run_drain(told)
+    # Two at a time: the sixth was on its way when the fifth failed.
+    assert 5 <= len(receiver.got) <= 6
+    counts = store.write_back_counts()
+    assert counts["retrying"] == len(receiver.got)
+    assert counts["queued"] == 8 - len(receiver.got)
+    assert store.pauses() == []
+
+
+def test_of_an_erased_person_nothing_more_is_told(
+    called: Delivery,
+    web: Web,
+    told: Settings,
+    store: Store,
+    run_drain: RunDrain,
+    receiver: Receiver,
+) -> None:
+    receiver.answers = [500]
+    one = ends(store, called)
+    run_drain(told)
+    assert found(store, one.id).request
+    body = {"phone": "+919876543210"}
+    assert web.client.post("/api/erasures", json=body, headers=TOKEN).json["done"]
+    now = found(store, one.id)
+    assert (now.status, now.request) == ("cancelled", None)
+    run_drain(told)
+    assert len(receiver.got) == 1
+
+
+def test_a_person_who_is_erased_while_the_receiver_hangs_is_not_told_of_again(
+    called: Delivery,
+    web: Web,
+    told: Settings,
+    store: Store,
+    run_drain: RunDrain,
+    receiver: Receiver,
+) -> None:
+    receiver.go_on.clear()
+    receiver.answers = [500]
+    one = ends(store, called)
+    drain = threading.Thread(target=run_drain, args=(told,), kwargs={"jitter": 0.99})
+    drain.start()
+    until(lambda: receiver.got, what="the write-back")
+    body = {"phone": "+919876543210"}
+    web.client.post("/api/erasures", json=body, headers=TOKEN)
+    receiver.go_on.set()
+    drain.join(LONGEST_S)
+    assert found(store, one.id).request is None
+    if found(store, one.id).status == "retrying":
+        due_now(store, one)
+        run_drain(told)
+    assert found(store, one.id).status == "cancelled"
+    assert len(receiver.got) == 1
