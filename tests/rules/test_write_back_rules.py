@@ -117,6 +117,24 @@ def test_an_outcome_is_told_with_its_call_its_event_and_the_routes_fields() -> N
     }
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_an_outcome_without_a_call_sid_is_told_unless_the_calls_own_is_there(
+    order: tuple[int, int],
+) -> None:
+    claim = a_claim()
+    assert claim.parent
+    nameless = replace(ENDED, call_sid=None, duration_s=7)
+    alone = replace(claim, parent=replace(claim.parent, outcomes=(nameless,)))
+    both = tuple((ENDED, nameless)[place] for place in order)
+
+    told = [
+        ready(one).body["outcome"]["talked_s"]
+        for one in (alone, replace(claim, parent=replace(claim.parent, outcomes=both)))
+    ]
+
+    assert told == [7, ENDED.duration_s]
+
+
 def test_a_moment_that_is_past_is_told_as_it_was() -> None:
     later = {"status": Status.CANCELLED, "reason": "by_person", "message": "A person did this."}
     told = ready(a_claim("accepted", parent=later)).body
