@@ -88,6 +88,9 @@ def show_overview(found: Mapping[str, Any], *, timezone: str) -> None:
         "oldest waiting": _seconds(found["oldest_waiting_s"]),
         "next due": _seconds(found["next_due_s"]),
         "held as bulk": found.get("bulk"),
+        "CRMs were told": ", ".join(
+            f"{word}: {count}" for word, count in (found.get("write_backs") or {}).items() if count
+        ),
         "suppressed": found.get("suppressions"),
         "workers": ", ".join(one["state"] for one in found["workers"]) or "none",
         "Redis": f"append-only {YES_NO[kept['append_only']]}, "
@@ -158,6 +161,7 @@ def show_delivery(found: Mapping[str, Any], *, timezone: str) -> None:
         "status": f"{found['status']}{reason}",
         "message": found["message"],
         "next attempt": zoned_time(found["next_attempt_at"], timezone),
+        "tells of": f"{found['of']} ({found['moment']})" if found.get("of") else None,
         "call": found["call_sid"],
         "campaign": found["batch_id"],
         "consent": json.dumps(found["consent"], ensure_ascii=False)
@@ -176,6 +180,9 @@ def show_delivery(found: Mapping[str, Any], *, timezone: str) -> None:
         screen.print(_attempts(found["attempts"], timezone))
     if found["outcomes"]:
         screen.print(_outcomes(found["outcomes"], timezone))
+    # A bridge of an older release does not answer with them.
+    if found.get("write_backs"):
+        screen.print(_write_backs(found["write_backs"], timezone))
 
 
 def _show_pauses(pauses: Sequence[Mapping[str, Any]], timezone: str) -> None:
@@ -202,6 +209,15 @@ def _attempts(found: Sequence[Mapping[str, Any]], timezone: str) -> Table:
             Text(one.get("error") or one.get("answer") or ""),
         )
     return attempts
+
+
+def _write_backs(found: Sequence[Mapping[str, Any]], timezone: str) -> Table:
+    columns = ("The CRM was told", "When", "Status", "Message", "ID")
+    table = table_with_times(*columns, time="When", timezone=timezone)
+    for one in found:
+        row = (one["moment"], local_time(one["at"], timezone), one["status"], one["message"] or "")
+        table.add_row(*map(Text, row), Text(one["id"]))
+    return table
 
 
 def _outcomes(found: Sequence[Mapping[str, Any]], timezone: str) -> Table:

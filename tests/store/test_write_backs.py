@@ -128,6 +128,26 @@ def test_a_dead_worker_leaves_a_call_whose_state_is_told_as_unknown(told: Store)
     assert moments(told) == [("unknown", None)]
 
 
+def test_an_outcome_without_a_call_sid_is_of_the_call_that_was_accepted(told: Store) -> None:
+    call(told)
+    told.keep_outcome(replace(an_outcome(), call_sid=None))
+    assert {one.call_sid for one in told.write_backs_of("d1")} == {"CA1"}
+
+
+def test_a_person_who_calls_callkaro_is_not_told(told: Store) -> None:
+    call(told)
+    told.keep_outcome(an_outcome(-1))
+    assert moments(told) == [("accepted", None)]
+
+
+def test_an_outcome_of_the_call_before_a_new_one_is_not_told(told: Store) -> None:
+    call(told)
+    again = Move(id="d1", to=Status.QUEUED, restarts=True, wait_s=0, fields={"call_sid": None})
+    told.move([replace(again, from_statuses=frozenset({Status.DELIVERED}))])
+    told.keep_outcome(an_outcome())
+    assert moments(told) == [("accepted", None)]
+
+
 def test_only_the_moments_of_the_route_are_told(store: Store) -> None:
     store.note_write_back_routes({"call back": ["outcome"], "other": ALL, "none": []})
     call(store)
