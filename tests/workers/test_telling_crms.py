@@ -183,6 +183,7 @@ def test_a_receiver_that_does_not_believe_us_is_paused_and_calls_go_on(
     run_drain(told)
     (pause,) = store.pauses()
     assert (pause.scope, pause.reason) == ("crm:website", "credentials")
+    assert [one["reason"] for one in web.get("/api/pauses").json["items"]] == ["credentials"]
     assert state(store, one) == ("retrying", "account")
     due_now(store, one)
     (call,) = web.send("website", lead("+919876543211"))
