@@ -597,7 +597,9 @@ class PauseResponse(ResponseSchema):
     """A pause."""
 
     scope = fields.String()
-    reason = fields.String(validate=one_of(("person", "account", "breaker", "failing")))
+    reason = fields.String(
+        validate=one_of(("person", "account", "breaker", "failing", "credentials"))
+    )
     message = MaskedText()
     since = UtcTime()
     until = UtcTime(allow_none=True, metadata=doc("null: until a person resumes it."))

@@ -81,7 +81,7 @@ def said(outcome: Outcome) -> dict[str, str]:
 
 USUAL = {
     "when": "ok not set",
-    "own change": "ok not set",
+    "own change": "ok",
     "max_age": "ok not set",
     "opt_out": "ok not set",
     "consent": "ok not set",

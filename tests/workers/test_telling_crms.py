@@ -18,6 +18,8 @@ from schemas.outcome import Outcome, Result
 from schemas.records import Move
 from schemas.settings import Settings, WebhookOut
 from store import Store
+from workers.journal import Journal
+from workers.ticker import Ticker
 
 KEY = "whsec_" + base64.b64encode(b"a made-up key of write-backs").decode()
 TOKEN = {"Authorization": f"Bearer {API_TOKEN}"}
@@ -45,9 +47,8 @@ def told(make_settings: MakeSettings, receiver: Receiver, store: Store) -> Setti
     """Settings whose only route tells its CRM of outcomes and of skipped calls."""
     out = WebhookOut(url=receiver.url, secrets=(KEY, OTHER), rate=100)
     settings = make_settings(TOLD, webhooks_out={"website": out})
-    store.note_write_back_routes(
-        {one.name: one.write_back.on for one in settings.routes.routes if one.write_back}
-    )
+    Ticker(settings, Journal()).tick()  # it notes in Redis what the route tells
+    assert store.redis.hgetall("bridge:write_back_on") == {"call back": "outcome skipped"}
     return settings
 
 
@@ -182,6 +183,7 @@ def test_a_receiver_that_does_not_believe_us_is_paused_and_calls_go_on(
     run_drain(told)
     (pause,) = store.pauses()
     assert (pause.scope, pause.reason) == ("crm:website", "credentials")
+    assert [one["reason"] for one in web.get("/api/pauses").json["items"]] == ["credentials"]
     assert state(store, one) == ("retrying", "account")
     due_now(store, one)
     (call,) = web.send("website", lead("+919876543211"))
@@ -359,3 +361,11 @@ def test_a_person_who_is_erased_while_the_receiver_hangs_is_not_told_of_again(
         run_drain(told)
     assert found(store, one.id).status == "cancelled"
     assert len(receiver.got) == 1
+
+
+def test_a_route_that_tells_nothing_any_more_is_forgotten_at_the_next_start(
+    told: Settings, make_settings: MakeSettings, store: Store
+) -> None:
+    ticker = Ticker(make_settings(WEBSITE + route()), Journal())
+    ticker.tick()
+    assert store.redis.hgetall("bridge:write_back_on") == {}
