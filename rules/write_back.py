@@ -142,10 +142,10 @@ def _outcome_of(write_back: Delivery, parent: Delivery) -> Outcome | None:
     """Return the outcome that a write-back tells; None: it tells another moment. Raises Denied."""
     if write_back.moment != Moment.OUTCOME:
         return None
-    # An outcome without a call_sid is told under that of the call.
-    for sid in (write_back.call_sid, None):
+    # An outcome without a call_sid is told under the call's own, unless that call has one itself.
+    for call_sid in (write_back.call_sid, None):
         for one in parent.outcomes:
-            if one.call_sid == sid and one.try_count == write_back.try_count:
+            if one.call_sid == call_sid and one.try_count == write_back.try_count:
                 return one
     raise Denied(Denial(reason=Reason.RECORD_GONE, message=NO_OUTCOME))
 

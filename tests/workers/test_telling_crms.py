@@ -369,3 +369,48 @@ def test_a_route_that_tells_nothing_any_more_is_forgotten_at_the_next_start(
     ticker = Ticker(make_settings(WEBSITE + route()), Journal())
     ticker.tick()
     assert store.redis.hgetall("bridge:write_back_on") == {}
+
+
+def test_an_outcome_without_a_call_sid_is_told(
+    called: Delivery, told: Settings, store: Store, run_drain: RunDrain, receiver: Receiver
+) -> None:
+    store.keep_outcome(
+        Outcome(call_sid=None, delivery_id=called.id, try_count=0, result=Result.CONNECTED)
+    )
+    [one] = store.write_backs_of(called.id)
+    run_drain(told)
+    assert state(store, one) == ("delivered", None)
+    assert json.loads(receiver.got[0][1])["outcome"]["result"] == "connected"
+
+
+def test_another_call_of_the_delivery_does_not_stand_for_the_first(
+    called: Delivery, told: Settings, store: Store, run_drain: RunDrain, receiver: Receiver
+) -> None:
+    first = ends(store, called)
+    second = ends(store, replace(called, call_sid="CA-again"))
+    store.redis.zadd("bridge:due:write_back", {first.id: 9e15})
+    run_drain(told)
+    due_now(store, first)
+    run_drain(told)
+    assert state(store, first) == state(store, second) == ("delivered", None)
+    bodies = [json.loads(body) for _, body in receiver.got]
+    assert [one["delivery"]["call_sid"] for one in bodies] == ["CA-again", called.call_sid]
+    assert bodies[0]["fields"]
+    assert not bodies[1]["fields"]  # the newer call was written already
+
+
+def test_a_dial_that_ended_in_the_future_does_not_forbid_later_calls_the_fields(
+    called: Delivery, store: Store
+) -> None:
+    store.keep_outcome(
+        Outcome(
+            call_sid=called.call_sid,
+            delivery_id=called.id,
+            try_count=0,
+            result=Result.CONNECTED,
+            ended_at=datetime(9999, 1, 1, tzinfo=UTC),
+        )
+    )
+    [one] = store.write_backs_of(called.id)
+    assert one.at is not None
+    assert one.at <= datetime.now(UTC)

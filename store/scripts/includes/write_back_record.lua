@@ -36,14 +36,19 @@ local function is_later(a, b)
   return tonumber(a.order) > tonumber(b.order)
 end
 
+-- Say whether write-back `a` can stand for `b`. "Call again" makes another call, and the CRM is told of both.
+local function is_of_same_call(a, b) return not b.call_sid or a.call_sid == b.call_sid end
+
 -- What was told, or will be: a later write-back that failed does not stand for an earlier one.
 local STANDS = {queued = true, held = true, retrying = true, sending = true, delivered = true}
 
 local function is_superseded(w)
   local others = redis.call('HGET', P .. 'delivery:' .. (w.of or ''), 'write_backs') or ''
   for id in string.gmatch(others, '[^\n]+') do
-    if id ~= w.id and STANDS[redis.call('HGET', write_back_key(id), 'status') or '']
-      and is_later(read_write_back(id), w) then return true end
+    if id ~= w.id and STANDS[redis.call('HGET', write_back_key(id), 'status') or ''] then
+      local other = read_write_back(id)
+      if is_of_same_call(other, w) and is_later(other, w) then return true end
+    end
   end
   return false
 end
@@ -51,7 +56,8 @@ end
 -- Return the write-back of a newer call that was written to the fields of the same record; nil: none was.
 local function newer_in_record(w)
   local at_ms, call, id = string.match(redis.call('HGET', record_of(w), 'newest') or '', '^(%d+) (%S+) (%S+)$')
-  if not at_ms or call == w.of or tonumber(at_ms) <= (tonumber(w.at_ms or '') or 0) then return nil end
+  if not at_ms or tonumber(at_ms) <= (tonumber(w.at_ms or '') or 0) then return nil end
+  if call == w.of and is_of_same_call(read_write_back(id), w) then return nil end  -- see is_superseded()
   return id
 end
 

@@ -43,7 +43,7 @@ local function index_write_back(id, order, from, to)
 end
 
 -- Make the write-back of a moment of a call, once. of: {sid, try, at_ms} of an outcome, else {}. at_ms: when
--- it happened. There is none for a call that a person made, a test call or that of a list, nor of an erased
+-- it happened; the clock of CallKaro may be ahead of ours. There is none for a call that a person made, a test call or that of a list, nor of an erased
 -- person. A form's event has no record (no subject), and its receiver knows it by its event's id.
 local function make_write_back(parent, moment, of)
   local key = P .. 'delivery:' .. parent
@@ -60,7 +60,7 @@ local function make_write_back(parent, moment, of)
   local fields = {'event', got[4], 'source', got[2], 'subject', got[1] or '', 'route', got[3], 'to', 'write_back',
     'routes', got[5], 'status', 'queued', 'order', order, 'created_ms', whole(now), 'lease', 0, 'next_ms',
     whole(now), 'timeline', timeline_with('', now, 'queued'), 'of', parent, 'moment', moment,
-    'at_ms', whole(of.at_ms or now), 'subject_type', subject_type}
+    'at_ms', whole(math.max(math.min(of.at_ms or now, now), 0)), 'subject_type', subject_type}
   local function set(field, value)
     if value then fields[#fields + 1], fields[#fields + 2] = field, value end
   end
