@@ -505,3 +505,30 @@ def test_the_id_of_the_crms_record_is_kept_with_the_call(told: Store) -> None:
     assert told.crm_call("d1", "CA2") is None
     told.keep_crm_call("gone", None, "501")
     assert not told.redis.exists(f"{P}delivery:gone")
+
+
+def test_the_late_outcome_of_a_call_from_before_call_again_is_told(told: Store) -> None:
+    call(told)
+    again = Move(
+        id="d1",
+        to=Status.QUEUED,
+        from_statuses=frozenset({Status.DELIVERED}),
+        restarts=True,
+        fields={"call_sid": None, "call_again": "1"},
+    )
+    assert told.move([again]) == ["ok"]
+    told.keep_outcome(an_outcome(sid="CA1"))
+    assert [(one.moment, one.call_sid) for one in told.write_backs_of("d1")] == [
+        ("accepted", "CA1"),
+        ("outcome", "CA1"),
+    ]
+
+
+def test_a_table_of_routes_that_cannot_be_read_stops_no_call(told: Store) -> None:
+    told.redis.delete(f"{P}write_back_on")
+    told.redis.set(f"{P}write_back_on", "damaged")
+    call(told)
+    assert told.keep_outcome(an_outcome()) is not None
+    found = told.delivery("d1")
+    assert found is not None
+    assert (found.status, len(found.outcomes)) == (Status.DELIVERED, 1)

@@ -73,6 +73,7 @@ local function take_outcome(id, o, now)
   if o.sid ~= '' then redis.call('SET', P .. 'call:' .. o.sid, id) end
   -- The outcome of a call from before "call again" proves nothing about the new call.
   if is_past(past, o.sid) then
+    tell_outcome(id, got[7], o)  -- a phone rang all the same
     count_figures(id, now)
     if got[5] then anonymize(id, now) end
     return 'stored'

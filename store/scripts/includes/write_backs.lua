@@ -49,13 +49,14 @@ local function make_write_back(parent, moment, of)
   local key = P .. 'delivery:' .. parent
   local got = redis.call('HMGET', key, 'subject', 'source', 'route', 'event', 'routes', 'erased_ms', 'call_sid',
     'write_backs', 'record_page')
-  local event_type, subject_type = types_of(got[4])
-  if BY_PERSON[event_type] or got[6] then return end
+  if got[6] then return end
   local sid = of.sid and of.sid ~= '' and of.sid or got[7] or ''
   local name = of.try and moment .. ':' .. of.try or moment
   local id = WRITE_BACK_ID .. redis.sha1hex(parent .. '\n' .. name .. '\n' .. sid)
   local own = write_back_key(id)
   if redis.call('EXISTS', own) == 1 then return end
+  local event_type, subject_type = types_of(got[4])  -- the event may have megabytes
+  if BY_PERSON[event_type] then return end
   local now, order = now_ms(), next_order()
   local fields = {'event', got[4], 'source', got[2], 'subject', got[1] or '', 'route', got[3], 'to', 'write_back',
     'routes', got[5], 'status', 'queued', 'order', order, 'created_ms', whole(now), 'lease', 0, 'next_ms',
@@ -77,5 +78,6 @@ end
 
 -- A write-back that can't be made stops nothing, least of all an outcome that proves an acceptance.
 local function tell_crm(parent, route, moment, of)
-  if wants_write_back(route, moment) then pcall(make_write_back, parent, moment, of) end
+  local is_read, wants = pcall(wants_write_back, route, moment)
+  if is_read and wants then pcall(make_write_back, parent, moment, of) end
 end
