@@ -140,14 +140,6 @@ def test_a_person_who_calls_callkaro_is_not_told(told: Store) -> None:
     assert moments(told) == [("accepted", None)]
 
 
-def test_an_outcome_of_the_call_before_a_new_one_is_not_told(told: Store) -> None:
-    call(told)
-    again = Move(id="d1", to=Status.QUEUED, restarts=True, wait_s=0, fields={"call_sid": None})
-    told.move([replace(again, from_statuses=frozenset({Status.DELIVERED}))])
-    told.keep_outcome(an_outcome())
-    assert moments(told) == [("accepted", None)]
-
-
 def test_only_the_moments_of_the_route_are_told(store: Store) -> None:
     store.note_write_back_routes({"call back": ["outcome"], "other": ALL, "none": []})
     call(store)
