@@ -21,14 +21,8 @@ logger = log.get(__name__)
 
 INDEXED = 2  # raise this where a later release has more to fill in
 READ_AT_ONCE = 20  # events
-HEAD = (
-    "source",
-    "route",
-    "to",
-    "request",
-    "event",
-    "erased_ms",
-)  # the fields of a delivery that are read
+# The fields of a delivery that are read.
+HEAD = ("source", "route", "to", "request", "event", "erased_ms")
 NO_HEAD = (None,) * len(HEAD)
 LARGEST_EVENT = 256 * 1024  # bytes; a larger one is not read for the sake of a name
 

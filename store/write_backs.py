@@ -18,7 +18,7 @@ class WriteBackStore(LeaseStore):
     """What workers and the API need of write-backs."""
 
     def note_write_back_routes(self, routes: Mapping[str, Collection[str]]) -> None:
-        """Note which moments of its calls each route tells the CRM; web and worker do at start.
+        """Note which moments of its calls each route tells the CRM; a worker does at its start.
 
         routes: the moments by route; a route without any is left out, or has none.
         """

@@ -4,10 +4,10 @@
 -- there.
 --
 -- ARGV[1]: JSON, {indexes, high, low, limit, look, kind, fields, values, outcomes, campaign, unfinished,
--- any_of, chosen}. A
--- record of this kind matches if each of the fields has one of its values, {value = true}; without fields
--- all match. outcomes: the places that a delivery may have in the index of outcomes, {place = true};
--- absent: any. high and low are orders in the syntax of ZRANGE. look: at most how many records are read.
+-- any_of, chosen}. A record of this kind matches if each of the fields has one of its values, {value = true};
+-- without fields all match. outcomes: the places that a delivery may have in the index of outcomes, {place =
+-- true}; absent: any. high and low are orders in the syntax of ZRANGE. look: at most how many records are
+-- read.
 -- campaign: {campaigns, routes, named}, sets as {name = true}: see CampaignFilter; absent: any. unfinished:
 -- true: only what waits, or was accepted and may still ring.
 -- any_of and chosen are given for a search: the record has all terms of one entry of any_of, or it is

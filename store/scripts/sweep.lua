@@ -21,8 +21,8 @@ local function repair(id)
   local key = delivery_key(id)
   local found = redis.call('HMGET', key, 'status', 'order', 'to', 'cancel_ms')
   if found[1] == 'sending' and found[3] ~= 'call' then
-    -- An empty campaign calls nobody, so it is safe to create it again. A write-back asks the CRM first
-    -- whether it arrived.
+    -- An empty campaign calls nobody, so it is safe to create it again. A write-back is sent again
+    -- with the same id, by which its receiver knows it.
     redis.call('HSET', key, 'status', 'retrying', 'reason', 'worker_died')
     redis.call('HDEL', key, 'message')
     index_status(id, found[2], 'sending', 'retrying')
