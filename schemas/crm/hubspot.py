@@ -234,6 +234,7 @@ def _item(known: Mapping[str, Any], original: Any, messages: Any) -> Item:
         subject=subject,
         time=known["time"],
         hydrate=api_object,
+        account=known["portal_id"],
     )
 
 

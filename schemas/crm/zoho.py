@@ -245,6 +245,7 @@ def _record_item(
         source_event_id="-".join((*stable, str(envelope["server_time"]))),
         subject=record_id,
         time=known["server_time"],
+        account="",
         hydrate=None if event_type.endswith(".deleted") else known["module"],
     )
 
