@@ -9,6 +9,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Literal
 
@@ -326,6 +327,7 @@ class CrmRequest:
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
     json: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)  # besides those of the login
 
     def path_with(self, variables: Mapping[str, str], *, prefix: str) -> str:
         """Return the path with the values of the source's variables, by suffix.
@@ -398,6 +400,53 @@ class Hydration:
         return self.own_user if event_type.endswith(".updated") else None
 
 
+# --- how what never arrived is found --------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordSearch:
+    """A question for the records of one object that were created or changed since a time."""
+
+    crm_object: str  # "contacts", "Leads"
+    since: datetime
+    with_changed: bool  # False: only those that were created since
+    cursor: str | None = None  # of the page, as the page before gave it; None: the first one
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChangedRecord:
+    """A record that a search found. The times are aware UTC; None: the CRM does not say."""
+
+    id: str
+    created_at: datetime | None
+    changed_at: datetime | None
+    data: Mapping[str, Any]  # what the CRM answered
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordPage:
+    """A page of a search; cursor None: it is the last one."""
+
+    records: tuple[ChangedRecord, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reconcile:
+    """How to find the records whose webhooks never arrived."""
+
+    objects: Mapping[str, str]  # our word for a record -> the CRM's object: {"contact": "contacts"}
+    search: Callable[[RecordSearch], CrmRequest]
+    # (the parsed answer; None: it has no body, and the search) -> the page
+    page: Callable[[Any, RecordSearch], RecordPage]
+    # (the event's type, the CRM's object, the record, the account) -> what a webhook would have
+    # made. It carries the account, and is_reconciled.
+    item: Callable[[str, str, ChangedRecord, str], Item]
+    rate: int  # requests in 10 s over all workers
+    # Asks for the account, and reads its id in the answer; None: a source has one account, "".
+    account: tuple[CrmRequest, Callable[[Any], str | None]] | None = None
+
+
 # --- the source itself ----------------------------------------------------------------------
 
 MAX_ITEMS = 1000
@@ -431,6 +480,8 @@ class Kind:
     count: Callable[[Any], int] = count_items
     # How to fetch the record of a thin event; None: events of this CRM are never thin.
     hydration: Hydration | None = None
+    # How to find what never arrived; None: the CRM can't be asked. It needs `hydration`, too.
+    reconcile: Reconcile | None = None
     variables: tuple[Variable, ...] = ()
     # What the webhook secret is, for the person who sets it. "": see Source.secret_about().
     secret_help: str = ""
@@ -488,6 +539,7 @@ class Source:
     # The IANA zone of times without a zone and of days; None: times are UTC, and days are in
     # CALLKARO_TIMEZONE.
     timezone: str | None = None
+    reconcile_s: int | None = None  # how far a reconcile looks back each day; None: there is none
 
     @property
     def variable_prefix(self) -> str:

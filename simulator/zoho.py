@@ -193,11 +193,16 @@ def views(state: State) -> Blueprint:
         if len(ids) > MAX_IDS:
             return refusal("LIMIT_EXCEEDED", "too many ids", 400, limit=MAX_IDS)
         records = state.find_records("zoho", module)
+        if given := request.headers.get("If-Modified-Since"):
+            records = changed_since(records, datetime.fromisoformat(given), state.started_at)
+            if not records:
+                return nothing(304)
         found = [record_id for record_id in dict.fromkeys(ids or records) if record_id in records]
         if not found:
             return nothing()
         try:
             number, size = _paging(request.args)
+            number = int(request.args.get("page_token", number))
         except ValueError as error:
             return refusal("INVALID_DATA", "invalid data", 400, api_name=str(error))
         page = found[(number - 1) * size : number * size]
@@ -215,6 +220,8 @@ def views(state: State) -> Blueprint:
                 "count": len(page),
                 "page": number,
                 "more_records": len(found) > number * size,
+                # Zoho's own is a long text without a meaning.
+                "next_page_token": str(number + 1) if len(found) > number * size else None,
             },
         ), 200
 
@@ -272,11 +279,23 @@ def simulated(status: int) -> tuple[Response, int]:
     return refusal(code, message, status)
 
 
-def nothing() -> tuple[Response, int]:
-    """Answer 204 as Zoho does: without a body, and so without a Content-Type."""
-    answer = Response(status=204)
+def changed_since(
+    records: Mapping[str, dict[str, Any]], since: datetime, started_at: datetime
+) -> dict[str, dict[str, Any]]:
+    """Return the records that were changed since a time; one without a time is of the start."""
+
+    def at(record: Mapping[str, Any]) -> datetime:
+        given = record.get("Modified_Time") or record.get("Created_Time")
+        return datetime.fromisoformat(given) if given else started_at
+
+    return {record_id: record for record_id, record in records.items() if at(record) >= since}
+
+
+def nothing(status: int = 204) -> tuple[Response, int]:
+    """Answer 204 or 304 as Zoho does: without a body, and so without a Content-Type."""
+    answer = Response(status=status)
     del answer.headers["Content-Type"]
-    return answer, 204
+    return answer, status
 
 
 def _paging(given: Mapping[str, str]) -> tuple[int, int]:
