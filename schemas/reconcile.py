@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -17,6 +17,15 @@ class ReconcileStatus(StrEnum):
 
 
 RUNNING: Final = frozenset({ReconcileStatus.COUNTING, ReconcileStatus.TAKING})
+
+
+def longest_back(dedupe_days: int) -> timedelta:
+    """Return how far a reconcile may look back.
+
+    Of what came before, the bridge does not know any more whether it arrived. The hour is for the
+    reconcile itself, which may take long.
+    """
+    return timedelta(days=dedupe_days) - timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from rq import Worker
 
-from bridge.api import about, audit, exports
+from bridge.api import about, audit, crms, exports
 from bridge.api import operations as api_operations
 from bridge.api import stats as api_stats
 from bridge.api.access import check_token, note_revealed
@@ -254,6 +254,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup, figures: FigureReade
 
     about.add(api, settings)
     audit.add(api, store, settings)
+    crms.add(api, Operations(settings=settings, store=store, wakeup=wakeup))
     exports.add(api, store, settings)
     api_stats.add(api, store, settings, figures)
     api_operations.add(api, Operations(settings=settings, store=store, wakeup=wakeup))

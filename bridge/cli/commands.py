@@ -15,6 +15,7 @@ from bridge.cli.lists import audit, deliveries, events
 from bridge.cli.operations import cancel, pause, release, replay, resolve, resume, retry
 from bridge.cli.preview import preview
 from bridge.cli.programs import demo, simulate
+from bridge.cli.reconcile import reconcile
 from bridge.cli.refused import refused
 from bridge.cli.send import send
 from bridge.cli.stats import stats
@@ -32,7 +33,7 @@ DOING = (
     *(send, retry, cancel, release, resolve, replay, pause, resume),
     *(call_list, suppress, erase),
 )
-CONNECTING = (hubspot_app,)
+CONNECTING = (hubspot_app, reconcile)
 TRYING = (call_me, simulate, demo)
 SECTIONS = {
     "Commands that look": LOOKING,
