@@ -59,18 +59,19 @@ class Reconciler:
             return None
         source = self._settings.routes.sources.get(name)
         if source is None or source.kind.reconcile is None:
-            return self._fail(run, "The source is not in routes.toml any more.")
+            self._fail(run, "The source is not in routes.toml any more.")
+            return None
         wanted = wanted_of(source, self._settings.routes)
         until = time.monotonic() + STEP_S
-        while run.is_running:
+        while time.monotonic() < until:
             answer = self._page(run, source, source.kind.reconcile, wanted)
             if isinstance(answer, FetchFailed):
                 return self._failed(run, answer)
             run = answer
             self._store.keep_reconcile(run)
-            if time.monotonic() > until:
-                return 0.0
-        return None
+            if not run.is_running:
+                return None
+        return 0.0
 
     def _page(
         self, run: ReconcileRun, source: Source, how: HowToReconcile, wanted: Sequence[Wanted]
@@ -198,7 +199,8 @@ class Reconciler:
     def _failed(self, run: ReconcileRun, failed: FetchFailed) -> float | None:
         """Let a run wait for a CRM that is away; one that refuses ends it."""
         if failed.is_account or failed.is_broken:
-            return self._fail(run, failed.message)
+            self._fail(run, failed.message)
+            return None
         self._store.keep_reconcile(replace(run, message=failed.message))
         return max(AGAIN_S, failed.retry_after_s or 0.0)
 

@@ -1,6 +1,7 @@
 """/api/sources/<source>: what a person asks of a CRM. HTTP in, HTTP out."""
 
 from flask import Blueprint, Response, jsonify, request
+from werkzeug.datastructures import MultiDict
 
 from bridge.api.describe import operation
 from bridge.api.queries import read_command, read_instant
@@ -28,7 +29,7 @@ def add(api: Blueprint, operations: Operations) -> None:
     )
     def reconcile(source: str) -> tuple[Response, int]:
         command = read_command(request, ReconcileRequest())
-        since = read_instant({"since": command["since"]}, "since")
+        since = read_instant(MultiDict({"since": command["since"]}), "since")
         if since is None:
             raise BadQuery("since is empty. Send a time such as 2026-01-31T09:30:00Z.")
         run = operations.reconcile(source, since, dry_run=command["dry_run"])

@@ -45,7 +45,7 @@ def test_a_count_then_the_taking(run: Run, store: Store) -> None:
     again = json.loads(run("reconcile", "hubspot", "--since", "24h", "--json").output)
     assert (again["known"], again["missed"], again["status"]) == (6, 0, "done")
     (act,) = store.acts(limit=9, keep_days=1).items[:1]
-    assert (act.action, act.id) == ("reconcile", "hubspot")
+    assert (act.action, act.target) == ("reconcile", "hubspot")
 
 
 def test_what_does_not_fit_is_said(fails: Fails) -> None:
