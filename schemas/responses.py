@@ -586,6 +586,20 @@ class CallListResponse(ResponseSchema):
     unreadable = fields.List(fields.Nested(UnreadableRow))
 
 
+class ChannelResponse(ResponseSchema):
+    """A notification channel: what a CRM tells the bridge of, and until when."""
+
+    source = fields.String()
+    events = fields.List(fields.String(), metadata=doc("In the CRM's words: Leads.create."))
+    renewed_at = UtcTime(allow_none=True, metadata=doc("null: it was not made yet."))
+    expires_at = UtcTime(allow_none=True)
+    failures = fields.Integer(metadata=doc("Tries in a row to make or renew it that failed."))
+    message = fields.String(allow_none=True, metadata=doc("Why the latest try failed."))
+    notified_at = UtcTime(
+        allow_none=True, metadata=doc("When the latest webhook of the source came.")
+    )
+
+
 class MissedResponse(ResponseSchema):
     """An event that never arrived."""
 
@@ -842,6 +856,9 @@ class StatusResponse(ResponseSchema):
     queue = fields.Nested(QueueResponse)
     workers = fields.List(fields.Nested(WorkerResponse))
     pauses = fields.List(fields.Nested(PauseResponse))
+    channels = fields.List(
+        fields.Nested(ChannelResponse), metadata=doc("The notification channels of CRMs.")
+    )
     callkaro = fields.Nested(CallKaroResponse)
     routes = fields.String(metadata=doc("The digest of routes.toml."))
     indexing = fields.Nested(

@@ -322,7 +322,7 @@ _NAMED_VARIABLE: Final = re.compile(r"\{([A-Z_]+)\}")
 class CrmRequest:
     """One HTTP request to a CRM's API, without its base URL and its login."""
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT"]
     # It may name variables of the source by their suffixes: "/crm/{API_VERSION}/contacts".
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
@@ -447,6 +447,39 @@ class Reconcile:
     account: tuple[CrmRequest, Callable[[Any], str | None]] | None = None
 
 
+# --- how a CRM is asked to notify us --------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watched:
+    """A notification channel as the bridge asks for it, or as the CRM granted it."""
+
+    channel_id: str  # digits
+    events: tuple[str, ...]  # in the CRM's words: "Leads.create"
+    url: str
+    token: str = field(repr=False)  # the CRM sends it back with each notification
+    expires_at: datetime  # aware UTC, in whole seconds
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Channels:
+    """How to make a CRM notify us, for a time that has to be renewed."""
+
+    objects: Mapping[str, str]  # our word for a record -> the CRM's object: {"lead": "Leads"}
+    happened: Mapping[str, str]  # our word for what happened -> the CRM's: {"updated": "edit"}
+    make: Callable[[Watched], CrmRequest]
+    renew: Callable[[Watched], CrmRequest]
+    # (the parsed answer) -> why the CRM made no channel; None: it made one
+    refusal: Callable[[Any], str | None]
+    # (the parsed answer) -> until when it notifies us; None: as it was asked
+    expiry: Callable[[Any], datetime | None]
+    lifetime_s: int  # what is asked for
+    renew_s: int  # how long after that it is renewed
+    longest_token: int
+    scope: str  # the one that the login needs, for people
+    rate: int  # requests in 10 s over all workers
+
+
 # --- the source itself ----------------------------------------------------------------------
 
 MAX_ITEMS = 1000
@@ -482,6 +515,8 @@ class Kind:
     hydration: Hydration | None = None
     # How to find what never arrived; None: the CRM can't be asked. It needs `hydration`, too.
     reconcile: Reconcile | None = None
+    # How to have the CRM notify us; None: a person does that in the CRM.
+    channels: Channels | None = None
     variables: tuple[Variable, ...] = ()
     # What the webhook secret is, for the person who sets it. "": see Source.secret_about().
     secret_help: str = ""

@@ -68,6 +68,8 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
     bridge:happening:<webhook|reconcile>:<hash>
                                  zset of events, by when they happened: what a webhook and a
                                  reconcile have in common; see accept.lua
+    bridge:channels, bridge:channels:notified  hashes: source -> its notification channel; and
+                                 when its latest webhook came (ms); see store/channels.py
     bridge:reconciles            hash: source -> its latest reconcile; see store/reconciles.py
     bridge:reconciled:<source>:<day>  whether the daily reconcile of a source began
     bridge:schema                number: the layout of these keys; see store/migration.py
@@ -82,6 +84,7 @@ from store.base import FULL_AT, connect
 from store.call_lists import CallListStore
 from store.callkaro_health import CallKaroStore
 from store.campaigns import CampaignStore
+from store.channels import ChannelStore
 from store.figures import FigureStore
 from store.intake import IntakeStore
 from store.leases import LeaseStore
@@ -107,6 +110,7 @@ class Store(
     TokenStore,
     CallKaroStore,
     CallListStore,
+    ChannelStore,
     ReconcileStore,
     PauseStore,
     AlertStore,

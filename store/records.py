@@ -73,6 +73,7 @@ def described(
         "source": event.source,
         "subject": event.subject or "",
         "is_test": event.type == CALL_ME,
+        "is_reconciled": event.is_reconciled,
         "deliveries": [_new(one, terms_of(one.found_by)) for one in deliveries],
         **_happening_record(event),
         **(_side_effect_record(side_effect) if side_effect else {}),

@@ -19,6 +19,7 @@ from schemas.source import Source
 from store import Store
 from store.erasure import Eraser
 from store.suppression import AGAIN_S, Suppressions, person_key, why_opted_out
+from workers.channels import Channels
 from workers.crm import CrmClient, FetchFailed
 from workers.drain_context import DrainContext
 from workers.reconcile import Reconciler
@@ -40,6 +41,7 @@ class BackgroundTasks:
         self._settings = settings
         self._crm_client = crm_client
         self._drain = drain
+        self._channels = Channels(store, settings, crm_client)
         self._reconciler = Reconciler(store, settings, crm_client)
         self._suppressions = Suppressions(store=store)
         self._look_at = 0.0  # monotonic
@@ -101,14 +103,16 @@ class BackgroundTasks:
             case "opt_out":
                 self._opt_out(task)
             case "reconcile":
-                self._reconcile(task)
+                self._go_on(task, self._reconciler.go_on(str(task.key)))
+            case "channel":
+                self._go_on(task, self._channels.renew(str(task.key)))
 
-    def _reconcile(self, task: BackgroundTask) -> None:
-        wait_s = self._reconciler.go_on(str(task.key))
+    def _go_on(self, task: BackgroundTask, wait_s: float | None) -> None:
+        """Do a task again in wait_s seconds; None: it is done."""
         if wait_s is None:
             self._store.end_background_task(task.id)
         else:
-            self._store.put_background_task(task, in_s=wait_s)
+            self._store.put_background_task(replace(task, failures=0), in_s=wait_s)
 
     def _opt_out(self, task: BackgroundTask) -> None:
         """Suppress the numbers of a CRM's record whose person must not be called."""

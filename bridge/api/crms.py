@@ -7,8 +7,8 @@ from bridge.api.describe import operation
 from bridge.api.queries import read_command, read_instant
 from bridge.operations import Operations
 from schemas.errors import BadQuery
-from schemas.requests import ReconcileRequest
-from schemas.responses import ReconcileResponse
+from schemas.requests import NoRequest, ReconcileRequest
+from schemas.responses import ChannelResponse, ReconcileResponse
 
 
 def add(api: Blueprint, operations: Operations) -> None:
@@ -45,3 +45,42 @@ def add(api: Blueprint, operations: Operations) -> None:
     )
     def reconciled(source: str) -> Response:
         return jsonify(answer.dump(operations.reconcile_of(source)))
+
+    channel_answer = ChannelResponse()
+
+    @api.post("/sources/<source>/channel")
+    @operation(
+        "Make a notification channel",
+        tag="Routes",
+        description="A worker asks the CRM to notify this bridge of what the routes want, and "
+        "renews the channel well before it expires. If there is one, it is renewed now. GET says "
+        "what became of it.",
+        answers={202: ChannelResponse},
+        refusals=(400, 404, 409, 413, 503),
+    )
+    def watch(source: str) -> tuple[Response, int]:
+        read_command(request, NoRequest())
+        return jsonify(channel_answer.dump(operations.watch(source))), 202
+
+    @api.get("/sources/<source>/channel")
+    @operation(
+        "A notification channel",
+        tag="Routes",
+        description="What the CRM of a source notifies this bridge of, and until when.",
+        answers={200: ChannelResponse},
+        refusals=(404, 503),
+    )
+    def channel(source: str) -> Response:
+        return jsonify(channel_answer.dump(operations.channel(source)))
+
+    @api.delete("/sources/<source>/channel")
+    @operation(
+        "Renew a notification channel no longer",
+        tag="Routes",
+        description="The CRM notifies the bridge until the channel expires, within a day.",
+        answers={200: ChannelResponse},
+        refusals=(400, 404, 413, 503),
+    )
+    def stop_watching(source: str) -> Response:
+        read_command(request, NoRequest())
+        return jsonify(channel_answer.dump(operations.stop_watching(source)))

@@ -22,6 +22,7 @@ from bridge.cli.stats import stats
 from bridge.cli.status import status
 from bridge.cli.suppress import suppress
 from bridge.cli.tail import tail
+from bridge.cli.zoho import zoho
 from config.dotenv import read_dotenv
 from schemas.errors import SettingsError
 
@@ -33,7 +34,7 @@ DOING = (
     *(send, retry, cancel, release, resolve, replay, pause, resume),
     *(call_list, suppress, erase),
 )
-CONNECTING = (hubspot_app, reconcile)
+CONNECTING = (hubspot_app, zoho, reconcile)
 TRYING = (call_me, simulate, demo)
 SECTIONS = {
     "Commands that look": LOOKING,

@@ -1,11 +1,13 @@
-"""What a person asks of a CRM: a reconcile. A worker does it."""
+"""What a person asks of a CRM: a reconcile, a notification channel. A worker does it."""
 
 from datetime import UTC, datetime
 
 from bridge.access import current_name, note_act
 from bridge.operations.base import Base
 from config import log
+from rules.channel import why_not
 from schemas.access import Action
+from schemas.channel import Channel
 from schemas.errors import BadQuery, Conflict, NotFound
 from schemas.nearest import did_you_mean
 from schemas.reconcile import ReconcileRun, longest_back
@@ -56,6 +58,43 @@ class CrmOperations(Base):
         if name not in known:
             raise NotFound(
                 "No source of this name has a CRM that can be asked for what never arrived. "
+                f"{did_you_mean(name, known)}Known: {', '.join(sorted(known))}."
+            )
+        return sources[name]
+
+    def watch(self, name: str) -> Channel:
+        """Have a worker make or renew the channel of a source. Raises NotFound or Conflict."""
+        source = self._watchable(name)
+        secret = next(iter(self.settings.secrets.get(name, ())), None)
+        if problem := why_not(source, secret, self.settings.public_url):
+            raise Conflict(problem)
+        self.store.watch(name)
+        self.wake()
+        logger.info("operation.watch", source=name)
+        note_act(Action.WATCH, "source", name)
+        return self.channel(name)
+
+    def channel(self, name: str) -> Channel:
+        """Return the channel of a source. Raises NotFound."""
+        found = self.store.channels().get(self._watchable(name).name)
+        if found is None:
+            raise NotFound("The bridge has no channel of this source. Make one with POST.")
+        return found
+
+    def stop_watching(self, name: str) -> Channel:
+        """Renew the channel of a source no longer, and return it as it was. Raises NotFound."""
+        channel = self.channel(name)
+        self.store.stop_watching(name)
+        logger.info("operation.stop_watching", source=name)
+        note_act(Action.WATCH, "source", name)
+        return channel
+
+    def _watchable(self, name: str) -> Source:
+        sources = self.settings.routes.sources
+        known = [one.name for one in sources.values() if one.kind.channels]
+        if name not in known:
+            raise NotFound(
+                "No source of this name has notification channels. "
                 f"{did_you_mean(name, known)}Known: {', '.join(sorted(known))}."
             )
         return sources[name]

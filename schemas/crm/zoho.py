@@ -25,6 +25,7 @@ from schemas.expression import Expression, Path
 from schemas.fields import EpochMillis
 from schemas.source import (
     ChangedRecord,
+    Channels,
     CrmRequest,
     Hydration,
     Incoming,
@@ -37,6 +38,7 @@ from schemas.source import (
     Source,
     Token,
     Variable,
+    Watched,
     count_items,
     id_text,
     item_by_paths,
@@ -416,6 +418,61 @@ def _instant(value: Any) -> datetime | None:
     return found if isinstance(found, datetime) else None
 
 
+# --- notification channels ------------------------------------------------------------------
+
+WATCH: Final = "/crm/v8/actions/watch"
+CHANNEL_EVENTS: Final = {"created": "create", "updated": "edit", "deleted": "delete"}
+
+
+def _watch(watched: Watched) -> Mapping[str, Any]:
+    # Zoho refuses milliseconds in times.
+    expires_at = watched.expires_at.isoformat(timespec="seconds")
+    return {
+        "watch": [
+            {
+                "channel_id": int(watched.channel_id),
+                "events": list(watched.events),
+                "channel_expiry": expires_at,
+                "token": watched.token,
+                "notify_url": watched.url,
+            }
+        ]
+    }
+
+
+def _make_channel(watched: Watched) -> CrmRequest:
+    return CrmRequest(method="POST", path=WATCH, json=_watch(watched))
+
+
+def _renew_channel(watched: Watched) -> CrmRequest:
+    return CrmRequest(method="PUT", path=WATCH, json=_watch(watched))
+
+
+def _watch_refusal(answer: Any) -> str | None:
+    """Return why Zoho made no channel, in its words; it may have answered 202 all the same."""
+    entries = _list(answer.get("watch") if isinstance(answer, dict) else None) or [answer]
+    refused = (one for one in entries if isinstance(one, dict) and one.get("status") == "error")
+    for one in refused:
+        details = one.get("details")
+        name = details.get("api_name") if isinstance(details, dict) else None
+        said = f"{one.get('code')}: {one.get('message')}"
+        return f"{said} ({name})." if name else f"{said}."
+    known = isinstance(answer, dict) and _list(answer.get("watch"))
+    return None if known else "its answer names no channel."
+
+
+def _watch_expiry(answer: Any) -> datetime | None:
+    """Return the earliest time at which one of the events ends; None: Zoho does not say."""
+    ends = [
+        at
+        for entry in _list(answer.get("watch"))
+        if isinstance(entry, dict) and isinstance(entry.get("details"), dict)
+        for event in _list(entry["details"].get("events"))
+        if isinstance(event, dict) and (at := _instant(event.get("channel_expiry")))
+    ]
+    return min(ends, default=None)
+
+
 KIND = Kind(
     name="zoho",
     title="Zoho CRM",
@@ -454,6 +511,22 @@ KIND = Kind(
         search=_search,
         page=_page,
         item=_reconciled,
+        rate=50,
+    ),
+    # https://www.zoho.com/crm/developer/docs/api/v7/notifications/enable.html
+    # https://www.zoho.com/crm/developer/docs/api/v2.1/notifications/update-details.html
+    channels=Channels(
+        objects=_MODULES,
+        happened=CHANNEL_EVENTS,
+        make=_make_channel,
+        renew=_renew_channel,
+        refusal=_watch_refusal,
+        expiry=_watch_expiry,
+        # Some versions of the API take a day at most, and give an hour to who asks for more.
+        lifetime_s=23 * 3600,
+        renew_s=6 * 3600,
+        longest_token=50,
+        scope="ZohoCRM.notifications.ALL",
         rate=50,
     ),
     variables=(

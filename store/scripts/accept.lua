@@ -1,7 +1,7 @@
 -- include: keys, time, new_delivery, suppression, background_tasks, wakeup
 -- Store events with their deliveries, in one transaction; ask for a drain if anything is due now.
 --
--- ARGV[1]: JSON, a list of {fingerprint, remember_s, event, status, source, subject, is_test,
+-- ARGV[1]: JSON, a list of {fingerprint, remember_s, event, status, source, subject, is_test, is_reconciled,
 --          deliveries, background_task, person, happening}. A delivery is {id, route, to, wait_ms, bulk, flood,
 --          listed_ms, name, number, phone, record_page, terms, actor}: see write_delivery(). background_task: {id, record}, work for the event
 --          besides deliveries. happening: {own, other, at_ms, from, to}, see same_event().
@@ -124,8 +124,14 @@ end
 redis.call('SET', P .. 'order', whole(order))
 -- A good request ends a row of requests that did not prove their source, and a row of those that could
 -- not be parsed: see alert.lua. A test call and a list are of a person, and no requests of their source.
-local function is_by_person(item) return item.deliveries[1] and item.deliveries[1].actor end
-if items[1] and not is_by_person(items[1]) then
+-- Neither is what a reconcile found.
+local function is_request(item)
+  return not (item.is_reconciled or item.deliveries[1] and item.deliveries[1].actor)
+end
+if items[1] and is_request(items[1]) then
+  if redis.call('HEXISTS', P .. 'channels', items[1].source) == 1 then
+    redis.call('HSET', P .. 'channels:notified', items[1].source, ms)
+  end
   redis.call('HDEL', P .. 'alerts:refused', items[1].source)
   redis.call('HDEL', P .. 'alerts:unparsed', items[1].source)
 end
