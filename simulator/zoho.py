@@ -224,7 +224,7 @@ def views(state: State) -> Blueprint:
                 "page": number,
                 "more_records": len(found) > number * size,
                 # Zoho's own is a long text without a meaning.
-                "next_page_token": str(number + 1) if len(found) > number * size else None,
+                **({"next_page_token": str(number + 1)} if len(found) > number * size else {}),
             },
         ), 200
 
