@@ -81,11 +81,14 @@ def is_many(count: int) -> bool:
 
 
 def examples(events: Sequence[Event]) -> list[dict[str, str | None]]:
-    """Return events as people see them in a count: without anything of the person."""
+    """Return events as people see them in a count: of the record's id only the end.
+
+    They outlive an erasure of the person.
+    """
     return [
         {
             "type": one.type,
-            "subject": one.subject,
+            "subject": f"…{(one.subject or '')[-4:]}",
             "at": one.time.isoformat() if one.time else None,
         }
         for one in events

@@ -604,7 +604,7 @@ class MissedResponse(ResponseSchema):
     """An event that never arrived."""
 
     type = fields.String()
-    subject = fields.String(metadata=doc("The id of the CRM's record."))
+    subject = fields.String(metadata=doc("The end of the id of the CRM's record."))
     at = fields.String(allow_none=True, metadata=doc("null: the CRM does not say."))
 
 

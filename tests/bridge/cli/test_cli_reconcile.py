@@ -34,7 +34,7 @@ def _worker(run_drain: RunDrain, settings: Settings, monkeypatch: pytest.MonkeyP
 def test_a_count_then_the_taking(run: Run, store: Store) -> None:
     counted = run("reconcile", "hubspot", "--since", "24h", "--dry-run")
     assert "Never arrived: 6. Known already: 0." in counted.output
-    assert "  contact.created of 101, " in counted.output
+    assert "  contact.created of …101, " in counted.output
     assert "Taken" not in counted.output
     assert counts(store) == {}
 
