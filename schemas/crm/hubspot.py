@@ -19,9 +19,8 @@ from typing import Any, Final
 
 from marshmallow import EXCLUDE, Schema, ValidationError
 
-from schemas.crm.fields import RecordId, Word, sentence
+from schemas.crm.fields import RecordId, Word, instant, sentence
 from schemas.event import Item
-from schemas.event_time import read_time
 from schemas.expression import Expression, Path
 from schemas.fields import EpochMillis
 from schemas.source import (
@@ -451,8 +450,8 @@ def _page(answer: Any, search: RecordSearch) -> RecordPage:
     records = tuple(
         ChangedRecord(
             id=record_id,
-            created_at=_instant(record.get("createdAt")),
-            changed_at=_instant(record.get("updatedAt")),
+            created_at=instant(record.get("createdAt")),
+            changed_at=instant(record.get("updatedAt")),
             data=record,
         )
         for record_id, record in _records(answer).items()
@@ -495,11 +494,6 @@ def _reconciled(event_type: str, crm_object: str, record: ChangedRecord, account
 
 def _account(answer: Any) -> str | None:
     return id_text(answer.get("portalId")) if isinstance(answer, dict) else None
-
-
-def _instant(value: Any) -> datetime | None:
-    found = read_time(value)
-    return found if isinstance(found, datetime) else None
 
 
 def _epoch_ms(at: datetime) -> int:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from schemas.crm.fields import RecordId, Word, sentence
+from schemas.crm.fields import RecordId, Word, instant, sentence
 from schemas.event import Item
 from schemas.event_time import read_time
 from schemas.expression import Expression, Path
@@ -371,8 +371,8 @@ def _page(answer: Any, _: RecordSearch) -> RecordPage:
     records = tuple(
         ChangedRecord(
             id=record_id,
-            created_at=_instant(record.get("Created_Time")),
-            changed_at=_instant(record.get("Modified_Time")),
+            created_at=instant(record.get("Created_Time")),
+            changed_at=instant(record.get("Modified_Time")),
             data=record,
         )
         for record_id, record in _records(answer).items()
@@ -411,11 +411,6 @@ def _reconciled(event_type: str, module: str, record: ChangedRecord, account: st
         account=account,
         is_reconciled=True,
     )
-
-
-def _instant(value: Any) -> datetime | None:
-    found = read_time(value)
-    return found if isinstance(found, datetime) else None
 
 
 # --- notification channels ------------------------------------------------------------------
@@ -468,7 +463,7 @@ def _watch_expiry(answer: Any) -> datetime | None:
         for entry in _list(answer.get("watch"))
         if isinstance(entry, dict) and isinstance(entry.get("details"), dict)
         for event in _list(entry["details"].get("events"))
-        if isinstance(event, dict) and (at := _instant(event.get("channel_expiry")))
+        if isinstance(event, dict) and (at := instant(event.get("channel_expiry")))
     ]
     return min(ends, default=None)
 
