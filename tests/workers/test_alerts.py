@@ -664,7 +664,7 @@ def test_a_message_behind_a_slow_one_is_left_to_another_sender(
     receiver.go_on.clear()
     with ThreadPoolExecutor(1) as pool:
         sender = pool.submit(alerts.send_due, settings)
-        until(receiver.told, what="the first alert")
+        until(lambda: receiver.got, what="the first alert")
         second = store.claim_alert(lease_s=60)
         receiver.go_on.set()
         sender.result()
@@ -689,7 +689,7 @@ def test_a_worker_alerts_and_an_alert_that_hangs_holds_nothing_up(
     receiver.go_on.clear()
     store.pause("source:zoho", reason="person", message="")
 
-    until(receiver.told, what="the alert")
+    until(lambda: receiver.got, what="the alert")
     [(kind, data)] = messages(receiver)
     assert (kind, data["scope"]) == ("destination.paused", "source:zoho")
 
