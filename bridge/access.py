@@ -38,7 +38,8 @@ OPEN: Final = frozenset(
 _BY_ACTION: Final = {
     Action.READ: """
         api.campaign api.campaigns api.deliveries api.deliveries_table api.delivery
-        api.event api.events api.one_pause api.pauses api.routes api.sources api.stats
+        api.event api.events api.channel api.one_pause api.pauses api.reconciled
+        api.routes api.sources api.stats
         api.status api.suppression api.suppressions api.suppressions_table api.version
         dashboard.banners dashboard.call_lists_again dashboard.campaign
         dashboard.campaign_part dashboard.campaigns
@@ -70,6 +71,8 @@ _BY_ACTION: Final = {
     Action.UNSUPPRESS: "api.unsuppress dashboard.unsuppress",
     Action.IMPORT: "api.suppress_many dashboard.suppressions_import",
     Action.ERASE: "api.erase dashboard.erase",
+    Action.RECONCILE: "api.reconcile",
+    Action.WATCH: "api.watch api.stop_watching",
     Action.READ_AUDIT: "api.audit dashboard.audit",
 }
 ENDPOINTS: Final = MappingProxyType(

@@ -305,6 +305,18 @@ def _status_counts(store: Store, wakeup: Wakeup) -> Iterator[Metric]:
         "bulk", "Deliveries that are held until a person releases them.", store.bulk_count()
     )
     yield _single("suppressions", "Suppressed numbers and records.", store.suppression_count())
+    channels = store.channels().values()
+    yield _gauge(
+        "channel_expires_timestamp_seconds", "When a CRM's notification channel expires.", "source"
+    ).of(((one.source,), one.expires_at.timestamp()) for one in channels if one.expires_at)
+    yield _gauge(
+        "channel_notified_timestamp_seconds",
+        "When the latest webhook of a source with a notification channel came.",
+        "source",
+    ).of(((one.source,), one.notified_at.timestamp()) for one in channels if one.notified_at)
+    yield _gauge(
+        "channel_failures", "Failures in a row to renew a notification channel.", "source"
+    ).of(((one.source,), one.failures) for one in channels)
     pauses = store.pauses()
     paused = [(pause.scope, pause.reason) for pause in pauses]
     if wakeup.is_suspended():

@@ -78,6 +78,8 @@ def as_event(
         hydrate=item.hydrate,
         problem=item.problem,
         request_id=request_id,
+        account=item.account,
+        is_reconciled=item.is_reconciled,
     )
 
 

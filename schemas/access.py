@@ -36,6 +36,8 @@ class Action(StrEnum):
     UNSUPPRESS = "unsuppress"
     IMPORT = "import"  # suppress many numbers at once
     ERASE = "erase"
+    RECONCILE = "reconcile"  # ask a CRM for what never arrived
+    WATCH = "watch"  # have a CRM notify us by a channel, or no longer
     READ_AUDIT = "read_audit"
 
 
@@ -61,6 +63,8 @@ NEEDS: Final = MappingProxyType(
         Action.UNSUPPRESS: Role.ADMIN,
         Action.IMPORT: Role.ADMIN,
         Action.ERASE: Role.ADMIN,
+        Action.RECONCILE: Role.ADMIN,
+        Action.WATCH: Role.ADMIN,
         Action.READ_AUDIT: Role.ADMIN,
     }
 )

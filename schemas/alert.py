@@ -25,6 +25,7 @@ TYPES: Final = {
     "source.signatures_failing": "requests of a source have a wrong signature or token, in a row",
     "source.bodies_failing": "requests of a source prove it, and can't be parsed, in a row",
     "bulk.held": "deliveries wait for a person to release them",
+    "channel.lapsed": "a CRM does not notify the bridge any more: its channel expired",
 }
 """All alerts, and what each means. When its cause is over, `.resolved` is added to its type."""
 TEST: Final = "alert.test"
@@ -44,6 +45,9 @@ _BEGAN: Final = {
     "signature or token, but could not be parsed. Look at them on the page Events, and fix the "
     "template in the CRM.",
     "bulk.held": "Deliveries held as bulk: {count}. Nobody is called until a person releases them.",
+    "channel.lapsed": "The notification channel of the source '{source}' expired: its CRM tells "
+    "the bridge of nothing. The bridge tries to make a new one, and then asks for what it missed. "
+    "The page Routes says why that fails.",
     SUMMARY: "On {date}: {became}. Now: {waits}.",
     TEST: "This is a test alert. Alerts of CallKaro Bridge arrive here.",
 }
@@ -56,6 +60,7 @@ _OVER: Final = {
     "token again.",
     "source.bodies_failing": "A request of the source '{source}' could be parsed again.",
     "bulk.held": "No delivery is held as bulk any more.",
+    "channel.lapsed": "The source '{source}' has a notification channel again.",
 }
 _PAUSED: Final = {"all": "Everything is", "callkaro": "CallKaro is", "workers": "The workers are"}
 _WHY_PAUSED: Final = {
@@ -92,6 +97,7 @@ _PAGES: Final = {  # of the dashboard
     "source.signatures_failing": "/events",
     "source.bodies_failing": "/events/refused",
     "bulk.held": "/deliveries?status=held&reason=bulk",
+    "channel.lapsed": "/routes",
 }
 
 

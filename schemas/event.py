@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -31,6 +31,23 @@ class EventStatus(StrEnum):
     ROUTED = "routed"
     UNROUTED = "unrouted"  # no route matches it
     UNREADABLE = "unreadable"  # the item has no form that its source documents
+
+
+RECONCILED = frozenset({"created", "updated"})
+"""The last words of the types of events that a reconcile finds."""
+
+SAME_CHANGE = timedelta(minutes=10)
+"""A webhook and a reconcile that tell of changes of one record within this time are one event."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Happening:
+    """What an event is about, for a webhook and a reconcile that tell of the same."""
+
+    key: str  # of its source, account, type and record
+    at: datetime
+    within: timedelta | None  # how far apart the times of one event may lie; None: any time
+    is_reconciled: bool
 
 
 def derive_id(*parts: str) -> str:
@@ -71,6 +88,10 @@ class Item:
     # data is complete.
     hydrate: str | None = None
     problem: str | None = None  # why the item could not be read, a sentence; None: it was read
+    # The CRM's account, where a reconcile may find the same event; "": the source has one account.
+    # None: no reconcile finds it.
+    account: str | None = None
+    is_reconciled: bool = False  # a reconcile found it; it came by no webhook
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +117,21 @@ class Event:
     request_id: str | None = None
     # The ids of the records that the CRM has merged into the subject since, the earliest first.
     merged_from: tuple[str, ...] = ()
+    account: str | None = None  # see Item; only the intake needs it, so it is not stored
+    is_reconciled: bool = False
+
+    @property
+    def happening(self) -> Happening | None:
+        """What a webhook and a reconcile have in common; None: no reconcile finds such an event."""
+        word = self.type.rpartition(".")[2]
+        if self.account is None or self.subject is None or word not in RECONCILED:
+            return None
+        return Happening(
+            key=derive_id("happening", self.source, self.account, self.type, self.subject),
+            at=self.happened_at,
+            within=None if word == "created" else SAME_CHANGE,
+            is_reconciled=self.is_reconciled,
+        )
 
     @property
     def record(self) -> tuple[str, str, str] | None:

@@ -68,7 +68,7 @@ class BackgroundTask:
     """Work for an event or a person besides deliveries; to do it twice does no harm."""
 
     id: str
-    what: Literal["opt_out", "call_off", "erase"]
+    what: Literal["opt_out", "call_off", "erase", "reconcile", "channel"]
     event_id: str | None = None  # of an opt_out, and of an erase that a CRM asks for
     key: str | None = None  # the keyed hash of a number, of a call_off and an erase
     number: str | None = None  # of an erase: the number itself, until the task is done

@@ -154,6 +154,20 @@ class CallListRequest(Schema):
     dry_run = Yes(load_default=False, metadata=DRY_RUN)
 
 
+class ReconcileRequest(Schema):
+    """How far back a CRM is asked for what never arrived."""
+
+    since = fields.String(
+        required=True,
+        metadata={
+            "description": "Records that were created or changed at this time or later; at most "
+            "DEDUPE_DAYS ago.",
+            "examples": ["2026-01-31T04:00:00Z"],
+        },
+    )
+    dry_run = Yes(load_default=False, metadata={"description": "Only count; store nothing."})
+
+
 class _Span(Schema):
     """The filters of all lists."""
 

@@ -22,6 +22,7 @@ from schemas.fields import distinct, mask, mask_marked, mask_text
 from schemas.links import Addresses, links_of, without_numbers
 from schemas.outcome import Result
 from schemas.raw_text import mask_raw
+from schemas.reconcile import ReconcileStatus
 from schemas.records import NO_OUTCOME
 from schemas.source import Source
 from schemas.write_back import Moment
@@ -585,6 +586,57 @@ class CallListResponse(ResponseSchema):
     unreadable = fields.List(fields.Nested(UnreadableRow))
 
 
+class ChannelResponse(ResponseSchema):
+    """A notification channel: what a CRM tells the bridge of, and until when."""
+
+    source = fields.String()
+    events = fields.List(fields.String(), metadata=doc("In the CRM's words: Leads.create."))
+    renewed_at = UtcTime(allow_none=True, metadata=doc("null: it was not made yet."))
+    expires_at = UtcTime(allow_none=True)
+    failures = fields.Integer(metadata=doc("Tries in a row to make or renew it that failed."))
+    message = fields.String(allow_none=True, metadata=doc("Why the latest try failed."))
+    notified_at = UtcTime(
+        allow_none=True, metadata=doc("When the latest webhook of the source came.")
+    )
+
+
+class MissedResponse(ResponseSchema):
+    """An event that never arrived."""
+
+    type = fields.String()
+    subject = fields.String(metadata=doc("The end of the id of the CRM's record."))
+    at = fields.String(allow_none=True, metadata=doc("null: the CRM does not say."))
+
+
+class ReconcileResponse(ResponseSchema):
+    """The latest reconcile of a source: what its CRM has that never arrived here."""
+
+    source = fields.String()
+    status = fields.String(
+        validate=one_of(tuple(ReconcileStatus)),
+        metadata=doc("counting: nothing is stored yet. A dry run ends after it."),
+    )
+    dry_run = fields.Boolean()
+    since = UtcTime()
+    started_at = UtcTime()
+    ended_at = UtcTime(allow_none=True, metadata=doc("null: it has not ended."))
+    message = fields.String(
+        allow_none=True, metadata=doc("Why it waits or failed; null: it does not.")
+    )
+    known = fields.Integer(metadata=doc("Events that were here already."))
+    missed = fields.Integer(metadata=doc("Events that never arrived, and that a route calls for."))
+    left_out = fields.Integer(
+        metadata=doc("Events that never arrived, and that no route takes from a reconcile.")
+    )
+    own = fields.Integer(
+        metadata=doc("Changes of records that the bridge wrote to; they are left out, too.")
+    )
+    taken = fields.Integer(metadata=doc("Events that were stored."))
+    is_held = fields.Boolean(metadata=doc("Their calls wait until a person releases them."))
+    examples = fields.List(fields.Nested(MissedResponse))
+    actor = fields.String(allow_none=True, metadata=ACTOR)
+
+
 class ErasedResponse(ResponseSchema):
     """The progress of an erasure."""
 
@@ -806,6 +858,9 @@ class StatusResponse(ResponseSchema):
     queue = fields.Nested(QueueResponse)
     workers = fields.List(fields.Nested(WorkerResponse))
     pauses = fields.List(fields.Nested(PauseResponse))
+    channels = fields.List(
+        fields.Nested(ChannelResponse), metadata=doc("The notification channels of CRMs.")
+    )
     callkaro = fields.Nested(CallKaroResponse)
     routes = fields.String(metadata=doc("The digest of routes.toml."))
     indexing = fields.Nested(

@@ -488,6 +488,10 @@ class SourceSchema(Schema):
     time = ExpressionField()
     opt_out = ExpressionField()
     timezone = ZoneField()
+    reconcile_s = Duration(
+        data_key="reconcile",
+        validate=validate.Range(min=3600, max=30 * 86_400, error="must be from 1h to 30d"),
+    )
     # Redis can't keep a key for 0 seconds.
     id_window_s = Duration(
         data_key="id_window", validate=validate.Range(min=1, error="must be at least 1s")
@@ -621,10 +625,12 @@ def _load_sources(
             words = _listed(kind.signatures)
             allowed = f"must be one of {words}" if words else f"{kind.title} has no such choice"
             problems.append(f"{where}: signatures: {allowed}")
+        elif "reconcile_s" in data and kind.reconcile is None:
+            problems.append(f"{where}: reconcile: {kind.title} can't be asked what was missed")
         elif data["name"] in sources:
             problems.append(f"{where}: name: another [[source]] has the same name")
         else:
-            own = ("event", "id", "time", "id_window_s", "timezone")
+            own = ("event", "id", "time", "id_window_s", "timezone", "reconcile_s")
             paths = {key: data[key] for key in own if key in data}
             paths["is_window_set"] = "id_window_s" in data
             default_type = kind.default_type if data["name"] == kind.name else "form.submitted"

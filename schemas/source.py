@@ -9,6 +9,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Literal
 
@@ -321,11 +322,12 @@ _NAMED_VARIABLE: Final = re.compile(r"\{([A-Z_]+)\}")
 class CrmRequest:
     """One HTTP request to a CRM's API, without its base URL and its login."""
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT"]
     # It may name variables of the source by their suffixes: "/crm/{API_VERSION}/contacts".
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
     json: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)  # besides those of the login
 
     def path_with(self, variables: Mapping[str, str], *, prefix: str) -> str:
         """Return the path with the values of the source's variables, by suffix.
@@ -398,6 +400,86 @@ class Hydration:
         return self.own_user if event_type.endswith(".updated") else None
 
 
+# --- how what never arrived is found --------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordSearch:
+    """A question for the records of one object that were created or changed since a time."""
+
+    crm_object: str  # "contacts", "Leads"
+    since: datetime
+    with_changed: bool  # False: only those that were created since
+    cursor: str | None = None  # of the page, as the page before gave it; None: the first one
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChangedRecord:
+    """A record that a search found. The times are aware UTC; None: the CRM does not say."""
+
+    id: str
+    created_at: datetime | None
+    changed_at: datetime | None
+    data: Mapping[str, Any]  # what the CRM answered
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordPage:
+    """A page of a search; cursor None: it is the last one."""
+
+    records: tuple[ChangedRecord, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reconcile:
+    """How to find the records whose webhooks never arrived."""
+
+    objects: Mapping[str, str]  # our word for a record -> the CRM's object: {"contact": "contacts"}
+    search: Callable[[RecordSearch], CrmRequest]
+    # (the parsed answer; None: it has no body, and the search) -> the page
+    page: Callable[[Any, RecordSearch], RecordPage]
+    # (the event's type, the CRM's object, the record, the account) -> what a webhook would have
+    # made. It carries the account, and is_reconciled.
+    item: Callable[[str, str, ChangedRecord, str], Item]
+    rate: int  # requests in 10 s over all workers
+    # Asks for the account, and reads its id in the answer; None: a source has one account, "".
+    account: tuple[CrmRequest, Callable[[Any], str | None]] | None = None
+
+
+# --- how a CRM is asked to notify us --------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watched:
+    """A notification channel as the bridge asks for it, or as the CRM granted it."""
+
+    channel_id: str  # digits
+    events: tuple[str, ...]  # in the CRM's words: "Leads.create"
+    url: str
+    token: str = field(repr=False)  # the CRM sends it back with each notification
+    expires_at: datetime  # aware UTC, in whole seconds
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Channels:
+    """How to make a CRM notify us, for a time that has to be renewed."""
+
+    objects: Mapping[str, str]  # our word for a record -> the CRM's object: {"lead": "Leads"}
+    happened: Mapping[str, str]  # our word for what happened -> the CRM's: {"updated": "edit"}
+    make: Callable[[Watched], CrmRequest]
+    renew: Callable[[Watched], CrmRequest]
+    # (the parsed answer) -> why the CRM made no channel; None: it made one
+    refusal: Callable[[Any], str | None]
+    # (the parsed answer) -> until when it notifies us; None: as it was asked
+    expiry: Callable[[Any], datetime | None]
+    lifetime_s: int  # what is asked for
+    renew_s: int  # how long after that it is renewed
+    longest_token: int
+    scope: str  # the one that the login needs, for people
+    rate: int  # requests in 10 s over all workers
+
+
 # --- the source itself ----------------------------------------------------------------------
 
 MAX_ITEMS = 1000
@@ -431,6 +513,10 @@ class Kind:
     count: Callable[[Any], int] = count_items
     # How to fetch the record of a thin event; None: events of this CRM are never thin.
     hydration: Hydration | None = None
+    # How to find what never arrived; None: the CRM can't be asked. It needs `hydration`, too.
+    reconcile: Reconcile | None = None
+    # How to have the CRM notify us; None: a person does that in the CRM.
+    channels: Channels | None = None
     variables: tuple[Variable, ...] = ()
     # What the webhook secret is, for the person who sets it. "": see Source.secret_about().
     secret_help: str = ""
@@ -488,6 +574,7 @@ class Source:
     # The IANA zone of times without a zone and of days; None: times are UTC, and days are in
     # CALLKARO_TIMEZONE.
     timezone: str | None = None
+    reconcile_s: int | None = None  # how far a reconcile looks back each day; None: there is none
 
     @property
     def variable_prefix(self) -> str:

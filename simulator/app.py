@@ -62,6 +62,7 @@ def create_app(state: State) -> Flask:
     objects = hubspot.views(state)
     app.register_blueprint(objects, url_prefix=hubspot.DATED)
     app.register_blueprint(objects, url_prefix=hubspot.LEGACY, name="hubspot-legacy")
+    app.register_blueprint(hubspot.account_views(state))
     app.register_blueprint(zoho.views(state))
 
     @app.before_request

@@ -15,7 +15,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, Response, g, jsonify, request
@@ -24,6 +24,9 @@ from simulator import outcomes
 from simulator.state import HubSpotApp, State
 
 MAX_IDS = 100
+MOST_FOUND_AT_ONCE = 200  # in a page of a search
+MOST_FOUND = 10_000  # by one search
+PORTAL = 62515  # whose account it is while no app is known
 
 # Where the object APIs are: by date, and where they were before.
 DATED = "/crm/objects/<version>"
@@ -142,6 +145,17 @@ def views(state: State) -> Blueprint:
             }
         ]
         return jsonify(answer), 207
+
+    @blueprint.post("/<object_name>/search")
+    def search(object_name: str) -> tuple[Response, int]:
+        kind = OBJECT_NAMES.get(object_name, object_name)
+        if not is_object(kind):
+            return unknown_object(object_name)
+        try:
+            page = search_page(_object(g.raw), state.find_records("hubspot", kind), started_at)
+        except (ValueError, KeyError, TypeError) as error:
+            return refusal(str(error), "VALIDATION_ERROR", 400)
+        return jsonify(page), 200
 
     @blueprint.get("/<object_name>/<record_id>")
     def read_one(object_name: str, record_id: str) -> tuple[Response, int]:
@@ -308,8 +322,8 @@ def result(
     found = {
         "id": record_id,
         "properties": {name: known.get(name) for name in wanted},
-        "createdAt": known["createdate"],
-        "updatedAt": known["lastmodifieddate"],
+        "createdAt": known.get("hs_createdate") or known["createdate"],
+        "updatedAt": known.get("hs_lastmodifieddate") or known["lastmodifieddate"],
         "archived": False,
     }
     if with_history:
@@ -320,6 +334,53 @@ def result(
             if known.get(name) is not None
         }
     return found
+
+
+def search_page(
+    body: Mapping[str, Any], records: Mapping[str, dict[str, Any]], started_at: str
+) -> dict[str, Any]:
+    """Return a page of a search by one time, as the bridge makes it.
+
+    https://developers.hubspot.com/docs/api-reference/2026-03/crm/search-the-crm
+
+    Raises:
+        ValueError, KeyError, TypeError: the body is not such a search.
+    """
+    ((one,),) = (group["filters"] for group in body["filterGroups"])
+    ((name, ascending),) = ((by["propertyName"], by["direction"]) for by in body["sorts"])
+    if one["operator"] != "GTE" or name != one["propertyName"] or ascending != "ASCENDING":
+        raise ValueError("This stand-in supports a search from a time on, in the order of time.")
+    size, after = int(body.get("limit", 10)), int(body.get("after", 0))
+    if not 1 <= size <= MOST_FOUND_AT_ONCE or after >= MOST_FOUND:
+        raise ValueError("The limit or the place is too large.")
+    since = datetime.fromtimestamp(int(one["value"]) / 1000, UTC)
+
+    def at(record: Mapping[str, Any]) -> datetime:
+        return datetime.fromisoformat(record.get(name, started_at))
+
+    found = sorted(
+        ((record_id, record) for record_id, record in records.items() if at(record) >= since),
+        key=lambda pair: at(pair[1]),
+    )
+    results = [
+        result(record_id, record, [*body.get("properties", ())], [], started_at)
+        for record_id, record in found[after : after + size]
+    ]
+    following = {"paging": {"next": {"after": str(after + size)}}}
+    more = following if after + size < len(found) else {}
+    return {"total": len(found), "results": results, **more}
+
+
+def account_views(state: State) -> Blueprint:
+    """Build the endpoint that says whose account it is."""
+    blueprint = Blueprint("hubspot_account", __name__)
+
+    @blueprint.get("/account-info/<_>/details")
+    def details(_: str) -> Response:
+        app = state.hubspot_app
+        return jsonify(portalId=app.portal_id if app else PORTAL, accountType="STANDARD")
+
+    return blueprint
 
 
 def _names(listed: list[str]) -> list[str]:

@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -25,6 +25,8 @@ from simulator.state import ZOHO_TOKEN_LIFE_S, State
 MAX_IDS = 100
 MAX_FIELDS = 50
 PAGE = 200
+LONGEST_TOKEN = 50  # of a channel
+LONGEST_CHANNEL = timedelta(days=1)
 
 MODULES = frozenset({"Accounts", "Calls", "Contacts", "Deals", "Leads", "Tasks"})
 
@@ -131,14 +133,15 @@ def views(state: State) -> Blueprint:
             ]
         ), 200
 
-    @blueprint.post("/crm/v8/actions/watch")
+    @blueprint.route("/crm/v8/actions/watch", methods=["POST", "PUT"])
     def watch() -> tuple[Response, int]:
         channels = _list_of(request.get_json(silent=True), "watch")
         if not all(one.get("channel_id") and one.get("notify_url") for one in channels):
             return refusal("MANDATORY_NOT_FOUND", "required field not found", 400)
-        state.zoho_channels.update({str(one["channel_id"]): one for one in channels})
-        done = [_done(one["channel_id"], "Successfully subscribed") for one in channels]
-        return jsonify(watch=done), 200
+        answers = [_watched(state, one, is_new=request.method == "POST") for one in channels]
+        is_refused = any(one["status"] == "error" for one in answers)
+        # A refusal has a status of success, too.
+        return jsonify(watch=answers), 202 if is_refused else 200
 
     @blueprint.put("/crm/v8/<module>")
     def update(module: str) -> tuple[Response, int]:
@@ -193,11 +196,16 @@ def views(state: State) -> Blueprint:
         if len(ids) > MAX_IDS:
             return refusal("LIMIT_EXCEEDED", "too many ids", 400, limit=MAX_IDS)
         records = state.find_records("zoho", module)
+        if given := request.headers.get("If-Modified-Since"):
+            records = changed_since(records, datetime.fromisoformat(given), state.started_at)
+            if not records:
+                return nothing(304)
         found = [record_id for record_id in dict.fromkeys(ids or records) if record_id in records]
         if not found:
             return nothing()
         try:
             number, size = _paging(request.args)
+            number = int(request.args.get("page_token", number))
         except ValueError as error:
             return refusal("INVALID_DATA", "invalid data", 400, api_name=str(error))
         page = found[(number - 1) * size : number * size]
@@ -215,6 +223,8 @@ def views(state: State) -> Blueprint:
                 "count": len(page),
                 "page": number,
                 "more_records": len(found) > number * size,
+                # Zoho's own is a long text without a meaning.
+                **({"next_page_token": str(number + 1)} if len(found) > number * size else {}),
             },
         ), 200
 
@@ -228,6 +238,8 @@ def notify(state: State, module: str, record_id: str, change: Mapping[str, Any])
     names = [name for name in change if name != "id"]
     for channel in list(state.zoho_channels.values()):
         if not {f"{module}.edit", f"{module}.all"} & set(channel.get("events", ())):
+            continue
+        if has_expired(channel):
             continue
         body = {
             "server_time": int(time.time() * 1000),
@@ -243,6 +255,46 @@ def notify(state: State, module: str, record_id: str, change: Mapping[str, Any])
         }
         with suppress(OSError, http.client.HTTPException, outcomes.NotAllowed):
             outcomes.post(channel["notify_url"], body, allowed_hosts=state.callback_hosts)
+
+
+def has_expired(channel: Mapping[str, Any]) -> bool:
+    """Say whether a channel has ended; one that names no time has not."""
+    given = channel.get("channel_expiry")
+    return given is not None and datetime.fromisoformat(given) <= datetime.now(UTC)
+
+
+def _watched(state: State, channel: dict[str, Any], *, is_new: bool) -> dict[str, Any]:
+    """Make or renew a channel, and answer as Zoho does."""
+    channel_id, given = str(channel["channel_id"]), channel.get("channel_expiry")
+    known = state.zoho_channels.get(channel_id)
+    if not is_new and (known is None or has_expired(known)):
+        return _refused("the channel id given seems to be invalid", "channel_id")
+    if len(str(channel.get("token") or "")) > LONGEST_TOKEN:
+        return _refused("invalid data", "token")
+    if given is not None and not _is_expiry(str(given)):
+        return _refused("invalid data", "channel_expiry")
+    state.zoho_channels[channel_id] = channel
+    events = [
+        {
+            "channel_expiry": given,
+            "resource_uri": f"{request.host_url}crm/v8/{name.partition('.')[0]}",
+            "resource_name": name.partition(".")[0],
+            "channel_id": channel_id,
+        }
+        for name in channel.get("events", ())
+    ]
+    done = _done(channel_id, "Successfully subscribed for actions-watch of the given module")
+    return {**done, "details": {"id": channel_id, "events": events}}
+
+
+def _is_expiry(given: str) -> bool:
+    """Say whether a time is in whole seconds, and within a day, as older versions want it."""
+    try:
+        at = datetime.fromisoformat(given)
+    except ValueError:
+        return False
+    now = datetime.now(UTC)
+    return "." not in given and at.tzinfo is not None and now < at <= now + LONGEST_CHANNEL
 
 
 def _done(record_id: str, message: str) -> dict[str, Any]:
@@ -272,11 +324,23 @@ def simulated(status: int) -> tuple[Response, int]:
     return refusal(code, message, status)
 
 
-def nothing() -> tuple[Response, int]:
-    """Answer 204 as Zoho does: without a body, and so without a Content-Type."""
-    answer = Response(status=204)
+def changed_since(
+    records: Mapping[str, dict[str, Any]], since: datetime, started_at: datetime
+) -> dict[str, dict[str, Any]]:
+    """Return the records that were changed since a time; one without a time is of the start."""
+
+    def at(record: Mapping[str, Any]) -> datetime:
+        given = record.get("Modified_Time") or record.get("Created_Time")
+        return datetime.fromisoformat(given) if given else started_at
+
+    return {record_id: record for record_id, record in records.items() if at(record) >= since}
+
+
+def nothing(status: int = 204) -> tuple[Response, int]:
+    """Answer 204 or 304 as Zoho does: without a body, and so without a Content-Type."""
+    answer = Response(status=status)
     del answer.headers["Content-Type"]
-    return answer, 204
+    return answer, status
 
 
 def _paging(given: Mapping[str, str]) -> tuple[int, int]:

@@ -65,6 +65,13 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
                                  since 1970; bridge:refused: the latest refusal by cause (ms)
     bridge:figures:<day>         hash: the figures of a day since 1970: see includes/figures.lua;
                                  bridge:figures:changed: hash: day -> when they changed (us)
+    bridge:happening:<webhook|reconcile>:<hash>
+                                 zset of events, by when they happened: what a webhook and a
+                                 reconcile have in common; see accept.lua
+    bridge:channels, bridge:channels:notified  hashes: source -> its notification channel; and
+                                 when its latest webhook came (ms); see store/channels.py
+    bridge:reconciles            hash: source -> its latest reconcile; see store/reconciles.py
+    bridge:reconciled:<source>:<day>  whether the daily reconcile of a source began
     bridge:schema                number: the layout of these keys; see store/migration.py
     bridge:migration, bridge:migration-lock  how far a migration has got, and which process runs it
     bridge:token:<source>, bridge:token-lock:<source>, bridge:token-user:<source>, bridge:rate,
@@ -77,17 +84,18 @@ from store.base import FULL_AT, connect
 from store.call_lists import CallListStore
 from store.callkaro_health import CallKaroStore
 from store.campaigns import CampaignStore
+from store.channels import ChannelStore
 from store.figures import FigureStore
 from store.intake import IntakeStore
 from store.leases import LeaseStore
 from store.metrics import MetricStore
 from store.pauses import PauseStore
 from store.queries import QueryStore
+from store.reconciles import ReconcileStore
 from store.refused import RefusedStore
 from store.sessions import SessionStore
 from store.sign_in_attempts import SignInStore
 from store.summary import SummaryStore
-from store.suppressions import SuppressionStore
 from store.tokens import TokenStore
 from store.write_backs import WriteBackStore
 
@@ -102,7 +110,8 @@ class Store(
     TokenStore,
     CallKaroStore,
     CallListStore,
-    SuppressionStore,
+    ChannelStore,
+    ReconcileStore,
     PauseStore,
     AlertStore,
     SignInStore,

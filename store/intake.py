@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 
@@ -65,6 +66,18 @@ class IntakeStore(MigrationStore, SearchStore):
                     pipe.exists(f"{P}event:{event.id}", f"{P}seen:{event.fingerprint}")
                 known += map(bool, pipe.execute())
         return known
+
+    def are_told(self, events: Sequence[Event]) -> list[bool]:
+        """Say of each event that a reconcile found whether it is stored, as this or by webhook."""
+        told: list[bool] = []
+        for start in range(0, len(events), KEYS_AT_ONCE):
+            part = events[start : start + KEYS_AT_ONCE]
+            with self._reached(), self.redis.pipeline(transaction=False) as pipe:
+                for event in part:
+                    _look_up_happening(pipe, event)
+                by_webhook = pipe.execute()
+            told += map(any, zip(self.are_known(part), by_webhook, strict=True))
+        return told
 
     def replay(
         self,
@@ -130,3 +143,12 @@ class IntakeStore(MigrationStore, SearchStore):
         """Clear the wake-up. A drain does this before it claims, so that no wake-up is lost."""
         with self._reached():
             self.redis.delete(f"{P}wakeup")
+
+
+def _look_up_happening(pipe: Any, event: Event) -> None:
+    """Ask for the event that came by webhook and is the same as this one, as accept.lua does."""
+    found = described(event, (), lambda _: "").get("happening", {})
+    key = f"{P}{found.get('other', 'happening:')}"
+    pipe.zrange(
+        key, found.get("from", "-inf"), found.get("to", "+inf"), byscore=True, offset=0, num=1
+    )

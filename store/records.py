@@ -73,9 +73,35 @@ def described(
         "source": event.source,
         "subject": event.subject or "",
         "is_test": event.type == CALL_ME,
+        "is_reconciled": event.is_reconciled,
         "deliveries": [_new(one, terms_of(one.found_by)) for one in deliveries],
+        **_happening_record(event),
         **(_side_effect_record(side_effect) if side_effect else {}),
     }
+
+
+def _happening_record(event: Event) -> dict[str, Any]:
+    happening = event.happening
+    if happening is None:
+        return {}
+    at_ms = int(happening.at.timestamp() * 1000)
+    span = happening.within
+    span_ms = None if span is None else int(span.total_seconds() * 1000)
+    return {
+        "happening": {
+            "own": happening_key(happening.key, is_reconciled=happening.is_reconciled),
+            "other": happening_key(happening.key, is_reconciled=not happening.is_reconciled),
+            "at_ms": at_ms,
+            # The limits between which the other one's time must lie.
+            "from": "-inf" if span_ms is None else str(at_ms - span_ms),
+            "to": "+inf" if span_ms is None else str(at_ms + span_ms),
+        }
+    }
+
+
+def happening_key(key: str, *, is_reconciled: bool) -> str:
+    """Return where the events of a happening stand that came by reconcile, or by webhook."""
+    return f"happening:{'reconcile' if is_reconciled else 'webhook'}:{key}"
 
 
 def _side_effect_record(side_effect: SideEffect) -> dict[str, Any]:

@@ -19,8 +19,10 @@ from schemas.source import Source
 from store import Store
 from store.erasure import Eraser
 from store.suppression import AGAIN_S, Suppressions, person_key, why_opted_out
+from workers.channels import Channels
 from workers.crm import CrmClient, FetchFailed
 from workers.drain_context import DrainContext
+from workers.reconcile import Reconciler
 
 logger = log.get(__name__)
 
@@ -39,6 +41,8 @@ class BackgroundTasks:
         self._settings = settings
         self._crm_client = crm_client
         self._drain = drain
+        self._channels = Channels(store, settings, crm_client)
+        self._reconciler = Reconciler(store, settings, crm_client)
         self._suppressions = Suppressions(store=store)
         self._look_at = 0.0  # monotonic
 
@@ -66,10 +70,17 @@ class BackgroundTasks:
                 raise
             except Exception as error:
                 _log_crash(error, what=task.what)
-                self._fail(task)
+                self._crashed(task)
         except StoreUnavailable as error:
             # Its lease runs out; then the next drain does it.
             logger.warning("background_task.unfinished", what=task.what, error=str(error))
+
+    def _crashed(self, task: BackgroundTask) -> None:
+        if task.what == "reconcile":
+            self._reconciler.crashed(str(task.key))
+            self._store.end_background_task(task.id)
+            return
+        self._fail(task)
 
     def _fail(self, task: BackgroundTask, *, retry_after_s: float | None = None) -> None:
         """Let a task wait for its next try; the status page shows that it fails."""
@@ -91,6 +102,17 @@ class BackgroundTasks:
                     self._store.end_background_task(task.id)
             case "opt_out":
                 self._opt_out(task)
+            case "reconcile":
+                self._go_on(task, self._reconciler.go_on(str(task.key)))
+            case "channel":
+                self._go_on(task, self._channels.renew(str(task.key)))
+
+    def _go_on(self, task: BackgroundTask, wait_s: float | None) -> None:
+        """Do a task again in wait_s seconds; None: it is done."""
+        if wait_s is None:
+            self._store.end_background_task(task.id)
+        else:
+            self._store.put_background_task(replace(task, failures=0), in_s=wait_s)
 
     def _opt_out(self, task: BackgroundTask) -> None:
         """Suppress the numbers of a CRM's record whose person must not be called."""

@@ -35,6 +35,9 @@ DEEPEST = 1000
 ALONE_S = 10.0
 ALONE_FAILURES = 3
 ALONE_AGAIN_S = 5.0
+TURN_S = 5.0  # how long a question that is about no lead waits for its turn
+ANSWERED = (200, 201, 202, 207)
+NO_BODY = (204, 304)
 REFUSED_TOKEN_S = 60  # until the next try; Zoho allows ten tries in ten minutes
 
 
@@ -148,6 +151,44 @@ class CrmClient:
             return found
 
         return self._safely(source, fetch)
+
+    def ask(self, source: Source, request: CrmRequest, *, rate: int) -> Any:
+        """Ask a question that is about no lead. Return the parsed answer; None: it has no body.
+
+        rate: requests in 10 s over all workers, which this one waits for. Returns FetchFailed if
+        the CRM can't be asked now, or refuses. Never raises.
+        """
+        return self._safely(source, partial(self._ask_in_turn, source, request, rate))
+
+    def _ask_in_turn(self, source: Source, request: CrmRequest, rate: int) -> Any:
+        hydration = source.kind.hydration
+        if hydration is None:
+            return FetchFailed(message=f"{source.kind.title} can't be asked.")
+        wait_s = self._store.may_ask_crm(source.name, rate=rate, patience_s=TURN_S)
+        if wait_s is None:
+            message = f"{source.kind.title} is asked as often as it may be."
+            return FetchFailed(message=message, retry_after_s=TURN_S)
+        time.sleep(wait_s)
+        result = self._fetch(source, hydration, request)
+        if isinstance(result, FetchFailed):
+            return result
+        code = result.status_code
+        if code in NO_BODY:
+            return None
+        if code not in ANSWERED:
+            said = f"answered {code}" if code else f"did not answer ({result.error})"
+            return FetchFailed(
+                message=f"{source.kind.title} {said}.",
+                retry_after_s=result.retry_after_s,
+                is_account=code in (401, 403),
+                is_broken=not _is_for_now(result),
+            )
+        answer = _parsed(result.body)
+        return (
+            FetchFailed(message=f"{source.kind.title}'s answer can't be read.")
+            if (answer is None)
+            else answer
+        )
 
     def own_user(self, source: Source) -> str | FetchFailed | None:
         """Return the CRM's id of the user whose login we have, asked once a token. Never raises.
@@ -285,7 +326,7 @@ class CrmClient:
         return self.http.request(
             request.method,
             access.api_url + path,
-            headers=access.headers,
+            headers={**access.headers, **request.headers},
             params=request.params,
             json=request.json,
         )

@@ -22,6 +22,7 @@ from schemas.settings import Settings
 from store import Store, connect
 from store.migration import Migration
 from store.queue import Wakeup, connect_queue, open_queue
+from workers.daily_reconcile import DailyReconcile
 from workers.drain import LEASE_S
 from workers.journal import Journal
 from workers.summary import DailySummary
@@ -34,6 +35,7 @@ PRUNE_S = 60.0
 PRUNE_SLICE_S = 1.0  # of the tick, for pruning
 AUDIT_S = 5.0
 AUDIT_SLICE_S = 0.05  # of the tick, for an audit; the next audit goes on from there
+RECONCILE_S = 60.0
 ALERTS_S = 5.0  # the longest that an alert waits before the ticker finds it
 AWAY_LONGEST_S = 1.0  # between two tries while Redis is away; less than RESTART_GRACE_S
 REPLAYED_AT_ONCE = 500
@@ -88,6 +90,8 @@ class Ticker:
         has_alerts = bool(settings.alert_webhook_url)
         self._alerts = _Every(ALERTS_S, first_in_s=0.0 if has_alerts else math.inf)
         self._summary = DailySummary(settings, self._store)
+        self._reconcile = DailyReconcile(settings, self._store)
+        self._reconciles = _Every(RECONCILE_S)
         self._audit_place = (0, 0)
         self._found_by = partial(found_again, settings.routes)
         self._stale_place = 0  # where to look for entries of the search index that are too old
@@ -135,6 +139,7 @@ class Ticker:
             return MIGRATION_PAUSE_S
         if not self._is_told_noted:
             self._store.note_write_back_routes(self._told)
+            self._store.renew_all_channels()  # the routes may want other events than before
             self._is_told_noted = True
         steps: list[Callable[[], None]] = []
         if self._sweep.is_due():
@@ -146,6 +151,8 @@ class Ticker:
         steps += [self._log_pauses, self._log_suspension]
         if self._alerts.is_due():
             steps.append(self._look_for_alerts)
+        if self._reconciles.is_due():
+            steps.append(self._reconcile_daily)
         for step in steps:
             _do(step)
         return self._request_drain()
@@ -236,6 +243,10 @@ class Ticker:
             logger.warning("worker.suspended")
         if was and not self._is_suspended:
             logger.info("worker.resumed")
+
+    def _reconcile_daily(self) -> None:
+        """Ask CRMs once a day for what never arrived."""
+        self._reconcile.look(datetime.now(UTC))
 
     def _look_for_alerts(self) -> None:
         """Find the alerts that people must get. If this fails, the tick continues."""

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from rq import Worker
 
-from bridge.api import about, audit, exports
+from bridge.api import about, audit, crms, exports
 from bridge.api import operations as api_operations
 from bridge.api import stats as api_stats
 from bridge.api.access import check_token, note_revealed
@@ -47,6 +47,7 @@ from schemas.responses import (
     CallKaroResponse,
     CampaignPageResponse,
     CampaignResponse,
+    ChannelResponse,
     DeliveryBrief,
     DeliveryPage,
     DeliveryResponse,
@@ -254,6 +255,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup, figures: FigureReade
 
     about.add(api, settings)
     audit.add(api, store, settings)
+    crms.add(api, Operations(settings=settings, store=store, wakeup=wakeup))
     exports.add(api, store, settings)
     api_stats.add(api, store, settings, figures)
     api_operations.add(api, Operations(settings=settings, store=store, wakeup=wakeup))
@@ -375,6 +377,7 @@ def overview(store: Store, settings: Settings, wakeup: Wakeup) -> dict[str, Any]
         "queue": {"drains_queued": wakeup.queue.count},
         "workers": [{"name": one.name, "state": one.get_state()} for one in workers],
         "pauses": PauseResponse(many=True).dump(store.pauses()),
+        "channels": ChannelResponse(many=True).dump(store.channels().values()),
         "callkaro": CallKaroResponse().dump(store.callkaro()),
         "routes": settings.routes.digest,
         "indexing": None if indexing is None else asdict(indexing),

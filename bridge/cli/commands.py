@@ -15,12 +15,14 @@ from bridge.cli.lists import audit, deliveries, events
 from bridge.cli.operations import cancel, pause, release, replay, resolve, resume, retry
 from bridge.cli.preview import preview
 from bridge.cli.programs import demo, simulate
+from bridge.cli.reconcile import reconcile
 from bridge.cli.refused import refused
 from bridge.cli.send import send
 from bridge.cli.stats import stats
 from bridge.cli.status import status
 from bridge.cli.suppress import suppress
 from bridge.cli.tail import tail
+from bridge.cli.zoho import zoho
 from config.dotenv import read_dotenv
 from schemas.errors import SettingsError
 
@@ -32,7 +34,7 @@ DOING = (
     *(send, retry, cancel, release, resolve, replay, pause, resume),
     *(call_list, suppress, erase),
 )
-CONNECTING = (hubspot_app,)
+CONNECTING = (hubspot_app, zoho, reconcile)
 TRYING = (call_me, simulate, demo)
 SECTIONS = {
     "Commands that look": LOOKING,

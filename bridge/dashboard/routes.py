@@ -212,6 +212,7 @@ def _limits(settings: Settings) -> list[tuple[str, str]]:
 
 def _sources(settings: Settings, store: Store) -> list[dict[str, Any]]:
     counts = store.counts_of("source", list(settings.routes.sources))
+    channels, now = store.channels(), datetime.now(UTC)
     return [
         {
             "name": name,
@@ -220,6 +221,8 @@ def _sources(settings: Settings, store: Store) -> list[dict[str, Any]]:
             "variable": f"{source.variable_prefix}WEBHOOK_SECRET",
             "is_on": bool(settings.secrets.get(name)),
             "deliveries": counts[name],
+            "channel": channels.get(name),
+            "has_lapsed": name in channels and channels[name].has_lapsed(now),
         }
         for name, source in settings.routes.sources.items()
     ]

@@ -8,6 +8,7 @@ the dashboard and the command line only pass on what these modules answer.
 
 from bridge.operations.bulk import Bulk
 from bridge.operations.call_lists import CallListOperations
+from bridge.operations.crms import CrmOperations
 from bridge.operations.deliveries import DeliveryOperations
 from bridge.operations.events import EventOperations, Replayed
 from bridge.operations.pauses import PauseOperations
@@ -19,6 +20,7 @@ __all__ = ["Bulk", "Operations", "Replayed"]
 
 class Operations(
     CallListOperations,
+    CrmOperations,
     DeliveryOperations,
     EventOperations,
     PauseOperations,

@@ -1,10 +1,12 @@
 """Fields that the CRM modules share, and marshmallow's messages as one sentence."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from marshmallow import fields
 
+from schemas.event_time import read_time
 from schemas.source import id_text
 
 
@@ -75,3 +77,9 @@ def sentence(what: str, messages: Any) -> str:
         for name, found in sorted(messages.items())
     )
     return f"The {what} can't be read: {', '.join(causes)}."
+
+
+def instant(value: Any) -> datetime | None:
+    """Return a time of a record, aware UTC; None: it is not given, or is a day alone."""
+    found = read_time(value)
+    return found if isinstance(found, datetime) else None

@@ -13,24 +13,29 @@ https://developers.hubspot.com/docs/api/webhooks/validating-requests
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
 from marshmallow import EXCLUDE, Schema, ValidationError
 
-from schemas.crm.fields import RecordId, Word, sentence
+from schemas.crm.fields import RecordId, Word, instant, sentence
 from schemas.event import Item
 from schemas.expression import Expression, Path
 from schemas.fields import EpochMillis
 from schemas.source import (
     SIGNATURES,
     BearerLogin,
+    ChangedRecord,
     CrmRequest,
     Hydration,
     Incoming,
     Kind,
     Part,
     ReadAlone,
+    Reconcile,
+    RecordPage,
+    RecordSearch,
     Signature,
     SignatureChoice,
     Signatures,
@@ -234,6 +239,7 @@ def _item(known: Mapping[str, Any], original: Any, messages: Any) -> Item:
         subject=subject,
         time=known["time"],
         hydrate=api_object,
+        account=known["portal_id"],
     )
 
 
@@ -397,6 +403,103 @@ def is_own_change(event_type: str, data: Any) -> bool:
     return app_id is not None and id_text(data.get("sourceId")) in (app_id, f"appId:{app_id}")
 
 
+# --- what never arrived ---------------------------------------------------------------------
+
+# https://developers.hubspot.com/docs/api-reference/2026-03/crm/search-the-crm (read on 2026-11-29)
+SEARCH_PAGE: Final = 200
+# A search gives no more than this; what follows is asked for from the last time on.
+SEARCH_MOST: Final = 10_000
+# Objects that can be searched; the others have no webhooks, or are written by us alone.
+SEARCHED: Final = ("contact", "company", "deal", "ticket", "lead")
+MADE_BY: Final = "hs_object_source"  # it has the words of a notification's changeSource
+_SUBSCRIBED: Final = {"created": "creation", "updated": "propertyChange"}
+
+
+def _times(crm_object: str) -> tuple[str, str]:
+    """Return the properties with the times of the creation and of the latest change."""
+    if crm_object == API_OBJECTS["contact"]:
+        return "createdate", "lastmodifieddate"
+    created = "hs_createdate" if crm_object == API_OBJECTS["lead"] else "createdate"
+    return created, "hs_lastmodifieddate"
+
+
+def _search(search: RecordSearch) -> CrmRequest:
+    created, changed = _times(search.crm_object)
+    since, _, after = (search.cursor or f"{_epoch_ms(search.since)} ").partition(" ")
+    name = changed if search.with_changed else created  # what was created was changed, too
+    return CrmRequest(
+        method="POST",
+        path=f"{OBJECTS}/{search.crm_object}/search",
+        json={
+            "filterGroups": [
+                {"filters": [{"propertyName": name, "operator": "GTE", "value": since}]}
+            ],
+            "sorts": [{"propertyName": name, "direction": "ASCENDING"}],
+            "properties": [created, changed, MADE_BY],
+            "limit": SEARCH_PAGE,
+            **({"after": after} if after else {}),
+        },
+    )
+
+
+def _page(answer: Any, search: RecordSearch) -> RecordPage:
+    """Read a page. Its cursor is the time that the search begins at, and HubSpot's `after`.
+
+    More than SEARCH_MOST records of one millisecond can't be read; the rest of them is left out.
+    """
+    records = tuple(
+        ChangedRecord(
+            id=record_id,
+            created_at=instant(record.get("createdAt")),
+            changed_at=instant(record.get("updatedAt")),
+            data=record,
+        )
+        for record_id, record in _records(answer).items()
+    )
+    following = (answer.get("paging") or {}).get("next") or {}
+    after = id_text(following.get("after"))
+    if after is None or not records:
+        return RecordPage(records=records, cursor=None)
+    since = (search.cursor or f"{_epoch_ms(search.since)} ").partition(" ")[0]
+    if after.isdecimal() and int(after) >= SEARCH_MOST:
+        last = records[-1].changed_at if search.with_changed else records[-1].created_at
+        since, after = str(max(_epoch_ms(last), int(since) + 1) if last else since), ""
+    return RecordPage(records=records, cursor=f"{since} {after}")
+
+
+def _reconciled(event_type: str, crm_object: str, record: ChangedRecord, account: str) -> Item:
+    """Return what a record's notification would have become."""
+    word = event_type.rpartition(".")[2]
+    at = record.created_at if word == "created" else record.changed_at
+    subject_type = event_type.partition(".")[0]
+    stable = (account, subject_type, word, record.id)
+    of_change = () if word == "created" or at is None else (str(_epoch_ms(at)),)
+    properties = record.data.get("properties")
+    return Item(
+        type=event_type,
+        data={
+            "portalId": account,
+            "objectId": record.id,
+            "subscriptionType": f"{subject_type}.{_SUBSCRIBED[word]}",
+            "changeSource": properties.get(MADE_BY) if isinstance(properties, dict) else None,
+        },
+        source_event_id="-".join(("reconcile", *stable, *of_change)),
+        subject=record.id,
+        time=at,
+        hydrate=crm_object,
+        account=account,
+        is_reconciled=True,
+    )
+
+
+def _account(answer: Any) -> str | None:
+    return id_text(answer.get("portalId")) if isinstance(answer, dict) else None
+
+
+def _epoch_ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
+
+
 KIND = Kind(
     name="hubspot",
     title="HubSpot",
@@ -414,6 +517,18 @@ KIND = Kind(
         merge=_merge,
         fields=_fields,
         alone=ReadAlone(request=_request_alone, record=_record),
+    ),
+    reconcile=Reconcile(
+        objects={word: API_OBJECTS[word] for word in SEARCHED},
+        search=_search,
+        page=_page,
+        item=_reconciled,
+        rate=40,  # an account may search five times a second
+        # https://developers.hubspot.com/docs/api-reference/2026-03/account/account-information/guide
+        account=(
+            CrmRequest(method="GET", path="/account-info/{API_VERSION}/details"),
+            _account,
+        ),
     ),
     variables=(
         Variable(

@@ -18,21 +18,27 @@ from typing import Any, Final
 import orjson
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from schemas.crm.fields import RecordId, Word, sentence
+from schemas.crm.fields import RecordId, Word, instant, sentence
 from schemas.event import Item
 from schemas.event_time import read_time
 from schemas.expression import Expression, Path
 from schemas.fields import EpochMillis
 from schemas.source import (
+    ChangedRecord,
+    Channels,
     CrmRequest,
     Hydration,
     Incoming,
     Kind,
     OwnUser,
+    Reconcile,
+    RecordPage,
+    RecordSearch,
     RefreshLogin,
     Source,
     Token,
     Variable,
+    Watched,
     count_items,
     id_text,
     item_by_paths,
@@ -245,6 +251,7 @@ def _record_item(
         source_event_id="-".join((*stable, str(envelope["server_time"]))),
         subject=record_id,
         time=known["server_time"],
+        account="",
         hydrate=None if event_type.endswith(".deleted") else known["module"],
     )
 
@@ -334,6 +341,133 @@ def is_change_of(data: Any, user_id: str) -> bool:
     return changed_at <= notified_at + CLOCKS_DIFFER
 
 
+# --- what never arrived ---------------------------------------------------------------------
+
+SEARCH_PAGE: Final = 200
+OPERATIONS: Final = {"created": "insert", "updated": "update"}
+RECONCILE: Final = "reconcile"  # in the place of a channel's id
+
+
+def _search(search: RecordSearch) -> CrmRequest:
+    """Ask for what was changed since a time; what was created since was changed, too."""
+    since = search.since.replace(microsecond=0)  # Zoho reads no milliseconds
+    paged = {"page_token": search.cursor} if search.cursor else {}
+    return CrmRequest(
+        method="GET",
+        path=f"/crm/v8/{search.crm_object}",
+        params={
+            "fields": "id,Created_Time,Modified_Time",
+            "sort_by": "id",
+            "sort_order": "asc",
+            "per_page": str(SEARCH_PAGE),
+            **paged,
+        },
+        headers={"If-Modified-Since": since.isoformat()},
+    )
+
+
+def _page(answer: Any, _: RecordSearch) -> RecordPage:
+    """Read a page; Zoho answers 304 without a body if nothing was changed."""
+    records = tuple(
+        ChangedRecord(
+            id=record_id,
+            created_at=instant(record.get("Created_Time")),
+            changed_at=instant(record.get("Modified_Time")),
+            data=record,
+        )
+        for record_id, record in _records(answer).items()
+    )
+    info = answer.get("info") if isinstance(answer, dict) else None
+    known = info if isinstance(info, dict) else {}
+    has_more = known.get("more_records") is True
+    cursor = id_text(known.get("next_page_token")) if has_more else None
+    return RecordPage(records=records, cursor=cursor)
+
+
+def _reconciled(event_type: str, module: str, record: ChangedRecord, account: str) -> Item:
+    """Return what a record's notification would have become.
+
+    A change names its time as server_time, so that a change by our own user is known as one.
+    """
+    word = event_type.rpartition(".")[2]
+    at = record.created_at if word == "created" else record.changed_at
+    at_ms = None if at is None else int(at.timestamp() * 1000)
+    of_change = () if word == "created" else (str(at_ms),)
+    notification = {
+        "module": module,
+        "operation": OPERATIONS[word],
+        "ids": [record.id],
+        "channel_id": RECONCILE,
+        "server_time": at_ms,
+        "affected_fields": [],
+    }
+    return Item(
+        type=event_type,
+        data={NOTIFICATION: notification},
+        source_event_id="-".join((RECONCILE, module, word, record.id, *of_change)),
+        subject=record.id,
+        time=at,
+        hydrate=module,
+        account=account,
+        is_reconciled=True,
+    )
+
+
+# --- notification channels ------------------------------------------------------------------
+
+WATCH: Final = "/crm/v8/actions/watch"
+CHANNEL_EVENTS: Final = {"created": "create", "updated": "edit", "deleted": "delete"}
+
+
+def _watch(watched: Watched) -> Mapping[str, Any]:
+    # Zoho refuses milliseconds in times.
+    expires_at = watched.expires_at.isoformat(timespec="seconds")
+    return {
+        "watch": [
+            {
+                "channel_id": int(watched.channel_id),
+                "events": list(watched.events),
+                "channel_expiry": expires_at,
+                "token": watched.token,
+                "notify_url": watched.url,
+            }
+        ]
+    }
+
+
+def _make_channel(watched: Watched) -> CrmRequest:
+    return CrmRequest(method="POST", path=WATCH, json=_watch(watched))
+
+
+def _renew_channel(watched: Watched) -> CrmRequest:
+    return CrmRequest(method="PUT", path=WATCH, json=_watch(watched))
+
+
+def _watch_refusal(answer: Any) -> str | None:
+    """Return why Zoho made no channel, in its words; it may have answered 202 all the same."""
+    entries = _list(answer.get("watch") if isinstance(answer, dict) else None) or [answer]
+    refused = (one for one in entries if isinstance(one, dict) and one.get("status") == "error")
+    for one in refused:
+        details = one.get("details")
+        name = details.get("api_name") if isinstance(details, dict) else None
+        said = f"{one.get('code')}: {one.get('message')}"
+        return f"{said} ({name})." if name else f"{said}."
+    known = isinstance(answer, dict) and _list(answer.get("watch"))
+    return None if known else "its answer names no channel."
+
+
+def _watch_expiry(answer: Any) -> datetime | None:
+    """Return the earliest time at which one of the events ends; None: Zoho does not say."""
+    ends = [
+        at
+        for entry in _list(answer.get("watch"))
+        if isinstance(entry, dict) and isinstance(entry.get("details"), dict)
+        for event in _list(entry["details"].get("events"))
+        if isinstance(event, dict) and (at := instant(event.get("channel_expiry")))
+    ]
+    return min(ends, default=None)
+
+
 KIND = Kind(
     name="zoho",
     title="Zoho CRM",
@@ -364,6 +498,31 @@ KIND = Kind(
             fields=frozenset({"Modified_By", "Modified_Time"}),
             is_change=is_change_of,
         ),
+    ),
+    # If-Modified-Since and page_token:
+    # https://www.zoho.com/crm/developer/docs/api/v8/get-records.html
+    reconcile=Reconcile(
+        objects=_MODULES,
+        search=_search,
+        page=_page,
+        item=_reconciled,
+        rate=50,
+    ),
+    # https://www.zoho.com/crm/developer/docs/api/v7/notifications/enable.html
+    # https://www.zoho.com/crm/developer/docs/api/v2.1/notifications/update-details.html
+    channels=Channels(
+        objects=_MODULES,
+        happened=CHANNEL_EVENTS,
+        make=_make_channel,
+        renew=_renew_channel,
+        refusal=_watch_refusal,
+        expiry=_watch_expiry,
+        # Some versions of the API take a day at most, and give an hour to who asks for more.
+        lifetime_s=23 * 3600,
+        renew_s=6 * 3600,
+        longest_token=50,
+        scope="ZohoCRM.notifications.ALL",
+        rate=50,
     ),
     variables=(
         Variable(

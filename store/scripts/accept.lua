@@ -1,10 +1,10 @@
 -- include: keys, time, new_delivery, suppression, background_tasks, wakeup
 -- Store events with their deliveries, in one transaction; ask for a drain if anything is due now.
 --
--- ARGV[1]: JSON, a list of {fingerprint, remember_s, event, status, source, subject, is_test,
---          deliveries, background_task, person}. A delivery is {id, route, to, wait_ms, bulk, flood,
+-- ARGV[1]: JSON, a list of {fingerprint, remember_s, event, status, source, subject, is_test, is_reconciled,
+--          deliveries, background_task, person, happening}. A delivery is {id, route, to, wait_ms, bulk, flood,
 --          listed_ms, name, number, phone, record_page, terms, actor}: see write_delivery(). background_task: {id, record}, work for the event
---          besides deliveries.
+--          besides deliveries. happening: {own, other, at_ms, from, to}, see same_event().
 --          person: {key, record}, a person who must not be called from this step on.
 -- ARGV[2]: the routes' digest.
 -- ARGV[3..]: the events' records, JSON, in the same order. They are stored as they are: cjson would
@@ -50,6 +50,48 @@ local function add_delivery(item, d)
   return status
 end
 
+-- What came by webhook and by reconcile is one event. So an event stands under its happening, by its time,
+-- for as long as its id is known; an event that came in the other way looks there. Two that came in one way
+-- are never compared.
+local MOST_KEPT = 100  -- events of one record and type; the newest
+local function same_event(happening)
+  return happening and redis.call('ZRANGE', P .. happening.other, happening.from, happening.to, 'BYSCORE',
+    'LIMIT', 0, 1)[1]
+end
+
+local function note_happening(item)
+  if not item.happening then return end
+  local key = P .. item.happening.own
+  redis.call('ZADD', key, item.happening.at_ms, item.event)
+  redis.call('ZREMRANGEBYRANK', key, 0, -MOST_KEPT - 1)
+  redis.call('EXPIRE', key, item.remember_s)
+end
+
+local function add_event(item, record)
+  local ids, answer = {}, {''}
+  add('events', order, item.event)
+  for _, d in ipairs(item.deliveries) do
+    ids[#ids + 1] = d.id .. ' ' .. d.route .. '\n'
+    answer[#answer + 1] = add_delivery(item, d)
+  end
+  if #ids == 0 then
+    redis.call('ZADD', P .. 'events:' .. item.status, order, item.event)
+    order = order + 1
+  end
+  redis.call('HSET', P .. 'event:' .. item.event, 'record', record, 'status', item.status, 'source', item.source,
+    'deliveries', table.concat(ids))
+  if item.is_test then redis.call('HSET', P .. 'event:' .. item.event, 'is_test', '1') end
+  if item.person then
+    keep_suppressed(item.person.key, item.person.record)
+  end
+  if item.background_task then
+    put_background_task(item.background_task.id, item.background_task.record, ms)
+    is_due_now = true
+  end
+  note_happening(item)
+  return answer
+end
+
 for i, item in ipairs(items) do
   local seen = P .. 'seen:' .. item.fingerprint
   local key = P .. 'event:' .. item.event
@@ -58,27 +100,13 @@ for i, item in ipairs(items) do
     redis.call('SET', seen, item.event, 'EX', item.remember_s)
     answers[i] = first_answer(item.event)
   elseif redis.call('SET', seen, item.event, 'NX', 'EX', item.remember_s) then
-    local ids, answer = {}, {''}
-    add('events', order, item.event)
-    for _, d in ipairs(item.deliveries) do
-      ids[#ids + 1] = d.id .. ' ' .. d.route .. '\n'
-      answer[#answer + 1] = add_delivery(item, d)
+    local first = same_event(item.happening)
+    if first then
+      redis.call('SET', seen, first, 'EX', item.remember_s)
+      answers[i] = first_answer(first)
+    else
+      answers[i] = add_event(item, ARGV[i + 2])
     end
-    if #ids == 0 then
-      redis.call('ZADD', P .. 'events:' .. item.status, order, item.event)
-      order = order + 1
-    end
-    redis.call('HSET', key, 'record', ARGV[i + 2], 'status', item.status, 'source', item.source,
-      'deliveries', table.concat(ids))
-    if item.is_test then redis.call('HSET', key, 'is_test', '1') end
-    if item.person then
-      keep_suppressed(item.person.key, item.person.record)
-    end
-    if item.background_task then
-      put_background_task(item.background_task.id, item.background_task.record, ms)
-      is_due_now = true
-    end
-    answers[i] = answer
   else
     answers[i] = first_answer(redis.call('GET', seen))
   end
@@ -96,8 +124,14 @@ end
 redis.call('SET', P .. 'order', whole(order))
 -- A good request ends a row of requests that did not prove their source, and a row of those that could
 -- not be parsed: see alert.lua. A test call and a list are of a person, and no requests of their source.
-local function is_by_person(item) return item.deliveries[1] and item.deliveries[1].actor end
-if items[1] and not is_by_person(items[1]) then
+-- Neither is what a reconcile found.
+local function is_request(item)
+  return not (item.is_reconciled or item.deliveries[1] and item.deliveries[1].actor)
+end
+if items[1] and is_request(items[1]) then
+  if redis.call('HEXISTS', P .. 'channels', items[1].source) == 1 then
+    redis.call('HSET', P .. 'channels:notified', items[1].source, ms)
+  end
   redis.call('HDEL', P .. 'alerts:refused', items[1].source)
   redis.call('HDEL', P .. 'alerts:unparsed', items[1].source)
 end

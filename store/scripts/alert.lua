@@ -77,12 +77,22 @@ local function look_at_bulk()
   if count > 0 then add('bulk', 'bulk.held', {count = count}) end
 end
 
+local function look_at_channels()
+  for source, record in pairs_of(P .. 'channels') do
+    local expires_ms = cjson.decode(record).expires_ms
+    if expires_ms and expires_ms <= now then
+      add('channel ' .. source, 'channel.lapsed', {source = source, since_ms = expires_ms})
+    end
+  end
+end
+
 look_at_pauses()
 look_at_unknown()
 look_at_backlog()
 look_at_rows('alerts:refused', 'signatures', 'source.signatures_failing')
 look_at_rows('alerts:unparsed', 'bodies', 'source.bodies_failing')
 look_at_bulk()
+look_at_channels()
 
 read_outbox()
 local new = 0

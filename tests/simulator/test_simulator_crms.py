@@ -302,7 +302,9 @@ def test_zoho_gives_pages(client, state, zoho):
 
     first = page("&per_page=2").json()
     assert [record["id"] for record in first["data"]] == ["0", "1"]
-    assert first["info"] == {"per_page": 2, "count": 2, "page": 1, "more_records": True}
+    shown = {"per_page": 2, "count": 2, "page": 1, "more_records": True, "next_page_token": "2"}
+    assert first["info"] == shown
+    assert page("&per_page=2&page_token=2").json()["data"][0]["id"] == "2"
     last = page("&per_page=2&page=3").json()
     assert [record["id"] for record in last["data"]] == ["4"]
     assert last["info"] == {"per_page": 2, "count": 1, "page": 3, "more_records": False}

@@ -123,7 +123,7 @@ def test_bash_completes_commands_options_and_words() -> None:
         said, _ = bash.communicate(timeout=60)
     assert said.splitlines() == [
         "complete -o nosort -F _callkaro_bridge_completion callkaro-bridge",
-        "refused retry release resolve replay resume",
+        "refused retry release resolve replay resume reconcile",
         "--since",
         "delivered failed",
         f"CallKaro Bridge, version {VERSION}",

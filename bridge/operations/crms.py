@@ -1,0 +1,100 @@
+"""What a person asks of a CRM: a reconcile, a notification channel. A worker does it."""
+
+from datetime import UTC, datetime
+
+from bridge.access import current_name, note_act
+from bridge.operations.base import Base
+from config import log
+from rules.channel import why_not
+from schemas.access import Action
+from schemas.channel import Channel
+from schemas.errors import BadQuery, Conflict, NotFound
+from schemas.nearest import did_you_mean
+from schemas.reconcile import ReconcileRun, longest_back
+from schemas.source import Source
+
+logger = log.get(__name__)
+
+
+class CrmOperations(Base):
+    """Operations that ask a CRM."""
+
+    __slots__ = ()
+
+    def reconcile(self, name: str, since: datetime, *, dry_run: bool) -> ReconcileRun:
+        """Ask the CRM of a source for what was created or changed since a time and never arrived.
+
+        dry_run: only count. Raises NotFound, BadQuery or Conflict.
+        """
+        source, now = self.reconcilable(name), datetime.now(UTC)
+        days = self.settings.dedupe_days
+        if since > now or now - since > longest_back(days):
+            raise BadQuery(
+                f"since must be less than {days} days ago (DEDUPE_DAYS, without an hour): of what "
+                "came before, the bridge does not know whether it arrived."
+            )
+        run = ReconcileRun(
+            source=source.name, since=since, started_at=now, dry_run=dry_run, actor=current_name()
+        )
+        if not self.store.start_reconcile(run):
+            raise Conflict("A reconcile of this source runs already. Wait until it has ended.")
+        self.wake()
+        logger.info("operation.reconcile", source=source.name, dry_run=dry_run)
+        if not dry_run:
+            note_act(Action.RECONCILE, "source", source.name)
+        return run
+
+    def reconcile_of(self, name: str) -> ReconcileRun:
+        """Return the latest reconcile of a source. Raises NotFound."""
+        found = self.store.reconcile(self.reconcilable(name).name)
+        if found is None:
+            raise NotFound("There was no reconcile of this source.")
+        return found
+
+    def reconcilable(self, name: str) -> Source:
+        """Return a source whose CRM can be asked for what never arrived. Raises NotFound."""
+        sources = self.settings.routes.sources
+        known = [one.name for one in sources.values() if one.kind.reconcile]
+        if name not in known:
+            raise NotFound(
+                "No source of this name has a CRM that can be asked for what never arrived. "
+                f"{did_you_mean(name, known)}Known: {', '.join(sorted(known))}."
+            )
+        return sources[name]
+
+    def watch(self, name: str) -> Channel:
+        """Have a worker make or renew the channel of a source. Raises NotFound or Conflict."""
+        source = self._watchable(name)
+        secret = next(iter(self.settings.secrets.get(name, ())), None)
+        if problem := why_not(source, secret, self.settings.public_url):
+            raise Conflict(problem)
+        self.store.watch(name)
+        self.wake()
+        logger.info("operation.watch", source=name)
+        note_act(Action.WATCH, "source", name)
+        return self.channel(name)
+
+    def channel(self, name: str) -> Channel:
+        """Return the channel of a source. Raises NotFound."""
+        found = self.store.channels().get(self._watchable(name).name)
+        if found is None:
+            raise NotFound("The bridge has no channel of this source. Make one with POST.")
+        return found
+
+    def stop_watching(self, name: str) -> Channel:
+        """Renew the channel of a source no longer, and return it as it was. Raises NotFound."""
+        channel = self.channel(name)
+        self.store.stop_watching(name)
+        logger.info("operation.stop_watching", source=name)
+        note_act(Action.WATCH, "source", name)
+        return channel
+
+    def _watchable(self, name: str) -> Source:
+        sources = self.settings.routes.sources
+        known = [one.name for one in sources.values() if one.kind.channels]
+        if name not in known:
+            raise NotFound(
+                "No source of this name has notification channels. "
+                f"{did_you_mean(name, known)}Known: {', '.join(sorted(known))}."
+            )
+        return sources[name]

@@ -1,0 +1,102 @@
+"""How HubSpot and Zoho are asked for what was created or changed, and what their answers say."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from schemas.crm import hubspot, kinds, zoho
+from schemas.source import ChangedRecord, Reconcile, RecordSearch
+
+SINCE = datetime(2026, 1, 31, 4, 0, 0, 123_000, tzinfo=UTC)
+SINCE_MS = "1769832000123"
+
+
+def how(name: str) -> Reconcile:
+    found = kinds()[name].reconcile
+    assert found is not None
+    return found
+
+
+def search(crm_object: str = "contacts", **more: Any) -> RecordSearch:
+    return RecordSearch(crm_object=crm_object, since=SINCE, **{"with_changed": False, **more})
+
+
+def contact(at: datetime) -> dict[str, Any]:
+    return {"id": "101", "properties": {}, "createdAt": at.isoformat(), "updatedAt": at.isoformat()}
+
+
+def test_hubspot_is_asked_by_the_time_that_the_object_has() -> None:
+    for crm_object, with_changed, name in (
+        ("contacts", False, "createdate"),
+        ("contacts", True, "lastmodifieddate"),
+        ("deals", False, "createdate"),
+        ("deals", True, "hs_lastmodifieddate"),
+        ("leads", False, "hs_createdate"),
+    ):
+        request = how("hubspot").search(search(crm_object, with_changed=with_changed))
+        assert (request.method, request.path) == (
+            "POST",
+            f"/crm/objects/{{API_VERSION}}/{crm_object}/search",
+        )
+        (group,) = request.json["filterGroups"]
+        assert group["filters"] == [{"propertyName": name, "operator": "GTE", "value": SINCE_MS}]
+        assert request.json["sorts"] == [{"propertyName": name, "direction": "ASCENDING"}]
+
+
+def test_hubspots_pages_follow_each_other_beyond_ten_thousand() -> None:
+    answer = {"results": [contact(SINCE)], "paging": {"next": {"after": "200"}}}
+    cursor = how("hubspot").page(answer, search()).cursor
+    following = how("hubspot").search(search(cursor=cursor))
+    assert following.json["after"] == "200"
+    # A search ends there; the next one begins at the last time that was seen.
+    last = SINCE + timedelta(hours=1)
+    answer = {"results": [contact(last)], "paging": {"next": {"after": "10000"}}}
+    cursor = how("hubspot").page(answer, search(cursor=cursor)).cursor
+    again = how("hubspot").search(search(cursor=cursor)).json
+    assert "after" not in again
+    value = int(again["filterGroups"][0]["filters"][0]["value"])
+    assert value == int(last.timestamp() * 1000)
+    # So many of one time: it must come to an end.
+    answer = {"results": [contact(last)], "paging": {"next": {"after": "10000"}}}
+    cursor = how("hubspot").page(answer, search(cursor=cursor)).cursor
+    assert cursor == f"{value + 1} "
+    assert how("hubspot").page({"results": []}, search(cursor=cursor)).cursor is None
+
+
+def test_zoho_is_asked_without_milliseconds() -> None:
+    request = how("zoho").search(search("Leads"))
+    assert request.headers == {"If-Modified-Since": "2026-01-31T04:00:00+00:00"}
+    assert "page_token" not in request.params
+    assert how("zoho").search(search("Leads", cursor="abc")).params["page_token"] == "abc"
+
+
+def test_zoho_says_what_follows_and_may_answer_nothing() -> None:
+    assert how("zoho").page(None, search("Leads")).records == ()
+    record = {
+        "id": "1",
+        "Created_Time": "2026-01-31T09:30:00+05:30",
+        "Modified_Time": "2026-01-31T09:45:00+05:30",
+    }
+    info = {"more_records": True, "next_page_token": "abc"}
+    page = how("zoho").page({"data": [record], "info": info}, search("Leads"))
+    assert page.cursor == "abc"
+    (found,) = page.records
+    assert (found.id, found.created_at) == ("1", datetime(2026, 1, 31, 4, 0, tzinfo=UTC))
+    last = how("zoho").page({"data": [record], "info": {"more_records": False}}, search("Leads"))
+    assert last.cursor is None
+
+
+def test_each_change_of_a_record_is_an_event_of_its_own_and_its_creation_one() -> None:
+    for name, module, crm_object in (("hubspot", hubspot, "contacts"), ("zoho", zoho, "Contacts")):
+        of = {
+            word: {
+                module.KIND.reconcile.item(  # type: ignore[attr-defined]
+                    f"contact.{word}",
+                    crm_object,
+                    ChangedRecord(id="1", created_at=SINCE, changed_at=SINCE + later, data={}),
+                    "62515",
+                ).source_event_id
+                for later in (timedelta(0), timedelta(hours=1))
+            }
+            for word in ("created", "updated")
+        }
+        assert (len(of["created"]), len(of["updated"])) == (1, 2), name

@@ -1,0 +1,255 @@
+"""Reconcile: what never arrived is found in the CRM, counted, and called once."""
+
+import hashlib
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from support import API_TOKEN, Web, notification, route, zoho_notification
+from support.draining import MakeSettings, OpenWeb, RunDrain, counts
+
+from schemas.crm import hubspot, zoho
+from schemas.reconcile import ReconcileRun, ReconcileStatus
+from schemas.settings import Settings
+from simulator import Simulator
+from simulator.zoho import USER
+from store import Store
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+ROUTES = (
+    route(
+        "new contacts",
+        source="hubspot",
+        event="contact.created",
+        match="\"changeSource != 'IMPORT'\"",
+    )
+    + route("changed contacts", source="hubspot", event="contact.updated")
+    + route("new leads", source="zoho", event="lead.created")
+    + route("changed leads", source="zoho", event="lead.updated")
+)
+
+
+@pytest.fixture
+def settings(make_settings: MakeSettings) -> Settings:
+    return make_settings(ROUTES)
+
+
+@pytest.fixture
+def web(open_web: OpenWeb, settings: Settings) -> Web:
+    return open_web(settings)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_else(simulator: Simulator) -> None:
+    """Let the CRMs have the records of the test alone."""
+    for records in simulator.state.records.values():
+        records.clear()
+
+
+def put_contact(simulator: Simulator, contact: int, *, ago: timedelta, **more: str) -> None:
+    """Put a contact that was created so long ago and not changed since."""
+    at = (NOW - ago).isoformat()
+    fields = {"phone": phone_of(contact), "createdate": at, "lastmodifieddate": at, **more}
+    simulator.state.put_record("hubspot", "contacts", str(contact), fields)
+
+
+def put_lead(
+    simulator: Simulator, lead: int, *, created: timedelta, changed: timedelta, **more: Any
+) -> None:
+    """Put a lead that was created and changed so long ago."""
+    times = {"Created_Time": NOW - created, "Modified_Time": NOW - changed}
+    fields = {name: at.isoformat() for name, at in times.items()}
+    simulator.state.put_record(
+        "zoho", "Leads", str(lead), {"Phone": phone_of(lead), **fields, **more}
+    )
+
+
+def phone_of(record: int) -> str:
+    return f"+9198765{record % 100_000:05}"
+
+
+def called(simulator: Simulator) -> Counter[str]:
+    return Counter(call.to_number for call in simulator.state.calls)
+
+
+class Reconcile:
+    """Runs reconciles of a source."""
+
+    def __init__(self, store: Store, settings: Settings, run_drain: RunDrain) -> None:
+        self.store = store
+        self.settings = settings
+        self.run_drain = run_drain
+
+    def __call__(self, source: str, **more: Any) -> ReconcileRun:
+        run = ReconcileRun(source=source, since=NOW - timedelta(days=1), started_at=NOW, **more)
+        assert self.store.start_reconcile(run)
+        assert not self.store.start_reconcile(run), "one at a time"
+        self.run_drain(self.settings)
+        found = self.store.reconcile(source)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def reconcile(store: Store, settings: Settings, run_drain: RunDrain) -> Reconcile:
+    return Reconcile(store, settings, run_drain)
+
+
+def release(web: Web, route_name: str) -> None:
+    answer = web.client.post(
+        "/api/deliveries/release",
+        json={"route": route_name},
+        headers={"Authorization": f"Bearer {API_TOKEN}"},
+    )
+    assert answer.status_code == 200, answer.text
+
+
+def test_of_fifty_leads_the_seven_that_never_arrived_are_called_once(
+    settings: Settings,
+    web: Web,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+    reconcile: Reconcile,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hubspot, "SEARCH_PAGE", 20)  # so that there are three pages
+    for number in range(50):
+        put_contact(simulator, 100 + number, ago=timedelta(hours=1, minutes=number))
+    put_contact(simulator, 99, ago=timedelta(days=2))  # from before
+    hooks = {number: notification(str(100 + number)) for number in range(50)}
+    dropped = [hooks.pop(number) for number in (0, 7, 19, 20, 33, 48, 49)]
+    web.send("hubspot", list(hooks.values()))
+    run_drain(settings)
+    assert called(simulator).total() == 43
+
+    counted = reconcile("hubspot", dry_run=True)
+
+    assert (counted.status, counted.known, counted.missed) == (ReconcileStatus.DONE, 43, 7)
+    assert (counted.taken, counts(store)) == (0, {"delivered": 43})
+    assert [one["type"] for one in counted.examples] == ["contact.created"] * 5
+
+    done = reconcile("hubspot")
+
+    assert (done.known, done.missed, done.taken, done.is_held) == (43, 7, 7, True)
+    assert counts(store) == {"delivered": 43, "held": 7}
+    release(web, "new contacts")
+    run_drain(settings)
+    everybody = Counter(phone_of(100 + number) for number in range(50))
+    assert called(simulator) == everybody
+    again = reconcile("hubspot")
+    assert (again.known, again.missed, again.taken) == (50, 0, 0)
+    # Now the webhooks come after all.
+    answer = web.post("hubspot", dropped)
+    assert answer.json["duplicates"] == 7
+    first = web.get("/api/deliveries?reason=&limit=50").json["items"]
+    assert {one["id"] for one in answer.json["events"]} <= {one["event_id"] for one in first}
+    run_drain(settings)
+    assert called(simulator) == everybody
+
+
+def test_a_handful_is_called_at_once_and_an_import_is_not(
+    store: Store, simulator: Simulator, reconcile: Reconcile
+) -> None:
+    for number in range(5):
+        put_contact(simulator, 100 + number, ago=timedelta(hours=1))
+    put_contact(simulator, 200, ago=timedelta(hours=1), hs_object_source="IMPORT")
+
+    done = reconcile("hubspot")
+
+    assert (done.missed, done.left_out, done.taken, done.is_held) == (5, 1, 5, False)
+    assert called(simulator).total() == 5
+
+
+def test_changes_are_taken_and_those_that_the_bridge_may_have_made_are_not(
+    store: Store, simulator: Simulator, reconcile: Reconcile
+) -> None:
+    old, lately = timedelta(days=30), (NOW - timedelta(hours=1)).isoformat()
+    for contact in (101, 102):
+        put_contact(simulator, contact, ago=old, lastmodifieddate=lately)
+    # The bridge told HubSpot of a call to the second one.
+    name = hashlib.sha1(b"hubspot\n\n102", usedforsecurity=False).hexdigest()
+    store.redis.hset(f"bridge:write_back_record:{name}", "newest", "1 a-call a-write-back")
+
+    done = reconcile("hubspot")
+
+    assert (done.missed, done.own, done.taken) == (1, 1, 1)
+    assert called(simulator) == {phone_of(101): 1}
+
+
+def test_a_changed_record_is_not_taken_for_a_route_that_reads_the_notification(
+    make_settings: MakeSettings, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    settings = make_settings(
+        route(source="hubspot", event="contact.updated", match="\"propertyName == 'phone'\"")
+    )
+    lately = (NOW - timedelta(hours=1)).isoformat()
+    put_contact(simulator, 101, ago=timedelta(days=30), lastmodifieddate=lately)
+
+    done = Reconcile(store, settings, run_drain)("hubspot")
+
+    assert (done.missed, done.left_out, done.taken) == (0, 1, 0)
+    assert counts(store) == {}
+
+
+def test_zoho_is_asked_for_what_was_created_and_changed(
+    settings: Settings,
+    web: Web,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+    reconcile: Reconcile,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(zoho, "SEARCH_PAGE", 2)
+    hour, old = timedelta(hours=1), timedelta(days=9)
+    ours = {"Modified_By": {"id": USER["id"], "name": "Ours"}}
+    put_lead(simulator, 1, created=hour, changed=hour)
+    put_lead(simulator, 2, created=old, changed=hour)
+    put_lead(simulator, 3, created=old, changed=hour, **ours)
+    put_lead(simulator, 4, created=old, changed=old)
+    put_lead(simulator, 5, created=hour, changed=hour - timedelta(minutes=5))
+    arrived = zoho_notification("5")
+    web.send("zoho", arrived)
+    run_drain(settings)
+
+    done = reconcile("zoho")
+
+    assert (done.known, done.missed, done.taken) == (1, 3, 3)
+    assert called(simulator) == {phone_of(number): 1 for number in (1, 2, 5)}
+    assert counts(store)["skipped"] == 1, "our own user's change"
+    assert reconcile("zoho").missed == 0
+
+
+def test_a_crm_that_is_away_is_asked_again_and_one_that_refuses_ends_it(
+    settings: Settings, store: Store, simulator: Simulator, reconcile: Reconcile
+) -> None:
+    put_contact(simulator, 101, ago=timedelta(hours=1))
+    simulator.state.hubspot_token = "another"
+    done = reconcile("hubspot")
+    assert (done.status, done.message) == (ReconcileStatus.FAILED, "HubSpot answered 401.")
+    simulator.state.hubspot_token = None
+    away = replace(settings, variables={"hubspot": {**settings.variables["hubspot"]}})
+    away.variables["hubspot"]["API_URL"] = "http://127.0.0.1:9"  # type: ignore[index]
+    waits = Reconcile(store, away, reconcile.run_drain)("hubspot")
+    assert waits.status is ReconcileStatus.COUNTING
+    assert "did not answer" in str(waits.message)
+    store.go_on_with_reconcile("hubspot")
+    reconcile.run_drain(settings)
+    assert called(simulator) == {phone_of(101): 1}
+
+
+def test_an_error_of_ours_ends_it(
+    settings: Settings, store: Store, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise RuntimeError("made up")
+
+    monkeypatch.setattr("workers.reconcile.as_event", crash)
+    monkeypatch.setattr("workers.reconcile.items_of", crash)
+    monkeypatch.setattr("workers.reconcile.wanted_of", crash)
+    done = reconcile("hubspot")
+    assert done.status is ReconcileStatus.FAILED
+    assert "error in the bridge" in str(done.message)

@@ -1,0 +1,117 @@
+"""Notification channels: the worker makes them, and renews them well before they expire."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from config import log
+from rules.backoff import doubled_s
+from rules.channel import channel_id, wanted_events, why_not
+from schemas.channel import Channel
+from schemas.reconcile import ReconcileRun, longest_back
+from schemas.settings import Settings
+from schemas.source import Channels as HowToWatch
+from schemas.source import CrmRequest, Source, Watched
+from store import Store
+from workers.crm import CrmClient, FetchFailed
+
+logger = log.get(__name__)
+
+FIRST_AGAIN_S: Final = 60.0  # until the next try after one that failed
+LONGEST_AGAIN_S: Final = 900.0
+# The gap of a channel that lapsed begins before the time at which it did: clocks differ, and what
+# was told last may not have arrived.
+OVERLAP: Final = timedelta(minutes=10)
+
+
+class Channels:
+    """Makes and renews the channels of one drain."""
+
+    def __init__(self, store: Store, settings: Settings, crm_client: CrmClient) -> None:
+        self._store = store
+        self._settings = settings
+        self._crm_client = crm_client
+
+    def renew(self, name: str) -> float | None:
+        """Make or renew the channel of a source.
+
+        Returns in how many seconds it is renewed next; None: a person has stopped it.
+        """
+        channel = self._store.channels().get(name)
+        if channel is None:
+            return None
+        answer = self._asked(name, channel)
+        now = datetime.now(UTC)
+        if isinstance(answer, FetchFailed):
+            logger.warning("channel.failed", source=name, message=answer.message)
+            failed = replace(channel, failures=channel.failures + 1, message=answer.message)
+            wait_s = doubled_s(FIRST_AGAIN_S, channel.failures, LONGEST_AGAIN_S)
+            return max(wait_s, answer.retry_after_s or 0) if self._keep(failed) else None
+        lapsed_at = channel.expires_at if channel.has_lapsed(now) else None
+        renewed = replace(
+            channel,
+            events=answer.events,
+            renewed_at=now,
+            expires_at=answer.expires_at,
+            failures=0,
+            message=None,
+        )
+        if not self._keep(renewed):
+            return None
+        logger.info("channel.renewed", source=name, events=renewed.events)
+        if lapsed_at is not None:
+            self._close_gap(name, lapsed_at, now)
+        how = self._settings.routes.sources[name].kind.channels
+        most_s = how.renew_s if how else LONGEST_AGAIN_S
+        # A CRM may have granted less than was asked for.
+        return min(most_s, max((answer.expires_at - now).total_seconds() / 2, FIRST_AGAIN_S))
+
+    def _keep(self, channel: Channel) -> bool:
+        return self._store.keep_channel(channel)
+
+    def _asked(self, name: str, channel: Channel) -> Watched | FetchFailed:
+        """Have the CRM make or renew a channel."""
+        source = self._settings.routes.sources.get(name)
+        if source is None:
+            return FetchFailed(message="The source is not in routes.toml any more.")
+        secret = next(iter(self._settings.secrets.get(name, ())), None)
+        url = self._settings.public_url
+        problem = why_not(source, secret, url)
+        how = source.kind.channels
+        if problem or how is None or secret is None or url is None:
+            return FetchFailed(message=problem or "The source has no channels.")
+        events = wanted_events(source, how, self._settings.routes)
+        if not events:
+            return FetchFailed(message="No route wants an event that a channel tells of.")
+        now = datetime.now(UTC)
+        request = Watched(
+            channel_id=channel_id(name, url),
+            events=events,
+            url=f"{url.rstrip('/')}/webhooks/{name}",
+            token=secret,
+            expires_at=(now + timedelta(seconds=how.lifetime_s)).replace(microsecond=0),
+        )
+        if channel.renewed_at and not channel.has_lapsed(now):
+            answer = self._ask(source, how, how.renew(request), request)
+            if not isinstance(answer, FetchFailed):
+                return answer
+        return self._ask(source, how, how.make(request), request)
+
+    def _ask(
+        self, source: Source, how: HowToWatch, request: CrmRequest, wanted: Watched
+    ) -> Watched | FetchFailed:
+        answer = self._crm_client.ask(source, request, rate=how.rate)
+        if isinstance(answer, FetchFailed):
+            return answer
+        # It may have been answered with 202, and be a refusal all the same.
+        why = how.refusal(answer)
+        if why is not None:
+            return FetchFailed(message=f"{source.kind.title} made no channel: {why}")
+        return replace(wanted, expires_at=how.expiry(answer) or wanted.expires_at)
+
+    def _close_gap(self, name: str, lapsed_at: datetime, now: datetime) -> None:
+        """Ask for what the CRM did not tell of since a channel lapsed."""
+        since = max(lapsed_at - OVERLAP, now - longest_back(self._settings.dedupe_days))
+        run = ReconcileRun(source=name, since=since, started_at=now)
+        is_started = self._store.start_reconcile(run)
+        logger.warning("channel.lapsed", source=name, is_reconciled=is_started)
