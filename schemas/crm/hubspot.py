@@ -19,6 +19,7 @@ from typing import Any, Final
 from marshmallow import EXCLUDE, Schema, ValidationError
 
 from schemas.crm.fields import RecordId, Word, sentence
+from schemas.crm.hubspot_writing import OBJECTS, WRITE_BACK
 from schemas.event import Item
 from schemas.expression import Expression, Path
 from schemas.fields import EpochMillis
@@ -316,7 +317,6 @@ def record_page(subject_type: str, data: Any) -> str | None:
 # unsupported from September 2027.
 # https://developers.hubspot.com/docs/api-reference/2026-03/crm/using-object-apis
 # https://developers.hubspot.com/docs/api-reference/2026-03/overview (both read on 2026-11-29)
-OBJECTS: Final = "/crm/objects/{API_VERSION}"
 
 
 def _request(api_object: str, ids: Sequence[str], wanted: Sequence[str]) -> CrmRequest:
@@ -415,6 +415,7 @@ KIND = Kind(
         fields=_fields,
         alone=ReadAlone(request=_request_alone, record=_record),
     ),
+    write_back=WRITE_BACK,
     variables=(
         Variable(
             suffix="ACCESS_TOKEN",
