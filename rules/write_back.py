@@ -107,7 +107,9 @@ def _check_record(claim: WriteBackClaim, kind: Kind) -> None:
 def told(ready: Ready) -> Told:
     """Return what the CRM's API is told by a prepared write-back of a record that it has."""
     delivery, body, event = ready.delivery, ready.body, ready.claim.event
-    assert event is not None and event.record is not None  # noqa: S101  (_check_record())
+    record = event.record if event else None
+    assert record is not None  # noqa: S101  (_check_record())
+    _, subject_type, subject = record
     outcome = body["outcome"]
     at = outcome["at"] if outcome else None
     call = f"{delivery.of}\0{delivery.call_sid or ''}"
@@ -115,8 +117,8 @@ def told(ready: Ready) -> Told:
         key=f"bridge-{hashlib.sha256(call.encode()).hexdigest()[:20]}",
         moment=str(delivery.moment),
         at=at or transitions.iso(delivery.created_at),
-        subject=event.record[2],
-        subject_type=event.record[1],
+        subject=subject,
+        subject_type=subject_type,
         delivery=body["delivery"],
         outcome=outcome,
         fields=body["fields"],

@@ -450,7 +450,7 @@ class WriteBack:
     call_id: Callable[[Any], str | None]
     # -> the request that sets the fields of the record.
     update: Callable[[Told], CrmRequest]
-    # (parsed answer) -> the CRM's sentence of a refusal that a 2xx contains; None: it contains none.
+    # (parsed answer) -> the CRM's sentence of a refusal in a 2xx; None: there is none.
     refusal: Callable[[Any], str | None] = lambda _: None
 
 

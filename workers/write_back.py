@@ -34,7 +34,7 @@ from workers.alerts import signed
 from workers.crm import CrmClient
 from workers.crm_writing import PATIENCE_S, CrmWriting
 from workers.drain_context import DrainContext
-from workers.http import HttpClient, SendDeadline
+from workers.http import SendDeadline
 from workers.moving import UNMADE, move_each
 
 logger = log.get(__name__)
@@ -72,9 +72,9 @@ class WriteBacks:
         self._jitter = jitter
         self._most = max(1, settings.worker_threads // SHARE)
         self._crm_writing = CrmWriting(crm=crm_client, store=store, settings=settings)
-        self._needs_s = PATIENCE_S + http.longest_s + MARGIN_S
-        if settings.crm_rates:  # several requests
-            self._needs_s += http.longest_s
+        more_s = http.longest_s if settings.crm_rates else 0.0  # several requests
+        self._needs_s = PATIENCE_S + http.longest_s + MARGIN_S + more_s
+        self._lease_s = LEASE_S + more_s
         self._failures: Counter[str] = Counter()  # by source: in a row, of this drain
         self._no_look_before = 0.0  # monotonic
         self.in_hand = 0  # claimed, and neither moved nor let go
@@ -87,7 +87,7 @@ class WriteBacks:
         room = min(self._most - self.in_hand, free_threads, CLAIM_AT_ONCE)
         if room <= 0 or time.monotonic() < self._no_look_before:
             return []
-        found = self._store.claim_write_backs(room, lease_s=LEASE_S)
+        found = self._store.claim_write_backs(room, lease_s=self._lease_s)
         if not found:
             self._no_look_before = time.monotonic() + IDLE_S
             return []

@@ -5,9 +5,9 @@ https://developers.hubspot.com/docs/api-reference/crm-associations-v4/guide
 """
 
 from collections.abc import Generator, Mapping
+from datetime import datetime
 from typing import Any, Final
 
-from datetime import datetime
 from schemas.outcome import Result
 from schemas.source import CrmRequest, Told, WriteBack, id_text
 

@@ -14,6 +14,7 @@ from schemas.source import CrmRequest, Told, WriteBack, id_text
 
 MODULES: Final = {"lead": "Leads", "contact": "Contacts", "deal": "Deals", "account": "Accounts"}
 CALLS: Final = "/crm/v8/Calls"
+QUERY: Final = "select id from Calls where Subject like '%({key})' limit 0, 1"
 
 
 def _subject(told: Told) -> str:
@@ -27,9 +28,7 @@ def _find(told: Told) -> Generator[CrmRequest, Any, str | None]:
     answer = yield CrmRequest(
         method="POST",
         path="/crm/v8/coql",
-        json={
-            "select_query": f"select id from Calls where Subject like '%({told.key})' limit 0, 1"
-        },
+        json={"select_query": QUERY.format(key=told.key)},
     )
     return _id_of(answer)
 
