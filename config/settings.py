@@ -5,7 +5,7 @@ several values with commas between them, for rotation. One error names every pro
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, fields, replace
 from datetime import datetime, time
 from pathlib import Path
@@ -124,6 +124,7 @@ def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
     # A command that only reads routes, such as preview, sends nothing.
     if routes and "REDIS_URL" in needs:
         settings["webhooks_out"] = reader.webhooks_out(routes)
+        settings["crm_rates"] = reader.crm_rates(routes, settings["webhooks_out"])
     if routes:
         if settings["default_region"] is None and not reader.has_problem("DEFAULT_REGION"):
             reader.problems += _without_country(routes)
@@ -460,6 +461,8 @@ class _Reader:
             url_name, secret_name = f"{prefix}WRITE_BACK_URL", f"{prefix}WRITE_BACK_SECRET"
             url = self.url(url_name, None)
             secrets = self._usable_secrets(secret_name, AUTH)
+            if routes.sources[name].kind.write_back and not url and not self.has_problem(url_name):
+                continue  # the CRM is told by its API
             for variable, is_there in ((url_name, url), (secret_name, secrets)):
                 if not is_there and not self.has_problem(variable):
                     self.problems.append(
@@ -467,6 +470,19 @@ class _Reader:
                     )
             rate = self.whole(f"{prefix}API_RATE", API_RATE, low=1, high=100_000)
             found[name] = WebhookOut(url=url or "", secrets=secrets, rate=rate)
+        return found
+
+    def crm_rates(self, routes: Routes, webhooks_out: Collection[str]) -> dict[str, int]:
+        """Return the most requests in 10 s to each source that is told of calls by its CRM's API.
+
+        webhooks_out: the sources that are told by signed webhooks.
+        """
+        found = {}
+        for name in {one.source for one in routes.routes if one.write_back}:
+            source = routes.sources[name]
+            if source.kind.write_back and name not in webhooks_out:
+                variable, rate = f"{source.variable_prefix}API_RATE", source.kind.write_back.rate
+                found[name] = self.whole(variable, rate, low=1, high=100_000)
         return found
 
     def source_variables(self, source: Source) -> dict[str, str]:

@@ -11,6 +11,7 @@ means: a write-back rings no phone, so it is repeated in doubt.
     any other 4xx                                        REFUSED
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -31,6 +32,7 @@ from schemas.outcome import Outcome
 from schemas.records import Claim, Move
 from schemas.route import Route
 from schemas.settings import Settings
+from schemas.source import Kind, Told
 from schemas.web_address import web_address
 from schemas.write_back import CRM, MARK, Moment, WriteBackClaim
 
@@ -63,9 +65,11 @@ def prepare(claim: WriteBackClaim, settings: Settings, now: datetime) -> Move | 
         if (
             route is None
             or route.write_back is None
-            or delivery.source not in settings.webhooks_out
+            or delivery.source not in {*settings.webhooks_out, *settings.crm_rates}
         ):
             raise Denied(Denial(reason=Reason.ROUTE_MISSING, message=NOT_CONFIGURED))
+        if delivery.source in settings.crm_rates:
+            _check_record(claim, settings.routes.sources[delivery.source].kind)
         body = dict(delivery.request or _body(claim, route))
     except Denied as denied:
         return _denied(delivery, denied.denial)
@@ -87,6 +91,37 @@ def _denied(delivery: Delivery, denial: Denial) -> Move:
         lease=delivery.lease,
         reason=denial.reason,
         message=denial.message,
+    )
+
+
+def _check_record(claim: WriteBackClaim, kind: Kind) -> None:
+    """Raise Denied if the CRM's API has no record of the call's event that can be written."""
+    event, writer = claim.event, kind.write_back
+    if event is None:
+        raise Denied(Denial(reason=Reason.RECORD_GONE, message=NO_CALL))
+    if writer is None or event.record is None or event.record[1] not in writer.subject_types:
+        message = f"The event names no record of {kind.title} that the bridge can write to."
+        raise Denied(Denial(reason=Reason.BAD_REQUEST, message=message))
+
+
+def told(ready: Ready) -> Told:
+    """Return what the CRM's API is told by a prepared write-back of a record that it has."""
+    delivery, body, event = ready.delivery, ready.body, ready.claim.event
+    record = event.record if event else None
+    assert record is not None  # noqa: S101  (_check_record())
+    _, subject_type, subject = record
+    outcome = body["outcome"]
+    at = outcome["at"] if outcome else None
+    call = f"{delivery.of}\0{delivery.call_sid or ''}"
+    return Told(
+        key=f"bridge-{hashlib.sha256(call.encode()).hexdigest()[:20]}",
+        moment=str(delivery.moment),
+        at=at or transitions.iso(delivery.created_at),
+        subject=subject,
+        subject_type=subject_type,
+        delivery=body["delivery"],
+        outcome=outcome,
+        fields=body["fields"],
     )
 
 
@@ -203,12 +238,29 @@ def verdict(result: HttpResult) -> Verdict:
     return Verdict(meaning=Meaning.REFUSED, message=message, callkaro_text=text)
 
 
+def refused(text: str) -> Verdict:
+    """Return what a 2xx means that contains the CRM's refusal."""
+    text = mask_text(text)[:SENTENCE_CHARS].strip()
+    return Verdict(
+        meaning=Meaning.REFUSED, message=f"The CRM refused it: {text}", callkaro_text=text
+    )
+
+
+def not_reached(message: str, *, is_account: bool) -> Verdict:
+    """Return what it means that nothing could be asked: the CRM gave us no access."""
+    if is_account:
+        return Verdict(meaning=Meaning.PAUSE, message=message)
+    return Verdict(meaning=Meaning.AGAIN, why="unreachable", message=message)
+
+
 def sentence(body: bytes) -> str:
     """Return the receiver's own sentence out of an answer, masked and cut; "": it has none."""
     try:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
         return ""
+    if isinstance(answer, Mapping) and isinstance(answer.get("data"), list) and answer["data"]:
+        answer = answer["data"][0]  # as Zoho answers
     for _ in range(2):  # {"message": …}, or {"error": {"message": …}}
         if isinstance(answer, Mapping):
             answer = answer.get("message") or answer.get("error") or answer.get("detail")
@@ -231,14 +283,15 @@ def settle(
     jitter: Jitter,
     *,
     variable_prefix: str,
+    proof: str = "WRITE_BACK_SECRET",
 ) -> Move:
     """Return the move after the answer to an attempt.
 
     The answer says nothing about CallKaro: it does not count for its breaker, and a pause is that
-    of the CRM. variable_prefix: as in Source.
+    of the CRM. variable_prefix: as in Source. proof: the suffix of the variable that proves us.
     """
     move = transitions.settle(ready, result, meant, began, jitter)
-    pause = _pause(ready.delivery, meant, variable_prefix, began)
+    pause = _pause(ready.delivery, meant, variable_prefix + proof, began)
     return replace(_own(move), callkaro_ok=None, pause=pause)
 
 
@@ -268,14 +321,14 @@ def dry_run(ready: Ready) -> Move:
 
 
 def _pause(
-    delivery: Delivery, meant: Verdict, variable_prefix: str, now: datetime
+    delivery: Delivery, meant: Verdict, variable: str, now: datetime
 ) -> dict[str, Any] | None:
     """Return the pause of the CRM after an answer that refused our proof; None: no pause."""
     if meant.meaning is not Meaning.PAUSE:
         return None
     return {
         "reason": "credentials",
-        "message": f"{meant.message} Fix {variable_prefix}WRITE_BACK_SECRET or the receiver, "
+        "message": f"{meant.message} Fix {variable} or the receiver, "
         f"restart the worker, then resume {CRM}{delivery.source}.",
         "since_ms": int(now.timestamp() * 1000),
     }

@@ -76,6 +76,8 @@ class Settings:
     variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     # By source, of those with a route that has a [route.write_back].
     webhooks_out: Mapping[str, WebhookOut] = field(default_factory=dict)
+    # The sources that are told of calls by their CRM's API: the most requests in 10 s.
+    crm_rates: Mapping[str, int] = field(default_factory=dict)
 
     def tokens(self) -> tuple[NamedToken, ...]:
         """Return every token of the API and the dashboard."""

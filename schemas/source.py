@@ -7,7 +7,7 @@ items, which request fetches the full record. `schemas/signatures.py` checks the
 
 import base64
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -322,7 +322,7 @@ _NAMED_VARIABLE: Final = re.compile(r"\{([A-Z_]+)\}")
 class CrmRequest:
     """One HTTP request to a CRM's API, without its base URL and its login."""
 
-    method: Literal["GET", "POST", "PUT"]
+    method: Literal["GET", "POST", "PUT", "PATCH"]
     # It may name variables of the source by their suffixes: "/crm/{API_VERSION}/contacts".
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
@@ -493,6 +493,50 @@ def count_items(content: Any) -> int:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """What a CRM's API is told of a call at a moment.
+
+    key: our id of the call, equal for all its moments. at: when it was, ISO 8601 with an offset.
+    subject, subject_type: the CRM's id of the record, and our word for what it is: "contact".
+    delivery, outcome: as expressions of [route.write_back.fields] see them; outcome is None before
+    a dial ended. fields: what to set in the record. call_id: the CRM's id of its record of this
+    call; None: it has none yet.
+    """
+
+    key: str
+    moment: str
+    at: str
+    subject: str
+    subject_type: str
+    delivery: Mapping[str, Any]
+    outcome: Mapping[str, Any] | None
+    fields: Mapping[str, Any]
+    call_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WriteBack:
+    """How to tell a CRM of calls by its API. The login is that of Hydration."""
+
+    # Requests in 10 s over all workers, if <SOURCE>_API_RATE is not set.
+    rate: int
+    # The types of records that can be written: "contact".
+    subject_types: frozenset[str]
+    # -> the requests that look for the CRM's record of the call by its key. Each is sent its
+    # parsed answer. Returns the record's id; None: there is none.
+    find: Callable[[Told], Generator[CrmRequest, Any, str | None]]
+    # -> the request that creates the record of the call, or updates it if call_id is known; None:
+    # the CRM keeps no record of such a moment.
+    call: Callable[[Told], CrmRequest | None]
+    # (parsed answer to a creation) -> the new record's id.
+    call_id: Callable[[Any], str | None]
+    # -> the request that sets the fields of the record.
+    update: Callable[[Told], CrmRequest]
+    # (parsed answer) -> the CRM's sentence of a refusal in a 2xx; None: there is none.
+    refusal: Callable[[Any], str | None] = lambda _: None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Kind:
     """What a CRM module says about its CRM. schemas/crm/__init__.py discovers the modules."""
 
@@ -517,6 +561,8 @@ class Kind:
     reconcile: Reconcile | None = None
     # How to have the CRM notify us; None: a person does that in the CRM.
     channels: Channels | None = None
+    # How to tell the CRM of calls by its API; None: it gets signed webhooks.
+    write_back: WriteBack | None = None
     variables: tuple[Variable, ...] = ()
     # What the webhook secret is, for the person who sets it. "": see Source.secret_about().
     secret_help: str = ""

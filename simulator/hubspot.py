@@ -166,8 +166,12 @@ def views(state: State) -> Blueprint:
         record = find(kind, record_id)
         if record is None:
             return simulated(404)
+        associated = _names(request.args.getlist("associations"))
         properties, with_history = (_names(request.args.getlist(name)) for name in ASKED_FOR)
-        return jsonify(result(record_id, record, properties, with_history, started_at)), 200
+        answer = result(record_id, record, properties, with_history, started_at)
+        if "calls" in associated and (calls := state.hubspot_calls_of(record_id)):
+            answer["associations"] = {"calls": {"results": [{"id": one} for one in calls]}}
+        return jsonify(answer), 200
 
     @blueprint.patch("/<object_name>/<record_id>")
     def update_one(object_name: str, record_id: str) -> tuple[Response, int]:
@@ -196,6 +200,7 @@ def views(state: State) -> Blueprint:
         if not isinstance(properties, dict) or not properties.get("hs_timestamp"):
             return refusal("hs_timestamp is required", "VALIDATION_ERROR", 400)
         written = state.add_written("hubspot", "calls", body)
+        state.put_record("hubspot", "calls", written.id, properties)
         at = _shown(written.at)
         return jsonify(
             id=written.id,

@@ -655,6 +655,16 @@ class State:
             self._changed.notify_all()
         return written
 
+    def hubspot_calls_of(self, record_id: str) -> list[str]:
+        """Return the ids of the calls that were written to a record, the earliest first."""
+        with self._changed:
+            return [
+                one.id
+                for one in self._written
+                if (one.crm, one.object) == ("hubspot", "calls")
+                and any(to["to"]["id"] == record_id for to in one.body.get("associations", ()))
+            ]
+
     def new_zoho_token(self, refresh_token: str) -> str | None:
         """Return a new Zoho access token; None if there were too many requests for one."""
         with self._changed:

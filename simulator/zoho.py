@@ -49,6 +49,7 @@ ORGANISATION = {
     "currency": "Indian Rupee",
     "time_zone": "Asia/Kolkata",
 }
+NEEDED_OF_CALLS = ("Subject", "Call_Type", "Call_Start_Time", "Call_Duration")
 # Errors that are asked for: (code, message).
 SIMULATED = {
     400: ("INVALID_DATA", "invalid data"),
@@ -164,6 +165,35 @@ def views(state: State) -> Blueprint:
             answers.append(_done(record_id, "record updated"))
             notify(state, module, record_id, change)
         return jsonify(data=answers), 200
+
+    @blueprint.post("/crm/v8/Calls")
+    def write_calls() -> tuple[Response, int]:
+        answers = []
+        for call in _list_of(request.get_json(silent=True), "data"):
+            missing = next((name for name in NEEDED_OF_CALLS if not call.get(name)), None)
+            if missing:
+                answers.append(_refused("required field not found", missing))
+                continue
+            written = state.add_written("zoho", "Calls", call)
+            state.put_record("zoho", "Calls", written.id, call)
+            answers.append(_done(written.id, "record added"))
+        return jsonify(data=answers), 201
+
+    # Of COQL, the one question that the bridge has: the calls whose subject ends with a text.
+    @blueprint.post("/crm/v8/coql")
+    def coql() -> tuple[Response, int]:
+        body = request.get_json(silent=True)
+        query = body.get("select_query", "") if isinstance(body, dict) else ""
+        asked = re.fullmatch(
+            r"select id from Calls where Subject like '%([^'%]+)' limit 0, 1", str(query)
+        )
+        if asked is None:
+            return refusal("SYNTAX_ERROR", "error occurred while parsing the query", 400)
+        for record_id, call in state.find_records("zoho", "Calls").items():
+            if str(call.get("Subject", "")).endswith(asked[1]):
+                info = {"count": 1, "more_records": False}
+                return jsonify(data=[{"id": record_id}], info=info), 200
+        return nothing()
 
     @blueprint.get("/crm/v8/users")
     def users() -> tuple[Response, int]:

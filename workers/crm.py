@@ -16,7 +16,7 @@ from schemas.json_body import read_json
 from schemas.settings import Settings
 from schemas.source import CrmRequest, Hydration, ReadAlone, RefreshLogin, Source
 from store import Store
-from workers.http import HttpClient
+from workers.http import HttpClient, SendDeadline
 
 logger = log.get(__name__)
 
@@ -305,22 +305,44 @@ class CrmClient:
             )
 
     def _fetch(
-        self, source: Source, hydration: Hydration, request: CrmRequest
+        self,
+        source: Source,
+        hydration: Hydration,
+        request: CrmRequest,
+        deadline: SendDeadline | None = None,
     ) -> HttpResult | FetchFailed:
         access = self._access(source, hydration)
         if isinstance(access, FetchFailed):
             return access
-        result = self._ask(source, access, request)
+        result = self._ask(source, access, request, deadline)
         if result.status_code == 401 and isinstance(hydration.login, RefreshLogin):
             # The token was revoked, or ran out early: get a new token and ask once more.
             self._store.drop_token(source.name)
             access = self._access(source, hydration)
             if isinstance(access, FetchFailed):
                 return access
-            result = self._ask(source, access, request)
+            result = self._ask(source, access, request, deadline)
         return result
 
-    def _ask(self, source: Source, access: _Access, request: CrmRequest) -> HttpResult:
+    def write(
+        self, source: Source, request: CrmRequest, deadline: SendDeadline
+    ) -> HttpResult | FetchFailed:
+        """Make a request of a write-back, which must begin before the deadline.
+
+        FetchFailed: the CRM gave us no access, so nothing was sent. Raises StoreUnavailable.
+        """
+        hydration = source.kind.hydration
+        if hydration is None:
+            return FetchFailed(message=f"{source.kind.title} has no login.", is_account=True)
+        return self._fetch(source, hydration, request, deadline)
+
+    def _ask(
+        self,
+        source: Source,
+        access: _Access,
+        request: CrmRequest,
+        deadline: SendDeadline | None = None,
+    ) -> HttpResult:
         variables = self._settings.variables.get(source.name, {})
         path = request.path_with(variables, prefix=source.variable_prefix)
         return self.http.request(
@@ -329,6 +351,7 @@ class CrmClient:
             headers={**access.headers, **request.headers},
             params=request.params,
             json=request.json,
+            send_deadline=deadline,
         )
 
     def _read(

@@ -101,7 +101,7 @@ class Drain:
             store, settings, callkaro, self, self._campaigns, self._reports, remember, jitter
         )
         self._cancellation = Cancellation(store, callkaro, self, jitter)
-        self._write_backs = WriteBacks(store, settings, crm_client.http, self, jitter)
+        self._write_backs = WriteBacks(store, settings, crm_client, self, jitter)
         self._background_tasks = BackgroundTasks(store, settings, crm_client, self)
         # The writes to Redis that are not moves, each with what to do if it raises an error.
         self._to_store: deque[tuple[Callable[[], None], Callable[[Exception], None]]] = deque()

@@ -31,8 +31,10 @@ from schemas.settings import Settings
 from schemas.write_back import WriteBackClaim
 from store import Store
 from workers.alerts import signed
+from workers.crm import CrmClient
+from workers.crm_writing import PATIENCE_S, CrmWriting
 from workers.drain_context import DrainContext
-from workers.http import HttpClient, SendDeadline
+from workers.http import SendDeadline
 from workers.moving import UNMADE, move_each
 
 logger = log.get(__name__)
@@ -41,7 +43,6 @@ SHARE: Final = 4  # one of so many threads may make write-backs
 CLAIM_AT_ONCE: Final = 100
 IDLE_S: Final = 0.25  # until the next look after one that found nothing
 LEASE_S: Final = 60.0
-PATIENCE_S: Final = 2.0  # how long a thread waits for its turn under the CRM's rate
 MARGIN_S: Final = 5.0  # the part of the lease that must remain
 NO_TURN_S: Final = 5.0  # until a write-back asks again for a turn
 BEHIND_S: Final = 2.0  # until it looks again for the answer to another one of its record
@@ -59,17 +60,21 @@ class WriteBacks:
         self,
         store: Store,
         settings: Settings,
-        http: HttpClient,
+        crm_client: CrmClient,
         drain: DrainContext,
         jitter: Jitter,
     ) -> None:
+        http = crm_client.http
         self._store = store
         self._settings = settings
         self._http = http
         self._drain = drain
         self._jitter = jitter
         self._most = max(1, settings.worker_threads // SHARE)
-        self._needs_s = PATIENCE_S + http.longest_s + MARGIN_S
+        self._crm_writing = CrmWriting(crm=crm_client, store=store, settings=settings)
+        more_s = http.longest_s if settings.crm_rates else 0.0  # several requests
+        self._needs_s = PATIENCE_S + http.longest_s + MARGIN_S + more_s
+        self._lease_s = LEASE_S + more_s
         self._failures: Counter[str] = Counter()  # by source: in a row, of this drain
         self._no_look_before = 0.0  # monotonic
         self.in_hand = 0  # claimed, and neither moved nor let go
@@ -82,7 +87,7 @@ class WriteBacks:
         room = min(self._most - self.in_hand, free_threads, CLAIM_AT_ONCE)
         if room <= 0 or time.monotonic() < self._no_look_before:
             return []
-        found = self._store.claim_write_backs(room, lease_s=LEASE_S)
+        found = self._store.claim_write_backs(room, lease_s=self._lease_s)
         if not found:
             self._no_look_before = time.monotonic() + IDLE_S
             return []
@@ -145,7 +150,8 @@ class WriteBacks:
     def _turn_in_s(self, ready: Ready) -> float | None:
         source = ready.delivery.source
         try:
-            rate = self._settings.webhooks_out[source].rate
+            rate = self._settings.crm_rates.get(source)
+            rate = rate or self._settings.webhooks_out[source].rate
             return self._store.may_ask_crm(source, rate=rate, patience_s=PATIENCE_S)
         except StoreUnavailable:
             return None  # it waits, and so does the move that says so
@@ -186,23 +192,28 @@ class WriteBacks:
             if deadline.give_up():
                 self._move(*undo_sending(ready, began, wait=STORE_AWAY_S))
 
-    def _request(self, ready: Ready, wait_s: float, deadline: SendDeadline) -> HttpResult:
+    def _request(
+        self, ready: Ready, wait_s: float, deadline: SendDeadline
+    ) -> tuple[HttpResult, Verdict]:
         time.sleep(wait_s)  # its turn under the CRM's rate
+        if ready.delivery.source in self._settings.crm_rates:
+            begin_until = deadline.start_by + self._http.longest_s
+            return self._crm_writing.write(ready, begin_until)
         to = self._settings.webhooks_out[ready.delivery.source]
         body = orjson.dumps(ready.body)
         headers = signed(to.url, body, ready.delivery.id, to.secrets)
         headers["Content-Type"] = "application/json"
-        return self._http.request(
+        result = self._http.request(
             "POST", to.url, headers=headers, data=body, send_deadline=deadline
         )
+        return result, rules.verdict(result)
 
     # --- after the answer -------------------------------------------------------------------------
 
-    def _answered(self, ready: Ready, began: datetime, result: HttpResult) -> None:
+    def _answered(self, ready: Ready, began: datetime, answer: tuple[HttpResult, Verdict]) -> None:
+        result, meant = answer
         try:
-            meant = rules.verdict(result)
-            prefix = self._settings.routes.sources[ready.delivery.source].variable_prefix
-            move = rules.settle(ready, result, meant, began, self._jitter, variable_prefix=prefix)
+            move = self._settled(ready, result, meant, began)
         except Exception as error:
             self._answer_crashed(ready, began, error)
             return
@@ -221,6 +232,16 @@ class WriteBacks:
         )
         self._note_health(delivery.source, meant, result)
         self._move(move)
+
+    def _settled(self, ready: Ready, result: HttpResult, meant: Verdict, began: datetime) -> Move:
+        source = self._settings.routes.sources[ready.delivery.source]
+        prefix, hydration = source.variable_prefix, source.kind.hydration
+        if source.name not in self._settings.crm_rates or hydration is None:
+            return rules.settle(ready, result, meant, began, self._jitter, variable_prefix=prefix)
+        proof = hydration.login.needs[-1]
+        return rules.settle(
+            ready, result, meant, began, self._jitter, variable_prefix=prefix, proof=proof
+        )
 
     def _answer_crashed(self, ready: Ready, began: datetime, error: Exception) -> None:
         logger.error("answer.crashed", delivery=ready.delivery.id, exc_info=error)

@@ -20,6 +20,7 @@ from typing import Any, Final
 from marshmallow import EXCLUDE, Schema, ValidationError
 
 from schemas.crm.fields import RecordId, Word, instant, sentence
+from schemas.crm.hubspot_writing import OBJECTS, WRITE_BACK
 from schemas.event import Item
 from schemas.expression import Expression, Path
 from schemas.fields import EpochMillis
@@ -322,7 +323,6 @@ def record_page(subject_type: str, data: Any) -> str | None:
 # unsupported from September 2027.
 # https://developers.hubspot.com/docs/api-reference/2026-03/crm/using-object-apis
 # https://developers.hubspot.com/docs/api-reference/2026-03/overview (both read on 2026-11-29)
-OBJECTS: Final = "/crm/objects/{API_VERSION}"
 
 
 def _request(api_object: str, ids: Sequence[str], wanted: Sequence[str]) -> CrmRequest:
@@ -530,6 +530,7 @@ KIND = Kind(
             _account,
         ),
     ),
+    write_back=WRITE_BACK,
     variables=(
         Variable(
             suffix="ACCESS_TOKEN",

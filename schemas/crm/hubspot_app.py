@@ -84,12 +84,19 @@ class HubSpotApp:
     target_url: str
     subscriptions: tuple[Subscription, ...]
     notes: tuple[str, ...] = ()
+    writes: bool = False  # whether a route tells HubSpot of its calls
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """Return what the app may read: the objects of its events. Contacts can be erased."""
+        """Return what the app may read: the objects of its events. Contacts can be erased.
+
+        If it writes, it may write these, too; calls have the scope of contacts.
+        """
         objects = {"contact", *(one.object_type for one in self.subscriptions)}
-        return (BASIC_SCOPE, *sorted({SCOPES[name] for name in objects}))
+        scopes = {SCOPES[name] for name in objects}
+        if self.writes:
+            scopes |= {one.removesuffix(".read") + ".write" for one in scopes if "." in one}
+        return (BASIC_SCOPE, *sorted(scopes))
 
     def files(self, *, before: Any = None) -> dict[str, Any]:
         """Return the content of each file of the project, by its path.
@@ -170,7 +177,11 @@ def app_for(routes: Routes, source: Source, *, url: str, name: str) -> HubSpotAp
     if problems:
         raise HubSpotAppError(problems)
     return HubSpotApp(
-        name=name, target_url=target, subscriptions=tuple(sorted(found)), notes=tuple(notes)
+        name=name,
+        target_url=target,
+        subscriptions=tuple(sorted(found)),
+        notes=tuple(notes),
+        writes=any(one.source == source.name and one.write_back for one in routes.routes),
     )
 
 

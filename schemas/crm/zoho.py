@@ -19,6 +19,7 @@ import orjson
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from schemas.crm.fields import RecordId, Word, instant, sentence
+from schemas.crm.zoho_writing import WRITE_BACK
 from schemas.event import Item
 from schemas.event_time import read_time
 from schemas.expression import Expression, Path
@@ -524,6 +525,7 @@ KIND = Kind(
         scope="ZohoCRM.notifications.ALL",
         rate=50,
     ),
+    write_back=WRITE_BACK,
     variables=(
         Variable(
             suffix="ACCOUNTS_URL",  # no default: each data centre has its own
