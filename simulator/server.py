@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -53,7 +54,7 @@ class Simulator:
         self, *, host: str = "127.0.0.1", port: int = 0, state: State | None = None
     ) -> None:
         self.state = state or State()
-        self._server = _Server(host, port, create_app(self.state), self.state)
+        self._server = _Server(host, port, self.state)
         self.host = host
         self.port: int = self._server.server_address[1]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
@@ -109,8 +110,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
     server_address: tuple[str, int]
 
-    def __init__(self, host: str, port: int, app: WSGIApplication, state: State) -> None:
-        self.app = app
+    def __init__(self, host: str, port: int, state: State) -> None:
         self.state = state
         self.closing = threading.Event()
         self._open: set[socket.socket] = set()
@@ -125,7 +125,13 @@ class _Server(socketserver.ThreadingTCPServer):
         except OverflowError as error:
             raise PortTaken(None, f"port {port} is not from 0 to 65535") from error
 
+    @cached_property
+    def app(self) -> WSGIApplication:
+        """The APIs. Most tests start a simulator that gets no request, so it is made late."""
+        return create_app(self.state)
+
     def process_request(self, request: Any, client_address: Any) -> None:
+        _ = self.app  # made here, because one thread alone accepts connections
         with self._none_open:
             self._open.add(request)
         super().process_request(request, client_address)

@@ -3,9 +3,10 @@
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import redis
@@ -49,6 +50,13 @@ def connect(url: str, *, timeout_s: float = 3.0, retries: int = 0) -> "redis.Red
     )
 
 
+@cache
+def _scripts_in(zone: str, year: int) -> Mapping[str, str]:
+    """Return the text of each script by name, for a store that starts in this year."""
+    start = datetime(year, 1, 1, tzinfo=UTC)
+    return {name: in_zone(text, zone, start) for name, text in load_scripts().items()}
+
+
 class Base:
     """A client of Redis that raises our own errors.
 
@@ -60,10 +68,9 @@ class Base:
     ) -> None:
         self.redis = client
         self.max_rate = max_rate
-        now = datetime.now(UTC)
         self._scripts = {
-            name: client.register_script(in_zone(text, zone, now))
-            for name, text in load_scripts().items()
+            name: client.register_script(text)
+            for name, text in _scripts_in(zone, datetime.now(UTC).year).items()
         }
         self._room_checked = 0.0
         self._away_until = 0.0

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Hashable, Iterator, Set
 from dataclasses import fields
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import flask
@@ -15,6 +16,7 @@ import hypothesis
 import jinja2
 import jinja2.bccache
 import pytest
+from redis.commands.core import Script
 from support import (
     ALL_ROUTES,
     API_TOKEN,
@@ -24,6 +26,7 @@ from support import (
     Valkey,
     Web,
     examples,
+    valkey_in_memory,
     variables_of,
 )
 from werkzeug.routing import Rule
@@ -79,27 +82,27 @@ def compile_rules_once() -> None:
     """
     compile_path, compile_builder = Rule.compile, Rule._compile_builder
     compiled_paths: dict[Hashable, dict[str, Any]] = {}
+    builders: dict[Hashable, Callable[..., tuple[str, str]]] = {}
 
     def compile_once(rule: Rule) -> None:
-        key = (rule.rule, rule.subdomain, rule.host, rule.merge_slashes, *sorted(rule.arguments))
+        names = sorted(rule.arguments)
+        defaults = sorted((rule.defaults or {}).items())
+        key = (rule.rule, rule.subdomain, rule.host, rule.merge_slashes, *names, *defaults)
         if key not in compiled_paths:
             compile_path(rule)
             names = ("_parts", "_trace", "_converters", "arguments")
             compiled_paths[key] = {name: getattr(rule, name) for name in names}
         arguments = rule.arguments | compiled_paths[key]["arguments"]
         vars(rule).update(compiled_paths[key], arguments=arguments)
-        rule._build = compile_late(rule, append_unknown=False).__get__(rule)
-        rule._build_unknown = compile_late(rule, append_unknown=True).__get__(rule)
+        rule._build = functools.partial(build, rule, key, append_unknown=False)
+        rule._build_unknown = functools.partial(build, rule, key, append_unknown=True)
 
-    def compile_late(rule: Rule, append_unknown: bool) -> Callable[..., tuple[str, str]]:
-        compiled: list[Callable[..., tuple[str, str]]] = []
-
-        def build(rule: Rule, /, **values: Any) -> tuple[str, str]:
-            if not compiled:
-                compiled.append(compile_builder(rule, append_unknown))
-            return compiled[0](rule, **values)
-
-        return build
+    def build(
+        rule: Rule, key: Hashable, /, *, append_unknown: bool, **values: Any
+    ) -> tuple[str, str]:
+        if (key, append_unknown) not in builders:
+            builders[key, append_unknown] = compile_builder(rule, append_unknown)
+        return builders[key, append_unknown](rule, **values)
 
     Rule.compile = compile_once  # type: ignore[method-assign]
 
@@ -107,18 +110,37 @@ def compile_rules_once() -> None:
 compile_rules_once()
 
 
+def hash_scripts_once() -> None:
+    """Let all clients of Redis share the hashes that the scripts are called by.
+
+    Each store hashes all scripts anew, and a test makes several stores.
+    """
+    make = Script.__init__
+    hashes: dict[Any, str] = {}
+
+    def make_with_hash(script: Script, client: Any, text: Any) -> None:
+        if text not in hashes:
+            make(script, client, text)
+            hashes[text] = script.sha
+        script.registered_client, script.script, script.sha = client, text, hashes[text]
+
+    Script.__init__ = make_with_hash  # type: ignore[method-assign]
+
+
+hash_scripts_once()
+
+
 class Templates(jinja2.BytecodeCache):
     """Compiled templates, kept for the apps of the other tests of this process."""
 
     def __init__(self) -> None:
-        self._compiled: dict[str, bytes] = {}
+        self._compiled: dict[str, CodeType | None] = {}
 
     def load_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
-        if bucket.key in self._compiled:
-            bucket.bytecode_from_string(self._compiled[bucket.key])
+        bucket.code = self._compiled.get(bucket.key)
 
     def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
-        self._compiled[bucket.key] = bucket.bytecode_to_string()
+        self._compiled[bucket.key] = bucket.code
 
 
 flask.Flask.jinja_options = {**flask.Flask.jinja_options, "bytecode_cache": Templates()}
@@ -131,13 +153,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.fixture(scope="session")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+def valkey() -> Iterator[Valkey]:
     """The Valkey of this run, so no other data is in reach."""
-    server = Valkey(tmp_path_factory.mktemp("valkey"))
-    try:
-        yield server.start()
-    finally:
-        server.stop()
+    with valkey_in_memory() as server:
+        yield server
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import flask
 import pytest
 import redis
-from support import API_TOKEN, CALL_BACK, Web, lead
+from support import API_TOKEN, CALL_BACK, Web, each, lead
 
 from bridge.access import CHOSEN, ENDPOINTS, OPEN, role_of
 from schemas.access import ACTS, NEEDS, Action, NamedToken, Role
@@ -174,14 +174,14 @@ def test_the_api_does_what_the_role_of_its_token_allows(
     assert web.client.open(path, method=method, headers=as_api_token).status_code not in (401, 403)
 
 
-@pytest.mark.parametrize(("method", "path", "needed"), PAGES)
+@each(("method", "path", "needed"), PAGES)
 def test_the_dashboard_does_what_the_role_of_its_token_allows(
-    open_web: OpenWeb, settings: Settings, method: str, path: str, needed: Role
+    web: Web, method: str, path: str, needed: Role
 ) -> None:
     for role in Role:
-        web = open_web(settings)
-        sign_in(web, TOKENS[role].token)
-        answer = web.client.open(path, method=method)
+        mine = Web(web.client.application.test_client())
+        sign_in(mine, TOKENS[role].token)
+        answer = mine.client.open(path, method=method)
         if rank(role) >= rank(needed):
             assert answer.status_code in ((400,) if method == "POST" else (200, 400, 404))
         else:

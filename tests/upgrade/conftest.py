@@ -3,19 +3,16 @@
 from collections.abc import Iterator
 
 import pytest
-from support import Valkey
+from support import Valkey, valkey_in_memory
 
 
 @pytest.fixture(scope="session")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+def valkey() -> Iterator[Valkey]:
     """A Valkey that no other process looks at.
 
     The web process that other tests share looks for old names every few seconds. A test writes the
     keys of an old release one by one. In between, that process moved the first keys and marked the
     store as migrated, and the last old key stayed: bridge:orphan:of-nobody of records-2451990.
     """
-    server = Valkey(tmp_path_factory.mktemp("valkey-of-upgrades"))
-    try:
-        yield server.start()
-    finally:
-        server.stop()
+    with valkey_in_memory() as server:
+        yield server

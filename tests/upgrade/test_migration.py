@@ -48,6 +48,15 @@ def old(request: pytest.FixtureRequest, store: Store, simulator: Simulator) -> O
     return found
 
 
+# What these tests start takes seconds: for the older records they are in `make slow`.
+with_processes = pytest.mark.parametrize(
+    "old",
+    [pytest.param(FILES[0], marks=pytest.mark.slow), *FILES[1:]],
+    indirect=True,
+    ids=[file.stem for file in FILES],
+)
+
+
 @pytest.fixture
 def unmarked(store: Store) -> Store:
     """A store that nothing has looked at yet."""
@@ -122,6 +131,7 @@ def test_what_is_stored_has_the_new_names_and_the_same_values(old: Old, store: S
             assert store.redis.ttl(new) > 0
 
 
+@with_processes
 def test_a_migration_that_is_killed_is_ended_by_the_next_start(
     old: Old,
     store: Store,
@@ -198,6 +208,7 @@ def guards_hold(
     assert simulator.state.doubled == {}
 
 
+@with_processes
 def test_two_processes_migrate_at_once(old: Old, store: Store, redis_url: str) -> None:
     before = everything(store)
     processes = [start(redis_url, page=1) for _ in range(2)]
@@ -435,6 +446,7 @@ def test_a_person_is_not_kept_waiting_by_it(old: Old, store: Store) -> None:
 # --- the processes --------------------------------------------------------------------------------
 
 
+@with_processes
 def test_web_and_worker_migrate_at_their_start_and_then_deliver(
     old: Old, store: Store, settings: Settings, start_bridge: StartBridge, simulator: Simulator
 ) -> None:

@@ -58,7 +58,7 @@ def test_a_broken_route_is_paused_fixed_tried_and_resumed(
 ) -> None:
     settings = make_settings(TWO, worker_threads=4)
     web = open_web(settings)
-    broken = [web.send("website", lead(one))[0] for one in numbers(300)]
+    broken = [web.send("website", lead(one))[0] for one in numbers(100)]
     fine = [web.send("website", lead(one, kind="fine"))[0] for one in numbers(20, 500)]
 
     with ThreadPoolExecutor(2) as workers:
@@ -69,7 +69,7 @@ def test_a_broken_route_is_paused_fixed_tried_and_resumed(
     failed = statuses(store, broken)["failed", "refused"]
     assert 5 <= failed <= 5 + 2 * 4
     assert statuses(store, fine) == {("delivered", None): 20}
-    assert statuses(store, broken)["held", "paused"] == 300 - failed
+    assert statuses(store, broken)["held", "paused"] == 100 - failed
     assert len(simulator.state.requests_to(CALLS)) == failed + 20
     [pause] = store.pauses()
     assert (pause.scope, pause.reason) == ("route:broken", "failing")
@@ -96,17 +96,17 @@ def test_a_broken_route_is_paused_fixed_tried_and_resumed(
     assert tried.status_code == 202, tried.text
     run_drain(settings)
     assert found(store, tried.json["id"]).status == "delivered"
-    assert statuses(store, broken)["held", "paused"] == 300 - failed
+    assert statuses(store, broken)["held", "paused"] == 100 - failed
 
     path = "/api/pauses/route:broken"
     would = web.client.delete(path, headers=headers, json={"dry_run": True}).json
     assert would == {
         "scope": "route:broken",
-        "released": 300 - failed,
+        "released": 100 - failed,
         "too_old": 0,
         "dry_run": True,
     }
-    assert web.client.delete(path, headers=headers).json["released"] == 300 - failed
+    assert web.client.delete(path, headers=headers).json["released"] == 100 - failed
     run_drain(settings)
     again = web.client.post(
         "/api/deliveries/retry", headers=headers, json={"reason": "refused", "route": "broken"}
@@ -114,9 +114,9 @@ def test_a_broken_route_is_paused_fixed_tried_and_resumed(
     assert again.json["retried"] == failed
     run_drain(settings)
 
-    assert statuses(store, broken) == {("delivered", None): 300}
+    assert statuses(store, broken) == {("delivered", None): 100}
     called = Counter(call.to_number for call in simulator.state.calls)
-    assert called == Counter([*numbers(300), *numbers(20, 500), "+919811111111"])
+    assert called == Counter([*numbers(100), *numbers(20, 500), "+919811111111"])
     assert store.pauses() == []
 
 
