@@ -476,6 +476,7 @@ def test_no_log_line_carries_the_token_or_what_was_said(
         assert all(secret not in answer.text for answer in answers), secret
 
 
+@pytest.mark.slow
 def test_the_access_log_does_not_show_the_token(
     start_bridge: Callable[..., Bridge], simulator: Simulator
 ) -> None:

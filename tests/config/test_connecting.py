@@ -260,6 +260,7 @@ def test_a_file_that_holds_no_ca_is_told(of_ca: str, tmp_path: Path) -> None:
             store.ping()
 
 
+@pytest.mark.slow
 def test_a_webhook_becomes_a_call_over_tls_that_nobody_vouches_for(
     self_signed: str, run_bridge: RunBridge, simulator: Simulator
 ) -> None:

@@ -147,7 +147,7 @@ def test_a_work_horse_killed_mid_call_leaves_unknown_and_nothing_is_sent_twice(
     assert simulator.state.doubled == {}
 
 
-@pytest.fixture(params=["the supervisor", "every process"])
+@pytest.fixture(params=[pytest.param("the supervisor", marks=pytest.mark.slow), "every process"])
 def asked(request: pytest.FixtureRequest) -> str:
     """Whom a platform asks to stop: Docker the first process, Heroku all of them."""
     who: str = request.param
@@ -272,6 +272,7 @@ def own_valkey(tmp_path: Path) -> Iterator[Valkey]:
         server.stop()
 
 
+@pytest.mark.slow
 def test_redis_may_be_killed_and_come_back_while_all_goes_on(
     own_valkey: Valkey, start_bridge: StartBridge, simulator: Simulator
 ) -> None:

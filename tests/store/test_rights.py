@@ -152,6 +152,7 @@ def test_the_queue_works(url_of: Callable[[list[str]], str]) -> None:
     assert not wakeup.is_suspended()
 
 
+@pytest.mark.slow
 def test_a_whole_bridge_calls_with_the_fewest_rights(
     start_bridge: StartBridge, url_of: Callable[[list[str]], str], store: Store
 ) -> None:

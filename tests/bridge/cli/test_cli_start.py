@@ -93,7 +93,7 @@ def test_checking_the_configuration_says_what_is_wrong_in_sentences(
     assert "Traceback" not in output
 
 
-@pytest.mark.parametrize("value", ["", " 2 "])
+@pytest.mark.parametrize("value", [pytest.param("", marks=pytest.mark.slow), " 2 "])
 def test_checking_good_settings_with_an_empty_number_of_processes_succeeds(value: str) -> None:
     env = {"REDIS_URL": "redis://127.0.0.1:9/0", "API_TOKEN": "tok", "CALLKARO_API_KEY": "key"}
     with start(*SERVE, "--check-config", env={**env, "WEB_CONCURRENCY": value}) as serve:
