@@ -158,7 +158,7 @@ def test_the_tables_of_this_file_have_every_endpoint_with_a_role(web: Web) -> No
     assert {ENDPOINTS[name] for name in others - tried} == {Action.READ}
 
 
-@pytest.mark.parametrize(("method", "path", "needed"), API)
+@each(("method", "path", "needed"), API)
 def test_the_api_does_what_the_role_of_its_token_allows(
     web: Web, store: Store, method: str, path: str, needed: Role
 ) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from support import each
 
 import source_lists
 from schemas.crm import kinds
@@ -29,7 +30,7 @@ def test_make_sources_would_change_nothing() -> None:
     assert [path.relative_to(ROOT).as_posix() for path in changes()] == [], "run: make sources"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@each("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_page_names_every_crm_without_markers(page: Path) -> None:
     found = list(unmarked_lists(page.read_text("utf-8")))
     assert found == [], "put the list between <!-- sources --> and <!-- /sources -->"

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from support import ROOT
+from support import ROOT, each
 
 # A name that reads a clock, a file, or the terminal, and needs no import of its own.
 CALLS = {"now", "utcnow", "today", "open", "input", "print"}
@@ -21,7 +21,7 @@ def impure_calls(text: str) -> list[str]:
     return [f"{line}: {name}()" for line, name in names if name in CALLS]
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+@each("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_clock_no_file_and_no_terminal_is_used(module: Path) -> None:
     assert impure_calls(module.read_text("utf-8")) == []
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from support import each
 
 from store.script_loader import assembled, load_scripts, named
 
@@ -64,13 +65,13 @@ def own(text: str) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("name", FILES)
+@each("name", FILES)
 def test_a_file_uses_each_include_that_it_names(name: str) -> None:
     for include in named(FILES[name], "include"):
         assert used(FILES[name]) & defined(INCLUDES[include]), f"{name} does not use {include}"
 
 
-@pytest.mark.parametrize("name", FILES)
+@each("name", FILES)
 def test_a_file_names_each_include_that_it_uses(name: str) -> None:
     given = set().union(*(defined(INCLUDES[one]) for one in named(FILES[name], "include")))
     assert used(FILES[name]) - own(FILES[name]) - given == set()
@@ -86,7 +87,7 @@ def test_no_two_includes_give_the_same_name() -> None:
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@each("name", SCRIPTS)
 def test_a_script_is_loaded_with_each_include_once_and_in_order(name: str) -> None:
     text = load_scripts()[name]
     for include, body in INCLUDES.items():

@@ -4,11 +4,10 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
-from support import LONGEST_S
+from support import LONGEST_S, each
 from support.commandline import BRIDGE, PLAIN, ROOT, Cli, start
 
 from bridge import VERSION
@@ -33,18 +32,18 @@ def test_the_version_is_defined_once(cli: Cli) -> None:
     assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "bridge.VERSION"}
 
 
-def helps() -> Iterator[Any]:
+def helps() -> Iterator[tuple[str, str | None]]:
     for name, command in COMMANDS.items():
-        yield pytest.param(command.help, id=name)
-        yield pytest.param(command.short_help, id=f"{name}, short")
+        yield name, command.help
+        yield f"{name}, short", command.short_help
         for option in command.params:
             if isinstance(option, click.Option):
-                yield pytest.param(option.help, id=f"{name} {option.opts[0]}")
+                yield f"{name} {option.opts[0]}", option.help
 
 
-@pytest.mark.parametrize("text", list(helps()))
-def test_every_help_is_a_sentence(text: str | None) -> None:
-    assert text
+@each(("of", "text"), helps())
+def test_every_help_is_a_sentence(of: str, text: str | None) -> None:
+    assert text, of
     assert text.rstrip().endswith(".")
     assert len(text.split()) >= 3
     assert not text.startswith(("Of ", "So ", "Which", "Default"))
