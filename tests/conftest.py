@@ -29,16 +29,14 @@ from support import (
     valkey_in_memory,
     variables_of,
 )
+from support.makers import load
 from werkzeug.routing import Rule
 
 from bridge import app as bridge_app
 from bridge.app import create_app
 from config import log
 from rules import backoff
-from schemas.crm import kinds
 from schemas.hours import ALWAYS
-from schemas.route import Routes
-from schemas.routes_toml import load_routes
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store, connect
@@ -189,12 +187,6 @@ def _usual_logs() -> Iterator[None]:
     root.setLevel(level)
 
 
-@functools.cache
-def loaded(routes_toml: str) -> Routes:
-    """Return the routes of a file's text. Nothing changes them, so tests share them."""
-    return load_routes(routes_toml, file="routes.toml", kinds=kinds())
-
-
 @pytest.fixture
 def make_settings(redis_url: str, simulator: Simulator) -> MakeSettings:
     """Build settings against the test's own Valkey and simulator; any field can be overridden."""
@@ -224,7 +216,7 @@ def make_settings(redis_url: str, simulator: Simulator) -> MakeSettings:
                 },
             },
         }
-        return Settings(routes=loaded(routes_toml), **{**usual, **overrides})
+        return Settings(routes=load(routes_toml), **{**usual, **overrides})
 
     return make
 

@@ -162,7 +162,7 @@ def test_a_redis_that_lost_its_last_second_is_told_what_was_sent_in_it(
 
 # --- CallKaro away --------------------------------------------------------------------------------
 
-WAITING = int(os.environ.get("FAULTS_WAITING", "150"))  # `make faults` has 10,000 wait
+WAITING = int(os.environ.get("FAULTS_WAITING", "100"))  # `make faults` has 10,000 wait
 CAP = min(WAITING // 2, 400)
 
 

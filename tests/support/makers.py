@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from schemas.crm import kinds
@@ -30,8 +31,9 @@ agent_id  = {{ value = "{AGENT}" }}
 """
 
 
+@cache
 def load(text: str) -> Routes:
-    """Compile the text of a routes.toml with the kinds of source that there are."""
+    """Compile the text of a routes.toml. Nothing changes routes, so tests share them."""
     return load_routes(text, file=FILE, kinds=kinds())
 
 

@@ -1,7 +1,7 @@
 """The first round of the audit counts the calls that an earlier release stored."""
 
 import pytest
-from old_store import FILES, ROUTES, Old
+from old_store import RELEASES, ROUTES, Old
 from support import Web
 from support.recounting import recount
 
@@ -11,7 +11,7 @@ from store import Store
 from store.migration import migrate
 
 
-@pytest.fixture(params=FILES, ids=lambda file: file.stem)
+@pytest.fixture(params=RELEASES, ids=lambda file: file.stem)
 def old(request: pytest.FixtureRequest, store: Store) -> Old:
     found = Old(request.param)
     found.load(store)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from old_store import FILES, ROUTES, Old
+from old_store import RELEASES, ROUTES, Old
 from support import API_TOKEN, Web
 
 from rules.shown import person_of
@@ -21,7 +21,7 @@ from store.migration import migrate
 MakeSettings = Callable[..., Settings]
 
 
-@pytest.fixture(params=FILES, ids=lambda file: file.stem)
+@pytest.fixture(params=RELEASES, ids=lambda file: file.stem)
 def old(request: pytest.FixtureRequest, store: Store) -> Old:
     found = Old(request.param)
     found.load(store)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from old_store import CALLBACK_TOKEN, FILES, ROUTES, Old, old_names
+from old_store import CALLBACK_TOKEN, RELEASES, ROUTES, Old, old_names
 from support import LONGEST_S, ROOT, Bridge, Web, end_lease, make_due
 from support.storing import a_delivery, accept, an_event
 
@@ -39,22 +39,13 @@ for page in Migration(Store(connect(sys.argv[1])), page=int(sys.argv[2])).pages(
 """
 
 
-@pytest.fixture(params=FILES, ids=lambda file: file.stem)
+@pytest.fixture(params=RELEASES, ids=lambda file: file.stem)
 def old(request: pytest.FixtureRequest, store: Store, simulator: Simulator) -> Old:
     """What an earlier release left, not migrated yet."""
     found = Old(request.param)
     found.load(store)
     found.keep_campaigns(store, simulator)
     return found
-
-
-# What these tests start takes seconds: for the older records they are in `make slow`.
-with_processes = pytest.mark.parametrize(
-    "old",
-    [pytest.param(FILES[0], marks=pytest.mark.slow), *FILES[1:]],
-    indirect=True,
-    ids=[file.stem for file in FILES],
-)
 
 
 @pytest.fixture
@@ -131,7 +122,6 @@ def test_what_is_stored_has_the_new_names_and_the_same_values(old: Old, store: S
             assert store.redis.ttl(new) > 0
 
 
-@with_processes
 def test_a_migration_that_is_killed_is_ended_by_the_next_start(
     old: Old,
     store: Store,
@@ -208,7 +198,6 @@ def guards_hold(
     assert simulator.state.doubled == {}
 
 
-@with_processes
 def test_two_processes_migrate_at_once(old: Old, store: Store, redis_url: str) -> None:
     before = everything(store)
     processes = [start(redis_url, page=1) for _ in range(2)]
@@ -446,14 +435,13 @@ def test_a_person_is_not_kept_waiting_by_it(old: Old, store: Store) -> None:
 # --- the processes --------------------------------------------------------------------------------
 
 
-@with_processes
 def test_web_and_worker_migrate_at_their_start_and_then_deliver(
     old: Old, store: Store, settings: Settings, start_bridge: StartBridge, simulator: Simulator
 ) -> None:
     end_lease(store, old.id("leased"))
     store.redis.set("bridge:migration-lock", "a process that died", px=1500)
 
-    bridge = start_bridge(ROUTES, own_web=True)
+    bridge = start_bridge(ROUTES, own_web=True, web_processes=1)
 
     assert old_names(store) == set()
     assert bridge.session.get(f"{bridge.url}/readyz", timeout=LONGEST_S).status_code == 200

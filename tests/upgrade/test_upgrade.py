@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from old_store import CALLBACK_TOKEN, FILES, ROUTES, Old
+from old_store import CALLBACK_TOKEN, RELEASES, ROUTES, Old
 from support import API_TOKEN, Web, end_lease, make_due
 
 from rules.search import found_again
@@ -36,7 +36,7 @@ MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]
 
 
-@pytest.fixture(params=FILES, ids=lambda file: file.stem)
+@pytest.fixture(params=RELEASES, ids=lambda file: file.stem)
 def old(request: pytest.FixtureRequest, store: Store, simulator: Simulator) -> Old:
     found = Old(request.param)
     found.load(store)
