@@ -25,7 +25,7 @@ HUBSPOT = route(
     event="contact.created",
     request={"to_number": '"properties.phone"', "agent_id": '{ value = "a" }'},
 ) + WRITE_BACK.format(field="hs_lead_status")
-CALLS = "/crm/objects/2026-03/calls"
+CALLS = "/crm/objects/2026-03/calls/batch"
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_redial_updates_the_one_call_of_the_contact(
     ends(store, called, 1, duration_s=62)
     run_drain(hubspot)
     (call,) = calls(simulator)
-    assert (call["hs_call_status"], call["hs_call_duration"]) == ("COMPLETED", 62_000)
+    assert (call["hs_call_status"], call["hs_call_duration"]) == ("COMPLETED", "62000")
     assert lead_status(simulator) == "connected"
     assert store.write_back_counts()["delivered"] == 2
     assert len(simulator.state.hubspot_calls_of("101")) == 1
