@@ -146,6 +146,7 @@ def test_a_login_that_zoho_refuses_pauses_the_crm_and_calls_go_on(
     (pause,) = store.pauses()
     assert (pause.scope, pause.reason) == ("crm:zoho", "credentials")
     assert "ZOHO_REFRESH_TOKEN" in pause.message
+    store.redis.zadd("bridge:due:write_back", {one.id: 1})
     (other,) = web.send("website", lead("+919812300000"))
     run_drain(settings)
     assert found(store, other).status == "delivered"
