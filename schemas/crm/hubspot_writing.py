@@ -47,7 +47,9 @@ FOR_NOW: Final = frozenset({"RATE_LIMITS", "INTERNAL_ERROR", "SERVICE_UNAVAILABL
 
 
 def _keeps_call(told: Told) -> bool:
-    return told.outcome is not None or told.moment == "accepted"
+    # Without the call's id, the outcome to come would be taken for that of another call.
+    is_accepted = told.moment == "accepted" and told.delivery.get("call_sid") is not None
+    return told.outcome is not None or is_accepted
 
 
 def _find_call(told: Told) -> Generator[CrmRequest, Any, str | None]:

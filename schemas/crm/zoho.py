@@ -12,6 +12,7 @@ https://www.zoho.com/crm/developer/docs/api/v8/get-users.html
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -164,7 +165,9 @@ def _workflow_item(body: Any, request: Incoming, source: Source, index: int | No
         return Item(type=source.default_type, data=body, problem="The body is not a JSON object.")
     data = _without_token(body)
     subject = next((found for key in SUBJECTS if (found := id_text(data.get(key)))), None)
-    return item_by_paths(data, request, source, subject=subject, index=index)
+    item = item_by_paths(data, request, source, subject=subject, index=index)
+    # The author may have added it as a fixed parameter: Zoho itself does not say it.
+    return replace(item, subject_type=OBJECTS.get(str(data.get("module"))))
 
 
 def _without_token(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -174,3 +174,14 @@ def test_a_record_that_is_named_twice_is_one_item() -> None:
     values = [{"record_id": "1", "values": {"Phone": "+911234500001"}}]
     found = items(KIND, notification(ids=["1", 1, "2", "1"], affected_values=values))
     assert [item.subject for item in found] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("module", "word"), [("Leads", "lead"), ("Deals", "deal"), ("Nonsense", None), (None, None)]
+)
+def test_a_workflow_may_say_which_module_its_record_is_of(
+    module: str | None, word: str | None
+) -> None:
+    body = {"id": "5725767000000600001", **({} if module is None else {"module": module})}
+    [item] = items(KIND, body)
+    assert (item.type, item.subject, item.subject_type) == ("workflow.triggered", body["id"], word)
