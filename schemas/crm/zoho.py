@@ -12,6 +12,7 @@ https://www.zoho.com/crm/developer/docs/api/v8/get-users.html
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -77,6 +78,7 @@ HAPPENED: Final = {
 }
 # Where a workflow's author may have put the record's id.
 SUBJECTS: Final = ("id", "Id", "ID", "record_id", "Record_Id", "recordId", "entity_id")
+MODULE: Final = "module"  # where that author may have put whose id it is: "Leads"
 # A body with three of these is a notification, perhaps a broken one. The author of a workflow may
 # have chosen one or two of these names.
 MARKS: Final = frozenset({"channel_id", "server_time", "module", "operation", "ids"})
@@ -164,7 +166,8 @@ def _workflow_item(body: Any, request: Incoming, source: Source, index: int | No
         return Item(type=source.default_type, data=body, problem="The body is not a JSON object.")
     data = _without_token(body)
     subject = next((found for key in SUBJECTS if (found := id_text(data.get(key)))), None)
-    return item_by_paths(data, request, source, subject=subject, index=index)
+    item = item_by_paths(data, request, source, subject=subject, index=index)
+    return replace(item, subject_type=OBJECTS.get(str(data.get(MODULE))))
 
 
 def _without_token(body: Mapping[str, Any]) -> dict[str, Any]:
