@@ -25,8 +25,9 @@ NOTHING: Final = "nothing: its route has no [route.write_back]"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
-    """A call that ended. told: for the table. problems: what is not as expected, one sentence each;
-    the CRM must have one record of the call, whose changes all dials share.
+    """A call that ended.
+
+    told: for the table. problems: what is not as expected of what the CRM has, a sentence each.
     """
 
     told: str
