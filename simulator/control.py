@@ -10,6 +10,7 @@ from flask import Blueprint, Response, jsonify, render_template, request
 
 from simulator import outcomes
 from simulator.state import Behaviour, State
+from simulator.told import told
 
 PREFIX = "/simulator"
 ON_PAGE = 100
@@ -50,6 +51,7 @@ def views(state: State) -> Blueprint:
             behaviours=[_shown_behaviour(*entry) for entry in state.behaviours],
             calls=[state.shown_call(call) for call in state.last_calls(ON_PAGE)],
             campaigns=[campaign.shown() for campaign in reversed(state.campaigns[-ON_PAGE:])],
+            told=[entry.shown() for entry in reversed(told(state)[-ON_PAGE:])],
             requests=state.last_requests(ON_PAGE),
         )
 
@@ -81,6 +83,11 @@ def views(state: State) -> Blueprint:
     @blueprint.get("/written")
     def written() -> Response:
         found = state.written
+        return _items([entry.shown() for entry in _limited(found)], total=len(found))
+
+    @blueprint.get("/told")
+    def what_crms_were_told() -> Response:
+        found = told(state)
         return _items([entry.shown() for entry in _limited(found)], total=len(found))
 
     @blueprint.get("/behave")

@@ -78,6 +78,7 @@ HAPPENED: Final = {
 }
 # Where a workflow's author may have put the record's id.
 SUBJECTS: Final = ("id", "Id", "ID", "record_id", "Record_Id", "recordId", "entity_id")
+MODULE: Final = "module"  # where that author may have put whose id it is: "Leads"
 # A body with three of these is a notification, perhaps a broken one. The author of a workflow may
 # have chosen one or two of these names.
 MARKS: Final = frozenset({"channel_id", "server_time", "module", "operation", "ids"})
@@ -166,8 +167,7 @@ def _workflow_item(body: Any, request: Incoming, source: Source, index: int | No
     data = _without_token(body)
     subject = next((found for key in SUBJECTS if (found := id_text(data.get(key)))), None)
     item = item_by_paths(data, request, source, subject=subject, index=index)
-    # The author may have added it as a fixed parameter: Zoho itself does not say it.
-    return replace(item, subject_type=OBJECTS.get(str(data.get("module"))))
+    return replace(item, subject_type=OBJECTS.get(str(data.get(MODULE))))
 
 
 def _without_token(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -109,6 +109,25 @@ def test_an_id_that_would_be_two_is_no_id() -> None:
     assert good.subject == "3"
 
 
+@each(
+    ("module", "subject_type"),
+    [
+        ("Leads", "lead"),
+        ("Contacts", "contact"),
+        ("Rockets", None),
+        (None, None),
+        (["Leads"], None),
+    ],
+)
+def test_a_workflow_may_say_whose_id_it_sends(module: Any, subject_type: str | None) -> None:
+    (item,) = items(KIND, {"id": "41", "module": module})
+    assert (item.type, item.subject, item.subject_type) == (
+        "workflow.triggered",
+        "41",
+        subject_type,
+    )
+
+
 def test_a_workflow_field_may_share_a_name_with_a_notification() -> None:
     [item] = items(KIND, {"module": "Leads", "operation": "solar", "Phone": "+911234500001"})
     assert (item.type, item.problem) == ("workflow.triggered", None)
