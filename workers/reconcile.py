@@ -96,6 +96,9 @@ class Reconciler:
         if isinstance(answer, FetchFailed):
             return answer
         page: RecordPage = how.page(answer, search)
+        if page.cursor is not None and page.cursor == cursor:
+            message = f"{source.kind.title} answered with the same page again."
+            return FetchFailed(message=message, is_broken=True)
         place = (index, page.cursor) if page.cursor else (index + 1, None)
         events = self._events(run, source, how, one, page)
         return replace(self._take_in(run, source, events), place=place, message=None)

@@ -74,6 +74,13 @@ def called(simulator: Simulator) -> Counter[str]:
     return Counter(call.to_number for call in simulator.state.calls)
 
 
+def _with_kind(settings: Settings, **more: Any) -> Settings:
+    """Return settings whose Zoho is another one."""
+    sources = settings.routes.sources
+    other = replace(sources["zoho"], kind=replace(sources["zoho"].kind, **more))
+    return replace(settings, routes=replace(settings.routes, sources={**sources, "zoho": other}))
+
+
 class Reconcile:
     """Runs reconciles of a source."""
 
@@ -239,6 +246,20 @@ def test_a_crm_that_is_away_is_asked_again_and_one_that_refuses_ends_it(
     store.go_on_with_reconcile("hubspot")
     reconcile.run_drain(settings)
     assert called(simulator) == {phone_of(101): 1}
+
+
+def test_a_crm_that_answers_with_the_same_page_forever_ends_it(
+    simulator: Simulator, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_lead(simulator, 1, created=timedelta(hours=1), changed=timedelta(hours=1))
+    how = zoho.KIND.reconcile
+    assert how is not None
+    stuck = replace(how, page=lambda *of: replace(how.page(*of), cursor="1"))
+    monkeypatch.setattr("workers.reconcile.STEP_S", 2.0)
+    reconcile.settings = _with_kind(reconcile.settings, reconcile=stuck)
+    done = reconcile("zoho")
+    assert done.status is ReconcileStatus.FAILED
+    assert done.message == "Zoho CRM answered with the same page again."
 
 
 def test_an_error_of_ours_ends_it(
