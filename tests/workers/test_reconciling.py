@@ -12,6 +12,7 @@ from support.draining import MakeSettings, OpenWeb, RunDrain, counts
 
 from schemas.crm import hubspot, zoho
 from schemas.reconcile import ReconcileRun, ReconcileStatus
+from schemas.records import BackgroundTask
 from schemas.settings import Settings
 from simulator import Simulator
 from simulator.zoho import USER
@@ -243,7 +244,9 @@ def test_a_crm_that_is_away_is_asked_again_and_one_that_refuses_ends_it(
     waits = Reconcile(store, away, reconcile.run_drain)("hubspot")
     assert waits.status is ReconcileStatus.COUNTING
     assert "did not answer" in str(waits.message)
-    store.go_on_with_reconcile("hubspot")
+    store.put_background_task(
+        BackgroundTask(id="reconcile:hubspot", what="reconcile", key="hubspot")
+    )
     reconcile.run_drain(settings)
     assert called(simulator) == {phone_of(101): 1}
 
@@ -260,6 +263,16 @@ def test_a_crm_that_answers_with_the_same_page_forever_ends_it(
     done = reconcile("zoho")
     assert done.status is ReconcileStatus.FAILED
     assert done.message == "Zoho CRM answered with the same page again."
+
+
+def test_one_whose_task_was_lost_keeps_no_other_from_beginning(store: Store) -> None:
+    run = ReconcileRun(source="hubspot", since=NOW, started_at=NOW)
+    assert store.start_reconcile(run)
+    assert not store.start_reconcile(run)
+    # The worker ended the task of the run before, just when this one began.
+    store.end_background_task("reconcile:hubspot")
+    assert store.start_reconcile(run)
+    assert [one.id for one in store.claim_background_tasks(9)] == ["reconcile:hubspot"]
 
 
 def test_an_error_of_ours_ends_it(
