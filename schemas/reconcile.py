@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+from schemas.event import SAME_CHANGE
+
 
 class ReconcileStatus(StrEnum):
     """How far a reconcile has come."""
@@ -18,6 +20,8 @@ class ReconcileStatus(StrEnum):
 
 RUNNING: Final = frozenset({ReconcileStatus.COUNTING, ReconcileStatus.TAKING})
 
+FORGETTING: Final = timedelta(minutes=5)  # what is forgotten so soon counts as forgotten
+
 
 def longest_back(dedupe_days: int) -> timedelta:
     """Return how far a reconcile may look back.
@@ -26,6 +30,15 @@ def longest_back(dedupe_days: int) -> timedelta:
     reconcile itself, which may take long.
     """
     return timedelta(days=dedupe_days) - timedelta(hours=1)
+
+
+def oldest_known(now: datetime, dedupe_days: int, noted_since: datetime | None) -> datetime:
+    """Return the time from which on the bridge knows whether an event arrived.
+
+    noted_since: since when it notes what a webhook and a reconcile have in common; None: always.
+    """
+    forgotten = now - timedelta(days=dedupe_days) + SAME_CHANGE + FORGETTING
+    return forgotten if noted_since is None else max(forgotten, noted_since)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -68,6 +68,7 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
     bridge:happening:<webhook|reconcile>:<hash>
                                  zset of events, by when they happened: what a webhook and a
                                  reconcile have in common; see accept.lua
+    bridge:happenings_since      number: since when these are noted (ms); 0: always
     bridge:channels, bridge:channels:notified  hashes: source -> its notification channel; and
                                  when its latest webhook came (ms); see store/channels.py
     bridge:reconciles            hash: source -> its latest reconcile; see store/reconciles.py

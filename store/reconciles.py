@@ -1,7 +1,7 @@
 """Reconciles: the latest one of each source, and the background task that does it."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import orjson
 
@@ -14,6 +14,7 @@ from store.suppressions import SuppressionStore
 
 TASK = "reconcile:"
 DAY_S = 86_400
+OLD_RELEASE_ENDS = timedelta(minutes=10)
 
 
 class ReconcileStore(SuppressionStore):
@@ -43,6 +44,23 @@ class ReconcileStore(SuppressionStore):
         key = f"{P}reconciled:{source}:{day.isoformat()}"
         with self._reached():
             return bool(self.redis.set(key, "1", nx=True, ex=2 * DAY_S))
+
+    def note_happenings(self, now: datetime) -> None:
+        """Note once since when this store notes what a webhook and a reconcile have in common.
+
+        A new store: always. Else an older release was here, and its last web processes end some
+        minutes later.
+        """
+        with self._reached():
+            is_new = not self.redis.exists(f"{P}order")
+            since_ms = 0 if is_new else int((now + OLD_RELEASE_ENDS).timestamp() * 1000)
+            self.redis.set(f"{P}happenings_since", since_ms, nx=True)
+
+    def happenings_since(self) -> datetime | None:
+        """Return since when note_happenings() says it is noted; None: always."""
+        with self._reached():
+            since_ms = int(str(self.redis.get(f"{P}happenings_since") or 0))
+        return datetime.fromtimestamp(since_ms / 1000, UTC) if since_ms else None
 
     def were_written(self, events: Sequence[Event]) -> list[bool]:
         """Say of each event whether the bridge told the CRM of a call to its record lately."""

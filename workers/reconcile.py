@@ -22,7 +22,7 @@ from rules.reconcile import (
     wanted_of,
 )
 from schemas.event import Event
-from schemas.reconcile import ReconcileRun, ReconcileStatus
+from schemas.reconcile import ReconcileRun, ReconcileStatus, oldest_known
 from schemas.records import NewDelivery
 from schemas.settings import Settings
 from schemas.source import Reconcile as HowToReconcile
@@ -94,7 +94,7 @@ class Reconciler:
         )
         answer = self._crm_client.ask(source, how.search(search), rate=how.rate)
         if isinstance(answer, FetchFailed):
-            return answer
+            return replace(answer, message=f"{answer.message} It was asked for {one.crm_object}.")
         page: RecordPage = how.page(answer, search)
         if page.cursor is not None and page.cursor == cursor:
             message = f"{source.kind.title} answered with the same page again."
@@ -122,6 +122,9 @@ class Reconciler:
         page: RecordPage,
     ) -> list[Event]:
         now, settings = datetime.now(UTC), self._settings
+        # A reconcile that waited for its CRM must not ask for what is forgotten by now.
+        noted = self._store.happenings_since()
+        since = max(run.since, oldest_known(now, settings.dedupe_days, noted))
         return [
             as_event(
                 item,
@@ -131,7 +134,7 @@ class Reconciler:
                 zone=settings.callkaro_timezone,
             )
             for record in page.records
-            for item in items_of(record, wanted, run.since, how, run.account or "")
+            for item in items_of(record, wanted, since, how, run.account or "")
         ]
 
     def _take_in(self, run: ReconcileRun, source: Source, events: list[Event]) -> ReconcileRun:
@@ -141,6 +144,9 @@ class Reconciler:
         theirs = self._not_ours(source, missing)
         found = self._with_deliveries(run, theirs)
         if run.status is ReconcileStatus.TAKING:
+            if not run.is_held and is_many(run.taken + len(found)):  # more came since the count
+                run = replace(run, is_held=True)
+                found = self._with_deliveries(run, theirs)
             return replace(run, taken=run.taken + self._store_all(source, found))
         missed = [event for event, _ in found]
         return replace(

@@ -6,6 +6,7 @@ from bridge.access import current_name, note_act
 from bridge.operations.base import Base
 from config import log
 from rules.channel import why_not
+from rules.reconcile import wanted_of
 from schemas.access import Action
 from schemas.channel import Channel
 from schemas.errors import BadQuery, Conflict, NotFound
@@ -32,6 +33,17 @@ class CrmOperations(Base):
             raise BadQuery(
                 f"since must be less than {days} days ago (DEDUPE_DAYS, without an hour): of what "
                 "came before, the bridge does not know whether it arrived."
+            )
+        noted_since = self.store.happenings_since()
+        if noted_since is not None and since < noted_since:
+            raise BadQuery(
+                f"since must not be before {noted_since.isoformat(timespec='seconds')}: an older "
+                "release took webhooks until then, and did not note what a reconcile compares."
+            )
+        if not wanted_of(source, self.settings.routes):
+            raise Conflict(
+                f"No route takes new or changed records of '{name}' by a type such as "
+                "contact.created, so there is nothing to look for."
             )
         run = ReconcileRun(
             source=source.name, since=since, started_at=now, dry_run=dry_run, actor=current_name()

@@ -17,6 +17,8 @@ local digest = ARGV[2]
 local us = now_us()
 local ms = math.floor(us / 1000)
 local last = tonumber(redis.call('GET', P .. 'order') or '0')
+-- A new store notes from its first event on what reconciles compare: see store/reconciles.py.
+if last == 0 then redis.call('SET', P .. 'happenings_since', 0, 'NX') end
 local order = math.max(us, last + 1)
 local answers = {}
 local is_due_now = false

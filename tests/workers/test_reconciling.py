@@ -237,7 +237,10 @@ def test_a_crm_that_is_away_is_asked_again_and_one_that_refuses_ends_it(
     put_contact(simulator, 101, ago=timedelta(hours=1))
     simulator.state.hubspot_token = "another"
     done = reconcile("hubspot")
-    assert (done.status, done.message) == (ReconcileStatus.FAILED, "HubSpot answered 401.")
+    assert (done.status, done.message) == (
+        ReconcileStatus.FAILED,
+        "HubSpot answered 401. It was asked for contacts.",
+    )
     simulator.state.hubspot_token = None
     away = replace(settings, variables={"hubspot": {**settings.variables["hubspot"]}})
     away.variables["hubspot"]["API_URL"] = "http://127.0.0.1:9"  # type: ignore[index]
@@ -263,6 +266,59 @@ def test_a_crm_that_answers_with_the_same_page_forever_ends_it(
     done = reconcile("zoho")
     assert done.status is ReconcileStatus.FAILED
     assert done.message == "Zoho CRM answered with the same page again."
+
+
+def test_what_an_older_release_may_have_taken_is_not_taken_again(
+    store: Store, simulator: Simulator, reconcile: Reconcile
+) -> None:
+    store.redis.set("bridge:order", 1)  # an older release was here
+    store.note_happenings(NOW - timedelta(hours=1, minutes=10))
+    store.note_happenings(NOW)  # by another worker, or after a restart
+    put_contact(simulator, 101, ago=timedelta(minutes=61))
+    put_contact(simulator, 102, ago=timedelta(minutes=59))
+    assert reconcile("hubspot").taken == 1
+    assert called(simulator) == {phone_of(102): 1}
+
+
+def test_a_new_store_knows_everything(
+    store: Store, web: Web, simulator: Simulator, reconcile: Reconcile
+) -> None:
+    web.send("hubspot", notification("7"))  # before the first worker started
+    store.note_happenings(NOW)
+    put_contact(simulator, 101, ago=timedelta(hours=20))
+    assert reconcile("hubspot").taken == 1
+
+
+def test_what_was_forgotten_while_it_waited_is_not_taken(
+    make_settings: MakeSettings, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    settings = make_settings(ROUTES, dedupe_days=1, retention_days=1)
+    put_contact(simulator, 101, ago=timedelta(hours=23, minutes=50))
+    put_contact(simulator, 102, ago=timedelta(hours=23, minutes=30))
+    assert Reconcile(store, settings, run_drain)("hubspot").taken == 1
+    assert called(simulator) == {phone_of(102): 1}
+
+
+def test_if_more_is_missing_than_was_counted_it_is_held(
+    store: Store, simulator: Simulator, reconcile: Reconcile
+) -> None:
+    for number in range(6):
+        put_contact(simulator, 101 + number, ago=timedelta(hours=1))
+    done = reconcile("hubspot", status=ReconcileStatus.TAKING, missed=1)
+    assert (done.taken, done.is_held, counts(store)) == (6, True, {"held": 6})
+
+
+def test_a_route_that_takes_workflows_too_takes_nothing_from_a_reconcile(
+    make_settings: MakeSettings, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    # A workflow may have told of the same contacts, and its body does not say so.
+    every = route("everything", source="hubspot", event="*")
+    put_contact(simulator, 101, ago=timedelta(hours=1))
+    alone = Reconcile(store, make_settings(every), run_drain)("hubspot")
+    assert (alone.missed, alone.left_out) == (0, 0)
+    named = make_settings(every + route("new", source="hubspot", event="contact.created"))
+    assert Reconcile(store, named, run_drain)("hubspot").taken == 1
+    assert called(simulator) == {phone_of(101): 1}
 
 
 def test_one_whose_task_was_lost_keeps_no_other_from_beginning(store: Store) -> None:

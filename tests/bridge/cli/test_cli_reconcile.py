@@ -57,6 +57,13 @@ def test_what_does_not_fit_is_said(fails: Fails) -> None:
         assert why in fails("reconcile", *arguments)[1]
 
 
+def test_what_can_find_nothing_is_said(fails: Fails, store: Store, settings: Settings) -> None:
+    assert "so there is nothing to look for" in fails("reconcile", "zoho", "--since", "1h")[1]
+    store.redis.set("bridge:order", 1)
+    store.note_happenings(datetime.now(UTC))  # after an older release
+    assert "an older release took webhooks" in fails("reconcile", "hubspot", "--since", "1h")[1]
+
+
 def test_a_crm_that_refuses_is_said(fails: Fails, simulator: Simulator) -> None:
     simulator.state.hubspot_token = "another"
     code, said = fails("reconcile", "hubspot", "--since", "1h")
