@@ -72,7 +72,7 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
     bridge:channels, bridge:channels:notified  hashes: source -> its notification channel; and
                                  when its latest webhook came (ms); see store/channels.py
     bridge:reconciles            hash: source -> its latest reconcile; see store/reconciles.py
-    bridge:reconciled:<source>:<day>  whether the daily reconcile of a source began
+    bridge:reconciled            hash: source -> the day of its latest daily reconcile
     bridge:schema                number: the layout of these keys; see store/migration.py
     bridge:migration, bridge:migration-lock  how far a migration has got, and which process runs it
     bridge:token:<source>, bridge:token-lock:<source>, bridge:token-user:<source>, bridge:rate,

@@ -13,7 +13,6 @@ from store.records import background_task_record
 from store.suppressions import SuppressionStore
 
 TASK = "reconcile:"
-DAY_S = 86_400
 OLD_RELEASE_ENDS = timedelta(minutes=10)
 
 
@@ -39,11 +38,16 @@ class ReconcileStore(SuppressionStore):
             kept = self.redis.hget(f"{P}reconciles", source)
         return read_run(orjson.loads(str(kept))) if kept else None
 
-    def is_first_today(self, source: str, day: date) -> bool:
-        """Say once whether the daily reconcile of a source begins on this day."""
-        key = f"{P}reconciled:{source}:{day.isoformat()}"
+    def last_daily_reconcile(self, source: str) -> date | None:
+        """Return the day on which the latest daily reconcile of a source began; None: never."""
         with self._reached():
-            return bool(self.redis.set(key, "1", nx=True, ex=2 * DAY_S))
+            kept = self.redis.hget(f"{P}reconciled", source)
+        return date.fromisoformat(str(kept)) if kept else None
+
+    def note_daily_reconcile(self, source: str, day: date) -> None:
+        """Note that the daily reconcile of a source has begun on this day."""
+        with self._reached():
+            self.redis.hset(f"{P}reconciled", source, day.isoformat())
 
     def note_happenings(self, now: datetime) -> None:
         """Note once since when this store notes what a webhook and a reconcile have in common.
