@@ -518,7 +518,8 @@ KIND = Kind(
         renew=_renew_channel,
         refusal=_watch_refusal,
         expiry=_watch_expiry,
-        # Some versions of the API take a day at most, and give an hour to who asks for more.
+        # Zoho's v7 page allows a week; a public project got a day at most. Who asks for more than
+        # is allowed gets an hour.
         lifetime_s=23 * 3600,
         renew_s=6 * 3600,
         longest_token=50,
