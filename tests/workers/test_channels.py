@@ -1,5 +1,6 @@
 """Zoho's notification channels: made, renewed well before they expire, and made again."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -95,6 +96,24 @@ def test_a_channel_is_made_for_what_the_routes_want_and_renewed(
     assert (again[0], again[1]["channel_id"]) == ("PUT", body["channel_id"])
     assert kept(store).failures == 0
     assert list(simulator.state.zoho_channels) == [str(body["channel_id"])]
+
+
+def test_one_of_which_zoho_grants_an_hour_is_renewed_within_half_of_it(
+    ask: Any, settings: Settings, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    end = (datetime.now(UTC) + HOUR).replace(microsecond=0)
+    granted = {"events": [{"channel_expiry": end.isoformat()}]}
+    answer = {"watch": [{"code": "SUCCESS", "status": "success", "details": granted}]}
+    simulator.state.behave(200, path=WATCH, accept=True, body=json.dumps(answer), times=1)
+    ask("POST")
+    run_drain(settings)
+    assert kept(store).expires_at == end
+    assert 1700 < renew_is_due_in(store) <= 1800
+    store.renew_channel("zoho", in_s=0)
+    run_drain(settings)
+    assert [method for method, _ in asked(simulator)] == ["POST", "PUT"]
+    assert kept(store).expires_at > end + 21 * HOUR  # type: ignore[operator]
+    assert store.reconcile("zoho") is None, "there was no gap"
 
 
 def test_one_that_lapsed_is_made_again_told_and_its_gap_closed(

@@ -11,6 +11,7 @@ from support import API_TOKEN, Web, notification, route, zoho_notification
 from support.draining import MakeSettings, OpenWeb, RunDrain, counts
 
 from schemas.crm import hubspot, zoho
+from schemas.errors import StoreUnavailable
 from schemas.reconcile import ReconcileRun, ReconcileStatus
 from schemas.records import BackgroundTask
 from schemas.settings import Settings
@@ -329,6 +330,67 @@ def test_one_whose_task_was_lost_keeps_no_other_from_beginning(store: Store) -> 
     store.end_background_task("reconcile:hubspot")
     assert store.start_reconcile(run)
     assert [one.id for one in store.claim_background_tasks(9)] == ["reconcile:hubspot"]
+
+
+@pytest.mark.parametrize("step", ["keep_reconcile", "accept"])
+def test_one_that_is_cut_off_goes_on_and_calls_nobody_twice(
+    store: Store,
+    settings: Settings,
+    simulator: Simulator,
+    reconcile: Reconcile,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    monkeypatch.setattr(hubspot, "SEARCH_PAGE", 2)
+    for number in range(5):
+        put_contact(simulator, 101 + number, ago=timedelta(hours=1))
+    whole, steps = getattr(Store, step), []
+
+    def cut_off(self: Store, *arguments: Any, **more: Any) -> Any:
+        """Do it, and let Redis go away once, so that the worker does not hear of it."""
+        answer = whole(self, *arguments, **more)
+        steps.append(answer)
+        if len(steps) == 2:
+            raise StoreUnavailable("made up")
+        return answer
+
+    monkeypatch.setattr(Store, step, cut_off)
+    assert reconcile("hubspot").is_running
+    store.put_background_task(
+        BackgroundTask(id="reconcile:hubspot", what="reconcile", key="hubspot")
+    )
+    reconcile.run_drain(settings)
+    found = store.reconcile("hubspot")
+    assert found is not None
+    assert (found.status, found.missed) == (ReconcileStatus.DONE, 5)
+    assert called(simulator) == {phone_of(101 + number): 1 for number in range(5)}
+
+
+def test_one_that_is_slowed_down_waits_and_goes_on_where_it_was(
+    store: Store,
+    settings: Settings,
+    simulator: Simulator,
+    reconcile: Reconcile,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hubspot, "SEARCH_PAGE", 1)
+    for number in range(3):
+        put_contact(simulator, 101 + number, ago=timedelta(hours=1))
+    search = "/crm/objects/2026-03/contacts/search"
+    simulator.state.behave(path=search, times=1)
+    simulator.state.behave(429, path=search, times=1, retry_after="77")
+    waits = reconcile("hubspot")
+    assert (waits.status, waits.missed) == (ReconcileStatus.COUNTING, 1)
+    due_ms = store.redis.zscore("bridge:due:background_task", "reconcile:hubspot")
+    assert due_ms is not None
+    assert 70 < due_ms / 1000 - store.redis.time()[0] <= 78
+    store.put_background_task(
+        BackgroundTask(id="reconcile:hubspot", what="reconcile", key="hubspot")
+    )
+    reconcile.run_drain(settings)
+    found = store.reconcile("hubspot")
+    assert found is not None
+    assert (found.status, found.missed, found.taken) == (ReconcileStatus.DONE, 3, 3)
 
 
 def test_an_error_of_ours_ends_it(
