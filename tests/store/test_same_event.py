@@ -2,11 +2,20 @@
 
 from datetime import datetime, timedelta
 
+import pytest
 from support.storing import NOW, a_delivery, accept, an_event
 
 from schemas.event import Event
+from schemas.reconcile import ReconcileRun
 from schemas.records import Accepted
 from store import Store
+
+
+@pytest.fixture(autouse=True)
+def _a_reconcile(store: Store) -> None:
+    """Let there have been a reconcile of each source, as there was before it finds an event."""
+    for source in ("hubspot", "hubspot-2"):
+        store.keep_reconcile(ReconcileRun(source=source, since=NOW, started_at=NOW))
 
 
 def found(event_id: str, *, by_reconcile: bool, at: datetime = NOW, **more: object) -> Event:
