@@ -1,5 +1,6 @@
 """The only module that talks to CRMs: fetches full records. schemas/crm has the requests."""
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ ALONE_AGAIN_S = 5.0
 TURN_S = 5.0  # how long a question that is about no lead waits for its turn
 ANSWERED = (200, 201, 202, 207)
 NO_BODY = (204, 304)
+_WORD = re.compile(r"[A-Z_]{1,60}")
 REFUSED_TOKEN_S = 60  # until the next try; Zoho allows ten tries in ten minutes
 
 
@@ -176,7 +178,7 @@ class CrmClient:
         if code in NO_BODY:
             return None
         if code not in ANSWERED:
-            said = f"answered {code}" if code else f"did not answer ({result.error})"
+            said = f"answered {code}{_why(result)}" if code else f"did not answer ({result.error})"
             return FetchFailed(
                 message=f"{source.kind.title} {said}.",
                 retry_after_s=result.retry_after_s,
@@ -485,6 +487,17 @@ def _is_for_now(result: HttpResult) -> bool:
     """Say whether the same question may be answered later."""
     code = result.status_code
     return code is None or code in (401, 423, 429) or code >= 500
+
+
+def _why(result: HttpResult) -> str:
+    """Return a CRM's own word for an error, as in " (INVALID_MODULE)"; "": it has none.
+
+    Its sentence is left out: it may name a person.
+    """
+    answer = _parsed(result.body)
+    words = (answer.get("code"), answer.get("category")) if isinstance(answer, dict) else ()
+    found = next((one for one in words if isinstance(one, str) and _WORD.fullmatch(one)), None)
+    return f" ({found})" if found else ""
 
 
 def _parsed(body: bytes) -> Any:

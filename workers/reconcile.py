@@ -161,12 +161,11 @@ class Reconciler:
     def _not_ours(self, source: Source, events: list[Event]) -> list[Event]:
         """Leave out changes that the bridge itself may have made.
 
-        Where the record says who changed it, that is judged once it is read, as for a webhook.
-        Elsewhere a change of a record that the bridge wrote to may be our own, and is not called
-        for.
+        Where the record says who changed it, and our user is known, that is judged once it is read,
+        as for a webhook. Elsewhere a change of a record that the bridge wrote to may be our own,
+        and is not called for.
         """
-        hydration = source.kind.hydration
-        if hydration is not None and hydration.own_user is not None:
+        if isinstance(self._crm_client.own_user(source), str):
             return events
         written = self._store.were_written(events)
         return [

@@ -448,7 +448,8 @@ def _search(search: RecordSearch) -> CrmRequest:
 
 def _page(answer: Any, _: RecordSearch) -> RecordPage:
     records = tuple(_changed_record(*pair) for pair in _records(answer).items())
-    has_more = bool((answer.get("paging") or {}).get("next"))
+    paging = answer.get("paging") if isinstance(answer, dict) else None
+    has_more = isinstance(paging, dict) and bool(paging.get("next"))
     return RecordPage(records=records, cursor=records[-1].id if has_more and records else None)
 
 

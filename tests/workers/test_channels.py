@@ -238,7 +238,8 @@ def test_a_login_without_the_scope_is_told_which_one(
     simulator.state.behave(401, path=WATCH, times=2)
     run_drain(settings)
     assert kept(store).message == (
-        "Zoho CRM answered 401. Does the login have the scope ZohoCRM.notifications.ALL?"
+        "Zoho CRM answered 401 (INVALID_TOKEN). "
+        "Does the login have the scope ZohoCRM.notifications.ALL?"
     )
 
 

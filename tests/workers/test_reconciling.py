@@ -188,6 +188,37 @@ def test_changes_are_taken_and_those_that_the_bridge_may_have_made_are_not(
     assert called(simulator) == {phone_of(101): 1}
 
 
+def test_of_zoho_too_where_our_user_is_not_known(
+    store: Store, simulator: Simulator, reconcile: Reconcile
+) -> None:
+    hour, old = timedelta(hours=1), timedelta(days=9)
+    for lead in (1, 2):
+        put_lead(simulator, lead, created=old, changed=hour)
+    simulator.state.behave(
+        401, path="/crm/v8/users", body='{"code": "OAUTH_SCOPE_MISMATCH", "message": "m"}'
+    )
+    name = hashlib.sha1(b"zoho\n\n2", usedforsecurity=False).hexdigest()
+    store.redis.hset(f"bridge:write_back_record:{name}", "newest", "1 a-call a-write-back")
+
+    done = reconcile("zoho")
+
+    assert (done.missed, done.own) == (1, 1)
+    assert called(simulator) == {phone_of(1): 1}
+
+
+def test_a_module_that_zoho_does_not_know_is_named(
+    simulator: Simulator, reconcile: Reconcile
+) -> None:
+    simulator.state.behave(
+        400, path="/crm/v8/Leads", body='{"code": "INVALID_MODULE", "message": "m"}'
+    )
+    done = reconcile("zoho")
+    assert (done.status, done.message) == (
+        ReconcileStatus.FAILED,
+        "Zoho CRM answered 400 (INVALID_MODULE). It was asked for Leads.",
+    )
+
+
 def test_a_changed_record_is_not_taken_for_a_route_that_reads_the_notification(
     make_settings: MakeSettings, store: Store, simulator: Simulator, run_drain: RunDrain
 ) -> None:
@@ -240,7 +271,7 @@ def test_a_crm_that_is_away_is_asked_again_and_one_that_refuses_ends_it(
     done = reconcile("hubspot")
     assert (done.status, done.message) == (
         ReconcileStatus.FAILED,
-        "HubSpot answered 401. It was asked for contacts.",
+        "HubSpot answered 401 (INVALID_AUTHENTICATION). It was asked for contacts.",
     )
     simulator.state.hubspot_token = None
     away = replace(settings, variables={"hubspot": {**settings.variables["hubspot"]}})
