@@ -42,6 +42,8 @@ def test_a_count_then_the_taking(run: Run, store: Store) -> None:
 
     assert "Taken: 6.\nThey are held." in taken.output
     assert counts(store) == {"held": 6}
+    advised = taken.output.partition("python -m bridge ")[2].split()
+    assert "released: 5" in run(*advised, "--yes").output.lower()
     again = json.loads(run("reconcile", "hubspot", "--since", "24h", "--json").output)
     assert (again["known"], again["missed"], again["status"]) == (6, 0, "done")
     (act,) = store.acts(limit=9, keep_days=1).items[:1]

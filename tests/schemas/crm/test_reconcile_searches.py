@@ -104,6 +104,12 @@ def test_zoho_says_what_follows_and_may_answer_nothing() -> None:
     assert (found.id, found.created_at) == ("1", datetime(2026, 1, 31, 4, 0, tzinfo=UTC))
     last = how("zoho").page({"data": [record], "info": {"more_records": False}}, search("Leads"))
     assert last.cursor is None
+    # Without a token it is no end.
+    info = {"more_records": True, "page": 1}
+    cursor = how("zoho").page({"data": [record], "info": info}, search("Leads")).cursor
+    following = how("zoho").search(search("Leads", cursor=cursor)).params
+    assert following["page"] == "2"
+    assert "page_token" not in following
 
 
 def test_each_change_of_a_record_is_an_event_of_its_own_and_its_creation_one() -> None:
