@@ -218,11 +218,13 @@ def test_a_new_address_moves_the_channel_and_makes_no_second_one(
 ) -> None:
     ask("POST")
     run_drain(settings)
-    moved = replace(settings, public_url="https://other.example")
+    secrets = {"zoho": ("a-new-token", SECRETS["zoho"])}
+    moved = replace(settings, public_url="https://other.example", secrets=secrets)
     store.renew_channel("zoho", in_s=0)
     run_drain(moved)
     (channel,) = simulator.state.zoho_channels.values()
     assert channel["notify_url"] == "https://other.example/webhooks/zoho"
+    assert channel["token"] == "a-new-token"
     # Also if a person has stopped it meanwhile: Zoho has it until it expires.
     store.stop_watching("zoho")
     store.watch("zoho")

@@ -159,6 +159,34 @@ def test_of_fifty_leads_the_seven_that_never_arrived_are_called_once(
     assert called(simulator) == everybody
 
 
+def test_an_erased_person_is_not_called_by_a_reconcile(
+    settings: Settings,
+    web: Web,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+    reconcile: Reconcile,
+) -> None:
+    for contact in (101, 102):
+        put_contact(simulator, contact, ago=timedelta(hours=1))
+    web.send("hubspot", notification("101"))
+    run_drain(settings)
+    for contact in (101, 102):  # of the second one the bridge knows nothing yet
+        answer = web.client.post(
+            "/api/erasures",
+            json={"phone": phone_of(contact)},
+            headers={"Authorization": f"Bearer {API_TOKEN}"},
+        )
+        assert answer.status_code in (200, 202), answer.text
+    run_drain(settings)
+
+    done = reconcile("hubspot")
+
+    assert (done.known, done.taken) == (1, 1)
+    assert called(simulator) == {phone_of(101): 1}, "the call before it was erased"
+    assert counts(store)["skipped"] == 1
+
+
 def test_a_handful_is_called_at_once_and_an_import_is_not(
     store: Store, simulator: Simulator, reconcile: Reconcile
 ) -> None:
