@@ -67,10 +67,9 @@ class Channels:
         if not self._keep(renewed):
             return None
         logger.info("channel.renewed", source=name, events=renewed.events)
-        if renewed.lapsed_at is not None and not self._close_gap(renewed, now):
-            return LONGEST_AGAIN_S
+        is_closed = renewed.lapsed_at is None or self._close_gap(renewed, now)
         how = self._settings.routes.sources[name].kind.channels
-        most_s = how.renew_s if how else LONGEST_AGAIN_S
+        most_s = how.renew_s if how and is_closed else LONGEST_AGAIN_S
         # A CRM may have granted less than was asked for.
         left_s = (answer.granted.expires_at - now).total_seconds()
         return min(most_s, max(left_s / 2, FIRST_AGAIN_S))
