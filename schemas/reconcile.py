@@ -60,6 +60,7 @@ class ReconcileRun:
     taken: int = 0  # events that were stored
     is_held: bool = False  # their calls wait for a person to release them
     examples: tuple[Mapping[str, str | None], ...] = ()  # some of `missed`: type, subject, at
+    routes: str | None = None  # the digest of the routes that it is done for; None: not begun
     # Where it goes on: the CRM's account, which of the objects, and the cursor of its page.
     account: str | None = None
     place: tuple[int, str | None] = (0, None)

@@ -61,6 +61,7 @@ class Reconciler:
         if source is None or source.kind.reconcile is None:
             self._fail(run, "The source is not in routes.toml any more.")
             return None
+        run = _for_routes(run, self._settings.routes.digest)
         wanted = wanted_of(source, self._settings.routes)
         until = time.monotonic() + STEP_S
         while time.monotonic() < until:
@@ -238,3 +239,23 @@ class Reconciler:
             is_held=run.is_held,
             dry_run=run.dry_run,
         )
+
+
+def _for_routes(run: ReconcileRun, digest: str) -> ReconcileRun:
+    """Return the run as it is done for these routes: for others than before it begins again.
+
+    Its place is one among the objects that the routes want. What was taken is known by then.
+    """
+    if run.routes in (None, digest):
+        return replace(run, routes=digest)
+    return replace(
+        run,
+        routes=digest,
+        status=ReconcileStatus.COUNTING,
+        place=(0, None),
+        known=0,
+        missed=0,
+        left_out=0,
+        own=0,
+        examples=(),
+    )

@@ -453,6 +453,26 @@ def test_one_that_is_slowed_down_waits_and_goes_on_where_it_was(
     assert (found.status, found.missed, found.taken) == (ReconcileStatus.DONE, 3, 3)
 
 
+def test_one_begins_again_if_the_routes_are_others(
+    make_settings: MakeSettings,
+    store: Store,
+    settings: Settings,
+    simulator: Simulator,
+    reconcile: Reconcile,
+) -> None:
+    put_contact(simulator, 101, ago=timedelta(hours=1))
+    simulator.state.put_record(
+        "hubspot", "companies", "7", {"createdate": (NOW - timedelta(hours=1)).isoformat()}
+    )
+    more = route("new companies", source="hubspot", event="company.created")
+    both = make_settings(ROUTES + more)
+    # Another worker had come to contacts beyond the id 500, where this one's first object is.
+    reconcile.settings = both
+    done = reconcile("hubspot", routes=settings.routes.digest, place=(0, "500"), known=9)
+    assert (done.status, done.routes) == (ReconcileStatus.DONE, both.routes.digest)
+    assert (done.known, done.missed, done.taken) == (0, 2, 2)
+
+
 def test_an_error_of_ours_ends_it(
     settings: Settings, store: Store, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
