@@ -54,6 +54,7 @@ def test_what_does_not_fit_is_said(fails: Fails) -> None:
     for arguments, why in (
         (("website", "--since", "1h"), "Known: hubspot, zoho."),
         (("hubspot", "--since", "90d"), "since must be less than 30 days ago"),
+        (("hubspot", "--since", "2099-01-31T09:30"), "since is in the future"),
         (("hubspot",), "Missing option '--since'"),
     ):
         assert why in fails("reconcile", *arguments)[1]
