@@ -202,14 +202,13 @@ def test_a_crm_that_is_away_is_asked_for_a_renewal_again_not_for_a_new_channel(
 ) -> None:
     ask("POST")
     run_drain(settings)
-    away = replace(settings, variables={"zoho": {**settings.variables["zoho"]}})
-    away.variables["zoho"]["API_URL"] = "http://127.0.0.1:9"  # type: ignore[index]
+    simulator.state.behave(503, path=WATCH, times=1)
     store.renew_channel("zoho", in_s=0)
-    run_drain(away)
+    run_drain(settings)
     assert kept(store).failures == 1
     store.renew_channel("zoho", in_s=0)
     run_drain(settings)
-    assert [method for method, _ in asked(simulator)] == ["POST", "PUT"]
+    assert [method for method, _ in asked(simulator)] == ["POST", "PUT", "PUT"]
     assert store.reconcile("zoho") is None
 
 
