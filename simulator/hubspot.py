@@ -26,7 +26,6 @@ from simulator.state import HubSpotApp, State
 MAX_IDS = 100
 TRACE = "objectWriteTraceId"  # of an input of a batch; its answer has it, too
 MOST_FOUND_AT_ONCE = 200  # in a page of a search
-MOST_FOUND = 10_000  # by one search
 PORTAL = 62515  # whose account it is while no app is known
 
 # Where the object APIs are: by date, and where they were before.
@@ -397,35 +396,38 @@ def result(
 def search_page(
     body: Mapping[str, Any], records: Mapping[str, dict[str, Any]], started_at: str
 ) -> dict[str, Any]:
-    """Return a page of a search by one time, as the bridge makes it.
+    """Return a page of a search from a time on, by id, as the bridge makes it.
 
     https://developers.hubspot.com/docs/api-reference/2026-03/crm/search-the-crm
 
     Raises:
         ValueError, KeyError, TypeError: the body is not such a search.
     """
-    ((one,),) = (group["filters"] for group in body["filterGroups"])
-    ((name, ascending),) = ((by["propertyName"], by["direction"]) for by in body["sorts"])
-    if one["operator"] != "GTE" or name != one["propertyName"] or ascending != "ASCENDING":
-        raise ValueError("This stand-in supports a search from a time on, in the order of time.")
-    size, after = int(body.get("limit", 10)), int(body.get("after", 0))
-    if not 1 <= size <= MOST_FOUND_AT_ONCE or after >= MOST_FOUND:
-        raise ValueError("The limit or the place is too large.")
-    since = datetime.fromtimestamp(int(one["value"]) / 1000, UTC)
+    ((since, *beyond),) = (group["filters"] for group in body["filterGroups"])
+    if body["sorts"] != [{"propertyName": "hs_object_id", "direction": "ASCENDING"}]:
+        raise ValueError("This stand-in sorts by hs_object_id.")
+    if since["operator"] != "GTE" or any(
+        (one["propertyName"], one["operator"]) != ("hs_object_id", "GT") for one in beyond
+    ):
+        raise ValueError("This stand-in searches from a time on, and beyond an id.")
+    size = int(body.get("limit", 10))
+    if not 1 <= size <= MOST_FOUND_AT_ONCE:
+        raise ValueError("The limit is too large.")
+    since_at = datetime.fromtimestamp(int(since["value"]) / 1000, UTC)
+    least = max((int(one["value"]) for one in beyond), default=0)
 
-    def at(record: Mapping[str, Any]) -> datetime:
-        return datetime.fromisoformat(record.get(name, started_at))
+    def is_found(record_id: str, record: Mapping[str, Any]) -> bool:
+        at = datetime.fromisoformat(record.get(since["propertyName"], started_at))
+        return at >= since_at and int(record_id) > least
 
     found = sorted(
-        ((record_id, record) for record_id, record in records.items() if at(record) >= since),
-        key=lambda pair: at(pair[1]),
+        (pair for pair in records.items() if is_found(*pair)), key=lambda one: int(one[0])
     )
     results = [
         result(record_id, record, [*body.get("properties", ())], [], started_at)
-        for record_id, record in found[after : after + size]
+        for record_id, record in found[:size]
     ]
-    following = {"paging": {"next": {"after": str(after + size)}}}
-    more = following if after + size < len(found) else {}
+    more = {"paging": {"next": {"after": str(size)}}} if size < len(found) else {}
     return {"total": len(found), "results": results, **more}
 
 

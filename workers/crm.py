@@ -3,6 +3,7 @@
 All requests to one CRM share its rate, over all workers: see CrmClient._ask().
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -44,6 +45,7 @@ WRITE_TURN_S = 12.0  # of a write-back, whose earlier requests were made
 LONGEST_PAUSE_S = 60.0
 ANSWERED = (200, 201, 202, 207)
 NO_BODY = (204, 304)
+_WORD = re.compile(r"[A-Z_]{1,60}")
 REFUSED_TOKEN_S = 60  # until the next try; Zoho allows ten tries in ten minutes
 
 
@@ -195,7 +197,7 @@ class CrmClient:
         if code in NO_BODY:
             return None
         if code not in ANSWERED:
-            said = f"answered {code}" if code else f"did not answer ({result.error})"
+            said = f"answered {code}{_why(result)}" if code else f"did not answer ({result.error})"
             return FetchFailed(
                 message=f"{source.kind.title} {said}.",
                 retry_after_s=result.retry_after_s,
@@ -542,6 +544,17 @@ def _is_for_now(result: HttpResult) -> bool:
     """Say whether the same question may be answered later."""
     code = result.status_code
     return code is None or code in (401, 423, 429) or code >= 500
+
+
+def _why(result: HttpResult) -> str:
+    """Return a CRM's own word for an error, as in " (INVALID_MODULE)"; "": it has none.
+
+    Its sentence is left out: it may name a person.
+    """
+    answer = _parsed(result.body)
+    words = (answer.get("code"), answer.get("category")) if isinstance(answer, dict) else ()
+    found = next((one for one in words if isinstance(one, str) and _WORD.fullmatch(one)), None)
+    return f" ({found})" if found else ""
 
 
 def _parsed(body: bytes) -> Any:

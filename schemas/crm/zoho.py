@@ -348,6 +348,7 @@ def is_change_of(data: Any, user_id: str) -> bool:
 # --- what never arrived ---------------------------------------------------------------------
 
 SEARCH_PAGE: Final = 200
+PAGE_NUMBER: Final = "page "  # begins a cursor that is no token
 OPERATIONS: Final = {"created": "insert", "updated": "update"}
 RECONCILE: Final = "reconcile"  # in the place of a channel's id
 
@@ -355,7 +356,9 @@ RECONCILE: Final = "reconcile"  # in the place of a channel's id
 def _search(search: RecordSearch) -> CrmRequest:
     """Ask for what was changed since a time; what was created since was changed, too."""
     since = search.since.replace(microsecond=0)  # Zoho reads no milliseconds
-    paged = {"page_token": search.cursor} if search.cursor else {}
+    number = (search.cursor or "").removeprefix(PAGE_NUMBER)
+    name = "page_token" if number == search.cursor else "page"
+    paged = {name: number} if number else {}
     return CrmRequest(
         method="GET",
         path=f"/crm/v8/{search.crm_object}",
@@ -384,8 +387,12 @@ def _page(answer: Any, _: RecordSearch) -> RecordPage:
     info = answer.get("info") if isinstance(answer, dict) else None
     known = info if isinstance(info, dict) else {}
     has_more = known.get("more_records") is True
-    cursor = id_text(known.get("next_page_token")) if has_more else None
-    return RecordPage(records=records, cursor=cursor)
+    if not has_more:
+        return RecordPage(records=records, cursor=None)
+    # Without a token there are page numbers. Zoho refuses those beyond 2,000 records.
+    token = id_text(known.get("next_page_token"))
+    number = int(known.get("page") or 1) + 1
+    return RecordPage(records=records, cursor=token or f"{PAGE_NUMBER}{number}")
 
 
 def _reconciled(event_type: str, module: str, record: ChangedRecord, account: str) -> Item:
@@ -522,7 +529,8 @@ KIND = Kind(
         renew=_renew_channel,
         refusal=_watch_refusal,
         expiry=_watch_expiry,
-        # Some versions of the API take a day at most, and give an hour to who asks for more.
+        # Zoho's v7 page allows a week; a public project got a day at most. Who asks for more than
+        # is allowed gets an hour.
         lifetime_s=23 * 3600,
         renew_s=6 * 3600,
         longest_token=50,
