@@ -676,6 +676,11 @@ class State:
         with self._changed:
             self._refused_fields[crm, object_name, field] = message
 
+    def accept_all_fields(self) -> None:
+        """Refuse no field any more."""
+        with self._changed:
+            self._refused_fields.clear()
+
     def refused_field(self, crm: str, object_name: str, field: str) -> str | None:
         """Return the words in which a field is refused; None: it can be written."""
         with self._changed:
