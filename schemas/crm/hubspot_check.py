@@ -6,6 +6,7 @@ https://developers.hubspot.com/docs/api/private-apps (token information; read on
 
 The page on private apps has the question for a token's scopes. That HubSpot answers it for an app
 with static auth, too, is unconfirmed; if it does not, `check` says that the scopes are not known.
+So is which scope the properties need; without it `check` says that they are not checked.
 """
 
 from collections.abc import Mapping, Sequence, Set
