@@ -39,12 +39,16 @@ class Needed:
 
 
 def checked_sources(settings: Settings) -> list[tuple[Source, WriteBack, WriteCheck]]:
-    """Return the sources whose CRM is told of calls by its API, and can be asked about that."""
+    """Return the sources whose CRM is told of calls by its API, and can be asked about that.
+
+    A source without a webhook secret is switched off.
+    """
     telling = {route.source for route in settings.routes.routes if route.write_back}
     return [
         (source, writer, writer.check)
         for source in settings.routes.sources.values()
         if source.name in telling
+        and settings.secrets.get(source.name)
         and settings.writes_by_api(source)
         and (writer := source.kind.write_back)
         and writer.check

@@ -136,12 +136,8 @@ class _Look:
 
     def with_write_back(self, seen: Outcome, ended: CallOutcome | None) -> Outcome:
         """Return the outcome with what the CRM would be told of the call."""
-        route = self.settings.routes.named(self.new.route)
-        assert route is not None  # noqa: S101  (it has just been matched)
-        delivery = _delivery(self.event, self.new, self.settings)
-        told = written_back(
-            self.settings, self.source, route, delivery, self.event, seen, ended, now=self.now
-        )
+        claim = Claim(delivery=_delivery(self.event, self.new, self.settings), event=self.event)
+        told = written_back(claim, seen, ended, self.settings, self.now)
         return replace(seen, write_back=told)
 
 

@@ -14,13 +14,12 @@ from rules.plan import Ready
 from rules.preview.requests import crm_request
 from rules.preview.text import Outcome, Request, WrittenBack
 from schemas.callkaro import PATHS
-from schemas.delivery import WRITE_BACK, WRITE_BACK_ID, Delivery, Status
-from schemas.event import Event
+from schemas.delivery import WRITE_BACK, WRITE_BACK_ID, Status
 from schemas.outcome import Outcome as CallOutcome
 from schemas.outcome import Result
-from schemas.route import Route
+from schemas.records import Claim
 from schemas.settings import Settings
-from schemas.source import Source
+from schemas.source import Kind
 from schemas.write_back import Moment, WriteBackClaim
 
 SAMPLE_SID: Final = "sample"  # the call_sid of a call that nobody made
@@ -43,22 +42,15 @@ def sample_outcome(now: datetime) -> CallOutcome:
 
 
 def written_back(
-    settings: Settings,
-    source: Source,
-    route: Route,
-    delivery: Delivery,
-    event: Event,
-    seen: Outcome,
-    ended: CallOutcome | None,
-    *,
-    now: datetime,
+    claim: Claim, seen: Outcome, ended: CallOutcome | None, settings: Settings, now: datetime
 ) -> WrittenBack | None:
-    """Return what the CRM would be told; None: the route has no [route.write_back].
+    """Return what the CRM would be told of a call; None: its route has no [route.write_back].
 
-    delivery: the call, as the intake makes it. seen: what the preview makes of it. If it is skipped
-    or failed, the CRM is told of that; else of how it ended: `ended`, or None for a sample.
+    claim: the call, as the intake makes it. seen: what the preview makes of it. If it is skipped or
+    failed, the CRM is told of that; else of how it ended: `ended`, or None for a sample.
     """
-    if route.write_back is None:
+    route = settings.routes.named(claim.delivery.route)
+    if route is None or route.write_back is None:
         return None
     is_never_made = seen.verdict in (Status.SKIPPED, Status.FAILED)
     moment = Moment(seen.verdict) if is_never_made else Moment.OUTCOME
@@ -67,54 +59,51 @@ def written_back(
         message = f"The route writes nothing back at this moment; its `on` has: {moments}."
         return WrittenBack(moment=str(moment), message=message)
     outcome = None if is_never_made else ended or sample_outcome(now)
-    claim = _claim(delivery, source, event, seen, moment, outcome, now=now)
-    prepared = rules.prepare(claim, settings, now)
+    kind = settings.routes.sources[claim.delivery.source].kind
+    prepared = rules.prepare(_write_back(claim, seen, outcome, kind, now), settings, now)
     if not isinstance(prepared, Ready):
         return WrittenBack(moment=str(moment), message=prepared.message)
-    requests = tuple(_requests(settings, source, prepared))
+    requests = tuple(_requests(prepared, settings))
     nothing = None if requests else rules.nothing_to_write().message
     return WrittenBack(moment=str(moment), requests=requests, message=nothing)
 
 
-def _claim(
-    delivery: Delivery,
-    source: Source,
-    event: Event,
-    seen: Outcome,
-    moment: Moment,
-    outcome: CallOutcome | None,
-    *,
-    now: datetime,
+def _write_back(
+    claim: Claim, seen: Outcome, outcome: CallOutcome | None, kind: Kind, now: datetime
 ) -> WriteBackClaim:
-    """Return the write-back of a call, as a worker would claim it."""
+    """Return the write-back of a call, as a worker would claim it.
+
+    outcome: how the call ended; None: it was skipped or failed, as seen.
+    """
     bodies = [one.body for one in seen.requests if one.path == PATHS["call"]]
     call = bodies[-1] if bodies and isinstance(bodies[-1], dict) else {}
     number = call.get("to_number")
     parent = replace(
-        delivery,
+        claim.delivery,
         status=Status.DELIVERED if outcome else Status(seen.verdict),
         reason=seen.reason,
         message=seen.message,
         number=number if isinstance(number, str) else None,
-        name=name_of(call.get("metadata"), event.data, source.kind),
+        name=name_of(call.get("metadata"), claim.event.data if claim.event else None, kind),
         outcomes=(outcome,) if outcome else (),
     )
     write_back = replace(
-        delivery,
+        claim.delivery,
         id=f"{WRITE_BACK_ID}sample",
         to=WRITE_BACK,
         created_at=now,
         of=parent.id,
-        moment=moment,
+        moment=Moment.OUTCOME if outcome else Moment(seen.verdict),
         # That of the outcome: a write-back tells of the outcome that has its own.
         call_sid=outcome.call_sid if outcome else None,
         try_count=outcome.try_count if outcome else None,
     )
-    return WriteBackClaim(delivery=write_back, parent=parent, event=event)
+    return WriteBackClaim(delivery=write_back, parent=parent, event=claim.event)
 
 
-def _requests(settings: Settings, source: Source, ready: Ready) -> Iterator[Request]:
+def _requests(ready: Ready, settings: Settings) -> Iterator[Request]:
     """Yield the requests that tell the CRM, as for the first dial of a call."""
+    source = settings.routes.sources[ready.delivery.source]
     writer, said = source.kind.write_back, ready.route.write_back
     if writer is None or said is None or not settings.writes_by_api(source):
         path = f"<{source.variable_prefix}WRITE_BACK_URL>"

@@ -56,6 +56,13 @@ def test_a_source_that_writes_nothing_back_is_not_asked(check: Look, simulator: 
     assert simulator.state.requests == []
 
 
+def test_a_source_that_is_switched_off_is_not_asked(
+    look_at: LookAt, make_settings: MakeSettings, simulator: Simulator
+) -> None:
+    assert look_at(make_settings(hubspot(), secrets={})) == CrmFindings()
+    assert simulator.state.requests == []
+
+
 @each(
     "field, said",
     [
