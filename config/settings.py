@@ -121,9 +121,10 @@ def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
             variables.pop(SIGNATURES, None)
         sources = routes.sources.values()
     settings["secrets"] = {source.name: reader.source_secrets(source) for source in sources}
-    # A command that only reads routes, such as preview, sends nothing.
-    if routes and "REDIS_URL" in needs:
-        settings["webhooks_out"] = reader.webhooks_out(routes)
+    if routes:
+        # A command that only reads routes, such as preview, sends nothing.
+        is_needed = "REDIS_URL" in needs
+        settings["webhooks_out"] = reader.webhooks_out(routes, is_needed=is_needed)
     settings["crm_rates"] = {source.name: reader.api_rate(source) for source in sources}
     if routes:
         if settings["default_region"] is None and not reader.has_problem("DEFAULT_REGION"):
@@ -452,8 +453,11 @@ class _Reader:
                 self.problems.append(f"{name}: {problem}")
         return found
 
-    def webhooks_out(self, routes: Routes) -> dict[str, WebhookOut]:
-        """Return where write-backs go, by source; each source that needs it must have it."""
+    def webhooks_out(self, routes: Routes, *, is_needed: bool) -> dict[str, WebhookOut]:
+        """Return where write-backs go, by source.
+
+        is_needed: whether a source that has no address or no secret is a problem.
+        """
         found = {}
         by_source = {one.source: one.name for one in routes.routes if one.write_back}
         for name, route in by_source.items():
@@ -464,7 +468,7 @@ class _Reader:
             if routes.sources[name].kind.write_back and not url and not self.has_problem(url_name):
                 continue  # the CRM is told by its API
             for variable, is_there in ((url_name, url), (secret_name, secrets)):
-                if not is_there and not self.has_problem(variable):
+                if is_needed and not is_there and not self.has_problem(variable):
                     self.problems.append(
                         f"{variable}: is not set, and route {route!r} has a [route.write_back]"
                     )

@@ -7,7 +7,7 @@ items, which request fetches the full record. `schemas/signatures.py` checks the
 
 import base64
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -328,6 +328,9 @@ class CrmRequest:
     params: Mapping[str, str] = field(default_factory=dict)
     json: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)  # besides those of the login
+    # Keys that the JSON body has besides, with the suffixes of the variables that are their values.
+    # Not in the body itself: a text in braces there may be a person's.
+    json_variables: Mapping[str, str] = field(default_factory=dict)
 
     def path_with(self, variables: Mapping[str, str], *, prefix: str) -> str:
         """Return the path with the values of the source's variables, by suffix.
@@ -337,6 +340,13 @@ class CrmRequest:
         return _NAMED_VARIABLE.sub(
             lambda found: variables.get(found[1]) or f"<{prefix}{found[1]}>", self.path
         )
+
+    def json_with(self, variables: Mapping[str, str]) -> Any:
+        """Return the JSON body with the values of the source's variables, by suffix."""
+        if not self.json_variables:
+            return self.json
+        named = {key: variables.get(suffix, "") for key, suffix in self.json_variables.items()}
+        return {**(self.json or {}), **named}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -525,6 +535,28 @@ class Refused:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class WriteCheck:
+    """How to ask a CRM whether it would accept what routes write back.
+
+    Types of records are our words, such as "contact"; "call" is the CRM's record of a call.
+    """
+
+    field_word: str  # the CRM's word for a field of a record
+    # (a type of record) -> the request for all its fields.
+    fields: Callable[[str], CrmRequest]
+    # The API's answer -> by a field's name, whether the API can set it; None: it can't be read.
+    read_fields: Callable[[Any], Mapping[str, bool] | None]
+    # (types that are read, types that are written) -> what the login needs. Each need is a list of
+    # scopes of which one is enough, the narrowest first.
+    scopes: Callable[[Set[str], Set[str]], Sequence[Sequence[str]]]
+    # The body of a refusal -> the scopes that are missing; (): it is about something else.
+    missing: Callable[[Any], Sequence[str]]
+    # Asks for the scopes of our login, and reads them in the answer (None: it has none). Without
+    # it, they come with each access token.
+    granted: tuple[CrmRequest, Callable[[Any], frozenset[str] | None]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WriteBack:
     """How to tell a CRM of calls by its API. The login is that of Hydration.
 
@@ -549,6 +581,8 @@ class WriteBack:
     # (the parsed answer to one of these three, what was told) -> what became of each, by Told.id.
     # What is missing is in doubt, and is told again. It accepts any answer and never raises.
     read: Callable[[Any, Sequence[Told]], Mapping[str, Written | Refused]]
+    # How `check` asks whether it can work; None: the CRM can't be asked.
+    check: WriteCheck | None = None
 
 
 # --- the source itself ----------------------------------------------------------------------

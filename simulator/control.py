@@ -120,6 +120,22 @@ def views(state: State) -> Blueprint:
         state.drop_record(crm, object_name, record_id)
         return "", 204
 
+    @blueprint.put("/fields/<crm>/<object_name>/<field>")
+    def set_field(crm: str, object_name: str, field: str) -> tuple[str, int]:
+        wanted = _body()
+        if wanted not in ({"is": None}, {"is": "missing"}, {"is": "read_only"}):
+            raise BadControl('give {"is": …}: "missing", "read_only", or null for a usual field')
+        state.set_field(crm, object_name, field, wanted["is"])
+        return "", 204
+
+    @blueprint.put("/scopes/<crm>")
+    def set_scopes(crm: str) -> tuple[str, int]:
+        scopes = _body().get("scopes")
+        if not isinstance(scopes, list) or not all(isinstance(one, str) for one in scopes):
+            raise BadControl("give scopes, a list of texts")
+        state.set_scopes(crm, scopes)
+        return "", 204
+
     @blueprint.put("/merges/<crm>/<object_name>/<record_id>")
     def merge_record(crm: str, object_name: str, record_id: str) -> tuple[str, int]:
         body = _body()

@@ -21,7 +21,7 @@ from typing import Any
 from flask import Blueprint, Response, g, jsonify, request
 
 from simulator import outcomes
-from simulator.state import HubSpotApp, State
+from simulator.state import FieldState, HubSpotApp, State
 
 MAX_IDS = 100
 TRACE = "objectWriteTraceId"  # of an input of a batch; its answer has it, too
@@ -31,7 +31,7 @@ PORTAL = 62515  # whose account it is while no app is known
 # Where the object APIs are: by date, and where they were before.
 DATED = "/crm/objects/<version>"
 LEGACY = "/crm/v3/objects"
-PATHS = ("/crm/objects/", "/crm/v3/")
+PATHS = ("/crm/objects/", "/crm/properties/", "/crm/v3/")
 _DATE = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
 
 # Generic subscriptions name an object by its type id. The paths accept both.
@@ -42,6 +42,22 @@ OBJECT_NAMES = {
     "0-5": "tickets",
     "0-48": "calls",
 }
+# The properties of records that HubSpot has from the start, as far as they matter here, and those
+# that only HubSpot sets.
+PROPERTIES = (
+    *("email", "firstname", "lastname", "phone", "mobilephone", "city", "country"),
+    *("hs_lead_status", "lifecyclestage", "hubspot_owner_id"),
+)
+READ_ONLY = ("createdate", "hs_object_id", "lastmodifieddate")
+# The scopes of the app, unless others are set.
+SCOPES = (
+    *("oauth", "tickets", "crm.objects.leads.read"),
+    *("crm.objects.contacts.read", "crm.objects.contacts.write"),
+    *("crm.objects.companies.read", "crm.objects.companies.write"),
+    *("crm.objects.deals.read", "crm.objects.deals.write"),
+)
+APP = 50780459  # whose token it is while no app is known
+USER = 9586504  # who installed the app
 # What a question names: the properties to give, and those to give with their history.
 ASKED_FOR = ("properties", "propertiesWithHistory")
 # Always in the answer, also if not asked for.
@@ -83,15 +99,7 @@ def views(state: State) -> Blueprint:
 
     @blueprint.before_request
     def check_token() -> tuple[Response, int] | None:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        known = token.strip() and state.hubspot_token in (None, token.strip())
-        if scheme.lower() == "bearer" and known:
-            return None
-        return refusal(
-            "Authentication credentials not found. This API supports OAuth 2.0 authentication.",
-            "INVALID_AUTHENTICATION",
-            401,
-        )
+        return None if is_known_token(state) else simulated(401)
 
     def find(object_name: str, record_id: str) -> dict[str, Any] | None:
         record = state.find_record("hubspot", object_name, record_id)
@@ -309,6 +317,13 @@ def _signature(app: HubSpotApp, raw: bytes) -> dict[str, str]:
     }
 
 
+def is_known_token(state: State) -> bool:
+    """Say whether a request has the token of the app."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    known = token.strip() and state.hubspot_token in (None, token.strip())
+    return scheme.lower() == "bearer" and bool(known)
+
+
 def refusal(message: str, category: str, status: int) -> tuple[Response, int]:
     """Answer an error as HubSpot does."""
     return jsonify(
@@ -432,7 +447,7 @@ def search_page(
 
 
 def account_views(state: State) -> Blueprint:
-    """Build the endpoint that says whose account it is."""
+    """Build the endpoints about the account: whose it is, its properties, its app's scopes."""
     blueprint = Blueprint("hubspot_account", __name__)
 
     @blueprint.get("/account-info/<_>/details")
@@ -440,7 +455,50 @@ def account_views(state: State) -> Blueprint:
         app = state.hubspot_app
         return jsonify(portalId=app.portal_id if app else PORTAL, accountType="STANDARD")
 
+    # https://developers.hubspot.com/docs/api-reference/2026-03/crm/properties/get-properties
+    @blueprint.get("/crm/properties/<version>/<object_name>")
+    def properties(version: str, object_name: str) -> tuple[Response, int]:
+        if not is_known_token(state):
+            return simulated(401)
+        kind = OBJECT_NAMES.get(object_name, object_name)
+        if not _DATE.fullmatch(version) or kind not in OBJECT_NAMES.values():
+            return unknown_object(object_name)
+        known = state.fields_of("hubspot", kind, (*PROPERTIES, *READ_ONLY))
+        return jsonify(results=[_property(name, found) for name, found in known.items()]), 200
+
+    # https://developers.hubspot.com/docs/api/private-apps
+    @blueprint.post("/oauth/v2/private-apps/get/access-token-info")
+    def token_info() -> tuple[Response, int]:
+        if not is_known_token(state):
+            return simulated(401)
+        token = request.headers["Authorization"].partition(" ")[2].strip()
+        try:
+            is_own = _object(g.raw).get("tokenKey") == token
+        except ValueError as error:
+            return refusal(str(error), "VALIDATION_ERROR", 400)
+        if not is_own:
+            return simulated(401)
+        app = state.hubspot_app
+        return jsonify(
+            userId=USER,
+            hubId=app.portal_id if app else PORTAL,
+            appId=app.app_id if app else APP,
+            scopes=list(state.scopes("hubspot", SCOPES)),
+        ), 200
+
     return blueprint
+
+
+def _property(name: str, state: FieldState | None) -> dict[str, Any]:
+    is_read_only = state == "read_only" or name in READ_ONLY
+    return {
+        "name": name,
+        "label": name,
+        "type": "string",
+        "fieldType": "text",
+        "calculated": False,
+        "modificationMetadata": {"archivable": True, "readOnlyValue": is_read_only},
+    }
 
 
 def _names(listed: list[str]) -> list[str]:
@@ -479,7 +537,13 @@ def _check_call(state: State, body: Mapping[str, Any]) -> None:
 def _check_fields(state: State, kind: str, properties: Mapping[str, Any]) -> None:
     """Raise ValueError if a property is refused, as a test asked for."""
     for name in properties:
-        if said := state.refused_field("hubspot", kind, name):
+        said = state.refused_field("hubspot", kind, name)
+        match state.field_state("hubspot", kind, name):
+            case "missing":
+                said = f'Property "{name}" does not exist'
+            case "read_only":
+                said = f'"{name}" is a read only property'
+        if said:
             raise ValueError(f"Property values were not valid: {said}")
 
 

@@ -49,6 +49,12 @@ ORGANISATION = {
     "currency": "Indian Rupee",
     "time_zone": "Asia/Kolkata",
 }
+FIELDS_SCOPE = "ZohoCRM.settings.fields.READ"
+# The scopes of the refresh token, unless others are set.
+SCOPES = (
+    *("ZohoCRM.modules.ALL", FIELDS_SCOPE, "ZohoCRM.users.READ"),
+    *("ZohoCRM.coql.READ", "ZohoCRM.notifications.ALL"),
+)
 NEEDED_OF_CALLS = ("Subject", "Call_Type", "Call_Start_Time", "Call_Duration")
 # Errors that are asked for: (code, message).
 SIMULATED = {
@@ -88,6 +94,8 @@ def views(state: State) -> Blueprint:
         return jsonify(
             {
                 "access_token": token,
+                # https://zoho.com/developer/docs/vertical-solutions/api/v6/refresh.html
+                "scope": " ".join(state.scopes("zoho", SCOPES)),
                 "api_domain": request.host_url.rstrip("/"),
                 "token_type": "Bearer",
                 "expires_in": int(ZOHO_TOKEN_LIFE_S),
@@ -118,8 +126,9 @@ def views(state: State) -> Blueprint:
             )
         if not is_module(module):
             return refusal("INVALID_MODULE", "the module name given seems to be invalid", 400)
-        records = state.find_records("zoho", module).values()
-        names = sorted({"id", *(name for record in records for name in record)})
+        if FIELDS_SCOPE not in state.scopes("zoho", SCOPES):
+            return refusal("OAUTH_SCOPE_MISMATCH", "invalid oauth scope to access this URL", 401)
+        known = state.fields_of("zoho", module, ["id"])
         return jsonify(
             fields=[
                 {
@@ -128,9 +137,9 @@ def views(state: State) -> Blueprint:
                     "data_type": "bigint" if name == "id" else "text",
                     "json_type": "string",
                     "visible": True,
-                    "read_only": name == "id",
+                    "read_only": name == "id" or found == "read_only",
                 }
-                for name in names
+                for name, found in known.items()
             ]
         ), 200
 

@@ -211,6 +211,45 @@ class CrmClient:
             else answer
         )
 
+    def request(self, source: Source, request: CrmRequest) -> HttpResult | FetchFailed:
+        """Make a request that is about no lead, and return its answer as it is. Never raises.
+
+        FetchFailed: nothing was sent, or nothing came back.
+        """
+
+        def ask() -> HttpResult | FetchFailed:
+            hydration = source.kind.hydration
+            if hydration is None:
+                return FetchFailed(message=f"{source.kind.title} can't be asked.")
+            result = self._fetch(source, hydration, request)
+            if isinstance(result, HttpResult) and result.status_code is None:
+                message = f"{source.kind.title} did not answer ({result.error})."
+                return FetchFailed(message=message)
+            return result
+
+        return self._safely(source, ask)
+
+    def token_scopes(self, source: Source, *, is_new: bool) -> frozenset[str] | FetchFailed | None:
+        """Return the scopes that came with the access token. Never raises.
+
+        is_new: with a token that is bought now, for the one that is kept may be from before a
+        change of the scopes. None: its CRM did not say them, or the token is none that is bought.
+        """
+
+        def read() -> frozenset[str] | FetchFailed | None:
+            hydration = source.kind.hydration
+            if hydration is None or not isinstance(hydration.login, RefreshLogin):
+                return None
+            if is_new:
+                self._store.drop_token(source.name)
+            access = self._access(source, hydration)
+            if isinstance(access, FetchFailed):
+                return access
+            kept = self._store.token(source.name) or {}
+            return frozenset(kept["scope"].split()) if kept.get("scope") else None
+
+        return self._safely(source, read)
+
     def own_user(self, source: Source) -> str | FetchFailed | None:
         """Return the CRM's id of the user whose login we have, asked once a token. Never raises.
 
@@ -377,7 +416,7 @@ class CrmClient:
             access.api_url + path,
             headers={**access.headers, **request.headers},
             params=request.params,
-            json=request.json,
+            json=request.json_with(variables),
             send_deadline=None if until is None else SendDeadline(until),
         )
         self._note_rate(source, result)
@@ -530,10 +569,14 @@ class CrmClient:
                 is_account=result.status_code is not None and result.status_code < 500,
             )
         lifetime_s = _lifetime_s(answer.get("expires_in"))
-        api_url = answer.get("api_domain")
+        api_url, scope = answer.get("api_domain"), answer.get("scope")
         self._store.put_token(
             source.name,
-            {"token": token, "api_url": api_url if isinstance(api_url, str) else ""},
+            {
+                "token": token,
+                "api_url": api_url if isinstance(api_url, str) else "",
+                "scope": scope.replace(",", " ") if isinstance(scope, str) else "",
+            },
             for_s=max(lifetime_s - TOKEN_SLACK_S, lifetime_s // 2),
         )
         logger.info("token.refreshed", source=source.name)

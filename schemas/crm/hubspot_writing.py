@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 
 from schemas.crm.call_notes import notes, started_at, title
+from schemas.crm.hubspot_check import check_of
 from schemas.outcome import Result
 from schemas.source import CrmRequest, Refused, Told, WriteBack, Written, id_text
 
@@ -202,4 +203,5 @@ WRITE_BACK: Final = WriteBack(
     update_calls=_update_calls,
     set_fields=_set_fields,
     read=_read,
+    check=check_of({word: name for word, (name, _) in RECORDS.items()}),
 )

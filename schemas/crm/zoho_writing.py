@@ -3,17 +3,20 @@
 https://www.zoho.com/crm/developer/docs/api/v8/insert-records.html
 https://www.zoho.com/crm/developer/docs/api/v8/update-records.html
 https://www.zoho.com/crm/developer/docs/api/v8/Get-Records-through-COQL-Query.html
+https://www.zoho.com/crm/developer/docs/api/v8/field-meta.html
+https://www.zoho.com/crm/developer/docs/api/v8/scopes.html
 The form of Call_Duration ("mm:ss") is unconfirmed.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence, Set
 from typing import Any, Final, Literal
 
 from schemas.crm.call_notes import notes, started_at, title
-from schemas.source import CrmRequest, Refused, Told, WriteBack, Written, id_text
+from schemas.source import CrmRequest, Refused, Told, WriteBack, WriteCheck, Written, id_text
 
 API: Final = "/crm/v8"
 MODULES: Final = {"lead": "Leads", "contact": "Contacts", "deal": "Deals", "account": "Accounts"}
+CALL: Final = "call"  # our word for a record of Calls
 QUERY: Final = "select id from Calls where Subject like '%({key})' limit 0, 1"
 DESCRIPTION_CHARS: Final = 30_000  # it may have 32,000
 # Codes of errors that say nothing about the record: it is told again.
@@ -98,6 +101,69 @@ def _entries(answer: Any) -> list[dict[str, Any]]:
     return [one for one in data if isinstance(one, dict)] if isinstance(data, list) else []
 
 
+# --- what Zoho is asked before a call is told -------------------------------------------------
+
+# Fields that Zoho computes.
+COMPUTED: Final = frozenset({"autonumber", "formula", "rollup_summary"})
+FIELDS_SCOPE: Final = "ZohoCRM.settings.fields.READ"
+
+
+def _fields(subject_type: str) -> CrmRequest:
+    params = {"module": MODULES[subject_type]}
+    return CrmRequest(method="GET", path=f"{API}/settings/fields", params=params)
+
+
+def _read_fields(answer: Any) -> Mapping[str, bool] | None:
+    fields = answer.get("fields") if isinstance(answer, dict) else None
+    if not isinstance(fields, list):
+        return None
+    return {
+        one["api_name"]: _is_writable(one)
+        for one in fields
+        if isinstance(one, dict) and isinstance(one.get("api_name"), str)
+    }
+
+
+def _is_writable(one: Mapping[str, Any]) -> bool:
+    if one.get("read_only") is True or one.get("field_read_only") is True:
+        return False
+    allowed = one.get("operation_type")
+    can_update = not isinstance(allowed, dict) or allowed.get("api_update") is not False
+    return can_update and one.get("data_type") not in COMPUTED
+
+
+def _scopes(read: Set[str], written: Set[str]) -> Sequence[Sequence[str]]:
+    needs = [_of_module(name, "READ") for name in sorted(read & MODULES.keys())]
+    needs += [_of_module(name, "UPDATE", "WRITE") for name in sorted(written & MODULES.keys())]
+    if CALL in written:
+        needs += [_of_module(CALL, "CREATE", "WRITE"), _of_module(CALL, "UPDATE", "WRITE")]
+        needs.append(("ZohoCRM.coql.READ",))
+    # Without it, a change that the bridge writes rings like a person's.
+    return [*needs, ("ZohoCRM.users.READ", "ZohoCRM.users.ALL")]
+
+
+def _of_module(subject_type: str, *words: str) -> Sequence[str]:
+    """Return the scopes that allow an operation on a module; words: its names, narrowest first."""
+    module = {**MODULES, CALL: "Calls"}[subject_type].lower()
+    of_module = [f"ZohoCRM.modules.{module}.{word}" for word in (*words, "ALL")]
+    return [*of_module, *(f"ZohoCRM.modules.{word}" for word in (*words, "ALL"))]
+
+
+def _missing(answer: Any) -> Sequence[str]:
+    """Return the missing scope: that of the fields, as nothing else is asked."""
+    is_scope = isinstance(answer, dict) and answer.get("code") == "OAUTH_SCOPE_MISMATCH"
+    return [FIELDS_SCOPE] if is_scope else ()
+
+
+CHECK: Final = WriteCheck(
+    field_word="field",
+    fields=_fields,
+    read_fields=_read_fields,
+    scopes=_scopes,
+    missing=_missing,
+    # The answer with an access token has its scopes.
+)
+
 WRITE_BACK: Final = WriteBack(
     batch=100,
     subject_types=frozenset(MODULES),
@@ -107,4 +173,5 @@ WRITE_BACK: Final = WriteBack(
     update_calls=_update_calls,
     set_fields=_set_fields,
     read=_read,
+    check=CHECK,
 )
