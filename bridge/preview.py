@@ -9,22 +9,32 @@ from requests.structures import CaseInsensitiveDict
 import rules.preview
 from bridge.http.media import read_content
 from rules.preview.text import Preview
+from schemas.outcome import Outcome
 from schemas.settings import Settings
 from schemas.source import Incoming, Source
 
 
 def look(
-    settings: Settings, source: Source, request: Incoming, *, now: datetime, record: Any = None
+    settings: Settings,
+    source: Source,
+    request: Incoming,
+    *,
+    now: datetime,
+    record: Any = None,
+    ended: Outcome | None = None,
 ) -> Preview:
     """Return what a request becomes at `now`. Nothing is sent or fetched.
 
     record: the full record of the request's thin events, or several records by id; None: no record
     is given.
+    ended: how its calls end, for what is written back; None: a sample.
 
     Raises BadPayload, UnsupportedMedia or TooLarge.
     """
     content = read_content(source.kind, request)
-    return rules.preview.look(settings, source, request, content, now=now, record=record)
+    return rules.preview.look(
+        settings, source, request, content, now=now, record=record, ended=ended
+    )
 
 
 def incoming(

@@ -7,7 +7,6 @@ So every time is the real one: the whole day happens within a minute.
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
 
 from bridge.cli import Failure
 from demo.leads import PAUSED, Lead, day_of_leads, request_of
@@ -56,10 +55,8 @@ class Day:
     def _prepare(self, leads: Iterable[Lead]) -> None:
         """Tell the stand-ins and the bridge what they must know before the leads come."""
         for lead in leads:
-            if lead.source == "hubspot":
-                self._running.simulator.tell(
-                    "PUT", f"records/hubspot/contacts/{lead.record}", lead.contact
-                )
+            if lead.at_crm:
+                self._running.simulator.tell("PUT", f"records/{lead.at_crm}", lead.contact)
             if lead.refusal:
                 behaviour = {"path": CALL, "to_number": lead.number, "times": 1}
                 self._running.simulator.tell(
@@ -96,22 +93,14 @@ class Day:
 
     def _end_calls(self, leads: Iterable[Lead]) -> int:
         """Have the stand-in report how the calls ended; return the number of reports."""
-        token = self._running.settings.callkaro_webhook_tokens[0]
         by_number = {lead.number: lead for lead in reversed(list(leads))}
         sent = 0
         for call in self._running.simulator.received("calls"):
             lead = by_number.get(call["to_number"])
             for dial in lead.dials if lead else ():
                 self._running.children.check()
-                self._end_call(
-                    call["call_sid"], dial, f"{self._running.url}/callbacks/callkaro/{token}"
-                )
+                has_talk = "transcription" in dial
+                recording = {"recordingUrl": self._running.simulator.recording} if has_talk else {}
+                self._running.end_call(call["call_sid"], {**dial, **recording})
                 sent += 1
         return sent
-
-    def _end_call(self, call_sid: str, dial: Any, to: str) -> None:
-        has_talk = "transcription" in dial
-        recording = {"recordingUrl": self._running.simulator.recording} if has_talk else {}
-        self._running.simulator.tell(
-            "POST", "call-ended", {"to": to, "call_sid": call_sid, **dial, **recording}
-        )

@@ -7,13 +7,16 @@ from collections.abc import Iterable, Mapping
 from bridge.cli import Failure
 from config.settings import load_settings
 from demo.processes import environment
+from schemas.alert import AUTH
 from schemas.crm import kinds
 from schemas.errors import SettingsError, StoreUnavailable
+from schemas.route import Routes
 from schemas.routes_toml import load_routes
 from schemas.settings import Settings
 from schemas.source import Source, secret_of
 
 ROUTES = ("ROUTES_FILE", "ROUTES_TOML")
+OUT = ("_WRITE_BACK_URL", "_WRITE_BACK_SECRET")  # where a source is told of calls by webhooks
 
 
 def is_set(env: Mapping[str, str], name: str) -> bool:
@@ -63,28 +66,38 @@ def simulated(env: Mapping[str, str], url: str) -> dict[str, str]:
         "DRY_RUN": "",
         "ALLOW_NUMBERS": "",
     }
-    sources = sources_of(env)
+    routes = routes_of(env)
+    sources = list(routes.sources.values())
     crms: dict[str, str] = {}
     for source in sources:
         crms |= source.simulated_variables(url)
+    for source in _told_by_webhook(routes):
+        prefix = source.variable_prefix
+        crms[f"{prefix}WRITE_BACK_URL"] = f"{url}/hook/{source.name}"
+        crms[f"{prefix}WRITE_BACK_SECRET"] = secret_of(AUTH, secrets.token_hex(16))
     leftovers = [name for name in env if is_of_a_crm(name, sources)]
     return without(env, [*callkaro, *crms, *leftovers]) | callkaro | crms
 
 
-def sources_of(env: Mapping[str, str]) -> list[Source]:
-    """Return the sources of the routes that this environment names.
+def _told_by_webhook(routes: Routes) -> list[Source]:
+    """Return the sources whose routes tell of calls by signed webhooks: their CRM has no API."""
+    told = {route.source for route in routes.routes if route.write_back}
+    return [routes.sources[name] for name in told if not routes.sources[name].kind.write_back]
 
-    If the routes can't be read, those are the sources that need no routes. settings_of() then
+
+def routes_of(env: Mapping[str, str]) -> Routes:
+    """Return the routes that this environment names.
+
+    If they can't be read, those are none, with the sources that need no routes. settings_of() then
     says what is wrong with them.
     """
     files = {f"{name}_FILE" for name in ROUTES}
     routes = {name: value for name, value in env.items() if name in files.union(ROUTES)}
     try:
         with environment({**routes, "CALLING_HOURS": "always"}):
-            found = load_settings(needs=frozenset({"ROUTES"})).routes
+            return load_settings(needs=frozenset({"ROUTES"})).routes
     except SettingsError:
-        found = load_routes("", file="none", kinds=kinds())
-    return list(found.sources.values())
+        return load_routes("", file="none", kinds=kinds())
 
 
 def is_of_a_crm(name: str, sources: Iterable[Source]) -> bool:
@@ -94,6 +107,8 @@ def is_of_a_crm(name: str, sources: Iterable[Source]) -> bool:
     may belong to a portal that is no longer in routes.toml.
     """
     name = name.removesuffix("_FILE")
+    if name.endswith(OUT):
+        return True
     known = kinds().values()  # a built-in name may have another kind in routes.toml
     prefixes = tuple(
         {source.variable_prefix for source in sources} | {f"{kind.name.upper()}_" for kind in known}

@@ -51,7 +51,7 @@ class Guide:
         yield "Post a lead of your own", list(self._own_lead())
         yield "Ask what became of an event", [f"{curl}/api/deliveries", f"{curl}/api/status"]
         if self.simulator:
-            yield "What CallKaro received", [f"{self.simulator}/simulator"]
+            yield "What CallKaro and the CRMs received", [f"{self.simulator}/simulator"]
         yield "Logs", [f"{self.logs}/*.log"]
         yield "Warnings", warnings_of(self.settings)
 

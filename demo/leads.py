@@ -82,8 +82,15 @@ class Lead:
         return f"+{digits}" if self.phone.startswith("+") else f"+91{digits}"
 
     @property
+    def at_crm(self) -> str | None:
+        """Where the CRM's stand-in has the record; None: no CRM has it."""
+        objects = {"hubspot": "contacts", "zoho": "Leads"}
+        name = objects.get(self.source)
+        return name and f"{self.source}/{name}/{self.record}"
+
+    @property
     def contact(self) -> dict[str, Any]:
-        """The record in HubSpot."""
+        """The record in HubSpot. Of Zoho's, the stand-in needs no more than the id."""
         first, _, last = self.name.partition(" ")
         return {
             "firstname": first,
@@ -115,7 +122,7 @@ def request_of(lead: Lead, now: datetime) -> tuple[str, bytes]:
     at = now - lead.age
     if lead.source == "zoho":
         form = {"id": lead.record, "Full_Name": lead.name, "Phone": lead.phone, "City": lead.city}
-        form |= {"Lead_Source": "Web form", "Created_Time": at.isoformat()}
+        form |= {"Lead_Source": "Web form", "Created_Time": at.isoformat(), "module": "Leads"}
         return "application/x-www-form-urlencoded", urlencode(form).encode()
     if lead.source == "hubspot":
         notification = {

@@ -111,15 +111,16 @@ class Simulator:
         self.url = url
 
     def received(self, what: str) -> list[dict[str, Any]]:
-        """Return the `calls` or `campaigns` that it has accepted."""
+        """Return the `calls` or `campaigns` that it accepted, or what the CRMs were `told`."""
         found: list[dict[str, Any]] = local("GET", f"{self.url}/simulator/{what}").json()["items"]
         return found
 
-    def tell(self, method: str, path: str, body: Mapping[str, Any]) -> None:
-        """Make a request to /simulator/<path>. Raises Failure."""
+    def tell(self, method: str, path: str, body: Mapping[str, Any]) -> requests.Response:
+        """Make a request to /simulator/<path>; return its answer. Raises Failure."""
         answer = local(method, f"{self.url}/simulator/{path}", json=body)
         if not answer.ok:
             raise Failure(f"The simulator answered {answer.status_code}: {answer.text}")
+        return answer
 
     @property
     def recording(self) -> str:

@@ -16,11 +16,13 @@ from bridge.cli import Failure
 from demo.programs import POLL_S
 from demo.running import Running
 from demo.sample_requests import Sample, problems_of, samples, why_not_sent
+from demo.write_backs import WriteBacks
 from schemas.callkaro import METADATA_ID
 from schemas.delivery import SETTLED, Status
 from schemas.fields import mask_number
 
 FOLLOW = timedelta(seconds=30)  # how long a sample may take until it is settled
+HEADINGS = ("Event", "Delivery", "Status", "What CallKaro received", "What the CRM was told")
 AT_REST = SETTLED | {Status.UNKNOWN, Status.HELD}
 
 
@@ -40,6 +42,7 @@ class Rehearsal:
 
     def __init__(self, running: Running) -> None:
         self._running = running
+        self._write_backs = WriteBacks(running)
 
     def run(self, *, own_routes: bool) -> bool:
         """Send, follow and show the samples; return whether all went as expected.
@@ -71,7 +74,7 @@ class Rehearsal:
         answer = self._post(sample)
         found = list(self._follow(answer))
         results.problems += problems_of(sample, answer, found)
-        results.rows += self._rows(sample, found, sent_at)
+        results.rows += self._rows(sample, found, sent_at, results.problems)
 
     def _sum_up(self, results: Results, *, own_routes: bool) -> None:
         """Print which samples were not sent, and either the problems or that there are none."""
@@ -90,7 +93,9 @@ class Rehearsal:
         if not results.problems:
             which = "Every sample that was sent" if results.not_sent else "Every sample"
             what = "1 call, accepted once" if calls == 1 else f"{calls} calls, each accepted once"
-            self._running.screen.print(f"{which} ended as expected: {what}.")
+            told = self._write_backs.told
+            more = f" {told} of them told to CRMs, each once." if told else ""
+            self._running.screen.print(f"{which} ended as expected: {what}.{more}")
 
     def _post(self, sample: Sample) -> dict[str, Any]:
         answer = self._running.post(sample.source, sample.body, sample.content_type)
@@ -119,16 +124,22 @@ class Rehearsal:
             time.sleep(POLL_S)
 
     def _rows(
-        self, sample: Sample, found: Sequence[Any], sent_at: datetime
+        self, sample: Sample, found: Sequence[Any], sent_at: datetime, problems: list[str]
     ) -> Iterator[tuple[str, ...]]:
+        """Yield a row of the table for each delivery; its call has ended then, if there is one."""
         for event, deliveries in found:
             name = "\n".join(filter(None, (sample.source, event["type"], event["subject"])))
             if not deliveries:
-                yield name, "no route matches", event["status"], "nothing"
+                yield name, "no route matches", event["status"], "nothing", "nothing"
             for delivery in deliveries:
                 received, after = self._call_of(delivery["id"], sent_at)
                 became = "\n".join(filter(None, (delivery["status"], delivery["reason"], after)))
-                yield name, delivery["route"], became, received
+                told = "nothing"
+                if delivery["status"] == Status.DELIVERED and delivery["call_sid"]:
+                    ended = self._write_backs.end(event, delivery)
+                    told = ended.told
+                    problems += ended.problems
+                yield name, delivery["route"], became, received, told
 
     def _call_of(self, delivery_id: str, sent_at: datetime) -> tuple[str, str]:
         """Return what CallKaro received for a delivery, and how long after the webhook."""
@@ -153,7 +164,7 @@ class Rehearsal:
     def _show(self, rows: Sequence[tuple[str, ...]]) -> None:
         self._running.screen.print("\nWhat became of the samples\n")
         table = Table(box=box.HORIZONTALS, show_lines=True, pad_edge=False)
-        for heading in ("Event", "Delivery", "Status", "What CallKaro received"):
+        for heading in HEADINGS:
             table.add_column(heading, overflow="fold")
         for row in rows:
             table.add_row(*map(escape, row))

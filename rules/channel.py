@@ -22,7 +22,7 @@ def wanted_events(source: Source, how: Channels, routes: Routes) -> tuple[str, .
 
 
 def channel_id(source: str, public_url: str) -> str:
-    """Return the id of the channel of a source: a whole number, the same at each renewal.
+    """Return the id of a new channel of a source: a whole number.
 
     Two bridges that use one account have different ones.
     """

@@ -8,7 +8,7 @@ from typing import Final
 from rules.matching import deliveries_of
 from schemas.event import SAME_CHANGE, Event, Item
 from schemas.records import NewDelivery
-from schemas.route import Routes
+from schemas.route import Route, Routes
 from schemas.source import ChangedRecord, Reconcile, Source
 
 HANDFUL: Final = 5
@@ -34,12 +34,23 @@ def wanted_of(source: Source, routes: Routes) -> tuple[Wanted, ...]:
         Wanted(
             word=word,
             crm_object=crm_object,
-            with_created=bool(routes.for_event(source.name, f"{word}.created")),
-            with_changed=bool(routes.for_event(source.name, f"{word}.updated")),
+            with_created=any(_takes(one, source, f"{word}.created") for one in routes.routes),
+            with_changed=any(_takes(one, source, f"{word}.updated") for one in routes.routes),
         )
         for word, crm_object in sorted(objects.items())
     )
     return tuple(one for one in found if one.with_created or one.with_changed)
+
+
+def _takes(route: Route, source: Source, event_type: str) -> bool:
+    """Say whether a route takes what a reconcile finds.
+
+    Not if its glob matches a workflow's bodies, too: these don't say which record they are about in
+    a way that the bridge knows, so it would call the same people again.
+    """
+    return route.wants(source.name, event_type) and not route.wants(
+        source.name, source.default_type
+    )
 
 
 def items_of(
@@ -64,10 +75,13 @@ def deliveries_found(event: Event, routes: Routes, *, is_bulk: bool) -> list[New
     `match` reads the notification, which says what was changed; a reconcile does not know that. So
     a route with a `match` gets no changed records.
     """
-    found = deliveries_of(event, routes)
-    if event.type.endswith(".updated"):
-        without = {one.name for one in routes.routes if one.match is None}
-        found = [one for one in found if one.route in without]
+    source, is_change = routes.sources[event.source], event.type.endswith(".updated")
+    takers = {
+        one.name
+        for one in routes.routes
+        if _takes(one, source, event.type) and not (is_change and one.match is not None)
+    }
+    found = [one for one in deliveries_of(event, routes) if one.route in takers]
     return [_held(one) for one in found] if is_bulk else found
 
 

@@ -15,6 +15,8 @@ class Channel:
     renewed_at: datetime | None = None  # None: it was not made yet
     expires_at: datetime | None = None
     failures: int = 0  # tries in a row to make or renew it that failed
+    # Since when the CRM told of nothing; None: a reconcile that asks for it has begun.
+    lapsed_at: datetime | None = None
     message: str | None = None  # why the latest try failed, a sentence; None: it did not
     notified_at: datetime | None = None  # the latest webhook of the source; None: there was none
 
@@ -23,7 +25,7 @@ class Channel:
         return self.expires_at is not None and self.expires_at <= now
 
 
-_TIMES: Final = ("renewed_at", "expires_at")
+_TIMES: Final = ("renewed_at", "expires_at", "lapsed_at")
 
 
 def channel_record(channel: Channel) -> dict[str, Any]:
@@ -50,6 +52,7 @@ def read_channel(source: str, kept: Mapping[str, Any], notified_ms: str | None) 
         message=kept.get("message"),
         renewed_at=_at(kept.get("renewed_ms")),
         expires_at=_at(kept.get("expires_ms")),
+        lapsed_at=_at(kept.get("lapsed_ms")),
         notified_at=_at(notified_ms),
     )
 

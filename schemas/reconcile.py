@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+from schemas.event import SAME_CHANGE
+
 
 class ReconcileStatus(StrEnum):
     """How far a reconcile has come."""
@@ -18,6 +20,8 @@ class ReconcileStatus(StrEnum):
 
 RUNNING: Final = frozenset({ReconcileStatus.COUNTING, ReconcileStatus.TAKING})
 
+FORGETTING: Final = timedelta(minutes=5)  # what is forgotten so soon counts as forgotten
+
 
 def longest_back(dedupe_days: int) -> timedelta:
     """Return how far a reconcile may look back.
@@ -26,6 +30,15 @@ def longest_back(dedupe_days: int) -> timedelta:
     reconcile itself, which may take long.
     """
     return timedelta(days=dedupe_days) - timedelta(hours=1)
+
+
+def oldest_known(now: datetime, dedupe_days: int, noted_since: datetime | None) -> datetime:
+    """Return the time from which on the bridge knows whether an event arrived.
+
+    noted_since: since when it notes what a webhook and a reconcile have in common; None: always.
+    """
+    forgotten = now - timedelta(days=dedupe_days) + SAME_CHANGE + FORGETTING
+    return forgotten if noted_since is None else max(forgotten, noted_since)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +60,7 @@ class ReconcileRun:
     taken: int = 0  # events that were stored
     is_held: bool = False  # their calls wait for a person to release them
     examples: tuple[Mapping[str, str | None], ...] = ()  # some of `missed`: type, subject, at
+    routes: str | None = None  # the digest of the routes that it is done for; None: not begun
     # Where it goes on: the CRM's account, which of the objects, and the cursor of its page.
     account: str | None = None
     place: tuple[int, str | None] = (0, None)

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, jsonify, render_template, request
 
 from simulator import outcomes
 from simulator.state import Behaviour, State
+from simulator.told import told
 
 PREFIX = "/simulator"
 ON_PAGE = 100
@@ -50,6 +51,7 @@ def views(state: State) -> Blueprint:
             behaviours=[_shown_behaviour(*entry) for entry in state.behaviours],
             calls=[state.shown_call(call) for call in state.last_calls(ON_PAGE)],
             campaigns=[campaign.shown() for campaign in reversed(state.campaigns[-ON_PAGE:])],
+            told=[entry.shown() for entry in reversed(told(state)[-ON_PAGE:])],
             requests=state.last_requests(ON_PAGE),
         )
 
@@ -83,6 +85,11 @@ def views(state: State) -> Blueprint:
         found = state.written
         return _items([entry.shown() for entry in _limited(found)], total=len(found))
 
+    @blueprint.get("/told")
+    def what_crms_were_told() -> Response:
+        found = told(state)
+        return _items([entry.shown() for entry in _limited(found)], total=len(found))
+
     @blueprint.get("/behave")
     def behaviours() -> Response:
         shown = [_shown_behaviour(*entry) for entry in state.behaviours]
@@ -111,6 +118,22 @@ def views(state: State) -> Blueprint:
     @blueprint.delete("/records/<crm>/<object_name>/<record_id>")
     def drop_record(crm: str, object_name: str, record_id: str) -> tuple[str, int]:
         state.drop_record(crm, object_name, record_id)
+        return "", 204
+
+    @blueprint.put("/fields/<crm>/<object_name>/<field>")
+    def set_field(crm: str, object_name: str, field: str) -> tuple[str, int]:
+        wanted = _body()
+        if wanted not in ({"is": None}, {"is": "missing"}, {"is": "read_only"}):
+            raise BadControl('give {"is": …}: "missing", "read_only", or null for a usual field')
+        state.set_field(crm, object_name, field, wanted["is"])
+        return "", 204
+
+    @blueprint.put("/scopes/<crm>")
+    def set_scopes(crm: str) -> tuple[str, int]:
+        scopes = _body().get("scopes")
+        if not isinstance(scopes, list) or not all(isinstance(one, str) for one in scopes):
+            raise BadControl("give scopes, a list of texts")
+        state.set_scopes(crm, scopes)
         return "", 204
 
     @blueprint.put("/merges/<crm>/<object_name>/<record_id>")

@@ -21,17 +21,17 @@ from typing import Any
 from flask import Blueprint, Response, g, jsonify, request
 
 from simulator import outcomes
-from simulator.state import HubSpotApp, State
+from simulator.state import FieldState, HubSpotApp, State
 
 MAX_IDS = 100
+TRACE = "objectWriteTraceId"  # of an input of a batch; its answer has it, too
 MOST_FOUND_AT_ONCE = 200  # in a page of a search
-MOST_FOUND = 10_000  # by one search
 PORTAL = 62515  # whose account it is while no app is known
 
 # Where the object APIs are: by date, and where they were before.
 DATED = "/crm/objects/<version>"
 LEGACY = "/crm/v3/objects"
-PATHS = ("/crm/objects/", "/crm/v3/")
+PATHS = ("/crm/objects/", "/crm/properties/", "/crm/v3/")
 _DATE = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
 
 # Generic subscriptions name an object by its type id. The paths accept both.
@@ -42,6 +42,22 @@ OBJECT_NAMES = {
     "0-5": "tickets",
     "0-48": "calls",
 }
+# The properties of records that HubSpot has from the start, as far as they matter here, and those
+# that only HubSpot sets.
+PROPERTIES = (
+    *("email", "firstname", "lastname", "phone", "mobilephone", "city", "country"),
+    *("hs_lead_status", "lifecyclestage", "hubspot_owner_id"),
+)
+READ_ONLY = ("createdate", "hs_object_id", "lastmodifieddate")
+# The scopes of the app, unless others are set.
+SCOPES = (
+    *("oauth", "tickets", "crm.objects.leads.read"),
+    *("crm.objects.contacts.read", "crm.objects.contacts.write"),
+    *("crm.objects.companies.read", "crm.objects.companies.write"),
+    *("crm.objects.deals.read", "crm.objects.deals.write"),
+)
+APP = 50780459  # whose token it is while no app is known
+USER = 9586504  # who installed the app
 # What a question names: the properties to give, and those to give with their history.
 ASKED_FOR = ("properties", "propertiesWithHistory")
 # Always in the answer, also if not asked for.
@@ -83,15 +99,7 @@ def views(state: State) -> Blueprint:
 
     @blueprint.before_request
     def check_token() -> tuple[Response, int] | None:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        known = token.strip() and state.hubspot_token in (None, token.strip())
-        if scheme.lower() == "bearer" and known:
-            return None
-        return refusal(
-            "Authentication credentials not found. This API supports OAuth 2.0 authentication.",
-            "INVALID_AUTHENTICATION",
-            401,
-        )
+        return None if is_known_token(state) else simulated(401)
 
     def find(object_name: str, record_id: str) -> dict[str, Any] | None:
         record = state.find_record("hubspot", object_name, record_id)
@@ -180,6 +188,7 @@ def views(state: State) -> Blueprint:
             return unknown_object(object_name)
         try:
             changed = _properties(_object(g.raw))
+            _check_fields(state, kind, changed)
         except ValueError as error:
             return refusal(str(error), "VALIDATION_ERROR", 400)
         record_id = state.merged_id("hubspot", kind, record_id)
@@ -190,25 +199,76 @@ def views(state: State) -> Blueprint:
         notify(state, kind, record_id, changed)
         return jsonify(result(record_id, record, [*changed], [], started_at)), 200
 
+    @blueprint.post("/<object_name>/batch/update")
+    def update_batch(object_name: str) -> tuple[Response, int]:
+        kind = OBJECT_NAMES.get(object_name, object_name)
+        if not is_object(kind):
+            return unknown_object(object_name)
+        try:
+            inputs = _inputs(g.raw)
+            ids = [state.merged_id("hubspot", kind, str(one.get("id"))) for one in inputs]
+            if len(set(ids)) < len(ids):
+                raise ValueError("Duplicate IDs found in batch input")
+            for one in inputs:
+                _check_fields(state, kind, _properties(one))
+        except ValueError as error:
+            return refusal(str(error), "VALIDATION_ERROR", 400)
+        results, errors = [], []
+        for one, record_id in zip(inputs, ids, strict=True):
+            record = find(kind, record_id)
+            if record is None:
+                message = f"resource not found: {record_id}"
+                errors.append(_error(message, "OBJECT_NOT_FOUND", ids=[one["id"]]))
+                continue
+            changed = _properties(one)
+            state.put_record("hubspot", kind, record_id, {**record, **changed})
+            notify(state, kind, record_id, changed)
+            shown = result(record_id, {**record, **changed}, [*changed], [], started_at)
+            results.append(_traced(shown, one))
+        return _batch_answer(results, errors, started_at, done=200)
+
     @blueprint.post("/calls")
     def write_call() -> tuple[Response, int]:
         try:
             body = _object(g.raw)
+            _check_call(state, body)
         except ValueError as error:
             return refusal(str(error), "VALIDATION_ERROR", 400)
-        properties = body.get("properties")
-        if not isinstance(properties, dict) or not properties.get("hs_timestamp"):
-            return refusal("hs_timestamp is required", "VALIDATION_ERROR", 400)
+        return jsonify(add_call(body)), 201
+
+    @blueprint.post("/calls/batch/create")
+    def write_calls() -> tuple[Response, int]:
+        try:
+            inputs = _inputs(g.raw)
+        except ValueError as error:
+            return refusal(str(error), "VALIDATION_ERROR", 400)
+        results, errors = [], []
+        for one in inputs:
+            try:
+                _check_call(state, one)
+            except ValueError as error:
+                if TRACE not in one:
+                    # Without it, one bad input costs the batch.
+                    return refusal(str(error), "VALIDATION_ERROR", 400)
+                errors.append(_error(str(error), "VALIDATION_ERROR", **{TRACE: [one[TRACE]]}))
+        refused = {trace for error in errors for trace in error["context"][TRACE]}
+        for one in inputs:
+            if one.get(TRACE) not in refused:
+                results.append(_traced(add_call(one), one))
+        return _batch_answer(results, errors, started_at, done=201)
+
+    def add_call(body: dict[str, Any]) -> dict[str, Any]:
+        properties = body["properties"]
         written = state.add_written("hubspot", "calls", body)
         state.put_record("hubspot", "calls", written.id, properties)
         at = _shown(written.at)
-        return jsonify(
-            id=written.id,
-            properties={**properties, "hs_object_id": written.id},
-            createdAt=at,
-            updatedAt=at,
-            archived=False,
-        ), 201
+        return {
+            "id": written.id,
+            "properties": {**properties, "hs_object_id": written.id},
+            "createdAt": at,
+            "updatedAt": at,
+            "archived": False,
+        }
 
     return blueprint
 
@@ -255,6 +315,13 @@ def _signature(app: HubSpotApp, raw: bytes) -> dict[str, str]:
         "X-HubSpot-Request-Timestamp": at,
         "X-HubSpot-Signature-v3": base64.b64encode(digest).decode(),
     }
+
+
+def is_known_token(state: State) -> bool:
+    """Say whether a request has the token of the app."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    known = token.strip() and state.hubspot_token in (None, token.strip())
+    return scheme.lower() == "bearer" and bool(known)
 
 
 def refusal(message: str, category: str, status: int) -> tuple[Response, int]:
@@ -344,40 +411,43 @@ def result(
 def search_page(
     body: Mapping[str, Any], records: Mapping[str, dict[str, Any]], started_at: str
 ) -> dict[str, Any]:
-    """Return a page of a search by one time, as the bridge makes it.
+    """Return a page of a search from a time on, by id, as the bridge makes it.
 
     https://developers.hubspot.com/docs/api-reference/2026-03/crm/search-the-crm
 
     Raises:
         ValueError, KeyError, TypeError: the body is not such a search.
     """
-    ((one,),) = (group["filters"] for group in body["filterGroups"])
-    ((name, ascending),) = ((by["propertyName"], by["direction"]) for by in body["sorts"])
-    if one["operator"] != "GTE" or name != one["propertyName"] or ascending != "ASCENDING":
-        raise ValueError("This stand-in supports a search from a time on, in the order of time.")
-    size, after = int(body.get("limit", 10)), int(body.get("after", 0))
-    if not 1 <= size <= MOST_FOUND_AT_ONCE or after >= MOST_FOUND:
-        raise ValueError("The limit or the place is too large.")
-    since = datetime.fromtimestamp(int(one["value"]) / 1000, UTC)
+    ((since, *beyond),) = (group["filters"] for group in body["filterGroups"])
+    if body["sorts"] != [{"propertyName": "hs_object_id", "direction": "ASCENDING"}]:
+        raise ValueError("This stand-in sorts by hs_object_id.")
+    if since["operator"] != "GTE" or any(
+        (one["propertyName"], one["operator"]) != ("hs_object_id", "GT") for one in beyond
+    ):
+        raise ValueError("This stand-in searches from a time on, and beyond an id.")
+    size = int(body.get("limit", 10))
+    if not 1 <= size <= MOST_FOUND_AT_ONCE:
+        raise ValueError("The limit is too large.")
+    since_at = datetime.fromtimestamp(int(since["value"]) / 1000, UTC)
+    least = max((int(one["value"]) for one in beyond), default=0)
 
-    def at(record: Mapping[str, Any]) -> datetime:
-        return datetime.fromisoformat(record.get(name, started_at))
+    def is_found(record_id: str, record: Mapping[str, Any]) -> bool:
+        at = datetime.fromisoformat(record.get(since["propertyName"], started_at))
+        return at >= since_at and int(record_id) > least
 
     found = sorted(
-        ((record_id, record) for record_id, record in records.items() if at(record) >= since),
-        key=lambda pair: at(pair[1]),
+        (pair for pair in records.items() if is_found(*pair)), key=lambda one: int(one[0])
     )
     results = [
         result(record_id, record, [*body.get("properties", ())], [], started_at)
-        for record_id, record in found[after : after + size]
+        for record_id, record in found[:size]
     ]
-    following = {"paging": {"next": {"after": str(after + size)}}}
-    more = following if after + size < len(found) else {}
+    more = {"paging": {"next": {"after": str(size)}}} if size < len(found) else {}
     return {"total": len(found), "results": results, **more}
 
 
 def account_views(state: State) -> Blueprint:
-    """Build the endpoint that says whose account it is."""
+    """Build the endpoints about the account: whose it is, its properties, its app's scopes."""
     blueprint = Blueprint("hubspot_account", __name__)
 
     @blueprint.get("/account-info/<_>/details")
@@ -385,7 +455,50 @@ def account_views(state: State) -> Blueprint:
         app = state.hubspot_app
         return jsonify(portalId=app.portal_id if app else PORTAL, accountType="STANDARD")
 
+    # https://developers.hubspot.com/docs/api-reference/2026-03/crm/properties/get-properties
+    @blueprint.get("/crm/properties/<version>/<object_name>")
+    def properties(version: str, object_name: str) -> tuple[Response, int]:
+        if not is_known_token(state):
+            return simulated(401)
+        kind = OBJECT_NAMES.get(object_name, object_name)
+        if not _DATE.fullmatch(version) or kind not in OBJECT_NAMES.values():
+            return unknown_object(object_name)
+        known = state.fields_of("hubspot", kind, (*PROPERTIES, *READ_ONLY))
+        return jsonify(results=[_property(name, found) for name, found in known.items()]), 200
+
+    # https://developers.hubspot.com/docs/api/private-apps
+    @blueprint.post("/oauth/v2/private-apps/get/access-token-info")
+    def token_info() -> tuple[Response, int]:
+        if not is_known_token(state):
+            return simulated(401)
+        token = request.headers["Authorization"].partition(" ")[2].strip()
+        try:
+            is_own = _object(g.raw).get("tokenKey") == token
+        except ValueError as error:
+            return refusal(str(error), "VALIDATION_ERROR", 400)
+        if not is_own:
+            return simulated(401)
+        app = state.hubspot_app
+        return jsonify(
+            userId=USER,
+            hubId=app.portal_id if app else PORTAL,
+            appId=app.app_id if app else APP,
+            scopes=list(state.scopes("hubspot", SCOPES)),
+        ), 200
+
     return blueprint
+
+
+def _property(name: str, state: FieldState | None) -> dict[str, Any]:
+    is_read_only = state == "read_only" or name in READ_ONLY
+    return {
+        "name": name,
+        "label": name,
+        "type": "string",
+        "fieldType": "text",
+        "calculated": False,
+        "modificationMetadata": {"archivable": True, "readOnlyValue": is_read_only},
+    }
 
 
 def _names(listed: list[str]) -> list[str]:
@@ -401,6 +514,56 @@ def _object(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise ValueError("Invalid input JSON: not an object")
     return body
+
+
+def _inputs(raw: bytes) -> list[dict[str, Any]]:
+    """Return the inputs of a batch. Raises ValueError."""
+    inputs = _object(raw).get("inputs")
+    if not isinstance(inputs, list) or not all(isinstance(one, dict) for one in inputs):
+        raise ValueError("inputs must be a list of objects")
+    if not 1 <= len(inputs) <= MAX_IDS:
+        raise ValueError(f"The number of inputs supported in a batch is 1 to {MAX_IDS}")
+    return inputs
+
+
+def _check_call(state: State, body: Mapping[str, Any]) -> None:
+    """Raise ValueError if HubSpot keeps no such call."""
+    properties = _properties(body)
+    if not properties.get("hs_timestamp"):
+        raise ValueError("hs_timestamp is required")
+    _check_fields(state, "calls", properties)
+
+
+def _check_fields(state: State, kind: str, properties: Mapping[str, Any]) -> None:
+    """Raise ValueError if a property is refused, as a test asked for."""
+    for name in properties:
+        said = state.refused_field("hubspot", kind, name)
+        match state.field_state("hubspot", kind, name):
+            case "missing":
+                said = f'Property "{name}" does not exist'
+            case "read_only":
+                said = f'"{name}" is a read only property'
+        if said:
+            raise ValueError(f"Property values were not valid: {said}")
+
+
+def _error(message: str, category: str, **context: list[Any]) -> dict[str, Any]:
+    return {"status": "error", "category": category, "message": message, "context": context}
+
+
+def _traced(result: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result with the mark of its input, if that has one."""
+    return {**result, TRACE: given[TRACE]} if TRACE in given else result
+
+
+def _batch_answer(
+    results: list[Any], errors: list[Any], at: str, *, done: int
+) -> tuple[Response, int]:
+    """Answer a batch: 207 if a part of it was refused."""
+    answer = {"status": "COMPLETE", "results": results, "startedAt": at, "completedAt": at}
+    if not errors:
+        return jsonify(answer), done
+    return jsonify({**answer, "numErrors": len(errors), "errors": errors}), 207
 
 
 def _properties(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -36,6 +36,8 @@ SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x
 
 Cut = Literal["before", "after"]
 Item = TypeVar("Item")
+# What a field may be besides usual: the CRM does not have it, or only the CRM sets it.
+FieldState = Literal["missing", "read_only"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +255,10 @@ class State:
         self._changed = threading.Condition(threading.RLock())
         self._visible_at_s: dict[tuple[str, str, str], float] = {}
         # By (CRM, object): the record that a merged id became.
+        # (CRM, object, field) -> the words in which it is refused
+        self._refused_fields: dict[tuple[str, str, str], str] = {}
+        self._fields: dict[tuple[str, str, str], FieldState] = {}
+        self._scopes: dict[str, tuple[str, ...]] = {}
         self._merged: defaultdict[tuple[str, str], dict[str, Merged]] = defaultdict(dict)
         self._zoho_tokens: dict[str, float] = {}
         self._zoho_refreshes: defaultdict[str, deque[float]] = defaultdict(deque)
@@ -664,6 +670,55 @@ class State:
                 if (one.crm, one.object) == ("hubspot", "calls")
                 and any(to["to"]["id"] == record_id for to in one.body.get("associations", ()))
             ]
+
+    def refuse_field(self, crm: str, object_name: str, field: str, message: str) -> None:
+        """Refuse each write of this field of records from now on, in these words."""
+        with self._changed:
+            self._refused_fields[crm, object_name, field] = message
+
+    def accept_all_fields(self) -> None:
+        """Refuse no field any more."""
+        with self._changed:
+            self._refused_fields.clear()
+
+    def refused_field(self, crm: str, object_name: str, field: str) -> str | None:
+        """Return the words in which a field is refused; None: it can be written."""
+        with self._changed:
+            return self._refused_fields.get((crm, object_name, field))
+
+    def set_field(
+        self, crm: str, object_name: str, field: str, state: FieldState | None = None
+    ) -> None:
+        """Make a field of records missing or read-only from now on; None: a usual one."""
+        with self._changed:
+            self._fields.pop((crm, object_name, field), None)
+            if state is not None:
+                self._fields[crm, object_name, field] = state
+
+    def fields_of(
+        self, crm: str, object_name: str, usual: Iterable[str]
+    ) -> dict[str, FieldState | None]:
+        """Return the fields of records that a CRM has: the usual ones, and those in its records."""
+        with self._changed:
+            records = self.records.get((crm, object_name), {}).values()
+            names = sorted({*usual, *(name for record in records for name in record)})
+            found = {name: self._fields.get((crm, object_name, name)) for name in names}
+            return {name: state for name, state in found.items() if state != "missing"}
+
+    def field_state(self, crm: str, object_name: str, field: str) -> FieldState | None:
+        """Return what a field is; None: a usual one, or one that nobody named."""
+        with self._changed:
+            return self._fields.get((crm, object_name, field))
+
+    def set_scopes(self, crm: str, scopes: Iterable[str]) -> None:
+        """Give the login of a CRM these scopes from now on."""
+        with self._changed:
+            self._scopes[crm] = tuple(scopes)
+
+    def scopes(self, crm: str, usual: Sequence[str]) -> Sequence[str]:
+        """Return the scopes of the login of a CRM."""
+        with self._changed:
+            return self._scopes.get(crm, usual)
 
     def new_zoho_token(self, refresh_token: str) -> str | None:
         """Return a new Zoho access token; None if there were too many requests for one."""

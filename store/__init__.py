@@ -68,10 +68,12 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
     bridge:happening:<webhook|reconcile>:<hash>
                                  zset of events, by when they happened: what a webhook and a
                                  reconcile have in common; see accept.lua
-    bridge:channels, bridge:channels:notified  hashes: source -> its notification channel; and
-                                 when its latest webhook came (ms); see store/channels.py
+    bridge:happenings_since      number: since when these are noted (ms); 0: always
+    bridge:channels, bridge:channels:notified, bridge:channels:ids  hashes: source -> its
+                                 notification channel; when its latest webhook came (ms); and
+                                 the CRM's id of the channel; see store/channels.py
     bridge:reconciles            hash: source -> its latest reconcile; see store/reconciles.py
-    bridge:reconciled:<source>:<day>  whether the daily reconcile of a source began
+    bridge:reconciled            hash: source -> the day of its latest daily reconcile
     bridge:schema                number: the layout of these keys; see store/migration.py
     bridge:migration, bridge:migration-lock  how far a migration has got, and which process runs it
     bridge:token:<source>, bridge:token-lock:<source>, bridge:token-user:<source>, bridge:rate,

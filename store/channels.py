@@ -25,6 +25,18 @@ class ChannelStore(SuppressionStore):
         task = BackgroundTask(id=f"{TASK}{source}", what="channel", key=source)
         self.put_background_task(task, in_s=in_s)
 
+    def channel_id(self, source: str, first: str) -> str:
+        """Return the id of the channel of a source: `first`, or the one that it had before.
+
+        It outlives a new PUBLIC_URL and the channel itself: a CRM would notify by both ids until
+        the old one expires, and nothing says that two notifications are of one change.
+        """
+        with self._reached():
+            pipe = self.redis.pipeline()
+            pipe.hsetnx(f"{P}channels:ids", source, first)
+            pipe.hget(f"{P}channels:ids", source)
+            return str(pipe.execute()[1])
+
     def keep_channel(self, channel: Channel) -> bool:
         """Keep what is known of a channel; False: a person has stopped it meanwhile."""
         with self._reached():

@@ -1,19 +1,19 @@
 """Reconciles: the latest one of each source, and the background task that does it."""
 
-import hashlib
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import orjson
 
 from schemas.event import Event
-from schemas.reconcile import ReconcileRun, as_record, read_run
+from schemas.reconcile import RUNNING, ReconcileRun, as_record, read_run
 from schemas.records import BackgroundTask
 from store.base import P
+from store.records import background_task_record
 from store.suppressions import SuppressionStore
 
 TASK = "reconcile:"
-DAY_S = 86_400
+OLD_RELEASE_ENDS = timedelta(minutes=10)
 
 
 class ReconcileStore(SuppressionStore):
@@ -21,17 +21,11 @@ class ReconcileStore(SuppressionStore):
 
     def start_reconcile(self, run: ReconcileRun) -> bool:
         """Keep a reconcile, which a worker does; False: one of this source has not ended yet."""
-        latest = self.reconcile(run.source)
-        if latest is not None and latest.is_running:
-            return False
-        self.keep_reconcile(run)
-        self.go_on_with_reconcile(run.source)
-        return True
-
-    def go_on_with_reconcile(self, source: str, *, in_s: float = 0) -> None:
-        """Let a worker go on with the reconcile of a source."""
-        task = BackgroundTask(id=f"{TASK}{source}", what="reconcile", key=source)
-        self.put_background_task(task, in_s=in_s)
+        task = BackgroundTask(id=f"{TASK}{run.source}", what="reconcile", key=run.source)
+        record, task_record = orjson.dumps(as_record(run)), background_task_record(task)
+        return bool(
+            self._run("start_reconcile", run.source, record, task.id, task_record, *RUNNING)
+        )
 
     def keep_reconcile(self, run: ReconcileRun) -> None:
         """Keep how far a reconcile has come."""
@@ -44,28 +38,44 @@ class ReconcileStore(SuppressionStore):
             kept = self.redis.hget(f"{P}reconciles", source)
         return read_run(orjson.loads(str(kept))) if kept else None
 
-    def is_first_today(self, source: str, day: date) -> bool:
-        """Say once whether the daily reconcile of a source begins on this day."""
-        key = f"{P}reconciled:{source}:{day.isoformat()}"
+    def last_daily_reconcile(self, source: str) -> date | None:
+        """Return the day on which the latest daily reconcile of a source began; None: never."""
         with self._reached():
-            return bool(self.redis.set(key, "1", nx=True, ex=2 * DAY_S))
+            kept = self.redis.hget(f"{P}reconciled", source)
+        return date.fromisoformat(str(kept)) if kept else None
+
+    def note_daily_reconcile(self, source: str, day: date) -> None:
+        """Note that the daily reconcile of a source has begun on this day."""
+        with self._reached():
+            self.redis.hset(f"{P}reconciled", source, day.isoformat())
+
+    def note_happenings(self, now: datetime) -> None:
+        """Note once since when this store notes what a webhook and a reconcile have in common.
+
+        A new store: always. Else an older release was here, and its last web processes end some
+        minutes later.
+        """
+        with self._reached():
+            is_new = not self.redis.exists(f"{P}order")
+            since_ms = 0 if is_new else int((now + OLD_RELEASE_ENDS).timestamp() * 1000)
+            self.redis.set(f"{P}happenings_since", since_ms, nx=True)
+
+    def happenings_since(self) -> datetime | None:
+        """Return since when note_happenings() says it is noted; None: always."""
+        with self._reached():
+            since_ms = int(str(self.redis.get(f"{P}happenings_since") or 0))
+        return datetime.fromtimestamp(since_ms / 1000, UTC) if since_ms else None
 
     def were_written(self, events: Sequence[Event]) -> list[bool]:
         """Say of each event whether the bridge told the CRM of a call to its record lately."""
-        with self._reached(), self.redis.pipeline(transaction=False) as pipe:
-            for event in events:
-                pipe.exists(*_write_back_records(event))
-            return [bool(found) for found in pipe.execute()]
-
-
-def _write_back_records(event: Event) -> list[str]:
-    """Return where includes/write_back_record.lua keeps what was written to an event's record.
-
-    A write-back has the type of its record only if its event says it.
-    """
-    words = dict.fromkeys((event.subject_type or "", event.record[1] if event.record else ""))
-    names = (f"{event.source}\n{word}\n{event.subject or ''}" for word in words)
-    return [
-        f"{P}write_back_record:{hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()}"
-        for name in names
-    ]
+        records = [
+            {
+                "source": event.source,
+                "subject": event.subject or "",
+                "types": sorted(
+                    {event.subject_type or "", event.record[1] if event.record else ""}
+                ),
+            }
+            for event in events
+        ]
+        return [bool(found) for found in self._run("were_written", *map(orjson.dumps, records))]

@@ -216,7 +216,9 @@ def make_settings(redis_url: str, simulator: Simulator) -> MakeSettings:
                 },
             },
         }
-        return Settings(routes=load(routes_toml), **{**usual, **overrides})
+        routes = load(routes_toml)
+        usual["crm_rates"] = dict.fromkeys(routes.sources, 100_000)
+        return Settings(routes=routes, **{**usual, **overrides})
 
     return make
 

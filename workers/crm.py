@@ -1,8 +1,13 @@
-"""The only module that talks to CRMs: fetches full records. schemas/crm has the requests."""
+"""The only module that talks to CRMs' APIs. schemas/crm has the requests.
 
+All requests to one CRM share its rate, over all workers: see CrmClient._ask().
+"""
+
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -35,9 +40,12 @@ DEEPEST = 1000
 ALONE_S = 10.0
 ALONE_FAILURES = 3
 ALONE_AGAIN_S = 5.0
-TURN_S = 5.0  # how long a question that is about no lead waits for its turn
+TURN_S = 5.0  # how long a question waits for its turn under the CRM's rate
+WRITE_TURN_S = 12.0  # of a write-back, whose earlier requests were made
+LONGEST_PAUSE_S = 60.0
 ANSWERED = (200, 201, 202, 207)
 NO_BODY = (204, 304)
+_WORD = re.compile(r"[A-Z_]{1,60}")
 REFUSED_TOKEN_S = 60  # until the next try; Zoho allows ten tries in ten minutes
 
 
@@ -73,6 +81,24 @@ class _Access:
 
     headers: Mapping[str, str]
     api_url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Turn:
+    """When a request may go.
+
+    most: requests in 10 s if its kind of question may be asked less often than others; None: as
+    often. begin_until: of a write-back: it must not begin later; monotonic. is_taken: its turn was
+    reserved before.
+    """
+
+    most: int | None = None
+    begin_until: float | None = None
+    is_taken: bool = False
+
+    @property
+    def is_write(self) -> bool:
+        return self.begin_until is not None
 
 
 class CrmClient:
@@ -155,7 +181,7 @@ class CrmClient:
     def ask(self, source: Source, request: CrmRequest, *, rate: int) -> Any:
         """Ask a question that is about no lead. Return the parsed answer; None: it has no body.
 
-        rate: requests in 10 s over all workers, which this one waits for. Returns FetchFailed if
+        rate: requests in 10 s over all workers, if fewer than the CRM's own. Returns FetchFailed if
         the CRM can't be asked now, or refuses. Never raises.
         """
         return self._safely(source, partial(self._ask_in_turn, source, request, rate))
@@ -164,19 +190,14 @@ class CrmClient:
         hydration = source.kind.hydration
         if hydration is None:
             return FetchFailed(message=f"{source.kind.title} can't be asked.")
-        wait_s = self._store.may_ask_crm(source.name, rate=rate, patience_s=TURN_S)
-        if wait_s is None:
-            message = f"{source.kind.title} is asked as often as it may be."
-            return FetchFailed(message=message, retry_after_s=TURN_S)
-        time.sleep(wait_s)
-        result = self._fetch(source, hydration, request)
+        result = self._fetch(source, hydration, request, _Turn(most=rate))
         if isinstance(result, FetchFailed):
             return result
         code = result.status_code
         if code in NO_BODY:
             return None
         if code not in ANSWERED:
-            said = f"answered {code}" if code else f"did not answer ({result.error})"
+            said = f"answered {code}{_why(result)}" if code else f"did not answer ({result.error})"
             return FetchFailed(
                 message=f"{source.kind.title} {said}.",
                 retry_after_s=result.retry_after_s,
@@ -189,6 +210,45 @@ class CrmClient:
             if (answer is None)
             else answer
         )
+
+    def request(self, source: Source, request: CrmRequest) -> HttpResult | FetchFailed:
+        """Make a request that is about no lead, and return its answer as it is. Never raises.
+
+        FetchFailed: nothing was sent, or nothing came back.
+        """
+
+        def ask() -> HttpResult | FetchFailed:
+            hydration = source.kind.hydration
+            if hydration is None:
+                return FetchFailed(message=f"{source.kind.title} can't be asked.")
+            result = self._fetch(source, hydration, request)
+            if isinstance(result, HttpResult) and result.status_code is None:
+                message = f"{source.kind.title} did not answer ({result.error})."
+                return FetchFailed(message=message)
+            return result
+
+        return self._safely(source, ask)
+
+    def token_scopes(self, source: Source, *, is_new: bool) -> frozenset[str] | FetchFailed | None:
+        """Return the scopes that came with the access token. Never raises.
+
+        is_new: with a token that is bought now, for the one that is kept may be from before a
+        change of the scopes. None: its CRM did not say them, or the token is none that is bought.
+        """
+
+        def read() -> frozenset[str] | FetchFailed | None:
+            hydration = source.kind.hydration
+            if hydration is None or not isinstance(hydration.login, RefreshLogin):
+                return None
+            if is_new:
+                self._store.drop_token(source.name)
+            access = self._access(source, hydration)
+            if isinstance(access, FetchFailed):
+                return access
+            kept = self._store.token(source.name) or {}
+            return frozenset(kept["scope"].split()) if kept.get("scope") else None
+
+        return self._safely(source, read)
 
     def own_user(self, source: Source) -> str | FetchFailed | None:
         """Return the CRM's id of the user whose login we have, asked once a token. Never raises.
@@ -209,7 +269,9 @@ class CrmClient:
         access = self._access(source, hydration)
         if isinstance(access, FetchFailed):
             return access
-        result = self._ask(source, access, own.request)
+        result = self._ask(source, access, own.request, _Turn())
+        if isinstance(result, FetchFailed):
+            return result
         answer = _parsed(result.body)
         if _is_for_now(result) and not own.is_out_of_scope(answer):
             return FetchFailed(
@@ -309,50 +371,86 @@ class CrmClient:
         source: Source,
         hydration: Hydration,
         request: CrmRequest,
-        deadline: SendDeadline | None = None,
+        turn: "_Turn | None" = None,
     ) -> HttpResult | FetchFailed:
+        turn = turn or _Turn()
         access = self._access(source, hydration)
         if isinstance(access, FetchFailed):
             return access
-        result = self._ask(source, access, request, deadline)
-        if result.status_code == 401 and isinstance(hydration.login, RefreshLogin):
+        result = self._ask(source, access, request, turn)
+        is_refused = isinstance(result, HttpResult) and result.status_code == 401
+        if is_refused and isinstance(hydration.login, RefreshLogin):
             # The token was revoked, or ran out early: get a new token and ask once more.
             self._store.drop_token(source.name)
             access = self._access(source, hydration)
             if isinstance(access, FetchFailed):
                 return access
-            result = self._ask(source, access, request, deadline)
+            result = self._ask(source, access, request, replace(turn, is_taken=False))
         return result
 
     def write(
-        self, source: Source, request: CrmRequest, deadline: SendDeadline
+        self, source: Source, request: CrmRequest, *, begin_until: float, has_turn: bool
     ) -> HttpResult | FetchFailed:
-        """Make a request of a write-back, which must begin before the deadline.
+        """Make a request of a write-back.
 
-        FetchFailed: the CRM gave us no access, so nothing was sent. Raises StoreUnavailable.
+        begin_until: it must not begin later; monotonic. has_turn: its turn was reserved before.
+        FetchFailed: nothing was sent. Raises StoreUnavailable.
         """
         hydration = source.kind.hydration
         if hydration is None:
             return FetchFailed(message=f"{source.kind.title} has no login.", is_account=True)
-        return self._fetch(source, hydration, request, deadline)
+        turn = _Turn(begin_until=begin_until, is_taken=has_turn)
+        return self._fetch(source, hydration, request, turn)
 
     def _ask(
-        self,
-        source: Source,
-        access: _Access,
-        request: CrmRequest,
-        deadline: SendDeadline | None = None,
-    ) -> HttpResult:
+        self, source: Source, access: _Access, request: CrmRequest, turn: "_Turn"
+    ) -> HttpResult | FetchFailed:
+        """Make a request in its turn. FetchFailed: its turn does not come soon enough."""
+        if not turn.is_taken and (failed := self._wait_for(source, turn)):
+            return failed
         variables = self._settings.variables.get(source.name, {})
         path = request.path_with(variables, prefix=source.variable_prefix)
-        return self.http.request(
+        until = turn.begin_until
+        result = self.http.request(
             request.method,
             access.api_url + path,
             headers={**access.headers, **request.headers},
             params=request.params,
-            json=request.json,
-            send_deadline=deadline,
+            json=request.json_with(variables),
+            send_deadline=None if until is None else SendDeadline(until),
         )
+        self._note_rate(source, result)
+        return result
+
+    def _wait_for(self, source: Source, turn: "_Turn") -> FetchFailed | None:
+        """Wait for a turn at the CRM. Return None when it has come."""
+        rate = self._settings.crm_rates.get(source.name)
+        if rate is None:
+            return None
+        wait_s = self._store.may_ask_crm(
+            source.name,
+            rate=min(rate, turn.most or rate),
+            patience_s=WRITE_TURN_S if turn.is_write else TURN_S,
+            is_write=turn.is_write,
+        )
+        if wait_s is None:
+            message = f"{source.kind.title} is asked as often as it may be."
+            return FetchFailed(message=message, retry_after_s=TURN_S)
+        time.sleep(wait_s)
+        return None
+
+    def _note_rate(self, source: Source, result: HttpResult) -> None:
+        """Let all workers pause at a CRM that says that it is asked too often."""
+        for_s = 0.0
+        if result.status_code == 429:
+            for_s = result.retry_after_s or 0.0
+        names = source.kind.hydration.rate_headers if source.kind.hydration else None
+        if names is not None and (result.headers or {}).get(names[0]) == "0":
+            interval_ms = (result.headers or {}).get(names[1], "")
+            for_s = max(for_s, int(interval_ms) / 1000 if interval_ms.isdecimal() else 1.0)
+        if for_s:
+            with suppress(StoreUnavailable):  # the answer counts for more
+                self._store.slow_crm(source.name, for_s=min(for_s, LONGEST_PAUSE_S))
 
     def _read(
         self, source: Source, result: HttpResult, read: Callable[[Any], Answer]
@@ -471,10 +569,14 @@ class CrmClient:
                 is_account=result.status_code is not None and result.status_code < 500,
             )
         lifetime_s = _lifetime_s(answer.get("expires_in"))
-        api_url = answer.get("api_domain")
+        api_url, scope = answer.get("api_domain"), answer.get("scope")
         self._store.put_token(
             source.name,
-            {"token": token, "api_url": api_url if isinstance(api_url, str) else ""},
+            {
+                "token": token,
+                "api_url": api_url if isinstance(api_url, str) else "",
+                "scope": scope.replace(",", " ") if isinstance(scope, str) else "",
+            },
             for_s=max(lifetime_s - TOKEN_SLACK_S, lifetime_s // 2),
         )
         logger.info("token.refreshed", source=source.name)
@@ -485,6 +587,17 @@ def _is_for_now(result: HttpResult) -> bool:
     """Say whether the same question may be answered later."""
     code = result.status_code
     return code is None or code in (401, 423, 429) or code >= 500
+
+
+def _why(result: HttpResult) -> str:
+    """Return a CRM's own word for an error, as in " (INVALID_MODULE)"; "": it has none.
+
+    Its sentence is left out: it may name a person.
+    """
+    answer = _parsed(result.body)
+    words = (answer.get("code"), answer.get("category")) if isinstance(answer, dict) else ()
+    found = next((one for one in words if isinstance(one, str) and _WORD.fullmatch(one)), None)
+    return f" ({found})" if found else ""
 
 
 def _parsed(body: bytes) -> Any:

@@ -5,23 +5,28 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from config import log
-from schemas.reconcile import ReconcileRun, longest_back
+from schemas.reconcile import ReconcileRun, ReconcileStatus, longest_back
 from schemas.settings import Settings
 from store import Store
 
 logger = log.get(__name__)
 
 AT: Final = time(3)  # in CALLKARO_TIMEZONE
-LATEST: Final = time(6)  # a worker that starts later leaves it to the next day
+LATEST: Final = time(
+    6
+)  # a bridge that has never done it begins by night, not in the middle of a day
+# Each looks back a bit further than to the one before: it begins some seconds earlier or later, and
+# a CRM's search finds new records only after a while.
+OVERLAP: Final = timedelta(hours=1)
 
 
 class DailyReconcile:
-    """Starts the reconciles of a day, once over all workers."""
+    """Starts the reconciles of a day, once over all workers; later, if no worker ran."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
-        longest = longest_back(settings.dedupe_days)
+        self._longest = longest_back(settings.dedupe_days)
         self._sources = {
-            source.name: min(timedelta(seconds=source.reconcile_s), longest)
+            source.name: timedelta(seconds=source.reconcile_s)
             for source in settings.routes.sources.values()
             if source.reconcile_s and settings.secrets.get(source.name)
         }
@@ -32,13 +37,35 @@ class DailyReconcile:
     def look(self, now: datetime) -> None:
         """Start the reconciles if their hour has come. Raises StoreUnavailable."""
         local = now.astimezone(self._zone)
-        today = local.date()
-        if not self._sources or self._done == today or not AT <= local.time() < LATEST:
+        if not self._sources or self._done == local.date() or local.time() < AT:
             return
-        for name, back in self._sources.items():
-            if self._store.is_first_today(name, today):
-                utc = now.astimezone(UTC)
-                run = ReconcileRun(source=name, since=utc - back, started_at=utc)
-                is_started = self._store.start_reconcile(run)
-                logger.info("reconcile.daily", source=name, is_started=is_started)
-        self._done = today
+        if all([self._is_done(name, back, local) for name, back in self._sources.items()]):
+            self._done = local.date()
+
+    def _is_done(self, name: str, back: timedelta, local: datetime) -> bool:
+        """Start the reconcile of a source if it has not begun today.
+
+        Returns False if another one of the source runs: then this one begins after it.
+        """
+        today, last = local.date(), self._store.last_daily_reconcile(name)
+        if last == today or (last is None and local.time() >= LATEST):
+            return True
+        now = local.astimezone(UTC)
+        since = max(self._since(name, back, now, last), now - self._longest)
+        is_started = self._store.start_reconcile(
+            ReconcileRun(source=name, since=since, started_at=now)
+        )
+        if is_started:
+            self._store.note_daily_reconcile(name, today)
+            logger.info("reconcile.daily", source=name)
+        return is_started
+
+    def _since(self, name: str, back: timedelta, now: datetime, last: date | None) -> datetime:
+        """Return how far to look back: also over missed days, and a reconcile that failed."""
+        found = [now - back]
+        if last is not None:
+            found.append(datetime.combine(last, AT, self._zone).astimezone(UTC))
+        latest = self._store.reconcile(name)
+        if latest is not None and latest.status is ReconcileStatus.FAILED:
+            found.append(latest.since)
+        return min(found) - OVERLAP

@@ -22,7 +22,7 @@ from rules.reconcile import (
     wanted_of,
 )
 from schemas.event import Event
-from schemas.reconcile import ReconcileRun, ReconcileStatus
+from schemas.reconcile import ReconcileRun, ReconcileStatus, oldest_known
 from schemas.records import NewDelivery
 from schemas.settings import Settings
 from schemas.source import Reconcile as HowToReconcile
@@ -61,6 +61,7 @@ class Reconciler:
         if source is None or source.kind.reconcile is None:
             self._fail(run, "The source is not in routes.toml any more.")
             return None
+        run = _for_routes(run, self._settings.routes.digest)
         wanted = wanted_of(source, self._settings.routes)
         until = time.monotonic() + STEP_S
         while time.monotonic() < until:
@@ -94,8 +95,11 @@ class Reconciler:
         )
         answer = self._crm_client.ask(source, how.search(search), rate=how.rate)
         if isinstance(answer, FetchFailed):
-            return answer
+            return replace(answer, message=f"{answer.message} It was asked for {one.crm_object}.")
         page: RecordPage = how.page(answer, search)
+        if page.cursor is not None and page.cursor == cursor:
+            message = f"{source.kind.title} answered with the same page again."
+            return FetchFailed(message=message, is_broken=True)
         place = (index, page.cursor) if page.cursor else (index + 1, None)
         events = self._events(run, source, how, one, page)
         return replace(self._take_in(run, source, events), place=place, message=None)
@@ -119,6 +123,9 @@ class Reconciler:
         page: RecordPage,
     ) -> list[Event]:
         now, settings = datetime.now(UTC), self._settings
+        # A reconcile that waited for its CRM must not ask for what is forgotten by now.
+        noted = self._store.happenings_since()
+        since = max(run.since, oldest_known(now, settings.dedupe_days, noted))
         return [
             as_event(
                 item,
@@ -128,7 +135,7 @@ class Reconciler:
                 zone=settings.callkaro_timezone,
             )
             for record in page.records
-            for item in items_of(record, wanted, run.since, how, run.account or "")
+            for item in items_of(record, wanted, since, how, run.account or "")
         ]
 
     def _take_in(self, run: ReconcileRun, source: Source, events: list[Event]) -> ReconcileRun:
@@ -138,6 +145,9 @@ class Reconciler:
         theirs = self._not_ours(source, missing)
         found = self._with_deliveries(run, theirs)
         if run.status is ReconcileStatus.TAKING:
+            if not run.is_held and is_many(run.taken + len(found)):  # more came since the count
+                run = replace(run, is_held=True)
+                found = self._with_deliveries(run, theirs)
             return replace(run, taken=run.taken + self._store_all(source, found))
         missed = [event for event, _ in found]
         return replace(
@@ -152,12 +162,11 @@ class Reconciler:
     def _not_ours(self, source: Source, events: list[Event]) -> list[Event]:
         """Leave out changes that the bridge itself may have made.
 
-        Where the record says who changed it, that is judged once it is read, as for a webhook.
-        Elsewhere a change of a record that the bridge wrote to may be our own, and is not called
-        for.
+        Where the record says who changed it, and our user is known, that is judged once it is read,
+        as for a webhook. Elsewhere a change of a record that the bridge wrote to may be our own,
+        and is not called for.
         """
-        hydration = source.kind.hydration
-        if hydration is not None and hydration.own_user is not None:
+        if isinstance(self._crm_client.own_user(source), str):
             return events
         written = self._store.were_written(events)
         return [
@@ -230,3 +239,23 @@ class Reconciler:
             is_held=run.is_held,
             dry_run=run.dry_run,
         )
+
+
+def _for_routes(run: ReconcileRun, digest: str) -> ReconcileRun:
+    """Return the run as it is done for these routes: for others than before it begins again.
+
+    Its place is one among the objects that the routes want. What was taken is known by then.
+    """
+    if run.routes in (None, digest):
+        return replace(run, routes=digest)
+    return replace(
+        run,
+        routes=digest,
+        status=ReconcileStatus.COUNTING,
+        place=(0, None),
+        known=0,
+        missed=0,
+        left_out=0,
+        own=0,
+        examples=(),
+    )

@@ -139,6 +139,7 @@ class Ticker:
             return MIGRATION_PAUSE_S
         if not self._is_told_noted:
             self._store.note_write_back_routes(self._told)
+            self._store.note_happenings(datetime.now(UTC))
             self._store.renew_all_channels()  # the routes may want other events than before
             self._is_told_noted = True
         steps: list[Callable[[], None]] = []

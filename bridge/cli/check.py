@@ -1,9 +1,12 @@
-"""`check`: the settings, the routes and Redis."""
+"""`check`: the settings, the routes, Redis, and what the CRMs say about write-backs."""
 
+import json
 import os
 import signal
+import subprocess  # nosec B404  # it starts our own program alone
+import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.table import Table
@@ -13,14 +16,22 @@ from bridge.cli.client import Failure
 from bridge.cli.screen import console, print_json
 from config.redis_url import shown_address
 from config.settings import load_settings, redis_url_from_env, warnings_of
+from rules.crm_check import checked_sources
 from schemas.errors import SettingsError
 from schemas.settings import Settings
 
+CRMS_S: Final = 60.0  # how long the CRMs are waited for
 
-@click.command(short_help="Check the settings, the routes and Redis.")
+
+@click.command(short_help="Check the settings, the routes, Redis and the CRMs.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-def check(as_json: bool) -> None:
-    """Check the settings, the routes and Redis, and print every problem at once."""
+@click.option("--no-crm", is_flag=True, help="Ask no CRM what it takes.")
+def check(as_json: bool, no_crm: bool) -> None:
+    """Check the settings, the routes and Redis, and print every problem at once.
+
+    Each CRM that a [route.write_back] tells of calls by its API is asked whether it has the fields
+    and whether the scopes suffice. One that does not answer is a warning.
+    """
     problems: list[str] = []
     settings = None
     try:
@@ -32,6 +43,10 @@ def check(as_json: bool) -> None:
         problems.append(f"  - REDIS_URL: {redis_problem}")
     if settings is not None:
         warnings = [*warnings_of(settings), *warnings]
+        if checked_sources(settings) and not no_crm and not problems:
+            crm_problems, crm_warnings = _ask_crms()
+            problems += [f"  - {problem}" for problem in crm_problems]
+            warnings += crm_warnings
     if as_json:
         sources = [] if settings is None else list(_sources(settings))
         lines = [line.strip() for line in "\n".join(problems).splitlines()]
@@ -64,6 +79,21 @@ def _check_redis(url: str | None) -> tuple[list[str], str | None]:
         return [], f"{str(error).rstrip('.')}.{place}"
     except ValueError:  # redis-py's, about the address; its text would repeat the password
         return [], "is not an address of a Redis."
+
+
+def _ask_crms() -> tuple[list[str], list[str]]:
+    """Return the problems and the warnings of the CRMs. Only workers talk to them."""
+    command = [sys.executable, "-m", "workers.crm_check"]
+    try:
+        done = subprocess.run(  # noqa: S603  # nosec B603  # our own program
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=CRMS_S, check=True
+        )
+        found = json.loads(done.stdout.splitlines()[-1])
+        return found["problems"], found["warnings"]
+    except (OSError, subprocess.SubprocessError, ValueError, LookupError):
+        # Its output may repeat an address with a password in it.
+        message = "the CRMs could not be asked what they take: python -m workers.crm_check says why"
+        return [], [message]
 
 
 def _sources(settings: Settings) -> Iterator[dict[str, Any]]:

@@ -32,8 +32,8 @@ def hubspot_app(url: str, folder: Path, name: str, source: str, force: bool) -> 
     """Write the files of a HubSpot app with what the routes need, and say what to do with them.
 
     The app subscribes to the events of the routes, to the property of opt_out, and to privacy
-    deletions. It may read the objects of these events. HubSpot creates it when you upload the
-    folder with HubSpot's command line.
+    deletions. It may read the objects of these events, and write them if a route has a
+    [route.write_back]. HubSpot creates it when you upload the folder with HubSpot's command line.
     """
     settings = read_settings(needs=frozenset({"ROUTES"}))
     found = find_source(settings, source)
@@ -99,7 +99,7 @@ def _next_steps(app: HubSpotApp, folder: Path, prefix: str) -> str:
             f"The app sends to {app.target_url}:",
             *events,
             "  - contact.privacyDeletion",
-            f"It may read: {', '.join(app.scopes)}",
+            f"It asks for the scopes {', '.join(app.scopes)}",
             *(f"Note: {note}." for note in app.notes),
             "",
             "Next:",

@@ -1,7 +1,7 @@
 """`preview`: what a body would become, and why."""
 
 from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 from zoneinfo import ZoneInfo
 
 import click
@@ -14,6 +14,9 @@ from bridge.cli.times import TIME
 from bridge.preview import guess_content_type, incoming, look
 from schemas.errors import BridgeError, RequestError
 from schemas.json_body import read_json
+from schemas.outcome import Outcome, read_outcome
+
+STDIN: Final = "<stdin>"  # its name as a file
 
 
 @click.command(short_help="Show what a body would become, and why.")
@@ -33,6 +36,12 @@ from schemas.json_body import read_json
     help="A JSON file with the full record of a thin event, or with several records by id.",
 )
 @click.option(
+    "--outcome",
+    type=click.File("rb"),
+    help="A JSON file with an outcome as CallKaro posts it (call_ended), for what is written back. "
+    "Without it: connected, 62 s.",
+)
+@click.option(
     "--at",
     type=TIME,
     metavar="TIME",
@@ -46,6 +55,7 @@ def preview(
     headers: tuple[str, ...],
     content_type: str | None,
     record: BinaryIO | None,
+    outcome: BinaryIO | None,
     at: datetime | None,
     as_json: bool,
 ) -> None:
@@ -57,9 +67,13 @@ def preview(
     BODY is a file, or - for stdin. The signature is not checked. A thin event carries only an id:
     with --record, give the record that the worker would fetch, as the CRM's API answers or as plain
     fields.
+
+    If the route has a [route.write_back], the preview also shows what the CRM would be told of the
+    call, for a sample outcome or that of --outcome.
     """
     settings = read_settings(needs=frozenset({"ROUTES"}))
     found = find_source(settings, source)
+    _check_stdin(body, outcome)
     raw = body.read()
     given = CaseInsensitiveDict(_read_header(header) for header in headers)
     kind = content_type or given.get("Content-Type") or guess_content_type(body.name, raw)
@@ -72,6 +86,7 @@ def preview(
             request,
             now=_instant(at, zone),
             record=_read_json(record, "--record"),
+            ended=_read_outcome(outcome, settings.callkaro_timezone),
         )
     except BridgeError as error:
         raise Failure(str(error)) from None
@@ -100,3 +115,21 @@ def _read_json(file: BinaryIO | None, hint: str) -> Any:
         return None if file is None else read_json(file.read())
     except RequestError:
         raise click.BadParameter("the file is not JSON", param_hint=hint) from None
+
+
+def _check_stdin(body: BinaryIO, outcome: BinaryIO | None) -> None:
+    names = [getattr(file, "name", STDIN) for file in (body, outcome) if file is not None]
+    if names == [STDIN, STDIN]:
+        hint = "only one of BODY and --outcome can be -, stdin"
+        raise click.BadParameter(hint, param_hint="--outcome")
+
+
+def _read_outcome(file: BinaryIO | None, zone: str) -> Outcome | None:
+    """Return the outcome in a file; None: there is no file."""
+    if file is None:
+        return None
+    found = read_outcome(_read_json(file, "--outcome"), zone)
+    if found is None:
+        wanted = 'the file has no outcome: {"event": "call_ended", "data": {"callSid": …, …}}'
+        raise click.BadParameter(wanted, param_hint="--outcome")
+    return found

@@ -69,4 +69,7 @@ def _show(found: Mapping[str, Any], *, dry_run: bool) -> None:
         return
     click.echo(f"Taken: {found['taken']}.")
     if found["is_held"]:
-        click.echo("They are held. To call five of them: python -m bridge release --limit 5")
+        click.echo(
+            "They are held. To call five of them: python -m bridge release --source "
+            f"{found['source']} --limit 5"
+        )

@@ -6,6 +6,7 @@ from bridge.access import current_name, note_act
 from bridge.operations.base import Base
 from config import log
 from rules.channel import why_not
+from rules.reconcile import wanted_of
 from schemas.access import Action
 from schemas.channel import Channel
 from schemas.errors import BadQuery, Conflict, NotFound
@@ -27,11 +28,11 @@ class CrmOperations(Base):
         dry_run: only count. Raises NotFound, BadQuery or Conflict.
         """
         source, now = self.reconcilable(name), datetime.now(UTC)
-        days = self.settings.dedupe_days
-        if since > now or now - since > longest_back(days):
-            raise BadQuery(
-                f"since must be less than {days} days ago (DEDUPE_DAYS, without an hour): of what "
-                "came before, the bridge does not know whether it arrived."
+        self._check_since(since, now)
+        if not wanted_of(source, self.settings.routes):
+            raise Conflict(
+                f"No route takes new or changed records of '{name}' by a type such as "
+                "contact.created, so there is nothing to look for."
             )
         run = ReconcileRun(
             source=source.name, since=since, started_at=now, dry_run=dry_run, actor=current_name()
@@ -43,6 +44,23 @@ class CrmOperations(Base):
         if not dry_run:
             note_act(Action.RECONCILE, "source", source.name)
         return run
+
+    def _check_since(self, since: datetime, now: datetime) -> None:
+        """Raise BadQuery if the bridge does not know what arrived since a time."""
+        days = self.settings.dedupe_days
+        if since > now:
+            raise BadQuery("since is in the future. Send a time that has passed.")
+        if now - since > longest_back(days):
+            raise BadQuery(
+                f"since must be less than {days} days ago (DEDUPE_DAYS, without an hour): of what "
+                "came before, the bridge does not know whether it arrived."
+            )
+        noted_since = self.store.happenings_since()
+        if noted_since is not None and since < noted_since:
+            raise BadQuery(
+                f"since must not be before {noted_since.isoformat(timespec='seconds')}: an older "
+                "release took webhooks until then, and did not note what a reconcile compares."
+            )
 
     def reconcile_of(self, name: str) -> ReconcileRun:
         """Return the latest reconcile of a source. Raises NotFound."""

@@ -17,15 +17,18 @@ from rules.matching import deliveries_of, events_of
 from rules.opt_outs import privacy_action
 from rules.plan import Ready, candidate_or_none, prepare, screen
 from rules.preview.guards import guards_of
+from rules.preview.requests import crm_request
 from rules.preview.text import Outcome, Preview, Request, Ruling, Seen
+from rules.preview.write_back import written_back
 from schemas.callkaro import PATHS
 from schemas.delivery import Delivery, Reason, Status
 from schemas.event import Event
 from schemas.expression import ExpressionError
+from schemas.outcome import Outcome as CallOutcome
 from schemas.records import Claim, Move, NewDelivery
 from schemas.route import Route
 from schemas.settings import Settings
-from schemas.source import CrmRequest, Hydration, Incoming, Source, assumed_proof, read_items
+from schemas.source import Hydration, Incoming, Source, assumed_proof, read_items
 
 SENT = "would be sent"
 FETCHED = "fetches the record first"
@@ -40,12 +43,14 @@ def look(
     *,
     now: datetime,
     record: Any = None,
+    ended: CallOutcome | None = None,
 ) -> Preview:
     """Return what a request of this source becomes at `now`. Its signature is not checked.
 
     content: the parsed body.
     record: the full record of the request's thin events, or several records by id; None: no record
     is given.
+    ended: how its calls end, for what is written back; None: a sample.
 
     Raises TooLarge: the content has too many items.
     """
@@ -56,11 +61,21 @@ def look(
     events = events_of(items, source, request, now, dedupe_s, zone=zone)
     return Preview(
         at=now,
-        events=tuple(_see(settings, source, event, now=now, record=record) for event in events),
+        events=tuple(
+            _see(settings, source, event, now=now, record=record, ended=ended) for event in events
+        ),
     )
 
 
-def _see(settings: Settings, source: Source, event: Event, *, now: datetime, record: Any) -> Seen:
+def _see(
+    settings: Settings,
+    source: Source,
+    event: Event,
+    *,
+    now: datetime,
+    record: Any,
+    ended: CallOutcome | None,
+) -> Seen:
     if event.problem:
         return Seen(event=event, why_none=(event.problem,))
     wants = privacy_action(event, source)
@@ -69,7 +84,9 @@ def _see(settings: Settings, source: Source, event: Event, *, now: datetime, rec
         return Seen(event=event, why_none=tuple(_why_none(event, settings)), wants=wants)
     looks = [_Look(settings=settings, source=source, event=event, new=new, now=now) for new in made]
     is_off = wants is not None and event.subject is not None  # then its record is suppressed
-    outcomes = tuple(look.outcome(record, is_off=is_off) for look in looks)
+    outcomes = tuple(
+        look.with_write_back(look.outcome(record, is_off=is_off), ended) for look in looks
+    )
     return Seen(event=event, outcomes=outcomes, wants=wants)
 
 
@@ -116,6 +133,12 @@ class _Look:
         )
         guards = guards_of(claim, self.new, candidate, is_whole=is_whole, is_off=is_off)
         return _stopped(replace(outcome, guards=guards))
+
+    def with_write_back(self, seen: Outcome, ended: CallOutcome | None) -> Outcome:
+        """Return the outcome with what the CRM would be told of the call."""
+        claim = Claim(delivery=_delivery(self.event, self.new, self.settings), event=self.event)
+        told = written_back(claim, seen, ended, self.settings, self.now)
+        return replace(seen, write_back=told)
 
 
 def _with_padding(candidate: Candidate, request: Request) -> Request:
@@ -230,31 +253,15 @@ def _fetch(candidate: Candidate, hydration: Hydration) -> Outcome:
     """Return the request for the record that an event lacks."""
     route, source = candidate.route, candidate.source
     wanted = sorted({*hydration.fields(route.paths_with(source)), *route.fetch})
-    crm_request = hydration.request(
-        str(candidate.event.hydrate), [str(candidate.event.subject)], wanted
-    )
-    variables = candidate.settings.variables.get(source.name, {})
-    base_url = variables.get(hydration.api_url) or f"<{source.variable_prefix}{hydration.api_url}>"
-    path = crm_request.path_with(variables, prefix=source.variable_prefix)
+    asked = hydration.request(str(candidate.event.hydrate), [str(candidate.event.subject)], wanted)
     when = f", then checks when: {route.when.text}" if route.when else ""
     return Outcome(
         route=route.name,
         verdict=FETCHED,
-        requests=(
-            Request(
-                method=crm_request.method,
-                path=base_url + path + _query(crm_request),
-                body=crm_request.json,
-            ),
-        ),
+        requests=(crm_request(candidate.settings, source, asked),),
         message=f"The event has only an id. The worker fetches {', '.join(wanted)}{when}. "
         "Give such a record with --record FILE to see the call.",
     )
-
-
-def _query(crm_request: CrmRequest) -> str:
-    query = "&".join(f"{name}={value}" for name, value in crm_request.params.items())
-    return f"?{query}" if query else ""
 
 
 def _record_of(hydration: Hydration, content: Any, subject: str) -> Mapping[str, Any] | None:

@@ -37,6 +37,15 @@ class Ruling:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class WrittenBack:
+    """What the CRM would be told of a call."""
+
+    moment: str  # of the call: "outcome"
+    requests: tuple[Request, ...] = ()
+    message: str | None = None  # why there is no request
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """What one route makes of one event."""
 
@@ -47,6 +56,7 @@ class Outcome:
     reason: str | None = None
     message: str | None = None
     until: datetime | None = None  # until when the delivery is held
+    write_back: WrittenBack | None = None  # None: the route has no [route.write_back]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,16 +137,21 @@ def outcome_json(one: Outcome) -> dict[str, Any]:
             }
             for ruling in one.guards
         ],
-        "requests": [
-            {
-                "method": request.method,
-                "path": request.path,
-                "body": request.body,
-                "note": request.note,
-            }
-            for request in one.requests
-        ],
+        "requests": _requests_json(one.requests),
+        "write_back": one.write_back
+        and {
+            "moment": one.write_back.moment,
+            "message": one.write_back.message,
+            "requests": _requests_json(one.write_back.requests),
+        },
     }
+
+
+def _requests_json(requests: tuple[Request, ...]) -> list[dict[str, Any]]:
+    return [
+        {"method": one.method, "path": one.path, "body": one.body, "note": one.note}
+        for one in requests
+    ]
 
 
 def _iso(at: datetime | None) -> str | None:
@@ -183,7 +198,16 @@ def _outcome_lines(one: Outcome, zone: ZoneInfo) -> Iterator[str]:
         message = f": {ruling.message}" if ruling.message else ""
         until = _until(ruling.until, zone)
         yield f"    {ruling.guard:<{WIDTH}} {ruling.verdict}{message}{until}"
-    for request in one.requests:
+    yield from _request_lines(one.requests)
+    if one.write_back:
+        yield f"    written back at the moment {one.write_back.moment!r}:"
+        if one.write_back.message:
+            yield f"      nothing: {one.write_back.message}"
+        yield from (f"  {line}" for line in _request_lines(one.write_back.requests))
+
+
+def _request_lines(requests: tuple[Request, ...]) -> Iterator[str]:
+    for request in requests:
         yield f"    {request.method} {request.path}{f'   ({request.note})' if request.note else ''}"
         if request.body is not None:
             body = json.dumps(request.body, indent=2, ensure_ascii=False)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from schemas.crm.hubspot import HAPPENED, OBJECT_TYPES
+from schemas.crm.hubspot_check import BASIC_SCOPE, SCOPES, scopes_of
 from schemas.expression import Expression
 from schemas.route import Route, Routes
 from schemas.source import Source
@@ -31,17 +32,6 @@ PROJECT_FILE: Final = "hsproject.json"
 APP_FILE: Final = "src/app/app-hsmeta.json"
 WEBHOOKS_FILE: Final = "src/app/webhooks/webhooks-hsmeta.json"
 
-# The scope that reads an object, and receives its events. HubSpot's own static app has `oauth`.
-# https://developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/scopes
-SCOPES: Final = {
-    "call": "crm.objects.contacts.read",
-    "company": "crm.objects.companies.read",
-    "contact": "crm.objects.contacts.read",
-    "deal": "crm.objects.deals.read",
-    "lead": "crm.objects.leads.read",
-    "ticket": "tickets",
-}
-BASIC_SCOPE: Final = "oauth"
 # An association's subscription needs more than an object and is left out.
 SUBSCRIBED: Final = ("creation", "propertyChange", "deletion", "merge", "restore")
 PRIVACY_DELETION: Final = "contact.privacyDeletion"
@@ -92,11 +82,9 @@ class HubSpotApp:
 
         If it writes, it may write these, too; calls have the scope of contacts.
         """
-        objects = {"contact", *(one.object_type for one in self.subscriptions)}
-        scopes = {SCOPES[name] for name in objects}
-        if self.writes:
-            scopes |= {one.removesuffix(".read") + ".write" for one in scopes if "." in one}
-        return (BASIC_SCOPE, *sorted(scopes))
+        objects = frozenset({"contact", *(one.object_type for one in self.subscriptions)})
+        written = objects if self.writes else frozenset[str]()
+        return (BASIC_SCOPE, *sorted(scopes_of(objects, written)))
 
     def files(self, *, before: Any = None) -> dict[str, Any]:
         """Return the content of each file of the project, by its path.

@@ -12,6 +12,7 @@ https://www.zoho.com/crm/developer/docs/api/v8/get-users.html
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -77,6 +78,7 @@ HAPPENED: Final = {
 }
 # Where a workflow's author may have put the record's id.
 SUBJECTS: Final = ("id", "Id", "ID", "record_id", "Record_Id", "recordId", "entity_id")
+MODULE: Final = "module"  # where that author may have put whose id it is: "Leads"
 # A body with three of these is a notification, perhaps a broken one. The author of a workflow may
 # have chosen one or two of these names.
 MARKS: Final = frozenset({"channel_id", "server_time", "module", "operation", "ids"})
@@ -164,7 +166,8 @@ def _workflow_item(body: Any, request: Incoming, source: Source, index: int | No
         return Item(type=source.default_type, data=body, problem="The body is not a JSON object.")
     data = _without_token(body)
     subject = next((found for key in SUBJECTS if (found := id_text(data.get(key)))), None)
-    return item_by_paths(data, request, source, subject=subject, index=index)
+    item = item_by_paths(data, request, source, subject=subject, index=index)
+    return replace(item, subject_type=OBJECTS.get(str(data.get(MODULE))))
 
 
 def _without_token(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -345,6 +348,7 @@ def is_change_of(data: Any, user_id: str) -> bool:
 # --- what never arrived ---------------------------------------------------------------------
 
 SEARCH_PAGE: Final = 200
+PAGE_NUMBER: Final = "page "  # begins a cursor that is no token
 OPERATIONS: Final = {"created": "insert", "updated": "update"}
 RECONCILE: Final = "reconcile"  # in the place of a channel's id
 
@@ -352,7 +356,9 @@ RECONCILE: Final = "reconcile"  # in the place of a channel's id
 def _search(search: RecordSearch) -> CrmRequest:
     """Ask for what was changed since a time; what was created since was changed, too."""
     since = search.since.replace(microsecond=0)  # Zoho reads no milliseconds
-    paged = {"page_token": search.cursor} if search.cursor else {}
+    number = (search.cursor or "").removeprefix(PAGE_NUMBER)
+    name = "page_token" if number == search.cursor else "page"
+    paged = {name: number} if number else {}
     return CrmRequest(
         method="GET",
         path=f"/crm/v8/{search.crm_object}",
@@ -381,8 +387,12 @@ def _page(answer: Any, _: RecordSearch) -> RecordPage:
     info = answer.get("info") if isinstance(answer, dict) else None
     known = info if isinstance(info, dict) else {}
     has_more = known.get("more_records") is True
-    cursor = id_text(known.get("next_page_token")) if has_more else None
-    return RecordPage(records=records, cursor=cursor)
+    if not has_more:
+        return RecordPage(records=records, cursor=None)
+    # Without a token there are page numbers. Zoho refuses those beyond 2,000 records.
+    token = id_text(known.get("next_page_token"))
+    number = int(known.get("page") or 1) + 1
+    return RecordPage(records=records, cursor=token or f"{PAGE_NUMBER}{number}")
 
 
 def _reconciled(event_type: str, module: str, record: ChangedRecord, account: str) -> Item:
@@ -477,6 +487,7 @@ KIND = Kind(
     count=count,
     hydration=Hydration(
         batch=100,  # unconfirmed, as is a limit of 50 fields, which routes rarely reach
+        rate=50,
         login=RefreshLogin(
             accounts_url="ACCOUNTS_URL",
             path="/oauth/v2/token",
@@ -518,7 +529,8 @@ KIND = Kind(
         renew=_renew_channel,
         refusal=_watch_refusal,
         expiry=_watch_expiry,
-        # Some versions of the API take a day at most, and give an hour to who asks for more.
+        # Zoho's v7 page allows a week; a public project got a day at most. Who asks for more than
+        # is allowed gets an hour.
         lifetime_s=23 * 3600,
         renew_s=6 * 3600,
         longest_token=50,

@@ -17,6 +17,8 @@ local digest = ARGV[2]
 local us = now_us()
 local ms = math.floor(us / 1000)
 local last = tonumber(redis.call('GET', P .. 'order') or '0')
+-- A new store notes from its first event on what reconciles compare: see store/reconciles.py.
+if last == 0 then redis.call('SET', P .. 'happenings_since', 0, 'NX') end
 local order = math.max(us, last + 1)
 local answers = {}
 local is_due_now = false
@@ -53,18 +55,32 @@ end
 -- What came by webhook and by reconcile is one event. So an event stands under its happening, by its time,
 -- for as long as its id is known; an event that came in the other way looks there. Two that came in one way
 -- are never compared.
-local MOST_KEPT = 100  -- events of one record and type; the newest
-local function same_event(happening)
-  return happening and redis.call('ZRANGE', P .. happening.other, happening.from, happening.to, 'BYSCORE',
-    'LIMIT', 0, 1)[1]
+local MOST_KEPT = 100  -- changes of one record and type; the newest
+
+-- Say whether an event may have come in the other way: a reconcile looks at each source's webhooks, and most
+-- sources were never reconciled.
+local was_reconciled = {}
+local function may_be_told(item)
+  if item.is_reconciled then return true end
+  if was_reconciled[item.source] == nil then
+    was_reconciled[item.source] = redis.call('HEXISTS', P .. 'reconciles', item.source) == 1
+  end
+  return was_reconciled[item.source]
+end
+
+local function same_event(item)
+  local happening = item.happening
+  return happening and may_be_told(item) and redis.call('ZRANGE', P .. happening.other, happening.from,
+    happening.to, 'BYSCORE', 'LIMIT', 0, 1)[1]
 end
 
 local function note_happening(item)
-  if not item.happening then return end
-  local key = P .. item.happening.own
-  redis.call('ZADD', key, item.happening.at_ms, item.event)
-  redis.call('ZREMRANGEBYRANK', key, 0, -MOST_KEPT - 1)
+  local happening = item.happening
+  if not happening then return end
+  local key = P .. happening.own
+  redis.call('ZADD', key, happening.at_ms, item.event)
   redis.call('EXPIRE', key, item.remember_s)
+  if happening.from ~= '-inf' then redis.call('ZREMRANGEBYRANK', key, 0, -MOST_KEPT - 1) end
 end
 
 local function add_event(item, record)
@@ -100,7 +116,7 @@ for i, item in ipairs(items) do
     redis.call('SET', seen, item.event, 'EX', item.remember_s)
     answers[i] = first_answer(item.event)
   elseif redis.call('SET', seen, item.event, 'NX', 'EX', item.remember_s) then
-    local first = same_event(item.happening)
+    local first = same_event(item)
     if first then
       redis.call('SET', seen, first, 'EX', item.remember_s)
       answers[i] = first_answer(first)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import route
 
 import schemas.crm
 from config.settings import load_settings
@@ -98,6 +99,21 @@ def test_nothing_real_is_left_in_a_file_or_of_a_portal_that_is_gone(
     files = {f"{name}_FILE": str(file) for name in given}
     env = simulated({**given, **files, "ROUTES_TOML": PORTAL}, URL)
     assert not [name for name, value in env.items() if REAL in value or value == str(file)]
+
+
+def test_webhooks_out_go_to_the_stand_in_alone() -> None:
+    told = (
+        '[[source]]\nname = "form"\n'
+        + route(source="form")
+        + '[route.write_back]\non = ["outcome"]\n'
+    )
+    names = [f"{source}_WRITE_BACK_URL" for source in ("FORM", "HUBSPOT", "GONE")]
+    given = {name: f"https://{REAL}.example" for name in names}
+    given["GONE_WRITE_BACK_SECRET_FILE"] = f"/run/{REAL}"
+    env = simulated({**given, "ROUTES_TOML": told, "REDIS_URL": "redis://x"}, URL)
+    assert REAL not in " ".join(env.values())
+    out = settings_of({**env, "API_TOKEN": "an-api-token-of-the-tests"}).webhooks_out
+    assert {name: one.url for name, one in out.items()} == {"form": f"{URL}/hook/form"}
 
 
 def test_what_is_no_credential_of_a_crm_is_left_as_it_is() -> None:

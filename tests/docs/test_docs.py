@@ -101,13 +101,17 @@ def test_every_piece_of_routes_toml_loads(block: str) -> None:
 
 def test_the_sample_loads_as_it_is_and_with_all_that_is_commented_out() -> None:
     text = (ROOT / "routes.toml").read_text("utf-8")
-    whole = re.sub(r"^# (?=\[\[source\]\]|[a-z_]+ +=)", "", text, flags=re.MULTILINE)
+    whole = re.sub(
+        r"^# (?=\[\[source\]\]|\[route\.write_back\]|[a-z_]+ +=)", "", text, flags=re.MULTILINE
+    )
     assert whole.count("\n#") < text.count("\n#")
     as_it_is, with_all = (
         load_routes(one, file="routes.toml", kinds=kinds()) for one in (text, whole)
     )
     assert [route.name for route in as_it_is.routes] == [route.name for route in with_all.routes]
     assert all(route.again_after_s and route.flood for route in as_it_is.routes)
+    assert [bool(route.write_back) for route in as_it_is.routes] == [True, True, False]
+    assert all(route.write_back for route in with_all.routes)
     assert with_all.routes[0].hours
     assert with_all.routes[0].consent
     assert with_all.sources["hubspot"].opt_out

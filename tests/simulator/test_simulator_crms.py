@@ -238,6 +238,7 @@ def test_zoho_gives_a_token_and_its_own_address(client, simulator):
     answer = client.call("POST", "/oauth/v2/token", data=FORM).json()
 
     assert answer.pop("access_token")
+    assert "ZohoCRM.modules.ALL" in answer.pop("scope").split()
     assert answer == {
         "api_domain": simulator.url,
         "token_type": "Bearer",

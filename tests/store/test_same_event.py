@@ -1,12 +1,22 @@
 """What came by webhook and by reconcile is one event, decided in the step that stores it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
+import pytest
 from support.storing import NOW, a_delivery, accept, an_event
 
 from schemas.event import Event
+from schemas.reconcile import ReconcileRun
 from schemas.records import Accepted
-from store import Store
+from store import Store, connect
+
+
+@pytest.fixture(autouse=True)
+def _a_reconcile(store: Store) -> None:
+    """Let there have been a reconcile of each source, as there was before it finds an event."""
+    for source in ("hubspot", "hubspot-2"):
+        store.keep_reconcile(ReconcileRun(source=source, since=NOW, started_at=NOW))
 
 
 def found(event_id: str, *, by_reconcile: bool, at: datetime = NOW, **more: object) -> Event:
@@ -82,3 +92,21 @@ def test_what_is_known_lives_as_long_as_the_id(store: Store) -> None:
     assert 990 < store.redis.ttl(key) <= 1000
     store.redis.delete(key)
     assert not stored(store, found("later", by_reconcile=True)).duplicate
+
+
+def test_webhooks_and_a_reconcile_at_once_make_one_delivery_a_record(
+    store: Store, redis_url: str
+) -> None:
+    stores = [Store(connect(redis_url)) for _ in range(4)]
+
+    def store_all(number: int) -> list[bool]:
+        events = [
+            found(f"{number % 2}-{record}", by_reconcile=bool(number % 2), subject=str(record))
+            for record in range(25)
+        ]
+        return [stored(stores[number], event).duplicate for event in events]
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        answers = list(pool.map(store_all, range(len(stores))))
+    assert store.counts()["queued"] == 25
+    assert sum(not is_duplicate for of_one in answers for is_duplicate in of_one) == 25

@@ -1,5 +1,6 @@
 """Zoho's notification channels: made, renewed well before they expire, and made again."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from support.draining import MakeSettings, OpenWeb, RunDrain
 
 from schemas.channel import Channel
 from schemas.crm import zoho
+from schemas.reconcile import ReconcileRun
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
@@ -96,6 +98,24 @@ def test_a_channel_is_made_for_what_the_routes_want_and_renewed(
     assert list(simulator.state.zoho_channels) == [str(body["channel_id"])]
 
 
+def test_one_of_which_zoho_grants_an_hour_is_renewed_within_half_of_it(
+    ask: Any, settings: Settings, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    end = (datetime.now(UTC) + HOUR).replace(microsecond=0)
+    granted = {"events": [{"channel_expiry": end.isoformat()}]}
+    answer = {"watch": [{"code": "SUCCESS", "status": "success", "details": granted}]}
+    simulator.state.behave(200, path=WATCH, accept=True, body=json.dumps(answer), times=1)
+    ask("POST")
+    run_drain(settings)
+    assert kept(store).expires_at == end
+    assert 1700 < renew_is_due_in(store) <= 1800
+    store.renew_channel("zoho", in_s=0)
+    run_drain(settings)
+    assert [method for method, _ in asked(simulator)] == ["POST", "PUT"]
+    assert kept(store).expires_at > end + 21 * HOUR  # type: ignore[operator]
+    assert store.reconcile("zoho") is None, "there was no gap"
+
+
 def test_one_that_lapsed_is_made_again_told_and_its_gap_closed(
     ask: Any,
     web: Web,
@@ -136,10 +156,92 @@ def test_zoho_may_have_lost_a_channel_that_we_still_know(
     ask("POST")
     run_drain(settings)
     simulator.state.zoho_channels.clear()
+    made_at = kept(store).renewed_at
+    assert made_at is not None
     store.renew_channel("zoho", in_s=0)
     run_drain(settings)
     assert [method for method, _ in asked(simulator)] == ["POST", "PUT", "POST"]
     assert kept(store).failures == 0
+    # What it missed since it was made is asked for.
+    run = store.reconcile("zoho")
+    assert run is not None
+    assert abs(run.since - (made_at - timedelta(minutes=10))) < timedelta(seconds=1)
+
+
+def test_a_gap_waits_for_a_reconcile_that_runs(
+    ask: Any, settings: Settings, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    ask("POST")
+    run_drain(settings)
+    lapse(store, HOUR)
+    ended_at = kept(store).expires_at
+    assert ended_at is not None
+    now = datetime.now(UTC)
+    assert store.start_reconcile(
+        ReconcileRun(source="zoho", since=now, started_at=now, dry_run=True)
+    )
+    store.redis.zrem("bridge:due:background_task", "reconcile:zoho")  # it is at work elsewhere
+    run_drain(settings)
+    assert not kept(store).has_lapsed(now)
+    assert kept(store).lapsed_at == ended_at
+    store.end_background_task("reconcile:zoho")
+    store.renew_channel("zoho", in_s=0)
+    run_drain(settings)
+    run = store.reconcile("zoho")
+    assert run is not None
+    assert run.since == ended_at - timedelta(minutes=10)
+    assert kept(store).lapsed_at is None
+
+
+def test_a_crm_that_is_away_is_asked_for_a_renewal_again_not_for_a_new_channel(
+    ask: Any,
+    settings: Settings,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    ask("POST")
+    run_drain(settings)
+    simulator.state.behave(503, path=WATCH, times=1)
+    store.renew_channel("zoho", in_s=0)
+    run_drain(settings)
+    assert kept(store).failures == 1
+    store.renew_channel("zoho", in_s=0)
+    run_drain(settings)
+    assert [method for method, _ in asked(simulator)] == ["POST", "PUT", "PUT"]
+    assert store.reconcile("zoho") is None
+
+
+def test_a_new_address_moves_the_channel_and_makes_no_second_one(
+    ask: Any, settings: Settings, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    ask("POST")
+    run_drain(settings)
+    secrets = {"zoho": ("a-new-token", SECRETS["zoho"])}
+    moved = replace(settings, public_url="https://other.example", secrets=secrets)
+    store.renew_channel("zoho", in_s=0)
+    run_drain(moved)
+    (channel,) = simulator.state.zoho_channels.values()
+    assert channel["notify_url"] == "https://other.example/webhooks/zoho"
+    assert channel["token"] == "a-new-token"
+    # Also if a person has stopped it meanwhile: Zoho has it until it expires.
+    store.stop_watching("zoho")
+    store.watch("zoho")
+    run_drain(settings)
+    (channel,) = simulator.state.zoho_channels.values()
+    assert channel["notify_url"] == "https://bridge.example/webhooks/zoho"
+
+
+def test_a_login_without_the_scope_is_told_which_one(
+    ask: Any, settings: Settings, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    ask("POST")
+    simulator.state.behave(401, path=WATCH, times=2)
+    run_drain(settings)
+    assert kept(store).message == (
+        "Zoho CRM answered 401 (INVALID_TOKEN). "
+        "Does the login have the scope ZohoCRM.notifications.ALL?"
+    )
 
 
 def test_an_error_with_status_202_is_one_and_is_told(

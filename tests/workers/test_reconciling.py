@@ -11,7 +11,9 @@ from support import API_TOKEN, Web, notification, route, zoho_notification
 from support.draining import MakeSettings, OpenWeb, RunDrain, counts
 
 from schemas.crm import hubspot, zoho
+from schemas.errors import StoreUnavailable
 from schemas.reconcile import ReconcileRun, ReconcileStatus
+from schemas.records import BackgroundTask
 from schemas.settings import Settings
 from simulator import Simulator
 from simulator.zoho import USER
@@ -72,6 +74,13 @@ def phone_of(record: int) -> str:
 
 def called(simulator: Simulator) -> Counter[str]:
     return Counter(call.to_number for call in simulator.state.calls)
+
+
+def _with_kind(settings: Settings, **more: Any) -> Settings:
+    """Return settings whose Zoho is another one."""
+    sources = settings.routes.sources
+    other = replace(sources["zoho"], kind=replace(sources["zoho"].kind, **more))
+    return replace(settings, routes=replace(settings.routes, sources={**sources, "zoho": other}))
 
 
 class Reconcile:
@@ -150,6 +159,34 @@ def test_of_fifty_leads_the_seven_that_never_arrived_are_called_once(
     assert called(simulator) == everybody
 
 
+def test_an_erased_person_is_not_called_by_a_reconcile(
+    settings: Settings,
+    web: Web,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+    reconcile: Reconcile,
+) -> None:
+    for contact in (101, 102):
+        put_contact(simulator, contact, ago=timedelta(hours=1))
+    web.send("hubspot", notification("101"))
+    run_drain(settings)
+    for contact in (101, 102):  # of the second one the bridge knows nothing yet
+        answer = web.client.post(
+            "/api/erasures",
+            json={"phone": phone_of(contact)},
+            headers={"Authorization": f"Bearer {API_TOKEN}"},
+        )
+        assert answer.status_code in (200, 202), answer.text
+    run_drain(settings)
+
+    done = reconcile("hubspot")
+
+    assert (done.known, done.taken) == (1, 1)
+    assert called(simulator) == {phone_of(101): 1}, "the call before it was erased"
+    assert counts(store)["skipped"] == 1
+
+
 def test_a_handful_is_called_at_once_and_an_import_is_not(
     store: Store, simulator: Simulator, reconcile: Reconcile
 ) -> None:
@@ -177,6 +214,37 @@ def test_changes_are_taken_and_those_that_the_bridge_may_have_made_are_not(
 
     assert (done.missed, done.own, done.taken) == (1, 1, 1)
     assert called(simulator) == {phone_of(101): 1}
+
+
+def test_of_zoho_too_where_our_user_is_not_known(
+    store: Store, simulator: Simulator, reconcile: Reconcile
+) -> None:
+    hour, old = timedelta(hours=1), timedelta(days=9)
+    for lead in (1, 2):
+        put_lead(simulator, lead, created=old, changed=hour)
+    simulator.state.behave(
+        401, path="/crm/v8/users", body='{"code": "OAUTH_SCOPE_MISMATCH", "message": "m"}'
+    )
+    name = hashlib.sha1(b"zoho\n\n2", usedforsecurity=False).hexdigest()
+    store.redis.hset(f"bridge:write_back_record:{name}", "newest", "1 a-call a-write-back")
+
+    done = reconcile("zoho")
+
+    assert (done.missed, done.own) == (1, 1)
+    assert called(simulator) == {phone_of(1): 1}
+
+
+def test_a_module_that_zoho_does_not_know_is_named(
+    simulator: Simulator, reconcile: Reconcile
+) -> None:
+    simulator.state.behave(
+        400, path="/crm/v8/Leads", body='{"code": "INVALID_MODULE", "message": "m"}'
+    )
+    done = reconcile("zoho")
+    assert (done.status, done.message) == (
+        ReconcileStatus.FAILED,
+        "Zoho CRM answered 400 (INVALID_MODULE). It was asked for Leads.",
+    )
 
 
 def test_a_changed_record_is_not_taken_for_a_route_that_reads_the_notification(
@@ -229,16 +297,180 @@ def test_a_crm_that_is_away_is_asked_again_and_one_that_refuses_ends_it(
     put_contact(simulator, 101, ago=timedelta(hours=1))
     simulator.state.hubspot_token = "another"
     done = reconcile("hubspot")
-    assert (done.status, done.message) == (ReconcileStatus.FAILED, "HubSpot answered 401.")
+    assert (done.status, done.message) == (
+        ReconcileStatus.FAILED,
+        "HubSpot answered 401 (INVALID_AUTHENTICATION). It was asked for contacts.",
+    )
     simulator.state.hubspot_token = None
     away = replace(settings, variables={"hubspot": {**settings.variables["hubspot"]}})
     away.variables["hubspot"]["API_URL"] = "http://127.0.0.1:9"  # type: ignore[index]
     waits = Reconcile(store, away, reconcile.run_drain)("hubspot")
     assert waits.status is ReconcileStatus.COUNTING
     assert "did not answer" in str(waits.message)
-    store.go_on_with_reconcile("hubspot")
+    store.put_background_task(
+        BackgroundTask(id="reconcile:hubspot", what="reconcile", key="hubspot")
+    )
     reconcile.run_drain(settings)
     assert called(simulator) == {phone_of(101): 1}
+
+
+def test_a_crm_that_answers_with_the_same_page_forever_ends_it(
+    simulator: Simulator, reconcile: Reconcile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_lead(simulator, 1, created=timedelta(hours=1), changed=timedelta(hours=1))
+    how = zoho.KIND.reconcile
+    assert how is not None
+    stuck = replace(how, page=lambda *of: replace(how.page(*of), cursor="1"))
+    monkeypatch.setattr("workers.reconcile.STEP_S", 2.0)
+    reconcile.settings = _with_kind(reconcile.settings, reconcile=stuck)
+    done = reconcile("zoho")
+    assert done.status is ReconcileStatus.FAILED
+    assert done.message == "Zoho CRM answered with the same page again."
+
+
+def test_what_an_older_release_may_have_taken_is_not_taken_again(
+    store: Store, simulator: Simulator, reconcile: Reconcile
+) -> None:
+    store.redis.set("bridge:order", 1)  # an older release was here
+    store.note_happenings(NOW - timedelta(hours=1, minutes=10))
+    store.note_happenings(NOW)  # by another worker, or after a restart
+    put_contact(simulator, 101, ago=timedelta(minutes=61))
+    put_contact(simulator, 102, ago=timedelta(minutes=59))
+    assert reconcile("hubspot").taken == 1
+    assert called(simulator) == {phone_of(102): 1}
+
+
+def test_a_new_store_knows_everything(
+    store: Store, web: Web, simulator: Simulator, reconcile: Reconcile
+) -> None:
+    web.send("hubspot", notification("7"))  # before the first worker started
+    store.note_happenings(NOW)
+    put_contact(simulator, 101, ago=timedelta(hours=20))
+    assert reconcile("hubspot").taken == 1
+
+
+def test_what_was_forgotten_while_it_waited_is_not_taken(
+    make_settings: MakeSettings, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    settings = make_settings(ROUTES, dedupe_days=1, retention_days=1)
+    put_contact(simulator, 101, ago=timedelta(hours=23, minutes=50))
+    put_contact(simulator, 102, ago=timedelta(hours=23, minutes=30))
+    assert Reconcile(store, settings, run_drain)("hubspot").taken == 1
+    assert called(simulator) == {phone_of(102): 1}
+
+
+def test_if_more_is_missing_than_was_counted_it_is_held(
+    store: Store, simulator: Simulator, reconcile: Reconcile
+) -> None:
+    for number in range(6):
+        put_contact(simulator, 101 + number, ago=timedelta(hours=1))
+    done = reconcile("hubspot", status=ReconcileStatus.TAKING, missed=1)
+    assert (done.taken, done.is_held, counts(store)) == (6, True, {"held": 6})
+
+
+def test_a_route_that_takes_workflows_too_takes_nothing_from_a_reconcile(
+    make_settings: MakeSettings, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    # A workflow may have told of the same contacts, and its body does not say so.
+    every = route("everything", source="hubspot", event="*")
+    put_contact(simulator, 101, ago=timedelta(hours=1))
+    alone = Reconcile(store, make_settings(every), run_drain)("hubspot")
+    assert (alone.missed, alone.left_out) == (0, 0)
+    named = make_settings(every + route("new", source="hubspot", event="contact.created"))
+    assert Reconcile(store, named, run_drain)("hubspot").taken == 1
+    assert called(simulator) == {phone_of(101): 1}
+
+
+def test_one_whose_task_was_lost_keeps_no_other_from_beginning(store: Store) -> None:
+    run = ReconcileRun(source="hubspot", since=NOW, started_at=NOW)
+    assert store.start_reconcile(run)
+    assert not store.start_reconcile(run)
+    # The worker ended the task of the run before, just when this one began.
+    store.end_background_task("reconcile:hubspot")
+    assert store.start_reconcile(run)
+    assert [one.id for one in store.claim_background_tasks(9)] == ["reconcile:hubspot"]
+
+
+@pytest.mark.parametrize("step", ["keep_reconcile", "accept"])
+def test_one_that_is_cut_off_goes_on_and_calls_nobody_twice(
+    store: Store,
+    settings: Settings,
+    simulator: Simulator,
+    reconcile: Reconcile,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    monkeypatch.setattr(hubspot, "SEARCH_PAGE", 2)
+    for number in range(5):
+        put_contact(simulator, 101 + number, ago=timedelta(hours=1))
+    whole, steps = getattr(Store, step), []
+
+    def cut_off(self: Store, *arguments: Any, **more: Any) -> Any:
+        """Do it, and let Redis go away once, so that the worker does not hear of it."""
+        answer = whole(self, *arguments, **more)
+        steps.append(answer)
+        if len(steps) == 2:
+            raise StoreUnavailable("made up")
+        return answer
+
+    monkeypatch.setattr(Store, step, cut_off)
+    assert reconcile("hubspot").is_running
+    store.put_background_task(
+        BackgroundTask(id="reconcile:hubspot", what="reconcile", key="hubspot")
+    )
+    reconcile.run_drain(settings)
+    found = store.reconcile("hubspot")
+    assert found is not None
+    assert (found.status, found.missed) == (ReconcileStatus.DONE, 5)
+    assert called(simulator) == {phone_of(101 + number): 1 for number in range(5)}
+
+
+def test_one_that_is_slowed_down_waits_and_goes_on_where_it_was(
+    store: Store,
+    settings: Settings,
+    simulator: Simulator,
+    reconcile: Reconcile,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hubspot, "SEARCH_PAGE", 1)
+    for number in range(3):
+        put_contact(simulator, 101 + number, ago=timedelta(hours=1))
+    search = "/crm/objects/2026-03/contacts/search"
+    simulator.state.behave(path=search, times=1)
+    simulator.state.behave(429, path=search, times=1, retry_after="77")
+    waits = reconcile("hubspot")
+    assert (waits.status, waits.missed) == (ReconcileStatus.COUNTING, 1)
+    due_ms = store.redis.zscore("bridge:due:background_task", "reconcile:hubspot")
+    assert due_ms is not None
+    assert 70 < due_ms / 1000 - store.redis.time()[0] <= 78
+    store.redis.delete("bridge:crm_slow:hubspot")  # as after that time
+    store.put_background_task(
+        BackgroundTask(id="reconcile:hubspot", what="reconcile", key="hubspot")
+    )
+    reconcile.run_drain(settings)
+    found = store.reconcile("hubspot")
+    assert found is not None
+    assert (found.status, found.missed, found.taken) == (ReconcileStatus.DONE, 3, 3)
+
+
+def test_one_begins_again_if_the_routes_are_others(
+    make_settings: MakeSettings,
+    store: Store,
+    settings: Settings,
+    simulator: Simulator,
+    reconcile: Reconcile,
+) -> None:
+    put_contact(simulator, 101, ago=timedelta(hours=1))
+    simulator.state.put_record(
+        "hubspot", "companies", "7", {"createdate": (NOW - timedelta(hours=1)).isoformat()}
+    )
+    more = route("new companies", source="hubspot", event="company.created")
+    both = make_settings(ROUTES + more)
+    # Another worker had come to contacts beyond the id 500, where this one's first object is.
+    reconcile.settings = both
+    done = reconcile("hubspot", routes=settings.routes.digest, place=(0, "500"), known=9)
+    assert (done.status, done.routes) == (ReconcileStatus.DONE, both.routes.digest)
+    assert (done.known, done.missed, done.taken) == (0, 2, 2)
 
 
 def test_an_error_of_ours_ends_it(

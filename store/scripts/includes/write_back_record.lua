@@ -1,4 +1,4 @@
--- include: keys, pauses, write_back_id
+-- include: keys, pauses, write_back_id, write_back_record_key
 -- The order of the write-backs of one CRM record. bridge:write_back_record:<record> has `sending`: the one
 -- whose request may be on the wire; and `newest`: "<at_ms> <call> <write-back>", the newest call that was
 -- written to the record's fields. It expires after 30 days.
@@ -17,8 +17,7 @@ end
 -- A call of a form has no record, so it is one of its own.
 local function record_of(w)
   if not w.subject or w.subject == '' then return P .. 'write_back_record:' .. (w.of or w.id) end
-  local name = table.concat({w.source or '', w.subject_type or '', w.subject or ''}, '\n')
-  return P .. 'write_back_record:' .. redis.sha1hex(name)
+  return write_back_record_key(w.source or '', w.subject_type or '', w.subject)
 end
 
 local function note_in_record(w, field, value)

@@ -47,11 +47,12 @@ from schemas.records import NewDelivery
 from schemas.settings import Settings
 from schemas.signatures import verify
 from schemas.source import Source
-from simulator import Simulator
+from simulator import Simulator, State
 from store import Store, connect
 from store.queue import connect_queue, open_queue
 
 SERVES = "serves at"
+TOLD = "3 of them told to CRMs, each once."
 SECRETS = {"API_TOKEN": "the-token-of-the-demo", "WEBSITE_WEBHOOK_SECRET": "website-secret"}
 
 
@@ -73,7 +74,7 @@ def test_the_demo_ends_well_and_does_so_again_and_never_touches_what_is_real(
         assert demo.returncode == 0, output
         assert output.count("delivered") == 4
         assert output.count("unrouted") == 1
-        assert "Every sample ended as expected: 4 calls, each accepted once." in output
+        assert f"Every sample ended as expected: 4 calls, each accepted once. {TOLD}" in output
         assert "98765" not in output
         assert not is_listening(free_port)
         assert simulator.state.requests == []
@@ -86,16 +87,19 @@ class Threads(Children):
     For tests of what a demo says of its samples. Valkey must be there already.
     """
 
-    def __init__(self, stack: ExitStack, run_drain: Callable[..., Any], **options: Any) -> None:
+    def __init__(
+        self, stack: ExitStack, run_drain: Callable[..., Any], stand_ins: State, **options: Any
+    ) -> None:
         super().__init__(**options)
         self.stack = stack  # it ends them
         self.run_drain = run_drain
+        self.stand_ins = stand_ins
 
     def start(self, name: str, *command: str, also: Mapping[str, str] | None = None) -> Any:
         {"simulator": self._simulator, "web": self._web, "worker": self._worker}[name](*command)
 
     def _simulator(self, *command: str) -> None:
-        self.stack.enter_context(Simulator(port=int(command[-1])))
+        self.stack.enter_context(Simulator(port=int(command[-1]), state=self.stand_ins))
 
     def _settings(self) -> Settings:
         with environment(self.env):
@@ -109,6 +113,9 @@ class Threads(Children):
 
     def _worker(self, *command: str) -> None:
         settings = self._settings()
+        told = {one.name: one.write_back.on for one in settings.routes.routes if one.write_back}
+        with connect(settings.redis_url) as client:
+            Store(client).note_write_back_routes(told)
         queue = open_queue(connect_queue(settings.redis_url))
         Worker([queue], connection=queue.connection).register_birth()
         ended = threading.Event()
@@ -139,7 +146,8 @@ def run_demo(
 ) -> Iterator[RunDemo]:
     """Run a demo in this process, on free_port; return its exit code and what it said.
 
-    The exit code is None if it served, until it had told where everything is.
+    The exit code is None if it served, until it had told where everything is. stand_ins: the state
+    that they begin with.
     """
     said = []
 
@@ -149,11 +157,14 @@ def run_demo(
 
     with ExitStack() as stack:
 
-        def run(routes: Path | None = None, *, serve: bool = False) -> tuple[int | None, str]:
+        def run(
+            routes: Path | None = None, *, serve: bool = False, stand_ins: State | None = None
+        ) -> tuple[int | None, str]:
             env = {**PLAIN, "REDIS_URL": redis_url, "LOG_LEVEL": "ERROR"}
             env |= {"ROUTES_FILE": str(routes)} if routes else {}
             should_stop = has_told_all if serve else lambda: False
-            threads = Threads(stack, run_drain, logs=tmp_path, env=env, should_stop=should_stop)
+            how: dict[str, Any] = {"logs": tmp_path, "env": env, "should_stop": should_stop}
+            threads = Threads(stack, run_drain, stand_ins or State(), **how)
             code = None
             with contextlib.suppress(Stopped):
                 demo = Demo(threads, port=free_port, data=tmp_path / "data", is_simulated=True)
@@ -169,6 +180,50 @@ def test_a_sample_that_ends_otherwise_fails_the_demo(tmp_path: Path, run_demo: R
     code, output = run_demo(routes)
     assert code == 1
     assert "hubspot: 'call new leads' is skipped: The route's condition `when` is false" in output
+
+
+def test_a_demo_shows_what_the_crms_were_told(run_demo: RunDemo) -> None:
+    code, output = run_demo()
+    assert code == 0, output
+    assert output.count("call: connected") == 3
+    assert output.count("hs_lead_status → ") == 2
+    assert output.count("Lead_Status → Contacted") == 1
+    assert TOLD in output
+
+
+def test_a_crm_that_has_a_call_twice_fails_the_demo(run_demo: RunDemo) -> None:
+    state = State()
+    of_contact = {"to": {"id": "101"}, "types": [{"associationTypeId": 194}]}
+    state.add_written("hubspot", "calls", {"properties": {}, "associations": [of_contact]})
+    code, output = run_demo(stand_ins=state)
+    assert code == 1
+    assert "hubspot: record 101 has 2 calls in the CRM, not 1\n" in output
+    assert TOLD not in output
+
+
+def test_a_crm_that_was_not_told_fails_the_demo(run_demo: RunDemo) -> None:
+    state = State()
+    state.behave(400, path="/crm/v8/Calls")
+    code, output = run_demo(stand_ins=state)
+    assert code == 1
+    assert "zoho: the CRM was not told of an outcome (failed): " in output
+    assert "hubspot: the CRM" not in output
+
+
+WEBHOOK = """
+[route.write_back]
+on = ["accepted", "outcome"]
+"""
+
+
+def test_a_signed_webhook_out_goes_to_the_stand_in_and_is_shown(
+    own_routes: Path, run_demo: RunDemo
+) -> None:
+    own_routes.write_text(own_routes.read_text().replace('"mobile"', '"phone"') + WEBHOOK)
+    code, output = run_demo(own_routes)
+    assert code == 0, output
+    assert "webhook: outcome connected" in " ".join(output.split())
+    assert "1 of them told to CRMs, each once." in output
 
 
 def refused_demo(*arguments: object, env: Mapping[str, str] | None = None) -> str:

@@ -42,6 +42,8 @@ def test_a_count_then_the_taking(run: Run, store: Store) -> None:
 
     assert "Taken: 6.\nThey are held." in taken.output
     assert counts(store) == {"held": 6}
+    advised = taken.output.partition("python -m bridge ")[2].split()
+    assert "released: 5" in run(*advised, "--yes").output.lower()
     again = json.loads(run("reconcile", "hubspot", "--since", "24h", "--json").output)
     assert (again["known"], again["missed"], again["status"]) == (6, 0, "done")
     (act,) = store.acts(limit=9, keep_days=1).items[:1]
@@ -52,15 +54,23 @@ def test_what_does_not_fit_is_said(fails: Fails) -> None:
     for arguments, why in (
         (("website", "--since", "1h"), "Known: hubspot, zoho."),
         (("hubspot", "--since", "90d"), "since must be less than 30 days ago"),
+        (("hubspot", "--since", "2099-01-31T09:30"), "since is in the future"),
         (("hubspot",), "Missing option '--since'"),
     ):
         assert why in fails("reconcile", *arguments)[1]
 
 
+def test_what_can_find_nothing_is_said(fails: Fails, store: Store, settings: Settings) -> None:
+    assert "so there is nothing to look for" in fails("reconcile", "zoho", "--since", "1h")[1]
+    store.redis.set("bridge:order", 1)
+    store.note_happenings(datetime.now(UTC))  # after an older release
+    assert "an older release took webhooks" in fails("reconcile", "hubspot", "--since", "1h")[1]
+
+
 def test_a_crm_that_refuses_is_said(fails: Fails, simulator: Simulator) -> None:
     simulator.state.hubspot_token = "another"
     code, said = fails("reconcile", "hubspot", "--since", "1h")
-    assert (code, "The reconcile failed: HubSpot answered 401." in said) == (1, True)
+    assert (code, "The reconcile failed: HubSpot answered 401 (" in said) == (1, True)
 
 
 def test_one_at_a_time(fails: Fails, store: Store) -> None:

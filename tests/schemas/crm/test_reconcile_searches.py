@@ -3,8 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from schemas.crm import hubspot, kinds, zoho
 from schemas.source import ChangedRecord, Reconcile, RecordSearch
+from simulator.hubspot import search_page
 
 SINCE = datetime(2026, 1, 31, 4, 0, 0, 123_000, tzinfo=UTC)
 SINCE_MS = "1769832000123"
@@ -39,27 +42,45 @@ def test_hubspot_is_asked_by_the_time_that_the_object_has() -> None:
         )
         (group,) = request.json["filterGroups"]
         assert group["filters"] == [{"propertyName": name, "operator": "GTE", "value": SINCE_MS}]
-        assert request.json["sorts"] == [{"propertyName": name, "direction": "ASCENDING"}]
+        by_id = [{"propertyName": "hs_object_id", "direction": "ASCENDING"}]
+        assert request.json["sorts"] == by_id
 
 
-def test_hubspots_pages_follow_each_other_beyond_ten_thousand() -> None:
-    answer = {"results": [contact(SINCE)], "paging": {"next": {"after": "200"}}}
-    cursor = how("hubspot").page(answer, search()).cursor
-    following = how("hubspot").search(search(cursor=cursor))
-    assert following.json["after"] == "200"
-    # A search ends there; the next one begins at the last time that was seen.
-    last = SINCE + timedelta(hours=1)
-    answer = {"results": [contact(last)], "paging": {"next": {"after": "10000"}}}
-    cursor = how("hubspot").page(answer, search(cursor=cursor)).cursor
-    again = how("hubspot").search(search(cursor=cursor)).json
-    assert "after" not in again
-    value = int(again["filterGroups"][0]["filters"][0]["value"])
-    assert value == int(last.timestamp() * 1000)
-    # So many of one time: it must come to an end.
-    answer = {"results": [contact(last)], "paging": {"next": {"after": "10000"}}}
-    cursor = how("hubspot").page(answer, search(cursor=cursor)).cursor
-    assert cursor == f"{value + 1} "
-    assert how("hubspot").page({"results": []}, search(cursor=cursor)).cursor is None
+def test_hubspots_next_page_begins_after_the_last_id() -> None:
+    more = {"paging": {"next": {"after": "200"}}}
+    records = [contact(SINCE) | {"id": one} for one in ("99", "101")]
+    cursor = how("hubspot").page({"results": records, **more}, search()).cursor
+    following = how("hubspot").search(search(cursor=cursor)).json
+    assert "after" not in following, "a place moves if a record is changed meanwhile"
+    (since, beyond) = following["filterGroups"][0]["filters"]
+    assert since["value"] == SINCE_MS
+    assert beyond == {"propertyName": "hs_object_id", "operator": "GT", "value": "101"}
+    assert how("hubspot").page({"results": records}, search(cursor=cursor)).cursor is None
+    assert how("hubspot").page({"results": [], **more}, search(cursor=cursor)).cursor is None
+
+
+def test_a_record_that_is_changed_meanwhile_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubspot, "SEARCH_PAGE", 2)
+    records = {str(one): {"lastmodifieddate": SINCE.isoformat()} for one in range(98, 103)}
+    found: list[str] = []
+    cursor = None
+    while True:
+        asked = search(with_changed=True, cursor=cursor)
+        body = how("hubspot").search(asked).json
+        page = how("hubspot").page(search_page(body, records, SINCE.isoformat()), asked)
+        found += [one.id for one in page.records]
+        # A person changes the first record after each page.
+        records["98"]["lastmodifieddate"] = (SINCE + timedelta(hours=len(found))).isoformat()
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert found == ["98", "99", "100", "101", "102"]
+
+
+def test_a_record_that_hubspot_merged_was_not_created() -> None:
+    merged = contact(SINCE) | {"properties": {"hs_merged_object_ids": "7;8"}}
+    (found,) = how("hubspot").page({"results": [merged]}, search()).records
+    assert (found.created_at, found.changed_at) == (None, SINCE)
 
 
 def test_zoho_is_asked_without_milliseconds() -> None:
@@ -83,6 +104,12 @@ def test_zoho_says_what_follows_and_may_answer_nothing() -> None:
     assert (found.id, found.created_at) == ("1", datetime(2026, 1, 31, 4, 0, tzinfo=UTC))
     last = how("zoho").page({"data": [record], "info": {"more_records": False}}, search("Leads"))
     assert last.cursor is None
+    # Without a token it is no end.
+    info = {"more_records": True, "page": 1}
+    cursor = how("zoho").page({"data": [record], "info": info}, search("Leads")).cursor
+    following = how("zoho").search(search("Leads", cursor=cursor)).params
+    assert following["page"] == "2"
+    assert "page_token" not in following
 
 
 def test_each_change_of_a_record_is_an_event_of_its_own_and_its_creation_one() -> None:

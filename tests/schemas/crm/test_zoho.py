@@ -109,6 +109,25 @@ def test_an_id_that_would_be_two_is_no_id() -> None:
     assert good.subject == "3"
 
 
+@each(
+    ("module", "subject_type"),
+    [
+        ("Leads", "lead"),
+        ("Contacts", "contact"),
+        ("Rockets", None),
+        (None, None),
+        (["Leads"], None),
+    ],
+)
+def test_a_workflow_may_say_whose_id_it_sends(module: Any, subject_type: str | None) -> None:
+    (item,) = items(KIND, {"id": "41", "module": module})
+    assert (item.type, item.subject, item.subject_type) == (
+        "workflow.triggered",
+        "41",
+        subject_type,
+    )
+
+
 def test_a_workflow_field_may_share_a_name_with_a_notification() -> None:
     [item] = items(KIND, {"module": "Leads", "operation": "solar", "Phone": "+911234500001"})
     assert (item.type, item.problem) == ("workflow.triggered", None)
@@ -174,3 +193,14 @@ def test_a_record_that_is_named_twice_is_one_item() -> None:
     values = [{"record_id": "1", "values": {"Phone": "+911234500001"}}]
     found = items(KIND, notification(ids=["1", 1, "2", "1"], affected_values=values))
     assert [item.subject for item in found] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("module", "word"), [("Leads", "lead"), ("Deals", "deal"), ("Nonsense", None), (None, None)]
+)
+def test_a_workflow_may_say_which_module_its_record_is_of(
+    module: str | None, word: str | None
+) -> None:
+    body = {"id": "5725767000000600001", **({} if module is None else {"module": module})}
+    [item] = items(KIND, body)
+    assert (item.type, item.subject, item.subject_type) == ("workflow.triggered", body["id"], word)
