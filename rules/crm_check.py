@@ -41,7 +41,8 @@ class Needed:
 def checked_sources(settings: Settings) -> list[tuple[Source, WriteBack, WriteCheck]]:
     """Return the sources whose CRM is told of calls by its API, and can be asked about that.
 
-    A source without a webhook secret is switched off.
+    A source without a webhook secret is switched off. Of one without a login, another warning says
+    that nothing can be fetched.
     """
     telling = {route.source for route in settings.routes.routes if route.write_back}
     return [
@@ -50,9 +51,15 @@ def checked_sources(settings: Settings) -> list[tuple[Source, WriteBack, WriteCh
         if source.name in telling
         and settings.secrets.get(source.name)
         and settings.writes_by_api(source)
+        and _has_login(settings, source)
         and (writer := source.kind.write_back)
         and writer.check
     ]
+
+
+def _has_login(settings: Settings, source: Source) -> bool:
+    hydration, variables = source.kind.hydration, settings.variables.get(source.name, {})
+    return hydration is not None and all(variables.get(one) for one in hydration.login.needs)
 
 
 def needed_of(

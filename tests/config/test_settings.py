@@ -119,6 +119,7 @@ def test_the_defaults_of_the_dataclass_are_those_of_the_environment(env):
         routes=read.routes,
         secrets=read.secrets,
         variables=read.variables,
+        crm_rates=read.crm_rates,
     )
     assert bare == read
 
