@@ -21,6 +21,7 @@ from config.redis_url import is_unproved, problem_of, verified
 from schemas.access import NamedToken, Role
 from schemas.alert import AUTH, FORMATS
 from schemas.crm import kinds
+from schemas.crm_api import Variable
 from schemas.errors import SettingsError
 from schemas.expression import Expression, ExpressionError
 from schemas.fields import PhoneError, e164
@@ -29,7 +30,7 @@ from schemas.route import Constant, Routes
 from schemas.routes_toml import RoutesError, duration_s, load_routes
 from schemas.settings import ADMIN, CALLKARO_URL, NO_ROUTES, Settings, WebhookOut
 from schemas.signatures import check_secret
-from schemas.source import SIGNATURES, Auth, Signatures, Source, Variable, random_part
+from schemas.source import SIGNATURES, Auth, Signatures, Source, random_part
 
 # HubSpot's 100 notifications are 40 kB; a contact with its history is 1 MB.
 MAX_BODY_BYTES = 4 * 1024 * 1024

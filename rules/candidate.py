@@ -14,6 +14,7 @@ from marshmallow import ValidationError
 
 from rules.numbers import candidates_of, choose_number
 from schemas.callkaro import describe
+from schemas.crm_api import OwnUser
 from schemas.delivery import Delivery, Reason
 from schemas.event import CALL_ME, LIST_ROW, Event
 from schemas.expression import Expression, ExpressionError
@@ -22,7 +23,7 @@ from schemas.hours import Hours, Rule, read_zone, zones_of
 from schemas.records import Claim
 from schemas.route import Route, Value
 from schemas.settings import Settings
-from schemas.source import OwnUser, Source
+from schemas.source import Source
 from schemas.spellings import person_number
 
 ROUTE_CHECK = timedelta(minutes=1)  # how often a delivery without a route looks for one

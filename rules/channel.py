@@ -2,8 +2,9 @@
 
 from hashlib import blake2b
 
+from schemas.crm_api import Channels
 from schemas.route import Routes
-from schemas.source import Channels, Source
+from schemas.source import Source
 
 CHANNEL_ID_FROM = 10**12
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final
 
+from schemas.crm_api import WriteBack, WriteCheck
 from schemas.nearest import did_you_mean
 from schemas.route import Route
 from schemas.settings import Settings
-from schemas.source import Source, WriteBack, WriteCheck
+from schemas.source import Source
 
 CALL: Final = "call"  # our word for the CRM's record of a call
 _GLOB: Final = frozenset("*?[")

@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Final
 
 from rules.matching import deliveries_of
+from schemas.crm_api import ChangedRecord, Reconcile
 from schemas.event import SAME_CHANGE, Event, Item
 from schemas.records import NewDelivery
 from schemas.route import Route, Routes
-from schemas.source import ChangedRecord, Reconcile, Source
+from schemas.source import Source
 
 HANDFUL: Final = 5
 """A reconcile that finds more than this many events holds their calls until a person releases."""

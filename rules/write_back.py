@@ -24,6 +24,7 @@ from rules.backoff import LONGEST_S, Jitter
 from rules.candidate import Denial, Denied, search
 from rules.plan import Ready
 from rules.verdict import Meaning, Verdict
+from schemas.crm_api import Told
 from schemas.delivery import WRITE_BACK, Delivery, Reason, Status
 from schemas.event import Event
 from schemas.fields import mask_text
@@ -32,7 +33,7 @@ from schemas.outcome import Outcome
 from schemas.records import Claim, Move
 from schemas.route import Route
 from schemas.settings import Settings
-from schemas.source import Kind, Told
+from schemas.source import Kind
 from schemas.web_address import web_address
 from schemas.write_back import CRM, MARK, Moment, WriteBackClaim
 

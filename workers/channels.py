@@ -8,10 +8,11 @@ from config import log
 from rules.backoff import doubled_s
 from rules.channel import channel_id, wanted_events, why_not
 from schemas.channel import Channel
+from schemas.crm_api import Channels as HowToWatch
+from schemas.crm_api import CrmRequest, Watched
 from schemas.reconcile import ReconcileRun, longest_back
 from schemas.settings import Settings
-from schemas.source import Channels as HowToWatch
-from schemas.source import CrmRequest, Source, Watched
+from schemas.source import Source
 from store import Store
 from workers.crm import CrmClient, FetchFailed
 

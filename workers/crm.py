@@ -14,12 +14,13 @@ from typing import Any, TypeVar
 import orjson
 
 from config import log
+from schemas.crm_api import CrmRequest, Hydration, ReadAlone, RefreshLogin
 from schemas.depth import MAX_DEPTH, is_shallow
 from schemas.errors import RequestError, StoreUnavailable
 from schemas.http_result import HttpResult
 from schemas.json_body import read_json
 from schemas.settings import Settings
-from schemas.source import CrmRequest, Hydration, ReadAlone, RefreshLogin, Source
+from schemas.source import Source
 from store import Store
 from workers.http import HttpClient, SendDeadline
 

@@ -18,10 +18,11 @@ from rules.crm_check import (
     needed_of,
     scope_problem,
 )
+from schemas.crm_api import CrmRequest, WriteBack, WriteCheck
 from schemas.http_result import HttpResult
 from schemas.route import Route
 from schemas.settings import Settings
-from schemas.source import CrmRequest, Source, WriteBack, WriteCheck
+from schemas.source import Source
 from store import Store, connect
 from workers import jobs
 from workers.crm import CrmClient, FetchFailed

@@ -15,10 +15,11 @@ import orjson
 from rules import write_back as rules
 from rules.plan import Ready
 from rules.verdict import Meaning, Verdict
+from schemas.crm_api import CrmRequest, Refused, Told, WriteBack, Written
 from schemas.errors import StoreUnavailable
 from schemas.http_result import HttpResult
 from schemas.settings import Settings
-from schemas.source import CrmRequest, Refused, Source, Told, WriteBack, Written
+from schemas.source import Source
 from schemas.write_back import CallKey
 from store import Store
 from workers.crm import CrmClient, FetchFailed

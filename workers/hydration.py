@@ -13,12 +13,13 @@ from config import log
 from rules.backoff import Jitter
 from rules.plan import screen
 from rules.transitions import fail, keep_waiting, retry_lookup, retry_missing_record
+from schemas.crm_api import Hydration as CrmHydration
+from schemas.crm_api import OwnUser
 from schemas.delivery import Reason
 from schemas.event import Event
 from schemas.records import Claim
 from schemas.settings import Settings
-from schemas.source import Hydration as CrmHydration
-from schemas.source import OwnUser, Source
+from schemas.source import Source
 from store import Store
 from workers.crm import CrmClient, FetchFailed, Found, Records
 from workers.drain_context import DrainContext

@@ -21,12 +21,13 @@ from rules.reconcile import (
     items_of,
     wanted_of,
 )
+from schemas.crm_api import Reconcile as HowToReconcile
+from schemas.crm_api import RecordPage, RecordSearch
 from schemas.event import Event
 from schemas.reconcile import ReconcileRun, ReconcileStatus, oldest_known
 from schemas.records import NewDelivery
 from schemas.settings import Settings
-from schemas.source import Reconcile as HowToReconcile
-from schemas.source import RecordPage, RecordSearch, Source
+from schemas.source import Source
 from store import Store
 from store.suppression import side_effect_of
 from workers.crm import CrmClient, FetchFailed

@@ -21,6 +21,7 @@ from rules.preview.requests import crm_request
 from rules.preview.text import Outcome, Preview, Request, Ruling, Seen
 from rules.preview.write_back import written_back
 from schemas.callkaro import PATHS
+from schemas.crm_api import Hydration
 from schemas.delivery import Delivery, Reason, Status
 from schemas.event import Event
 from schemas.expression import ExpressionError
@@ -28,7 +29,7 @@ from schemas.outcome import Outcome as CallOutcome
 from schemas.records import Claim, Move, NewDelivery
 from schemas.route import Route
 from schemas.settings import Settings
-from schemas.source import Hydration, Incoming, Source, assumed_proof, read_items
+from schemas.source import Incoming, Source, assumed_proof, read_items
 
 SENT = "would be sent"
 FETCHED = "fetches the record first"

@@ -1,8 +1,9 @@
 """A CRM's requests, as a preview shows them: with their address, without their login."""
 
 from rules.preview.text import Request
+from schemas.crm_api import CrmRequest
 from schemas.settings import Settings
-from schemas.source import CrmRequest, Source
+from schemas.source import Source
 
 
 def crm_request(

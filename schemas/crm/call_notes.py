@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from schemas.source import Told
+from schemas.crm_api import Told
 
 
 def title(told: Told) -> str:

@@ -21,27 +21,29 @@ from marshmallow import EXCLUDE, Schema, ValidationError
 
 from schemas.crm.fields import RecordId, Word, instant, sentence
 from schemas.crm.hubspot_writing import OBJECTS, WRITE_BACK
+from schemas.crm_api import (
+    BearerLogin,
+    ChangedRecord,
+    CrmRequest,
+    Hydration,
+    ReadAlone,
+    Reconcile,
+    RecordPage,
+    RecordSearch,
+    Variable,
+)
 from schemas.event import Item
 from schemas.expression import Expression, Path
 from schemas.fields import EpochMillis
 from schemas.source import (
     SIGNATURES,
-    BearerLogin,
-    ChangedRecord,
-    CrmRequest,
-    Hydration,
     Incoming,
     Kind,
     Part,
-    ReadAlone,
-    Reconcile,
-    RecordPage,
-    RecordSearch,
     Signature,
     SignatureChoice,
     Signatures,
     Source,
-    Variable,
     id_text,
     item_by_paths,
 )

@@ -12,7 +12,7 @@ So is which scope the properties need; without it `check` says that they are not
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
-from schemas.source import CrmRequest, WriteCheck
+from schemas.crm_api import CrmRequest, WriteCheck
 
 # The scope that reads an object, and receives its events. HubSpot's own static app has `oauth`.
 SCOPES: Final = {

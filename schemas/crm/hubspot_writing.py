@@ -13,8 +13,9 @@ import orjson
 
 from schemas.crm.call_notes import notes, started_at, title
 from schemas.crm.hubspot_check import check_of
+from schemas.crm_api import CrmRequest, Refused, Told, WriteBack, Written
 from schemas.outcome import Result
-from schemas.source import CrmRequest, Refused, Told, WriteBack, Written, id_text
+from schemas.source import id_text
 
 OBJECTS: Final = "/crm/objects/{API_VERSION}"
 CALLS: Final = f"{OBJECTS}/calls/batch"

@@ -21,30 +21,24 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from schemas.crm.fields import RecordId, Word, instant, sentence
 from schemas.crm.zoho_writing import WRITE_BACK
-from schemas.event import Item
-from schemas.event_time import read_time
-from schemas.expression import Expression, Path
-from schemas.fields import EpochMillis
-from schemas.source import (
+from schemas.crm_api import (
     ChangedRecord,
     Channels,
     CrmRequest,
     Hydration,
-    Incoming,
-    Kind,
     OwnUser,
     Reconcile,
     RecordPage,
     RecordSearch,
     RefreshLogin,
-    Source,
-    Token,
     Variable,
     Watched,
-    count_items,
-    id_text,
-    item_by_paths,
 )
+from schemas.event import Item
+from schemas.event_time import read_time
+from schemas.expression import Expression, Path
+from schemas.fields import EpochMillis
+from schemas.source import Incoming, Kind, Source, Token, count_items, id_text, item_by_paths
 
 # Zoho's module -> our object. Another module keeps Zoho's spelling, in small letters.
 OBJECTS: Final = {

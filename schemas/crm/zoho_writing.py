@@ -12,7 +12,8 @@ from collections.abc import Generator, Mapping, Sequence, Set
 from typing import Any, Final, Literal
 
 from schemas.crm.call_notes import notes, started_at, title
-from schemas.source import CrmRequest, Refused, Told, WriteBack, WriteCheck, Written, id_text
+from schemas.crm_api import CrmRequest, Refused, Told, WriteBack, WriteCheck, Written
+from schemas.source import id_text
 
 API: Final = "/crm/v8"
 MODULES: Final = {"lead": "Leads", "contact": "Contacts", "deal": "Deals", "account": "Accounts"}

@@ -27,7 +27,8 @@ PORTAL = """
     kind = "hubspot"
 """
 CRM = """
-from schemas.source import BearerLogin, CrmRequest, Hydration, Kind, Token, Variable
+from schemas.crm_api import BearerLogin, CrmRequest, Hydration, Variable
+from schemas.source import Kind, Token
 
 KIND = Kind(
     name="crm-of-test",

@@ -7,7 +7,7 @@ from support import each
 from support.samples import incoming, items, source_of
 
 from schemas.crm.hubspot import KIND, is_import, is_own_change, translate
-from schemas.source import CrmRequest, Hydration
+from schemas.crm_api import CrmRequest, Hydration
 
 HYDRATION = cast(Hydration, KIND.hydration)
 

@@ -8,9 +8,10 @@ from support.samples import source_of
 
 from config.settings import NO_ROUTES
 from schemas.crm import kinds
+from schemas.crm_api import BearerLogin
 from schemas.http_result import HttpResult
 from schemas.settings import Settings
-from schemas.source import BearerLogin, Source
+from schemas.source import Source
 from store import Store
 from workers.crm import CrmClient, FetchFailed
 from workers.http import HttpClient

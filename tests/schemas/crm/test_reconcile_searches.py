@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from schemas.crm import hubspot, kinds, zoho
-from schemas.source import ChangedRecord, Reconcile, RecordSearch
+from schemas.crm_api import ChangedRecord, Reconcile, RecordSearch
 from simulator.hubspot import search_page
 
 SINCE = datetime(2026, 1, 31, 4, 0, 0, 123_000, tzinfo=UTC)

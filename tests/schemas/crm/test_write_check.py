@@ -5,7 +5,8 @@ from typing import Any
 from support import each
 
 from schemas.crm import kinds
-from schemas.source import Kind, WriteBack, WriteCheck
+from schemas.crm_api import WriteBack, WriteCheck
+from schemas.source import Kind
 
 CHECKED: list[tuple[Kind, WriteBack, WriteCheck]] = [
     (kind, kind.write_back, kind.write_back.check)

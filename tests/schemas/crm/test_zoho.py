@@ -8,9 +8,9 @@ from support import each
 from support.samples import NOW, incoming, items
 
 from schemas.crm.zoho import KIND, LARGEST_ENVELOPE, NOTIFICATION
+from schemas.crm_api import CrmRequest, Hydration
 from schemas.errors import BadSignature
 from schemas.signatures import verify
-from schemas.source import CrmRequest, Hydration
 
 HYDRATION = cast(Hydration, KIND.hydration)
 
