@@ -43,6 +43,7 @@ ALONE_FAILURES = 3
 ALONE_AGAIN_S = 5.0
 TURN_S = 5.0  # how long a question waits for its turn under the CRM's rate
 WRITE_TURN_S = 12.0  # of a write-back, whose earlier requests were made
+WRITE_TURN_AHEAD_S = 0.5  # the turn that it may reserve: a later one would hold up reads until then
 LONGEST_PAUSE_S = 60.0
 ANSWERED = (200, 201, 202, 207)
 NO_BODY = (204, 304)
@@ -90,12 +91,13 @@ class _Turn:
 
     most: requests in 10 s if its kind of question may be asked less often than others; None: as
     often. begin_until: of a write-back: it must not begin later; monotonic. is_taken: its turn was
-    reserved before.
+    reserved before. is_ending: says whether a write-back waits no longer for its turn.
     """
 
     most: int | None = None
     begin_until: float | None = None
     is_taken: bool = False
+    is_ending: Callable[[], bool] = lambda: False
 
     @property
     def is_write(self) -> bool:
@@ -390,17 +392,24 @@ class CrmClient:
         return result
 
     def write(
-        self, source: Source, request: CrmRequest, *, begin_until: float, has_turn: bool
+        self,
+        source: Source,
+        request: CrmRequest,
+        *,
+        begin_until: float,
+        has_turn: bool,
+        is_ending: Callable[[], bool] = lambda: False,
     ) -> HttpResult | FetchFailed:
         """Make a request of a write-back.
 
         begin_until: it must not begin later; monotonic. has_turn: its turn was reserved before.
-        FetchFailed: nothing was sent. Raises StoreUnavailable.
+        is_ending: says whether it waits no longer for its turn. FetchFailed: nothing was sent.
+        Raises StoreUnavailable.
         """
         hydration = source.kind.hydration
         if hydration is None:
             return FetchFailed(message=f"{source.kind.title} has no login.", is_account=True)
-        turn = _Turn(begin_until=begin_until, is_taken=has_turn)
+        turn = _Turn(begin_until=begin_until, is_taken=has_turn, is_ending=is_ending)
         return self._fetch(source, hydration, request, turn)
 
     def _ask(
@@ -428,17 +437,27 @@ class CrmClient:
         rate = self._settings.crm_rates.get(source.name)
         if rate is None:
             return None
-        wait_s = self._store.may_ask_crm(
-            source.name,
-            rate=min(rate, turn.most or rate),
-            patience_s=WRITE_TURN_S if turn.is_write else TURN_S,
-            is_write=turn.is_write,
-        )
+        rate = min(rate, turn.most or rate)
+        if turn.is_write:
+            wait_s = self._write_turn_in_s(source, turn, rate)
+        else:
+            wait_s = self._store.may_ask_crm(source.name, rate=rate, patience_s=TURN_S)
         if wait_s is None:
             message = f"{source.kind.title} is asked as often as it may be."
             return FetchFailed(message=message, retry_after_s=TURN_S)
         time.sleep(wait_s)
         return None
+
+    def _write_turn_in_s(self, source: Source, turn: "_Turn", rate: int) -> float | None:
+        """Ask for the turn of a write-back until it is near; None: that takes too long."""
+        until = time.monotonic() + WRITE_TURN_S
+        while True:
+            wait_s = self._store.may_ask_crm(
+                source.name, rate=rate, patience_s=WRITE_TURN_AHEAD_S, is_write=True
+            )
+            if wait_s is not None or time.monotonic() > until or turn.is_ending():
+                return wait_s
+            time.sleep(WRITE_TURN_AHEAD_S)
 
     def _note_rate(self, source: Source, result: HttpResult) -> None:
         """Let all workers pause at a CRM that says that it is asked too often."""
