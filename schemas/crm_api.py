@@ -356,7 +356,8 @@ class WriteBack:
     # -> the request that sets fields of records, all of one type.
     set_fields: Callable[[Sequence[Told]], CrmRequest]
     # (the parsed answer to one of these three, what was told) -> what became of each, by Told.id.
-    # What is missing is in doubt, and is told again. It accepts any answer and never raises.
-    read: Callable[[Any, Sequence[Told]], Mapping[str, Written | Refused]]
+    # None: not now, so it is told again. What is missing is in doubt, and is told again, too; an
+    # answer that refuses (4xx) wrote nothing of it. It accepts any answer and never raises.
+    read: Callable[[Any, Sequence[Told]], Mapping[str, Written | Refused | None]]
     # How `check` asks whether it can work; None: the CRM can't be asked.
     check: WriteCheck | None = None

@@ -6,14 +6,17 @@ Before a request creates records, that is noted: if its answer is lost, the next
 the record first. The CRM's id of a record is kept, so that redials update it.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
 
+from config import log
 from rules import write_back as rules
 from rules.plan import Ready
+from rules.transitions import CRASHED
 from rules.verdict import Meaning, Verdict
 from schemas.crm_api import CrmRequest, Refused, Told, WriteBack, Written
 from schemas.errors import StoreUnavailable
@@ -24,10 +27,13 @@ from schemas.write_back import CallKey
 from store import Store
 from workers.crm import CrmClient, FetchFailed
 
+logger = log.get(__name__)
+
 # Of one write-back: the last answer, and what it means.
 Answer = tuple[HttpResult, Verdict]
 
 NOTHING_SENT: Final = HttpResult(sent=False, duration_ms=0)
+LOOK_S: Final = 8.0  # of an attempt, for records that may exist; what remains is for writing
 
 
 class _StopError(Exception):
@@ -36,7 +42,8 @@ class _StopError(Exception):
     def __init__(self, result: HttpResult, meant: Verdict) -> None:
         super().__init__(meant.message)
         self.answer = (result, meant)
-        self.was_written = result.sent and meant.meaning is not Meaning.PAUSE  # it may be
+        surely_not = result.status_code == 429 or meant.meaning is Meaning.PAUSE
+        self.was_written = result.sent and not surely_not  # it may be
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +53,7 @@ class CrmWriting:
     crm: CrmClient
     store: Store
     settings: Settings
+    is_ending: Callable[[], bool] = lambda: False  # whether no further request begins
 
     def write(self, batch: Sequence[Ready], begin_until: float) -> dict[str, Answer]:
         """Tell a CRM of write-backs of one source, at most one of each record.
@@ -83,6 +91,7 @@ class _Writing:
     ) -> None:
         assert source.kind.write_back is not None  # noqa: S101  (Settings.writes_by_api())
         self._store, self._crm, self._source = of.store, of.crm, source
+        self._is_ending = of.is_ending
         self._writer: WriteBack = source.kind.write_back
         self._begin_until = begin_until
         self._has_turn = True
@@ -99,8 +108,7 @@ class _Writing:
 
     def run(self) -> None:
         """Write calls, then fields. Raises _StopError, StoreUnavailable."""
-        for told in self._doubtful():
-            self._find(told)
+        self._look_for(self._doubtful())
         for step in self._steps:
             for some in self._batches(step):
                 self._write(step, some)
@@ -140,6 +148,19 @@ class _Writing:
                     doubtful.append(told)
         return doubtful
 
+    def _look_for(self, doubtful: Sequence[Told]) -> None:
+        """Look for the records of calls, as many as there is time for; the others wait.
+
+        Each needs requests of its own. What was looked for is written by the same attempt.
+        """
+        until = time.monotonic() + LOOK_S
+        for n, told in enumerate(doubtful):
+            if n and time.monotonic() > until:
+                message = "The bridge has to look first whether the CRM has this call."
+                self._end(told.id, NOTHING_SENT, rules.later(message))
+            else:
+                self._find(told)
+
     def _find(self, told: Told) -> None:
         """Look for the record of a call that an earlier request may have created."""
         finding = self._writer.find_call(told)
@@ -150,12 +171,21 @@ class _Writing:
                 if result.status_code != 404 and self._meaning(result) is Meaning.REFUSED:
                     self._end(told.id, *self._refused(result, rules.sentence(result.body)))
                     return
-                request = finding.send({} if result.status_code == 404 else _parsed(result))
+                request = finding.send(self._found(result))
         except StopIteration as found:
             call_id = found.value
         if call_id:
             self._store.keep_crm_calls({self._key(told.id): call_id})
             self._knows(told, call_id)
+
+    def _found(self, result: HttpResult) -> Any:
+        """Return the answer to a look. One that can't be read does not say that there is none."""
+        if result.status_code in (204, 404):
+            return {}
+        answer = _parsed(result)
+        if not answer:
+            raise _StopError(result, rules.later("The CRM's answer can't be read."))
+        return answer
 
     def _knows(self, told: Told, call_id: str) -> None:
         self._create.needed_by.discard(told.id)
@@ -183,24 +213,56 @@ class _Writing:
         told = self._still_there(step, wanted)
         if not told:
             return
+        request = self._built(step, told)
+        if request is None:
+            return
         try:
-            result = self._ask(step.build(told))
+            result = self._ask(request)
         except _StopError as stop:
-            if step.creates and not stop.was_written:
-                self._store.keep_crm_calls({self._key(one.id): None for one in told})
+            if not stop.was_written:
+                self._none_created(step, told)
             raise
         answers = dict(self._writer.read(_parsed(result), told))
-        if not answers and self._meaning(result) is Meaning.REFUSED:
-            if len(told) > 1:
-                middle = len(told) // 2
-                self._write(step, told[:middle])
-                self._write(step, told[middle:])
-                return
+        is_refused = self._meaning(result) is Meaning.REFUSED
+        if is_refused and not answers and len(told) == 1:
             answers = {told[0].id: Refused(rules.sentence(result.body))}
         if step.creates:
             self._keep(told, answers)
         for one in told:
             self._take_answer(step, one.id, answers.get(one.id), result)
+        if is_refused:
+            self._write_rest(step, told, answers)
+
+    def _built(self, step: _Step, told: Sequence[Told]) -> CrmRequest | None:
+        """Return the request of a step. None: one raises an error; the others were written."""
+        try:
+            return step.build(told)
+        except Exception as error:
+            if len(told) == 1:
+                logger.error("write_back.crashed", delivery=told[0].id, exc_info=error)
+                self._end(told[0].id, NOTHING_SENT, rules.later(CRASHED))
+                self._none_created(step, told)
+            else:
+                self._write_rest(step, told, {})
+            return None
+
+    def _write_rest(
+        self, step: _Step, told: Sequence[Told], answers: Mapping[str, Written | Refused | None]
+    ) -> None:
+        """Write those that a refusal did not name, for which it wrote nothing.
+
+        If it named none, they are written in halves, to find the one that is refused.
+        """
+        rest = [one for one in told if one.id not in answers]
+        self._none_created(step, rest)
+        middle = 0 if answers else len(rest) // 2
+        for some in (rest[:middle], rest[middle:]):
+            if some:
+                self._write(step, some)
+
+    def _none_created(self, step: _Step, told: Sequence[Told]) -> None:
+        if step.creates:
+            self._store.keep_crm_calls({self._key(one.id): None for one in told})
 
     def _still_there(self, step: _Step, told: Sequence[Told]) -> list[Told]:
         """Return those that may be told of still; no person of the others is known any more."""
@@ -211,7 +273,7 @@ class _Writing:
                 self._end(one.id, *_gone())
         return [one for one, found in zip(told, known, strict=True) if found is not None]
 
-    def _keep(self, told: Sequence[Told], answers: Mapping[str, Written | Refused]) -> None:
+    def _keep(self, told: Sequence[Told], answers: Mapping[str, Written | Refused | None]) -> None:
         """Keep the ids of new records."""
         ids: dict[CallKey, str | None] = {}
         for one in told:
@@ -243,8 +305,14 @@ class _Writing:
 
     def _ask(self, request: CrmRequest) -> HttpResult:
         """Make one request. Raises _StopError after an answer that is about no write-back."""
+        if self._is_ending():
+            raise _StopError(NOTHING_SENT, rules.later("The worker ended before it was written."))
         result = self._crm.write(
-            self._source, request, begin_until=self._begin_until, has_turn=self._has_turn
+            self._source,
+            request,
+            begin_until=self._begin_until,
+            has_turn=self._has_turn,
+            is_ending=self._is_ending,
         )
         self._has_turn = False
         if isinstance(result, FetchFailed):

@@ -184,6 +184,7 @@ class Drain:
         self._write_to_store()
         self._flush()
         self._claimed_some = False
+        self._write_backs.is_ending = is_ending
         if is_ending:
             self._give_back()
             self._flush()

@@ -69,7 +69,11 @@ class WriteBacks:
         self._store = store
         self._settings = settings
         self._http = crm_client.http
-        self._crm_writing = CrmWriting(crm=crm_client, store=store, settings=settings)
+        # Whether the drain ends: a batch then begins no further request, for calls wait meanwhile.
+        self.is_ending = False
+        self._crm_writing = CrmWriting(
+            crm=crm_client, store=store, settings=settings, is_ending=lambda: self.is_ending
+        )
         self._drain = drain
         self._jitter = jitter
         self._most = max(1, settings.worker_threads // SHARE)

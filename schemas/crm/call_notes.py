@@ -16,8 +16,11 @@ def title(told: Told) -> str:
 def started_at(told: Told) -> datetime:
     """Return when the call began, in whole seconds: its end less the time that was talked."""
     talked_s = (told.outcome or {}).get("talked_s") or 0
-    at = datetime.fromisoformat(told.at) - timedelta(seconds=float(talked_s))
-    return at.replace(microsecond=0)
+    at = datetime.fromisoformat(told.at).replace(microsecond=0)
+    try:
+        return at - timedelta(seconds=int(talked_s))
+    except OverflowError:  # some write "no time" as the first day of the year 1
+        return at
 
 
 def notes(told: Told) -> list[str]:

@@ -6,6 +6,7 @@ https://developers.hubspot.com/docs/api-reference/latest/error-handling (read on
 """
 
 import html
+import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ RECORDS: Final = {
 }
 KEY: Final = "hs_call_external_id"
 TRACE: Final = "objectWriteTraceId"  # of an input; HubSpot says it again in the input's answer
+RECORD_ID: Final = re.compile(r"[0-9]{1,30}")  # nothing else is put into a path
 BATCH: Final = 100
 BODY_CHARS: Final = 60_000  # of hs_call_body, which may have 65,536
 # HubSpot's own ids of dispositions; an account may rename them, not remove them.
@@ -57,6 +59,8 @@ def _keeps_call(told: Told) -> bool:
 def _find_call(told: Told) -> Generator[CrmRequest, Any, str | None]:
     """Look at the record's newest calls. Not by a search: its index is seconds behind."""
     name, _ = RECORDS[told.subject_type]
+    if not RECORD_ID.fullmatch(told.subject):
+        return None
     answer = yield CrmRequest(
         method="GET",
         path=f"{OBJECTS}/{name}/{told.subject}",
@@ -154,11 +158,11 @@ def _text(value: Any) -> str:
             return orjson.dumps(value).decode()
 
 
-def _read(answer: Any, told: Sequence[Told]) -> dict[str, Written | Refused]:
+def _read(answer: Any, told: Sequence[Told]) -> dict[str, Written | Refused | None]:
     """Return what became of each input: of a 2xx, some may be refused (207)."""
     if not isinstance(answer, dict):
         return {}
-    found: dict[str, Written | Refused] = {}
+    found: dict[str, Written | Refused | None] = {}
     results, errors = _objects(answer.get("results")), _objects(answer.get("errors"))
     for result in results:
         one = next((one for one in told if _is_result_of(result, one)), None)
@@ -166,9 +170,9 @@ def _read(answer: Any, told: Sequence[Told]) -> dict[str, Written | Refused]:
             found[one.id] = Written(id_text(result.get("id")))
     for error in errors:
         about = set(_named(error))
-        if about and error.get("category") not in FOR_NOW:
-            said = Refused(str(error.get("message") or "HubSpot gave no reason."))
-            found |= {one.id: said for one in told if about & {one.id, one.subject, one.call_id}}
+        is_for_now = error.get("category") in FOR_NOW
+        said = None if is_for_now else Refused(str(error.get("message") or "it gave no reason"))
+        found |= {one.id: said for one in told if about & {one.id, one.subject, one.call_id}}
     # HubSpot merged a record: its answer has another id. Without errors, all inputs were written.
     if len(results) == len(told) and not errors:
         found = {one.id: found.get(one.id) or Written() for one in told}

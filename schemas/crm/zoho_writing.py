@@ -79,18 +79,20 @@ def _place(told: Told) -> dict[str, Any]:
     return {"Call_Start_Time": started, "What_Id": {"id": told.subject}, "$se_module": module}
 
 
-def _read(answer: Any, told: Sequence[Told]) -> dict[str, Written | Refused]:
+def _read(answer: Any, told: Sequence[Told]) -> dict[str, Written | Refused | None]:
     """Return what became of each record: Zoho answers in their order, also within a 4xx."""
     entries = _entries(answer)
     if len(entries) != len(told):
         return {}
-    found: dict[str, Written | Refused] = {}
+    found: dict[str, Written | Refused | None] = {}
     for one, entry in zip(told, entries, strict=True):
         details = entry.get("details")
         details = details if isinstance(details, dict) else {}
         if entry.get("status") == "success":
             found[one.id] = Written(id_text(details.get("id")))
-        elif entry.get("status") == "error" and entry.get("code") not in FOR_NOW:
+        elif entry.get("code") in FOR_NOW:
+            found[one.id] = None
+        elif entry.get("status") == "error":
             field = details.get("api_name")
             said = str(entry.get("message") or entry.get("code") or "Zoho gave no reason")
             found[one.id] = Refused(f"{said} ({field})" if field else said)
