@@ -586,7 +586,7 @@ class CrmClient:
                 message=f"{title} gave no access token; check the client, the refresh token and "
                 f"the data centre ({source.variable_prefix}{login.accounts_url}).",
                 retry_after_s=result.retry_after_s or REFUSED_TOKEN_S,
-                is_account=result.status_code is not None and result.status_code < 500,
+                is_account=result.status_code not in (None, 429) and result.status_code < 500,
             )
         lifetime_s = _lifetime_s(answer.get("expires_in"))
         api_url, scope = answer.get("api_domain"), answer.get("scope")
