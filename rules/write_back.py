@@ -147,14 +147,15 @@ def _body(claim: WriteBackClaim, route: Route) -> dict[str, Any]:
         "delivery": told["delivery"],
         "outcome": told["outcome"] if said.call else None,
         "event": _event(event),
-        # Null means "nothing is known", and would empty the record's field.
-        "fields": {name: value for name, value in fields.items() if value is not None},
     }
     try:
         orjson.dumps(body)
+        kept = orjson.loads(orjson.dumps(fields))  # to_number('nan') becomes null
     except TypeError:
         message = "A number in the write-back is longer than 64 bits."
         raise Denied(Denial(reason=Reason.BAD_REQUEST, message=message)) from None
+    # Null means "nothing is known", and would empty the record's field.
+    body["fields"] = {name: value for name, value in kept.items() if value is not None}
     return body
 
 

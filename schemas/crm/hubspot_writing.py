@@ -153,7 +153,7 @@ def _text(value: Any) -> str:
         case bool():
             return "true" if value else "false"
         case list():
-            return ";".join(_text(one) for one in value)
+            return ";".join(_text(one) for one in value if one is not None)
         case _:
             return orjson.dumps(value).decode()
 

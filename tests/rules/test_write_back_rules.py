@@ -316,3 +316,11 @@ def test_our_own_write_back_is_known_when_it_comes_back() -> None:
     assert is_own_change("form.submitted", ready().body)
     for data in ({}, {"bridge": "other"}, [], None, "write_back"):
         assert not is_own_change("form.submitted", data)
+
+
+def test_what_is_no_number_leaves_the_records_field_alone() -> None:
+    routes = TOLD + "score = \"to_number('nan')\"\nscores = \"[to_number('inf'), `7`]\"\n"
+    found = write_back.prepare(a_claim(), of(routes), NOW)
+    assert isinstance(found, Ready)
+    assert "score" not in found.body["fields"]
+    assert found.body["fields"]["scores"] == [None, 7]
