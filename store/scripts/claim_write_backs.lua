@@ -44,7 +44,8 @@ local function claim(id)
   claims[#claims + 1] = {id, number, fields, parent, event}
 end
 
--- Those of a source without room stay due, and others are looked at.
+-- Those of a source without room stay due, and others are looked at. It may have thousands at the front: then a
+-- page farther back is looked at, each time another one.
 local PAGE, MOST_LOOKED_AT = 200, 1000
 local looked_at, passed = 0, 0
 local threads, rooms, has_thread = tonumber(ARGV[1]), cjson.decode(ARGV[6]), {}
@@ -63,10 +64,10 @@ local function consider(id)
   if room then has_thread[source], rooms[source] = true, room - 1 end
 end
 
-while looked_at < MOST_LOOKED_AT do
-  local due = redis.call('ZRANGE', P .. 'due:write_back', '-inf', whole(now), 'BYSCORE', 'LIMIT', passed, PAGE)
+-- Returns whether there is room for more.
+local function look_at(due)
   for _, id in ipairs(due) do
-    if bytes_left < 0 or #claims > MOST_CLAIMED then return claims end
+    if bytes_left < 0 or #claims > MOST_CLAIMED then return false end
     local is_whole, text = try(consider, id)
     if not is_whole then
       passed = passed + 1  -- it may be due still
@@ -76,6 +77,17 @@ while looked_at < MOST_LOOKED_AT do
     end
   end
   looked_at = looked_at + #due
-  if #due < PAGE then break end
+  return true
+end
+
+local DUE = P .. 'due:write_back'
+while looked_at < MOST_LOOKED_AT do
+  local due = redis.call('ZRANGE', DUE, '-inf', whole(now), 'BYSCORE', 'LIMIT', passed, PAGE)
+  if not look_at(due) or #due < PAGE then return claims end
+end
+local farther_back = redis.call('ZCOUNT', DUE, '-inf', whole(now)) - passed
+if farther_back > 0 then
+  local from = passed + now % (math.max(farther_back - PAGE, 0) + 1)
+  look_at(redis.call('ZRANGE', DUE, whole(from), whole(math.min(from + PAGE, passed + farther_back) - 1)))
 end
 return claims

@@ -520,3 +520,14 @@ def test_a_thread_takes_a_batch_of_one_source_and_one_of_any_other(told: Store) 
     assert len(told.claim_write_backs(1, {"website": 2}, lease_s=LEASE_S)) == 2
     assert told.claim_write_backs(0, {}, lease_s=LEASE_S) == []
     assert len(told.claim_write_backs(5, {}, lease_s=LEASE_S)) == 1
+
+
+def test_thousands_of_a_source_without_room_do_not_hide_those_of_others(told: Store) -> None:
+    with told.redis.pipeline() as pipe:
+        for n in range(1000):
+            pipe.hset(f"{P}write_back:wb-{n}", mapping={"source": "full", "status": "queued"})
+            pipe.zadd(f"{P}due:write_back", {f"wb-{n}": n})
+        pipe.execute()
+    call(told)
+    outcomes = told.claim_write_backs(4, {"full": 0}, lease_s=LEASE_S)
+    assert [one.delivery.of for one in outcomes] == ["d1"]
