@@ -43,7 +43,7 @@ ALONE_FAILURES = 3
 ALONE_AGAIN_S = 5.0
 TURN_S = 5.0  # how long a question waits for its turn under the CRM's rate
 WRITE_TURN_S = 12.0  # of a write-back, whose earlier requests were made
-WRITE_TURN_AHEAD_S = 0.5  # the turn that it may reserve: a later one would hold up reads until then
+WRITE_TURN_AHEAD_S = 1.0  # the turn that it may reserve: a later one would hold up reads until then
 LONGEST_PAUSE_S = 60.0
 ANSWERED = (200, 201, 202, 207)
 NO_BODY = (204, 304)
@@ -457,7 +457,7 @@ class CrmClient:
             )
             if wait_s is not None or time.monotonic() > until or turn.is_ending():
                 return wait_s
-            time.sleep(WRITE_TURN_AHEAD_S)
+            time.sleep(WRITE_TURN_AHEAD_S / 2)
 
     def _note_rate(self, source: Source, result: HttpResult) -> None:
         """Let all workers pause at a CRM that says that it is asked too often."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from support import CALL_BACK, lead, route, until
+from support import CALL_BACK, lead, notification, route, until
 from support.draining import MakeSettings, OpenWeb, RunDrain
 from support.storing import a_delivery, accept, an_event
 
@@ -21,7 +21,12 @@ from store import Store
 OUTCOMES = 10_000
 RATE = 90  # requests in 10 s
 ROUTES = (
-    route("call contacts", source="hubspot", event="contact.created")
+    route(
+        "call contacts",
+        source="hubspot",
+        event="contact.created",
+        request={"to_number": '"properties.phone"', "agent_id": '{ value = "a" }'},
+    )
     + """[route.write_back]
 on = ["outcome"]
 [route.write_back.fields]
@@ -127,7 +132,13 @@ def test_hubspots_limit_holds_and_new_calls_do_not_wait(
     while store.write_back_counts()["delivered"] < OUTCOMES:
         assert time.monotonic() - began < LONGEST_S, store.write_back_counts()
         sent_at, before = time.monotonic(), len(simulator.state.calls)
-        web.send("website", lead(f"+9198761{len(waits):05}"))
+        phone = f"+9198761{len(waits):05}"
+        if len(waits) % 2:
+            web.send("website", lead(phone))
+        else:  # HubSpot is asked for its record first
+            contact = str(900_000 + len(waits))
+            simulator.state.put_record("hubspot", "contacts", contact, {"phone": phone})
+            web.send("hubspot", [notification(contact)])
         until(lambda before=before: len(simulator.state.calls) > before, what="the new call")
         waits.append(time.monotonic() - sent_at)
         time.sleep(0.2)  # the next lead
