@@ -170,7 +170,7 @@ def _read(answer: Any, told: Sequence[Told]) -> dict[str, Written | Refused | No
             found[one.id] = Written(id_text(result.get("id")))
     for error in errors:
         about = set(_named(error))
-        is_for_now = error.get("category") in FOR_NOW
+        is_for_now = str(error.get("category")) in FOR_NOW
         said = None if is_for_now else Refused(str(error.get("message") or "it gave no reason"))
         found |= {one.id: said for one in told if about & {one.id, one.subject, one.call_id}}
     # HubSpot merged a record: its answer has another id. Without errors, all inputs were written.

@@ -90,7 +90,7 @@ def _read(answer: Any, told: Sequence[Told]) -> dict[str, Written | Refused | No
         details = details if isinstance(details, dict) else {}
         if entry.get("status") == "success":
             found[one.id] = Written(id_text(details.get("id")))
-        elif entry.get("code") in FOR_NOW:
+        elif str(entry.get("code")) in FOR_NOW:
             found[one.id] = None
         elif entry.get("status") == "error":
             field = details.get("api_name")
