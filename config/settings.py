@@ -5,7 +5,7 @@ several values with commas between them, for rotation. One error names every pro
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields, replace
 from datetime import datetime, time
 from pathlib import Path
@@ -40,7 +40,7 @@ HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[a-f0-9]*:[a-f0-9.:]+\]")
 SHORT_TOKEN = 20  # characters; nobody can guess a random token of that length
 # A person may have to type a webhook's secret into a form, and CRMs give some of their own.
 SHORT_SECRET = 12  # characters
-API_RATE = 100  # requests to one CRM in 10 s
+API_RATE = 100  # requests in 10 s to a receiver of webhooks out
 FEW_LETTERS = 5  # different characters
 
 # Each default is written once, in the dataclass.
@@ -124,7 +124,7 @@ def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
     # A command that only reads routes, such as preview, sends nothing.
     if routes and "REDIS_URL" in needs:
         settings["webhooks_out"] = reader.webhooks_out(routes)
-        settings["crm_rates"] = reader.crm_rates(routes, settings["webhooks_out"])
+    settings["crm_rates"] = {source.name: reader.api_rate(source) for source in sources}
     if routes:
         if settings["default_region"] is None and not reader.has_problem("DEFAULT_REGION"):
             reader.problems += _without_country(routes)
@@ -468,22 +468,14 @@ class _Reader:
                     self.problems.append(
                         f"{variable}: is not set, and route {route!r} has a [route.write_back]"
                     )
-            rate = self.whole(f"{prefix}API_RATE", API_RATE, low=1, high=100_000)
-            found[name] = WebhookOut(url=url or "", secrets=secrets, rate=rate)
+            found[name] = WebhookOut(url=url or "", secrets=secrets)
         return found
 
-    def crm_rates(self, routes: Routes, webhooks_out: Collection[str]) -> dict[str, int]:
-        """Return the most requests in 10 s to each source that is told of calls by its CRM's API.
-
-        webhooks_out: the sources that are told by signed webhooks.
-        """
-        found = {}
-        for name in {one.source for one in routes.routes if one.write_back}:
-            source = routes.sources[name]
-            if source.kind.write_back and name not in webhooks_out:
-                variable, rate = f"{source.variable_prefix}API_RATE", source.kind.write_back.rate
-                found[name] = self.whole(variable, rate, low=1, high=100_000)
-        return found
+    def api_rate(self, source: Source) -> int:
+        """Return the most requests in 10 s to a CRM's API, or to the receiver of webhooks out."""
+        hydration = source.kind.hydration
+        usual = hydration.rate if hydration else API_RATE
+        return self.whole(f"{source.variable_prefix}API_RATE", usual, low=1, high=100_000)
 
     def source_variables(self, source: Source) -> dict[str, str]:
         """Return a source's other variables, by suffix; a variable that is not set is left out."""

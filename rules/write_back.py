@@ -62,14 +62,13 @@ def prepare(claim: WriteBackClaim, settings: Settings, now: datetime) -> Move | 
     delivery = claim.delivery
     route = settings.routes.named(delivery.route)
     try:
-        if (
-            route is None
-            or route.write_back is None
-            or delivery.source not in {*settings.webhooks_out, *settings.crm_rates}
-        ):
+        source = settings.routes.sources.get(delivery.source)
+        if route is None or route.write_back is None or source is None:
             raise Denied(Denial(reason=Reason.ROUTE_MISSING, message=NOT_CONFIGURED))
-        if delivery.source in settings.crm_rates:
-            _check_record(claim, settings.routes.sources[delivery.source].kind)
+        if settings.writes_by_api(source):
+            _check_record(claim, source.kind)
+        elif source.name not in settings.webhooks_out:
+            raise Denied(Denial(reason=Reason.ROUTE_MISSING, message=NOT_CONFIGURED))
         body = dict(delivery.request or _body(claim, route))
     except Denied as denied:
         return _denied(delivery, denied.denial)
@@ -114,6 +113,7 @@ def told(ready: Ready) -> Told:
     at = outcome["at"] if outcome else None
     call = f"{delivery.of}\0{delivery.call_sid or ''}"
     return Told(
+        id=delivery.id,
         key=f"bridge-{hashlib.sha256(call.encode()).hexdigest()[:20]}",
         moment=str(delivery.moment),
         at=at or transitions.iso(delivery.created_at),
@@ -216,41 +216,51 @@ def _event(event: Event) -> dict[str, Any]:
 # --- what an answer means ---------------------------------------------------------------------
 
 
-def verdict(result: HttpResult) -> Verdict:
-    """Return what the answer to a write-back means."""
-    code = result.status_code
+def verdict(result: HttpResult, crm: str | None = None) -> Verdict:
+    """Return what the answer to a write-back means.
+
+    crm: the name of the CRM whose API answered; None: the receiver of a signed webhook did.
+    """
+    code, who = result.status_code, crm or "The receiver"
     if code is None:
         if not result.sent:
-            message = "The receiver could not be reached."
-            return Verdict(meaning=Meaning.AGAIN, why="unreachable", message=message)
-        message = "The receiver did not answer. The bridge tries again, with the same id."
-        return Verdict(meaning=Meaning.AGAIN, message=message)
+            return later(f"{who} could not be reached.", why="unreachable")
+        return later(f"{who} did not answer. The bridge tries again.")
     if 200 <= code < 300:
-        return Verdict(meaning=Meaning.ACCEPTED, message=f"The receiver accepted it ({code}).")
+        return Verdict(meaning=Meaning.ACCEPTED, message=f"{who} accepted it ({code}).")
     if code in (401, 403):
-        message = f"The receiver does not accept the signature ({code})."
-        return Verdict(meaning=Meaning.PAUSE, message=message)
+        proof = "the signature" if crm is None else "the access token, or its scopes"
+        return no_access(f"{who} does not accept {proof} ({code}).")
     if code in AGAIN or not 400 <= code < 500:
-        message = f"The receiver answered {code}. The bridge tries again."
-        return Verdict(meaning=Meaning.AGAIN, why="busy", message=message)
-    text = sentence(result.body)
-    message = f"The receiver refused it ({code}): {text or 'it gave no reason'}"
+        return later(f"{who} answered {code}. The bridge tries again.", why="busy")
+    return refused(who, sentence(result.body), code)
+
+
+def refused(who: str, text: str, code: int | None = None) -> Verdict:
+    """Return what it means that a rule of the CRM's own refuses a write-back.
+
+    text: the CRM's sentence; "": it gave none. code: None: its answer was a 2xx.
+    """
+    text = _cut(text)
+    place = "" if code is None else f" ({code})"
+    message = f"{who} refused it{place}: {text or 'it gave no reason'}"
     return Verdict(meaning=Meaning.REFUSED, message=message, callkaro_text=text)
 
 
-def refused(text: str) -> Verdict:
-    """Return what a 2xx means that contains the CRM's refusal."""
-    text = mask_text(text)[:SENTENCE_CHARS].strip()
-    return Verdict(
-        meaning=Meaning.REFUSED, message=f"The CRM refused it: {text}", callkaro_text=text
-    )
+def no_access(message: str) -> Verdict:
+    """Return what it means that the CRM does not let us in."""
+    return Verdict(meaning=Meaning.PAUSE, message=message)
 
 
-def not_reached(message: str, *, is_account: bool) -> Verdict:
-    """Return what it means that nothing could be asked: the CRM gave us no access."""
-    if is_account:
-        return Verdict(meaning=Meaning.PAUSE, message=message)
-    return Verdict(meaning=Meaning.AGAIN, why="unreachable", message=message)
+def later(message: str, *, why: Literal["unreachable", "busy"] | None = None) -> Verdict:
+    """Return what it means that a write-back was not written, or may not have been."""
+    return Verdict(meaning=Meaning.AGAIN, why=why, message=message)
+
+
+def nothing_to_write() -> Verdict:
+    """Return what it means that the CRM keeps nothing of such a moment."""
+    message = "There was nothing to write: the CRM keeps no record of this moment."
+    return Verdict(meaning=Meaning.ACCEPTED, message=message)
 
 
 def sentence(body: bytes) -> str:
@@ -259,12 +269,14 @@ def sentence(body: bytes) -> str:
         answer = orjson.loads(body)
     except orjson.JSONDecodeError:
         return ""
-    if isinstance(answer, Mapping) and isinstance(answer.get("data"), list) and answer["data"]:
-        answer = answer["data"][0]  # as Zoho answers
     for _ in range(2):  # {"message": …}, or {"error": {"message": …}}
         if isinstance(answer, Mapping):
             answer = answer.get("message") or answer.get("error") or answer.get("detail")
-    return mask_text(answer)[:SENTENCE_CHARS].strip() if isinstance(answer, str) else ""
+    return _cut(answer) if isinstance(answer, str) else ""
+
+
+def _cut(text: str) -> str:
+    return mask_text(text)[:SENTENCE_CHARS].strip()
 
 
 # --- moves ------------------------------------------------------------------------------------
@@ -282,16 +294,15 @@ def settle(
     began: datetime,
     jitter: Jitter,
     *,
-    variable_prefix: str,
-    proof: str = "WRITE_BACK_SECRET",
+    variable: str,
 ) -> Move:
     """Return the move after the answer to an attempt.
 
     The answer says nothing about CallKaro: it does not count for its breaker, and a pause is that
-    of the CRM. variable_prefix: as in Source. proof: the suffix of the variable that proves us.
+    of the CRM. variable: the name of the one that proves us.
     """
     move = transitions.settle(ready, result, meant, began, jitter)
-    pause = _pause(ready.delivery, meant, variable_prefix + proof, began)
+    pause = _pause(ready.delivery, meant, variable, began)
     return replace(_own(move), callkaro_ok=None, pause=pause)
 
 

@@ -8,6 +8,7 @@ from schemas.access import NamedToken, Role
 from schemas.expression import Expression
 from schemas.hours import Window, parse_window
 from schemas.route import Routes
+from schemas.source import Source
 
 HOURS = parse_window("09:00-21:00")
 CALLKARO_URL = "https://api.callkaro.ai"
@@ -23,7 +24,6 @@ class WebhookOut:
 
     url: str = field(repr=False)  # it may contain a token
     secrets: tuple[str, ...] = field(repr=False)
-    rate: int  # at most this many requests in 10 s, over all workers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,8 +76,13 @@ class Settings:
     variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     # By source, of those with a route that has a [route.write_back].
     webhooks_out: Mapping[str, WebhookOut] = field(default_factory=dict)
-    # The sources that are told of calls by their CRM's API: the most requests in 10 s.
+    # The most requests in 10 s to a CRM's API, or to a receiver of webhooks out, by source. One
+    # that is missing has no limit.
     crm_rates: Mapping[str, int] = field(default_factory=dict)
+
+    def writes_by_api(self, source: Source) -> bool:
+        """Say whether a source is told of calls by its CRM's API; else by signed webhooks."""
+        return source.kind.write_back is not None and source.name not in self.webhooks_out
 
     def tokens(self) -> tuple[NamedToken, ...]:
         """Return every token of the API and the dashboard."""

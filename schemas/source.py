@@ -387,6 +387,10 @@ class Hydration:
     merge: Callable[[Any, Mapping[str, Any]], Any]
     # The paths that a route reads -> the CRM's fields to ask for
     fields: Callable[[frozenset[Path]], frozenset[str]]
+    # Requests in 10 s over all workers, reads and writes, if <SOURCE>_API_RATE is not set.
+    rate: int = 100
+    # The headers that say how many more requests it accepts, and in how many ms; None: none do.
+    rate_headers: tuple[str, str] | None = None
     # How to read an id that is not among the records; None: there is no record of that id.
     alone: ReadAlone | None = None
     # How to tell our own changes by the record; None: the record does not say who changed it.
@@ -480,29 +484,21 @@ class Channels:
     rate: int  # requests in 10 s over all workers
 
 
-# --- the source itself ----------------------------------------------------------------------
-
-MAX_ITEMS = 1000
-"""Items in a request. HubSpot sends at most 100. The bridge stores all items of a request in one
-transaction, and Redis serves no other client during that time."""
-
-
-def count_items(content: Any) -> int:
-    """Return how many items a body has in which a list has one item for each entry."""
-    return len(content) if isinstance(content, list) else 1
+# --- how a CRM is told of calls -------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
     """What a CRM's API is told of a call at a moment.
 
-    key: our id of the call, equal for all its moments. at: when it was, ISO 8601 with an offset.
-    subject, subject_type: the CRM's id of the record, and our word for what it is: "contact".
-    delivery, outcome: as expressions of [route.write_back.fields] see them; outcome is None before
-    a dial ended. fields: what to set in the record. call_id: the CRM's id of its record of this
-    call; None: it has none yet.
+    id: that of the write-back. key: our id of the call, equal for all its moments. at: when it was,
+    ISO 8601 with an offset. subject, subject_type: the CRM's id of the record, and our word for
+    what it is: "contact". delivery, outcome: as expressions of [route.write_back.fields] see them;
+    outcome is None before a dial ended. fields: what to set in the record. call_id: the CRM's id of
+    its record of this call; None: it has none yet.
     """
 
+    id: str
     key: str
     moment: str
     at: str
@@ -514,26 +510,57 @@ class Told:
     call_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The CRM wrote it. call_id: its id of a call's record; None: its answer does not say."""
+
+    call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The CRM refuses it by a rule of its own, so that it is not repeated."""
+
+    sentence: str  # the CRM's own
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WriteBack:
-    """How to tell a CRM of calls by its API. The login is that of Hydration."""
+    """How to tell a CRM of calls by its API. The login is that of Hydration.
 
-    # Requests in 10 s over all workers, if <SOURCE>_API_RATE is not set.
-    rate: int
+    A request may tell of several calls, at most one of each record.
+    """
+
+    # At most this many in one request.
+    batch: int
     # The types of records that can be written: "contact".
     subject_types: frozenset[str]
+    # Whether the CRM keeps a record of a call at such a moment.
+    keeps_call: Callable[[Told], bool]
     # -> the requests that look for the CRM's record of the call by its key. Each is sent its
-    # parsed answer. Returns the record's id; None: there is none.
-    find: Callable[[Told], Generator[CrmRequest, Any, str | None]]
-    # -> the request that creates the record of the call, or updates it if call_id is known; None:
-    # the CRM keeps no record of such a moment.
-    call: Callable[[Told], CrmRequest | None]
-    # (parsed answer to a creation) -> the new record's id.
-    call_id: Callable[[Any], str | None]
-    # -> the request that sets the fields of the record.
-    update: Callable[[Told], CrmRequest]
-    # (parsed answer) -> the CRM's sentence of a refusal in a 2xx; None: there is none.
-    refusal: Callable[[Any], str | None] = lambda _: None
+    # parsed answer; {}: the CRM answered 404. Returns the record's id; None: there is none.
+    find_call: Callable[[Told], Generator[CrmRequest, Any, str | None]]
+    # -> the request that creates the records of calls.
+    create_calls: Callable[[Sequence[Told]], CrmRequest]
+    # -> the request that changes the records of calls; each has a call_id.
+    update_calls: Callable[[Sequence[Told]], CrmRequest]
+    # -> the request that sets fields of records, all of one type.
+    set_fields: Callable[[Sequence[Told]], CrmRequest]
+    # (the parsed answer to one of these three, what was told) -> what became of each, by Told.id.
+    # What is missing is in doubt, and is told again. It accepts any answer and never raises.
+    read: Callable[[Any, Sequence[Told]], Mapping[str, Written | Refused]]
+
+
+# --- the source itself ----------------------------------------------------------------------
+
+MAX_ITEMS = 1000
+"""Items in a request. HubSpot sends at most 100. The bridge stores all items of a request in one
+transaction, and Redis serves no other client during that time."""
+
+
+def count_items(content: Any) -> int:
+    """Return how many items a body has in which a list has one item for each entry."""
+    return len(content) if isinstance(content, list) else 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,16 +27,31 @@ class Moment(StrEnum):
     UNKNOWN = "unknown"
 
 
+# A call at CallKaro: the delivery's id, and the call_sid; "": it has none.
+CallKey = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CrmCall:
+    """What is known of a CRM's record of a call.
+
+    id: the CRM's; None: there is none, or may_exist: a request that creates it was begun, and its
+    answer is not known.
+    """
+
+    id: str | None
+    may_exist: bool = False
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WriteBackClaim:
     """A write-back that a worker holds.
 
     parent: the call that it tells of; None: it is gone, or can't be read. event: that of the call;
-    None: as with the parent. was_sent: an earlier request of it may have arrived. Where
+    None: as with the parent. Where
     `delivery.without_fields` is set, the record's fields must not be written.
     """
 
     delivery: Delivery
     parent: Delivery | None
     event: Event | None
-    was_sent: bool

@@ -24,6 +24,7 @@ from simulator import outcomes
 from simulator.state import HubSpotApp, State
 
 MAX_IDS = 100
+TRACE = "objectWriteTraceId"  # of an input of a batch; its answer has it, too
 MOST_FOUND_AT_ONCE = 200  # in a page of a search
 MOST_FOUND = 10_000  # by one search
 PORTAL = 62515  # whose account it is while no app is known
@@ -180,6 +181,7 @@ def views(state: State) -> Blueprint:
             return unknown_object(object_name)
         try:
             changed = _properties(_object(g.raw))
+            _check_fields(state, kind, changed)
         except ValueError as error:
             return refusal(str(error), "VALIDATION_ERROR", 400)
         record_id = state.merged_id("hubspot", kind, record_id)
@@ -190,25 +192,76 @@ def views(state: State) -> Blueprint:
         notify(state, kind, record_id, changed)
         return jsonify(result(record_id, record, [*changed], [], started_at)), 200
 
+    @blueprint.post("/<object_name>/batch/update")
+    def update_batch(object_name: str) -> tuple[Response, int]:
+        kind = OBJECT_NAMES.get(object_name, object_name)
+        if not is_object(kind):
+            return unknown_object(object_name)
+        try:
+            inputs = _inputs(g.raw)
+            ids = [state.merged_id("hubspot", kind, str(one.get("id"))) for one in inputs]
+            if len(set(ids)) < len(ids):
+                raise ValueError("Duplicate IDs found in batch input")
+            for one in inputs:
+                _check_fields(state, kind, _properties(one))
+        except ValueError as error:
+            return refusal(str(error), "VALIDATION_ERROR", 400)
+        results, errors = [], []
+        for one, record_id in zip(inputs, ids, strict=True):
+            record = find(kind, record_id)
+            if record is None:
+                message = f"resource not found: {record_id}"
+                errors.append(_error(message, "OBJECT_NOT_FOUND", ids=[one["id"]]))
+                continue
+            changed = _properties(one)
+            state.put_record("hubspot", kind, record_id, {**record, **changed})
+            notify(state, kind, record_id, changed)
+            shown = result(record_id, {**record, **changed}, [*changed], [], started_at)
+            results.append(_traced(shown, one))
+        return _batch_answer(results, errors, started_at, done=200)
+
     @blueprint.post("/calls")
     def write_call() -> tuple[Response, int]:
         try:
             body = _object(g.raw)
+            _check_call(state, body)
         except ValueError as error:
             return refusal(str(error), "VALIDATION_ERROR", 400)
-        properties = body.get("properties")
-        if not isinstance(properties, dict) or not properties.get("hs_timestamp"):
-            return refusal("hs_timestamp is required", "VALIDATION_ERROR", 400)
+        return jsonify(add_call(body)), 201
+
+    @blueprint.post("/calls/batch/create")
+    def write_calls() -> tuple[Response, int]:
+        try:
+            inputs = _inputs(g.raw)
+        except ValueError as error:
+            return refusal(str(error), "VALIDATION_ERROR", 400)
+        results, errors = [], []
+        for one in inputs:
+            try:
+                _check_call(state, one)
+            except ValueError as error:
+                if TRACE not in one:
+                    # Without it, one bad input costs the batch.
+                    return refusal(str(error), "VALIDATION_ERROR", 400)
+                errors.append(_error(str(error), "VALIDATION_ERROR", **{TRACE: [one[TRACE]]}))
+        refused = {trace for error in errors for trace in error["context"][TRACE]}
+        for one in inputs:
+            if one.get(TRACE) not in refused:
+                results.append(_traced(add_call(one), one))
+        return _batch_answer(results, errors, started_at, done=201)
+
+    def add_call(body: dict[str, Any]) -> dict[str, Any]:
+        properties = body["properties"]
         written = state.add_written("hubspot", "calls", body)
         state.put_record("hubspot", "calls", written.id, properties)
         at = _shown(written.at)
-        return jsonify(
-            id=written.id,
-            properties={**properties, "hs_object_id": written.id},
-            createdAt=at,
-            updatedAt=at,
-            archived=False,
-        ), 201
+        return {
+            "id": written.id,
+            "properties": {**properties, "hs_object_id": written.id},
+            "createdAt": at,
+            "updatedAt": at,
+            "archived": False,
+        }
 
     return blueprint
 
@@ -401,6 +454,50 @@ def _object(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise ValueError("Invalid input JSON: not an object")
     return body
+
+
+def _inputs(raw: bytes) -> list[dict[str, Any]]:
+    """Return the inputs of a batch. Raises ValueError."""
+    inputs = _object(raw).get("inputs")
+    if not isinstance(inputs, list) or not all(isinstance(one, dict) for one in inputs):
+        raise ValueError("inputs must be a list of objects")
+    if not 1 <= len(inputs) <= MAX_IDS:
+        raise ValueError(f"The number of inputs supported in a batch is 1 to {MAX_IDS}")
+    return inputs
+
+
+def _check_call(state: State, body: Mapping[str, Any]) -> None:
+    """Raise ValueError if HubSpot keeps no such call."""
+    properties = _properties(body)
+    if not properties.get("hs_timestamp"):
+        raise ValueError("hs_timestamp is required")
+    _check_fields(state, "calls", properties)
+
+
+def _check_fields(state: State, kind: str, properties: Mapping[str, Any]) -> None:
+    """Raise ValueError if a property is refused, as a test asked for."""
+    for name in properties:
+        if said := state.refused_field("hubspot", kind, name):
+            raise ValueError(f"Property values were not valid: {said}")
+
+
+def _error(message: str, category: str, **context: list[Any]) -> dict[str, Any]:
+    return {"status": "error", "category": category, "message": message, "context": context}
+
+
+def _traced(result: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result with the mark of its input, if that has one."""
+    return {**result, TRACE: given[TRACE]} if TRACE in given else result
+
+
+def _batch_answer(
+    results: list[Any], errors: list[Any], at: str, *, done: int
+) -> tuple[Response, int]:
+    """Answer a batch: 207 if a part of it was refused."""
+    answer = {"status": "COMPLETE", "results": results, "startedAt": at, "completedAt": at}
+    if not errors:
+        return jsonify(answer), done
+    return jsonify({**answer, "numErrors": len(errors), "errors": errors}), 207
 
 
 def _properties(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -253,6 +253,8 @@ class State:
         self._changed = threading.Condition(threading.RLock())
         self._visible_at_s: dict[tuple[str, str, str], float] = {}
         # By (CRM, object): the record that a merged id became.
+        # (CRM, object, field) -> the words in which it is refused
+        self._refused_fields: dict[tuple[str, str, str], str] = {}
         self._merged: defaultdict[tuple[str, str], dict[str, Merged]] = defaultdict(dict)
         self._zoho_tokens: dict[str, float] = {}
         self._zoho_refreshes: defaultdict[str, deque[float]] = defaultdict(deque)
@@ -664,6 +666,21 @@ class State:
                 if (one.crm, one.object) == ("hubspot", "calls")
                 and any(to["to"]["id"] == record_id for to in one.body.get("associations", ()))
             ]
+
+    def refuse_field(self, crm: str, object_name: str, field: str, message: str) -> None:
+        """Refuse each write of this field of records from now on, in these words."""
+        with self._changed:
+            self._refused_fields[crm, object_name, field] = message
+
+    def accept_all_fields(self) -> None:
+        """Refuse no field any more."""
+        with self._changed:
+            self._refused_fields.clear()
+
+    def refused_field(self, crm: str, object_name: str, field: str) -> str | None:
+        """Return the words in which a field is refused; None: it can be written."""
+        with self._changed:
+            return self._refused_fields.get((crm, object_name, field))
 
     def new_zoho_token(self, refresh_token: str) -> str | None:
         """Return a new Zoho access token; None if there were too many requests for one."""

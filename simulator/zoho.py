@@ -159,25 +159,40 @@ def views(state: State) -> Blueprint:
             if record is None:
                 answers.append(_refused("the id given seems to be invalid", "id"))
                 continue
+            if said := refused_field(module, change):
+                answers.append(said)
+                continue
             now = datetime.now(UTC).isoformat(timespec="seconds")
             fields = {**record, **change, "Modified_By": by, "Modified_Time": now}
             state.put_record("zoho", module, record_id, fields)
             answers.append(_done(record_id, "record updated"))
             notify(state, module, record_id, change)
-        return jsonify(data=answers), 200
+        return jsonify(data=answers), _status_of(answers, 200)
+
+    def refused_field(module: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
+        for name in given:
+            if message := state.refused_field("zoho", module, name):
+                return _refused(message, name)
+        return None
 
     @blueprint.post("/crm/v8/Calls")
     def write_calls() -> tuple[Response, int]:
         answers = []
-        for call in _list_of(request.get_json(silent=True), "data"):
+        calls = _list_of(request.get_json(silent=True), "data")
+        if not 1 <= len(calls) <= MAX_IDS:
+            return refusal("INVALID_DATA", "invalid data", 400, api_name="data")
+        for call in calls:
             missing = next((name for name in NEEDED_OF_CALLS if not call.get(name)), None)
             if missing:
                 answers.append(_refused("required field not found", missing))
                 continue
+            if said := refused_field("Calls", call):
+                answers.append(said)
+                continue
             written = state.add_written("zoho", "Calls", call)
             state.put_record("zoho", "Calls", written.id, call)
             answers.append(_done(written.id, "record added"))
-        return jsonify(data=answers), 201
+        return jsonify(data=answers), _status_of(answers, 201)
 
     # Of COQL, the one question that the bridge has: the calls whose subject ends with a text.
     @blueprint.post("/crm/v8/coql")
@@ -325,6 +340,12 @@ def _is_expiry(given: str) -> bool:
         return False
     now = datetime.now(UTC)
     return "." not in given and at.tzinfo is not None and now < at <= now + LONGEST_CHANNEL
+
+
+def _status_of(answers: list[dict[str, Any]], done: int) -> int:
+    """Return the status of an answer: 207 if a part was refused, 202 if all was (unconfirmed)."""
+    refused = sum(one["status"] == "error" for one in answers)
+    return done if not refused else 202 if refused == len(answers) else 207
 
 
 def _done(record_id: str, message: str) -> dict[str, Any]:

@@ -433,16 +433,7 @@ def read_write_back_claim(
         delivery=claim.delivery,
         parent=call,
         event=claim.event,
-        was_sent=claim.delivery.was_lost or any(map(_may_have_arrived, claim.delivery.attempts)),
     )
-
-
-def _may_have_arrived(attempt: Mapping[str, Any]) -> bool:
-    """Say whether an attempt had no answer that shows that the CRM refused it."""
-    status_code = attempt.get("status_code")
-    if status_code is None:
-        return attempt.get("error") != "not_sent"
-    return bool(status_code >= 500)
 
 
 def _is_delayed(kept: Mapping[str, str]) -> bool:

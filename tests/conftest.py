@@ -205,7 +205,9 @@ def make_settings(redis_url: str, simulator: Simulator) -> MakeSettings:
                 },
             },
         }
-        return Settings(routes=loaded(routes_toml), **{**usual, **overrides})
+        routes = loaded(routes_toml)
+        usual["crm_rates"] = dict.fromkeys(routes.sources, 100_000)
+        return Settings(routes=routes, **{**usual, **overrides})
 
     return make
 

@@ -1,8 +1,12 @@
-"""The only module that talks to CRMs: fetches full records. schemas/crm has the requests."""
+"""The only module that talks to CRMs' APIs. schemas/crm has the requests.
+
+All requests to one CRM share its rate, over all workers: see CrmClient._ask().
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -35,7 +39,9 @@ DEEPEST = 1000
 ALONE_S = 10.0
 ALONE_FAILURES = 3
 ALONE_AGAIN_S = 5.0
-TURN_S = 5.0  # how long a question that is about no lead waits for its turn
+TURN_S = 5.0  # how long a question waits for its turn under the CRM's rate
+WRITE_TURN_S = 12.0  # of a write-back, whose earlier requests were made
+LONGEST_PAUSE_S = 60.0
 ANSWERED = (200, 201, 202, 207)
 NO_BODY = (204, 304)
 REFUSED_TOKEN_S = 60  # until the next try; Zoho allows ten tries in ten minutes
@@ -73,6 +79,24 @@ class _Access:
 
     headers: Mapping[str, str]
     api_url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Turn:
+    """When a request may go.
+
+    most: requests in 10 s if its kind of question may be asked less often than others; None: as
+    often. begin_until: of a write-back: it must not begin later; monotonic. is_taken: its turn was
+    reserved before.
+    """
+
+    most: int | None = None
+    begin_until: float | None = None
+    is_taken: bool = False
+
+    @property
+    def is_write(self) -> bool:
+        return self.begin_until is not None
 
 
 class CrmClient:
@@ -155,7 +179,7 @@ class CrmClient:
     def ask(self, source: Source, request: CrmRequest, *, rate: int) -> Any:
         """Ask a question that is about no lead. Return the parsed answer; None: it has no body.
 
-        rate: requests in 10 s over all workers, which this one waits for. Returns FetchFailed if
+        rate: requests in 10 s over all workers, if fewer than the CRM's own. Returns FetchFailed if
         the CRM can't be asked now, or refuses. Never raises.
         """
         return self._safely(source, partial(self._ask_in_turn, source, request, rate))
@@ -164,12 +188,7 @@ class CrmClient:
         hydration = source.kind.hydration
         if hydration is None:
             return FetchFailed(message=f"{source.kind.title} can't be asked.")
-        wait_s = self._store.may_ask_crm(source.name, rate=rate, patience_s=TURN_S)
-        if wait_s is None:
-            message = f"{source.kind.title} is asked as often as it may be."
-            return FetchFailed(message=message, retry_after_s=TURN_S)
-        time.sleep(wait_s)
-        result = self._fetch(source, hydration, request)
+        result = self._fetch(source, hydration, request, _Turn(most=rate))
         if isinstance(result, FetchFailed):
             return result
         code = result.status_code
@@ -209,7 +228,9 @@ class CrmClient:
         access = self._access(source, hydration)
         if isinstance(access, FetchFailed):
             return access
-        result = self._ask(source, access, own.request)
+        result = self._ask(source, access, own.request, _Turn())
+        if isinstance(result, FetchFailed):
+            return result
         answer = _parsed(result.body)
         if _is_for_now(result) and not own.is_out_of_scope(answer):
             return FetchFailed(
@@ -309,50 +330,86 @@ class CrmClient:
         source: Source,
         hydration: Hydration,
         request: CrmRequest,
-        deadline: SendDeadline | None = None,
+        turn: "_Turn | None" = None,
     ) -> HttpResult | FetchFailed:
+        turn = turn or _Turn()
         access = self._access(source, hydration)
         if isinstance(access, FetchFailed):
             return access
-        result = self._ask(source, access, request, deadline)
-        if result.status_code == 401 and isinstance(hydration.login, RefreshLogin):
+        result = self._ask(source, access, request, turn)
+        is_refused = isinstance(result, HttpResult) and result.status_code == 401
+        if is_refused and isinstance(hydration.login, RefreshLogin):
             # The token was revoked, or ran out early: get a new token and ask once more.
             self._store.drop_token(source.name)
             access = self._access(source, hydration)
             if isinstance(access, FetchFailed):
                 return access
-            result = self._ask(source, access, request, deadline)
+            result = self._ask(source, access, request, replace(turn, is_taken=False))
         return result
 
     def write(
-        self, source: Source, request: CrmRequest, deadline: SendDeadline
+        self, source: Source, request: CrmRequest, *, begin_until: float, has_turn: bool
     ) -> HttpResult | FetchFailed:
-        """Make a request of a write-back, which must begin before the deadline.
+        """Make a request of a write-back.
 
-        FetchFailed: the CRM gave us no access, so nothing was sent. Raises StoreUnavailable.
+        begin_until: it must not begin later; monotonic. has_turn: its turn was reserved before.
+        FetchFailed: nothing was sent. Raises StoreUnavailable.
         """
         hydration = source.kind.hydration
         if hydration is None:
             return FetchFailed(message=f"{source.kind.title} has no login.", is_account=True)
-        return self._fetch(source, hydration, request, deadline)
+        turn = _Turn(begin_until=begin_until, is_taken=has_turn)
+        return self._fetch(source, hydration, request, turn)
 
     def _ask(
-        self,
-        source: Source,
-        access: _Access,
-        request: CrmRequest,
-        deadline: SendDeadline | None = None,
-    ) -> HttpResult:
+        self, source: Source, access: _Access, request: CrmRequest, turn: "_Turn"
+    ) -> HttpResult | FetchFailed:
+        """Make a request in its turn. FetchFailed: its turn does not come soon enough."""
+        if not turn.is_taken and (failed := self._wait_for(source, turn)):
+            return failed
         variables = self._settings.variables.get(source.name, {})
         path = request.path_with(variables, prefix=source.variable_prefix)
-        return self.http.request(
+        until = turn.begin_until
+        result = self.http.request(
             request.method,
             access.api_url + path,
             headers={**access.headers, **request.headers},
             params=request.params,
             json=request.json,
-            send_deadline=deadline,
+            send_deadline=None if until is None else SendDeadline(until),
         )
+        self._note_rate(source, result)
+        return result
+
+    def _wait_for(self, source: Source, turn: "_Turn") -> FetchFailed | None:
+        """Wait for a turn at the CRM. Return None when it has come."""
+        rate = self._settings.crm_rates.get(source.name)
+        if rate is None:
+            return None
+        wait_s = self._store.may_ask_crm(
+            source.name,
+            rate=min(rate, turn.most or rate),
+            patience_s=WRITE_TURN_S if turn.is_write else TURN_S,
+            is_write=turn.is_write,
+        )
+        if wait_s is None:
+            message = f"{source.kind.title} is asked as often as it may be."
+            return FetchFailed(message=message, retry_after_s=TURN_S)
+        time.sleep(wait_s)
+        return None
+
+    def _note_rate(self, source: Source, result: HttpResult) -> None:
+        """Let all workers pause at a CRM that says that it is asked too often."""
+        for_s = 0.0
+        if result.status_code == 429:
+            for_s = result.retry_after_s or 0.0
+        names = source.kind.hydration.rate_headers if source.kind.hydration else None
+        if names is not None and (result.headers or {}).get(names[0]) == "0":
+            interval_ms = (result.headers or {}).get(names[1], "")
+            for_s = max(for_s, int(interval_ms) / 1000 if interval_ms.isdecimal() else 1.0)
+        if for_s:
+            with suppress(StoreUnavailable):  # the answer counts for more
+                self._store.slow_crm(source.name, for_s=min(for_s, LONGEST_PAUSE_S))
 
     def _read(
         self, source: Source, result: HttpResult, read: Callable[[Any], Answer]

@@ -1,11 +1,12 @@
-"""One write-back by a CRM's API: the record of the call, then the fields of the CRM's record.
+"""Write-backs by a CRM's API, several at once: the records of their calls, then fields of records.
 
-The bridge looks for the record of the call before it creates one: an earlier request may have
-arrived though nobody read its answer. It keeps the record's id, so that redials update it.
+    read what is known of the calls' records ► find those in doubt ► create ► update ► set fields
+
+Before a request creates records, that is noted: if its answer is lost, the next attempt looks for
+the record first. The CRM's id of a record is kept, so that redials update it.
 """
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -13,25 +14,28 @@ import orjson
 
 from rules import write_back as rules
 from rules.plan import Ready
-from rules.verdict import Verdict
+from rules.verdict import Meaning, Verdict
 from schemas.errors import StoreUnavailable
 from schemas.http_result import HttpResult
 from schemas.settings import Settings
-from schemas.source import CrmRequest, Source, Told, WriteBack
+from schemas.source import CrmRequest, Refused, Source, Told, WriteBack, Written
+from schemas.write_back import CallKey
 from store import Store
 from workers.crm import CrmClient, FetchFailed
-from workers.http import SendDeadline
 
-PATIENCE_S: Final = 2.0  # how long a request waits for its turn under the CRM's rate
+# Of one write-back: the last answer, and what it means.
+Answer = tuple[HttpResult, Verdict]
+
+NOTHING_SENT: Final = HttpResult(sent=False, duration_ms=0)
 
 
 class _StopError(Exception):
-    """The write-back ends here, with this answer."""
+    """The CRM must not be asked more now. What is not written yet is written later."""
 
     def __init__(self, result: HttpResult, meant: Verdict) -> None:
         super().__init__(meant.message)
-        self.result = result
-        self.meant = meant
+        self.answer = (result, meant)
+        self.was_written = result.sent and meant.meaning is not Meaning.PAUSE  # it may be
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,104 +46,226 @@ class CrmWriting:
     store: Store
     settings: Settings
 
-    def write(self, ready: Ready, begin_until: float) -> tuple[HttpResult, Verdict]:
-        """Make the requests of a write-back; returns the last answer and what it means.
+    def write(self, batch: Sequence[Ready], begin_until: float) -> dict[str, Answer]:
+        """Tell a CRM of write-backs of one source, at most one of each record.
 
-        begin_until: no request begins later; monotonic.
+        The turn of the first request was reserved. begin_until: no request begins later; monotonic.
+        Returns the answer to each, by its id.
         """
-        source = self.settings.routes.sources[ready.delivery.source]
-        writer = source.kind.write_back
-        assert writer is not None  # noqa: S101  (the settings name only such sources)
-        writing = _Writing(self, source, writer, begin_until)
+        source = self.settings.routes.sources[batch[0].delivery.source]
+        writing = _Writing(self, source, batch, begin_until)
         try:
-            result = writing.run(ready)
+            writing.run()
         except _StopError as stop:
-            return stop.result, stop.meant
+            return writing.answers(stop.answer)
         except StoreUnavailable:
-            # What was written is found by the next attempt.
-            result = HttpResult(duration_ms=0, sent=True, error="store_away")
-        return result, rules.verdict(result)
+            # What may have been written is looked for by the next attempt.
+            away = replace(NOTHING_SENT, error="store_away")
+            return writing.answers((away, rules.later("Redis did not answer.")))
+        return writing.answers((NOTHING_SENT, rules.later("The CRM did not say what it wrote.")))
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A kind of request that writes, and the ids of the write-backs that still need it."""
+
+    build: Callable[[Sequence[Told]], CrmRequest]
+    needed_by: set[str]
+    creates: bool = False
 
 
 class _Writing:
-    """The requests of one write-back."""
+    """The requests of some write-backs of one source."""
 
     def __init__(
-        self, of: CrmWriting, source: Source, writer: WriteBack, begin_until: float
+        self, of: CrmWriting, source: Source, batch: Sequence[Ready], begin_until: float
     ) -> None:
-        self._of = of
-        self._source = source
-        self._writer = writer
+        assert source.kind.write_back is not None  # noqa: S101  (Settings.writes_by_api())
+        self._store, self._crm, self._source = of.store, of.crm, source
+        self._writer: WriteBack = source.kind.write_back
         self._begin_until = begin_until
-        self._asked = 0  # requests; the turn of the first one was reserved before
+        self._has_turn = True
+        self._ready = {one.delivery.id: one for one in batch}
+        self._told = {id_: rules.told(one) for id_, one in self._ready.items()}
+        self._create = _Step(self._writer.create_calls, set(), creates=True)
+        self._update = _Step(self._writer.update_calls, set())
+        self._set_fields = _Step(
+            self._writer.set_fields, {id_ for id_, one in self._told.items() if one.fields}
+        )
+        self._steps = (self._create, self._update, self._set_fields)
+        self._last: dict[str, HttpResult] = {}
+        self._ended: dict[str, Answer] = {}  # refused, or not to be told any more
 
-    def run(self, ready: Ready) -> HttpResult:
-        told = rules.told(ready)
-        route_write_back = ready.route.write_back
-        result = None
-        if route_write_back and route_write_back.call and self._writer.call(told) is not None:
-            result = self._write_call(ready, told)
-        if told.fields:
-            result = self._ask(self._writer.update(told))
-        # Nothing to write is no failure.
-        return result or HttpResult(sent=False, duration_ms=0, status_code=204)
+    def run(self) -> None:
+        """Write calls, then fields. Raises _StopError, StoreUnavailable."""
+        for told in self._doubtful():
+            self._find(told)
+        for step in self._steps:
+            for some in self._batches(step):
+                self._write(step, some)
 
-    def _write_call(self, ready: Ready, told: Told) -> HttpResult:
-        parent, call_sid = ready.delivery.of or "", ready.delivery.call_sid
-        call_id = self._of.store.crm_call(parent, call_sid)
-        if call_id is None:
-            call_id = self._find(told)
-            if call_id is not None:
-                self._of.store.keep_crm_call(parent, call_sid, call_id)
-        request = self._writer.call(replace(told, call_id=call_id))
-        assert request is not None  # noqa: S101  (run() asked)
-        result = self._ask(request)
-        if call_id is None and (new := self._writer.call_id(_parsed(result))):
-            self._of.store.keep_crm_call(parent, call_sid, new)
-        return result
+    def answers(self, of_the_rest: Answer) -> dict[str, Answer]:
+        """Return the answer to each write-back. of_the_rest: to those that are not written yet."""
+        needed = set().union(*(step.needed_by for step in self._steps))
+        found = {}
+        for id_ in self._ready:
+            if id_ in self._last:
+                done = self._last[id_], rules.verdict(self._last[id_], self._source.kind.title)
+            else:
+                done = NOTHING_SENT, rules.nothing_to_write()
+            result, meant = self._ended.get(id_) or (of_the_rest if id_ in needed else done)
+            if len(self._ready) > 1:  # its body may be about others, too
+                result = replace(result, body=b"")
+            found[id_] = result, meant
+        return found
 
-    def _find(self, told: Told) -> str | None:
-        finding = self._writer.find(told)
+    # --- the calls' records -----------------------------------------------------------------------
+
+    def _doubtful(self) -> list[Told]:
+        """Read what is known of the calls' records. Return those that must be looked for."""
+        ids, doubtful = list(self._ready), []
+        for id_, known in zip(ids, self._store.crm_calls(list(map(self._key, ids))), strict=True):
+            ready, told = self._ready[id_], self._told[id_]
+            said = ready.route.write_back
+            if known is None:
+                self._end(id_, *_gone())
+            elif said is None or not said.call or not self._writer.keeps_call(told):
+                continue
+            elif known.id is not None:
+                self._knows(told, known.id)
+            else:
+                self._create.needed_by.add(id_)
+                if known.may_exist or ready.delivery.was_lost:
+                    doubtful.append(told)
+        return doubtful
+
+    def _find(self, told: Told) -> None:
+        """Look for the record of a call that an earlier request may have created."""
+        finding = self._writer.find_call(told)
         try:
             request = next(finding)
             while True:
-                request = finding.send(_parsed(self._ask(request, may_miss=True)))
+                result = self._ask(request)
+                if result.status_code != 404 and self._meaning(result) is Meaning.REFUSED:
+                    self._end(told.id, *self._refused(result, rules.sentence(result.body)))
+                    return
+                request = finding.send({} if result.status_code == 404 else _parsed(result))
         except StopIteration as found:
-            return found.value if isinstance(found.value, str) else None
+            call_id = found.value
+        if call_id:
+            self._store.keep_crm_calls({self._key(told.id): call_id})
+            self._knows(told, call_id)
 
-    def _ask(self, request: CrmRequest, *, may_miss: bool = False) -> HttpResult:
-        """Make one request. may_miss: 404 is an answer, too. Raises _StopError."""
-        self._wait_for_turn()
-        deadline = SendDeadline(self._begin_until)
-        result = self._of.crm.write(self._source, request, deadline)
+    def _knows(self, told: Told, call_id: str) -> None:
+        self._create.needed_by.discard(told.id)
+        self._update.needed_by.add(told.id)
+        self._told[told.id] = replace(told, call_id=call_id)
+
+    def _key(self, id_: str) -> CallKey:
+        delivery = self._ready[id_].delivery
+        return delivery.of or "", delivery.call_sid or ""
+
+    # --- a request that writes --------------------------------------------------------------------
+
+    def _batches(self, step: _Step) -> Iterator[list[Told]]:
+        """Yield what a step has to write, as much as one request may have, of one type."""
+        by_type: dict[str, list[Told]] = {}
+        for id_ in sorted(step.needed_by):
+            told = self._told[id_]
+            by_type.setdefault(told.subject_type, []).append(told)
+        for some in by_type.values():
+            for start in range(0, len(some), self._writer.batch):
+                yield some[start : start + self._writer.batch]
+
+    def _write(self, step: _Step, wanted: Sequence[Told]) -> None:
+        """Make a request of a step; what is refused as a whole is written in halves."""
+        told = self._still_there(step, wanted)
+        if not told:
+            return
+        try:
+            result = self._ask(step.build(told))
+        except _StopError as stop:
+            if step.creates and not stop.was_written:
+                self._store.keep_crm_calls({self._key(one.id): None for one in told})
+            raise
+        answers = dict(self._writer.read(_parsed(result), told))
+        if not answers and self._meaning(result) is Meaning.REFUSED:
+            if len(told) > 1:
+                middle = len(told) // 2
+                self._write(step, told[:middle])
+                self._write(step, told[middle:])
+                return
+            answers = {told[0].id: Refused(rules.sentence(result.body))}
+        if step.creates:
+            self._keep(told, answers)
+        for one in told:
+            self._take_answer(step, one.id, answers.get(one.id), result)
+
+    def _still_there(self, step: _Step, told: Sequence[Told]) -> list[Told]:
+        """Return those that may be told of still; no person of the others is known any more."""
+        keys = [self._key(one.id) for one in told]
+        known = self._store.begin_crm_calls(keys) if step.creates else self._store.crm_calls(keys)
+        for one, found in zip(told, known, strict=True):
+            if found is None:
+                self._end(one.id, *_gone())
+        return [one for one, found in zip(told, known, strict=True) if found is not None]
+
+    def _keep(self, told: Sequence[Told], answers: Mapping[str, Written | Refused]) -> None:
+        """Keep the ids of new records."""
+        ids: dict[CallKey, str | None] = {}
+        for one in told:
+            match answers.get(one.id):
+                case Written(str(call_id)):
+                    ids[self._key(one.id)] = call_id
+                case Refused():
+                    ids[self._key(one.id)] = None
+        self._store.keep_crm_calls(ids)
+
+    def _take_answer(
+        self, step: _Step, id_: str, answer: Written | Refused | None, result: HttpResult
+    ) -> None:
+        match answer:
+            case Written():
+                self._last[id_] = result
+                step.needed_by.discard(id_)
+            case Refused(sentence):
+                step.needed_by.discard(id_)
+                self._ended[id_] = self._refused(result, sentence)
+
+    def _end(self, id_: str, result: HttpResult, meant: Verdict) -> None:
+        """Write nothing more of a write-back."""
+        self._ended[id_] = result, meant
+        for step in self._steps:
+            step.needed_by.discard(id_)
+
+    # --- any request ------------------------------------------------------------------------------
+
+    def _ask(self, request: CrmRequest) -> HttpResult:
+        """Make one request. Raises _StopError after an answer that is about no write-back."""
+        result = self._crm.write(
+            self._source, request, begin_until=self._begin_until, has_turn=self._has_turn
+        )
+        self._has_turn = False
         if isinstance(result, FetchFailed):
-            again = result.retry_after_s
-            headers = {} if again is None else {"Retry-After": str(int(again))}
-            raise _StopError(
-                HttpResult(duration_ms=0, sent=False, error="no_access", headers=headers),
-                rules.not_reached(result.message, is_account=result.is_account),
-            )
-        if may_miss and result.status_code == 404:
-            return replace(result, body=b"")
-        if result.status_code is None or not 200 <= result.status_code < 300:
-            raise _StopError(result, rules.verdict(result))
-        if sentence := self._writer.refusal(_parsed(result)):
-            raise _StopError(result, rules.refused(sentence))
+            again_s = result.retry_after_s
+            headers = {} if again_s is None else {"Retry-After": str(int(again_s))}
+            nothing = replace(NOTHING_SENT, error="no_access", headers=headers)
+            meant = rules.no_access if result.is_account else rules.later
+            raise _StopError(nothing, meant(result.message))
+        if self._meaning(result) in (Meaning.AGAIN, Meaning.PAUSE):
+            raise _StopError(result, rules.verdict(result, self._source.kind.title))
         return result
 
-    def _wait_for_turn(self) -> None:
-        self._asked += 1
-        if self._asked == 1:
-            return
-        name = self._source.name
-        rate = self._of.settings.crm_rates[name]
-        wait_s = self._of.store.may_ask_crm(name, rate=rate, patience_s=PATIENCE_S)
-        if wait_s is None:
-            raise _StopError(
-                HttpResult(duration_ms=0, sent=False, error="no_turn"),
-                rules.not_reached("The CRM's rate is used up for now.", is_account=False),
-            )
-        time.sleep(wait_s)
+    def _meaning(self, result: HttpResult) -> Meaning:
+        return rules.verdict(result, self._source.kind.title).meaning
+
+    def _refused(self, result: HttpResult, sentence: str) -> Answer:
+        return result, rules.refused(self._source.kind.title, sentence)
+
+
+def _gone() -> Answer:
+    message = "The call is gone, or its person was erased: nothing more is written."
+    return NOTHING_SENT, rules.later(message)
 
 
 def _parsed(result: HttpResult) -> Any:

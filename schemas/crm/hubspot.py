@@ -510,6 +510,12 @@ KIND = Kind(
     secret_help="the app's client secret, which signs its webhooks",
     hydration=Hydration(
         batch=100,
+        rate=90,
+        # https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines
+        rate_headers=(
+            "X-HubSpot-RateLimit-Remaining",
+            "X-HubSpot-RateLimit-Interval-Milliseconds",
+        ),
         login=BearerLogin(token="ACCESS_TOKEN"),
         api_url="API_URL",
         request=_request,

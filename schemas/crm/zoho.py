@@ -477,6 +477,7 @@ KIND = Kind(
     count=count,
     hydration=Hydration(
         batch=100,  # unconfirmed, as is a limit of 50 fields, which routes rarely reach
+        rate=50,
         login=RefreshLogin(
             accounts_url="ACCOUNTS_URL",
             path="/oauth/v2/token",

@@ -6,96 +6,105 @@ https://www.zoho.com/crm/developer/docs/api/v8/Get-Records-through-COQL-Query.ht
 The form of Call_Duration ("mm:ss") is unconfirmed.
 """
 
-from collections.abc import Generator
-from datetime import datetime
-from typing import Any, Final
+from collections.abc import Generator, Sequence
+from typing import Any, Final, Literal
 
-from schemas.source import CrmRequest, Told, WriteBack, id_text
+from schemas.crm.call_notes import notes, started_at, title
+from schemas.source import CrmRequest, Refused, Told, WriteBack, Written, id_text
 
+API: Final = "/crm/v8"
 MODULES: Final = {"lead": "Leads", "contact": "Contacts", "deal": "Deals", "account": "Accounts"}
-CALLS: Final = "/crm/v8/Calls"
 QUERY: Final = "select id from Calls where Subject like '%({key})' limit 0, 1"
+DESCRIPTION_CHARS: Final = 30_000  # it may have 32,000
+# Codes of errors that say nothing about the record: it is told again.
+FOR_NOW: Final = frozenset({"INTERNAL_ERROR", "TOO_MANY_REQUESTS", "RECORD_LOCKED"})
 
 
-def _subject(told: Told) -> str:
-    """Return the call's subject. It ends with our key: that is how a call is found again."""
-    result = (told.outcome or {}).get("result", "").replace("_", " ")
-    return f"Call by CallKaro: {result} ({told.key})"
+def _keeps_call(told: Told) -> bool:
+    return told.outcome is not None  # Zoho keeps calls that ended
 
 
-def _find(told: Told) -> Generator[CrmRequest, Any, str | None]:
+def _find_call(told: Told) -> Generator[CrmRequest, Any, str | None]:
     # COQL has no index that is behind, as the search has.
     answer = yield CrmRequest(
         method="POST",
-        path="/crm/v8/coql",
+        path=f"{API}/coql",
         json={"select_query": QUERY.format(key=told.key)},
     )
-    return _id_of(answer)
+    for record in _entries(answer):
+        return id_text(record.get("id"))
+    return None
 
 
-def _call(told: Told) -> CrmRequest | None:
-    if told.outcome is None:
-        return None  # Zoho keeps calls that ended
-    talked_s = int(told.outcome.get("talked_s") or 0)
-    lines = [told.outcome.get(name) for name in ("recording_url", "call_link", "transcript")]
-    record: dict[str, Any] = {
-        "Subject": _subject(told),
+def _create_calls(told: Sequence[Told]) -> CrmRequest:
+    return _request("POST", "Calls", [{**_call(one), **_place(one)} for one in told])
+
+
+def _update_calls(told: Sequence[Told]) -> CrmRequest:
+    # The start of a completed call can't be changed.
+    return _request("PUT", "Calls", [{**_call(one), "id": one.call_id} for one in told])
+
+
+def _set_fields(told: Sequence[Told]) -> CrmRequest:
+    module = MODULES[told[0].subject_type]
+    return _request("PUT", module, [{**one.fields, "id": one.subject} for one in told])
+
+
+def _request(method: Literal["POST", "PUT"], module: str, records: list[Any]) -> CrmRequest:
+    return CrmRequest(method=method, path=f"{API}/{module}", json={"data": records})
+
+
+def _call(told: Told) -> dict[str, Any]:
+    talked_s = int((told.outcome or {}).get("talked_s") or 0)
+    return {
+        # It ends with our key: that is how the call is found again.
+        "Subject": f"{title(told)} ({told.key})",
         "Call_Type": "Outbound",
         "Outbound_Call_Status": "Completed",
         "Call_Duration": f"{talked_s // 60:02}:{talked_s % 60:02}",
-        "Description": "\n".join(str(line) for line in lines if line),
+        "Description": "\n".join(notes(told))[:DESCRIPTION_CHARS],
     }
-    if told.call_id is not None:  # the start of a completed call can't be changed
-        return _request("PUT", CALLS, {**record, "id": told.call_id})
-    started = datetime.fromisoformat(told.at).replace(microsecond=0).isoformat()
-    record["Call_Start_Time"] = started
+
+
+def _place(told: Told) -> dict[str, Any]:
+    """Return the record that a call belongs to, and its time."""
+    started = started_at(told).isoformat()
     if told.subject_type == "contact":
-        record["Who_Id"] = {"id": told.subject}
-    else:
-        record["What_Id"] = {"id": told.subject}
-        record["$se_module"] = MODULES[told.subject_type]
-    return _request("POST", CALLS, record)
+        return {"Call_Start_Time": started, "Who_Id": {"id": told.subject}}
+    module = MODULES[told.subject_type]
+    return {"Call_Start_Time": started, "What_Id": {"id": told.subject}, "$se_module": module}
 
 
-def _request(method: Any, path: str, record: dict[str, Any]) -> CrmRequest:
-    return CrmRequest(method=method, path=path, json={"data": [record]})
+def _read(answer: Any, told: Sequence[Told]) -> dict[str, Written | Refused]:
+    """Return what became of each record: Zoho answers in their order, also within a 4xx."""
+    entries = _entries(answer)
+    if len(entries) != len(told):
+        return {}
+    found: dict[str, Written | Refused] = {}
+    for one, entry in zip(told, entries, strict=True):
+        details = entry.get("details")
+        details = details if isinstance(details, dict) else {}
+        if entry.get("status") == "success":
+            found[one.id] = Written(id_text(details.get("id")))
+        elif entry.get("status") == "error" and entry.get("code") not in FOR_NOW:
+            field = details.get("api_name")
+            said = str(entry.get("message") or entry.get("code") or "Zoho gave no reason")
+            found[one.id] = Refused(f"{said} ({field})" if field else said)
+    return found
 
 
-def _first(answer: Any) -> dict[str, Any]:
+def _entries(answer: Any) -> list[dict[str, Any]]:
     data = answer.get("data") if isinstance(answer, dict) else None
-    return data[0] if isinstance(data, list) and data and isinstance(data[0], dict) else {}
-
-
-def _id_of(answer: Any) -> str | None:
-    return id_text(_first(answer).get("id"))
-
-
-def _call_id(answer: Any) -> str | None:
-    details = _first(answer).get("details")
-    return id_text(details.get("id")) if isinstance(details, dict) else None
-
-
-def _update(told: Told) -> CrmRequest:
-    path = f"/crm/v8/{MODULES[told.subject_type]}"
-    return _request("PUT", path, {**told.fields, "id": told.subject})
-
-
-def _refusal(answer: Any) -> str | None:
-    """Return the sentence of an entry that Zoho refused: its answer is 2xx all the same."""
-    entry = _first(answer)
-    if entry.get("status") != "error":
-        return None
-    details = entry.get("details")
-    field = details.get("api_name") if isinstance(details, dict) else None
-    return f"{entry.get('message') or entry.get('code')}" + (f" ({field})" if field else "")
+    return [one for one in data if isinstance(one, dict)] if isinstance(data, list) else []
 
 
 WRITE_BACK: Final = WriteBack(
-    rate=50,
+    batch=100,
     subject_types=frozenset(MODULES),
-    find=_find,
-    call=_call,
-    call_id=_call_id,
-    update=_update,
-    refusal=_refusal,
+    keeps_call=_keeps_call,
+    find_call=_find_call,
+    create_calls=_create_calls,
+    update_calls=_update_calls,
+    set_fields=_set_fields,
+    read=_read,
 )

@@ -2,9 +2,9 @@
 -- Lease what is due of write-backs to one worker, as claim.lua does with calls. CallKaro's breaker and its
 -- pauses do not concern them.
 --
--- ARGV[1]: at most how many. ARGV[2]: the lease, ms. ARGV[3]: how long nothing is claimed after a start of
--- Redis, ms. ARGV[4]: when to look again at what a pause holds, ms. ARGV[5]: about how many bytes of records.
--- ARGV[6]: the run id of Redis.
+-- ARGV[1]: for how many threads. ARGV[2]: the lease, ms. ARGV[3]: how long
+-- nothing is claimed after a start of Redis, ms. ARGV[4]: when to look again at what a pause holds, ms. ARGV[5]:
+-- about how many bytes of records. ARGV[6]: at most how many, by source: one thread takes them. ARGV[7]: the run id of Redis.
 -- Returns {raised, claim...}: raised is {id, text, id, text...}, the errors of records; a claim is {id,
 -- lease, its fields (flat), the fields of its call (flat; empty: it is gone), the event's record}.
 even_when_full()
@@ -13,8 +13,9 @@ local lease_ms, look_again_ms, bytes_left = tonumber(ARGV[2]), tonumber(ARGV[4])
 local now = now_ms()
 local raised = {}
 local claims = {raised}
-if settling_ms(ARGV[6], tonumber(ARGV[3]), now) > 0 then return claims end
+if settling_ms(ARGV[7], tonumber(ARGV[3]), now) > 0 then return claims end
 
+local MOST_CLAIMED = 100  -- at once: nobody else is served meanwhile
 local WAITS = {queued = true, held = true, retrying = true}
 local FIELDS = {'status', 'order', 'reason', 'held_since_ms', 'source', 'route', 'paused_by', 'of', 'event',
   'erased_ms'}
@@ -43,14 +44,38 @@ local function claim(id)
   claims[#claims + 1] = {id, number, fields, parent, event}
 end
 
-local due = redis.call('ZRANGE', P .. 'due:write_back', '-inf', whole(now), 'BYSCORE', 'LIMIT', 0, ARGV[1])
-for _, id in ipairs(due) do
-  if bytes_left < 0 then break end
-  local is_whole, text = try(claim, id)
-  if not is_whole then
-    redis.call('ZADD', P .. 'leased', whole(now + lease_ms), id)
-    raised[#raised + 1] = id
-    raised[#raised + 1] = text
+-- Those of a source without room stay due, and others are looked at.
+local PAGE, MOST_LOOKED_AT = 200, 1000
+local looked_at, passed = 0, 0
+local threads, rooms, has_thread = tonumber(ARGV[1]), cjson.decode(ARGV[6]), {}
+
+local function consider(id)
+  local source = redis.call('HGET', write_back_key(id), 'source') or ''
+  local room = rooms[source]
+  if room == 0 or (threads == 0 and not has_thread[source]) then
+    passed = passed + 1
+    return
   end
+  local before = #claims
+  claim(id)
+  if #claims == before then return end
+  if not has_thread[source] then threads = threads - 1 end
+  if room then has_thread[source], rooms[source] = true, room - 1 end
+end
+
+while looked_at < MOST_LOOKED_AT do
+  local due = redis.call('ZRANGE', P .. 'due:write_back', '-inf', whole(now), 'BYSCORE', 'LIMIT', passed, PAGE)
+  for _, id in ipairs(due) do
+    if bytes_left < 0 or #claims > MOST_CLAIMED then return claims end
+    local is_whole, text = try(consider, id)
+    if not is_whole then
+      passed = passed + 1  -- it may be due still
+      redis.call('ZADD', P .. 'leased', whole(now + lease_ms), id)
+      raised[#raised + 1] = id
+      raised[#raised + 1] = text
+    end
+  end
+  looked_at = looked_at + #due
+  if #due < PAGE then break end
 end
 return claims

@@ -29,7 +29,7 @@ def told(store: Store) -> Delivery:
     store.note_write_back_routes({"call back": ["failed"]})
     put(store, "d1", subject="101", subject_type="contact")
     store.move([Move(id="d1", to=Status.FAILED, lease=claim(store)["d1"])])
-    [found] = store.claim_write_backs(1, lease_s=60)
+    [found] = store.claim_write_backs(1, {}, lease_s=60)
     one = found.delivery
     moves = [
         Move(id=one.id, to=Status.SENDING, lease=one.lease, attempt=(1, {"number": 1})),
@@ -120,7 +120,7 @@ def test_a_person_retries_one_that_was_written_and_cancels_one_that_waits(
     assert store.move([delivered]) == ["ok"]
     again = web.client.post(f"/api/deliveries/{told.id}/retry", headers=BEARER)
     assert again.json["status"] == "queued"
-    [claimed] = store.claim_write_backs(1, lease_s=60)
+    [claimed] = store.claim_write_backs(1, {}, lease_s=60)
     assert claimed.delivery.id == told.id
     cancelled = web.client.post(f"/api/deliveries/{told.id}/cancel", headers=BEARER)
     assert cancelled.json["status"] == "cancelled"

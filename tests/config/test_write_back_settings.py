@@ -38,7 +38,7 @@ def wrong() -> str:
 
 def test_a_route_says_that_its_source_needs_them(env):
     (out,) = load_settings().webhooks_out.values()
-    assert (out.url, out.secrets, out.rate) == ("https://crm.example/hook?token=t", (KEY,), 100)
+    assert (out.url, out.secrets) == ("https://crm.example/hook?token=t", (KEY,))
     assert KEY not in repr(out)
     assert "token" not in repr(out)
 
@@ -46,8 +46,10 @@ def test_a_route_says_that_its_source_needs_them(env):
 def test_there_may_be_several_secrets_and_another_rate(env):
     env.setenv("GENERIC_WRITE_BACK_SECRET", f"{KEY}, {OTHER}")
     env.setenv("GENERIC_API_RATE", "7")
-    out = load_settings().webhooks_out["generic"]
-    assert (out.secrets, out.rate) == ((KEY, OTHER), 7)
+    settings = load_settings()
+    assert settings.webhooks_out["generic"].secrets == (KEY, OTHER)
+    assert settings.crm_rates["generic"] == 7
+    assert (settings.crm_rates["hubspot"], settings.crm_rates["zoho"]) == (90, 50)
 
 
 def test_without_such_a_route_nothing_is_read(env):

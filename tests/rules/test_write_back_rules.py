@@ -27,7 +27,7 @@ city   = "event.city"
 nobody = "event.nobody"
 origin = { value = "bridge" }
 """
-OUT = WebhookOut(url="http://localhost:1/hook", secrets=("whsec_c2VjcmV0",), rate=10)
+OUT = WebhookOut(url="http://localhost:1/hook", secrets=("whsec_c2VjcmV0",))
 ENDED = Outcome(
     call_sid="call-7",
     delivery_id="d1",
@@ -68,7 +68,6 @@ def a_claim(moment: str = "outcome", *, parent: Any = None, **more: Any) -> Writ
         delivery=delivery(**own),
         parent=delivery(**call),
         event=event({"city": "Pune"}, subject="42"),
-        was_sent=False,
     )
 
 
@@ -215,7 +214,9 @@ def test_an_answer_is_never_unknown_and_says_nothing_of_callkaro(
     result: HttpResult, meaning: Meaning, to: Status, reason: Reason | None
 ) -> None:
     meant = write_back.verdict(result)
-    move = write_back.settle(ready(), result, meant, NOW, lambda: 0.5, variable_prefix="GENERIC_")
+    move = write_back.settle(
+        ready(), result, meant, NOW, lambda: 0.5, variable="GENERIC_WRITE_BACK_SECRET"
+    )
     assert (meant.meaning, move.to, move.reason) == (meaning, to, reason)
     assert move.callkaro_ok is None
     assert (move.pause is not None) == (meaning is Meaning.PAUSE)
@@ -225,7 +226,12 @@ def test_an_answer_is_never_unknown_and_says_nothing_of_callkaro(
 def test_an_account_at_fault_spends_no_attempt() -> None:
     result = answer(401)
     move = write_back.settle(
-        ready(), result, write_back.verdict(result), NOW, lambda: 0.5, variable_prefix="GENERIC_"
+        ready(),
+        result,
+        write_back.verdict(result),
+        NOW,
+        lambda: 0.5,
+        variable="GENERIC_WRITE_BACK_SECRET",
     )
     assert move.fields["spent"] == 0
     assert move.pause is not None
@@ -237,7 +243,12 @@ def test_an_account_at_fault_spends_no_attempt() -> None:
 def test_a_wait_that_the_receiver_asks_for_is_kept() -> None:
     result = answer(429, headers={"Retry-After": "600"})
     move = write_back.settle(
-        ready(), result, write_back.verdict(result), NOW, lambda: 0.0, variable_prefix="GENERIC_"
+        ready(),
+        result,
+        write_back.verdict(result),
+        NOW,
+        lambda: 0.0,
+        variable="GENERIC_WRITE_BACK_SECRET",
     )
     assert move.wait_s == 600
 
@@ -249,7 +260,12 @@ def test_it_is_given_up_after_a_day() -> None:
     old = replace(ready(), claim=replace(ready().claim, delivery=tried))
     result = answer(503)
     move = write_back.settle(
-        old, result, write_back.verdict(result), NOW, lambda: 0.5, variable_prefix="GENERIC_"
+        old,
+        result,
+        write_back.verdict(result),
+        NOW,
+        lambda: 0.5,
+        variable="GENERIC_WRITE_BACK_SECRET",
     )
     assert (move.to, move.reason) == (Status.FAILED, Reason.GAVE_UP)
 

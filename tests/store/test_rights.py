@@ -78,10 +78,10 @@ def test_the_fewest_rights_are_enough_to_tell_a_crm(
     store.note_write_back_routes({"call back": ["failed"]})
     put(store, "a", subject="101")
     store.move([Move(id="a", to=Status.FAILED, lease=claim(store)["a"])])
-    [found] = store.claim_write_backs(9, lease_s=60)
+    [found] = store.claim_write_backs(9, {}, lease_s=60)
     assert store.may_ask_crm("website", rate=9, patience_s=1) == 0
     store.slow_crm("website", for_s=1)
-    store.keep_crm_call("a", None, "501")
+    store.keep_crm_calls({("a", ""): "501"})
     one = found.delivery
     assert store.move([to_sending(one.id, one.lease)]) == ["ok"]
     store.erase_deliveries(["a"])

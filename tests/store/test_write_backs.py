@@ -11,7 +11,7 @@ from support.storing import a_delivery, accept, an_event, claim, put, to_sending
 from schemas.delivery import WRITE_BACK, Delivery, Reason, Status
 from schemas.outcome import Outcome, Result
 from schemas.records import Filters, Move
-from schemas.write_back import WriteBackClaim
+from schemas.write_back import CrmCall, WriteBackClaim
 from store import Store
 from store.base import P
 from store.records import written
@@ -60,7 +60,7 @@ def only(store: Store, call_id: str = "d1") -> Delivery:
 
 
 def claimed(store: Store) -> dict[str, WriteBackClaim]:
-    found = store.claim_write_backs(100, lease_s=LEASE_S)
+    found = store.claim_write_backs(100, {}, lease_s=LEASE_S)
     return {one.delivery.moment or "": one for one in found}
 
 
@@ -158,7 +158,9 @@ def test_a_call_that_a_person_made_tells_nothing(told: Store, event_type: str) -
 def test_calls_without_a_record_are_told_apart(told: Store, subject: str | None) -> None:
     call(told, "d1", subject=subject)
     call(told, "d2", subject=subject)
-    claims = {one.delivery.of: one.delivery for one in told.claim_write_backs(2, lease_s=LEASE_S)}
+    claims = {
+        one.delivery.of: one.delivery for one in told.claim_write_backs(2, {}, lease_s=LEASE_S)
+    }
     assert [send(told, one) for one in claims.values()] == ["ok", "ok"]
     assert [settle(told, claims[call_id]) for call_id in ("d2", "d1")] == ["ok", "ok"]
 
@@ -239,7 +241,6 @@ def test_a_claim_has_the_call_and_the_event(told: Store) -> None:
     assert found.parent.id == "d1"
     assert found.event is not None
     assert found.event.subject_type == "contact"
-    assert not found.was_sent
     assert claimed(told) == {}
 
 
@@ -250,29 +251,14 @@ def test_a_dead_worker_leaves_a_write_back_that_is_tried_again(told: Store) -> N
     told.redis.zadd(f"{P}leased", {one.id: 1})
     told.sweep()
     assert (only(told).status, only(told).reason) == (Status.RETRYING, Reason.WORKER_DIED)
-    assert claimed(told)["accepted"].was_sent
-
-
-def test_a_lost_answer_may_have_arrived_and_a_refusal_has_not(told: Store) -> None:
-    call(told)
-    one = claimed(told)["accepted"].delivery
-    send(told, one)
-    refused = (1, {"number": 1, "status_code": 429})
-    again = Move(id=one.id, to=Status.RETRYING, lease=one.lease, attempt=refused, wait_s=0)
-    assert told.move([again]) == ["ok"]
-    two = claimed(told)["accepted"]
-    assert not two.was_sent
-    send(told, two.delivery, number=2)
-    lost = (2, {"number": 2, "error": "read_timeout"})
-    told.move([replace(again, lease=two.delivery.lease, attempt=lost)])
-    assert claimed(told)["accepted"].was_sent
+    assert claimed(told)["accepted"].delivery.id == one.id
 
 
 def test_a_newer_moment_of_the_call_supersedes_the_older(told: Store) -> None:
     call(told)
     told.keep_outcome(an_outcome(1))
     told.keep_outcome(an_outcome(0, is_final=False))  # it arrived late
-    found = told.claim_write_backs(9, lease_s=LEASE_S)
+    found = told.claim_write_backs(9, {}, lease_s=LEASE_S)
     answers = {(one.delivery.moment, one.delivery.try_count): one.delivery for one in found}
     assert send(told, answers["accepted", None]) == "no superseded"
     assert send(told, answers["outcome", 0]) == "no superseded"
@@ -282,7 +268,7 @@ def test_a_newer_moment_of_the_call_supersedes_the_older(told: Store) -> None:
 def test_one_write_back_of_a_record_is_on_the_wire(told: Store) -> None:
     call(told)
     call(told, "d2")
-    first, second = (one.delivery for one in told.claim_write_backs(9, lease_s=LEASE_S))
+    first, second = (one.delivery for one in told.claim_write_backs(9, {}, lease_s=LEASE_S))
     assert send(told, first) == "ok"
     assert send(told, second) == f"behind {first.id}"
     settle(told, first)
@@ -292,7 +278,7 @@ def test_one_write_back_of_a_record_is_on_the_wire(told: Store) -> None:
 def test_records_of_two_types_with_one_id_do_not_wait_for_each_other(told: Store) -> None:
     call(told)
     call(told, "d2", subject_type="deal")
-    assert [send(told, one.delivery) for one in told.claim_write_backs(9, lease_s=LEASE_S)] == [
+    assert [send(told, one.delivery) for one in told.claim_write_backs(9, {}, lease_s=LEASE_S)] == [
         "ok",
         "ok",
     ]
@@ -304,7 +290,7 @@ def test_an_older_call_does_not_overwrite_the_fields_of_a_newer_one(told: Store)
         call(told, name)
     told.keep_outcome(an_outcome(call="d2", sid="CA2", at_s=60))
     told.keep_outcome(an_outcome(call="d1", sid="CA1", at_s=0))
-    newer, older = (one.delivery for one in told.claim_write_backs(9, lease_s=LEASE_S))
+    newer, older = (one.delivery for one in told.claim_write_backs(9, {}, lease_s=LEASE_S))
     assert newer.of == "d2"
     send(told, newer)
     settle(told, newer)
@@ -351,10 +337,10 @@ def test_its_own_pause_is_of_its_crm(told: Store) -> None:
 def test_erasing_the_person_writes_nothing_more(told: Store) -> None:
     call(told)
     told.keep_outcome(an_outcome())
-    found = {one.delivery.moment: one.delivery for one in told.claim_write_backs(1, lease_s=60)}
+    found = {one.delivery.moment: one.delivery for one in told.claim_write_backs(1, {}, lease_s=60)}
     one = found["accepted"]
     on_the_wire = claimed(told)["outcome"].delivery
-    told.keep_crm_call("d1", "CA1", "501")
+    told.keep_crm_calls({("d1", "CA1"): "501"})
     assert send(told, on_the_wire) == "ok"
     told.erase_deliveries(["d1"])
     assert send(told, one).startswith(("stale", "refused"))
@@ -362,7 +348,7 @@ def test_erasing_the_person_writes_nothing_more(told: Store) -> None:
     assert claimed(told) == {}
     assert {found.status for found in told.write_backs_of("d1")} == {Status.CANCELLED}
     assert all(found.subject is None for found in told.write_backs_of("d1"))
-    assert told.crm_call("d1", "CA1") is None
+    assert told.crm_calls([("d1", "CA1")]) == [None]
     told.keep_outcome(an_outcome(1))
     assert len(told.write_backs_of("d1")) == 2
 
@@ -434,7 +420,7 @@ def test_one_that_redis_lost_while_it_was_sent_is_made_as_one_that_may_have_arri
     assert settle(told, one) == "gone"
     told.redis.hset(f"{P}delivery:d1", mapping={"status": "unknown", "reason": "no_answer"})
     told.move([Move(id="d1", to=Status.DELIVERED, fields={}, reason=Reason.BY_PERSON)])
-    assert claimed(told)["accepted"].was_sent
+    assert claimed(told)["accepted"].delivery.was_lost
 
 
 @pytest.mark.parametrize("end", [Status.DELIVERED, Status.RETRYING, Status.FAILED, None])
@@ -489,38 +475,48 @@ def test_a_crm_that_asks_for_it_is_left_alone(store: Store) -> None:
     assert wait_s > 20
 
 
+def test_reads_have_turns_that_write_backs_do_not_get(store: Store) -> None:
+    def turn(*, is_write: bool) -> float | None:
+        return store.may_ask_crm("hubspot", rate=3, patience_s=0, is_write=is_write)
+
+    assert [turn(is_write=True) for _ in range(3)] == [0, 0, None]
+    assert [turn(is_write=False) for _ in range(2)] == [0, None]
+
+
+def test_a_break_of_write_backs_stops_no_reads(store: Store) -> None:
+    store.slow_crm("hubspot", for_s=30, writes_only=True)
+    assert store.may_ask_crm("hubspot", rate=9, patience_s=5, is_write=True) is None
+    assert store.may_ask_crm("hubspot", rate=9, patience_s=5) == 0
+
+
 def test_the_id_of_the_crms_record_is_kept_with_the_call(told: Store) -> None:
     call(told)
-    assert told.crm_call("d1", "CA1") is None
-    told.keep_crm_call("d1", "CA1", "501")
-    assert told.crm_call("d1", "CA1") == "501"
-    assert told.crm_call("d1", "CA2") is None
-    told.keep_crm_call("gone", None, "501")
+    one, other = ("d1", "CA1"), ("d1", "CA2")
+    assert told.crm_calls([one]) == [CrmCall(None)]
+    told.keep_crm_calls({one: "501"})
+    assert told.crm_calls([one, other]) == [CrmCall("501"), CrmCall(None)]
+    told.keep_crm_calls({("gone", ""): "501"})
     assert not told.redis.exists(f"{P}delivery:gone")
+    assert told.crm_calls([]) == []
 
 
-def test_the_late_outcome_of_a_call_from_before_call_again_is_told(told: Store) -> None:
+def test_a_record_may_exist_until_its_id_or_its_refusal_is_known(told: Store) -> None:
     call(told)
-    again = Move(
-        id="d1",
-        to=Status.QUEUED,
-        from_statuses=frozenset({Status.DELIVERED}),
-        restarts=True,
-        fields={"call_sid": None, "call_again": "1"},
-    )
-    assert told.move([again]) == ["ok"]
-    told.keep_outcome(an_outcome(sid="CA1"))
-    assert [(one.moment, one.call_sid) for one in told.write_backs_of("d1")] == [
-        ("accepted", "CA1"),
-        ("outcome", "CA1"),
-    ]
+    one, other = ("d1", "CA1"), ("d1", "CA2")
+    assert told.begin_crm_calls([one, other, ("gone", "")]) == [CrmCall(None), CrmCall(None), None]
+    doubt = CrmCall(None, may_exist=True)
+    assert told.crm_calls([one, other]) == [doubt, doubt]
+    told.keep_crm_calls({one: None, other: "501"})
+    assert told.crm_calls([one, other]) == [CrmCall(None), CrmCall("501")]
+    told.begin_crm_calls([other])
+    told.keep_crm_calls({other: None})
+    assert told.crm_calls([other]) == [CrmCall("501")]
 
 
-def test_a_table_of_routes_that_cannot_be_read_stops_no_call(told: Store) -> None:
-    told.redis.delete(f"{P}write_back_on")
-    told.redis.set(f"{P}write_back_on", "damaged")
-    call(told)
-    assert told.keep_outcome(an_outcome()) is not None
-    found = told.delivery("d1")
-    assert found is not None
-    assert (found.status, len(found.outcomes)) == (Status.DELIVERED, 1)
+def test_a_thread_takes_a_batch_of_one_source_and_one_of_any_other(told: Store) -> None:
+    for n in range(3):
+        call(told, f"d{n}")
+    assert told.claim_write_backs(2, {"website": 0}, lease_s=LEASE_S) == []
+    assert len(told.claim_write_backs(1, {"website": 2}, lease_s=LEASE_S)) == 2
+    assert told.claim_write_backs(0, {}, lease_s=LEASE_S) == []
+    assert len(told.claim_write_backs(5, {}, lease_s=LEASE_S)) == 1

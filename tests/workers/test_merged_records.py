@@ -476,11 +476,27 @@ def test_a_worker_that_dies_after_it_followed_a_merge_loses_nothing(
 # --- reading one record -------------------------------------------------------------------------
 
 
+def test_a_crm_that_asks_for_a_pause_is_asked_nothing_more(
+    settings: Settings, open_web: OpenWeb, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    people(simulator, "1", "2", "3", "4")
+    merge(simulator, "1", "3")
+    merge(simulator, "2", "4")
+    path = "/crm/objects/2026-03/contacts/1"
+    simulator.state.behave(path=path, times=1, status=429, retry_after="20")
+    sent = open_web(settings).send("hubspot", [notification(one) for one in ("1", "2")])
+
+    run_drain(settings)
+
+    assert [of(store, one).status for one in sent] == ["queued", "queued"]
+    assert "as often as it may be" in (of(store, sent[1]).message or "")
+
+
 @pytest.mark.parametrize(
     ("answers", "told"),
     [
         ({"status": 503}, "HubSpot answered 503 when asked for the record."),
-        ({"status": 429, "retry_after": "20"}, "HubSpot answered 429 when asked for the record."),
+        ({"status": 429}, "HubSpot answered 429 when asked for the record."),
         ({"status": 400}, "HubSpot answered 400 when asked for the record."),
         ({"cut": "before"}, "HubSpot did not answer"),
         ({"body": "[]"}, "HubSpot's answer can't be read."),

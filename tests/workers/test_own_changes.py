@@ -1,8 +1,6 @@
 """What our own user or app changed in a CRM comes back as a webhook, and rings nobody."""
 
-import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +8,6 @@ import pytest
 import requests
 from support import SECRETS, Web, make_due, notification, route, zoho_notification
 from support.draining import MakeSettings, OpenWeb, RunDrain, counts, found
-from werkzeug.serving import make_server
 
 from schemas.records import Filters
 from schemas.settings import Settings
@@ -35,18 +32,6 @@ def settings(make_settings: MakeSettings) -> Settings:
 @pytest.fixture
 def web(open_web: OpenWeb, settings: Settings) -> Web:
     return open_web(settings)
-
-
-@pytest.fixture
-def hook(web: Web) -> Iterator[str]:
-    """Serve the web process over HTTP, and return where its webhooks begin."""
-    server = make_server("127.0.0.1", 0, web.client.application, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/webhooks"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def changed(simulator: Simulator, lead: str, by: dict[str, Any] | None, *, ago_s: int = 1) -> None:

@@ -45,7 +45,7 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 def told(make_settings: MakeSettings, receiver: Receiver, store: Store) -> Settings:
     """Settings whose only route tells its CRM of outcomes and of skipped calls."""
-    out = WebhookOut(url=receiver.url, secrets=(KEY, OTHER), rate=100)
+    out = WebhookOut(url=receiver.url, secrets=(KEY, OTHER))
     settings = make_settings(TOLD, webhooks_out={"website": out})
     Ticker(settings, Journal()).tick()  # it notes in Redis what the route tells
     assert store.redis.hgetall("bridge:write_back_on") == {"call back": "outcome skipped"}
@@ -226,7 +226,7 @@ def test_a_worker_that_died_while_it_sent_costs_one_more_request_with_the_same_i
     called: Delivery, told: Settings, store: Store, run_drain: RunDrain, receiver: Receiver
 ) -> None:
     one = ends(store, called)
-    (claim,) = store.claim_write_backs(1, lease_s=60)
+    (claim,) = store.claim_write_backs(1, {}, lease_s=60)
     lease = claim.delivery.lease
     begun = Move(id=one.id, to=Status.SENDING, lease=lease, attempt=(1, {"number": 1}))
     assert store.move([begun]) == ["ok"]
@@ -277,8 +277,7 @@ def test_no_more_than_the_rate_are_sent_at_once(
     run_drain(told)
     for call in calls:
         ends(store, found(store, call))
-    out = replace(told.webhooks_out["website"], rate=2)
-    run_drain(replace(told, webhooks_out={"website": out}))
+    run_drain(replace(told, crm_rates={"website": 2}))
     assert len(receiver.got) == 2
     counts = store.write_back_counts()
     assert (counts["delivered"], counts["queued"]) == (2, 1)

@@ -1,0 +1,39 @@
+"""What a CRM's record of a call says in words: how it ended, and what was noted and said."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from schemas.source import Told
+
+
+def title(told: Told) -> str:
+    """Return a line that says how the call ended: "Call by CallKaro: not reached"."""
+    result = (told.outcome or {}).get("result") or "queued"
+    return f"Call by CallKaro: {str(result).replace('_', ' ')}"
+
+
+def started_at(told: Told) -> datetime:
+    """Return when the call began, in whole seconds: its end less the time that was talked."""
+    talked_s = (told.outcome or {}).get("talked_s") or 0
+    at = datetime.fromisoformat(told.at) - timedelta(seconds=float(talked_s))
+    return at.replace(microsecond=0)
+
+
+def notes(told: Told) -> list[str]:
+    """Return the lines that describe a call's outcome, the most useful one first."""
+    outcome = told.outcome
+    return [] if outcome is None else [line for line in _lines(outcome) if line]
+
+
+def _lines(outcome: Mapping[str, Any]) -> Iterator[str]:
+    yield str(outcome.get("disposition") or "")
+    variables = outcome.get("variables")
+    if isinstance(variables, Mapping):
+        for name, value in variables.items():
+            if value not in (None, "") and not isinstance(value, Mapping | list):
+                yield f"{name}: {value}"
+    for label, name in (("Recording", "recording_url"), ("In CallKaro", "call_link")):
+        if outcome.get(name):
+            yield f"{label}: {outcome[name]}"
+    yield from str(outcome.get("transcript") or "").splitlines()
