@@ -83,8 +83,9 @@ def awaits_creation(args: tuple[Any, ...], answer: object) -> bool:
 
 
 def keeps_id(args: tuple[Any, ...], answer: object) -> bool:
-    """Say when Store.keep_crm_call() is called with the CRM's id."""
-    return args[-1] != "?"
+    """Say when Store.keep_crm_calls() is called with the CRM's id."""
+    _, ids = args
+    return any(ids.values())
 
 
 STEPS: dict[str, Callable[[], None]] = {
@@ -108,10 +109,11 @@ WRITE_BACK_STEPS: dict[str, Callable[[], None]] = {
     "the claim of a write-back": lambda: crash_after(
         Store, "claim_write_backs", lambda args, answer: answer
     ),
+    "it is noted that the CRM may have the call": lambda: crash_after(Store, "begin_crm_calls"),
     "the CRM has the call": lambda: crash_before(http._Marking, "getresponse", awaits_creation),
     "the CRM's answer": lambda: crash_after(http.HttpClient, "request", creates_call),
-    "the CRM's id is about to be kept": lambda: crash_before(Store, "keep_crm_call", keeps_id),
-    "the CRM's id is kept": lambda: crash_after(Store, "keep_crm_call", keeps_id),
+    "the CRM's id is about to be kept": lambda: crash_before(Store, "keep_crm_calls", keeps_id),
+    "the CRM's id is kept": lambda: crash_after(Store, "keep_crm_calls", keeps_id),
 }
 
 

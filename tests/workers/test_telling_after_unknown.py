@@ -36,7 +36,7 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 def told(make_settings: MakeSettings, receiver: Receiver, store: Store) -> Settings:
     """Settings whose only route tells its CRM of outcomes, and of calls that are unknown."""
-    out = WebhookOut(url=receiver.url, secrets=(KEY,), rate=100)
+    out = WebhookOut(url=receiver.url, secrets=(KEY,))
     store.note_write_back_routes({"call back": ["unknown", "outcome"]})
     return make_settings(TOLD, webhooks_out={"website": out})
 

@@ -46,7 +46,7 @@ def test_what_is_no_change_of_ours_is_told(
     reason: str,
     told: int,
 ) -> None:
-    out = WebhookOut(url=f"{simulator.url}/nobody", secrets=("whsec_a2V5",), rate=100)
+    out = WebhookOut(url=f"{simulator.url}/nobody", secrets=("whsec_a2V5",))
     never = {"when": "\"Lead_Status == 'never'\""} if source == "zoho" else {}
     routes_toml = WEBSITE + route(source=source, event=event, **never) + TELLING
     settings = make_settings(routes_toml, webhooks_out={source: out})
