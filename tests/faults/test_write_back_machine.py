@@ -122,7 +122,7 @@ class Machine(RuleBasedStateMachine):
         for one in self.store.redis.zrange("bridge:due:write_back", 0, -1):
             self.store.redis.zadd("bridge:due:write_back", {one: 1})
         found = []
-        for claimed in self.store.claim_write_backs(limit, lease_s=60):
+        for claimed in self.store.claim_write_backs(limit, {}, lease_s=60):
             one, number = claimed.delivery, len(claimed.delivery.attempts) + 1
             attempt = (number, {"number": number})
             begins = Move(id=one.id, to=Status.SENDING, lease=one.lease, attempt=attempt)
