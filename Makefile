@@ -56,7 +56,8 @@ docs: .venv/.installed-dev  ## Build docs/ into site/ for a browser; fail if a l
 faults: .venv/.installed-dev  ## Kill processes at random, 20 rounds, and count what was lost (SEED=7 make faults)
 	@$(PY) -m tests.faults $(if $(SEED),--seed $(SEED))
 	@FAULTS_EXAMPLES=500 FAULTS_WAITING=10000 $(PY) -m pytest -q tests/faults/test_state_machine.py \
-		tests/faults/test_crash_steps.py tests/e2e/test_outages.py
+		tests/faults/test_write_back_machine.py tests/faults/test_crash_steps.py \
+		tests/faults/test_crash_write_backs.py tests/e2e/test_outages.py
 
 browser: .venv/.installed-dev  ## Test the dashboard in a real Chromium, and keep screenshots
 	@command -v chromium chromium-browser chrome >/dev/null || { \

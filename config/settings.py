@@ -158,6 +158,7 @@ def warnings_of(settings: Settings) -> list[str]:
     ]
     if not settings.routes.routes:
         found.append("there is no [[route]]: every event will be kept as unrouted")
+    told = {route.source for route in settings.routes.routes if route.write_back}
     for source in settings.routes.sources.values():
         given = settings.variables.get(source.name, {})
         missing = [
@@ -169,9 +170,10 @@ def warnings_of(settings: Settings) -> list[str]:
             route.source == source.name for route in settings.routes.routes
         )
         if missing and routed and settings.secrets.get(source.name):
-            found.append(
-                f"source {source.name!r} can't fetch full records: {', '.join(missing)} not set"
-            )
+            lack = "can't fetch full records"
+            if settings.writes_by_api(source) and source.name in told:
+                lack += f", and {source.kind.title} can't be told of calls"
+            found.append(f"source {source.name!r} {lack}: {', '.join(missing)} not set")
     if any(len(token) < SHORT_TOKEN for token in settings.api_tokens):
         found.append(
             f"API_TOKEN has fewer than {SHORT_TOKEN} characters: a short token can be guessed"

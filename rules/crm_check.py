@@ -66,7 +66,7 @@ def _has_login(settings: Settings, source: Source) -> bool:
 def needed_of(
     settings: Settings, source: Source, writer: WriteBack, findings: CrmFindings
 ) -> Needed:
-    """Return what the routes need; add to the findings those whose records can't be written."""
+    """Return what the routes need; add to the findings those whose records are not known."""
     read: set[str] = set()
     written: set[str] = set()
     fields: dict[str, list[Route]] = {}
@@ -77,33 +77,34 @@ def needed_of(
         read.add(subject_type)
         if route.write_back is None:
             continue
-        if subject_type not in writer.subject_types:
-            _note_unwritable(route, subject_type, source, writer, findings)
+        is_known = subject_type in writer.subject_types
+        if not is_known and not _may_be_written(route, subject_type, source, writer, findings):
             continue
         if route.write_back.call:
             written.add(CALL)
-        if route.write_back.fields:
+        if route.write_back.fields and is_known:
             written.add(subject_type)
             fields.setdefault(subject_type, []).append(route)
     return Needed(read=read, written=written, fields=fields)
 
 
-def _note_unwritable(
+def _may_be_written(
     route: Route, subject_type: str, source: Source, writer: WriteBack, findings: CrmFindings
-) -> None:
-    """Add that a route's events are surely about no record that can be written, or may be."""
+) -> bool:
+    """Say whether records of a type that is not known may be written; add to the findings."""
     known = ", ".join(sorted(writer.subject_types))
     is_open = bool(_GLOB & set(subject_type))
     if is_open or subject_type == source.default_type.partition(".")[0]:
         findings.warnings.append(
-            f"route {route.name!r}: its event {route.event!r} names no type of record, so what it "
-            f"writes back is not checked. The bridge can write to: {known}"
+            f"route {route.name!r}: its event {route.event!r} names no type of record, so the "
+            f"fields that it sets are not checked. The bridge can write to: {known}"
         )
-        return
+        return True
     findings.problems.append(
         f"route {route.name!r}: the bridge can't write to {source.kind.title}'s {subject_type} "
         f"records. It can write to: {known}"
     )
+    return False
 
 
 def lacking(needs: Sequence[Sequence[str]], granted: Set[str]) -> list[str]:

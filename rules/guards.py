@@ -199,9 +199,11 @@ BEFORE_FETCH: Final[Guards] = (
     ("own change", check_own_change),
     ("max_age", check_age),
 )
+# "own change" before "when": the CRM may be told that `when` is false, and that would be the next
+# change of our own.
 ELIGIBILITY: Final[Guards] = (
-    ("when", check_when),
     ("own change", check_own_change),
+    ("when", check_when),
     ("max_age", check_age),
 )
 CONSENT: Final[Guards] = (

@@ -57,8 +57,10 @@ NO_OUTCOME: Final = "The bridge does not have the outcome any more."
 def prepare(claim: WriteBackClaim, settings: Settings, now: datetime) -> Move | Ready:
     """Return the request of a claimed write-back, or the move of one that is not sent.
 
-    A request that was recorded stays as it is: a receiver knows a repeated one by its id, and may
-    compare the bytes. But the fields of a record to which a newer call was written stay out.
+    A webhook that was recorded stays as it is: a receiver knows a repeated one by its id, and may
+    compare the bytes. What an API is told is made anew, so that a retry after a misspelt field was
+    refused sets the corrected one. The fields of a record to which a newer call was written stay
+    out.
     """
     delivery = claim.delivery
     route = settings.routes.named(delivery.route)
@@ -66,11 +68,13 @@ def prepare(claim: WriteBackClaim, settings: Settings, now: datetime) -> Move | 
         source = settings.routes.sources.get(delivery.source)
         if route is None or route.write_back is None or source is None:
             raise Denied(Denial(reason=Reason.ROUTE_MISSING, message=NOT_CONFIGURED))
+        recorded = delivery.request
         if settings.writes_by_api(source):
             _check_record(claim, source.kind)
+            recorded = None
         elif source.name not in settings.webhooks_out:
             raise Denied(Denial(reason=Reason.ROUTE_MISSING, message=NOT_CONFIGURED))
-        body = dict(delivery.request or _body(claim, route))
+        body = dict(recorded or _body(claim, route))
     except Denied as denied:
         return _denied(delivery, denied.denial)
     if delivery.without_fields:  # also if an earlier attempt had them
@@ -296,15 +300,15 @@ def settle(
     began: datetime,
     jitter: Jitter,
     *,
-    variable: str,
+    proof: str,
 ) -> Move:
     """Return the move after the answer to an attempt.
 
     The answer says nothing about CallKaro: it does not count for its breaker, and a pause is that
-    of the CRM. variable: the name of the one that proves us.
+    of the CRM. proof: what a person has to fix if the CRM does not let us in.
     """
     move = transitions.settle(ready, result, meant, began, jitter)
-    pause = _pause(ready.delivery, meant, variable, began)
+    pause = _pause(ready.delivery, meant, proof, began)
     return replace(_own(move), callkaro_ok=None, pause=pause)
 
 
@@ -333,15 +337,13 @@ def dry_run(ready: Ready) -> Move:
     return transitions.skip_dry_run(ready, None)
 
 
-def _pause(
-    delivery: Delivery, meant: Verdict, variable: str, now: datetime
-) -> dict[str, Any] | None:
+def _pause(delivery: Delivery, meant: Verdict, proof: str, now: datetime) -> dict[str, Any] | None:
     """Return the pause of the CRM after an answer that refused our proof; None: no pause."""
     if meant.meaning is not Meaning.PAUSE:
         return None
     return {
         "reason": "credentials",
-        "message": f"{meant.message} Fix {variable} or the receiver, "
+        "message": f"{meant.message} Fix {proof}, "
         f"restart the worker, then resume {CRM}{delivery.source}.",
         "since_ms": int(now.timestamp() * 1000),
     }

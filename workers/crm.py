@@ -503,10 +503,9 @@ class CrmClient:
             if not variables.get(suffix)
         ]
         if missing:
-            verb = "is" if len(missing) == 1 else "are"
+            lack = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set"
             return FetchFailed(
-                message=f"{', '.join(missing)} {verb} not set, so the record can't be fetched.",
-                is_account=True,
+                message=f"{lack}, so {source.kind.title} can't be asked.", is_account=True
             )
         if isinstance(login, RefreshLogin):
             return self._shared_token(source, hydration, login, variables)

@@ -12,9 +12,8 @@ from store import Store
 logger = log.get(__name__)
 
 AT: Final = time(3)  # in CALLKARO_TIMEZONE
-LATEST: Final = time(
-    6
-)  # a bridge that has never done it begins by night, not in the middle of a day
+# A bridge that has never done it begins by night, not in the middle of a day.
+LATEST: Final = time(6)
 # Each looks back a bit further than to the one before: it begins some seconds earlier or later, and
 # a CRM's search finds new records only after a while.
 OVERLAP: Final = timedelta(hours=1)

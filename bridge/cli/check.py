@@ -21,17 +21,21 @@ from schemas.errors import SettingsError
 from schemas.settings import Settings
 
 CRMS_S: Final = 60.0  # how long the CRMs are waited for
+CAN_NOT_RUN: Final = "The bridge can't run."
+CAN_NOT_TELL: Final = "The bridge can run, but not all that it writes back will be accepted."
 
 
 @click.command(short_help="Check the settings, the routes, Redis and the CRMs.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 @click.option("--no-crm", is_flag=True, help="Ask no CRM what it takes.")
-def check(as_json: bool, no_crm: bool) -> None:
+@click.option("--crm-warns", is_flag=True, help="Fail for no CRM: what one lacks is a warning.")
+def check(as_json: bool, no_crm: bool, crm_warns: bool) -> None:
     """Check the settings, the routes and Redis, and print every problem at once.
 
     Each CRM that a [route.write_back] tells of calls by its API is asked whether it has the fields
     and whether the scopes suffice. One that does not answer is a warning.
     """
+    failure = CAN_NOT_RUN
     problems: list[str] = []
     settings = None
     try:
@@ -44,16 +48,17 @@ def check(as_json: bool, no_crm: bool) -> None:
     if settings is not None:
         warnings = [*warnings_of(settings), *warnings]
         if checked_sources(settings) and not no_crm and not problems:
+            failure = CAN_NOT_TELL
             crm_problems, crm_warnings = _ask_crms()
-            problems += [f"  - {problem}" for problem in crm_problems]
-            warnings += crm_warnings
+            warnings += [*crm_problems, *crm_warnings] if crm_warns else crm_warnings
+            problems += [] if crm_warns else [f"  - {problem}" for problem in crm_problems]
     if as_json:
         sources = [] if settings is None else list(_sources(settings))
         lines = [line.strip() for line in "\n".join(problems).splitlines()]
         found = {"ok": not problems, "problems": lines, "sources": sources, "warnings": warnings}
         print_json(found)
     if settings is None or problems:
-        raise Failure("The bridge can't run. Fix this:\n" + "\n".join(problems))
+        raise Failure(f"{failure} Fix this:\n" + "\n".join(problems))
     if not as_json:
         _show_settings(settings, warnings)
     if os.environ.get("HONCHO_PROCESS_NAME"):

@@ -53,7 +53,7 @@ ROWS: Final = 25
 # `search` is the key of what a person typed: see schemas/search.py.
 NAMES: Final = (
     *("status", "outcome", "reason", "route", "source", "campaign"),
-    *("subject", "phone_key", "search", "since", "until"),
+    *("subject", "phone_key", "search", "since", "until", "to"),
 )
 OUTCOMES: Final = (*map(str, Result), NO_OUTCOME)  # that can be filtered by
 # Addresses that may have a number: bookmarks, and pages of an older release.

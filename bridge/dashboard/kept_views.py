@@ -21,7 +21,7 @@ KEPT_S: Final = 400 * 24 * 3600  # the longest time that browsers keep a cookie
 # Not subject, phone_key or any search: they are of one person.
 NAMES: Final = (
     *("status", "outcome", "reason", "route", "source", "campaign"),
-    *("since", "until"),
+    *("since", "until", "to"),
 )
 MOST: Final = 12
 LONGEST_NAME: Final = 40

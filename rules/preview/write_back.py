@@ -14,7 +14,7 @@ from rules.plan import Ready
 from rules.preview.requests import crm_request
 from rules.preview.text import Outcome, Request, WrittenBack
 from schemas.callkaro import PATHS
-from schemas.delivery import WRITE_BACK, WRITE_BACK_ID, Status
+from schemas.delivery import WRITE_BACK, WRITE_BACK_ID, Reason, Status
 from schemas.outcome import Outcome as CallOutcome
 from schemas.outcome import Result
 from schemas.records import Claim
@@ -47,12 +47,15 @@ def written_back(
     """Return what the CRM would be told of a call; None: its route has no [route.write_back].
 
     claim: the call, as the intake makes it. seen: what the preview makes of it. If it is skipped or
-    failed, the CRM is told of that; else of how it ended: `ended`, or None for a sample.
+    failed, the CRM is told of that; else of how it ended: `ended`, or None for a sample. As for the
+    call, DRY_RUN hides nothing.
     """
     route = settings.routes.named(claim.delivery.route)
     if route is None or route.write_back is None:
         return None
-    is_never_made = seen.verdict in (Status.SKIPPED, Status.FAILED)
+    is_never_made = (
+        seen.verdict in (Status.SKIPPED, Status.FAILED) and seen.reason != Reason.DRY_RUN
+    )
     moment = Moment(seen.verdict) if is_never_made else Moment.OUTCOME
     if moment not in route.write_back.on:
         moments = ", ".join(sorted(route.write_back.on))
@@ -81,8 +84,9 @@ def _write_back(
     parent = replace(
         claim.delivery,
         status=Status.DELIVERED if outcome else Status(seen.verdict),
-        reason=seen.reason,
-        message=seen.message,
+        # What stopped the preview, such as DRY_RUN, is no news of a call that ended.
+        reason=None if outcome else seen.reason,
+        message=None if outcome else seen.message,
         number=number if isinstance(number, str) else None,
         name=name_of(call.get("metadata"), claim.event.data if claim.event else None, kind),
         outcomes=(outcome,) if outcome else (),

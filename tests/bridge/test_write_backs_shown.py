@@ -1,5 +1,7 @@
 """What the CRM was told of a call: in the API, on the call's page, and for commands on many."""
 
+import html
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -68,7 +70,7 @@ def test_a_write_back_has_a_page_and_leads_to_its_call(web: Web, told: Delivery)
     assert found["write_backs"] == []
     page = web.client.get(f"/deliveries/{told.id}").text
     assert "/deliveries/d1" in page
-    assert "Sent to the CRM" in page
+    assert "What it tells the CRM" in page
     assert "Suppress the number" not in page
 
 
@@ -85,6 +87,22 @@ def test_lists_have_it_only_where_they_are_asked(web: Web, told: Delivery) -> No
     wrong = web.client.get("/api/deliveries?to=write-back", headers=BEARER)
     assert wrong.status_code == 400
     assert "write_back" in wrong.json["message"]
+
+
+def test_the_overview_leads_to_those_that_failed(web: Web, told: Delivery) -> None:
+    overview = web.client.get("/").text
+    [address] = re.findall(r'<a href="([^"]*to=write_back[^"]*)">1 failed</a>', overview)
+    page = web.client.get(html.unescape(address)).text
+    assert f'id="row-{told.id}"' in page
+    assert 'id="row-d1"' not in page
+    assert "Only what CRMs were told is shown." in page
+    assert '<input type="hidden" name="to" value="write_back">' in page, "also after Filter"
+    [address] = re.findall(r'<a class="button" href="([^"]*do=retry[^"]*)">', page)
+    many = web.client.get(html.unescape(address)).text
+    assert '<input type="hidden" name="to" value="write_back">' in many, "or calls are retried"
+    assert "Phones may ring" not in many
+    assert "CRMs were told" in overview
+    assert 'id="row-d1"' in web.client.get("/deliveries?status=failed").text
 
 
 def test_the_state_counts_write_backs_apart(web: Web, told: Delivery) -> None:

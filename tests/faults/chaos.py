@@ -14,11 +14,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faults.harm import CALLS, TIMEOUT_S, Harm, Misbehaviour, end_all_leases, within
+from faults.dials import TOKEN, Dials
+from faults.harm import (
+    CALLS,
+    TIMEOUT_S,
+    Harm,
+    Misbehaviour,
+    end_all_leases,
+    end_waits_of_write_backs,
+    within,
+)
 from faults.load import ROUTES, Crms, Leads
 from faults.power import PowerCut
 from faults.report import Report, judge, unfinished
+from faults.told import Judge, PostedBack, counted, environment, listen
 from support import Bridge, Valkey, simulated_crms, until
+from support.receiver import serving
 
 from schemas.delivery import Status
 from schemas.errors import StoreUnavailable
@@ -32,6 +43,7 @@ KINDS = (
 )
 WAITING = (Status.QUEUED, Status.HELD, Status.SENDING, Status.RETRYING)
 STILL_S = 1.0  # when nothing has moved for so long, whoever holds a lease is dead
+MOST_TOLD = 15  # calls that a CRM is told of until the next harm while it is told
 LOG_LINES = 15
 CUT_PER_S = 25.0  # webhooks: a cut then loses a part of a round, and not the whole of it
 JITTER_S = 0.1  # what is waited for has just happened; the harm may come in the midst of the next
@@ -46,7 +58,8 @@ class Plan:
     """What to do. power_cut: only Valkey dies, and with it what it wrote in the second before.
 
     in_a_hurry: the campaigns are there before the first death, for one over their creation costs a
-    minute; and so does the lease of the dead, which is ended once nothing moves any more.
+    minute; and so does the lease of the dead, which is ended once nothing moves any more, as are
+    the waits of write-backs for their next try.
     """
 
     seed: int
@@ -72,6 +85,11 @@ class Plan:
     def outage_in(self) -> int | None:
         """The round in which CallKaro is away for a while: one in the middle, if there is time."""
         return None if self.in_a_hurry or self.power_cut else max(self.rounds // 2, 1)
+
+    @property
+    def harms_while_telling(self) -> tuple[str, ...]:
+        """The kinds of harm that come while the CRMs are told of the last calls."""
+        return () if self.power_cut else ("horse", "valkey")
 
     def harms(self, dice: random.Random) -> list[str]:
         """Return the kind of harm of each round, each kind about as often."""
@@ -106,11 +124,20 @@ class _Chaos:
         self._folder = folder
         self._stack = stack
         self._simulator = stack.enter_context(Simulator())
-        self._apis = Misbehaviour(state=self._simulator.state, dice=self._dice)
+        self._receiver = stack.enter_context(serving())
+        self._posted_back = PostedBack(self._receiver)
+        self._apis = Misbehaviour(
+            state=self._simulator.state, receiver=self._receiver, dice=self._dice
+        )
         self._leads = Leads(self._simulator.state, self._dice, lists=not plan.power_cut)
         self._valkey = self._start_valkey()
         self._store = Store(stack.enter_context(connect(self._valkey.url, retries=1)))
         self._bridges = self._start_bridges()
+        listen(self._simulator.state, self._bridges[0].url)
+        # Dice of their own: how many calls there are then changes nothing else.
+        own_dice = random.Random(plan.seed)  # noqa: S311  (dice, no secrets)
+        self._dials = Dials(self._bridges[0], self._simulator, own_dice)
+        stack.callback(self._dials.close)
         self._crms = Crms(self._bridges[0], per_s=CUT_PER_S if plan.power_cut else None)
         stack.callback(self._crms.close)
         self._harm = Harm(
@@ -132,8 +159,9 @@ class _Chaos:
             self._settle()
         for number, kind in enumerate(self.plan.harms(self._dice), start=1):
             self._round(number, kind)
-        self._apis.end()
+        self._tell()
         self._settle()
+        self._apis.end()
         return self._report()
 
     # --- its processes ------------------------------------------------------------------------
@@ -170,7 +198,9 @@ class _Chaos:
             "CALLKARO_API_KEY": "a-key",
             "CALLKARO_BASE_URL": url,
             "CALLKARO_TIMEOUT_S": str(TIMEOUT_S),
+            "CALLKARO_WEBHOOK_TOKEN": TOKEN,
             **simulated_crms(url),
+            **environment(self._receiver),
         }
 
     def _watch_power(self) -> PowerCut | None:
@@ -187,7 +217,7 @@ class _Chaos:
         share = self._share(number)
         self._apis.go_on(with_outage=number == self.plan.outage_in)
         webhooks = self._leads.webhooks(share, of=f"{self.plan.seed} {number}")
-        self._crms.post(webhooks[: share // 2])
+        self._crms.post(self._posted_back.webhooks() + webhooks[: share // 2])
         self._await_moment(share // 2)
         self._crms.post(webhooks[share // 2 :])
         time.sleep(self._dice.uniform(0, JITTER_S))
@@ -218,6 +248,19 @@ class _Chaos:
         counts = {status: count for status, count in self._store.counts().items() if count}
         return ", ".join(f"{status} {count}" for status, count in counts.items())
 
+    def _tell(self) -> None:
+        """Do harm once more while the CRMs are told: that comes after the calls."""
+        self._apis.go_wrong_in_writing()
+        for kind in self.plan.harms_while_telling:
+            wanted = self._told() + self._dice.randint(1, MOST_TOLD)
+            within(lambda wanted=wanted: self._told() >= wanted, 5.0)
+            done = self._harm.do(kind)
+            self.plan.tell(f"telling, {self._seconds} s: {done}; {self._told()} told")
+
+    def _told(self) -> int:
+        """Return how much the CRMs have been told."""
+        return int(self._simulator.state.totals()["written"]) + len(self._receiver.got)
+
     # --- the end ------------------------------------------------------------------------------
 
     def _settle(self) -> None:
@@ -228,17 +271,20 @@ class _Chaos:
         def has_settled() -> bool:
             nonlocal still
             self._resume_routes()
-            counts = self._counts()
-            if counts is None or any(counts[status] for status in WAITING):
+            self._crms.post(self._posted_back.webhooks())
+            counts = self._unsettled()
+            if counts is None or any(counts.values()):
                 if counts != still[0]:
                     still = (counts or {}, time.monotonic())
                 elif self.plan.in_a_hurry and time.monotonic() - still[1] > STILL_S:
                     end_all_leases(self._store)
+                    end_waits_of_write_backs(self._store)
                     self._store.sweep()
                 return False
             return True
 
-        self._await(has_settled, "the end of every delivery")
+        # What settled while the rest was looked at may have come back to us as a webhook.
+        self._await(lambda: has_settled() and has_settled(), "the end of every delivery")
 
     def _resume_routes(self) -> None:
         """Resume the routes that the bridge paused, as a person does.
@@ -250,22 +296,32 @@ class _Chaos:
                 if pause.reason == "failing":
                     self._store.resume(pause.scope)
 
-    def _counts(self) -> dict[str, int] | None:
+    def _unsettled(self) -> dict[str, int] | None:
+        """Return how much is on its way still, in the order of the way; None: Redis is away."""
         with contextlib.suppress(StoreUnavailable):
-            return self._store.counts()
+            webhooks, deliveries = self._crms.waiting, self._store.counts()
+            dials, told = self._dials.waiting, self._store.write_back_counts()
+            return {
+                "webhooks": webhooks,
+                "dials": dials,
+                **{status: deliveries[status] for status in WAITING},
+                **{f"write-backs {status}": told[status] for status in WAITING},
+            }
         return None
 
     def _await(self, condition: Callable[[], object], what: str) -> None:
         """Wait within the deadline of the whole; wrong answers end the wait, too."""
         left_s = self._began + self.plan.deadline_s - time.monotonic()
         # What was lost with the power is new when it comes again, and then has new ids.
-        wrong = [] if self.plan.power_cut else self._crms.wrong
-        until(lambda: condition() or wrong, what=what, timeout_s=max(left_s, 0.1))
+        lists = [] if self.plan.power_cut else [self._crms.wrong, self._dials.wrong]
+        until(lambda: condition() or any(lists), what=what, timeout_s=max(left_s, 0.1))
+        wrong = [line for one in lists for line in one]
         assert not wrong, "; ".join(wrong[:5])
 
     def _report(self) -> Report:
         state, crms = self._simulator.state, self._crms
-        broken, ends = judge(self._store, state, crms.acknowledged, crms.wrong)
+        told = Judge(self._store, state, self._receiver, self._dials.by_delivery())
+        broken, ends = judge(self._store, state, crms.acknowledged, crms.wrong, told)
         figures: dict[str, Any] = {
             "webhooks": crms.counts["webhooks"],
             "events": len(crms.acknowledged),
@@ -275,6 +331,8 @@ class _Chaos:
             "attempts": len(state.requests_to(CALLS)),
             "accepted": f"{len(state.calls)} calls, {len(state.campaigns)} campaigns",
             "deliveries": _listed(ends),
+            "outcomes": _listed(self._dials.counts()),
+            "told": _listed(counted(self._receiver, state, self._store)),
         }
         if self._harm.power:
             figures["cut off"] = (

@@ -4,7 +4,9 @@
 """
 
 import os
+import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -18,6 +20,9 @@ from workers.callkaro import CallKaro
 from workers.crm import CrmClient
 
 When = Callable[[tuple[Any, ...], Any], object]
+# (step, text of routes.toml): start a drain that dies at the step; of CrashAt, wait until it did.
+StartDrain = Callable[[str, str], "subprocess.Popen[bytes]"]
+CrashAt = Callable[[str, str], None]
 
 
 def crash(*_: object) -> None:
@@ -62,6 +67,27 @@ def moves_to(status: Status) -> When:
     return holds
 
 
+CREATION = re.compile(r"/calls(/batch/create)?$", re.IGNORECASE)  # of a CRM's record of a call
+
+
+def creates_call(args: tuple[Any, ...], answer: object) -> bool:
+    """Say when HttpClient.request() is called to have a CRM create the record of a call."""
+    _, method, url, *_ = args
+    return method == "POST" and CREATION.search(url) is not None
+
+
+def awaits_creation(args: tuple[Any, ...], answer: object) -> bool:
+    """Say when a connection is about to read what a CRM answers to such a request."""
+    asked = args[0]._response_options
+    return creates_call((None, asked.request_method, asked.request_url), answer)
+
+
+def keeps_id(args: tuple[Any, ...], answer: object) -> bool:
+    """Say when Store.keep_crm_calls() is called with the CRM's id."""
+    _, ids = args
+    return any(ids.values())
+
+
 STEPS: dict[str, Callable[[], None]] = {
     "nowhere": lambda: None,
     "the claim": lambda: crash_after(Store, "claim", lambda args, answer: answer.claims),
@@ -78,6 +104,19 @@ STEPS: dict[str, Callable[[], None]] = {
 }
 
 
+# Those of a write-back alone; it has others that a call has, too.
+WRITE_BACK_STEPS: dict[str, Callable[[], None]] = {
+    "the claim of a write-back": lambda: crash_after(
+        Store, "claim_write_backs", lambda args, answer: answer
+    ),
+    "it is noted that the CRM may have the call": lambda: crash_after(Store, "begin_crm_calls"),
+    "the CRM has the call": lambda: crash_before(http._Marking, "getresponse", awaits_creation),
+    "the CRM's answer": lambda: crash_after(http.HttpClient, "request", creates_call),
+    "the CRM's id is about to be kept": lambda: crash_before(Store, "keep_crm_calls", keeps_id),
+    "the CRM's id is kept": lambda: crash_after(Store, "keep_crm_calls", keeps_id),
+}
+
+
 if __name__ == "__main__":
-    STEPS[sys.argv[1]]()
+    (STEPS | WRITE_BACK_STEPS)[sys.argv[1]]()
     jobs.drain()

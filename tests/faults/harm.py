@@ -6,7 +6,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from typing import Any
 import redis
 from faults.load import Crms
 from faults.power import PowerCut
-from support import Bridge, Valkey, children, end, runs, until
+from support import SECRETS, Bridge, Valkey, children, end, runs, until
+from support.receiver import CUT, Receiver
 
+from schemas.delivery import WRITE_BACK_ID
 from simulator import State
 from store import Store
 
@@ -45,6 +47,23 @@ MISBEHAVIOURS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     (ZOHO, {"status": 500}),
     (ZOHO, {"latency_ms": 500}),
 )
+# The same of what is written to CRMs: its requests are no calls, so these are dealt apart.
+HUBSPOT_CALLS, HUBSPOT_CONTACTS = "/crm/objects/2026-03/calls", "/crm/objects/2026-03/contacts"
+ZOHO_CALLS = "/crm/v8/Calls"
+MISBEHAVIOURS_OF_WRITING: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    (HUBSPOT_CALLS, {"cut": "after"}),
+    (HUBSPOT_CALLS, {"status": 429, "retry_after": "1"}),
+    (HUBSPOT_CALLS, {"status": 500}),
+    (HUBSPOT_CALLS, {"status": 504, "accept": True}),
+    (HUBSPOT_CALLS, {"body": "{", "accept": True}),
+    (HUBSPOT_CONTACTS, {"cut": "after"}),
+    (HUBSPOT_CONTACTS, {"status": 500}),
+    (ZOHO_CALLS, {"cut": "after"}),
+    (ZOHO_CALLS, {"status": 429, "retry_after": "1"}),
+    (ZOHO_CALLS, {"status": 500, "accept": True}),
+    (ZOHO, {"cut": "after"}),
+)
+ANSWERS = (CUT, 500, 429, 408, 204)  # of the receiver of signed webhooks
 OUTAGE = 25  # requests: enough for the breaker, whose first probe then meets an API that is well
 LATENCIES_MS = (20, 60, 150)
 
@@ -54,22 +73,43 @@ class Misbehaviour:
     """Has the APIs go wrong, in every way there is before any of them comes again."""
 
     state: State
+    receiver: Receiver
     dice: random.Random
     deck: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    deck_of_writing: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
 
     def go_on(self, *, with_outage: bool) -> None:
         """Have some of the next requests go wrong in other ways than the last ones."""
         self.state.behave_normally()
         self.state.latency_ms = self.dice.choice(LATENCIES_MS)
-        for _ in range(4):
-            self.deck = self.deck or self.dice.sample(MISBEHAVIOURS, len(MISBEHAVIOURS))
-            path, how = self.deck.pop()
-            self.state.behave(path=path, times=self.dice.randint(1, 4), **how)
+        self._deal(self.deck, MISBEHAVIOURS)
+        self._deal(self.deck_of_writing, MISBEHAVIOURS_OF_WRITING)
+        self.receiver.answers += self.dice.choices(ANSWERS, k=4)
         if with_outage:
             self.state.behave(503, path=CALLS, times=OUTAGE)
 
+    def _deal(
+        self,
+        deck: list[tuple[str, Mapping[str, Any]]],
+        cards: Sequence[tuple[str, Mapping[str, Any]]],
+    ) -> None:
+        for _ in range(4):
+            if not deck:
+                deck += self.dice.sample(cards, len(cards))
+            path, how = deck.pop()
+            self.state.behave(path=path, times=self.dice.randint(1, 4), **how)
+
+    def go_wrong_in_writing(self) -> None:
+        """Have what is written to CRMs go wrong in each way once, and all else behave."""
+        self.end()
+        self.state.latency_ms = LATENCIES_MS[0]
+        for path, how in self.dice.sample(MISBEHAVIOURS_OF_WRITING, len(MISBEHAVIOURS_OF_WRITING)):
+            self.state.behave(path=path, times=1, **how)
+        self.receiver.answers += ANSWERS
+
     def end(self) -> None:
         """Have them behave from now on, and at once."""
+        self.receiver.answers.clear()
         self.state.behave_normally()
         self.state.latency_ms = 0
 
@@ -159,7 +199,9 @@ class Harm:
             return False
         try:
             os.kill(pid, signal.SIGSTOP)
-            end_all_leases(self.store)
+            # Not of write-backs: a worker whose lease is over by the clock begins none of them, but
+            # this one stands still for a moment only.
+            end_all_leases(self.store, of_write_backs=False)
             self.store.sweep()
             self._let_pass()
         finally:
@@ -215,12 +257,22 @@ class Harm:
                 _kill(pid)
 
 
-def end_all_leases(store: Store) -> int:
+def end_all_leases(store: Store, *, of_write_backs: bool = True) -> int:
     """Let every lease run out, as a minute after their workers' death; return how many."""
     with contextlib.suppress(redis.RedisError):
         leased = [str(one) for one in store.redis.zrange("bridge:leased", 0, -1)]
-        return sum(store.redis.zadd("bridge:leased", {one: 1}, xx=True, ch=True) for one in leased)
+        ended = [one for one in leased if of_write_backs or not one.startswith(WRITE_BACK_ID)]
+        return sum(store.redis.zadd("bridge:leased", {one: 1}, xx=True, ch=True) for one in ended)
     return 0
+
+
+def end_waits_of_write_backs(store: Store) -> None:
+    """Let write-backs be due that wait for their next try, or for a CRM that asked us to wait."""
+    with contextlib.suppress(redis.RedisError):
+        for one in store.redis.zrange("bridge:due:write_back", 0, -1):
+            store.redis.zadd("bridge:due:write_back", {one: 1}, xx=True)
+        for source in SECRETS:
+            store.redis.delete(f"bridge:crm_slow:{source}")
 
 
 def _kill(pid: int) -> None:

@@ -18,6 +18,25 @@ THREADS = 6
 RESEND_AFTER_S = 0.1  # a CRM waits for minutes; what counts here is that it sends again
 NO_NUMBER = BAD_LANGUAGE = 0.03  # of all leads: these are skipped, those fail
 SOUND = 20  # the first leads lack nothing, so that their campaigns surely are made
+AGAIN = 0.1  # of HubSpot's events: of a contact that had one before
+
+# The fields of a record say which dial was written last, and how its call stands.
+OUTCOME, STATUS = "bridge_outcome", "bridge_status"
+
+
+def write_back(*moments: str) -> str:
+    """Return the [route.write_back] of the route before it."""
+    lines = ["[route.write_back]", f"on = [{', '.join(f'{one!r}' for one in moments)}]"]
+    dial = "outcome && join('/', [delivery.call_sid, to_string(outcome.tries)])"
+    lines += ["[route.write_back.fields]", f'{OUTCOME} = "{dial}"', f'{STATUS} = "delivery.status"']
+    return "\n".join(lines) + "\n\n"
+
+
+# What the CRMs' own webhooks about our write-backs would have us call, and tell of.
+CIRCLES = ("call changed contacts", "call changed leads")
+# The routes whose calls a CRM is told of.
+TELLING = ("call hubspot leads", "call zoho leads", "call back")
+MOMENTS = ("outcome", "failed", "skipped", "unknown")
 
 ROUTES = (
     WEBSITE
@@ -29,9 +48,17 @@ ROUTES = (
         when="\"properties.lifecyclestage == 'lead'\"",
         campaign='{ name = "HubSpot leads" }',
     )
+    + write_back("accepted", *MOMENTS)
     + route(
         "call zoho leads", source="zoho", event="lead.created", campaign='{ name = "Zoho leads" }'
     )
+    + write_back(*MOMENTS)
+    + route("call changed contacts", source="hubspot", event="contact.updated")
+    + write_back("skipped")
+    + route(
+        "call changed leads", source="zoho", event="lead.updated", when="\"Lead_Status == 'New'\""
+    )
+    + write_back("skipped")
     + route("call zoho forms", source="zoho", event="workflow.triggered")
     + route(
         campaign='{ name = "Website" }',
@@ -41,6 +68,7 @@ ROUTES = (
             "language": '"language"',
         },
     )
+    + write_back(*MOMENTS)
     + route(
         "open list",
         event="list.opened",
@@ -82,6 +110,7 @@ class Leads:
         self._lists = lists
         self._jitter = jitter
         self._people = 0
+        self._contacts: list[str] = []
 
     def webhooks(self, count: int, *, of: str) -> list[Webhook]:
         """Return so many webhooks, among them one that opens a list if there are lists."""
@@ -131,10 +160,13 @@ class Leads:
         return Webhook(source="hubspot", body=body, items=len(ids), is_resent=self._resent())
 
     def _contact(self) -> str:
+        if self._contacts and self._jitter.random() < AGAIN:
+            return self._jitter.choice(self._contacts)
         phone = self._person()
         contact = str(10_000 + self._people)
         fields = {"lifecyclestage": "lead", **({"phone": phone} if phone else {})}
         self._state.put_record("hubspot", "contacts", contact, fields)
+        self._contacts.append(contact)
         return contact
 
     def _zoho(self, of: str) -> Webhook:

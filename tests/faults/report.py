@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from faults.load import Acknowledged
+from faults.told import Judge, of_circles
 
 from schemas.delivery import Delivery, Status
 from simulator import State
@@ -26,6 +27,10 @@ class Broken:
     with more than one accepted call request. unaccounted: an accepted call request whose delivery
     is neither `delivered` nor `unknown`. unfounded: a call that is `delivered` and was never
     accepted. wrong: answers and indexes that contradict themselves.
+
+    untold: a moment of a call that its CRM was to be told of, and was not. told_twice: a call of
+    which the CRM has more than one record. outdated: a record that says less than the newest dial.
+    circles: a change of ours that came back as a webhook and was taken for somebody else's.
     """
 
     lost: tuple[str, ...] = ()
@@ -33,15 +38,19 @@ class Broken:
     unaccounted: tuple[str, ...] = ()
     unfounded: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
+    told_twice: tuple[str, ...] = ()
+    outdated: tuple[str, ...] = ()
+    circles: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return any((self.lost, self.doubled, self.unaccounted, self.unfounded, self.wrong))
+        return any(getattr(self, one.name) for one in fields(self))
 
     def lines(self) -> Iterator[str]:
         """Yield the counts, and what stands behind those that are not zero."""
-        for name in ("lost", "doubled", "unaccounted", "unfounded", "wrong"):
-            found: tuple[str, ...] = getattr(self, name)
-            yield f"{name:12} {len(found)}"
+        for one in fields(self):
+            found: tuple[str, ...] = getattr(self, one.name)
+            yield f"{one.name.replace('_', ' '):12} {len(found)}"
             yield from (f"    {one}" for one in found[:SHOWN])
 
 
@@ -61,9 +70,13 @@ class Report:
 
 
 def judge(
-    store: Store, state: State, acknowledged: Iterable[Acknowledged], wrong: Iterable[str]
+    store: Store,
+    state: State,
+    acknowledged: Iterable[Acknowledged],
+    wrong: Iterable[str],
+    write_backs: Judge,
 ) -> tuple[Broken, Counter[str]]:
-    """Hold what was acknowledged against what is stored and what CallKaro accepted.
+    """Hold what was acknowledged against what is stored and what CallKaro and the CRMs have.
 
     Returns what is broken, and how many deliveries ended in each status and for which reason.
     """
@@ -75,6 +88,8 @@ def judge(
     accepted = Counter(str(call.delivery_id) for call in state.calls)
     for call in accepted.keys() - kept.keys():
         kept[call] = store.delivery(call)
+    kept |= {one.id: one for one in of_circles(store)}
+    telling = write_backs.judge(one for one in kept.values() if one)
     ends = Counter(_end(delivery) for delivery in kept.values())
     broken = Broken(
         lost=tuple(_lost(store, events, kept)),
@@ -95,6 +110,10 @@ def judge(
             if state.find_call(call_sid=delivery.call_sid or "") is None
         ),
         wrong=(*wrong, *_miscounted(store, kept)),
+        untold=telling.untold,
+        told_twice=telling.told_twice,
+        outdated=telling.outdated,
+        circles=telling.circles,
     )
     return broken, ends
 

@@ -1,96 +1,21 @@
 """A worker that dies at each step in turn: what its delivery is then, and how often it rings."""
 
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from faults.crash_at import STEPS
-from support import (
-    CALL_BACK,
-    PYTHON_WARNINGS,
-    ROOT,
-    WEBSITE,
-    Web,
-    end,
-    end_lease,
-    lead,
-    notification,
-    route,
-    simulated_crms,
-    until,
-)
+from faults.crash_at import STEPS, CrashAt, StartDrain
+from support import CALL_BACK, WEBSITE, end, lead, notification, route, until
+from support.draining import CALLS, MakeSettings, OpenWeb, RunDrain, found, repair
 
 from schemas.delivery import Delivery, Status
-from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
 
-CALLS, CAMPAIGNS = "/call/outbound", "/call/campaign"
 IN_CAMPAIGN = WEBSITE + route(campaign='{ name = "Website" }')
 MAKES_CAMPAIGN = WEBSITE + route(
     "make campaign", to="campaign", campaign='{ key = "list" }', request={"name": '"title"'}
 )
 HUBSPOT = WEBSITE + route("call hubspot leads", source="hubspot", event="contact.created")
-
-MakeSettings = Callable[..., Settings]
-OpenWeb = Callable[[Settings], Web]
-RunDrain = Callable[..., object]
-StartDrain = Callable[..., "subprocess.Popen[bytes]"]
-
-
-@pytest.fixture
-def start_drain(redis_url: str, simulator: Simulator, tmp_path: Path) -> Iterator[StartDrain]:
-    """Start a drain in a process of its own that dies at a step."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(step: str, routes_toml: str) -> "subprocess.Popen[bytes]":
-        (tmp_path / "routes.toml").write_text(routes_toml, "utf-8")
-        environment = {
-            "PATH": os.environ.get("PATH", ""),
-            "PYTHONPATH": str(ROOT),
-            "PYTHONWARNINGS": PYTHON_WARNINGS,
-            "REDIS_URL": redis_url,
-            "ROUTES_FILE": str(tmp_path / "routes.toml"),
-            "API_TOKEN": "an-api-token-of-the-tests",
-            "CALLING_HOURS": "always",
-            "WORKER_THREADS": "2",
-            "CALLKARO_API_KEY": "a-key",
-            "CALLKARO_BASE_URL": simulator.url,
-            **simulated_crms(simulator.url),
-        }
-        command = [sys.executable, str(Path(__file__).parent / "crash_at.py"), step]
-        with (tmp_path / "drain.log").open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603
-                command, cwd=ROOT, env=environment, stdout=log, stderr=log
-            )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait(5)
-
-
-@pytest.fixture
-def crash_at(start_drain: StartDrain, tmp_path: Path) -> Callable[[str, str], None]:
-    """Let a drain die at a step; one that never comes to it is a failure."""
-
-    def crash(step: str, routes_toml: str) -> None:
-        code = end(start_drain(step, routes_toml))
-        assert code == -signal.SIGKILL, (tmp_path / "drain.log").read_text("utf-8")
-
-    return crash
-
-
-def found(store: Store, delivery_id: str) -> Delivery:
-    delivery = store.delivery(delivery_id)
-    assert delivery is not None
-    return delivery
 
 
 def way(delivery: Delivery) -> list[str]:
@@ -100,15 +25,6 @@ def way(delivery: Delivery) -> list[str]:
 
 def requests_to(simulator: Simulator, path: str) -> int:
     return len(simulator.state.requests_to(path))
-
-
-def repair(store: Store, delivery_id: str) -> Delivery:
-    """Let the dead worker's lease run out, sweep, and return what the delivery is then."""
-    if store.redis.zscore("bridge:leased", delivery_id) is not None:
-        end_lease(store, delivery_id)
-    store.sweep()
-    assert store.redis.zcard("bridge:leased") == 0
-    return found(store, delivery_id)
 
 
 # The step that the worker dies after; what its delivery is then, after the sweep, and after the
@@ -127,7 +43,7 @@ CALL_STEPS = [
 def test_a_call_whose_worker_dies_at_a_step_rings_once_at_the_most(
     make_settings: MakeSettings,
     open_web: OpenWeb,
-    crash_at: Callable[[str, str], None],
+    crash_at: CrashAt,
     run_drain: RunDrain,
     store: Store,
     simulator: Simulator,
@@ -165,7 +81,7 @@ def test_every_step_has_its_test() -> None:
 def test_a_thin_event_whose_worker_dies_after_hydration_is_hydrated_anew_and_called_once(
     make_settings: MakeSettings,
     open_web: OpenWeb,
-    crash_at: Callable[[str, str], None],
+    crash_at: CrashAt,
     run_drain: RunDrain,
     store: Store,
     simulator: Simulator,
@@ -187,7 +103,7 @@ def test_a_thin_event_whose_worker_dies_after_hydration_is_hydrated_anew_and_cal
 def test_a_call_whose_worker_dies_over_its_campaign_is_made_once_in_the_one_that_is_kept(
     make_settings: MakeSettings,
     open_web: OpenWeb,
-    crash_at: Callable[[str, str], None],
+    crash_at: CrashAt,
     run_drain: RunDrain,
     store: Store,
     simulator: Simulator,
@@ -227,7 +143,7 @@ CAMPAIGN_STEPS = [
 def test_a_campaign_whose_worker_dies_at_a_step_is_tried_again(
     make_settings: MakeSettings,
     open_web: OpenWeb,
-    crash_at: Callable[[str, str], None],
+    crash_at: CrashAt,
     run_drain: RunDrain,
     store: Store,
     simulator: Simulator,

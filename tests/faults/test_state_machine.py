@@ -1,12 +1,11 @@
 """No sequence of claims, crashes, sweeps, retries and outcomes reaches a forbidden move."""
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from faults.machines import run
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -17,7 +16,6 @@ from hypothesis.stateful import (
     multiple,
     rule,
 )
-from hypothesis.stateful import run_state_machine_as_test as run
 from support.storing import a_delivery, accept, an_event
 
 from schemas.delivery import (
@@ -34,7 +32,6 @@ from schemas.outcome import read_outcome
 from schemas.records import Move
 from store import Store
 
-EXAMPLES = int(os.environ.get("FAULTS_EXAMPLES", "10"))  # `make faults` tries more
 IDS = ("d1", "d2", "d3")
 # What a worker may find, and whether CallKaro may have accepted it then.
 ENDS = {
@@ -278,13 +275,4 @@ class Machine(RuleBasedStateMachine):
 
 def test_no_sequence_reaches_a_forbidden_move(store: Store) -> None:
     Machine.store = store
-    run(
-        Machine,
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=40,
-            deadline=None,
-            print_blob=True,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run(Machine, steps=40)

@@ -215,7 +215,7 @@ def test_an_answer_is_never_unknown_and_says_nothing_of_callkaro(
 ) -> None:
     meant = write_back.verdict(result)
     move = write_back.settle(
-        ready(), result, meant, NOW, lambda: 0.5, variable="GENERIC_WRITE_BACK_SECRET"
+        ready(), result, meant, NOW, lambda: 0.5, proof="GENERIC_WRITE_BACK_SECRET or the receiver"
     )
     assert (meant.meaning, move.to, move.reason) == (meaning, to, reason)
     assert move.callkaro_ok is None
@@ -231,7 +231,7 @@ def test_an_account_at_fault_spends_no_attempt() -> None:
         write_back.verdict(result),
         NOW,
         lambda: 0.5,
-        variable="GENERIC_WRITE_BACK_SECRET",
+        proof="GENERIC_WRITE_BACK_SECRET or the receiver",
     )
     assert move.fields["spent"] == 0
     assert move.pause is not None
@@ -248,7 +248,7 @@ def test_a_wait_that_the_receiver_asks_for_is_kept() -> None:
         write_back.verdict(result),
         NOW,
         lambda: 0.0,
-        variable="GENERIC_WRITE_BACK_SECRET",
+        proof="GENERIC_WRITE_BACK_SECRET or the receiver",
     )
     assert move.wait_s == 600
 
@@ -265,7 +265,7 @@ def test_it_is_given_up_after_a_day() -> None:
         write_back.verdict(result),
         NOW,
         lambda: 0.5,
-        variable="GENERIC_WRITE_BACK_SECRET",
+        proof="GENERIC_WRITE_BACK_SECRET or the receiver",
     )
     assert (move.to, move.reason) == (Status.FAILED, Reason.GAVE_UP)
 

@@ -101,6 +101,8 @@ def everything(store: Store) -> str:
                 kept.append([key, store.redis.zrange(key, 0, -1)])
             case "set":
                 kept.append([key, sorted(store.redis.smembers(key))])
+            case "list":
+                kept.append([key, store.redis.lrange(key, 0, -1)])
             case "stream":
                 kept.append([key, store.redis.xrange(key)])
             case _:

@@ -290,8 +290,8 @@ def test_an_older_call_does_not_overwrite_the_fields_of_a_newer_one(told: Store)
         call(told, name)
     told.keep_outcome(an_outcome(call="d2", sid="CA2", at_s=60))
     told.keep_outcome(an_outcome(call="d1", sid="CA1", at_s=0))
-    newer, older = (one.delivery for one in told.claim_write_backs(9, {}, lease_s=LEASE_S))
-    assert newer.of == "d2"
+    claims = {one.delivery.of: one.delivery for one in told.claim_write_backs(9, {}, lease_s=60)}
+    newer, older = claims["d2"], claims["d1"]
     send(told, newer)
     settle(told, newer)
     # It was claimed with its fields, before the newer one was written.

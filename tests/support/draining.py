@@ -8,7 +8,7 @@ from typing import Any
 from schemas.delivery import Delivery
 from schemas.settings import Settings
 from store import Store
-from support import LONGEST_S, Web, until
+from support import LONGEST_S, Web, end_lease, until
 
 OpenWeb = Callable[[Settings], Web]
 MakeSettings = Callable[..., Settings]
@@ -21,6 +21,15 @@ def found(store: Store, delivery_id: str) -> Delivery:
     delivery = store.delivery(delivery_id)
     assert delivery is not None
     return delivery
+
+
+def repair(store: Store, delivery_id: str) -> Delivery:
+    """Let the dead worker's lease run out, sweep, and return what the delivery is then."""
+    if store.redis.zscore("bridge:leased", delivery_id) is not None:
+        end_lease(store, delivery_id)
+    store.sweep()
+    assert store.redis.zcard("bridge:leased") == 0
+    return found(store, delivery_id)
 
 
 def counts(store: Store) -> dict[str, int]:

@@ -185,6 +185,18 @@ def test_records_that_can_not_be_written_are_named(check: Look) -> None:
     assert "names no type of record" in warning
 
 
+def test_scopes_for_calls_are_checked_though_an_event_names_no_type(
+    check: Look, simulator: Simulator
+) -> None:
+    simulator.state.set_scopes("zoho", ["ZohoCRM.modules.READ", "ZohoCRM.users.READ"])
+    found = check(zoho(event="workflow.triggered"))
+    (problem,) = found.problems
+    for scope in ("ZohoCRM.modules.calls.CREATE", "ZohoCRM.coql.READ"):
+        assert scope in problem
+    (warning,) = found.warnings
+    assert "the fields that it sets are not checked" in warning
+
+
 def test_the_token_is_in_no_request_that_is_remembered(check: Look, simulator: Simulator) -> None:
     check(hubspot())
     assert b"a-token" not in b"".join(one.raw for one in simulator.state.requests)

@@ -297,6 +297,9 @@ def test_a_write_back_that_comes_back_as_a_webhook_rings_nobody(
     (again,) = web.send("website", {**json.loads(body), "phone": "+919876543211"})
     run_drain(told)
     assert state(store, found(store, again)) == ("skipped", "own_change")
+    run_drain(told)
+    assert store.write_backs_of(again) == []
+    assert len(receiver.got) == 1
 
 
 def test_five_failures_in_a_row_stop_the_requests_for_a_time(

@@ -350,3 +350,25 @@ def test_hubspots_own_count_of_what_remains_stops_all_requests(
     assert found(store, one.id).status == "retrying"
     assert asked(simulator, CONTACTS) == 0
     assert store.may_ask_crm("hubspot", rate=90, patience_s=30) is None
+
+
+def test_a_retry_after_a_refusal_sets_the_property_that_was_corrected(
+    called: Delivery,
+    hubspot: Settings,
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    misspelt = HUBSPOT.replace("hs_lead_status", "hs_lead_statsu")
+    simulator.state.set_field("hubspot", "contacts", "hs_lead_statsu", "missing")
+    one = ends(store, called)
+    run_drain(replace(hubspot, routes=make_settings(misspelt).routes))
+    assert found(store, one.id).reason == "refused"
+    answer = open_web(hubspot).client.post(f"/api/deliveries/{one.id}/retry", headers=TOKEN)
+    assert answer.status_code == 200
+    run_drain(hubspot)
+    assert found(store, one.id).status == "delivered"
+    assert lead_status(simulator) == "connected"
+    assert len(calls(simulator)) == 1

@@ -52,11 +52,19 @@ local function is_superseded(w)
   return false
 end
 
+-- Say whether write-back `a`, of a moment at which nobody knew the call_sid, is of the call of `b`: that is
+-- the delivery's call now, and not one from before "call again".
+local function is_of_call_without_sid(a, b)
+  return not a.call_sid and b.call_sid and redis.call('HGET', P .. 'delivery:' .. b.of, 'call_sid') == b.call_sid
+end
+
 -- Return the write-back of a newer call that was written to the fields of the same record; nil: none was.
 local function newer_in_record(w)
   local at_ms, call, id = string.match(redis.call('HGET', record_of(w), 'newest') or '', '^(%d+) (%S+) (%S+)$')
   if not at_ms or tonumber(at_ms) <= (tonumber(w.at_ms or '') or 0) then return nil end
-  if call == w.of and is_of_same_call(read_write_back(id), w) then return nil end  -- see is_superseded()
+  if call ~= w.of then return id end
+  local told = read_write_back(id)
+  if is_of_same_call(told, w) or is_of_call_without_sid(told, w) then return nil end  -- see is_superseded()
   return id
 end
 

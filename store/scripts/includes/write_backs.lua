@@ -43,13 +43,14 @@ local function index_write_back(id, order, from, to)
 end
 
 -- Make the write-back of a moment of a call, once. of: {sid, try, at_ms} of an outcome, else {}. at_ms: when
--- it happened; the clock of CallKaro may be ahead of ours. There is none for a call that a person made, a test call or that of a list, nor of an erased
--- person. A form's event has no record (no subject), and its receiver knows it by its event's id.
+-- it happened; the clock of CallKaro may be ahead of ours. There is none for a call that a person made, a test
+-- call or that of a list, nor of an erased person, nor for a change of our own: if it was told, that would be
+-- the next change. A form's event has no record (no subject), and its receiver knows it by its event's id.
 local function make_write_back(parent, moment, of)
   local key = P .. 'delivery:' .. parent
   local got = redis.call('HMGET', key, 'subject', 'source', 'route', 'event', 'routes', 'erased_ms', 'call_sid',
-    'write_backs', 'record_page')
-  if got[6] then return end
+    'write_backs', 'record_page', 'reason')
+  if got[6] or (moment == 'skipped' and got[10] == 'own_change') then return end
   local sid = of.sid and of.sid ~= '' and of.sid or got[7] or ''
   local name = of.try and moment .. ':' .. of.try or moment
   local id = WRITE_BACK_ID .. redis.sha1hex(parent .. '\n' .. name .. '\n' .. sid)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from support import route
-from support.commandline import Cli
+from support.commandline import ROOT, Cli
 
 from simulator import Simulator
 
@@ -41,7 +41,25 @@ def test_what_the_crm_lacks_is_named(cli: Cli, env: dict[str, str], simulator: S
     assert "lacks the scope crm.objects.contacts.write" in scope
     assert "no property 'hs_lead_statsu'. Did you mean 'hs_lead_status'?" in name
     assert name in result.stderr
+    assert "The bridge can run, but" in result.stderr
     assert "-123" not in result.output
+
+
+def test_what_the_crm_lacks_stops_no_start(
+    cli: Cli, env: dict[str, str], simulator: Simulator
+) -> None:
+    simulator.state.set_scopes("hubspot", [])
+    [release] = [
+        line.split()[5:] for line in (ROOT / "Procfile").read_text().splitlines() if "check" in line
+    ]
+    result = cli("check", *release, "--json", env=env)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert (found["ok"], found["problems"]) == (True, [])
+    assert any("no property 'hs_lead_statsu'" in one for one in found["warnings"])
+    result = cli("check", *release, env={**env, "PORT": "nonsense"})
+    assert result.exit_code == 1, result.output
+    assert "The bridge can't run." in result.stderr
 
 
 def test_a_crm_that_is_away_does_not_make_it_fail(

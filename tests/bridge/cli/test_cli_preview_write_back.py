@@ -109,6 +109,13 @@ def test_a_call_that_is_skipped_tells_of_that(told) -> None:
     assert contact["body"]["inputs"][0]["properties"] == {"x": "skipped"}
 
 
+def test_dry_run_hides_nothing(told, write) -> None:
+    assert told(OUTCOME + STATUS, DRY_RUN="true") == told(OUTCOME + STATUS)
+    body = write("lead.json", {"phone": "+919876543210"})
+    [webhook] = told(OUTCOME, source="generic", body=body, DRY_RUN="true")["requests"]
+    assert webhook["body"]["delivery"]["reason"] is None
+
+
 def test_the_body_of_a_signed_webhook(told, write) -> None:
     body = write("lead.json", {"phone": "+919876543210"})
     found = told(OUTCOME + STATUS, source="generic", body=body)

@@ -79,11 +79,11 @@ def test_a_token_travels_in_the_header_that_the_module_names(
     [
         (
             {"API_URL": API},
-            "HUBSPOT_ACCESS_TOKEN is not set, so the record can't be fetched.",
+            "HUBSPOT_ACCESS_TOKEN is not set, so HubSpot can't be asked.",
         ),
         (
             {},
-            "HUBSPOT_ACCESS_TOKEN, HUBSPOT_API_URL are not set, so the record can't be fetched.",
+            "HUBSPOT_ACCESS_TOKEN, HUBSPOT_API_URL are not set, so HubSpot can't be asked.",
         ),
     ],
 )
