@@ -429,7 +429,7 @@ local function move(m)
   write(m, key, found)
   update_number_claim(m, key, found)
   update_indexes(m, found)
-  if m.attempt and is_write_back(m.id) then note_written(m.id, m.to) end
+  if m.attempt and is_write_back(m.id) then note_written(m.id, m.to, m.reason) end
   if m.restarts or (m.set and m.set.past) then refresh_newest(m.id, found.order, m.to) end
   count_row(m, found)
   if m.to == 'delivered' and m.set and m.set.call_sid then

@@ -284,7 +284,12 @@ def test_records_of_two_types_with_one_id_do_not_wait_for_each_other(told: Store
     ]
 
 
-def test_an_older_call_does_not_overwrite_the_fields_of_a_newer_one(told: Store) -> None:
+@pytest.mark.parametrize(
+    "end", [{}, {"to": Status.FAILED, "reason": Reason.REFUSED}], ids=["delivered", "refused"]
+)
+def test_an_older_call_does_not_overwrite_the_fields_of_a_newer_one(
+    end: dict[str, Any], told: Store
+) -> None:
     told.note_write_back_routes({"call back": ["outcome"]})
     for name in ("d1", "d2"):
         call(told, name)
@@ -293,7 +298,7 @@ def test_an_older_call_does_not_overwrite_the_fields_of_a_newer_one(told: Store)
     claims = {one.delivery.of: one.delivery for one in told.claim_write_backs(9, {}, lease_s=60)}
     newer, older = claims["d2"], claims["d1"]
     send(told, newer)
-    settle(told, newer)
+    settle(told, newer, **end)
     # It was claimed with its fields, before the newer one was written.
     assert send(told, older) == f"behind {newer.id}"
     told.move([Move(id=older.id, to=Status.QUEUED, lease=older.lease, wait_s=0)])

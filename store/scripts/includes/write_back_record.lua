@@ -82,10 +82,12 @@ local function write_back_forbidden(id)
   return newer and 'behind ' .. newer or nil
 end
 
--- Note what a write-back's move means for its record. to: its new status.
-local function note_written(id, to)
+-- Note what a write-back's move means for its record. to: its new status. Of one that the CRM refused, the fields
+-- may be written, and only the record of its call refused.
+local function note_written(id, to, reason)
   local w = read_write_back(id)
   if to == 'sending' then return note_in_record(w, 'sending', id) end
-  if to ~= 'delivered' or w.without_fields or newer_in_record(w) then return end
+  local may_be_written = to == 'delivered' or (to == 'failed' and reason == 'refused')
+  if not may_be_written or w.without_fields or newer_in_record(w) then return end
   note_in_record(w, 'newest', (w.at_ms or '0') .. ' ' .. (w.of or '-') .. ' ' .. id)
 end
