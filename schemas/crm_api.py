@@ -85,6 +85,8 @@ class RefreshLogin:
     refresh_token: str
     # The word before the token in the Authorization header.
     scheme: str
+    # The `error` of an answer without a token because too many were asked for; "": none says so.
+    too_often: str = ""
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -585,7 +585,7 @@ class CrmClient:
                 message=f"{title} gave no access token; check the client, the refresh token and "
                 f"the data centre ({source.variable_prefix}{login.accounts_url}).",
                 retry_after_s=result.retry_after_s or REFUSED_TOKEN_S,
-                is_account=result.status_code not in (None, 429) and result.status_code < 500,
+                is_account=_is_about_login(result, login),
             )
         lifetime_s = _lifetime_s(answer.get("expires_in"))
         api_url, scope = answer.get("api_domain"), answer.get("scope")
@@ -606,6 +606,14 @@ def _is_for_now(result: HttpResult) -> bool:
     """Say whether the same question may be answered later."""
     code = result.status_code
     return code is None or code in (401, 423, 429) or code >= 500
+
+
+def _is_about_login(result: HttpResult, login: RefreshLogin) -> bool:
+    """Say whether an answer without a token refuses our login; else it may give one later."""
+    code, answer = result.status_code, _parsed(result.body)
+    error = answer.get("error") if isinstance(answer, dict) else None
+    is_too_often = code == 429 or (login.too_often != "" and error == login.too_often)
+    return code is not None and code < 500 and not is_too_often
 
 
 def _why(result: HttpResult) -> str:

@@ -489,6 +489,7 @@ KIND = Kind(
             client_secret="CLIENT_SECRET",
             refresh_token="REFRESH_TOKEN",
             scheme="Zoho-oauthtoken",
+            too_often="Access Denied",
         ),
         api_url="API_URL",
         request=_request,

@@ -210,12 +210,19 @@ def test_the_change_that_we_made_comes_back_and_rings_nobody(
     assert len(simulator.state.calls) == 1
 
 
+@pytest.mark.parametrize("code", [400, 429])
 def test_a_login_that_is_asked_too_often_pauses_nothing(
-    call_all: CallAll, settings: Settings, store: Store, simulator: Simulator, run_drain: RunDrain
+    code: int,
+    call_all: CallAll,
+    settings: Settings,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
 ) -> None:
     (called,) = call_all("501")
     store.drop_token("zoho")
-    simulator.state.behave(429, path=TOKEN, times=1)
+    body = '{"error": "Access Denied", "error_description": "Too many requests."}'
+    simulator.state.behave(code, path=TOKEN, body=body, times=1)
     one = ends(store, called)
     run_drain(settings)
     assert found(store, one.id).status == "retrying"
