@@ -14,7 +14,9 @@ import pytest
 import requests
 from faults.load import ROUTES, Crms, Leads
 from faults.report import CALLS, ENDS, judge
+from faults.told import environment
 from support import API_TOKEN, LONGEST_S, WEBSITE, Bridge, children, lead, route, until
+from support.receiver import Receiver, serving
 
 from bridge.api.long_poll import MOST_WAITING
 from simulator import Simulator
@@ -36,9 +38,17 @@ def stop_all(process: "subprocess.Popen[bytes] | None", what: str, *forked: int 
 
 
 @pytest.fixture
-def busy(start_bridge: StartBridge, simulator: Simulator) -> Bridge:
+def receiver() -> Iterator[Receiver]:
+    """Whoever gets the website's signed webhooks."""
+    with serving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def busy(start_bridge: StartBridge, simulator: Simulator, receiver: Receiver) -> Bridge:
     """A bridge with a web process of its own, whose CallKaro and CRMs are slow."""
-    bridge = start_bridge(ROUTES, own_web=True, WORKER_THREADS="32")
+    told = environment(receiver)
+    bridge = start_bridge(ROUTES, own_web=True, WORKER_THREADS="32", **told)
     simulator.state.latency_ms = LATENCY_MS
     return bridge
 
@@ -88,16 +98,19 @@ def test_web_and_worker_stop_in_time_under_load_and_nothing_is_lost_or_doubled(
     busy.start_worker()
 
     def is_over() -> bool:
+        waiting = (*store.counts().items(), *store.write_back_counts().items())
         return not crm_client.waiting and not sum(
-            count for status, count in store.counts().items() if status not in ENDS
+            count for status, count in waiting if status not in ENDS
         )
 
     until(is_over, what="the end of every delivery")
-    broken, ends = judge(store, state, crm_client.acknowledged, crm_client.wrong)
+    broken, ends = judge(store, state, crm_client.acknowledged, crm_client.wrong, None)
     assert not broken, "\n".join(broken.lines())
     assert {end.partition(" ")[0] for end in ends} == {"delivered", "skipped", "failed"}, ends
     assert len(state.requests_to(CALLS)) == ends["delivered"]
     assert state.doubled == {}
+    told = {status: count for status, count in store.write_back_counts().items() if count}
+    assert told.keys() <= {"delivered", "skipped"}, told
     sys.stdout.write(f"{crm_client.counts['webhooks']} webhooks, {dict(ends)}\n")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 
 from faults.load import Acknowledged
-from faults.told import Judge, of_circles
+from faults.told import NOTHING_BROKEN, Judge, of_circles
 
 from schemas.delivery import Delivery, Status
 from simulator import State
@@ -74,9 +74,11 @@ def judge(
     state: State,
     acknowledged: Iterable[Acknowledged],
     wrong: Iterable[str],
-    write_backs: Judge,
+    write_backs: Judge | None,
 ) -> tuple[Broken, Counter[str]]:
     """Hold what was acknowledged against what is stored and what CallKaro and the CRMs have.
+
+    write_backs: holds what the CRMs were told; None: no dial ended, so there is little to tell.
 
     Returns what is broken, and how many deliveries ended in each status and for which reason.
     """
@@ -89,7 +91,7 @@ def judge(
     for call in accepted.keys() - kept.keys():
         kept[call] = store.delivery(call)
     kept |= {one.id: one for one in of_circles(store)}
-    telling = write_backs.judge(one for one in kept.values() if one)
+    telling = write_backs.judge(filter(None, kept.values())) if write_backs else NOTHING_BROKEN
     ends = Counter(_end(delivery) for delivery in kept.values())
     broken = Broken(
         lost=tuple(_lost(store, events, kept)),

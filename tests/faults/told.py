@@ -91,6 +91,9 @@ class Telling:
     circles: tuple[str, ...]
 
 
+NOTHING_BROKEN = Telling(untold=(), told_twice=(), outdated=(), circles=())
+
+
 class Judge:
     """Holds what the CRMs have against what the bridge was told by CallKaro.
 
