@@ -70,7 +70,7 @@ def verify(
 
 def needs_content(auth: Auth) -> bool:
     """Say whether the proof may be in the body, so that it must be parsed to find the proof."""
-    return isinstance(auth, Token) and auth.body is not None
+    return isinstance(auth, Token) and bool(auth.body)
 
 
 def sign(
@@ -134,8 +134,8 @@ def _verify_token(auth: Token, secrets: Sequence[str], request: Incoming, conten
         given.append(_wire(header.strip()))
     if (argument := request.query.get(auth.query)) is not None:
         given += [_utf8(argument), *_as_sent(auth.query, request.url)]
-    if auth.body and isinstance(content, dict) and isinstance(content.get(auth.body), str):
-        given.append(_utf8(content[auth.body]))
+    if isinstance(content, dict):
+        given += [_utf8(content[name]) for name in auth.body if isinstance(content.get(name), str)]
     if not given:
         raise BadSignature("The request has no token.", why="missing")
     if not _one_equals(given, map(_utf8, secrets)):

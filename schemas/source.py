@@ -47,7 +47,7 @@ class Token:
 
     header: str = "X-Webhook-Token"
     query: str = "token"
-    body: str | None = None
+    body: tuple[str, ...] = ()  # the keys of the body where the CRM may put it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,6 +132,37 @@ class Signatures:
 
 
 Auth = Token | Basic | Signatures
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """The answer to a request whose events are stored. The usual one: 202 with counts and events.
+
+    body None: the counts and the events, as JSON.
+    """
+
+    status: int = 202
+    body: str | None = None
+    media_type: str = "application/json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Challenge:
+    """A request by which a vendor asks whether a URL is ours, before it sends events there.
+
+    The answer (200) repeats a text of the request; nothing is stored.
+    """
+
+    method: Literal["GET", "POST"]
+    # The argument of the query (GET), or the key of the JSON body (POST), that has the text.
+    echo: str
+    # Arguments of the query that the request must have, such as {"hub.mode": "subscribe"}.
+    only_with: Mapping[str, str] = field(default_factory=dict)
+    # The argument with a token, and the suffix of the variable that it must equal: another one is
+    # answered 401. None: the vendor sends none.
+    token: tuple[str, str] | None = None
+    # Whether the answer is the body itself, {"challenge": "…"}; else it is the text alone.
+    as_json: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -307,6 +338,17 @@ class Kind:
     record_page: Callable[[str, Any], str | None] | None = None
     # The answer while nothing can be stored: 429 if the CRM tries again only after that.
     full_status: Literal[429, 503] = 503
+    # The answer once all is stored. [[source]] `answer` may say another status.
+    reply: Reply = Reply()
+    # How the vendor asks whether the URL is ours; None: it does not.
+    challenge: Challenge | None = None
+    # Whether a GET may carry a lead: its content is the query, as a form's, without the token.
+    takes_get: bool = False
+    # Over an event's data: whether the person's number is on a do-not-call list, so that the call
+    # is skipped (`dnd_number`); None: the source has no such field.
+    is_dnd: Expression | None = None
+    # What the vendor does if it gets no success, for the table of sources: "24 hours".
+    retries: str = "not known"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -332,6 +374,7 @@ class Source:
     # CALLKARO_TIMEZONE.
     timezone: str | None = None
     reconcile_s: int | None = None  # how far a reconcile looks back each day; None: there is none
+    answer: int | None = None  # the status of the answer once all is stored; None: the kind's
 
     @property
     def variable_prefix(self) -> str:

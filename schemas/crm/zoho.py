@@ -476,7 +476,7 @@ def _watch_expiry(answer: Any) -> datetime | None:
 KIND = Kind(
     name="zoho",
     title="Zoho CRM",
-    auth=Token(body="token"),
+    auth=Token(body=("token",)),
     parse=parse,
     count=count,
     hydration=Hydration(
