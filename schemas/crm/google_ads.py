@@ -1,9 +1,9 @@
 """Google Ads lead forms: one lead a request, with the answers of the person who filled in the form.
 
 Nothing is signed: the key that you set in the form comes in the body, as `google_key` or, in some
-of Google's own texts, as `Google_key`. The answers are a list of columns; `lead` has them flat, by
-`column_id`, because a column may have no name. "Send test data" sends `is_test` with the same
-`lead_id` each time.
+of Google's own texts, as `Google_key`. The answers are a list of columns. `data` has them flat in
+`lead`, by `column_id`, because a column may have no name, and those names in `questions`. "Send
+test data" sends `is_test` with the same `lead_id` each time.
 
 https://developers.google.com/google-ads/webhook/docs/implementation
 How often Google tries again is not known: its page was seen in part.
@@ -21,7 +21,9 @@ from schemas.expression import Expression
 from schemas.source import Incoming, Kind, Reply, Source, Token, id_text
 
 KEYS: Final = ("google_key", "Google_key")
-LEAD: Final = "lead"  # where the answers are, by column_id
+COLUMNS: Final = "user_column_data"  # where Google has the answers
+LEAD: Final = "lead"  # where they are in our data, by column_id
+QUESTIONS: Final = "questions"  # the columns' names, by column_id
 # The columns with a number. Google's API names WORK_PHONE; WORK_PHONE_NUMBER is from public code.
 PHONES: Final = ("PHONE_NUMBER", "WORK_PHONE", "WORK_PHONE_NUMBER")
 CREATED: Final = "lead.created"
@@ -74,11 +76,13 @@ def _item(body: Any) -> Item:
     except ValidationError as error:
         problem = sentence("lead", error.messages_dict)
         return Item(type=event_type, data=data, problem=problem, is_test=is_test)
-    answers = _answers(known["user_column_data"])
+    columns = [column for column in known[COLUMNS] if isinstance(column, dict)]
+    answers = _by_column(columns, "string_value")
+    flat = {LEAD: answers, QUESTIONS: _by_column(columns, "column_name")}
     has_phone = any(answers.get(name) for name in PHONES)
     return Item(
         type=event_type,
-        data={**data, LEAD: answers},
+        data={**{name: value for name, value in data.items() if name != COLUMNS}, **flat},
         # All tests have one lead_id, so that each but the first would be a duplicate.
         source_event_id=None if is_test else known["lead_id"],
         subject=known["lead_id"],
@@ -94,17 +98,15 @@ def _is_test(data: Mapping[str, Any]) -> bool:
     return (marked not in NO_TEST) or (id_text(data.get("lead_id")) or "").startswith(TEST_ID)
 
 
-def _answers(columns: list[Any]) -> dict[str, Any]:
-    """Return the first value of each column, by its id, or by its name if it has no id."""
-    answers: dict[str, Any] = {}
+def _by_column(columns: list[dict[str, Any]], key: str) -> dict[str, str]:
+    """Return the first text of each column at this key, by the column's id, or else its name."""
+    found: dict[str, str] = {}
     for column in columns:
-        if not isinstance(column, dict):
-            continue
         name = id_text(column.get("column_id")) or id_text(column.get("column_name"))
-        value = id_text(column.get("string_value"))
-        if name and value:
-            answers.setdefault(name, value)
-    return answers
+        text = id_text(column.get(key))
+        if name and text:
+            found.setdefault(name, text)
+    return found
 
 
 KIND = Kind(

@@ -66,6 +66,8 @@ def test_answers_are_flat_and_the_first_of_equal_columns_counts() -> None:
         "What is your budget?": "10",
         "FULL_NAME": "Asha \ud83d",
     }
+    assert item.data["questions"] == {"What is your budget?": "What is your budget?"}
+    assert "user_column_data" not in item.data
 
 
 def test_one_broken_lead_of_a_list_does_not_cost_the_others() -> None:
