@@ -54,6 +54,7 @@ IDS: Final = (
     *("leadgen_id", "form_id", "page_id", "ad_id", "adgroup_id", "created_time"),
     *("id", "adset_id", "campaign_id"),
 )
+LONGEST_PAGE_ID: Final = 64
 _FIELD: Final = re.compile(r"[A-Za-z0-9_]{1,60}")
 
 
@@ -112,11 +113,12 @@ def _item(entry: Mapping[str, Any], change: Any) -> Item:
     """Return the item of one change, with nothing of the others: they are other people's."""
     if not isinstance(change, dict):
         return Item(type=UNKNOWN, data=change, problem="The change is not a JSON object.")
-    field, value = change.get("field"), change.get("value")
+    field: Any = change.get("field")
+    value: Any = change.get("value")
     if not isinstance(field, str) or not _FIELD.fullmatch(field):
         return Item(type=UNKNOWN, data=change, problem="The change does not name its field.")
     if field != LEADGEN:
-        data = {"page_id": entry.get("id"), **change}
+        data = {"page_id": _page_id(entry), **change}
         return Item(type=f"{PAGE}.{field}", data=data, time=read_time(entry.get("time")))
     try:
         lead_id = _LEAD.load(value)["leadgen_id"]
@@ -125,7 +127,7 @@ def _item(entry: Mapping[str, Any], change: Any) -> Item:
     is_test = lead_id == SAMPLE_ID
     return Item(
         type=TEST if is_test else CREATED,
-        data={"page_id": entry.get("id"), **value},
+        data={"page_id": _page_id(entry), **value},
         # All samples have one id, so that each but the first would be a duplicate.
         source_event_id=None if is_test else lead_id,
         subject=lead_id,
@@ -133,6 +135,12 @@ def _item(entry: Mapping[str, Any], change: Any) -> Item:
         hydrate=None if is_test else "leads",
         is_test=is_test,
     )
+
+
+def _page_id(entry: Mapping[str, Any]) -> str | None:
+    """Return the id of an entry's Page. Each change keeps it, so a long text is none."""
+    page_id = id_text(entry.get("id"))
+    return page_id if page_id and len(page_id) <= LONGEST_PAGE_ID else None
 
 
 def _changes(entry: Any) -> list[Any]:

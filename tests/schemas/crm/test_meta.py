@@ -113,6 +113,14 @@ def test_the_code_of_an_error_says_why(code: Any, why: str | None) -> None:
     assert told({"error": {"code": code}}) == why
 
 
+def test_a_change_keeps_the_id_of_its_page_unless_it_is_too_long_to_be_one() -> None:
+    lead = {"field": "leadgen", "value": {"leadgen_id": "1"}}
+
+    kept = [items(KIND, notification(lead, id=one))[0].data["page_id"] for one in ("7", "7" * 65)]
+
+    assert kept == ["7", None]
+
+
 @each(
     "body",
     [
