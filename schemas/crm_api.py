@@ -159,6 +159,10 @@ class OwnUser:
     is_change: Callable[[Any, str], bool]
 
 
+# Why a CRM refuses a question: our login, one of the ids, or that it is asked now.
+RefusedFor = Literal["login", "ids", "busy"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hydration:
     """How to fetch full records of one CRM."""
@@ -184,6 +188,9 @@ class Hydration:
     alone: ReadAlone | None = None
     # How to tell our own changes by the record; None: the record does not say who changed it.
     own_user: OwnUser | None = None
+    # (the parsed body of a refusal; None: it can't be read) -> why it refuses; None: its status
+    # says that. It accepts any body and never raises. Without it, the status always says it.
+    refused_for: Callable[[Any], RefusedFor | None] | None = None
 
     def own_user_of(self, event_type: str) -> OwnUser | None:
         """Return how to tell our own changes among events of a type; None: we cause none such.

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from simulator import callkaro, control, hubspot, told, zoho
+from simulator import callkaro, control, hubspot, meta, told, zoho
 from simulator.state import Behaviour, Received, State, without_secrets
 
 # Where the app tells the server how to send the answer.
@@ -63,6 +63,7 @@ def create_app(state: State) -> Flask:
     app.register_blueprint(objects, url_prefix=hubspot.DATED)
     app.register_blueprint(objects, url_prefix=hubspot.LEGACY, name="hubspot-legacy")
     app.register_blueprint(hubspot.account_views(state))
+    app.register_blueprint(meta.views(state))
     app.register_blueprint(zoho.views(state))
     app.register_blueprint(told.views())
 
@@ -148,6 +149,8 @@ def error_answer(status: int, path: str) -> Response:
     """Return an error with this status, in the words of the API at this path."""
     if path.startswith(hubspot.PATHS):
         response, _ = hubspot.simulated(status)
+    elif path.startswith(meta.PATHS):
+        response, _ = meta.simulated(status)
     elif path.startswith("/crm/"):
         response, _ = zoho.simulated(status)
     elif path.startswith(UNKEPT_PATHS):

@@ -242,6 +242,7 @@ class State:
         self.latency_ms = latency_ms
         self.unknown_agents = set(unknown_agents)
         self.revoked_refresh_tokens: set[str] = set()
+        self.expired_meta_tokens: set[str] = set()
         # The app that hears of changes, and makes those that come by the API; None: there is none.
         self.hubspot_app: HubSpotApp | None = None
         # By channel_id: what POST /actions/watch was given.

@@ -187,6 +187,7 @@ def test_what_hydrates_also_says_where_its_login_stands(kind: Kind) -> None:
     for answer in JUNK:
         assert hydration.records(answer) == {}
         assert hydration.alone is None or hydration.alone.record(answer) is None
+        assert hydration.refused_for is None or hydration.refused_for(answer) is None
 
 
 @pytest.mark.parametrize("kind", HYDRATING, ids=lambda kind: kind.name)
