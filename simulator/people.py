@@ -38,6 +38,23 @@ def demo_records() -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
                 "Mailing_City": "Hyderabad",
             },
         },
+        ("pipedrive", "persons"): {
+            "501": {
+                "name": "Nisha Example",
+                "phones": [{"label": "work", "value": "+91 98765 43216", "primary": True}],
+                "emails": [
+                    {"label": "work", "value": "nisha.example@example.com", "primary": True}
+                ],
+            },
+            "502": {"name": "Rohan Nophone"},
+        },
+        ("close", "contact"): {
+            "cont_sample1": {
+                "name": "Tara Example",
+                "lead_id": "lead_sample1",
+                "phones": [{"phone": "+919876543217", "type": "mobile", "country": "IN"}],
+            },
+        },
     }
 
 
