@@ -31,8 +31,9 @@ def views(state: State) -> Blueprint:
     def check_key() -> tuple[Response, int] | None:
         # "The API key acts as the username and the password is always empty."
         given = request.authorization
-        is_key = given is not None and given.type == "basic" and given.username
-        return None if is_key and not given.password else simulated(401)
+        if given is None or given.type != "basic" or not given.username or given.password:
+            return simulated(401)
+        return None
 
     @blueprint.get("/api/v1/<any(contact, lead):kind>/<record_id>/")
     def read_one(kind: str, record_id: str) -> tuple[Response, int]:
@@ -51,5 +52,5 @@ def simulated(status: int) -> tuple[Response, int]:
 
 def _shown(kind: str, record_id: str, record: dict[str, Any]) -> dict[str, Any]:
     """Return a record as the API answers it: lists are never missing."""
-    usual = {"contacts": []} if kind == "lead" else {"phones": [], "emails": []}
+    usual: dict[str, Any] = {"contacts": []} if kind == "lead" else {"phones": [], "emails": []}
     return {"id": record_id, **usual, **record}

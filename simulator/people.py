@@ -39,14 +39,14 @@ def demo_records() -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
             },
         },
         ("pipedrive", "persons"): {
-            "501": {
+            "101": {
                 "name": "Nisha Example",
                 "phones": [{"label": "work", "value": "+91 98765 43216", "primary": True}],
                 "emails": [
                     {"label": "work", "value": "nisha.example@example.com", "primary": True}
                 ],
             },
-            "502": {"name": "Rohan Nophone"},
+            "102": {"name": "Rohan Nophone"},
         },
         ("close", "contact"): {
             "cont_sample1": {

@@ -89,5 +89,5 @@ def _ids() -> list[str]:
 
 def _person(person_id: str, record: dict[str, Any]) -> dict[str, Any]:
     """Return a person as the API answers it: the id is a number, and lists are never missing."""
-    usual = {"emails": [], "phones": [], "org_id": None, "is_deleted": False, "custom_fields": {}}
-    return {"id": int(person_id), **usual, **record}
+    usual: dict[str, Any] = {"emails": [], "phones": [], "org_id": None, "custom_fields": {}}
+    return {"id": int(person_id), "is_deleted": False, **usual, **record}

@@ -88,7 +88,7 @@ def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
 
 
 def _item(body: Any) -> Item:
-    event = body.get("event") if isinstance(body, dict) else None
+    event: Any = body.get("event") if isinstance(body, dict) else None
     try:
         known = _EVENT.load(event)
     except ValidationError as error:
