@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from simulator import callkaro, control, hubspot, meta, told, zoho
+from simulator import callkaro, close, control, hubspot, meta, pipedrive, told, zoho
 from simulator.state import Behaviour, Received, State, without_secrets
 
 # Where the app tells the server how to send the answer.
@@ -65,6 +65,8 @@ def create_app(state: State) -> Flask:
     app.register_blueprint(hubspot.account_views(state))
     app.register_blueprint(meta.views(state))
     app.register_blueprint(zoho.views(state))
+    app.register_blueprint(pipedrive.views(state))
+    app.register_blueprint(close.views(state))
     app.register_blueprint(told.views())
 
     @app.before_request
@@ -153,6 +155,10 @@ def error_answer(status: int, path: str) -> Response:
         response, _ = meta.simulated(status)
     elif path.startswith("/crm/"):
         response, _ = zoho.simulated(status)
+    elif path.startswith(pipedrive.PATHS):
+        response, _ = pipedrive.simulated(status)
+    elif path.startswith(close.PATHS):
+        response, _ = close.simulated(status)
     elif path.startswith(UNKEPT_PATHS):
         response = jsonify(error="general_error")
     else:

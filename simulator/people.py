@@ -44,6 +44,23 @@ def demo_records() -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
             "3100200300400502": _answers("Imran", "Sample", phone_number="p:+919876543217"),
             "3100200300400503": _answers("Tara", "Nophone", city="Surat"),
         },
+        ("pipedrive", "persons"): {
+            "101": {
+                "name": "Nisha Example",
+                "phones": [{"label": "work", "value": "+91 98765 43216", "primary": True}],
+                "emails": [
+                    {"label": "work", "value": "nisha.example@example.com", "primary": True}
+                ],
+            },
+            "102": {"name": "Rohan Nophone"},
+        },
+        ("close", "contact"): {
+            "cont_sample1": {
+                "name": "Tara Example",
+                "lead_id": "lead_sample1",
+                "phones": [{"phone": "+919876543217", "type": "mobile", "country": "IN"}],
+            },
+        },
     }
 
 

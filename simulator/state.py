@@ -32,7 +32,9 @@ ZOHO_REFRESH_WINDOW_S = 600.0
 DELIVERY_KEY = "bridge_delivery_id"
 
 # Never remembered, so that no page and no test report shows a secret.
-SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+SECRET_HEADERS = frozenset(
+    {"authorization", "cookie", "proxy-authorization", "x-api-key", "x-api-token"}
+)
 
 Cut = Literal["before", "after"]
 Item = TypeVar("Item")

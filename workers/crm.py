@@ -340,7 +340,7 @@ class CrmClient:
             result = self._fetch(source, hydration, request)
             if isinstance(result, FetchFailed):
                 return result
-            if result.status_code == 204:  # Zoho means by this: none of these records exists
+            if result.status_code in hydration.none_statuses:
                 return {}
             found = self._read(source, result, hydration.records)
             if isinstance(found, FetchFailed):
@@ -510,8 +510,7 @@ class CrmClient:
             )
         if isinstance(login, RefreshLogin):
             return self._shared_token(source, hydration, login, variables)
-        headers = {login.header: login.prefix + variables[login.token]}
-        return _Access(headers, variables[hydration.api_url])
+        return _Access(login.headers(variables), variables[hydration.api_url])
 
     @staticmethod
     def _needed(hydration: Hydration) -> tuple[str, ...]:
