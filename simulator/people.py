@@ -96,7 +96,6 @@ def _answers(first_name: str, last_name: str, **answers: str) -> dict[str, Any]:
         **answers,
     }
     return {
-        "form_id": "800100200300402",
         "platform": "ig",
         "field_data": [{"name": name, "values": [value]} for name, value in given.items()],
     }

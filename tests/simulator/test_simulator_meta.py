@@ -18,11 +18,11 @@ def error_of(answer):
 
 
 def test_a_lead_by_its_id_has_what_is_asked_for(client):
-    answer = client.get(f"/v26.0/{FIRST}", headers=BEARER, params={"fields": "form_id,field_data"})
+    answer = client.get(f"/v26.0/{FIRST}", headers=BEARER, params={"fields": "platform,field_data"})
 
     assert answer.status_code == 200
     assert answer.json() == {
-        "form_id": "800100200300402",
+        "platform": "ig",
         "field_data": [
             {"name": "full_name", "values": ["Nisha Example"]},
             {"name": "email", "values": ["nisha.example@example.com"]},
