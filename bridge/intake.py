@@ -85,8 +85,9 @@ class Intake:
         A body is parsed only after its proof, unless its CRM puts the token into the body. Then it
         must not be compressed: 4 kB of a stranger would become 4 MB to read.
         """
+        variables = self.settings.variables.get(source.name, {})
         try:
-            proof = verify(source.auth, secrets, request, now=now)
+            proof = verify(source.auth, secrets, request, now=now, variables=variables)
         except BadSignature as unproved:
             if not needs_content(source.auth) or is_encoded(request):
                 raise
@@ -95,7 +96,10 @@ class Intake:
             except RequestError:
                 # A sender that can't prove its identity learns nothing about our parser.
                 raise unproved from None
-            return verify(source.auth, secrets, request, now=now, content=content), content
+            proof = verify(
+                source.auth, secrets, request, now=now, content=content, variables=variables
+            )
+            return proof, content
         with self.keeping_refused(source, replace(request, proof=proof)):
             return proof, self.read(source, request)
 

@@ -16,6 +16,7 @@ from schemas.errors import TooLarge
 from schemas.event import Item
 from schemas.event_time import read_time
 from schemas.expression import Expression, ExpressionError, Path
+from schemas.public_keys import Algorithm
 
 Headers = Mapping[str, str]  # must be a mapping that ignores the case of names
 
@@ -42,12 +43,28 @@ class Incoming:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PublicKeySignature:
+    """A signature over the raw body by a key that the vendor uses for all its customers, in base64.
+
+    It does not say whose event it is, so it counts beside a token, never in its place.
+    """
+
+    header: str
+    algorithm: Algorithm
+    # The suffix of the variable with the vendor's public keys; see schemas/public_keys.py.
+    variable: str = "PUBLIC_KEYS"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Token:
     """A shared token: in a header, as ?token=, or in the body if the CRM puts it there."""
 
     header: str = "X-Webhook-Token"
     query: str = "token"
     body: tuple[str, ...] = ()  # the keys of the body where the CRM may put it
+    # Strongest first. The first whose header is there must be right, too; without any of their
+    # headers the token alone counts.
+    beside: tuple[PublicKeySignature, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
