@@ -24,7 +24,7 @@ from schemas.errors import (
 from schemas.event import Event
 from schemas.records import Accepted, NewDelivery
 from schemas.settings import Settings
-from schemas.signatures import needs_content, verify
+from schemas.signatures import check_account, needs_content, verify
 from schemas.source import Incoming, Proof, Source, read_items
 from store import Store
 from store.queue import Wakeup
@@ -58,6 +58,7 @@ class Intake:
         now = datetime.now(UTC)
 
         proof, content = self.verify_request(source, secrets, request, now)
+        check_account(source, content, self.settings.variables.get(name, {}))
         request = replace(request, proof=proof)
         with self.keeping_refused(source, request):
             events = self.parse(source, request, content, now, request_id)

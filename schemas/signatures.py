@@ -27,6 +27,7 @@ from schemas.source import (
     Proof,
     Signature,
     Signatures,
+    Source,
     Token,
     proof_of,
 )
@@ -72,6 +73,20 @@ def verify(
             scheme = _scheme_of(auth, request)
             _verify_signature(scheme, secrets, request, now)
             return proof_of(scheme, request.headers)
+
+
+def check_account(source: Source, content: Any, variables: Mapping[str, str]) -> None:
+    """Raise BadSignature if a parsed body is of another account than the source's variable names.
+
+    variables: the source's other variables by suffix.
+    """
+    check = source.kind.account_check
+    ids = variables.get(check.variable, "") if check else ""
+    if check is None or not ids.strip():
+        return
+    if not any(check.is_of(content, one.strip()) for one in ids.split(",") if one.strip()):
+        name = source.variable_prefix + check.variable
+        raise BadSignature(f"The body is not of the account that {name} names.", why="account")
 
 
 def needs_content(auth: Auth) -> bool:

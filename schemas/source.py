@@ -183,6 +183,19 @@ class Challenge:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AccountCheck:
+    """The vendor's id of its customer, in the body: no secret, so it counts beside the proof only.
+
+    A body of another account is answered 401.
+    """
+
+    # The suffix of the variable with the id, or several with commas. Not set: nothing is checked.
+    variable: str
+    # (parsed body, an id) -> whether the body is of that account. It accepts any body.
+    is_of: Callable[[Any, str], bool]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SignatureChoice:
     """Some of the signature schemes of a CRM, for a person to choose."""
 
@@ -308,6 +321,11 @@ class Kind:
     parse: Callable[[Any, Incoming, "Source"], list[Item]]
     # Whether its CRM sends JSON in UTF-8 and nothing else. Required if a scheme is extendable.
     is_json_only: bool = False
+    # Whether its CRM sends XML in UTF-8 and nothing else; bridge/http/xml_body.py says how it
+    # becomes values.
+    is_xml_only: bool = False
+    # How to see in a body whose account it is of; None: the token alone says it.
+    account_check: AccountCheck | None = None
     # What `signatures` in routes.toml and <SOURCE>_SIGNATURES may say, from the widest choice to
     # the strictest; {}: there is no choice.
     signatures: Mapping[str, SignatureChoice] = field(default_factory=dict)

@@ -222,7 +222,9 @@ def _request(api_object: str, ids: Sequence[str], wanted: Sequence[str]) -> CrmR
 
 def _records(answer: Any) -> dict[str, dict[str, Any]]:
     contact = answer.get("contact") if isinstance(answer, dict) else None
-    key = id_text(contact.get("id")) if isinstance(contact, dict) else None
+    if not isinstance(contact, dict):
+        return {}
+    key = id_text(contact.get("id"))
     return {key: contact} if key else {}
 
 
