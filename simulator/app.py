@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from simulator import callkaro, control, hubspot, told, zoho
+from simulator import callkaro, control, gohighlevel, hubspot, told, zoho
 from simulator.state import Behaviour, Received, State, without_secrets
 
 # Where the app tells the server how to send the answer.
@@ -64,6 +64,7 @@ def create_app(state: State) -> Flask:
     app.register_blueprint(objects, url_prefix=hubspot.LEGACY, name="hubspot-legacy")
     app.register_blueprint(hubspot.account_views(state))
     app.register_blueprint(zoho.views(state))
+    app.register_blueprint(gohighlevel.views(state))
     app.register_blueprint(told.views())
 
     @app.before_request
@@ -150,6 +151,8 @@ def error_answer(status: int, path: str) -> Response:
         response, _ = hubspot.simulated(status)
     elif path.startswith("/crm/"):
         response, _ = zoho.simulated(status)
+    elif path.startswith(gohighlevel.PATHS):
+        response, _ = gohighlevel.simulated(status)
     elif path.startswith(UNKEPT_PATHS):
         response = jsonify(error="general_error")
     else:
