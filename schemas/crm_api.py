@@ -17,7 +17,7 @@ from schemas.expression import Path
 # --- how the record of a thin event is fetched ----------------------------------------------
 
 # What a variable of a source is. A token lets its holder in by itself; a secret goes with an id.
-Holds = Literal["address", "token", "secret", "id", "choice", "version"]
+Holds = Literal["address", "token", "secret", "id", "choice", "version", "public_keys"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +53,7 @@ ABOUT: Mapping[Holds, str] = {
     "id": "the id of the client that reads its records",
     "choice": "one of several words",
     "version": "the version of its API",
+    "public_keys": "the public keys of its signatures, with commas between them",
 }
 
 

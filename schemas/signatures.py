@@ -13,9 +13,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from schemas.errors import BadSignature, SettingsError
+from schemas.public_keys import is_signed, public_keys
 from schemas.source import (
     Auth,
     Basic,
@@ -25,10 +27,12 @@ from schemas.source import (
     Proof,
     Signature,
     Signatures,
+    Source,
     Token,
     proof_of,
 )
 
+NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
 # Long enough for nanoseconds. A longer run of digits is not a timestamp, and int() has a limit. No
 # zero at the start: where the time follows the body, the zeros at the body's end could move to it.
 _TIMESTAMP: Final = re.compile(r"[1-9][0-9]{0,18}")
@@ -42,11 +46,13 @@ def verify(
     *,
     now: datetime,
     content: Any = None,
+    variables: Mapping[str, str] = NO_VARIABLES,
 ) -> Proof:
     """Return how one of secrets proves the request, at the aware time now.
 
     content is the parsed body; it is read only where the CRM puts its token there. None: it has
-    not been parsed. needs_content() says where that may make a difference.
+    not been parsed. needs_content() says where that may make a difference. variables: the source's
+    other variables by suffix; they have the vendor's public keys.
 
     Raises:
         BadSignature: unsigned, forged, too old, or there is no secret. Never anything else. The
@@ -58,6 +64,7 @@ def verify(
     match auth:
         case Token():
             _verify_token(auth, secrets, request, content)
+            _verify_beside(auth, variables, request)
             return proof_of(auth, request.headers)
         case Basic():
             _verify_basic(secrets, request)
@@ -66,6 +73,20 @@ def verify(
             scheme = _scheme_of(auth, request)
             _verify_signature(scheme, secrets, request, now)
             return proof_of(scheme, request.headers)
+
+
+def check_account(source: Source, content: Any, variables: Mapping[str, str]) -> None:
+    """Raise BadSignature if a parsed body is of another account than the source's variable names.
+
+    variables: the source's other variables by suffix.
+    """
+    check = source.kind.account_check
+    ids = variables.get(check.variable, "") if check else ""
+    if check is None or not ids.strip():
+        return
+    if not any(check.is_of(content, one.strip()) for one in ids.split(",") if one.strip()):
+        name = source.variable_prefix + check.variable
+        raise BadSignature(f"The body is not of the account that {name} names.", why="account")
 
 
 def needs_content(auth: Auth) -> bool:
@@ -140,6 +161,22 @@ def _verify_token(auth: Token, secrets: Sequence[str], request: Incoming, conten
         raise BadSignature("The request has no token.", why="missing")
     if not _one_equals(given, map(_utf8, secrets)):
         raise BadSignature("The token is wrong.", why="wrong_token")
+
+
+def _verify_beside(auth: Token, variables: Mapping[str, str], request: Incoming) -> None:
+    """Raise BadSignature where a vendor's signature is beside the token and is wrong."""
+    for one in auth.beside:
+        signature = request.headers.get(one.header)
+        if signature is None:
+            continue
+        given = variables.get(one.variable)
+        keys = public_keys(given) if given else ()
+        if not is_signed(one.algorithm, keys, signature.strip(), request.body):
+            raise BadSignature(
+                f"The token is right, and the signature in {one.header} is wrong.",
+                why="wrong_signature",
+            )
+        return  # the headers behind it have weaker signatures of the same body
 
 
 def _as_sent(name: str, url: str) -> list[bytes]:

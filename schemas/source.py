@@ -16,6 +16,7 @@ from schemas.errors import TooLarge
 from schemas.event import Item
 from schemas.event_time import read_time
 from schemas.expression import Expression, ExpressionError, Path
+from schemas.public_keys import Algorithm
 
 Headers = Mapping[str, str]  # must be a mapping that ignores the case of names
 
@@ -42,12 +43,28 @@ class Incoming:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PublicKeySignature:
+    """A signature over the raw body by a key that the vendor uses for all its customers, in base64.
+
+    It does not say whose event it is, so it counts beside a token, never in its place.
+    """
+
+    header: str
+    algorithm: Algorithm
+    # The suffix of the variable with the vendor's public keys; see schemas/public_keys.py.
+    variable: str = "PUBLIC_KEYS"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Token:
     """A shared token: in a header, as ?token=, or in the body if the CRM puts it there."""
 
     header: str = "X-Webhook-Token"
     query: str = "token"
     body: tuple[str, ...] = ()  # the keys of the body where the CRM may put it
+    # Strongest first. The first whose header is there must be right, too; without any of their
+    # headers the token alone counts.
+    beside: tuple[PublicKeySignature, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,6 +183,19 @@ class Challenge:
     token: tuple[str, str] | None = None
     # Whether the answer is the body itself, {"challenge": "…"}; else it is the text alone.
     as_json: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccountCheck:
+    """The vendor's id of its customer, in the body: no secret, so it counts beside the proof only.
+
+    A body of another account is answered 401.
+    """
+
+    # The suffix of the variable with the id, or several with commas. Not set: nothing is checked.
+    variable: str
+    # (parsed body, an id) -> whether the body is of that account. It accepts any body.
+    is_of: Callable[[Any, str], bool]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -294,6 +324,11 @@ class Kind:
     parse: Callable[[Any, Incoming, "Source"], list[Item]]
     # Whether its CRM sends JSON in UTF-8 and nothing else. Required if a scheme is extendable.
     is_json_only: bool = False
+    # Whether its CRM sends XML in UTF-8 and nothing else; bridge/http/xml_body.py says how it
+    # becomes values.
+    is_xml_only: bool = False
+    # How to see in a body whose account it is of; None: the token alone says it.
+    account_check: AccountCheck | None = None
     # What `signatures` in routes.toml and <SOURCE>_SIGNATURES may say, from the widest choice to
     # the strictest; {}: there is no choice.
     signatures: Mapping[str, SignatureChoice] = field(default_factory=dict)

@@ -29,6 +29,16 @@ def demo_records() -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
             "5725767000000411002": _lead("Divya", "Sample", Mobile="9876543214", City="Mumbai"),
             "5725767000000411003": _lead("Arjun", "Nophone", City="Jaipur"),
         },
+        ("gohighlevel", "contacts"): {
+            "contactsample00000001": {
+                "firstName": "Nisha",
+                "lastName": "Example",
+                "phone": "+919876543217",
+                "additionalPhones": [{"phone": "+919876543218"}],
+                "email": "nisha.example@example.com",
+                "city": "Kolkata",
+            },
+        },
         ("zoho", "Contacts"): {
             "5725767000000422001": {
                 "First_Name": "Leela",

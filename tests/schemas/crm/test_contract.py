@@ -1,6 +1,6 @@
 """The contract of every CRM module: a new one needs sample bodies here, and no test of its own.
 
-A sample is tests/payloads/<kind>/<name>.body.json (or .body.form), with the items that it should
+A sample is tests/payloads/<kind>/<name>.body.json (or .form, .xml), with the items that it should
 become in <name>.expected.json beside it.
 """
 
