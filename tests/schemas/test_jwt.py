@@ -1,4 +1,4 @@
-"""JSON Web Tokens as a proof: which ones are refused, and that none of them raises anything else."""
+"""JSON Web Tokens as a proof: which ones are refused, and that none raises anything else."""
 
 import base64
 import json
