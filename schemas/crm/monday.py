@@ -10,6 +10,7 @@ A phone is `{"phone": …, "countryShortName": "IN"}`.
 
 https://developer.monday.com/api-reference/docs/webhooks (challenge, retries)
 https://developer.monday.com/apps/docs/authorization-header
+https://developer.monday.com/api-reference/changelog/webhooks-improvements (which ones have a JWT)
 https://developer.monday.com/api-reference/reference/phone
 """
 

@@ -21,9 +21,9 @@ from schemas.source import Incoming, Kind, Signature, Signatures, Source, id_tex
 # base64 HMAC-SHA256 over the body, without a time.
 SIGNATURE: Final = Signature(header="Typeform-Signature", encoding="base64", prefix="sha256=")
 SUBMITTED: Final = "form.submitted"
-# Typeform's word -> ours. A partial response is one that its person has not finished: named by
-# https://hookdeck.com/webhooks/platforms/guide-to-typeform-webhooks-features-and-best-practices,
-# its body was not seen. A word that is not here keeps Typeform's spelling.
+# Typeform's word -> ours. A partial response is one that its person has not finished; its body was
+# not seen. A word that is not here keeps Typeform's spelling.
+# https://www.typeform.com/developers/webhooks/reference/create-or-update-webhook/
 TYPES: Final = {"form_response": SUBMITTED, "form_response_partial": "form.partly_submitted"}
 # What "Send test request" fills in, in bodies that several public projects keep as samples; the
 # documentation does not say so. A number beside them is made up, too.
