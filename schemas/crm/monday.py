@@ -21,7 +21,7 @@ from schemas.crm.forms import each_object
 from schemas.event import Item
 from schemas.event_time import read_time
 from schemas.expression import Expression
-from schemas.source import Challenge, Incoming, Jwt, Kind, Source, id_text
+from schemas.source import Challenge, Incoming, Jwt, Kind, Reply, Source, id_text
 
 UNKNOWN_TYPE: Final = "unknown"
 # monday's word -> ours. Its documentation has both words of an event; bodies that others recorded
@@ -104,8 +104,10 @@ KIND = Kind(
     names=Expression.of("event.pulseName || event.itemName"),
     emails=Expression.of("event.columnValues.*.email | [0]"),
     region=Expression.of(
-        "event.columnValues.*.countryShortName | [0] || event.value.countryShortName"
+        "(event.columnValues.*.countryShortName | [0]) || event.value.countryShortName"
     ),
+    # Anything but a 200 is sent again.
+    reply=Reply(status=200),
     challenge=Challenge(method="POST", echo="challenge", as_json=True),
     retries="each minute for 30 minutes",
 )

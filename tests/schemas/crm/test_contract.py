@@ -1,7 +1,7 @@
 """The contract of every CRM module: a new one needs sample bodies here, and no test of its own.
 
 A sample is tests/payloads/<kind>/<name>.body.json (or .body.form), with the items that it should
-become in <name>.expected.json beside it. Where a header says what a body is about, that header is in
+become in <name>.expected.json beside it. Where a header says what a body is about, it is in
 <name>.headers.json.
 """
 
