@@ -1,4 +1,4 @@
-"""Sources of forms and bookings, through the web process: what vendors send, and what it becomes."""
+"""Forms and bookings through the web process: what vendors send, and what it becomes."""
 
 import base64
 import hashlib
