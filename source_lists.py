@@ -17,7 +17,7 @@ from pathlib import Path
 
 from schemas.crm import kinds
 from schemas.routes_toml import load_routes
-from schemas.source import Basic, Kind, Source, Token, secret_of
+from schemas.source import Basic, Jwt, Kind, Source, Token, secret_of
 
 ROOT = Path(__file__).parent
 GENERIC = "generic"  # the kind of any form or program: it is not a CRM
@@ -165,6 +165,8 @@ def proof_of(kind: Kind) -> str:
         return f"token in `{kind.auth.header}` or `?{kind.auth.query}=`"
     if isinstance(kind.auth, Basic):
         return "user and password (HTTP Basic)"
+    if isinstance(kind.auth, Jwt):
+        return f"JWT in `{kind.auth.header}`"
     return f"signature in `{kind.auth.schemes[0].header}`"
 
 
