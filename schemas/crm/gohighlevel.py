@@ -141,6 +141,7 @@ KIND = Kind(
     name="gohighlevel",
     title="GoHighLevel",
     auth=Token(),
+    guide="docs/connect-gohighlevel.md",
     parse=parse,
     count=lambda content: 1,
     default_type=UNKNOWN_TYPE,
