@@ -32,6 +32,7 @@ OPEN: Final = frozenset(
         "health.readyz",
         "openapi.docs",
         "static",
+        "webhooks.ask",
         "webhooks.receive",
     }
 )

@@ -25,7 +25,7 @@ from schemas.event import Event
 from schemas.records import Accepted, NewDelivery
 from schemas.settings import Settings
 from schemas.signatures import needs_content, verify
-from schemas.source import Incoming, Proof, Source, read_items
+from schemas.source import Incoming, Proof, Source, Token, read_items
 from store import Store
 from store.queue import Wakeup
 from store.suppression import side_effect_of
@@ -111,6 +111,8 @@ class Intake:
     def read(self, source: Source, request: Incoming) -> object:
         """Return the content of a body. Raises UnsupportedMedia, BadPayload or TooLarge."""
         content: object = read_content(source.kind, request)
+        if request.method == "GET" and isinstance(source.auth, Token) and isinstance(content, dict):
+            return {key: value for key, value in content.items() if key != source.auth.query}
         return content
 
     def parse(

@@ -197,7 +197,10 @@ class Known:
     @property
     def webhooks(self) -> Iterator[tuple[str, str]]:
         """Yield (source, code)."""
-        yield from ((source, "202") for source in self.sources)
+        yield from (
+            (name, str(source.answer or source.kind.reply.status))
+            for name, source in self.sources.items()
+        )
         yield from ((source, code) for source, code, _ in self.refused)
 
     @property

@@ -10,6 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, g, jsonify, make_response, request
 
 from bridge.api.describe import FORM, JSON, operation
+from bridge.challenge import answer_to
 from bridge.http import request_id
 from bridge.http.incoming import incoming
 from bridge.http.links import event_url, refs
@@ -21,11 +22,12 @@ from schemas.errors import (
     RequestError,
     StoreUnavailable,
     UnknownSource,
+    WrongMethod,
 )
 from schemas.event import EventStatus
 from schemas.records import Accepted
 from schemas.responses import WebhookResponse
-from schemas.source import Kind
+from schemas.source import Incoming, Source
 from store import Store
 
 logger = log.get(__name__)
@@ -58,34 +60,76 @@ def views(intake: Intake) -> Blueprint:
         headers={"Retry-After": "Seconds; with 429 and 503."},
     )
     def receive(source: str) -> Response:
-        kind = known_kind(source)  # an unknown source is refused before its body is read
+        known = known_source(source)  # an unknown source is refused before its body is read
+        return take_in(known, incoming(request))
+
+    @webhooks.get("/webhooks/<source>")
+    @operation(
+        "Answer a vendor's question, or receive a lead in the query",
+        tag="Webhooks",
+        description="Some vendors ask with a GET whether the address is ours, and expect a text of "
+        "the query as the answer. Others send a lead in the query: then the answer is that of a "
+        "POST. Every other source answers 405. HEAD is answered 200.",
+        answers={202: WebhookResponse},
+        refusals=(400, 401, 404, 405, 413, 429, 503),
+        needs_token=False,
+    )
+    def ask(source: str) -> Response:
+        known, asked = known_source(source), incoming(request)
+        if request.method == "HEAD":
+            return Response(status=200)
+        if (answer := challenge_answer(known, asked)) is not None:
+            return answer
+        if not known.kind.takes_get:
+            raise WrongMethod(f"{known.kind.title} sends its webhooks as POST.")
+        return take_in(known, asked)
+
+    @webhooks.after_request
+    def allow(response: Response) -> Response:
+        if response.status_code == WrongMethod.status_code:
+            response.headers["Allow"] = "POST"
+        return response
+
+    def take_in(source: Source, asked: Incoming) -> Response:
         try:
-            accepted = intake.receive(source, incoming(request), request_id=request_id.current())
+            if asked.method == "POST" and (answer := challenge_answer(source, asked)) is not None:
+                return answer
+            accepted = intake.receive(source.name, asked, request_id=request_id.current())
         except StoreUnavailable as error:
-            logger.warning("webhook.unstored", source=source, error=str(error))
-            return unavailable(error, kind.full_status)
+            logger.warning("webhook.unstored", source=source.name, error=str(error))
+            return unavailable(error, source.kind.full_status)
         except RequestError as error:
-            why = {}
-            if isinstance(error, BadSignature):
-                note_refused(intake.store, source)
-                why = {"why": error.why}
-            logger.info(
-                "webhook.rejected",
-                source=source,
-                error=error.word,
-                **why,
-                duration_ms=request_id.taken_ms(),
-            )
+            note_rejected(source, error)
+            if source.kind.reply.is_always and not isinstance(error, BadSignature):
+                return replied(source, {})
             raise
         counts = g.counted = counted(accepted)
         taken_ms = request_id.taken_ms()
-        logger.info("webhook.accepted", source=source, **counts, duration_ms=taken_ms)
-        return make_response(jsonify({**counts, "events": listed(accepted)}), 202)
+        logger.info("webhook.accepted", source=source.name, **counts, duration_ms=taken_ms)
+        return replied(source, {**counts, "events": listed(accepted)})
 
-    def known_kind(name: str) -> Kind:
-        """Return the kind of a source. Raises UnknownSource, and logs it."""
+    def note_rejected(source: Source, error: RequestError) -> None:
+        why = {}
+        if isinstance(error, BadSignature):
+            note_refused(intake.store, source.name)
+            why = {"why": error.why}
+        taken_ms = request_id.taken_ms()
+        logger.info(
+            "webhook.rejected", source=source.name, error=error.word, **why, duration_ms=taken_ms
+        )
+
+    def challenge_answer(source: Source, asked: Incoming) -> Response | None:
+        variables = intake.settings.variables.get(source.name, {})
         try:
-            return intake.find(name)[0].kind
+            return answer_to(source, asked, variables)
+        except BadSignature as error:
+            note_rejected(source, error)
+            raise
+
+    def known_source(name: str) -> Source:
+        """Return a source. Raises UnknownSource, and logs it."""
+        try:
+            return intake.find(name)[0]
         except UnknownSource:
             # Not the path: anybody may have put anything there. A name of routes.toml is ours.
             known = name if name in intake.settings.routes.sources else None
@@ -93,6 +137,15 @@ def views(intake: Intake) -> Blueprint:
             raise
 
     return webhooks
+
+
+def replied(source: Source, content: dict[str, Any]) -> Response:
+    """Return the answer to a request whose events are stored, as its sender needs it."""
+    reply = source.kind.reply
+    status = source.answer or reply.status
+    if reply.body is None:
+        return make_response(jsonify(content), status)
+    return Response(reply.body, status=status, mimetype=reply.media_type)
 
 
 def note_refused(store: Store, source: str) -> None:

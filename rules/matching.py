@@ -59,7 +59,8 @@ def as_event(
         source_event_id, fingerprint, remember_s = item.source_event_id, event_id, dedupe_s
     else:
         # The CRM sends no id: equal bytes are one event within the window, and a new one after it.
-        digest = derive_id("bytes", source.name, item.type, _canonical(item.data))
+        known_type = (item.type,) if item.is_type_proved else ()
+        digest = derive_id("bytes", source.name, *known_type, _canonical(item.data))
         source_event_id = f"{digest}-{int(now.timestamp() * 1000)}"
         event_id = derive_id("event", source.name, source_event_id)
         fingerprint, remember_s = digest, source.id_window_s if window_s is None else window_s
@@ -80,6 +81,7 @@ def as_event(
         request_id=request_id,
         account=item.account,
         is_reconciled=item.is_reconciled,
+        is_test=item.is_test,
     )
 
 
@@ -92,8 +94,8 @@ def _short(text: str) -> str:
 
 
 def deliveries_of(event: Event, routes: Routes) -> list[NewDelivery]:
-    """Return a delivery for each route that matches the event."""
-    if event.problem:
+    """Return a delivery for each route that matches the event; a vendor's test has none."""
+    if event.problem or event.is_test:
         return []
     kind = routes.sources[event.source].kind
     return [

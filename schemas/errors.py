@@ -5,6 +5,7 @@ BridgeError
 ├── RequestError            answer the sender; store no event
 │   ├── UnknownSource           404  there is no such source, or it has no secret
 │   ├── BadSignature            401  forged, too old, or unsigned
+│   ├── WrongMethod             405  the source sends no lead in a query
 │   ├── TooLarge                413
 │   ├── UnknownHost             400  the host name is neither PUBLIC_URL's nor in ALLOWED_HOSTS
 │   ├── UnsupportedMedia        415  neither JSON nor a form
@@ -48,6 +49,13 @@ class UnknownSource(RequestError):
 
     status_code = 404
     word = "unknown_source"
+
+
+class WrongMethod(RequestError):
+    """The source's webhooks are POST requests."""
+
+    status_code = 405
+    word = "method_not_allowed"
 
 
 class BadSignature(RequestError):

@@ -124,6 +124,7 @@ class Event:
     merged_from: tuple[str, ...] = ()
     account: str | None = None  # see Item; only the intake needs it, so it is not stored
     is_reconciled: bool = False
+    is_test: bool = False  # see Item
 
     @property
     def happening(self) -> Happening | None:

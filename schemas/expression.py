@@ -2,18 +2,39 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import jmespath
 from jmespath.exceptions import JMESPathError
-from jmespath.functions import Functions
+from jmespath.functions import Functions, signature
 from jmespath.parser import ParsedResult
+from jmespath.visitor import Options
+
+from schemas.errors import RequestError
+from schemas.json_body import read_json
 
 Path = tuple[str, ...]
 
 
 class ExpressionError(ValueError):
     """An expression does not compile, or can't be evaluated over this data."""
+
+
+class _OwnFunctions(Functions):
+    """JMESPath's functions, and parse_json() for forms that have JSON as the text of a field."""
+
+    @signature({"types": ["string", "null"]})
+    def _func_parse_json(self, text: str | None) -> Any:
+        """Return the value of a JSON text; null: it is none, or too large to be a form's field."""
+        if text is None:
+            return None
+        try:
+            return read_json(text.encode())
+        except (RequestError, ValueError):
+            return None
+
+
+_OPTIONS: Final = Options(custom_functions=_OwnFunctions())
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +66,7 @@ class Expression:
         out, because jmespath quotes the value, which is a person's data.
         """
         try:
-            return self.compiled.search(data)
+            return self.compiled.search(data, _OPTIONS)
         except (JMESPathError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise ExpressionError(
                 f"`{self.text}` can't be worked out over this record ({type(error).__name__})"
@@ -107,7 +128,7 @@ def _misused_functions(node: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the functions in the tree; jmespath finds it only with a record."""
     children = node.get("children", [])
     if node["type"] == "function_expression":
-        known = Functions.FUNCTION_TABLE.get(node["value"])
+        known = _OwnFunctions.FUNCTION_TABLE.get(node["value"])
         if known is None:
             yield f"there is no function {node['value']}()"
         else:

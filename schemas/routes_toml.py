@@ -483,6 +483,9 @@ class SourceSchema(Schema):
     )
     secret_encoding = fields.String(validate=validate.OneOf(("text", "hex", "base64")))
     signatures = fields.String()
+    answer = fields.Integer(
+        strict=True, validate=validate.Range(min=200, max=299, error="must be from 200 to 299")
+    )
     event = ExpressionField()
     id = ExpressionField()
     time = ExpressionField()
@@ -630,7 +633,7 @@ def _load_sources(
         elif data["name"] in sources:
             problems.append(f"{where}: name: another [[source]] has the same name")
         else:
-            own = ("event", "id", "time", "id_window_s", "timezone", "reconcile_s")
+            own = ("event", "id", "time", "id_window_s", "timezone", "reconcile_s", "answer")
             paths = {key: data[key] for key in own if key in data}
             paths["is_window_set"] = "id_window_s" in data
             default_type = kind.default_type if data["name"] == kind.name else "form.submitted"

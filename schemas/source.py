@@ -144,6 +144,9 @@ class Reply:
     status: int = 202
     body: str | None = None
     media_type: str = "application/json"
+    # Whether it is also the answer to a request that proved its sender and can't be read: the
+    # vendor would switch the webhook off. The body is kept for people to see.
+    is_always: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -191,6 +191,7 @@ def event_record(event: Event) -> bytes:
             "hydrate": event.hydrate,
             "problem": event.problem,
             "request_id": event.request_id,
+            **({"is_test": True} if event.is_test else {}),
             "data": event.data,  # the last: see event_heads.lua
         },
         option=orjson.OPT_NON_STR_KEYS,
@@ -229,6 +230,7 @@ def read_event(record: str) -> Event:
         problem=kept["problem"],
         request_id=kept.get("request_id"),
         merged_from=tuple(kept.get("merged_from") or ()),
+        is_test=kept.get("is_test", False),
         data=kept.get("data"),  # of an event in brief it was not read
     )
 

@@ -1,13 +1,17 @@
 """Which bodies a source takes, by their headers, and their content."""
 
+from collections.abc import Iterator
 from typing import Any, Final
+from urllib.parse import urlencode
 
+from werkzeug.datastructures import MultiDict
 from werkzeug.http import parse_options_header
 
 from bridge.http.body import read_body
 from schemas.errors import UnsupportedMedia
 from schemas.source import Incoming, Kind
 
+FORM: Final = "application/x-www-form-urlencoded"
 _UTF_8: Final = frozenset({"", "utf-8", "utf8"})
 _NOT_ENCODED: Final = frozenset({"", "identity"})
 
@@ -17,13 +21,24 @@ def is_encoded(request: Incoming) -> bool:
     return (request.headers.get("Content-Encoding") or "").strip().lower() not in _NOT_ENCODED
 
 
+def _arguments(request: Incoming) -> Iterator[tuple[str, str]]:
+    """Yield the arguments of a query, one that is there several times each time."""
+    query = request.query
+    if isinstance(query, MultiDict):
+        yield from query.items(multi=True)
+    else:
+        yield from query.items()
+
+
 def read_content(kind: Kind, request: Incoming) -> Any:
-    """Return the content of a request's body, as its CRM sends bodies.
+    """Return the content of a request's body, as its CRM sends bodies; of a GET, its query.
 
     Raises:
         UnsupportedMedia: the CRM does not send such bodies, or nobody can read them.
         BadPayload: the body is not what its Content-Type says.
     """
+    if request.method == "GET":
+        return read_body(urlencode(list(_arguments(request))).encode(), FORM)
     content_type = request.headers.get("Content-Type") or ""
     if not kind.is_json_only:
         encoding = request.headers.get("Content-Encoding") or ""

@@ -79,6 +79,10 @@ def _see(
 ) -> Seen:
     if event.problem:
         return Seen(event=event, why_none=(event.problem,))
+    if event.is_test:
+        return Seen(
+            event=event, why_none=(f"{source.kind.title} marks it as a test: it calls nobody.",)
+        )
     wants = privacy_action(event, source)
     made = deliveries_of(event, settings.routes)
     if not made:

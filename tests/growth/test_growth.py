@@ -175,7 +175,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "a form": lambda text: read_body(text.encode(), "application/x-www-form-urlencoded"),
     "a multipart form": lambda text: read_body(text.encode(), "multipart/form-data; boundary=1"),
     "a content type": lambda text: read_body(b"{}", f"text/plain; {text}"),
-    "a token": lambda text: verified(Token(body="token"), text),
+    "a token": lambda text: verified(Token(body=("token",)), text),
     "a user": lambda text: verified(Basic(), text),
     "a signature": lambda text: verified(STANDARD_WEBHOOKS, text),
     "HubSpot's signature": lambda text: verified(kinds()["hubspot"].auth, text),

@@ -321,3 +321,18 @@ def test_whatever_is_written_over_whatever_data_only_an_expression_error_comes_o
 )
 def test_the_texts_that_a_field_is_compared_with(text: str, found: set[str]) -> None:
     assert Expression.of(text).compared_with("kind") == found
+
+
+def test_json_inside_a_text_is_read_by_parse_json() -> None:
+    read = Expression.of("parse_json(rawRequest).q3_phone.full")
+    assert (
+        read.search({"rawRequest": '{"q3_phone": {"full": "+91 98765 43210"}}'})
+        == "+91 98765 43210"
+    )
+    assert [read.search({"rawRequest": text}) for text in ("", "{", "[" * 99, None)] == [None] * 4
+    assert read.search({}) is None
+    assert read.paths == {("rawRequest",)}
+    with pytest.raises(ExpressionError, match="JMESPathTypeError"):
+        read.search({"rawRequest": 5})
+    with pytest.raises(ExpressionError, match=r"needs 1 argument"):
+        Expression.of("parse_json()")

@@ -371,7 +371,7 @@ def test_odd_headers_are_refused_and_nothing_else_happens(odd: str) -> None:
     for auth, secret in (
         (HUBSPOT, SECRET),
         (STANDARD_WEBHOOKS, STANDARD_SECRET),
-        (Token(body="token"), SECRET),
+        (Token(body=("token",)), SECRET),
         (Basic(), "a:b"),
     ):
         names = sign(auth, secret, request(), now=NOW)
@@ -386,13 +386,13 @@ def test_odd_headers_are_refused_and_nothing_else_happens(odd: str) -> None:
 def test_a_token_is_taken_from_header_or_url_and_from_the_body_where_it_is_said() -> None:
     assert is_accepted(Token(), SECRET, request({"x-webhook-token": f" {SECRET} "}))
     assert is_accepted(Token(), SECRET, request(query={"token": SECRET}))
-    assert is_accepted(Token(body="key"), SECRET, request(), content={"key": SECRET})
+    assert is_accepted(Token(body=("key",)), SECRET, request(), content={"key": SECRET})
     elsewhere: list[Any] = [{"key": SECRET}, {"token": SECRET}, [SECRET], SECRET, None]
     for content in elsewhere:
         assert not is_accepted(Token(), SECRET, request(), content=content)
     odd: list[Any] = [{"key": [SECRET]}, {"key": None}, [{"key": SECRET}], None]
     for content in odd:
-        assert not is_accepted(Token(body="key"), SECRET, request(), content=content)
+        assert not is_accepted(Token(body=("key",)), SECRET, request(), content=content)
 
 
 @each(

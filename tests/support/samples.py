@@ -72,7 +72,9 @@ def items(kind: Kind, content: Any, *, headers: Any = None, **paths: str) -> lis
 
 def shown(item: Item) -> dict[str, Any]:
     """Return an item as an .expected.json writes it: all but its data."""
-    of = {"subject_type": item.subject_type} if item.subject_type else {}
+    of: dict[str, Any] = {"subject_type": item.subject_type} if item.subject_type else {}
+    if item.is_test:
+        of["is_test"] = True
     return {
         **of,
         "type": item.type,
