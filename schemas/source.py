@@ -404,6 +404,18 @@ class Kind:
     is_dnd: Expression | None = None
     # What the vendor does if it gets no success, for the table of sources: "24 hours".
     retries: str = "not known"
+    # The page that says how to connect it, by its path in the project. "": see guide_path.
+    guide: str = ""
+
+    @property
+    def module_name(self) -> str:
+        """The name of its module in schemas/crm, as a word of Python: google_ads."""
+        return self.name.replace("-", "_")
+
+    @property
+    def guide_path(self) -> str:
+        """The page that says how to connect it, by its path in the project."""
+        return self.guide or f"examples/{self.name}/README.md"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -254,6 +254,7 @@ KIND = Kind(
     name="gohighlevel",
     title="GoHighLevel",
     auth=Token(beside=BESIDE),
+    guide="docs/connect-gohighlevel.md",
     parse=parse,
     hydration=HYDRATION,
     variables=(
