@@ -204,12 +204,12 @@ def _request(api_object: str, ids: Sequence[str], wanted: Sequence[str]) -> CrmR
 
 
 def _records(answer: Any) -> dict[str, dict[str, Any]]:
-    """Return the persons by id, without those that were deleted."""
+    """Return the persons by id, without those that were deleted; also of an answer with one."""
     data = answer.get("data") if isinstance(answer, dict) else None
-    records = [one for one in data if isinstance(one, dict)] if isinstance(data, list) else []
+    persons = (one for one in (data if isinstance(data, list) else [data]) if isinstance(one, dict))
     return {
         found: one
-        for one in records
+        for one in persons
         if (found := id_text(one.get("id"))) and one.get("is_deleted") is not True
     }
 

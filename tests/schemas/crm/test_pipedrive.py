@@ -163,6 +163,7 @@ def test_a_question_names_the_ids_and_an_answer_gives_who_is_not_deleted() -> No
     assert (request.path, dict(request.params)) == ("/api/v2/persons", {"ids": "7,8"})
     persons = [{"id": 7}, {"id": 8, "is_deleted": True}, {"id": None}, "9"]
     assert HYDRATION.records({"success": True, "data": persons}) == {"7": {"id": 7}}
+    assert HYDRATION.records({"success": True, "data": {"id": 7}}) == {"7": {"id": 7}}
 
 
 @pytest.mark.parametrize("person", [{}, {"phones": None}, {"phones": "x"}, {"phones": [None, 1]}])
