@@ -179,7 +179,7 @@ def _verify_beside(auth: Token, variables: Mapping[str, str], request: Incoming)
     """Raise BadSignature where a vendor's signature is beside the token and is wrong."""
     for one in auth.beside:
         signature = request.headers.get(one.header)
-        if signature is None:
+        if signature is None or signature.strip() == one.absent:
             continue
         given = variables.get(one.variable)
         keys = public_keys(given) if given else ()

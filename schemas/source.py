@@ -53,6 +53,8 @@ class PublicKeySignature:
     algorithm: Algorithm
     # The suffix of the variable with the vendor's public keys; see schemas/public_keys.py.
     variable: str = "PUBLIC_KEYS"
+    # What the vendor writes into the header where it did not sign; None: it leaves the header out.
+    absent: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

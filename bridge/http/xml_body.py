@@ -6,7 +6,9 @@ defines no entities and names nothing outside itself.
 
 import re
 from typing import Any, Final
-from xml.etree.ElementTree import Element  # nosec B405  (a type: defusedxml reads)
+
+# Only a type: defusedxml reads.
+from xml.etree.ElementTree import Element  # nosec B405
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring

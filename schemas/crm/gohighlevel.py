@@ -6,7 +6,8 @@ opportunity has only `contactId`, so its contact is fetched.
 
 A token in the URL, or in a header that a workflow sets, proves the sender. An app's webhooks are
 signed, too, by one key for the apps of everybody: X-GHL-Signature (Ed25519), and X-WH-Signature
-(RSA) for as long as it is still sent; its end was announced for 2026-07-01. A workflow's are not.
+(RSA) for as long as it is still sent; its end was announced for 2026-07-01, and later for
+2026-09-01. A workflow's are not.
 
 https://marketplace.gohighlevel.com/docs/webhook/WebhookIntegrationGuide
 https://github.com/GoHighLevel/highlevel-api-docs/tree/main/docs/webhook%20events
@@ -56,9 +57,10 @@ PUBLIC_KEYS: Final = ",".join(
 )
 # A made-up Ed25519 key, for a stand-in.
 SAMPLE_KEY: Final = "MCowBQYDK2VwAyEAYppIaL5eFLtLBVmNHLPGIcW+rYK1RRAp8jrMY4ks0QE="
+# The guide's own code takes "N/A" for no signature.
 BESIDE: Final = (
-    PublicKeySignature(header="X-GHL-Signature", algorithm="ed25519"),
-    PublicKeySignature(header="X-WH-Signature", algorithm="rsa-sha256"),
+    PublicKeySignature(header="X-GHL-Signature", algorithm="ed25519", absent="N/A"),
+    PublicKeySignature(header="X-WH-Signature", algorithm="rsa-sha256", absent="N/A"),
 )
 
 # --- words ------------------------------------------------------------------------------------
