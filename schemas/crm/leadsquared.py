@@ -32,7 +32,7 @@ UNKNOWN: Final = "lead.unknown"
 # The key of a record's own id -> what the record is, with the key of its lead's id.
 RECORDS: Final = {
     "ProspectActivityId": ("activity", "RelatedProspectId"),
-    "UserTaskId": ("task", "RelatedEntityId"),
+    "UserTaskId": ("task", "RelatedEntityId"),  # as its API names them; no webhook was seen
     "ProspectID": ("lead", "ProspectID"),
 }
 # A flat lead that was changed longer than this after it was created is not a new one.

@@ -60,7 +60,8 @@ def test_the_number_of_the_seller_is_nowhere() -> None:
 def test_the_time_is_indias_unless_the_source_says_another_zone(zone: str | None, utc: str) -> None:
     source = replace(source_of(KIND), timezone=zone)
     [item] = KIND.parse(push(QUERY_TIME="2026-01-01 12:30:00"), incoming(), source)
-    assert item.time and item.time.isoformat() == utc
+    assert item.time
+    assert item.time.isoformat() == utc
 
 
 def test_a_push_a_list_and_a_bare_lead_are_the_same_event() -> None:

@@ -87,8 +87,19 @@ def test_times_of_any_type_are_no_exception(time: Any) -> None:
 
 @each(
     ("flag", "is_out"),
-    [("0", False), (None, False), ("", False), (0, False), (False, False), ("No", False)]
-    + [("1", True), (1, True), (True, True), ("Yes", True), (["?"], True)],
+    [
+        ("0", False),
+        (None, False),
+        ("", False),
+        (0, False),
+        (False, False),
+        ("No", False),
+        ("1", True),
+        (1, True),
+        (True, True),
+        ("Yes", True),
+        (["?"], True),
+    ],
 )
 def test_do_not_call(flag: Any, is_out: bool) -> None:
     assert OPT_OUT.search(lead(DoNotCall=flag)) is is_out
