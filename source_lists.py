@@ -165,7 +165,12 @@ def table(page: str) -> str:
 def proof_of(kind: Kind) -> str:
     """Return how a kind's requests prove who sent them."""
     if isinstance(kind.auth, Token):
-        return f"token in `{kind.auth.header}` or `?{kind.auth.query}=`"
+        places = [f"`{kind.auth.header}`", f"`?{kind.auth.query}=`"]
+        places += [f"`{name}` of the body" for name in kind.auth.body]
+        beside = " or ".join(f"`{one.header}`" for one in kind.auth.beside)
+        return f"token in {' or '.join(places)}" + (
+            f", beside a signature in {beside}" if beside else ""
+        )
     if isinstance(kind.auth, Basic):
         return "user and password (HTTP Basic)"
     if isinstance(kind.auth, Jwt):
