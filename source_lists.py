@@ -17,7 +17,7 @@ from pathlib import Path
 
 from schemas.crm import kinds
 from schemas.routes_toml import load_routes
-from schemas.source import Basic, Kind, Source, Token, secret_of
+from schemas.source import Basic, Jwt, Kind, Source, Token, secret_of
 
 ROOT = Path(__file__).parent
 GENERIC = "generic"  # the kind of any form or program: it is not a CRM
@@ -103,10 +103,9 @@ def settings() -> list[Setting]:
 
 def guide_of(kind: Kind, page: str) -> str | None:
     """Return the link from a page to a kind's own page; None: there is no such page."""
-    target = f"docs/connect-{kind.name}.md"
-    if not (ROOT / target).is_file():
+    if not (ROOT / kind.guide_path).is_file():
         return None
-    return posixpath.relpath(target, posixpath.dirname(page) or ".")
+    return posixpath.relpath(kind.guide_path, posixpath.dirname(page) or ".")
 
 
 def names(page: str) -> str:
@@ -136,24 +135,28 @@ def phones(page: str) -> str:
 
 
 def guides(page: str) -> str:
-    """Return the CRMs that have a page, each as a link to it."""
-    links = ((kind.title, guide_of(kind, page)) for kind in crms())
+    """Return the CRMs whose page in docs/ lists all their types, each as a link to it."""
+    links = ((kind.title, guide_of(kind, page)) for kind in crms() if kind.guide)
     return ", ".join(f"[{title}]({link})" for title, link in links if link)
 
 
 def table(page: str) -> str:
-    """Return a table of all kinds: word, proof, whether records are fetched, variables, page."""
-    head = ["CRM", "`source`", "Proof of a webhook", "Full records", "Page"]
+    """Return a table of all kinds, with what its modules and samples say of each."""
+    head = ["Source", "`source`", "Proof of a webhook", "Webhook", "Sent again", "Records"]
+    head += ["Calls are told", "Tested against"]
     rows = [head, ["---"] * len(head)]
     for kind in (*crms(), kinds()[GENERIC]):
         link = guide_of(kind, page)
         rows.append(
             [
-                kind.title,
+                f"[{kind.title}]({link})" if link else kind.title,
                 f"`{kind.name}`",
                 proof_of(kind),
-                "fetched by id" if kind.hydration else "are in the webhook",
-                f"[{posixpath.basename(link)}]({link})" if link else "",
+                fullness_of(kind),
+                kind.retries,
+                "fetched by id" if kind.hydration else "as in the webhook",
+                "by its API" if kind.write_back else "by a webhook",
+                tested_against(kind),
             ]
         )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -165,7 +168,31 @@ def proof_of(kind: Kind) -> str:
         return f"token in `{kind.auth.header}` or `?{kind.auth.query}=`"
     if isinstance(kind.auth, Basic):
         return "user and password (HTTP Basic)"
+    if isinstance(kind.auth, Jwt):
+        return f"JWT in `{kind.auth.header}`"
     return f"signature in `{kind.auth.schemes[0].header}`"
+
+
+def fullness_of(kind: Kind) -> str:
+    """Return whether a kind's webhooks have the record, by the items of its samples."""
+    items = [item for file in _samples(kind, "expected.json") for item in json.loads(file)]
+    thin = {item["hydrate"] is not None for item in items if not item["problem"]}
+    if thin == {True, False}:
+        return "thin or full"
+    return "thin" if thin == {True} else "full"
+
+
+def tested_against(kind: Kind) -> str:
+    """Return what the tests of a kind send and ask."""
+    bodies = len(_samples(kind, "body.*"))
+    sent = f"{bodies} sample {'body' if bodies == 1 else 'bodies'}"
+    has_stand_in = (ROOT / "simulator" / f"{kind.module_name}.py").is_file()
+    return f"{sent}, a stand-in for its API" if has_stand_in else sent
+
+
+def _samples(kind: Kind, ending: str) -> list[str]:
+    found = sorted((ROOT / "tests" / "payloads" / kind.name).glob(f"*.{ending}"))
+    return [file.read_text("utf-8") for file in found]
 
 
 # Form -> what is between the markers. A table has lines of its own.
@@ -267,7 +294,9 @@ def unmarked_lists(text: str) -> Iterator[str]:
 
 def pages() -> list[Path]:
     """Return every page of the project."""
-    return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+    return sorted(
+        [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")]
+    )
 
 
 def changes() -> dict[Path, str]:

@@ -92,7 +92,8 @@ class Item:
     # None: no reconcile finds it.
     account: str | None = None
     is_reconciled: bool = False  # a reconcile found it; it came by no webhook
-    # Its vendor marks it as a test, or as a message to itself: it is kept, and no route takes it.
+    # Its vendor marks it as a test, or as a message to itself, or it is about a colleague: it is
+    # kept, and no route takes it.
     is_test: bool = False
     # Whether the sender's proof covers the type. One out of a header that nothing signs is no part
     # of the event's identity: the same bytes under another type are a duplicate.

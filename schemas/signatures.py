@@ -16,13 +16,17 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 
+import jwt
+
 from schemas.errors import BadSignature, SettingsError
 from schemas.public_keys import is_signed, public_keys
 from schemas.source import (
+    JWT_KEY_BYTES,
     Auth,
     Basic,
     Fixed,
     Incoming,
+    Jwt,
     Part,
     Proof,
     Signature,
@@ -68,6 +72,9 @@ def verify(
             return proof_of(auth, request.headers)
         case Basic():
             _verify_basic(secrets, request)
+            return proof_of(auth, request.headers)
+        case Jwt():
+            _verify_jwt(auth, secrets, request, now)
             return proof_of(auth, request.headers)
         case Signatures():
             scheme = _scheme_of(auth, request)
@@ -117,6 +124,8 @@ def sign(
             return {auth.header: secret}
         case Basic():
             return {"Authorization": "Basic " + base64.b64encode(_utf8(secret)).decode("ascii")}
+        case Jwt():
+            return {auth.header: _signed_jwt(secret, now)}
         case Signatures():
             return _signed_headers(auth.schemes[0], secret, request, now, message_id)
 
@@ -128,6 +137,9 @@ def check_secret(auth: Auth, secret: str) -> str | None:
     match auth:
         case Basic():
             return None if ":" in secret else "The secret must be user:password."
+        case Jwt():
+            is_long = len(_utf8(secret)) >= JWT_KEY_BYTES
+            return None if is_long else f"The secret must have at least {JWT_KEY_BYTES} characters."
         case Signatures():
             return next(
                 filter(None, (_key_problem(scheme, secret) for scheme in auth.schemes)), None
@@ -200,6 +212,69 @@ def _verify_basic(secrets: Sequence[str], request: Incoming) -> None:
     given = _base64(encoded.strip())
     if given is None or not _one_equals([given], map(_utf8, secrets)):
         raise BadSignature("The user or the password is wrong.", why="wrong_login")
+
+
+# --- JSON Web Tokens ------------------------------------------------------------------------
+
+_JWT_ALGORITHM: Final = "HS256"
+_JWT_LIFETIME_S: Final = 300  # of a token that we sign
+
+
+def _verify_jwt(auth: Jwt, secrets: Sequence[str], request: Incoming, now: datetime) -> None:
+    given = request.headers.get(auth.header, "").strip()
+    scheme, _, rest = given.partition(" ")
+    token = rest.strip() if scheme.lower() == "bearer" else given
+    if not token:
+        raise BadSignature("The request has no token.", why="missing")
+    read = [_claims(secret, token) for secret in secrets]  # each one: see _one_equals()
+    claims = next((found for found in read if found is not None), None)
+    if claims is None:
+        raise BadSignature(
+            f"The token is no JWT that this source's secret has signed ({_JWT_ALGORITHM}).",
+            why="wrong_signature",
+        )
+    if not _is_number(claims.get("exp")):
+        raise BadSignature("The token does not say when it expires.", why="no_time")
+    if not claims["exp"] + auth.tolerance_s > now.timestamp():
+        raise BadSignature("The token has expired.", why="stale")
+    begins = claims.get("nbf", 0)
+    if not _is_number(begins) or not begins - auth.tolerance_s <= now.timestamp():
+        raise BadSignature("The token is not valid yet.", why="stale")
+
+
+def _claims(secret: str, token: str) -> dict[str, Any] | None:
+    """Return the claims of a token that this secret signed; None: it did not. Never raises.
+
+    Its times are not judged here: PyJWT would compare them with its own clock.
+    """
+    try:
+        return jwt.decode(
+            token,
+            secret,
+            algorithms=[_JWT_ALGORITHM],  # so neither "none" nor a public key's algorithm
+            options={
+                "enforce_minimum_key_length": True,
+                "verify_exp": False,
+                "verify_nbf": False,
+                "verify_iat": False,
+                # Behind a proxy we don't know the address that the sender called.
+                "verify_aud": False,
+                "verify_sub": False,
+                "verify_jti": False,
+            },
+        )
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        return None
+
+
+def _signed_jwt(secret: str, now: datetime) -> str:
+    made_at = int(now.timestamp())
+    claims = {"iat": made_at, "exp": made_at + _JWT_LIFETIME_S}
+    return jwt.encode(claims, secret, algorithm=_JWT_ALGORITHM)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 # --- signatures -----------------------------------------------------------------------------

@@ -74,6 +74,21 @@ class Basic:
     """HTTP Basic; the secret is `user:password`."""
 
 
+JWT_KEY_BYTES: Final = 32
+"""The fewest bytes of a key for HS256: https://www.rfc-editor.org/rfc/rfc7518#section-3.2"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Jwt:
+    """A JSON Web Token (RFC 7519), signed with the secret by HS256 and by no other algorithm.
+
+    It covers its own claims, not the request: until it expires, its holder may send anything.
+    """
+
+    header: str = "Authorization"  # the token alone, or after "Bearer "
+    tolerance_s: int = 60  # how far the clock of the signer may differ from ours
+
+
 class Part(StrEnum):
     """A piece of the request that a signature covers."""
 
@@ -150,7 +165,7 @@ class Signatures:
     schemes: tuple[Signature, ...]
 
 
-Auth = Token | Basic | Signatures
+Auth = Token | Basic | Jwt | Signatures
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -219,24 +234,24 @@ ID_HEADERS = ("webhook-id", "Idempotency-Key")
 class Proof:
     """What proved that a request's sender knows the secret."""
 
-    scheme: Token | Basic | Signature
+    scheme: Token | Basic | Jwt | Signature
     # The request's id, out of a header that the proof covers; None: there is none. Another header
     # can be changed by anybody who has captured a signed request.
     message_id: str | None = None
 
     @property
     def signed_by(self) -> Signature | None:
-        """The signature scheme; None: the secret itself was sent, so its owner may say anything."""
+        """The scheme that covers the body; None: a secret or a token was sent beside it."""
         return self.scheme if isinstance(self.scheme, Signature) else None
 
 
-def proof_of(scheme: Token | Basic | Signature, headers: Headers) -> Proof:
+def proof_of(scheme: Token | Basic | Jwt | Signature, headers: Headers) -> Proof:
     """Return the proof of a request that this scheme has proved.
 
-    A signature covers its own id header alone. A sender that sends the secret itself could have
-    written any header, so ID_HEADERS count.
+    A signature covers its own id header alone, and a JWT covers none. A sender that sends the
+    secret itself could have written any header, so ID_HEADERS count.
     """
-    names: tuple[str, ...] = ID_HEADERS
+    names: tuple[str, ...] = () if isinstance(scheme, Jwt) else ID_HEADERS
     if isinstance(scheme, Signature):
         is_signed = scheme.id_header is not None and Part.ID in scheme.parts
         names = (scheme.id_header,) if scheme.id_header and is_signed else ()
@@ -280,6 +295,8 @@ def secret_of(auth: Auth, text: str) -> str:
     match auth:
         case Basic():
             return f"crm:{text}"
+        case Jwt():
+            return text.ljust(JWT_KEY_BYTES, "-")
         case Signatures(schemes=(Signature(secret_encoding="base64") as first, *_)):
             return first.secret_prefix + base64.b64encode(text.encode()).decode()
         case Signatures(schemes=(Signature(secret_encoding="hex") as first, *_)):
@@ -389,6 +406,18 @@ class Kind:
     is_dnd: Expression | None = None
     # What the vendor does if it gets no success, for the table of sources: "24 hours".
     retries: str = "not known"
+    # The page that says how to connect it, by its path in the project. "": see guide_path.
+    guide: str = ""
+
+    @property
+    def module_name(self) -> str:
+        """The name of its module in schemas/crm, as a word of Python: google_ads."""
+        return self.name.replace("-", "_")
+
+    @property
+    def guide_path(self) -> str:
+        """The page that says how to connect it, by its path in the project."""
+        return self.guide or f"examples/{self.name}/README.md"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -442,7 +471,7 @@ class Source:
         match self.auth:
             case Basic():
                 return "a user and a password that you choose, as user:password"
-            case Signatures():
+            case Jwt() | Signatures():
                 return "the secret that signs its webhooks"
             case Token(header=header, query=query):
                 return (

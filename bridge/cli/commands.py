@@ -12,6 +12,7 @@ from bridge.cli.client import Failure
 from bridge.cli.erase import erase
 from bridge.cli.hubspot_app import hubspot_app
 from bridge.cli.lists import audit, deliveries, events
+from bridge.cli.new_source import new_source
 from bridge.cli.operations import cancel, pause, release, replay, resolve, resume, retry
 from bridge.cli.preview import preview
 from bridge.cli.programs import demo, simulate
@@ -34,12 +35,12 @@ DOING = (
     *(send, retry, cancel, release, resolve, replay, pause, resume),
     *(call_list, suppress, erase),
 )
-CONNECTING = (hubspot_app, zoho, reconcile)
+CONNECTING = (hubspot_app, zoho, reconcile, new_source)
 TRYING = (call_me, simulate, demo)
 SECTIONS = {
     "Commands that look": LOOKING,
     "Commands that act": DOING,
-    "To connect a CRM": CONNECTING,
+    "To connect a source": CONNECTING,
     "To try it out": TRYING,
 }
 

@@ -1,13 +1,13 @@
 """`hubspot-app`: a HubSpot app for the routes, as a folder for `hs project upload`."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bridge.cli.client import Failure, read_settings
+from bridge.cli.files import write_files
 from bridge.cli.send import find_source
 from schemas.crm.hubspot import KIND
 from schemas.crm.hubspot_app import WEBHOOKS_FILE, HubSpotApp, HubSpotAppError, app_for
@@ -51,7 +51,7 @@ def hubspot_app(url: str, folder: Path, name: str, source: str, force: bool) -> 
         path: json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         for path, content in app.files(before=_read(folder / WEBHOOKS_FILE)).items()
     }
-    _write(folder, texts, force=force)
+    write_files(folder, texts, force=force)
     click.echo(_next_steps(app, folder, found.variable_prefix))
 
 
@@ -61,28 +61,6 @@ def _read(file: Path) -> Any:
         return read_json(file.read_bytes())
     except (OSError, RequestError):
         return None
-
-
-def _write(folder: Path, texts: Mapping[str, str], *, force: bool) -> None:
-    """Write every file, or none: a file of other content is replaced only if a person says so."""
-    try:
-        others = [path for path, text in texts.items() if _differs(folder / path, text)]
-        if others and not force:
-            names = "".join(f"\n  - {folder / path}" for path in others)
-            raise Failure(
-                f"These files have other content. Nothing was written:{names}\n"
-                "To replace them, add --force. To keep them, give another folder with --out."
-            )
-        for path, text in texts.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(text, encoding="utf-8")
-            click.echo(f"{'Replaced' if path in others else 'Wrote'} {folder / path}")
-    except OSError as error:
-        raise Failure(f"{folder} can't be written: {error.strerror or error}.") from None
-
-
-def _differs(file: Path, text: str) -> bool:
-    return file.exists() and file.read_bytes() != text.encode()
 
 
 def _next_steps(app: HubSpotApp, folder: Path, prefix: str) -> str:

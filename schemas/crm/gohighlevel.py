@@ -250,12 +250,14 @@ HYDRATION: Final = Hydration(
     # https://marketplace.gohighlevel.com/docs/other/rate-limits/
     rate=100,
     rate_headers=("X-RateLimit-Remaining", "X-RateLimit-Interval-Milliseconds"),
+    none_statuses=(404,),  # not documented; to one id it can mean nothing else
 )
 
 KIND = Kind(
     name="gohighlevel",
     title="GoHighLevel",
     auth=Token(beside=BESIDE),
+    guide="docs/connect-gohighlevel.md",
     parse=parse,
     hydration=HYDRATION,
     variables=(

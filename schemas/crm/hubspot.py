@@ -513,6 +513,7 @@ KIND = Kind(
     auth=CHOICES["any"].auth,
     is_json_only=True,
     signatures=CHOICES,
+    guide="docs/connect-hubspot.md",
     parse=parse,
     secret_help="the app's client secret, which signs its webhooks",
     hydration=Hydration(

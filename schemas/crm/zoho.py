@@ -477,6 +477,7 @@ KIND = Kind(
     name="zoho",
     title="Zoho CRM",
     auth=Token(body=("token",)),
+    guide="docs/connect-zoho.md",
     parse=parse,
     count=count,
     hydration=Hydration(

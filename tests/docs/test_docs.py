@@ -48,6 +48,7 @@ from store.queue import Wakeup
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
+GUIDES = sorted((ROOT / "examples").rglob("*.md"))
 ROUTES, STATUSES, ADDING, OPERATING, SAFETY, WHY = (
     (DOCS / f"{name}.md").read_text("utf-8")
     for name in (
@@ -447,7 +448,7 @@ def anchor(heading: str) -> str:
     return kept.replace(" ", "-")
 
 
-@each("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@each("page", [*PAGES, *GUIDES], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_within_the_project_lead_somewhere(page: Path) -> None:
     text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):

@@ -40,7 +40,7 @@ def test_no_page_names_every_crm_without_markers(page: Path) -> None:
 def test_each_form_is_written_and_stays_as_it_is(form: str) -> None:
     text = f"Sources: <!-- sources: {form} -->old<!-- /sources -->, and more"
     once = rewritten_page(text, "docs/page.md")
-    assert "old" not in once
+    assert "-->old<" not in once
     assert once.endswith("<!-- /sources -->, and more")
     assert rewritten_page(once, "docs/page.md") == once
 
@@ -127,3 +127,19 @@ def test_the_program_names_what_it_wrote(
     (tmp_path / "README.md").write_text("<!-- sources: nonsense --><!-- /sources -->", "utf-8")
     assert source_lists.main() == 1
     assert "README.md: no form" in capsys.readouterr().err
+
+
+def test_the_table_says_what_modules_and_samples_have() -> None:
+    rows = {
+        row.split("`")[1]: row for row in BLOCKS["table"]("examples/README.md").splitlines()[2:]
+    }
+    assert list(rows) == [*(kind.name for kind in crms()), "generic"]
+    assert rows["zoho"].startswith("| [Zoho CRM](../docs/connect-zoho.md) | `zoho` | token in ")
+    assert " | thin or full | " in rows["zoho"]
+    assert " | full | " in rows["generic"]
+    assert rows["generic"].startswith("| [Generic JSON or form](generic/README.md) |")
+    for name in ("hubspot", "zoho"):
+        assert "| fetched by id | by its API | " in rows[name]
+        assert rows[name].endswith(" sample bodies, a stand-in for its API |")
+    for name, row in rows.items():
+        assert f"| {kinds()[name].retries} |" in row

@@ -39,6 +39,13 @@ def expected(sample: Path) -> Any:
     return json.loads(sample.with_name(f"{name}.expected.json").read_text("utf-8"))
 
 
+def headers_of(sample: Path) -> dict[str, str]:
+    """Return the headers that say what a sample is about, from <name>.headers.json beside it."""
+    name = sample.name.partition(".")[0]
+    file = sample.with_name(f"{name}.headers.json")
+    return json.loads(file.read_text("utf-8")) if file.exists() else {}
+
+
 def kind_of(sample: Path) -> Kind:
     """Return the kind that a sample's directory is named after."""
     return kinds()[sample.parent.name]
