@@ -250,6 +250,7 @@ HYDRATION: Final = Hydration(
     # https://marketplace.gohighlevel.com/docs/other/rate-limits/
     rate=100,
     rate_headers=("X-RateLimit-Remaining", "X-RateLimit-Interval-Milliseconds"),
+    none_statuses=(404,),  # not documented; to one id it can mean nothing else
 )
 
 KIND = Kind(
