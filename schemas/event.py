@@ -9,7 +9,7 @@ from typing import Any
 
 # A glob never matches these types for a call: only a route that names the type calls a person
 # because a record was deleted, merged, erased or made by a test.
-NEVER_BY_GLOB = frozenset({"deleted", "merged", "privacy_deleted", "test"})
+NEVER_BY_GLOB = frozenset({"archived", "canceled", "deleted", "merged", "privacy_deleted", "test"})
 
 CALL_ME_ID = "call-me-"
 """What the source_event_id of a test call's event begins with; our id of the event follows."""
