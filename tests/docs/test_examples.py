@@ -1,5 +1,6 @@
 """Each folder of examples/ loads, and `preview` of its source's samples makes a call."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -70,3 +71,27 @@ def test_an_example_limits_the_harm_of_a_mistake_and_has_its_guide(folder: Path)
 @pytest.mark.parametrize("kind", kinds().values(), ids=lambda kind: kind.name)
 def test_every_source_has_its_guide(kind: Any) -> None:
     assert (EXAMPLES.parent / kind.guide_path).is_file(), kind.guide_path
+
+
+def test_the_examples_of_all_sources_fit_into_one_file_with_the_routes_of_the_repository() -> None:
+    texts = [text_of(EXAMPLES.parent), *map(text_of, FOLDERS)]
+    assert load_routes("\n".join(texts), file="all", kinds=kinds()).routes
+
+
+def commands(folder: Path) -> list[str]:
+    """Return what a guide's reader pastes into a shell."""
+    guide = (folder / "README.md").read_text("utf-8")
+    blocks = re.findall(r"^( *)```sh\n(.*?)^\1```", guide, re.MULTILINE | re.DOTALL)
+    return [command for _, command in blocks]
+
+
+@each("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_command_of_a_guide_reads_no_variable(folder: Path) -> None:
+    """A shell has not read .env: an empty token would be sent, and refused."""
+    assert not [one for one in commands(folder) if re.search(r"\$[A-Z{]", one)]
+
+
+@each("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_command_of_a_guide_rings_nobody_else(folder: Path) -> None:
+    """A made-up number is somebody's. Its reader writes their own."""
+    assert not [one for one in commands(folder) if re.search(r"[6-9][0-9]{9}", one)]
