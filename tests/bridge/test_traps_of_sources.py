@@ -245,6 +245,19 @@ def test_nobody_is_called(
     assert called(simulator) == []
 
 
+def test_an_item_whose_number_comes_with_it_and_as_a_change_rings_once(
+    web: Web, settings: Settings, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    phone = {"phone": "9876500001", "countryShortName": "IN"}
+    created = item("create_pulse", pulseId=1, columnValues={"phone_1": phone})
+    changed = item("update_column_value", pulseId=1, columnType="phone", value=phone)
+    changed["event"] |= {"triggerUuid": "u-2", "columnId": "phone_1"}
+    for body in (created, changed):
+        assert send(web, "monday", json.dumps(body).encode()).status_code == 200
+        run_drain(settings)
+    assert called(simulator) == [NUMBER]
+
+
 @pytest.mark.parametrize(
     ("number", "country", "numbers"),
     [

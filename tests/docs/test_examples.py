@@ -78,6 +78,12 @@ def test_the_examples_of_all_sources_fit_into_one_file_with_the_routes_of_the_re
     assert load_routes("\n".join(texts), file="all", kinds=kinds()).routes
 
 
+@each("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_an_example_has_one_route_for_again_after_counts_by_route(folder: Path) -> None:
+    """With two, one person may be called by both."""
+    assert len(load_routes(text_of(folder), file=folder.name, kinds=kinds()).routes) == 1
+
+
 def commands(folder: Path) -> list[str]:
     """Return what a guide's reader pastes into a shell."""
     guide = (folder / "README.md").read_text("utf-8")
