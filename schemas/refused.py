@@ -1,7 +1,20 @@
-"""A refused request: a webhook that proved its source, and whose body could not be parsed."""
+"""A refused request: why it was refused; and one that proved its source and can't be parsed."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
+
+# Why a webhook request was refused, by the error word of its answer (schemas/errors.py).
+CAUSES: Final = {
+    "bad_signature": "The signature or token is missing or wrong, or the request is too "
+    "old. The web process logs which of these, as `why` of webhook.rejected.",
+    "unknown_source": "There is no source with this name, or it has no secret.",
+    "too_large": "The body is too large.",
+    "unsupported_media": "The body is neither JSON nor a form.",
+    "bad_payload": "The body can't be parsed.",
+    "store_unavailable": "Redis did not answer, or was nearly full.",
+    "internal": "The bridge had an error of its own. The log says more.",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

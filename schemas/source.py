@@ -258,6 +258,17 @@ def secret_of(auth: Auth, text: str) -> str:
             return text
 
 
+def proof_headers(auth: Auth) -> tuple[str, ...]:
+    """Return the names of the headers in which a request may prove itself, the usual one first."""
+    match auth:
+        case Token(header=header):
+            return (header,)
+        case Basic():
+            return ("Authorization",)
+        case Signatures(schemes=schemes):
+            return tuple(dict.fromkeys(one.header for one in schemes))
+
+
 def random_part(auth: Auth, secret: str) -> str:
     """Return the part of a webhook secret that a stranger would have to guess."""
     match auth:

@@ -39,10 +39,10 @@ def call_me(
     name = route if route is not None else _only_route()
     api = open_api(url)
     made = api.post(f"/api/routes/{quoted(name)}/call-me", body)
-    found = _settled(api, made)
+    found = settled(api, made)
     show(found, as_json, partial(show_delivery, timezone=api.timezone))
     if found["status"] != "delivered":
-        raise Failure(_why_not(found, api.timezone))
+        raise Failure(why_not(found, api.timezone))
 
 
 def _read_record(file: BinaryIO | None) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def _only_route() -> str:
     return names[0]
 
 
-def _settled(api: Api, made: Mapping[str, Any]) -> Mapping[str, Any]:
+def settled(api: Api, made: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a delivery once it is no longer on its way, or as it is after WAIT_S."""
     ends = time.monotonic() + WAIT_S
     found = made
@@ -78,7 +78,7 @@ def _settled(api: Api, made: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _why_not(found: Mapping[str, Any], timezone: str) -> str:
+def why_not(found: Mapping[str, Any], timezone: str) -> str:
     """Return why the call was not delivered (yet), in a sentence or two."""
     reason = f" ({found['reason']})" if found["reason"] else ""
     message = f" {found['message']}" if found["message"] else ""

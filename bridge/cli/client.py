@@ -53,13 +53,28 @@ class Api:
         or_none: bool = False,
     ) -> Any:
         """Return a response's JSON; None for a 404 if or_none. Raises Failure."""
-        headers = {"Authorization": f"Bearer {self.token}"}
-        response = http_request(
-            method, self.base_url + path, timeout_s=self.timeout_s, headers=headers, json=body
-        )
+        response = self._answer(method, path, body)
         if response.status_code == 404 and or_none:
             return None
         content = json_of(response)
+        self._check(response, content)
+        if not content:
+            raise Failure(f"The program that answers at {self.base_url} is not a bridge.")
+        return content
+
+    def text(self, path: str) -> str:
+        """Return a response that is no JSON, as /metrics answers. Raises Failure."""
+        response = self._answer("GET", path, None)
+        self._check(response, json_of(response))
+        return response.text
+
+    def _answer(self, method: str, path: str, body: Mapping[str, Any] | None) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return http_request(
+            method, self.base_url + path, timeout_s=self.timeout_s, headers=headers, json=body
+        )
+
+    def _check(self, response: requests.Response, content: Mapping[str, Any]) -> None:
         if response.status_code == 401:
             raise Failure(f"The bridge at {self.base_url} does not accept this API_TOKEN.")
         if not response.ok:
@@ -67,9 +82,6 @@ class Api:
             raise Failure(
                 f"The bridge at {self.base_url} answered {response.status_code}: {message}"
             )
-        if not content:
-            raise Failure(f"The program that answers at {self.base_url} is not a bridge.")
-        return content
 
     def filters(self, options: Mapping[str, str | datetime | None]) -> dict[str, str]:
         """Return the filters that were given, as the API reads them."""

@@ -9,6 +9,7 @@ from bridge.cli.call_list import call_list
 from bridge.cli.call_me import call_me
 from bridge.cli.check import check
 from bridge.cli.client import Failure
+from bridge.cli.connect import connect
 from bridge.cli.erase import erase
 from bridge.cli.hubspot_app import hubspot_app
 from bridge.cli.lists import audit, deliveries, events
@@ -35,7 +36,7 @@ DOING = (
     *(send, retry, cancel, release, resolve, replay, pause, resume),
     *(call_list, suppress, erase),
 )
-CONNECTING = (hubspot_app, zoho, reconcile, new_source)
+CONNECTING = (connect, hubspot_app, zoho, reconcile, new_source)
 TRYING = (call_me, simulate, demo)
 SECTIONS = {
     "Commands that look": LOOKING,

@@ -17,6 +17,7 @@ from bridge.operations.base import NO_EVENT
 from schemas.errors import BadQuery, BridgeError, NotFound, StoreUnavailable
 from schemas.event import EventStatus
 from schemas.records import EventFilters, SeenEvent
+from schemas.refused import CAUSES
 from schemas.responses import EventBrief, EventResponse, revealed
 from schemas.settings import Settings
 from store import Store
@@ -25,17 +26,6 @@ from store.counters import read_counts
 ROWS: Final = 25
 NAMES: Final = ("status", "source", "source_event_id", "since", "until")
 REFUSED_H: Final = 24.0
-# Why a webhook request was refused, by the error word of its answer (schemas/errors.py).
-CAUSES: Final = {
-    "bad_signature": "The signature or token is missing or wrong, or the request is too "
-    "old. The web process logs which of these, as `why` of webhook.rejected.",
-    "unknown_source": "There is no source with this name, or it has no secret.",
-    "too_large": "The body is too large.",
-    "unsupported_media": "The body is neither JSON nor a form.",
-    "bad_payload": "The body can't be parsed.",
-    "store_unavailable": "Redis did not answer, or was nearly full.",
-    "internal": "The bridge had an error of its own. The log says more.",
-}
 
 
 def add(dashboard: Blueprint, operations: Operations) -> None:

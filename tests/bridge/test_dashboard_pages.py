@@ -11,10 +11,10 @@ import redis
 from support import API_TOKEN, CALL_BACK, WEBSITE, Valkey, Web, each, lead, notification, route
 
 from bridge.dashboard import suppressions
-from bridge.dashboard.events import CAUSES
 from schemas.errors import RequestError, StoreUnavailable
 from schemas.event import EventStatus
 from schemas.hours import parse_window
+from schemas.refused import CAUSES
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store

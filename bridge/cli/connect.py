@@ -1,0 +1,274 @@
+"""`connect`: what to enter at a source's vendor, and what became of its first webhook."""
+
+import secrets
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from time import monotonic, sleep
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import click
+
+from bridge.cli.call_me import settled, why_not
+from bridge.cli.client import Api, Failure, address_of, is_here, open_api, quoted, read_settings
+from bridge.cli.send import find_source
+from schemas.event import EventStatus
+from schemas.nearest import did_you_mean
+from schemas.refused import CAUSES
+from schemas.route import Routes
+from schemas.settings import Settings
+from schemas.source import Basic, Signatures, Source, Token, proof_headers, secret_of
+from schemas.visible import visible
+
+LOOK_S = 1.0  # between two looks at the bridge
+WAIT_S: Final = 600
+GENERIC: Final = "generic"  # the kind of any form or program
+PAGE: Final = 50  # events that one look reads; the first of more is not needed exactly
+REFUSED: Final = "callkaro_bridge_webhooks_refused_total"
+Refused = Counter[tuple[str, str]]  # (status code, cause) -> how many requests
+
+
+@click.command(short_help="Connect a source, and wait for its first webhook.")
+@click.argument("source", required=False)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.IntRange(0, 86_400),
+    default=WAIT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="Wait so long for a webhook; 0: do not wait.",
+)
+@click.option("--url", help="The address of the bridge. Without it: PUBLIC_URL, or this machine.")
+def connect(source: str | None, wait_s: int, url: str | None) -> None:
+    """Show what to enter at SOURCE's vendor, wait for a webhook, and say what became of it.
+
+    Without SOURCE, the command asks for it. If the source has no secret yet, the command makes one
+    and shows the line for .env. It waits while you restart the bridge. Ctrl-C ends it.
+    """
+    settings = read_settings(needs=frozenset({"ROUTES"}))
+    found = find_source(settings, source or _ask(settings))
+    base_url = address_of(url or settings.public_url or f"http://localhost:{settings.port}")
+    for line in setup_lines(settings, found, base_url):
+        click.echo(line)
+    if not wait_s:
+        return
+    api = open_api(url)
+    click.echo(f"\nWaiting for a webhook of {vendor_of(found)} … (Ctrl-C ends this)")
+    watch = Watch(api, found)
+    event = watch.first_event(monotonic() + wait_s)
+    if event is None:
+        raise Failure("\n".join(timed_out(watch, found, base_url, wait_s)))
+    click.echo()
+    for line in what_became(api, event, settings.routes):
+        click.echo(visible(line))
+
+
+def _ask(settings: Settings) -> str:
+    """Return the name of a source that a person chooses."""
+    sources = settings.routes.sources
+    for name, one in sources.items():
+        state = "has a secret" if settings.secrets.get(name) else "no secret yet"
+        click.echo(f"  {name:<20} {one.kind.title}, {state}")
+
+    def known(text: str) -> str:
+        if text.strip() not in sources:
+            near = did_you_mean(text.strip(), sources)
+            raise click.BadParameter(f"There is no source {text.strip()!r}. {near}".rstrip())
+        return text.strip()
+
+    chosen: str = click.prompt("Which source", value_proc=known)
+    return chosen
+
+
+def vendor_of(source: Source) -> str:
+    """Return who sends the webhooks of a source, as sentences name it."""
+    return "your form or program" if source.kind.name == GENERIC else source.kind.title
+
+
+# --- what to enter ------------------------------------------------------------------------------
+
+
+def setup_lines(settings: Settings, source: Source, base_url: str) -> Iterator[str]:
+    """Yield what a person enters, and where."""
+    vendor, variable = vendor_of(source), f"{source.variable_prefix}WEBHOOK_SECRET"
+    known = settings.secrets.get(source.name)
+    secret = known[0] if known else secret_of(source.auth, secrets.token_hex(16))
+    address = f"{base_url}/webhooks/{source.name}"
+    yield f"{source.kind.title} (source {source.name}). Its guide: {source.kind.guide_path}\n"
+    if not known:
+        yield f"{variable} is not set. It is {source.secret_about()}."
+        yield from _line_for_env(source, f"{variable}={secret}")
+    yield from _other_lines(settings, source)
+    yield f"Enter at {vendor}:"
+    yield f"  Address  {address}"
+    yield from (f"  {name:<8} {value}" for name, value in _proofs(source, address, secret))
+    if is_here(base_url):
+        yield (
+            "\nNobody else can reach this address. Use a tunnel or a server, and set PUBLIC_URL to "
+            "its https address."
+        )
+
+
+def _other_lines(settings: Settings, source: Source) -> Iterator[str]:
+    """Yield the other variables that the source needs and that are not set."""
+    kind, known = source.kind, settings.variables.get(source.name, {})
+    needed = set(kind.hydration.login.needs) if kind.hydration else set()
+    if kind.challenge and kind.challenge.token:
+        needed.add(kind.challenge.token[1])
+    missing = [one for one in kind.variables if one.suffix in needed - known.keys()]
+    if missing:
+        yield "Also needed in .env:"
+        yield from (f"  {source.variable_prefix}{one.suffix}: {one.about()}" for one in missing)
+        yield ""
+
+
+def _line_for_env(source: Source, line: str) -> Iterator[str]:
+    if isinstance(source.auth, Signatures):
+        yield (
+            f"If {vendor_of(source)} shows a secret, put that one into .env. If you choose it, put "
+            "this line there:"
+        )
+    else:
+        yield "Put this line into .env:"
+    yield f"\n  {line}\n\nThen restart web and worker.\n"
+
+
+def _proofs(source: Source, address: str, secret: str) -> Iterator[tuple[str, str]]:
+    """Yield the names and values of what proves a webhook; of a signature, only where it is."""
+    match source.auth:
+        case Token(header=header, query=query, body=body):
+            yield "Header", f"{header}: {secret}"
+            yield "or", f"{address}?{query}={quote(secret, safe='')}"
+            if body:
+                yield "or", f"in the body, as {' or '.join(body)}: {secret}"
+        case Basic():
+            user, _, password = secret.partition(":")
+            yield "User", user
+            yield "Password", password
+        case auth:
+            yield "Signed", f"in the header {' or '.join(proof_headers(auth))}"
+
+
+# --- waiting --------------------------------------------------------------------------------------
+
+
+class Watch:
+    """Looks at a bridge, which may be restarted meanwhile, for the first event of a source."""
+
+    def __init__(self, api: Api, source: Source) -> None:
+        self._api = api
+        self._source = source
+        self._said: set[str] = set()
+        self._known: str | None = None  # the newest event before; "": there was none
+        self._before: Refused = Counter()
+        self.refused: Refused = Counter()  # since the first look
+
+    def first_event(self, ends: float) -> Mapping[str, Any] | None:
+        """Return the first event that is new; None: none came. ends: by the monotonic clock."""
+        while True:
+            try:
+                found = self._look()
+            except Failure as error:
+                self._say(f"{error.format_message()} Trying again …")
+                found = None
+            if found is not None or monotonic() >= ends:
+                return found
+            sleep(LOOK_S)
+
+    def _look(self) -> Mapping[str, Any] | None:
+        """Return the first new event; None: there is none yet. Raises Failure."""
+        self._look_at_secret()
+        query = urlencode({"source": self._source.name, "limit": PAGE})
+        items: Sequence[Mapping[str, Any]] = self._api.get(f"/api/events?{query}")["items"]
+        refused = refused_of(self._api.text("/metrics"), self._source.name)
+        if self._known is None:
+            self._known = items[0]["id"] if items else ""
+            self._before = refused
+            return None
+        self._look_at_refused(refused - self._before)
+        ids = [item["id"] for item in items]
+        new = items[: ids.index(self._known)] if self._known in ids else items
+        return new[-1] if new else None
+
+    def _look_at_secret(self) -> None:
+        for one in self._api.get("/api/sources")["items"]:
+            if one["name"] == self._source.name:
+                if not one["has_secret"]:
+                    self._say(
+                        f"The running bridge has no {one['secret_variable']} yet. Put it into "
+                        ".env, and restart web and worker."
+                    )
+                return
+        raise Failure(
+            f"The running bridge has no source {self._source.name!r}. Restart it with this "
+            "routes.toml."
+        )
+
+    def _look_at_refused(self, refused: Refused) -> None:
+        self.refused = refused
+        for code, cause in refused:
+            self._say(f"A request was refused with {code}. {CAUSES.get(cause, cause)}")
+
+    def _say(self, text: str) -> None:
+        """Say it once."""
+        if text not in self._said:
+            self._said.add(text)
+            click.echo(text, err=True)
+
+
+def refused_of(metrics: str, source: str) -> Refused:
+    """Return how many requests of a source were refused, by what /metrics answers."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    found: Refused = Counter()
+    for family in text_string_to_metric_families(metrics):
+        for sample in family.samples:
+            if sample.name == REFUSED and sample.labels["source"] == source and sample.value:
+                found[sample.labels["code"], sample.labels["cause"]] += int(sample.value)
+    return found
+
+
+def timed_out(watch: Watch, source: Source, base_url: str, wait_s: int) -> Iterator[str]:
+    """Yield the lines that say what to check, because no event came."""
+    yield f"No event of {vendor_of(source)} came in {wait_s} s. Check:"
+    if watch.refused:
+        words = ", ".join(f"{n} with {code} {cause}" for (code, cause), n in watch.refused.items())
+        yield f"  - Refused requests: {words}. Compare the secret on both sides."
+        yield "    Requests that proved their sender are kept: python -m bridge refused"
+    else:
+        yield f"  - No request was refused. Is the address {base_url}/webhooks/{source.name}"
+        yield "    entered there, is the webhook switched on, and did something happen?"
+    if is_here(base_url):
+        yield f"  - Nobody else can reach {base_url}. Set PUBLIC_URL to an https address."
+    yield "  - An event that is here already adds nothing: have it send a new one."
+    yield f"  - The guide: {source.kind.guide_path}"
+
+
+# --- what became of it ----------------------------------------------------------------------------
+
+
+def what_became(api: Api, event: Mapping[str, Any], routes: Routes) -> Iterator[str]:
+    """Yield what became of an event, in sentences: its type, routes, statuses, and why not."""
+    yield f"It arrived: {event['type']} is {event['status']}. Event {event['id']}."
+    if event["problem"]:
+        yield f"It can't be read, so nobody is called. {event['problem']}"
+    elif event["status"] == EventStatus.UNROUTED:
+        yield f"Nobody is called: {_why_unrouted(event, routes)}"
+    for brief in event["deliveries"]:
+        delivery = settled(api, api.get(f"/api/deliveries/{quoted(brief['id'])}"))
+        is_done = delivery["status"] == "delivered"
+        became = "CallKaro accepted the call." if is_done else why_not(delivery, api.timezone)
+        yield f"Route {delivery['route']!r}: {became}"
+
+
+def _why_unrouted(event: Mapping[str, Any], routes: Routes) -> str:
+    """Return why no route made a delivery of an event, by what the routes say."""
+    ours = [route for route in routes.routes if route.source == event["source"]]
+    if not ours:
+        return f"no route of routes.toml has source = {event['source']!r}."
+    wanting = [route.name for route in ours if route.wants(event["source"], event["type"])]
+    if not wanting:
+        wanted = ", ".join(sorted({route.event for route in ours}))
+        return f"its routes want {wanted}, not {event['type']}."
+    return f"match is not true, or the person must not be called: {', '.join(wanting)}."
