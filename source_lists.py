@@ -17,7 +17,7 @@ from pathlib import Path
 
 from schemas.crm import kinds
 from schemas.routes_toml import load_routes
-from schemas.source import Basic, Kind, Source, Token, secret_of
+from schemas.source import Basic, Jwt, Kind, Source, Token, secret_of
 
 ROOT = Path(__file__).parent
 GENERIC = "generic"  # the kind of any form or program: it is not a CRM
@@ -165,9 +165,16 @@ def table(page: str) -> str:
 def proof_of(kind: Kind) -> str:
     """Return how a kind's requests prove who sent them."""
     if isinstance(kind.auth, Token):
-        return f"token in `{kind.auth.header}` or `?{kind.auth.query}=`"
+        places = [f"`{kind.auth.header}`", f"`?{kind.auth.query}=`"]
+        places += [f"`{name}` of the body" for name in kind.auth.body]
+        beside = " or ".join(f"`{one.header}`" for one in kind.auth.beside)
+        return f"token in {' or '.join(places)}" + (
+            f", beside a signature in {beside}" if beside else ""
+        )
     if isinstance(kind.auth, Basic):
         return "user and password (HTTP Basic)"
+    if isinstance(kind.auth, Jwt):
+        return f"JWT in `{kind.auth.header}`"
     return f"signature in `{kind.auth.schemes[0].header}`"
 
 

@@ -24,7 +24,7 @@ from schemas.errors import (
 from schemas.event import Event
 from schemas.records import Accepted, NewDelivery
 from schemas.settings import Settings
-from schemas.signatures import needs_content, verify
+from schemas.signatures import check_account, needs_content, verify
 from schemas.source import Incoming, Proof, Source, Token, read_items
 from store import Store
 from store.queue import Wakeup
@@ -58,6 +58,7 @@ class Intake:
         now = datetime.now(UTC)
 
         proof, content = self.verify_request(source, secrets, request, now)
+        check_account(source, content, self.settings.variables.get(name, {}))
         request = replace(request, proof=proof)
         with self.keeping_refused(source, request):
             events = self.parse(source, request, content, now, request_id)
@@ -85,8 +86,9 @@ class Intake:
         A body is parsed only after its proof, unless its CRM puts the token into the body. Then it
         must not be compressed: 4 kB of a stranger would become 4 MB to read.
         """
+        variables = self.settings.variables.get(source.name, {})
         try:
-            proof = verify(source.auth, secrets, request, now=now)
+            proof = verify(source.auth, secrets, request, now=now, variables=variables)
         except BadSignature as unproved:
             if not needs_content(source.auth) or is_encoded(request):
                 raise
@@ -95,7 +97,10 @@ class Intake:
             except RequestError:
                 # A sender that can't prove its identity learns nothing about our parser.
                 raise unproved from None
-            return verify(source.auth, secrets, request, now=now, content=content), content
+            proof = verify(
+                source.auth, secrets, request, now=now, content=content, variables=variables
+            )
+            return proof, content
         with self.keeping_refused(source, replace(request, proof=proof)):
             return proof, self.read(source, request)
 

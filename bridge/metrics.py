@@ -37,6 +37,7 @@ from schemas.errors import (
     TooLarge,
     UnknownSource,
     UnsupportedMedia,
+    WrongMethod,
 )
 from schemas.outcome import Result
 from schemas.settings import Settings
@@ -140,6 +141,8 @@ def count_webhooks(webhooks: Blueprint, meter: Meter, settings: Settings) -> Non
         return response
 
     def count(response: Response) -> None:
+        if response.status_code == WrongMethod.status_code:
+            return  # it is no webhook
         took_s = time.perf_counter() - g.measured_from
         name = (request.view_args or {}).get("source")
         # Anybody can invent names; only those in routes.toml are counted by name.

@@ -58,6 +58,8 @@ def incoming(
 
 def guess_content_type(name: str, body: bytes) -> str:
     """Return the media type of a body: by its file's name, or else by how the body begins."""
+    if name.endswith(".xml") or body.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
+        return "text/xml"
     if name.endswith(".form") or (
         not name.endswith(".json") and not body.lstrip().startswith((b"{", b"["))
     ):

@@ -26,6 +26,7 @@ from schemas.errors import SettingsError
 from schemas.expression import Expression, ExpressionError
 from schemas.fields import PhoneError, e164
 from schemas.hours import Window, parse_window
+from schemas.public_keys import public_keys
 from schemas.route import Constant, Routes
 from schemas.routes_toml import RoutesError, duration_s, load_routes
 from schemas.settings import ADMIN, CALLKARO_URL, NO_ROUTES, Settings, WebhookOut
@@ -493,6 +494,8 @@ class _Reader:
                 value = self.url(name, variable.default)
             elif variable.choices:
                 value = self.text(name, None, parse=_one_of(variable.choices))
+            elif variable.holds == "public_keys":
+                value = self.text(name, variable.default, parse=_public_keys)
             elif variable.pattern:
                 value = self.text(name, variable.default, parse=_like(variable))
             else:
@@ -539,6 +542,12 @@ def _like(variable: Variable) -> Callable[[str], str]:
         return raw
 
     return read
+
+
+def _public_keys(raw: str) -> str:
+    """Return the text of public keys. Raises ValueError if one of them can't be read."""
+    public_keys(raw)
+    return raw
 
 
 def _without_country(routes: Routes) -> Iterator[str]:

@@ -119,6 +119,19 @@ def check_opt_out(candidate: Candidate) -> Denial | None:
     return Denial(reason=Reason.SUPPRESSED, message=message)
 
 
+def check_dnd(candidate: Candidate) -> Denial | None:
+    """Deny a call if the source marks the person's number as one of a do-not-disturb list.
+
+    A value that is neither true nor false denies the call, too. A person's test call goes to
+    another number.
+    """
+    is_dnd = candidate.source.kind.is_dnd
+    if is_dnd is None or candidate.is_call_me or _is_nothing(_found(is_dnd, candidate.data)):
+        return None
+    message = "The source marks this person's number as one on the do-not-disturb list."
+    return Denial(reason=Reason.DND_NUMBER, message=message)
+
+
 def check_consent(candidate: Candidate) -> Denial | None:
     """Deny a call unless the route's consent is exactly true; a person's test call needs none.
 
@@ -208,6 +221,7 @@ ELIGIBILITY: Final[Guards] = (
 )
 CONSENT: Final[Guards] = (
     ("opt_out", check_opt_out),
+    ("do-not-disturb", check_dnd),
     ("consent", check_consent),
 )
 REACHABILITY: Final[Guards] = (

@@ -4,6 +4,7 @@ How we log in, which request reads records, finds what never arrived, makes a no
 and tells the CRM of calls.
 """
 
+import base64
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from schemas.expression import Path
 # --- how the record of a thin event is fetched ----------------------------------------------
 
 # What a variable of a source is. A token lets its holder in by itself; a secret goes with an id.
-Holds = Literal["address", "token", "secret", "id", "choice", "version"]
+Holds = Literal["address", "token", "secret", "id", "choice", "version", "public_keys"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +53,7 @@ ABOUT: Mapping[Holds, str] = {
     "id": "the id of the client that reads its records",
     "choice": "one of several words",
     "version": "the version of its API",
+    "public_keys": "the public keys of its signatures, with commas between them",
 }
 
 
@@ -67,6 +69,27 @@ class BearerLogin:
     def needs(self) -> tuple[str, ...]:
         """The suffixes of the variables that must be set."""
         return (self.token,)
+
+    def headers(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """Return the headers that let us in, with the source's variables by suffix."""
+        return {self.header: self.prefix + variables[self.token]}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BasicLogin:
+    """HTTP Basic with a key as the user, and no password."""
+
+    user: str  # the suffix of the variable that holds the key
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The suffixes of the variables that must be set."""
+        return (self.user,)
+
+    def headers(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """Return the headers that let us in, with the source's variables by suffix."""
+        pair = base64.b64encode(f"{variables[self.user]}:".encode())
+        return {"Authorization": f"Basic {pair.decode()}"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,13 +182,17 @@ class OwnUser:
     is_change: Callable[[Any, str], bool]
 
 
+# Why a CRM refuses a question: our login, one of the ids, or that it is asked now.
+RefusedFor = Literal["login", "ids", "busy"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hydration:
     """How to fetch full records of one CRM."""
 
     # At most this many records in one request.
     batch: int
-    login: BearerLogin | RefreshLogin
+    login: BearerLogin | BasicLogin | RefreshLogin
     # The suffix of the variable with the address of the CRM's API.
     api_url: str
     # (object, ids, fields) -> the request that fetches these fields of these records
@@ -180,10 +207,16 @@ class Hydration:
     rate: int = 100
     # The headers that say how many more requests it accepts, and in how many ms; None: none do.
     rate_headers: tuple[str, str] | None = None
+    # The statuses of an answer that says: none of these records exists. 404 only if `batch` is 1:
+    # of many ids it means that the address is wrong.
+    none_statuses: tuple[int, ...] = (204,)
     # How to read an id that is not among the records; None: there is no record of that id.
     alone: ReadAlone | None = None
     # How to tell our own changes by the record; None: the record does not say who changed it.
     own_user: OwnUser | None = None
+    # (the parsed body of a refusal; None: it can't be read) -> why it refuses; None: its status
+    # says that. It accepts any body and never raises. Without it, the status always says it.
+    refused_for: Callable[[Any], RefusedFor | None] | None = None
 
     def own_user_of(self, event_type: str) -> OwnUser | None:
         """Return how to tell our own changes among events of a type; None: we cause none such.

@@ -8,7 +8,7 @@ BridgeError
 │   ├── WrongMethod             405  the source sends no lead in a query
 │   ├── TooLarge                413
 │   ├── UnknownHost             400  the host name is neither PUBLIC_URL's nor in ALLOWED_HOSTS
-│   ├── UnsupportedMedia        415  neither JSON nor a form
+│   ├── UnsupportedMedia        415  neither JSON nor a form, or not what its CRM sends
 │   ├── BadPayload              400  can't be parsed at all
 │   ├── BadQuery                400  a filter or a cursor of the API makes no sense
 │   ├── Unauthorized            401  the API without its token
@@ -66,7 +66,8 @@ class BadSignature(RequestError):
 
     def __init__(self, message: str, *, why: str) -> None:
         super().__init__(message)
-        # For our log: missing, wrong_token, wrong_login, wrong_signature, no_time or stale.
+        # For our log: missing, wrong_token, wrong_login, wrong_signature, account, no_time or
+        # stale.
         self.why = why
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 # A glob never matches these types for a call: only a route that names the type calls a person
 # because a record was deleted, merged, erased or made by a test.
-NEVER_BY_GLOB = frozenset({"deleted", "merged", "privacy_deleted", "test"})
+NEVER_BY_GLOB = frozenset({"archived", "canceled", "deleted", "merged", "privacy_deleted", "test"})
 
 CALL_ME_ID = "call-me-"
 """What the source_event_id of a test call's event begins with; our id of the event follows."""
@@ -92,7 +92,8 @@ class Item:
     # None: no reconcile finds it.
     account: str | None = None
     is_reconciled: bool = False  # a reconcile found it; it came by no webhook
-    # Its vendor marks it as a test, or as a message to itself: it is kept, and no route takes it.
+    # Its vendor marks it as a test, or as a message to itself, or it is about a colleague: it is
+    # kept, and no route takes it.
     is_test: bool = False
     # Whether the sender's proof covers the type. One out of a header that nothing signs is no part
     # of the event's identity: the same bytes under another type are a duplicate.

@@ -13,22 +13,30 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Final
 
+import jwt
+
 from schemas.errors import BadSignature, SettingsError
+from schemas.public_keys import is_signed, public_keys
 from schemas.source import (
+    JWT_KEY_BYTES,
     Auth,
     Basic,
     Fixed,
     Incoming,
+    Jwt,
     Part,
     Proof,
     Signature,
     Signatures,
+    Source,
     Token,
     proof_of,
 )
 
+NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
 # Long enough for nanoseconds. A longer run of digits is not a timestamp, and int() has a limit. No
 # zero at the start: where the time follows the body, the zeros at the body's end could move to it.
 _TIMESTAMP: Final = re.compile(r"[1-9][0-9]{0,18}")
@@ -42,11 +50,13 @@ def verify(
     *,
     now: datetime,
     content: Any = None,
+    variables: Mapping[str, str] = NO_VARIABLES,
 ) -> Proof:
     """Return how one of secrets proves the request, at the aware time now.
 
     content is the parsed body; it is read only where the CRM puts its token there. None: it has
-    not been parsed. needs_content() says where that may make a difference.
+    not been parsed. needs_content() says where that may make a difference. variables: the source's
+    other variables by suffix; they have the vendor's public keys.
 
     Raises:
         BadSignature: unsigned, forged, too old, or there is no secret. Never anything else. The
@@ -58,14 +68,32 @@ def verify(
     match auth:
         case Token():
             _verify_token(auth, secrets, request, content)
+            _verify_beside(auth, variables, request)
             return proof_of(auth, request.headers)
         case Basic():
             _verify_basic(secrets, request)
+            return proof_of(auth, request.headers)
+        case Jwt():
+            _verify_jwt(auth, secrets, request, now)
             return proof_of(auth, request.headers)
         case Signatures():
             scheme = _scheme_of(auth, request)
             _verify_signature(scheme, secrets, request, now)
             return proof_of(scheme, request.headers)
+
+
+def check_account(source: Source, content: Any, variables: Mapping[str, str]) -> None:
+    """Raise BadSignature if a parsed body is of another account than the source's variable names.
+
+    variables: the source's other variables by suffix.
+    """
+    check = source.kind.account_check
+    ids = variables.get(check.variable, "") if check else ""
+    if check is None or not ids.strip():
+        return
+    if not any(check.is_of(content, one.strip()) for one in ids.split(",") if one.strip()):
+        name = source.variable_prefix + check.variable
+        raise BadSignature(f"The body is not of the account that {name} names.", why="account")
 
 
 def needs_content(auth: Auth) -> bool:
@@ -96,6 +124,8 @@ def sign(
             return {auth.header: secret}
         case Basic():
             return {"Authorization": "Basic " + base64.b64encode(_utf8(secret)).decode("ascii")}
+        case Jwt():
+            return {auth.header: _signed_jwt(secret, now)}
         case Signatures():
             return _signed_headers(auth.schemes[0], secret, request, now, message_id)
 
@@ -107,6 +137,9 @@ def check_secret(auth: Auth, secret: str) -> str | None:
     match auth:
         case Basic():
             return None if ":" in secret else "The secret must be user:password."
+        case Jwt():
+            is_long = len(_utf8(secret)) >= JWT_KEY_BYTES
+            return None if is_long else f"The secret must have at least {JWT_KEY_BYTES} characters."
         case Signatures():
             return next(
                 filter(None, (_key_problem(scheme, secret) for scheme in auth.schemes)), None
@@ -142,6 +175,22 @@ def _verify_token(auth: Token, secrets: Sequence[str], request: Incoming, conten
         raise BadSignature("The token is wrong.", why="wrong_token")
 
 
+def _verify_beside(auth: Token, variables: Mapping[str, str], request: Incoming) -> None:
+    """Raise BadSignature where a vendor's signature is beside the token and is wrong."""
+    for one in auth.beside:
+        signature = request.headers.get(one.header)
+        if signature is None or signature.strip() == one.absent:
+            continue
+        given = variables.get(one.variable)
+        keys = public_keys(given) if given else ()
+        if not is_signed(one.algorithm, keys, signature.strip(), request.body):
+            raise BadSignature(
+                f"The token is right, and the signature in {one.header} is wrong.",
+                why="wrong_signature",
+            )
+        return  # the headers behind it have weaker signatures of the same body
+
+
 def _as_sent(name: str, url: str) -> list[bytes]:
     """Return an argument of a URL's query as it was sent, and with its percent signs decoded.
 
@@ -163,6 +212,69 @@ def _verify_basic(secrets: Sequence[str], request: Incoming) -> None:
     given = _base64(encoded.strip())
     if given is None or not _one_equals([given], map(_utf8, secrets)):
         raise BadSignature("The user or the password is wrong.", why="wrong_login")
+
+
+# --- JSON Web Tokens ------------------------------------------------------------------------
+
+_JWT_ALGORITHM: Final = "HS256"
+_JWT_LIFETIME_S: Final = 300  # of a token that we sign
+
+
+def _verify_jwt(auth: Jwt, secrets: Sequence[str], request: Incoming, now: datetime) -> None:
+    given = request.headers.get(auth.header, "").strip()
+    scheme, _, rest = given.partition(" ")
+    token = rest.strip() if scheme.lower() == "bearer" else given
+    if not token:
+        raise BadSignature("The request has no token.", why="missing")
+    read = [_claims(secret, token) for secret in secrets]  # each one: see _one_equals()
+    claims = next((found for found in read if found is not None), None)
+    if claims is None:
+        raise BadSignature(
+            f"The token is no JWT that this source's secret has signed ({_JWT_ALGORITHM}).",
+            why="wrong_signature",
+        )
+    if not _is_number(claims.get("exp")):
+        raise BadSignature("The token does not say when it expires.", why="no_time")
+    if not claims["exp"] + auth.tolerance_s > now.timestamp():
+        raise BadSignature("The token has expired.", why="stale")
+    begins = claims.get("nbf", 0)
+    if not _is_number(begins) or not begins - auth.tolerance_s <= now.timestamp():
+        raise BadSignature("The token is not valid yet.", why="stale")
+
+
+def _claims(secret: str, token: str) -> dict[str, Any] | None:
+    """Return the claims of a token that this secret signed; None: it did not. Never raises.
+
+    Its times are not judged here: PyJWT would compare them with its own clock.
+    """
+    try:
+        return jwt.decode(
+            token,
+            secret,
+            algorithms=[_JWT_ALGORITHM],  # so neither "none" nor a public key's algorithm
+            options={
+                "enforce_minimum_key_length": True,
+                "verify_exp": False,
+                "verify_nbf": False,
+                "verify_iat": False,
+                # Behind a proxy we don't know the address that the sender called.
+                "verify_aud": False,
+                "verify_sub": False,
+                "verify_jti": False,
+            },
+        )
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        return None
+
+
+def _signed_jwt(secret: str, now: datetime) -> str:
+    made_at = int(now.timestamp())
+    claims = {"iat": made_at, "exp": made_at + _JWT_LIFETIME_S}
+    return jwt.encode(claims, secret, algorithm=_JWT_ALGORITHM)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 # --- signatures -----------------------------------------------------------------------------

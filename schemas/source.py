@@ -16,6 +16,7 @@ from schemas.errors import TooLarge
 from schemas.event import Item
 from schemas.event_time import read_time
 from schemas.expression import Expression, ExpressionError, Path
+from schemas.public_keys import Algorithm
 
 Headers = Mapping[str, str]  # must be a mapping that ignores the case of names
 
@@ -42,17 +43,50 @@ class Incoming:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PublicKeySignature:
+    """A signature over the raw body by a key that the vendor uses for all its customers, in base64.
+
+    It does not say whose event it is, so it counts beside a token, never in its place.
+    """
+
+    header: str
+    algorithm: Algorithm
+    # The suffix of the variable with the vendor's public keys; see schemas/public_keys.py.
+    variable: str = "PUBLIC_KEYS"
+    # What the vendor writes into the header where it did not sign; None: it leaves the header out.
+    absent: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Token:
     """A shared token: in a header, as ?token=, or in the body if the CRM puts it there."""
 
     header: str = "X-Webhook-Token"
     query: str = "token"
     body: tuple[str, ...] = ()  # the keys of the body where the CRM may put it
+    # Strongest first. The first whose header is there must be right, too; without any of their
+    # headers the token alone counts.
+    beside: tuple[PublicKeySignature, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Basic:
     """HTTP Basic; the secret is `user:password`."""
+
+
+JWT_KEY_BYTES: Final = 32
+"""The fewest bytes of a key for HS256: https://www.rfc-editor.org/rfc/rfc7518#section-3.2"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Jwt:
+    """A JSON Web Token (RFC 7519), signed with the secret by HS256 and by no other algorithm.
+
+    It covers its own claims, not the request: until it expires, its holder may send anything.
+    """
+
+    header: str = "Authorization"  # the token alone, or after "Bearer "
+    tolerance_s: int = 60  # how far the clock of the signer may differ from ours
 
 
 class Part(StrEnum):
@@ -131,7 +165,7 @@ class Signatures:
     schemes: tuple[Signature, ...]
 
 
-Auth = Token | Basic | Signatures
+Auth = Token | Basic | Jwt | Signatures
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,6 +203,19 @@ class Challenge:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AccountCheck:
+    """The vendor's id of its customer, in the body: no secret, so it counts beside the proof only.
+
+    A body of another account is answered 401.
+    """
+
+    # The suffix of the variable with the id, or several with commas. Not set: nothing is checked.
+    variable: str
+    # (parsed body, an id) -> whether the body is of that account. It accepts any body.
+    is_of: Callable[[Any, str], bool]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SignatureChoice:
     """Some of the signature schemes of a CRM, for a person to choose."""
 
@@ -187,24 +234,24 @@ ID_HEADERS = ("webhook-id", "Idempotency-Key")
 class Proof:
     """What proved that a request's sender knows the secret."""
 
-    scheme: Token | Basic | Signature
+    scheme: Token | Basic | Jwt | Signature
     # The request's id, out of a header that the proof covers; None: there is none. Another header
     # can be changed by anybody who has captured a signed request.
     message_id: str | None = None
 
     @property
     def signed_by(self) -> Signature | None:
-        """The signature scheme; None: the secret itself was sent, so its owner may say anything."""
+        """The scheme that covers the body; None: a secret or a token was sent beside it."""
         return self.scheme if isinstance(self.scheme, Signature) else None
 
 
-def proof_of(scheme: Token | Basic | Signature, headers: Headers) -> Proof:
+def proof_of(scheme: Token | Basic | Jwt | Signature, headers: Headers) -> Proof:
     """Return the proof of a request that this scheme has proved.
 
-    A signature covers its own id header alone. A sender that sends the secret itself could have
-    written any header, so ID_HEADERS count.
+    A signature covers its own id header alone, and a JWT covers none. A sender that sends the
+    secret itself could have written any header, so ID_HEADERS count.
     """
-    names: tuple[str, ...] = ID_HEADERS
+    names: tuple[str, ...] = () if isinstance(scheme, Jwt) else ID_HEADERS
     if isinstance(scheme, Signature):
         is_signed = scheme.id_header is not None and Part.ID in scheme.parts
         names = (scheme.id_header,) if scheme.id_header and is_signed else ()
@@ -248,6 +295,8 @@ def secret_of(auth: Auth, text: str) -> str:
     match auth:
         case Basic():
             return f"crm:{text}"
+        case Jwt():
+            return text.ljust(JWT_KEY_BYTES, "-")
         case Signatures(schemes=(Signature(secret_encoding="base64") as first, *_)):
             return first.secret_prefix + base64.b64encode(text.encode()).decode()
         case Signatures(schemes=(Signature(secret_encoding="hex") as first, *_)):
@@ -265,6 +314,8 @@ def proof_headers(auth: Auth) -> tuple[str, ...]:
             return (header,)
         case Basic():
             return ("Authorization",)
+        case Jwt(header=header):
+            return (header,)
         case Signatures(schemes=schemes):
             return tuple(dict.fromkeys(one.header for one in schemes))
 
@@ -305,6 +356,11 @@ class Kind:
     parse: Callable[[Any, Incoming, "Source"], list[Item]]
     # Whether its CRM sends JSON in UTF-8 and nothing else. Required if a scheme is extendable.
     is_json_only: bool = False
+    # Whether its CRM sends XML in UTF-8 and nothing else; bridge/http/xml_body.py says how it
+    # becomes values.
+    is_xml_only: bool = False
+    # How to see in a body whose account it is of; None: the token alone says it.
+    account_check: AccountCheck | None = None
     # What `signatures` in routes.toml and <SOURCE>_SIGNATURES may say, from the widest choice to
     # the strictest; {}: there is no choice.
     signatures: Mapping[str, SignatureChoice] = field(default_factory=dict)
@@ -428,7 +484,7 @@ class Source:
         match self.auth:
             case Basic():
                 return "a user and a password that you choose, as user:password"
-            case Signatures():
+            case Jwt() | Signatures():
                 return "the secret that signs its webhooks"
             case Token(header=header, query=query):
                 return (

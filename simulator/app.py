@@ -9,9 +9,21 @@ from datetime import UTC, datetime
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from simulator import callkaro, control, hubspot, told, zoho
+from simulator import (
+    callkaro,
+    close,
+    control,
+    gohighlevel,
+    hubspot,
+    meta,
+    pipedrive,
+    told,
+    zoho,
+)
 from simulator.state import Behaviour, Received, State, without_secrets
 
+# The APIs that only read records.
+CRMS = (close, gohighlevel, meta, pipedrive)
 # Where the app tells the server how to send the answer.
 MANNER = "simulator.manner"
 
@@ -64,6 +76,8 @@ def create_app(state: State) -> Flask:
     app.register_blueprint(objects, url_prefix=hubspot.LEGACY, name="hubspot-legacy")
     app.register_blueprint(hubspot.account_views(state))
     app.register_blueprint(zoho.views(state))
+    for crm in CRMS:
+        app.register_blueprint(crm.views(state))
     app.register_blueprint(told.views())
 
     @app.before_request
@@ -150,6 +164,8 @@ def error_answer(status: int, path: str) -> Response:
         response, _ = hubspot.simulated(status)
     elif path.startswith("/crm/"):
         response, _ = zoho.simulated(status)
+    elif crm := next((one for one in CRMS if path.startswith(one.PATHS)), None):
+        response, _ = crm.simulated(status)
     elif path.startswith(UNKEPT_PATHS):
         response = jsonify(error="general_error")
     else:

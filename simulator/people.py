@@ -29,6 +29,16 @@ def demo_records() -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
             "5725767000000411002": _lead("Divya", "Sample", Mobile="9876543214", City="Mumbai"),
             "5725767000000411003": _lead("Arjun", "Nophone", City="Jaipur"),
         },
+        ("gohighlevel", "contacts"): {
+            "contactsample00000001": {
+                "firstName": "Nisha",
+                "lastName": "Example",
+                "phone": "+919876543217",
+                "additionalPhones": [{"phone": "+919876543218"}],
+                "email": "nisha.example@example.com",
+                "city": "Kolkata",
+            },
+        },
         ("zoho", "Contacts"): {
             "5725767000000422001": {
                 "First_Name": "Leela",
@@ -36,6 +46,29 @@ def demo_records() -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
                 "Phone": "+91 98765 43215",
                 "Email": "leela.example@example.com",
                 "Mailing_City": "Hyderabad",
+            },
+        },
+        ("meta", "leads"): {
+            "3100200300400501": _answers("Nisha", "Example", phone_number="+919876543216"),
+            # As Meta's exports write a number.
+            "3100200300400502": _answers("Imran", "Sample", phone_number="p:+919876543217"),
+            "3100200300400503": _answers("Tara", "Nophone", city="Surat"),
+        },
+        ("pipedrive", "persons"): {
+            "101": {
+                "name": "Nisha Example",
+                "phones": [{"label": "work", "value": "+91 98765 43216", "primary": True}],
+                "emails": [
+                    {"label": "work", "value": "nisha.example@example.com", "primary": True}
+                ],
+            },
+            "102": {"name": "Rohan Nophone"},
+        },
+        ("close", "contact"): {
+            "cont_sample1": {
+                "name": "Tara Example",
+                "lead_id": "lead_sample1",
+                "phones": [{"phone": "+919876543217", "type": "mobile", "country": "IN"}],
             },
         },
     }
@@ -63,4 +96,16 @@ def _lead(first_name: str, last_name: str, **fields: str) -> dict[str, Any]:
         "Lead_Source": "Web form",
         "Country": "IN",
         **fields,
+    }
+
+
+def _answers(first_name: str, last_name: str, **answers: str) -> dict[str, Any]:
+    given = {
+        "full_name": f"{first_name} {last_name}",
+        "email": f"{first_name}.{last_name}@example.com".lower(),
+        **answers,
+    }
+    return {
+        "platform": "ig",
+        "field_data": [{"name": name, "values": [value]} for name, value in given.items()],
     }

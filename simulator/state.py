@@ -32,7 +32,9 @@ ZOHO_REFRESH_WINDOW_S = 600.0
 DELIVERY_KEY = "bridge_delivery_id"
 
 # Never remembered, so that no page and no test report shows a secret.
-SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+SECRET_HEADERS = frozenset(
+    {"authorization", "cookie", "proxy-authorization", "x-api-key", "x-api-token"}
+)
 
 Cut = Literal["before", "after"]
 Item = TypeVar("Item")
@@ -242,6 +244,7 @@ class State:
         self.latency_ms = latency_ms
         self.unknown_agents = set(unknown_agents)
         self.revoked_refresh_tokens: set[str] = set()
+        self.expired_meta_tokens: set[str] = set()
         # The app that hears of changes, and makes those that come by the API; None: there is none.
         self.hubspot_app: HubSpotApp | None = None
         # By channel_id: what POST /actions/watch was given.

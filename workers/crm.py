@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import orjson
 
 from config import log
-from schemas.crm_api import CrmRequest, Hydration, ReadAlone, RefreshLogin
+from schemas.crm_api import CrmRequest, Hydration, ReadAlone, RefreshLogin, RefusedFor
 from schemas.depth import MAX_DEPTH, is_shallow
 from schemas.errors import RequestError, StoreUnavailable
 from schemas.http_result import HttpResult
@@ -340,7 +340,7 @@ class CrmClient:
             result = self._fetch(source, hydration, request)
             if isinstance(result, FetchFailed):
                 return result
-            if result.status_code == 204:  # Zoho means by this: none of these records exists
+            if result.status_code in hydration.none_statuses:
                 return {}
             found = self._read(source, result, hydration.records)
             if isinstance(found, FetchFailed):
@@ -479,12 +479,13 @@ class CrmClient:
         if code is None:
             return FetchFailed(message=f"{title} did not answer ({result.error}).")
         if code not in (200, 207):
-            # Also after a 404: for a whole batch it means a wrong address, not missing records.
+            refused_for = _refused_for(source, result)
+            why = " It does not accept the login." if refused_for == "login" else ""
             return FetchFailed(
-                message=f"{title} answered {code} when asked for the record.",
+                message=f"{title} answered {code} when asked for the record.{why}",
                 retry_after_s=result.retry_after_s,
-                is_account=code in (401, 403),
-                is_about_ids=code == 400,
+                is_account=refused_for == "login",
+                is_about_ids=refused_for == "ids",
             )
         try:
             return read(read_json(result.body, most_values=MOST_VALUES, most_levels=DEEPEST))
@@ -509,8 +510,7 @@ class CrmClient:
             )
         if isinstance(login, RefreshLogin):
             return self._shared_token(source, hydration, login, variables)
-        headers = {login.header: login.prefix + variables[login.token]}
-        return _Access(headers, variables[hydration.api_url])
+        return _Access(login.headers(variables), variables[hydration.api_url])
 
     @staticmethod
     def _needed(hydration: Hydration) -> tuple[str, ...]:
@@ -600,6 +600,19 @@ class CrmClient:
         )
         logger.info("token.refreshed", source=source.name)
         return None
+
+
+def _refused_for(source: Source, result: HttpResult) -> RefusedFor:
+    """Return why a CRM refused to give records, by its answer or else by the status."""
+    hydration, code = source.kind.hydration, result.status_code
+    if hydration and hydration.refused_for:
+        told = hydration.refused_for(_parsed(result.body))
+        if told:
+            return told
+    if code in (401, 403):
+        return "login"
+    # A 404 is none of these: for a whole batch it means a wrong address, not missing records.
+    return "ids" if code == 400 else "busy"
 
 
 def _is_for_now(result: HttpResult) -> bool:

@@ -8,12 +8,15 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.http import parse_options_header
 
 from bridge.http.body import read_body
+from bridge.http.xml_body import read_xml
 from schemas.errors import UnsupportedMedia
 from schemas.source import Incoming, Kind
 
 FORM: Final = "application/x-www-form-urlencoded"
 _UTF_8: Final = frozenset({"", "utf-8", "utf8"})
 _NOT_ENCODED: Final = frozenset({"", "identity"})
+_JSON: Final = frozenset({"", "application/json"})
+_XML: Final = frozenset({"text/xml", "application/xml", "application/soap+xml"})
 
 
 def is_encoded(request: Incoming) -> bool:
@@ -40,19 +43,27 @@ def read_content(kind: Kind, request: Incoming) -> Any:
     if request.method == "GET":
         return read_body(urlencode(list(_arguments(request))).encode(), FORM)
     content_type = request.headers.get("Content-Type") or ""
-    if not kind.is_json_only:
-        encoding = request.headers.get("Content-Encoding") or ""
-        return read_body(request.body, content_type, encoding)
-    # No signature covers these headers. With another media type, charset or encoding, what a
-    # stranger appended to a signed body could be read as a body of its own.
-    media, options = parse_options_header(content_type)
+    if kind.is_json_only:
+        # No signature covers these headers. With another media type, charset or encoding, what a
+        # stranger appended to a signed body could be read as a body of its own.
+        _check_headers(kind, request, _JSON, "application/json")
+        return read_body(request.body, "application/json")
+    if kind.is_xml_only:
+        _check_headers(kind, request, _XML, "text/xml")
+        return read_xml(request.body)
+    encoding = request.headers.get("Content-Encoding") or ""
+    return read_body(request.body, content_type, encoding)
+
+
+def _check_headers(kind: Kind, request: Incoming, media_types: frozenset[str], usual: str) -> None:
+    """Raise UnsupportedMedia if a body is not of these media types, in plain UTF-8."""
+    media, options = parse_options_header(request.headers.get("Content-Type") or "")
     if (
-        media.strip().lower() not in ("", "application/json")
+        media.strip().lower() not in media_types
         or options.get("charset", "").strip().lower() not in _UTF_8
         or is_encoded(request)
     ):
         raise UnsupportedMedia(
-            f"{kind.title} sends application/json in UTF-8, without a Content-Encoding. This "
-            "source takes nothing else."
+            f"{kind.title} sends {usual} in UTF-8, without a Content-Encoding. This source takes "
+            "nothing else."
         )
-    return read_body(request.body, "application/json")

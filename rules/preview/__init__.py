@@ -81,7 +81,8 @@ def _see(
         return Seen(event=event, why_none=(event.problem,))
     if event.is_test:
         return Seen(
-            event=event, why_none=(f"{source.kind.title} marks it as a test: it calls nobody.",)
+            event=event,
+            why_none=(f"For {source.kind.title} it is a test, or about no lead: it calls nobody.",),
         )
     wants = privacy_action(event, source)
     made = deliveries_of(event, settings.routes)

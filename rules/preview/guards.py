@@ -85,6 +85,7 @@ SETTING: Final[dict[str, Callable[[Candidate], bool]]] = {
     ),
     "max_age": lambda candidate: candidate.route.max_age_s is not None,
     "opt_out": lambda candidate: candidate.source.opt_out is not None,
+    "do-not-disturb": lambda candidate: candidate.source.kind.is_dnd is not None,
     "consent": lambda candidate: candidate.route.consent is not None,
     "ALLOW_NUMBERS": lambda candidate: candidate.settings.allow_numbers is not None,
     "hours": lambda candidate: (

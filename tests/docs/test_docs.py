@@ -318,7 +318,7 @@ def test_every_warning_is_explained(warning: str) -> None:
 def test_every_setting_is_in_the_table() -> None:
     example = (ROOT / ".env.example").read_text("utf-8")
     names = set(re.findall(r"^#? ?([A-Z_]+)=", example, re.MULTILINE))
-    of_sources = tuple(f"{name.upper()}_" for name in (*kinds(), "website"))
+    of_sources = tuple(f"{name.upper().replace('-', '_')}_" for name in (*kinds(), "website"))
     rows = [row[0] for row in table(OPERATING, after="## Settings")]
     missing = {name for name in names if not any(f"`{name}`" in row for row in rows)}
     assert {name for name in missing if not name.startswith(of_sources)} == set()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support import each
-from support.samples import CONTENT_TYPES, NOW, content_of, incoming, samples
+from support.samples import CONTENT_TYPES, NOW, content_of, headers_of, incoming, samples
 
 import rules.preview
 from rules.preview import FETCHED, SENT
@@ -34,7 +34,8 @@ def previews(folder: Path, settings: Settings) -> Iterator[Any]:
     for source in (settings.routes.sources[name] for name in sorted(called)):
         for sample in (path for path in samples() if path.parent.name == source.kind.name):
             at = time_of(sample, source) + timedelta(minutes=1)
-            sent = incoming(sample.read_bytes(), CONTENT_TYPES[sample.suffix])
+            content_type, headers = CONTENT_TYPES[sample.suffix], headers_of(sample)
+            sent = incoming(sample.read_bytes(), content_type, headers=headers)
             content = content_of(sample)
             seen = rules.preview.look(settings, source, sent, content, now=at, record=found)
             yield from seen.events
@@ -42,7 +43,8 @@ def previews(folder: Path, settings: Settings) -> Iterator[Any]:
 
 def time_of(sample: Path, source: Source) -> datetime:
     """Return when the newest event of a sample happened; NOW if it does not say."""
-    items = source.kind.parse(content_of(sample), incoming(), source)
+    request = incoming(headers=headers_of(sample))
+    items = source.kind.parse(content_of(sample), request, source)
     return max((item.time for item in items if isinstance(item.time, datetime)), default=NOW)
 
 

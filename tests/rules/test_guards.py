@@ -12,6 +12,7 @@ from rules.guards import (
     check_age,
     check_allowed,
     check_consent,
+    check_dnd,
     check_hours,
     check_match,
     check_opt_out,
@@ -61,6 +62,11 @@ def deny_consent(consent: Expression | None, data: Any, **more: Any) -> Denial |
     return check_consent(
         about(**{"is_call_me": False, "route": about(consent=consent), "data": data, **more})
     )
+
+
+def deny_dnd(is_dnd: Expression | None, data: Any, **more: Any) -> Denial | None:
+    source = about(kind=about(is_dnd=is_dnd))
+    return check_dnd(about(**{"is_call_me": False, "source": source, "data": data, **more}))
 
 
 def refused(denial: Denial | None, reason: Reason) -> Denial:
@@ -321,6 +327,41 @@ def test_where_the_route_asks_for_no_consent_none_is_needed(data):
 @pytest.mark.parametrize("data", [None, [], "yes", 1, {}])
 def test_a_record_that_does_not_say_gives_no_consent(data):
     refused(deny_consent(Expression.of("p.call == 'yes'"), data), Reason.NO_CONSENT)
+
+
+# --- do not disturb --------------------------------------------------------------------------
+
+
+@each(
+    ("found", "is_denied"),
+    [
+        (True, True),
+        (False, False),
+        (None, False),
+        ("", False),
+        ("no", True),
+        (0, True),
+        (PERSONAL, True),
+    ],
+)
+def test_a_number_on_a_do_not_disturb_list_is_not_called(found: Any, is_denied: bool) -> None:
+    denial = deny_dnd(Expression.of("dnd"), {"dnd": found})
+    assert (denial is not None) is is_denied
+    if is_denied:
+        assert refused(denial, Reason.DND_NUMBER).until is None
+
+
+def test_a_flag_that_cannot_be_worked_out_calls_nobody():
+    refused(deny_dnd(Expression.of("abs(name) > `1`"), {"name": PERSONAL}), Reason.DND_NUMBER)
+
+
+def test_the_flag_of_a_record_does_not_stop_a_test_call():
+    assert deny_dnd(Expression.of("dnd"), {"dnd": True}, is_call_me=True) is None
+
+
+@pytest.mark.parametrize("data", [None, {}, {"dnd": True}])
+def test_a_source_without_such_a_flag_denies_nothing(data):
+    assert deny_dnd(None, data) is None
 
 
 # --- the allow list -------------------------------------------------------------------------

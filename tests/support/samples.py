@@ -8,7 +8,7 @@ from typing import Any
 
 from requests.structures import CaseInsensitiveDict
 
-from bridge.http.body import read_body
+from bridge.http.media import read_content
 from schemas.crm import kinds
 from schemas.event import Item
 from schemas.expression import Expression
@@ -16,11 +16,15 @@ from schemas.source import Incoming, Kind, Source, assumed_proof
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 NOW = datetime(2026, 1, 1, 7, 0, tzinfo=UTC)
-CONTENT_TYPES = {".json": "application/json", ".form": "application/x-www-form-urlencoded"}
+CONTENT_TYPES = {
+    ".json": "application/json",
+    ".form": "application/x-www-form-urlencoded",
+    ".xml": "text/xml",
+}
 
 
 def samples() -> list[Path]:
-    """Return every sample: tests/payloads/<kind>/<name>.body.json or .body.form."""
+    """Return every sample: tests/payloads/<kind>/<name>.body.json, .body.form or .body.xml."""
     return sorted(path for path in PAYLOADS.glob("*/*.body.*") if path.parent.name in kinds())
 
 
@@ -33,6 +37,13 @@ def expected(sample: Path) -> Any:
     """Return the items that a sample should become, from the file beside it."""
     name = sample.name.partition(".")[0]
     return json.loads(sample.with_name(f"{name}.expected.json").read_text("utf-8"))
+
+
+def headers_of(sample: Path) -> dict[str, str]:
+    """Return the headers that say what a sample is about, from <name>.headers.json beside it."""
+    name = sample.name.partition(".")[0]
+    file = sample.with_name(f"{name}.headers.json")
+    return json.loads(file.read_text("utf-8")) if file.exists() else {}
 
 
 def kind_of(sample: Path) -> Kind:
@@ -60,7 +71,8 @@ def incoming(body: bytes = b"", content_type: str = "application/json", **more: 
 
 def content_of(sample: Path) -> Any:
     """Return a sample's body as the intake would read it."""
-    return read_body(sample.read_bytes(), CONTENT_TYPES[sample.suffix])
+    headers = {"Content-Type": CONTENT_TYPES[sample.suffix]}
+    return read_content(kind_of(sample), incoming(sample.read_bytes(), headers=headers))
 
 
 def items(kind: Kind, content: Any, *, headers: Any = None, **paths: str) -> list[Item]:

@@ -127,6 +127,7 @@ agent_id = {{ value = "{AGENT}" }}
         "    when           ok",
         "    max_age        ok: not set",
         "    opt_out        ok: not set",
+        "    do-not-disturb ok: not set",
         "    consent        no: The CRM record has no consent to calls (consent).",
         "    number         ok",
         "    ALLOW_NUMBERS  no: ALLOW_NUMBERS is set and does not contain this number.",

@@ -1,7 +1,8 @@
 """The contract of every CRM module: a new one needs sample bodies here, and no test of its own.
 
-A sample is tests/payloads/<kind>/<name>.body.json (or .body.form), with the items that it should
-become in <name>.expected.json beside it.
+A sample is tests/payloads/<kind>/<name>.body.json (or .form, .xml), with the items that it should
+become in <name>.expected.json beside it. Where a header says what a body is about, it is in
+<name>.headers.json.
 """
 
 import json
@@ -21,6 +22,7 @@ from support.samples import (
     PAYLOADS,
     content_of,
     expected,
+    headers_of,
     incoming,
     items,
     kind_of,
@@ -94,19 +96,26 @@ def test_every_directory_of_samples_belongs_to_a_kind() -> None:
 
 @each("sample", samples(), ids=label)
 def test_a_sample_becomes_the_expected_items(sample: Path) -> None:
-    assert [shown(item) for item in items(kind_of(sample), content_of(sample))] == expected(sample)
+    assert [
+        shown(item)
+        for item in items(kind_of(sample), content_of(sample), headers=headers_of(sample))
+    ] == expected(sample)
 
 
 @each("sample", samples(), ids=label)
 def test_an_unknown_key_is_ignored(sample: Path) -> None:
     content = changed(content_of(sample), aKeyOfNextYear={"nested": [1]})
-    assert [shown(item) for item in items(kind_of(sample), content)] == expected(sample)
+    assert [
+        shown(item) for item in items(kind_of(sample), content, headers=headers_of(sample))
+    ] == expected(sample)
 
 
 @each("sample", samples(), ids=label)
 def test_a_resend_has_the_same_ids(sample: Path) -> None:
     resent = changed(content_of(sample), attemptNumber=7)
-    ids = [item.source_event_id for item in items(kind_of(sample), resent)]
+    ids = [
+        item.source_event_id for item in items(kind_of(sample), resent, headers=headers_of(sample))
+    ]
     assert ids == [item["source_event_id"] for item in expected(sample)]
 
 
@@ -187,6 +196,7 @@ def test_what_hydrates_also_says_where_its_login_stands(kind: Kind) -> None:
     for answer in JUNK:
         assert hydration.records(answer) == {}
         assert hydration.alone is None or hydration.alone.record(answer) is None
+        assert hydration.refused_for is None or hydration.refused_for(answer) is None
 
 
 @pytest.mark.parametrize("kind", HYDRATING, ids=lambda kind: kind.name)
@@ -268,7 +278,7 @@ def objects(content: Any) -> list[Any]:
 def test_half_an_emoji_costs_nothing(sample: Path) -> None:
     kind, content = kind_of(sample), content_of(sample)
     odd = json.dumps(changed(content, aKeyOfNextYear="HALF")).replace("HALF", "\\ud83d")
-    found = items(kind, read_body(odd.encode(), "application/json"))
+    found = items(kind, read_body(odd.encode(), "application/json"), headers=headers_of(sample))
     assert [shown(item) for item in found] == expected(sample)
     orjson.dumps([item.data for item in found])
 
@@ -277,7 +287,10 @@ def test_half_an_emoji_costs_nothing(sample: Path) -> None:
 @each("broken", [None, 5, "text", {}, []], ids=repr)
 def test_a_broken_item_does_not_cost_its_neighbours(sample: Path, broken: Any) -> None:
     kind, content = kind_of(sample), content_of(sample)
-    found = [shown(item) for item in items(kind, [content[0], broken, *content[1:]])]
+    found = [
+        shown(item)
+        for item in items(kind, [content[0], broken, *content[1:]], headers=headers_of(sample))
+    ]
     assert [*found[:1], *found[2:]] == expected(sample)
 
 
@@ -302,7 +315,7 @@ def numbers_of(value: Any, *, colleague: bool = False) -> set[str]:
 @each("sample", samples(), ids=label)
 def test_the_phone_is_that_of_the_person_and_of_no_colleague(sample: Path) -> None:
     kind = kind_of(sample)
-    for item in items(kind, content_of(sample)):
+    for item in items(kind, content_of(sample), headers=headers_of(sample)):
         said = kind.phones.search(item.data) if kind.phones else None
         numbers = said if isinstance(said, list) else [said]
         assert not numbers_of(item.data) & {str(one) for one in numbers if one}

@@ -1,16 +1,24 @@
 """What is GoHighLevel's own: its words, which times are an event's, and do-not-disturb."""
 
+import base64
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 from support import each
 from support.samples import NOW, PAYLOADS, content_of, incoming, items, source_of
 
-from schemas.crm.gohighlevel import KIND, OPT_OUT, TYPES
+from rules.person import digits_of, name_of
+from schemas.crm.gohighlevel import HYDRATION, KIND, OPT_OUT, PUBLIC_KEYS, TYPES
 from schemas.errors import BadSignature
 from schemas.event import is_guarded_type
+from schemas.public_keys import public_keys
 from schemas.signatures import verify
 
 OFF: Any = {"status": "inactive", "message": "", "code": "101"}
@@ -52,17 +60,92 @@ def test_every_deletion_is_one_that_no_glob_calls_for() -> None:
     assert all(map(is_guarded_type, deletions))
 
 
-def test_the_data_is_the_body_as_it_came_and_nothing_is_fetched() -> None:
+def test_the_data_is_the_body_as_it_came() -> None:
     body = event("OpportunityCreate", contactId="c-2", somethingNew=[1])
     [item] = items(KIND, body)
-    assert (item.data, item.hydrate) == (body, None)
+    assert item.data == body
 
 
-def test_an_opportunity_is_known_by_its_own_id() -> None:
-    found = [
-        items(KIND, event("OpportunityUpdate", id=id_, contactId="c-1"))[0] for id_ in ("o-1", 7)
-    ]
-    assert [item.subject for item in found] == ["o-1", "7"]
+# --- opportunities ----------------------------------------------------------------------------
+
+
+def test_an_opportunity_leads_to_its_contact() -> None:
+    [item] = items(KIND, event("OpportunityCreate", id="o-1", contactId="c-2"))
+    assert (item.subject, item.subject_type, item.hydrate) == ("c-2", "contact", "contacts")
+
+
+@each(
+    ("word", "contact", "subject"),
+    [
+        ("OpportunityDelete", "c-2", "c-2"),
+        ("OpportunityCreate", None, "o-1"),
+        ("OpportunityCreate", {"id": "c-2"}, "o-1"),
+        ("OpportunityCreate", "../users/1", "o-1"),
+        ("OpportunityCreate", "c-2\n", "o-1"),
+        ("ContactUpdate", "c-2", "o-1"),
+    ],
+)
+def test_nothing_is_fetched_of_what_is_gone_or_names_no_contact(
+    word: str, contact: Any, subject: str
+) -> None:
+    [item] = items(KIND, event(word, id="o-1", contactId=contact))
+    assert (item.subject, item.hydrate, item.problem) == (subject, None, None)
+
+
+def test_the_request_for_a_contact_is_as_documented() -> None:
+    request = HYDRATION.request("contacts", ["c-2"], [])
+    assert (request.method, request.path) == ("GET", "/contacts/c-2")
+    assert request.headers == {"Version": "2021-07-28"}
+
+
+def test_the_contact_comes_under_its_own_key() -> None:
+    contact = {"id": "c-2", "phone": "+911234500002", "firstName": "Asha"}
+    records = HYDRATION.records({"contact": contact})
+    assert records == {"c-2": contact}
+    body = event("OpportunityCreate", contactId="c-2")
+    assert HYDRATION.merge(body, records["c-2"]) == {**body, "contact": contact}
+
+
+@each(
+    ("contact", "expected"),
+    [
+        ({"dnd": True}, True),
+        ({"dndSettings": {"Call": {"status": "active"}}}, True),
+        ({"dnd": False, "dndSettings": {"Call": OFF}}, False),
+        ("junk", False),
+    ],
+)
+def test_the_do_not_disturb_of_an_opportunitys_contact_counts(contact: Any, expected: bool) -> None:
+    assert OPT_OUT.search(event("OpportunityCreate", contact=contact)) is expected
+
+
+@each(
+    ("data", "expected"),
+    [
+        ({"pipelineId": "p-1", "name": "A deal", "contact": {"firstName": "Asha"}}, "Asha"),
+        ({"pipelineId": "p-1", "name": "A deal"}, None),
+        ({"name": "Asha Rao", "firstName": "asha"}, "Asha Rao"),
+        ({"firstName": "Asha", "lastName": "Rao"}, "Asha Rao"),
+    ],
+)
+def test_the_name_is_the_persons_and_not_the_deals(
+    data: dict[str, Any], expected: str | None
+) -> None:
+    assert name_of(None, data, KIND) == expected
+
+
+@each(
+    "more",
+    [
+        [{"phone": "+911234500002"}, {"phone": "+911234500003", "phoneLabel": None}],
+        ["+911234500002", {"phone": "+911234500003"}, 7, None],
+    ],
+)
+@each("place", [lambda data: data, lambda data: {"contact": data}])
+def test_a_contact_may_have_more_numbers(more: list[Any], place: Any) -> None:
+    data = place({"phone": "+911234500001", "additionalPhones": more})
+    found = set(digits_of(data, KIND, None))
+    assert found == {"1234500001", "1234500002", "1234500003"}
 
 
 # --- ids --------------------------------------------------------------------------------------
@@ -257,10 +340,87 @@ def test_a_token_in_the_url_is_enough_and_one_in_the_body_is_not() -> None:
             verify(KIND.auth, ["made-up"], request, now=NOW, content=event(token="made-up"))
 
 
-def test_a_signature_alone_proves_nothing_yet() -> None:
-    signed = incoming(headers={"X-GHL-Signature": "c2lnbmVk"})
-    with pytest.raises(BadSignature):
-        verify(KIND.auth, ["made-up"], signed, now=NOW)
+ED25519 = Ed25519PrivateKey.generate()
+RSA = generate_private_key(public_exponent=65537, key_size=2048)
+STRANGER = Ed25519PrivateKey.generate()
+BODY = b'{"type": "ContactCreate", "id": "c-1"}'
+
+
+def shown(key: Any) -> str:
+    return base64.b64encode(
+        key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    ).decode()
+
+
+OURS = {"PUBLIC_KEYS": f"{shown(RSA)},{shown(ED25519)}"}
+
+
+def by(key: Any, body: bytes = BODY) -> str:
+    more = (PKCS1v15(), SHA256()) if key is RSA else ()
+    return base64.b64encode(key.sign(body, *more)).decode()
+
+
+def is_accepted(
+    headers: dict[str, str],
+    *,
+    body: bytes = BODY,
+    token: str = "made-up",  # noqa: S107  (no secret)
+    variables: dict[str, str] = OURS,
+) -> bool:
+    request = incoming(body, headers=headers, query={"token": token} if token else {})
+    try:
+        verify(KIND.auth, ["made-up"], request, now=NOW, variables=variables)
+    except BadSignature:
+        return False
+    return True
+
+
+@each(("header", "key"), [("X-GHL-Signature", ED25519), ("X-WH-Signature", RSA)])
+def test_a_signature_beside_the_token_must_be_right(header: str, key: Any) -> None:
+    good = by(key)
+    assert is_accepted({header: good})
+    assert is_accepted({header.lower(): f" {good} "})
+    assert not is_accepted({header: good}, body=BODY[:-1] + b" }")
+    changed = ("A" if good[0] != "A" else "B") + good[1:]
+    for forged in (changed, by(STRANGER), "", "n/a", "Zm9yZ2Vk", "\xe9", good[:-4], good + "AAAA"):
+        assert not is_accepted({header: forged}), forged
+
+
+@each(("header", "key"), [("X-GHL-Signature", ED25519), ("X-WH-Signature", RSA)])
+def test_a_right_signature_replaces_no_token(header: str, key: Any) -> None:
+    assert not is_accepted({header: by(key)}, token="")
+    assert not is_accepted({header: by(key)}, token="other")
+
+
+def test_without_a_signature_the_token_alone_counts() -> None:
+    assert is_accepted({})
+    assert is_accepted({"X-GHL-Signature": "N/A"})
+    assert is_accepted({"X-GHL-Signature": "N/A", "X-WH-Signature": by(RSA)})
+    assert not is_accepted({"X-GHL-Signature": "N/A", "X-WH-Signature": by(STRANGER)})
+
+
+def test_a_weaker_signature_does_not_help_a_wrong_stronger_one() -> None:
+    assert not is_accepted({"X-GHL-Signature": by(STRANGER), "X-WH-Signature": by(RSA)})
+    assert is_accepted({"X-GHL-Signature": by(ED25519), "X-WH-Signature": "old"})
+
+
+def test_a_key_of_the_other_algorithm_signs_nothing() -> None:
+    assert not is_accepted({"X-GHL-Signature": by(RSA)})
+    assert not is_accepted({"X-WH-Signature": by(ED25519)})
+    only_rsa = {"PUBLIC_KEYS": shown(RSA)}
+    assert not is_accepted({"X-GHL-Signature": by(ED25519)}, variables=only_rsa)
+
+
+def test_without_keys_every_signature_is_wrong() -> None:
+    assert not is_accepted({"X-GHL-Signature": by(ED25519)}, variables={})
+    assert is_accepted({}, variables={})
+
+
+def test_the_vendors_keys_are_the_default() -> None:
+    first, second = public_keys(PUBLIC_KEYS)
+    assert isinstance(first, Ed25519PublicKey)
+    assert isinstance(second, RSAPublicKey)
+    assert second.key_size == 4096
 
 
 def test_it_is_told_to_come_again_by_the_one_status_it_comes_again_for() -> None:
