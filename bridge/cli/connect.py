@@ -46,7 +46,7 @@ def connect(source: str | None, wait_s: int, url: str | None) -> None:
     Without SOURCE, the command asks for it. If the source has no secret yet, the command makes one
     and shows the line for .env. It waits while you restart the bridge. Ctrl-C ends it.
     """
-    settings = read_settings(needs=frozenset({"ROUTES"}))
+    settings = _settings()
     found = find_source(settings, source or _ask(settings))
     base_url = address_of(url or settings.public_url or f"http://localhost:{settings.port}")
     for line in setup_lines(settings, found, base_url):
@@ -62,6 +62,14 @@ def connect(source: str | None, wait_s: int, url: str | None) -> None:
     click.echo()
     for line in what_became(api, event, settings.routes):
         click.echo(visible(line))
+
+
+def _settings() -> Settings:
+    try:
+        return read_settings(needs=frozenset({"ROUTES"}))
+    except Failure as error:
+        hint = "The folder examples/<source> has a routes.toml for each source: copy one."
+        raise Failure(f"{error.message}\n{hint}") from None
 
 
 def _ask(settings: Settings) -> str:
@@ -99,10 +107,13 @@ def setup_lines(settings: Settings, source: Source, base_url: str) -> Iterator[s
     if not known:
         yield f"{variable} is not set. It is {source.secret_about()}."
         yield from _line_for_env(source, f"{variable}={secret}")
-    yield from _other_lines(settings, source)
+    verify = _verify_token(settings, source)
+    yield from _other_lines(settings, source, verify)
     yield f"Enter at {vendor}:"
     yield f"  Address  {address}"
     yield from (f"  {name:<8} {value}" for name, value in _proofs(source, address, secret))
+    if verify:
+        yield f"  {'Verify':<8} {verify[1]} (the token with which {vendor} asks for the address)"
     if is_here(base_url):
         yield (
             "\nNobody else can reach this address. Use a tunnel or a server, and set PUBLIC_URL to "
@@ -110,16 +121,28 @@ def setup_lines(settings: Settings, source: Source, base_url: str) -> Iterator[s
         )
 
 
-def _other_lines(settings: Settings, source: Source) -> Iterator[str]:
+def _verify_token(settings: Settings, source: Source) -> tuple[str, str] | None:
+    """Return the suffix and the value of the token of a challenge; None: there is none."""
+    challenge = source.kind.challenge
+    if challenge is None or challenge.token is None:
+        return None
+    suffix = challenge.token[1]
+    known = settings.variables.get(source.name, {}).get(suffix)
+    return suffix, known or secrets.token_hex(16)
+
+
+def _other_lines(
+    settings: Settings, source: Source, verify: tuple[str, str] | None
+) -> Iterator[str]:
     """Yield the other variables that the source needs and that are not set."""
     kind, known = source.kind, settings.variables.get(source.name, {})
-    needed = set(kind.hydration.login.needs) if kind.hydration else set()
-    if kind.challenge and kind.challenge.token:
-        needed.add(kind.challenge.token[1])
+    needed = {*(kind.hydration.login.needs if kind.hydration else ()), *(verify or ())[:1]}
     missing = [one for one in kind.variables if one.suffix in needed - known.keys()]
     if missing:
         yield "Also needed in .env:"
-        yield from (f"  {source.variable_prefix}{one.suffix}: {one.about()}" for one in missing)
+        for one in missing:
+            value = verify[1] if verify and one.suffix == verify[0] else "…"
+            yield f"  {source.variable_prefix}{one.suffix}={value}   ({one.about()})"
         yield ""
 
 

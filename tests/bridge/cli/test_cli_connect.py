@@ -1,5 +1,6 @@
 """`connect`: what to enter, and what became of the first webhook."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -221,7 +222,26 @@ def test_each_source_gets_a_secret_that_suits_it_and_its_address(cli: Cli, name:
     assert "Nobody else can reach" not in result.stdout
     login = kind.hydration.login.needs if kind.hydration else ()
     prefix = variable.removesuffix("WEBHOOK_SECRET")
-    assert all(f"  {prefix}{suffix}: " in result.stdout for suffix in login)
+    assert all(f"  {prefix}{suffix}=…   (" in result.stdout for suffix in login)
+
+
+def test_the_token_of_a_challenge_is_made_or_shown(cli: Cli) -> None:
+    toml = '[[source]]\nname = "meta"\n'
+    env = {"ROUTES_TOML": toml, "META_ACCESS_TOKEN": "a-page-token"}
+    made = cli("connect", "meta", "--wait", 0, env=env)
+    [token] = re.findall(r"^  META_VERIFY_TOKEN=([0-9a-f]{32})   \(", made.stdout, re.MULTILINE)
+    assert f"  Verify   {token} (the token with which Meta Lead Ads asks" in made.stdout
+    assert "META_ACCESS_TOKEN" not in made.stdout
+    shown = cli("connect", "meta", "--wait", 0, env={**env, "META_VERIFY_TOKEN": "mine"})
+    assert "META_VERIFY_TOKEN" not in shown.stdout
+    assert "  Verify   mine (" in shown.stdout
+
+
+def test_without_routes_it_says_where_there_are_some(cli: Cli) -> None:
+    result = cli("connect", "zoho", "--wait", 0, env={"ROUTES_FILE": "no-such-file.toml"})
+    assert result.exit_code == 1
+    assert "no-such-file.toml: can't be read" in result.stderr
+    assert "examples/<source> has a routes.toml for each source" in result.stderr
 
 
 def test_basic_is_a_user_and_a_password(cli: Cli) -> None:
