@@ -55,6 +55,7 @@ _BY_ACTION: Final = {
     Action.SIGN_OUT: "dashboard.sign_out",
     Action.READ_REFUSED: """
         api.refused api.refused_request dashboard.refused dashboard.refused_request""",
+    Action.CONNECT: "dashboard.connect",
     Action.RETRY: "api.retry api.retry_many",
     Action.CANCEL: "api.cancel api.cancel_many",
     Action.RELEASE: "api.release_many",

@@ -22,6 +22,7 @@ class Action(StrEnum):
     SIGN_OUT = "sign_out"
     REVEAL = "reveal"  # look at whole numbers
     READ_REFUSED = "read_refused"  # bodies that nobody could parse
+    CONNECT = "connect"  # look at how sources are connected
     RETRY = "retry"
     CALL_AGAIN = "call_again"  # a retry after which a phone may ring a second time
     CANCEL = "cancel"
@@ -49,6 +50,7 @@ NEEDS: Final = MappingProxyType(
         Action.SIGN_OUT: Role.VIEWER,
         Action.REVEAL: Role.OPERATOR,
         Action.READ_REFUSED: Role.OPERATOR,
+        Action.CONNECT: Role.OPERATOR,
         Action.RETRY: Role.OPERATOR,
         Action.CALL_AGAIN: Role.OPERATOR,
         Action.CANCEL: Role.OPERATOR,
@@ -72,7 +74,7 @@ NEEDS: Final = MappingProxyType(
 ACTS: Final = tuple(
     action
     for action in Action
-    if action not in {Action.READ, Action.READ_REFUSED, Action.READ_AUDIT}
+    if action not in {Action.READ, Action.READ_REFUSED, Action.CONNECT, Action.READ_AUDIT}
 )
 _ORDER: Final = tuple(Role)
 

@@ -314,6 +314,8 @@ def proof_headers(auth: Auth) -> tuple[str, ...]:
             return (header,)
         case Basic():
             return ("Authorization",)
+        case Jwt(header=header):
+            return (header,)
         case Signatures(schemes=schemes):
             return tuple(dict.fromkeys(one.header for one in schemes))
 

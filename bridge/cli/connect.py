@@ -17,7 +17,7 @@ from schemas.nearest import did_you_mean
 from schemas.refused import CAUSES
 from schemas.route import Routes
 from schemas.settings import Settings
-from schemas.source import Basic, Signatures, Source, Token, proof_headers, secret_of
+from schemas.source import Basic, Source, Token, proof_headers, secret_of
 from schemas.visible import visible
 
 LOOK_S = 1.0  # between two looks at the bridge
@@ -46,7 +46,7 @@ def connect(source: str | None, wait_s: int, url: str | None) -> None:
     Without SOURCE, the command asks for it. If the source has no secret yet, the command makes one
     and shows the line for .env. It waits while you restart the bridge. Ctrl-C ends it.
     """
-    settings = read_settings(needs=frozenset({"ROUTES"}))
+    settings = _settings()
     found = find_source(settings, source or _ask(settings))
     base_url = address_of(url or settings.public_url or f"http://localhost:{settings.port}")
     for line in setup_lines(settings, found, base_url):
@@ -59,8 +59,17 @@ def connect(source: str | None, wait_s: int, url: str | None) -> None:
     event = watch.first_event(monotonic() + wait_s)
     if event is None:
         raise Failure("\n".join(timed_out(watch, found, base_url, wait_s)))
+    click.echo()
     for line in what_became(api, event, settings.routes):
         click.echo(visible(line))
+
+
+def _settings() -> Settings:
+    try:
+        return read_settings(needs=frozenset({"ROUTES"}))
+    except Failure as error:
+        hint = "The folder examples/<source> has a routes.toml for each source: copy one."
+        raise Failure(f"{error.message}\n{hint}") from None
 
 
 def _ask(settings: Settings) -> str:
@@ -98,10 +107,13 @@ def setup_lines(settings: Settings, source: Source, base_url: str) -> Iterator[s
     if not known:
         yield f"{variable} is not set. It is {source.secret_about()}."
         yield from _line_for_env(source, f"{variable}={secret}")
-    yield from _other_lines(settings, source)
+    verify = _verify_token(settings, source)
+    yield from _other_lines(settings, source, verify)
     yield f"Enter at {vendor}:"
     yield f"  Address  {address}"
     yield from (f"  {name:<8} {value}" for name, value in _proofs(source, address, secret))
+    if verify:
+        yield f"  {'Verify':<8} {verify[1]} (the token with which {vendor} asks for the address)"
     if is_here(base_url):
         yield (
             "\nNobody else can reach this address. Use a tunnel or a server, and set PUBLIC_URL to "
@@ -109,21 +121,33 @@ def setup_lines(settings: Settings, source: Source, base_url: str) -> Iterator[s
         )
 
 
-def _other_lines(settings: Settings, source: Source) -> Iterator[str]:
+def _verify_token(settings: Settings, source: Source) -> tuple[str, str] | None:
+    """Return the suffix and the value of the token of a challenge; None: there is none."""
+    challenge = source.kind.challenge
+    if challenge is None or challenge.token is None:
+        return None
+    suffix = challenge.token[1]
+    known = settings.variables.get(source.name, {}).get(suffix)
+    return suffix, known or secrets.token_hex(16)
+
+
+def _other_lines(
+    settings: Settings, source: Source, verify: tuple[str, str] | None
+) -> Iterator[str]:
     """Yield the other variables that the source needs and that are not set."""
     kind, known = source.kind, settings.variables.get(source.name, {})
-    needed = set(kind.hydration.login.needs) if kind.hydration else set()
-    if kind.challenge and kind.challenge.token:
-        needed.add(kind.challenge.token[1])
+    needed = {*(kind.hydration.login.needs if kind.hydration else ()), *(verify or ())[:1]}
     missing = [one for one in kind.variables if one.suffix in needed - known.keys()]
     if missing:
         yield "Also needed in .env:"
-        yield from (f"  {source.variable_prefix}{one.suffix}: {one.about()}" for one in missing)
+        for one in missing:
+            value = verify[1] if verify and one.suffix == verify[0] else "…"
+            yield f"  {source.variable_prefix}{one.suffix}={value}   ({one.about()})"
         yield ""
 
 
 def _line_for_env(source: Source, line: str) -> Iterator[str]:
-    if isinstance(source.auth, Signatures):
+    if not isinstance(source.auth, Token | Basic):
         yield (
             f"If {vendor_of(source)} shows a secret, put that one into .env. If you choose it, put "
             "this line there:"
@@ -230,12 +254,11 @@ def refused_of(metrics: str, source: str) -> Refused:
 
 def timed_out(watch: Watch, source: Source, base_url: str, wait_s: int) -> Iterator[str]:
     """Yield the lines that say what to check, because no event came."""
-    count = watch.refused.total()
     yield f"No event of {vendor_of(source)} came in {wait_s} s. Check:"
-    if count:
+    if watch.refused:
         words = ", ".join(f"{n} with {code} {cause}" for (code, cause), n in watch.refused.items())
-        yield f"  - {count} of its requests were refused: {words}. Compare the secret on both"
-        yield "    sides. Those that proved their sender are kept: python -m bridge refused"
+        yield f"  - Refused requests: {words}. Compare the secret on both sides."
+        yield "    Requests that proved their sender are kept: python -m bridge refused"
     else:
         yield f"  - No request was refused. Is the address {base_url}/webhooks/{source.name}"
         yield "    entered there, is the webhook switched on, and did something happen?"
@@ -250,7 +273,7 @@ def timed_out(watch: Watch, source: Source, base_url: str, wait_s: int) -> Itera
 
 def what_became(api: Api, event: Mapping[str, Any], routes: Routes) -> Iterator[str]:
     """Yield what became of an event, in sentences: its type, routes, statuses, and why not."""
-    yield f"\nIt arrived: {event['type']} is {event['status']}. Event {event['id']}."
+    yield f"It arrived: {event['type']} is {event['status']}. Event {event['id']}."
     if event["problem"]:
         yield f"It can't be read, so nobody is called. {event['problem']}"
     elif event["status"] == EventStatus.UNROUTED:

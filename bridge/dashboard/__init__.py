@@ -12,6 +12,7 @@ from bridge.dashboard import (
     banners,
     call_lists,
     campaigns,
+    connect,
     deliveries,
     events,
     exports,
@@ -66,6 +67,7 @@ def views(settings: Settings, store: Store, wakeup: Wakeup, figures: FigureReade
     reports.add(dashboard, operations, figures)
     suppressions.add(dashboard, operations)
     routes.add(dashboard, operations)
+    connect.add(dashboard, operations)
     search.add(dashboard, operations)
     _add_errors(dashboard)
     return dashboard

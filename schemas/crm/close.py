@@ -5,11 +5,11 @@ Only a contact has phone numbers. A lead is a company with contacts, and its eve
 alone; an opportunity or an activity has `contact_id` or `lead_id`. So the contact or the lead is
 fetched, and stands beside `event`. An event about colleagues or numbers of one's own calls nobody.
 
+https://developer.close.com/api/overview/api-key-authentication (read on 2026-11-29)
 https://developer.close.com/api/resources/webhooks
 https://developer.close.com/api/resources/events
 https://developer.close.com/api/resources/events/list-of-event-types
-https://developer.close.com/api/overview/api-key-authentication
-(all read on 2026-11-29)
+(read in part on 2026-11-29)
 """
 
 import re
@@ -36,7 +36,8 @@ SIGNATURE: Final = Signature(
 
 CONTACT, LEAD = "contact", "lead"
 GONE: Final = frozenset({"deleted", "merged"})
-# Objects about colleagues and about one's own phone numbers and mailboxes.
+# Objects about colleagues and about one's own phone numbers and mailboxes. `group` is in a body
+# that others published; the other words are unconfirmed.
 INTERNAL: Final = frozenset(
     {"user", "group", "membership", "phone_number", "connected_account", "send_as"}
 )
@@ -145,7 +146,7 @@ def record_page(subject_type: str, data: Any) -> str | None:
 
 
 def _request(api_object: str, ids: Sequence[str], wanted: Sequence[str]) -> CrmRequest:
-    """Ask for one record: Close documents no question for several ids."""
+    """Ask for one record: no question for several ids was found in Close's documentation."""
     return CrmRequest(method="GET", path=f"/api/v1/{api_object}/{ids[0]}/")
 
 

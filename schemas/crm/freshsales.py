@@ -4,8 +4,9 @@ The author of the workflow writes the body, so every name in it is the author's 
 the names of Freshsales' own API, flat or under `contact`; examples/freshsales has such a body. The
 event's type is in `event`. Nothing is signed: the token is in a custom header, or in the URL.
 
-https://crmsupport.freshworks.com/support/solutions/articles/50000002418
-https://developers.freshworks.com/crm/api/ (both read on 2026-11-29, the first not whole)
+https://crmsupport.freshworks.com/support/solutions/articles/50000002418 (read in part)
+https://docs.clevertap.com/docs/freshsales (both on 2026-11-29)
+The names of the API's fields are unconfirmed: its reference was not read.
 """
 
 from dataclasses import replace
@@ -30,8 +31,8 @@ IDS: Final = frozenset(
         *(("contact", "id"), ("contact", "owner_id")),
     }
 )
-# The API's contacts have `do_not_disturb`. How a placeholder writes it was not seen, so a value
-# that is not off counts as on: a wrong guess would call the person.
+# The API's contacts have `do_not_disturb` (unconfirmed). How a placeholder writes it was not seen,
+# so a value that is not off counts as on: a wrong guess would call the person.
 _OFF: Final = '`[null, false, "", "false", "False", "no", "No", 0, "0"]`'
 OPT_OUT: Final = Expression.of(
     f"!contains({_OFF}, do_not_disturb) || !contains({_OFF}, contact.do_not_disturb)"

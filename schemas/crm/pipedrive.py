@@ -6,10 +6,10 @@ lead, an activity and a note have only `person_id`, so their person is fetched. 
 Basic, and nothing is signed. An event about a user is about a colleague: it calls nobody.
 
 https://pipedrive.readme.io/docs/guide-for-webhooks-v2
-https://pipedrive.readme.io/docs/webhooks-v2-migration-guide
-https://pipedrive.readme.io/docs/guide-for-webhooks
 https://developers.pipedrive.com/docs/api/v1/Persons (v2: GET /api/v2/persons)
-(all read on 2026-11-29)
+(both read on 2026-11-29, in public copies)
+https://pipedrive.readme.io/docs/webhooks-v2-migration-guide (read in part)
+Version 1 is known from bodies that others published; its guide was not read.
 """
 
 import re
@@ -41,7 +41,7 @@ HAPPENED: Final = {
 GONE: Final = frozenset({"deleted", "merged"})
 # Records that name their person, who is fetched.
 OF_PERSON: Final = frozenset({"deal", "lead", "activity", "note"})
-# Records about colleagues and about Pipedrive's own settings.
+# Records about colleagues and about settings.
 INTERNAL: Final = frozenset({"user", "pipeline", "stage", "activityType"})
 PERSON: Final = "person"
 UNKNOWN_TYPE: Final = "unknown"  # the type of a body that names none

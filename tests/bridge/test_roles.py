@@ -92,6 +92,7 @@ PAGES = [
     ("GET", "/call-lists", OPERATOR),
     ("GET", "/suppressions", VIEWER),
     ("GET", "/routes", VIEWER),
+    ("GET", "/routes/connect", OPERATOR),
     ("GET", "/audit", ADMIN),
     ("POST", "/deliveries", VIEWER),
     ("POST", "/deliveries/many", OPERATOR),
@@ -145,7 +146,8 @@ def test_every_endpoint_says_what_it_does_or_that_it_needs_no_token(web: Web) ->
     assert served - ENDPOINTS.keys() - CHOSEN.keys() == OPEN
     assert (ENDPOINTS.keys() | CHOSEN.keys()) - served == set()
     assert NEEDS.keys() == set(Action)
-    assert set(ACTS) == set(Action) - {Action.READ, Action.READ_REFUSED, Action.READ_AUDIT}
+    looks = {Action.READ, Action.READ_REFUSED, Action.CONNECT, Action.READ_AUDIT}
+    assert set(ACTS) == set(Action) - looks
 
 
 def test_the_tables_of_this_file_have_every_endpoint_with_a_role(web: Web) -> None:

@@ -46,6 +46,7 @@ def test_all_pages_read_well_at_every_width(
         ("campaigns", "/campaigns"),
         ("suppressions", "/suppressions"),
         ("routes", "/routes"),
+        ("connect", "/routes/connect"),
     ):
         page.goto(path)
         look(page, f"{size}-{name}")

@@ -1,12 +1,13 @@
 """`connect`: what to enter, and what became of the first webhook."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import requests
 from click.testing import Result
-from support import API_TOKEN, CALL_BACK, SECRETS, each, until
+from support import API_TOKEN, SECRETS, each, route, until
 from support.commandline import Cli, Serve
 
 from bridge.cli import connect as connecting
@@ -15,6 +16,8 @@ from schemas.settings import Settings
 from schemas.signatures import check_secret
 
 LEAD = {"phone": "+919876500001", "name": "Asha"}
+FORM = '[[source]]\nname = "website"\nkind = "generic"\n'
+CALL_BACK = FORM + route("call back")
 ENV = {"API_TOKEN": API_TOKEN, "ROUTES_TOML": CALL_BACK}
 Connect = Callable[..., Result]
 
@@ -35,8 +38,8 @@ def connect(cli: Cli, url: str, monkeypatch: pytest.MonkeyPatch) -> Connect:
         left = [lambda: then(url)]
 
         def sleep(_: float) -> None:
-            while left:
-                left.pop()()
+            assert left, "it looked again after the webhook"
+            left.pop()()
 
         monkeypatch.setattr(connecting, "sleep", sleep)
         monkeypatch.setattr("bridge.cli.call_me.WAIT_S", 0.0)
@@ -97,13 +100,10 @@ def test_a_list_is_told_by_its_first_event_and_an_unreadable_one_by_its_problem(
 @each(
     ("toml", "says"),
     [
+        (FORM + route("call back", event="x.y"), "its routes want x.y, not form.submitted."),
+        (FORM, "no route of routes.toml has source = 'website'."),
         (
-            CALL_BACK.replace('"form.submitted"', '"x.y"'),
-            "its routes want x.y, not form.submitted.",
-        ),
-        (CALL_BACK.partition("[[route]]")[0], "no route of routes.toml has source = 'website'."),
-        (
-            CALL_BACK.replace("to =", "match = \"city == 'Pune'\"\nto =", 1),
+            FORM + route("call back", match="\"city == 'Pune'\""),
             "match is not true, or the person must not be called: call back.",
         ),
     ],
@@ -117,7 +117,8 @@ def test_an_event_without_a_route_is_told_with_why(
     says: str,
 ) -> None:
     url = serve(make_settings(toml))
-    monkeypatch.setattr(connecting, "sleep", lambda _: post(url, LEAD))
+    left = [{**LEAD, "of": says}]
+    monkeypatch.setattr(connecting, "sleep", lambda _: post(url, left.pop()))
     env = {**ENV, "ROUTES_TOML": toml, "WEBSITE_WEBHOOK_SECRET": SECRETS["website"]}
     result = cli("connect", "website", "--url", url, env=env)
     assert f"Nobody is called: {says}" in result.stdout
@@ -143,7 +144,7 @@ def test_a_refused_request_is_told_at_once_and_at_the_end(
     assert result.exit_code == 1
     assert "A request was refused with 401. The signature or token is missing" in result.stderr
     assert "No event of your form or program came in 5 s. Check:" in result.stderr
-    assert "1 of its requests were refused: 1 with 401 bad_signature." in result.stderr
+    assert "Refused requests: 1 with 401 bad_signature. Compare the secret" in result.stderr
     assert SECRETS["website"] not in result.stderr
 
 
@@ -163,7 +164,7 @@ def test_it_waits_while_the_bridge_is_restarted_with_the_secret(
 ) -> None:
     url = serve(make_settings(CALL_BACK, secrets={}))
     gone = f"http://127.0.0.1:{free_port}"
-    looks: list[str] = []
+    looks: list[str] = []  # one of each look that is over
 
     class Restarted(connecting.Api):
         """The address of a bridge that runs without the secret, ends, and starts with it."""
@@ -178,6 +179,7 @@ def test_it_waits_while_the_bridge_is_restarted_with_the_secret(
     now = serve(make_settings(CALL_BACK))
 
     def sleep(_: float) -> None:
+        assert len(looks) < 4, "it looked again after the webhook"
         looks.append("x")
         if len(looks) == 3:
             assert post(now, LEAD) == 202
@@ -220,7 +222,26 @@ def test_each_source_gets_a_secret_that_suits_it_and_its_address(cli: Cli, name:
     assert "Nobody else can reach" not in result.stdout
     login = kind.hydration.login.needs if kind.hydration else ()
     prefix = variable.removesuffix("WEBHOOK_SECRET")
-    assert all(f"  {prefix}{suffix}: " in result.stdout for suffix in login)
+    assert all(f"  {prefix}{suffix}=…   (" in result.stdout for suffix in login)
+
+
+def test_the_token_of_a_challenge_is_made_or_shown(cli: Cli) -> None:
+    toml = '[[source]]\nname = "meta"\n'
+    env = {"ROUTES_TOML": toml, "META_ACCESS_TOKEN": "a-page-token"}
+    made = cli("connect", "meta", "--wait", 0, env=env)
+    [token] = re.findall(r"^  META_VERIFY_TOKEN=([0-9a-f]{32})   \(", made.stdout, re.MULTILINE)
+    assert f"  Verify   {token} (the token with which Meta Lead Ads asks" in made.stdout
+    assert "META_ACCESS_TOKEN" not in made.stdout
+    shown = cli("connect", "meta", "--wait", 0, env={**env, "META_VERIFY_TOKEN": "mine"})
+    assert "META_VERIFY_TOKEN" not in shown.stdout
+    assert "  Verify   mine (" in shown.stdout
+
+
+def test_without_routes_it_says_where_there_are_some(cli: Cli) -> None:
+    result = cli("connect", "zoho", "--wait", 0, env={"ROUTES_FILE": "no-such-file.toml"})
+    assert result.exit_code == 1
+    assert "no-such-file.toml: can't be read" in result.stderr
+    assert "examples/<source> has a routes.toml for each source" in result.stderr
 
 
 def test_basic_is_a_user_and_a_password(cli: Cli) -> None:
