@@ -290,4 +290,5 @@ KIND = Kind(
     emails=Expression.of("email || contact.email"),
     # "We do not retry webhooks that return 5xx": six retries, ten minutes apart, after a 429 only.
     full_status=429,
+    retries="6 times, 10 minutes apart, after a 429 alone",
 )

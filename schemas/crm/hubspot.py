@@ -588,4 +588,6 @@ KIND = Kind(
     erased_by=frozenset({"contact.privacy_deleted"}),
     # Two letters, according to public integrations; HubSpot's documentation does not say.
     region=Expression.of("properties.hs_country_region_code"),
+    # https://developers.hubspot.com/docs/api/webhooks
+    retries="24 hours",
 )
