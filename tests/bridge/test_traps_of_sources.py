@@ -245,8 +245,9 @@ def test_nobody_is_called(
     assert called(simulator) == []
 
 
+@pytest.mark.parametrize("is_at_once", [True, False])
 def test_an_item_whose_number_comes_with_it_and_as_a_change_rings_once(
-    web: Web, settings: Settings, simulator: Simulator, run_drain: RunDrain
+    web: Web, settings: Settings, simulator: Simulator, run_drain: RunDrain, is_at_once: bool
 ) -> None:
     phone = {"phone": "9876500001", "countryShortName": "IN"}
     created = item("create_pulse", pulseId=1, columnValues={"phone_1": phone})
@@ -254,7 +255,9 @@ def test_an_item_whose_number_comes_with_it_and_as_a_change_rings_once(
     changed["event"] |= {"triggerUuid": "u-2", "columnId": "phone_1"}
     for body in (created, changed):
         assert send(web, "monday", json.dumps(body).encode()).status_code == 200
-        run_drain(settings)
+        if not is_at_once:
+            run_drain(settings)
+    run_drain(settings)
     assert called(simulator) == [NUMBER]
 
 
