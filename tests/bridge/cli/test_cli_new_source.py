@@ -31,7 +31,8 @@ def written(folder: Path) -> set[str]:
 def test_what_it_writes_into_a_copy_passes_its_tests_at_once(cli: Cli, tmp_path: Path) -> None:
     for name in NEEDED:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("node_modules"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name in ("pyproject.toml", "routes.toml"):
+        shutil.copy(ROOT / name, tmp_path)
     before = written(tmp_path)
     made = cli("new-source", "lead-post", "--title", "LeadPost 2", "--out", tmp_path)
     assert made.exit_code == 0, made.output
