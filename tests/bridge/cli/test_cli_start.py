@@ -129,12 +129,9 @@ def test_the_env_example_names_every_variable() -> None:
     named = set(re.findall(r"^#? ?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.M))
     source = (ROOT / "config" / "settings.py").read_text()
     read = set(re.findall(r'reader\.\w+\(\s*"([A-Z_]+)"', source)) | {"ROUTES_FILE", "ROUTES_TOML"}
-    read |= {f"{kind.name.upper()}_WEBHOOK_SECRET" for kind in kinds().values()}
-    read |= {
-        f"{kind.name.upper()}_{variable.suffix}"
-        for kind in kinds().values()
-        for variable in kind.variables
-    }
+    for kind in kinds().values():
+        suffixes = ["WEBHOOK_SECRET", *(variable.suffix for variable in kind.variables)]
+        read |= {f"{kind.name.upper().replace('-', '_')}_{suffix}" for suffix in suffixes}
     assert read - named == set()
 
 
