@@ -1,6 +1,7 @@
 """Keeps the body of a request that proved its source and could not be parsed, for people to see.
 
-Its sender gets its 4xx whatever happens here. Not kept: what a signature proves that a stranger can
+Its sender gets its 4xx whatever happens here; one that gets no 4xx (Reply.is_always) is told if
+Redis is away. Not kept: what a signature proves that a stranger can
 extend, and what nobody could read or search (an unknown encoding or charset, bytes of a file).
 """
 
@@ -29,7 +30,11 @@ _ROOM_FOR_SECRETS: Final = 4096  # a secret at the cut is looked for as a whole
 def keep_refused(
     settings: Settings, store: Store, source: Source, request: Incoming, error: RequestError
 ) -> None:
-    """Count a refused request for the alert, and keep its body. Never raises."""
+    """Count a refused request for the alert, and keep its body.
+
+    Raises StoreUnavailable if it can't be kept and its sender would be told that all is well
+    (Reply.is_always); never anything else.
+    """
     signature = request.proof.signed_by if request.proof else None
     if request.proof is None or (signature is not None and signature.is_extendable):
         return
@@ -44,6 +49,8 @@ def keep_refused(
             )
     except StoreUnavailable as away:
         logger.warning("refused.unkept", source=source.name, error=str(away))
+        if source.kind.reply.is_always:
+            raise
     except Exception as mistake:  # of ours; its text may have a part of the body
         logger.error("refused.unkept", source=source.name, error=type(mistake).__name__)
 

@@ -80,7 +80,7 @@ def views(intake: Intake) -> Blueprint:
             return Response(status=200)
         if (answer := challenge_answer(known, asked)) is not None:
             return answer
-        if not known.kind.takes_get:
+        if not known.takes_get:
             raise WrongMethod(f"{known.kind.title} sends its webhooks as POST.")
         return take_in(known, asked)
 

@@ -463,6 +463,11 @@ class Source:
         """What the names of its environment variables start with: WEBSITE_2_ for `website-2`."""
         return self.name.upper().replace("-", "_") + "_"
 
+    @property
+    def takes_get(self) -> bool:
+        """Whether a GET may carry a lead. A signature covers the body, so it proves no query."""
+        return self.kind.takes_get and not isinstance(self.auth, Signatures)
+
     def remember_s(self, proof: Proof | None, dedupe_s: int) -> int:
         """Return for how long equal bytes without an id are the same event.
 

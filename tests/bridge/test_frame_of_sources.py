@@ -1,5 +1,6 @@
 """What vendors ask of the web process: another answer, a challenge, GET, HEAD, tests."""
 
+import hmac
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from support.draining import MakeSettings, OpenWeb
 
 from schemas.event import Item
 from schemas.settings import Settings
-from schemas.source import Challenge, Incoming, Reply, Source, Token
+from schemas.source import Challenge, Incoming, Reply, Signature, Signatures, Source, Token
 from store import Store
 
 Frame = Callable[..., Web]
@@ -78,6 +79,16 @@ def test_always_holds_for_what_proved_itself_alone(frame: Frame, store: Store) -
     assert web.client.post("/webhooks/nobody", headers=TOKEN, **broken).status_code == 404
     assert stored(store) == 0
     assert len(web.get("/api/refused").json["items"]) == 1, "it is kept for people to see"
+
+
+def test_always_does_not_hold_while_the_store_is_away(
+    make_settings: MakeSettings, open_web: OpenWeb
+) -> None:
+    always = {"reply": Reply(status=200, body="ok", is_always=True)}
+    away = settings_with(make_settings(CALL_BACK, redis_url="redis://127.0.0.1:1/0"), {}, always)
+    broken = {"data": b"{", "content_type": "application/json"}
+    got = open_web(away).client.post(PATH, headers=TOKEN, **broken)
+    assert got.status_code == 503, "it is kept nowhere, so its sender has to send it again"
 
 
 # --- challenges -----------------------------------------------------------------------------------
@@ -159,6 +170,15 @@ def test_a_get_of_any_other_source_is_refused_and_says_what_is_allowed(frame: Fr
     got = frame().client.get(PATH, query_string={"token": SECRETS["website"]})
     assert (got.status_code, got.headers["Allow"]) == (405, "POST")
     assert got.json["error"] == "method_not_allowed"
+
+
+def test_a_signature_of_a_body_proves_no_query(frame: Frame, store: Store) -> None:
+    auth = Signatures(schemes=(Signature(header="X-Signature"),))
+    web = frame(takes_get=True, auth=auth)
+    of_no_body = hmac.digest(SECRETS["website"].encode(), b"", "sha256").hex()
+    query = {"phone": "+919876543210"}
+    got = web.client.get(PATH, query_string=query, headers={"X-Signature": of_no_body})
+    assert (got.status_code, stored(store)) == (405, 0)
 
 
 def test_a_head_is_answered_for_a_source_that_is_there(frame: Frame) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support import each
 
-from bridge.http.xml_body import read_xml
+from bridge.http.xml_body import LONGEST_NAMESPACE, read_xml
 from schemas.depth import MAX_DEPTH
 from schemas.errors import BadPayload, TooLarge
 from schemas.json_body import MAX_VALUES
@@ -112,3 +112,11 @@ def test_as_many_levels_as_json_may_have_are_read() -> None:
 def test_too_many_values_are_refused_before_they_are_parsed(body: str) -> None:
     with pytest.raises(TooLarge):
         read_xml(body.encode())
+
+
+@each("declared", ["xmlns", "xmlns:n"])
+def test_a_long_namespace_is_refused_before_elements_have_it(declared: str) -> None:
+    uri = "n" * LONGEST_NAMESPACE
+    assert read_xml(f"<a {declared}='{uri}'><b/></a>".encode())
+    with pytest.raises(BadPayload, match="namespace"):
+        read_xml(f"<a {declared}='{uri}n'><b/></a>".encode())
