@@ -310,7 +310,7 @@ def secret_of(auth: Auth, text: str) -> str:
 def proof_headers(auth: Auth) -> tuple[str, ...]:
     """Return the names of the headers in which a request may prove itself, the usual one first."""
     match auth:
-        case Token(header=header):
+        case Token(header=header) | Jwt(header=header):
             return (header,)
         case Basic():
             return ("Authorization",)

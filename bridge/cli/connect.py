@@ -17,7 +17,7 @@ from schemas.nearest import did_you_mean
 from schemas.refused import CAUSES
 from schemas.route import Routes
 from schemas.settings import Settings
-from schemas.source import Basic, Signatures, Source, Token, proof_headers, secret_of
+from schemas.source import Basic, Jwt, Signatures, Source, Token, proof_headers, secret_of
 from schemas.visible import visible
 
 LOOK_S = 1.0  # between two looks at the bridge
@@ -123,7 +123,7 @@ def _other_lines(settings: Settings, source: Source) -> Iterator[str]:
 
 
 def _line_for_env(source: Source, line: str) -> Iterator[str]:
-    if isinstance(source.auth, Signatures):
+    if isinstance(source.auth, Jwt | Signatures):
         yield (
             f"If {vendor_of(source)} shows a secret, put that one into .env. If you choose it, put "
             "this line there:"

@@ -223,6 +223,12 @@ def test_each_source_gets_a_secret_that_suits_it_and_its_address(cli: Cli, name:
     assert all(f"  {prefix}{suffix}: " in result.stdout for suffix in login)
 
 
+def test_a_jwt_is_in_its_header_and_its_vendor_shows_the_secret(cli: Cli) -> None:
+    result = cli("connect", "monday", "--wait", 0)
+    assert "If monday.com shows a secret, put that one into .env." in result.stdout
+    assert "  Signed   in the header Authorization\n" in result.stdout
+
+
 def test_basic_is_a_user_and_a_password(cli: Cli) -> None:
     toml = '[[source]]\nname = "website"\nkind = "generic"\nauth = "basic"\n'
     env = {"ROUTES_TOML": toml, "WEBSITE_WEBHOOK_SECRET": "crm:open:sesame"}
