@@ -310,12 +310,10 @@ def secret_of(auth: Auth, text: str) -> str:
 def proof_headers(auth: Auth) -> tuple[str, ...]:
     """Return the names of the headers in which a request may prove itself, the usual one first."""
     match auth:
-        case Token(header=header):
+        case Token(header=header) | Jwt(header=header):
             return (header,)
         case Basic():
             return ("Authorization",)
-        case Jwt(header=header):
-            return (header,)
         case Signatures(schemes=schemes):
             return tuple(dict.fromkeys(one.header for one in schemes))
 

@@ -244,6 +244,12 @@ def test_without_routes_it_says_where_there_are_some(cli: Cli) -> None:
     assert "examples/<source> has a routes.toml for each source" in result.stderr
 
 
+def test_a_jwt_is_in_its_header_and_its_vendor_shows_the_secret(cli: Cli) -> None:
+    result = cli("connect", "monday", "--wait", 0)
+    assert "If monday.com shows a secret, put that one into .env." in result.stdout
+    assert "  Signed   in the header Authorization\n" in result.stdout
+
+
 def test_basic_is_a_user_and_a_password(cli: Cli) -> None:
     toml = '[[source]]\nname = "website"\nkind = "generic"\nauth = "basic"\n'
     env = {"ROUTES_TOML": toml, "WEBSITE_WEBHOOK_SECRET": "crm:open:sesame"}
