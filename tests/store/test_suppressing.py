@@ -724,7 +724,8 @@ def test_what_is_on_the_wire_while_its_person_is_erased_is_dropped_and_erased_af
         run_drain(settings)
 
     assert answer["done"] is False
-    assert len(simulator.state.requests_to(DELETION)) == 1
+    # The erasure may make it due again while a thread deletes it; to delete it twice does no harm.
+    assert {one.body["to_number"] for one in simulator.state.requests_to(DELETION)} == {ONE}
     assert stands(store, one) == ("cancelled", "suppressed")
     kept = everything(store)
     assert ONE[3:] not in kept
