@@ -268,7 +268,8 @@ class Reconcile:
     # (the event's type, the CRM's object, the record, the account) -> what a webhook would have
     # made. It carries the account, and is_reconciled.
     item: Callable[[str, str, ChangedRecord, str], Item]
-    rate: int  # requests in 10 s over all workers
+    # Requests in 10 s over all workers, if fewer than Hydration.rate; None: as many.
+    rate: int | None = None
     # Asks for the account, and reads its id in the answer; None: a source has one account, "".
     account: tuple[CrmRequest, Callable[[Any], str | None]] | None = None
 
@@ -303,7 +304,6 @@ class Channels:
     renew_s: int  # how long after that it is renewed
     longest_token: int
     scope: str  # the one that the login needs, for people
-    rate: int  # requests in 10 s over all workers
 
 
 # --- how a CRM is told of calls -------------------------------------------------------------

@@ -27,10 +27,9 @@ class TokenStore(Base):
             pipe.delete(f"{P}token-user:{source}")
             pipe.execute()
 
-    def drop_token(self, source: str) -> None:
-        """Delete an access token that its CRM refused."""
-        with self._reached():
-            self.redis.delete(f"{P}token:{source}")
+    def drop_token(self, source: str, refused: str) -> None:
+        """Delete an access token that its CRM refused; a newer one of another worker stays."""
+        self._run("drop_token", source, refused)
 
     def token_user(self, source: str) -> str | None:
         """Return the CRM's id of the token's user; "": it can't be known; None: it is not kept."""

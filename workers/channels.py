@@ -113,7 +113,7 @@ class Channels:
     def _ask(
         self, source: Source, how: HowToWatch, request: CrmRequest, wanted: Watched
     ) -> Watched | FetchFailed:
-        answer = self._crm_client.ask(source, request, rate=how.rate)
+        answer = self._crm_client.ask(source, request)
         if isinstance(answer, FetchFailed):
             if not answer.is_account:
                 return answer

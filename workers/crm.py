@@ -79,10 +79,14 @@ _Batch = Mapping[str, Mapping[str, Any] | FetchFailed]
 
 @dataclass(frozen=True, slots=True)
 class _Access:
-    """The headers that let us in, and the address that they are for."""
+    """The headers that let us in, and the address that they are for.
+
+    token: the access token in them, if it was bought; "": it was not.
+    """
 
     headers: Mapping[str, str]
     api_url: str
+    token: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,15 +185,15 @@ class CrmClient:
 
         return self._safely(source, fetch)
 
-    def ask(self, source: Source, request: CrmRequest, *, rate: int) -> Any:
+    def ask(self, source: Source, request: CrmRequest, *, rate: int | None = None) -> Any:
         """Ask a question that is about no lead. Return the parsed answer; None: it has no body.
 
-        rate: requests in 10 s over all workers, if fewer than the CRM's own. Returns FetchFailed if
-        the CRM can't be asked now, or refuses. Never raises.
+        rate: requests in 10 s over all workers, if fewer than the CRM's own; None: as many. Returns
+        FetchFailed if the CRM can't be asked now, or refuses. Never raises.
         """
         return self._safely(source, partial(self._ask_in_turn, source, request, rate))
 
-    def _ask_in_turn(self, source: Source, request: CrmRequest, rate: int) -> Any:
+    def _ask_in_turn(self, source: Source, request: CrmRequest, rate: int | None) -> Any:
         hydration = source.kind.hydration
         if hydration is None:
             return FetchFailed(message=f"{source.kind.title} can't be asked.")
@@ -207,12 +211,10 @@ class CrmClient:
                 is_account=code in (401, 403),
                 is_broken=not _is_for_now(result),
             )
-        answer = _parsed(result.body)
-        return (
-            FetchFailed(message=f"{source.kind.title}'s answer can't be read.")
-            if (answer is None)
-            else answer
-        )
+        answer = parsed(result.body)
+        if answer is None:
+            return FetchFailed(message=f"{source.kind.title}'s answer can't be read.")
+        return answer
 
     def request(self, source: Source, request: CrmRequest) -> HttpResult | FetchFailed:
         """Make a request that is about no lead, and return its answer as it is. Never raises.
@@ -243,8 +245,8 @@ class CrmClient:
             hydration = source.kind.hydration
             if hydration is None or not isinstance(hydration.login, RefreshLogin):
                 return None
-            if is_new:
-                self._store.drop_token(source.name)
+            if is_new and (old := self._store.token(source.name)):
+                self._store.drop_token(source.name, old["token"])
             access = self._access(source, hydration)
             if isinstance(access, FetchFailed):
                 return access
@@ -275,7 +277,7 @@ class CrmClient:
         result = self._ask(source, access, own.request, _Turn())
         if isinstance(result, FetchFailed):
             return result
-        answer = _parsed(result.body)
+        answer = parsed(result.body)
         if _is_for_now(result) and not own.is_out_of_scope(answer):
             return FetchFailed(
                 message=f"{source.kind.title} did not say whose login the bridge has "
@@ -384,7 +386,7 @@ class CrmClient:
         is_refused = isinstance(result, HttpResult) and result.status_code == 401
         if is_refused and isinstance(hydration.login, RefreshLogin):
             # The token was revoked, or ran out early: get a new token and ask once more.
-            self._store.drop_token(source.name)
+            self._store.drop_token(source.name, access.token)
             access = self._access(source, hydration)
             if isinstance(access, FetchFailed):
                 return access
@@ -536,7 +538,7 @@ class CrmClient:
             if kept:
                 api_url = variables.get(hydration.api_url) or kept["api_url"]
                 headers = {"Authorization": f"{login.scheme} {kept['token']}"}
-                return _Access(headers, api_url.rstrip("/"))
+                return _Access(headers, api_url.rstrip("/"), kept["token"])
             if self._store.may_refresh_token(source.name):
                 try:
                     failed = self._refresh(source, login, variables)
@@ -623,7 +625,7 @@ def _is_for_now(result: HttpResult) -> bool:
 
 def _is_about_login(result: HttpResult, login: RefreshLogin) -> bool:
     """Say whether an answer without a token refuses our login; else it may give one later."""
-    code, answer = result.status_code, _parsed(result.body)
+    code, answer = result.status_code, parsed(result.body)
     error = answer.get("error") if isinstance(answer, dict) else None
     is_too_often = code == 429 or (login.too_often != "" and error == login.too_often)
     return code is not None and code < 500 and not is_too_often
@@ -634,13 +636,13 @@ def _why(result: HttpResult) -> str:
 
     Its sentence is left out: it may name a person.
     """
-    answer = _parsed(result.body)
+    answer = parsed(result.body)
     words = (answer.get("code"), answer.get("category")) if isinstance(answer, dict) else ()
     found = next((one for one in words if isinstance(one, str) and _WORD.fullmatch(one)), None)
     return f" ({found})" if found else ""
 
 
-def _parsed(body: bytes) -> Any:
+def parsed(body: bytes) -> Any:
     """Return an answer as far as it is JSON; None: it is not."""
     try:
         return read_json(body, most_values=MOST_VALUES, most_levels=DEEPEST)

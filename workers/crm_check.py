@@ -6,7 +6,7 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 import orjson
 
@@ -25,7 +25,7 @@ from schemas.settings import Settings
 from schemas.source import Source
 from store import Store, connect
 from workers import jobs
-from workers.crm import CrmClient, FetchFailed
+from workers.crm import CrmClient, FetchFailed, parsed
 from workers.http import HttpClient
 
 TIMEOUT_S: Final = 5.0  # of one request
@@ -87,13 +87,13 @@ class _Check:
             return self._answered(self._crm_client.token_scopes(self._source, is_new=is_new))
         request, read = self._check.granted
         result = self._asked(request)
-        return read(_parsed(result.body)) if result.status_code == 200 else None
+        return read(parsed(result.body)) if result.status_code == 200 else None
 
     def _look_at_fields(
         self, subject_type: str, routes: Sequence[Route], needs: Sequence[Sequence[str]]
     ) -> None:
         result = self._asked(self._check.fields(subject_type))
-        answer = _parsed(result.body)
+        answer = parsed(result.body)
         known = self._check.read_fields(answer) if result.status_code == 200 else None
         if known is not None:
             self._findings.problems.extend(
@@ -112,7 +112,7 @@ class _Check:
     def _asked(self, request: CrmRequest) -> HttpResult:
         """Return the answer to a question. Raises _CannotAskError."""
         result = self._answered(self._crm_client.request(self._source, request))
-        if result.status_code == 401 and not self._check.missing(_parsed(result.body)):
+        if result.status_code == 401 and not self._check.missing(parsed(result.body)):
             self._refuse(f"{self._source.kind.title} does not accept the access token (401)")
         return result
 
@@ -132,14 +132,6 @@ class _Check:
 
     def _warn(self, message: str) -> None:
         self._findings.warnings.append(f"source {self._source.name!r}: {message}")
-
-
-def _parsed(body: bytes) -> Any:
-    """Return an answer as JSON; None: it is none."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
 
 
 def main() -> int:

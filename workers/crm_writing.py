@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import orjson
-
 from config import log
 from rules import write_back as rules
 from rules.plan import Ready
@@ -25,7 +23,7 @@ from schemas.settings import Settings
 from schemas.source import Source
 from schemas.write_back import CallKey
 from store import Store
-from workers.crm import CrmClient, FetchFailed
+from workers.crm import CrmClient, FetchFailed, parsed
 
 logger = log.get(__name__)
 
@@ -182,7 +180,7 @@ class _Writing:
         """Return the answer to a look. One that can't be read does not say that there is none."""
         if result.status_code in (204, 404):
             return {}
-        answer = _parsed(result)
+        answer = _object(result)
         if not answer:
             raise _StopError(result, rules.later("The CRM's answer can't be read."))
         return answer
@@ -222,7 +220,7 @@ class _Writing:
             if not stop.was_written:
                 self._none_created(step, told)
             raise
-        answers = dict(self._writer.read(_parsed(result), told))
+        answers = dict(self._writer.read(_object(result), told))
         is_refused = self._meaning(result) is Meaning.REFUSED
         if is_refused and not answers and len(told) == 1:
             answers = {told[0].id: Refused(rules.sentence(result.body))}
@@ -337,10 +335,7 @@ def _gone() -> Answer:
     return NOTHING_SENT, rules.later(message)
 
 
-def _parsed(result: HttpResult) -> Any:
-    """Return an answer as JSON; {}: it is none."""
-    try:
-        answer: Any = orjson.loads(result.body)
-    except orjson.JSONDecodeError:
-        return {}
+def _object(result: HttpResult) -> Any:
+    """Return an answer that is a JSON object; {}: it is none."""
+    answer = parsed(result.body)
     return answer if isinstance(answer, Mapping) else {}

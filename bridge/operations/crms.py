@@ -1,5 +1,6 @@
 """What a person asks of a CRM: a reconcile, a notification channel. A worker does it."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from bridge.access import current_name, note_act
@@ -12,7 +13,7 @@ from schemas.channel import Channel
 from schemas.errors import BadQuery, Conflict, NotFound
 from schemas.nearest import did_you_mean
 from schemas.reconcile import ReconcileRun, longest_back
-from schemas.source import Source
+from schemas.source import Kind, Source
 
 logger = log.get(__name__)
 
@@ -71,11 +72,21 @@ class CrmOperations(Base):
 
     def reconcilable(self, name: str) -> Source:
         """Return a source whose CRM can be asked for what never arrived. Raises NotFound."""
+        what = "a CRM that can be asked for what never arrived"
+        return self._source_with(name, lambda kind: kind.reconcile is not None, what)
+
+    def _watchable(self, name: str) -> Source:
+        return self._source_with(
+            name, lambda kind: kind.channels is not None, "notification channels"
+        )
+
+    def _source_with(self, name: str, suits: Callable[[Kind], bool], what: str) -> Source:
+        """Return a source of a kind that suits. Raises NotFound, with those that do."""
         sources = self.settings.routes.sources
-        known = [one.name for one in sources.values() if one.kind.reconcile]
+        known = [one.name for one in sources.values() if suits(one.kind)]
         if name not in known:
             raise NotFound(
-                "No source of this name has a CRM that can be asked for what never arrived. "
+                f"No source of this name has {what}. "
                 f"{did_you_mean(name, known)}Known: {', '.join(sorted(known))}."
             )
         return sources[name]
@@ -106,13 +117,3 @@ class CrmOperations(Base):
         logger.info("operation.stop_watching", source=name)
         note_act(Action.WATCH, "source", name)
         return channel
-
-    def _watchable(self, name: str) -> Source:
-        sources = self.settings.routes.sources
-        known = [one.name for one in sources.values() if one.kind.channels]
-        if name not in known:
-            raise NotFound(
-                "No source of this name has notification channels. "
-                f"{did_you_mean(name, known)}Known: {', '.join(sorted(known))}."
-            )
-        return sources[name]

@@ -514,7 +514,6 @@ KIND = Kind(
         search=_search,
         page=_page,
         item=_reconciled,
-        rate=50,
     ),
     # https://www.zoho.com/crm/developer/docs/api/v7/notifications/enable.html
     # https://www.zoho.com/crm/developer/docs/api/v2.1/notifications/update-details.html
@@ -531,7 +530,6 @@ KIND = Kind(
         renew_s=6 * 3600,
         longest_token=50,
         scope="ZohoCRM.notifications.ALL",
-        rate=50,
     ),
     write_back=WRITE_BACK,
     variables=(

@@ -715,8 +715,15 @@ def test_a_token_is_shared_until_it_runs_out_or_is_dropped(store: Store) -> None
     store.put_token("zoho", {"token": "t", "api_url": "https://api"}, for_s=60)
     assert store.token("zoho") == {"token": "t", "api_url": "https://api"}
     assert 0 < store.redis.ttl("bridge:token:zoho") <= 60
-    store.drop_token("zoho")
+    store.drop_token("zoho", "t")
     assert store.token("zoho") is None
+
+
+def test_a_token_that_was_refused_late_costs_no_newer_one(store: Store) -> None:
+    store.put_token("zoho", {"token": "new"}, for_s=60)
+    store.drop_token("zoho", "old")
+    assert store.token("zoho") == {"token": "new"}
+    store.drop_token("hubspot", "old")
 
 
 # --- when Redis can't ---------------------------------------------------------------------------

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from support import LONGEST_S, SECRETS, notification, route, zoho_notification
 from support.draining import MakeSettings, OpenWeb, RunDrain, found
+from support.telling import due_now, ends
 
 from schemas.crm_api import CrmRequest, Told
 from schemas.delivery import Delivery
-from schemas.outcome import Outcome, Result
 from schemas.settings import Settings
 from schemas.write_back import CallKey
 from simulator import Simulator
@@ -79,23 +79,6 @@ def call_all(
     return call
 
 
-def ends(store: Store, call: Delivery, **more: Any) -> Delivery:
-    """Let a dial of a call end, and return the write-back that tells of it."""
-    fields: dict[str, Any] = {
-        "result": Result.CONNECTED,
-        "is_final": True,
-        "ended_at": datetime.now(UTC),
-        **more,
-    }
-    store.keep_outcome(Outcome(call_sid=call.call_sid, delivery_id=call.id, try_count=0, **fields))
-    return store.write_backs_of(call.id)[-1]
-
-
-def again(store: Store, *write_backs: Delivery) -> None:
-    for one in write_backs:
-        assert store.redis.zadd("bridge:due:write_back", {one.id: 1}, xx=True, ch=True) == 1
-
-
 def calls(simulator: Simulator) -> list[dict[str, Any]]:
     return list(simulator.state.find_records("hubspot", "calls").values())
 
@@ -111,7 +94,7 @@ def test_a_429_created_nothing_so_nothing_is_looked_for(
     simulator.state.behave(429, path=CREATE, times=1)
     run_drain(settings)
     assert set(statuses(store, told)) == {"retrying"}
-    again(store, *told)
+    due_now(store, *told)
     run_drain(settings)
     assert set(statuses(store, told)) == {"delivered"}
     assert len(calls(simulator)) == 3
@@ -132,7 +115,7 @@ def test_what_was_looked_for_is_written_even_if_there_is_no_time_for_the_others(
     monkeypatch.setattr(crm_writing, "LOOK_S", 0.0)
     for written in (1, 2, 3):
         waiting = [one for one in told if found(store, one.id).status == "retrying"]
-        again(store, *waiting)
+        due_now(store, *waiting)
         run_drain(settings)
         assert statuses(store, told).count("delivered") == written
     assert len(calls(simulator)) == 3
@@ -146,11 +129,11 @@ def test_a_look_whose_answer_cannot_be_read_does_not_create_the_call_again(
     one = ends(store, call)
     run_drain(settings)
     simulator.state.behave(200, path=f"{CONTACTS}/101", body="<html>", times=1)
-    again(store, one)
+    due_now(store, one)
     run_drain(settings)
     assert found(store, one.id).status == "retrying"
     assert len(calls(simulator)) == 1
-    again(store, one)
+    due_now(store, one)
     run_drain(settings)
     assert found(store, one.id).status == "delivered"
     assert len(calls(simulator)) == 1
@@ -219,7 +202,7 @@ def test_a_zoho_record_that_is_locked_now_is_told_again(
     simulator.state.behave(400, path="/crm/v8/Leads", body=json.dumps({"data": [entry]}), times=1)
     run_drain(settings)
     assert found(store, one.id).status == "retrying"
-    again(store, one)
+    due_now(store, one)
     run_drain(settings)
     assert found(store, one.id).status == "delivered"
 
@@ -277,7 +260,7 @@ def test_a_drain_that_ends_begins_no_further_request_of_a_batch(
         run_drain(settings, should_stop=is_created.is_set, jitter=lambda: 0.99)
     assert not simulator.state.requests_to(f"{CONTACTS}/batch/update")
     assert found(store, one.id).status == "retrying"
-    again(store, one)
+    due_now(store, one)
     run_drain(settings)
     assert found(store, one.id).status == "delivered"
     assert len(calls(simulator)) == 1

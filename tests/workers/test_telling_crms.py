@@ -6,12 +6,12 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from support import API_TOKEN, LONGEST_S, WEBSITE, Web, end_lease, lead, route, until
 from support.draining import MakeSettings, OpenWeb, RunDrain, found
 from support.receiver import CUT, Receiver, is_signed, serving
+from support.telling import due_now, ends
 
 from schemas.delivery import Delivery, Status
 from schemas.outcome import Outcome, Result
@@ -63,27 +63,6 @@ def called(web: Web, told: Settings, store: Store, run_drain: RunDrain) -> Deliv
     (call,) = web.send("website", lead(city="Pune"))
     run_drain(told)
     return found(store, call)
-
-
-def ends(store: Store, call: Delivery, try_count: int = 0, **more: Any) -> Delivery:
-    """Let a dial of a call end, and return the write-back that tells of it."""
-    fields: dict[str, Any] = {"result": Result.CONNECTED, "is_final": True, **more}
-    now = datetime.now(UTC)
-    store.keep_outcome(
-        Outcome(
-            call_sid=call.call_sid,
-            delivery_id=call.id,
-            try_count=try_count,
-            ended_at=now,
-            **fields,
-        )
-    )
-    return store.write_backs_of(call.id)[-1]
-
-
-def due_now(store: Store, *write_backs: Delivery) -> None:
-    for one in write_backs:
-        assert store.redis.zadd("bridge:due:write_back", {one.id: 1}, xx=True, ch=True) == 1
 
 
 def state(store: Store, write_back: Delivery) -> tuple[str, str | None]:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from support import API_TOKEN, SECRETS, notification, route
 from support.draining import MakeSettings, OpenWeb, RunDrain, found
+from support.telling import due_now, ends
 
 from schemas.delivery import Delivery
-from schemas.outcome import Outcome, Result
+from schemas.outcome import Result
 from schemas.settings import Settings
 from schemas.write_back import CallKey
 from simulator import Simulator
@@ -80,24 +81,6 @@ def called(call_all: CallAll) -> Delivery:
     return call
 
 
-def ends(store: Store, call: Delivery, try_count: int = 0, **more: Any) -> Delivery:
-    """Let a dial of a call end, and return the write-back that tells of it."""
-    fields: dict[str, Any] = {
-        "result": Result.CONNECTED,
-        "is_final": True,
-        "ended_at": datetime.now(UTC),
-        **more,
-    }
-    sid = call.call_sid
-    outcome = Outcome(call_sid=sid, delivery_id=call.id, try_count=try_count, **fields)
-    store.keep_outcome(outcome)
-    return store.write_backs_of(call.id)[-1]
-
-
-def again(store: Store, write_back: Delivery) -> None:
-    assert store.redis.zadd("bridge:due:write_back", {write_back.id: 1}, xx=True, ch=True) == 1
-
-
 def calls(simulator: Simulator) -> list[dict[str, Any]]:
     return list(simulator.state.find_records("hubspot", "calls").values())
 
@@ -134,7 +117,7 @@ def test_after_a_cut_the_call_that_arrived_is_found_and_not_created_again(
     one = ends(store, called)
     run_drain(hubspot)
     assert found(store, one.id).status == "retrying"
-    again(store, one)
+    due_now(store, one)
     run_drain(hubspot)
     assert found(store, one.id).status == "delivered"
     assert len(calls(simulator)) == 1
@@ -154,7 +137,7 @@ def test_what_may_pass_is_tried_again(
     one = ends(store, called)
     run_drain(hubspot)
     assert found(store, one.id).status == "retrying"
-    again(store, one)
+    due_now(store, one)
     run_drain(hubspot)
     assert found(store, one.id).status == "delivered"
     assert len(calls(simulator)) == 1
@@ -272,7 +255,7 @@ def test_a_newer_outcome_updates_the_call_that_an_older_one_created_unanswered(
     older = ends(store, called, 0, result=Result.NOT_REACHED, is_final=False)
     run_drain(hubspot)
     newer = ends(store, called, 1)
-    again(store, older)
+    due_now(store, older)
     run_drain(hubspot)
     assert found(store, older.id).reason == "superseded"
     assert found(store, newer.id).status == "delivered"
@@ -313,7 +296,7 @@ def test_of_a_person_who_is_erased_in_the_middle_nothing_more_is_written(
     run_drain(hubspot)
     assert len(calls(simulator)) == 1, "the call was written before"
     assert lead_status(simulator) is None
-    again(store, one)
+    due_now(store, one)
     run_drain(hubspot)
     assert found(store, one.id).status == "cancelled"
     assert asked(simulator, CONTACTS) == 0

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import requests
-from support import CALL_BACK, Web, lead, route, zoho_notification
+from support import CALL_BACK, Web, lead, route, telling, zoho_notification
 from support.draining import MakeSettings, OpenWeb, RunDrain, drain_at_once, found
+from support.telling import due_now
 
 from schemas.delivery import Delivery
-from schemas.outcome import Outcome, Result
+from schemas.outcome import Result
 from schemas.records import Filters
 from schemas.settings import Settings
 from simulator import Simulator
@@ -59,17 +60,9 @@ def call_all(
 
 
 def ends(store: Store, call: Delivery, try_count: int = 0, **more: Any) -> Delivery:
-    """Let a dial of a call end, and return the write-back that tells of it."""
-    fields: dict[str, Any] = {
-        "result": Result.CONNECTED,
-        "is_final": True,
-        "ended_at": datetime(2026, 11, 28, 10, 0, 30, tzinfo=UTC),
-        "duration_s": 90,
-        **more,
-    }
-    sid = call.call_sid
-    store.keep_outcome(Outcome(call_sid=sid, delivery_id=call.id, try_count=try_count, **fields))
-    return store.write_backs_of(call.id)[-1]
+    """Let a dial of 90 s end at a known time, and return the write-back that tells of it."""
+    ended_at = datetime(2026, 11, 28, 10, 0, 30, tzinfo=UTC)
+    return telling.ends(store, call, try_count, **{"ended_at": ended_at, "duration_s": 90, **more})
 
 
 def calls(simulator: Simulator) -> list[dict[str, Any]]:
@@ -106,8 +99,7 @@ def test_after_a_cut_the_call_that_arrived_is_found(
     told = [ends(store, one) for one in call_all("501", "502")]
     run_drain(settings)
     assert {found(store, one.id).status for one in told} == {"retrying"}
-    for one in told:
-        store.redis.zadd("bridge:due:write_back", {one.id: 1})
+    due_now(store, *told)
     run_drain(settings)
     assert {found(store, one.id).status for one in told} == {"delivered"}
     assert len(calls(simulator)) == 2
@@ -146,7 +138,7 @@ def test_a_login_that_zoho_refuses_pauses_the_crm_and_calls_go_on(
     (pause,) = store.pauses()
     assert (pause.scope, pause.reason) == ("crm:zoho", "credentials")
     assert "ZOHO_REFRESH_TOKEN" in pause.message
-    store.redis.zadd("bridge:due:write_back", {one.id: 1})
+    due_now(store, one)
     (other,) = web.send("website", lead("+919812300000"))
     run_drain(settings)
     assert found(store, other).status == "delivered"
@@ -220,7 +212,7 @@ def test_a_login_that_is_asked_too_often_pauses_nothing(
     run_drain: RunDrain,
 ) -> None:
     (called,) = call_all("501")
-    store.drop_token("zoho")
+    store.redis.delete("bridge:token:zoho")
     body = '{"error": "Access Denied", "error_description": "Too many requests."}'
     simulator.state.behave(code, path=TOKEN, body=body, times=1)
     one = ends(store, called)

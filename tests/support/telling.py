@@ -1,0 +1,28 @@
+"""Dials that end, and the write-backs that tell of them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from schemas.delivery import Delivery
+from schemas.outcome import Outcome, Result
+from store import Store
+
+
+def ends(store: Store, call: Delivery, try_count: int = 0, **more: Any) -> Delivery:
+    """Let a dial of a call end, and return the write-back that tells of it."""
+    fields: dict[str, Any] = {
+        "result": Result.CONNECTED,
+        "is_final": True,
+        "ended_at": datetime.now(UTC),
+        **more,
+    }
+    sid = call.call_sid
+    outcome = Outcome(call_sid=sid, delivery_id=call.id, try_count=try_count, **fields)
+    store.keep_outcome(outcome)
+    return store.write_backs_of(call.id)[-1]
+
+
+def due_now(store: Store, *write_backs: Delivery) -> None:
+    """Let the time come at which waiting write-backs are tried again."""
+    for one in write_backs:
+        assert store.redis.zadd("bridge:due:write_back", {one.id: 1}, xx=True, ch=True) == 1
