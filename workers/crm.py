@@ -608,7 +608,7 @@ def _refused_for(source: Source, result: HttpResult) -> RefusedFor:
     """Return why a CRM refused to give records, by its answer or else by the status."""
     hydration, code = source.kind.hydration, result.status_code
     if hydration and hydration.refused_for:
-        told = hydration.refused_for(_parsed(result.body))
+        told = hydration.refused_for(parsed(result.body))
         if told:
             return told
     if code in (401, 403):
