@@ -164,16 +164,17 @@ def warnings_of(settings: Settings) -> list[str]:
         given = settings.variables.get(source.name, {})
         missing = [
             f"{source.variable_prefix}{suffix}"
-            for suffix in _login_variables(source)
+            for suffix in (source.kind.api.needs if source.kind.api else ())
             if suffix not in given
         ]
         routed = source.opt_out is not None or any(
             route.source == source.name for route in settings.routes.routes
         )
-        if missing and routed and settings.secrets.get(source.name):
-            lack = "can't fetch full records"
-            if settings.writes_by_api(source) and source.name in told:
-                lack += f", and {source.kind.title} can't be told of calls"
+        lacks = ["can't fetch full records"] if source.kind.hydration else []
+        if settings.writes_by_api(source) and source.name in told:
+            lacks.append(f"can't tell {source.kind.title} of calls")
+        if missing and lacks and routed and settings.secrets.get(source.name):
+            lack = " and ".join(lacks)
             found.append(f"source {source.name!r} {lack}: {', '.join(missing)} not set")
     if any(len(token) < SHORT_TOKEN for token in settings.api_tokens):
         found.append(
@@ -481,8 +482,8 @@ class _Reader:
 
     def api_rate(self, source: Source) -> int:
         """Return the most requests in 10 s to a CRM's API, or to the receiver of webhooks out."""
-        hydration = source.kind.hydration
-        usual = hydration.rate if hydration else API_RATE
+        api = source.kind.api
+        usual = api.rate if api else API_RATE
         return self.whole(f"{source.variable_prefix}API_RATE", usual, low=1, high=100_000)
 
     def source_variables(self, source: Source) -> dict[str, str]:
@@ -593,12 +594,6 @@ def _named_token(entry: str) -> NamedToken:
     if role not in set(Role):
         raise ValueError(f"{name}: the role must be one of {', '.join(Role)}")
     return NamedToken(name=name, role=Role(role), token=token)
-
-
-def _login_variables(source: Source) -> tuple[str, ...]:
-    """Return the suffixes of what must be set for a source's records to be fetched."""
-    hydration = source.kind.hydration
-    return hydration.login.needs if hydration else ()
 
 
 def _is_address(raw: str) -> bool:

@@ -59,8 +59,8 @@ def checked_sources(settings: Settings) -> list[tuple[Source, WriteBack, WriteCh
 
 
 def _has_login(settings: Settings, source: Source) -> bool:
-    hydration, variables = source.kind.hydration, settings.variables.get(source.name, {})
-    return hydration is not None and all(variables.get(one) for one in hydration.login.needs)
+    api, variables = source.kind.api, settings.variables.get(source.name, {})
+    return api is not None and all(variables.get(one) for one in api.needs)
 
 
 def needed_of(

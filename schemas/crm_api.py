@@ -6,7 +6,7 @@ and tells the CRM of calls.
 
 import base64
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence, Set
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -93,6 +93,22 @@ class BasicLogin:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HeadersLogin:
+    """Long-lived keys that are sent as they are, each in a header of its own."""
+
+    keys: Mapping[str, str]  # the header -> the suffix of the variable that holds the key
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The suffixes of the variables that must be set."""
+        return tuple(self.keys.values())
+
+    def headers(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """Return the headers that let us in, with the source's variables by suffix."""
+        return {header: variables[suffix] for header, suffix in self.keys.items()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RefreshLogin:
     """OAuth: a refresh token buys short access tokens, which all workers share.
 
@@ -120,6 +136,17 @@ class RefreshLogin:
 _NAMED_VARIABLE: Final = re.compile(r"\{([A-Z_]+)\}")
 
 
+@dataclass(frozen=True, slots=True)
+class FromVariable:
+    """A value in a request's JSON body: that of a variable of the source, by its suffix.
+
+    It is no text in braces, for a text there may be a person's.
+    """
+
+    suffix: str
+    is_number: bool = False  # it is sent as a number; the variable's pattern accepts digits alone
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CrmRequest:
     """One HTTP request to a CRM's API, without its base URL and its login."""
@@ -128,11 +155,8 @@ class CrmRequest:
     # It may name variables of the source by their suffixes: "/crm/{API_VERSION}/contacts".
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
-    json: Any = None
+    json: Any = None  # it may have values that are FromVariable
     headers: Mapping[str, str] = field(default_factory=dict)  # besides those of the login
-    # Keys that the JSON body has besides, with the suffixes of the variables that are their values.
-    # Not in the body itself: a text in braces there may be a person's.
-    json_variables: Mapping[str, str] = field(default_factory=dict)
 
     def path_with(self, variables: Mapping[str, str], *, prefix: str) -> str:
         """Return the path with the values of the source's variables, by suffix.
@@ -143,12 +167,41 @@ class CrmRequest:
             lambda found: variables.get(found[1]) or f"<{prefix}{found[1]}>", self.path
         )
 
-    def json_with(self, variables: Mapping[str, str]) -> Any:
-        """Return the JSON body with the values of the source's variables, by suffix."""
-        if not self.json_variables:
-            return self.json
-        named = {key: variables.get(suffix, "") for key, suffix in self.json_variables.items()}
-        return {**(self.json or {}), **named}
+    def json_with(self, variables: Mapping[str, str], *, prefix: str) -> Any:
+        """Return the JSON body with the values of the source's variables, by suffix.
+
+        A variable without a value stays as its name, with the source's prefix.
+        """
+
+        def filled(value: Any) -> Any:
+            match value:
+                case FromVariable(suffix, is_number):
+                    found = variables.get(suffix) or f"<{prefix}{suffix}>"
+                    return int(found) if is_number and found.isdecimal() else found
+                case dict():
+                    return {key: filled(one) for key, one in value.items()}
+                case list():
+                    return [filled(one) for one in value]
+                case _:
+                    return value
+
+        return filled(self.json)
+
+    @property
+    def json_needs(self) -> frozenset[str]:
+        """The suffixes of the variables whose values the JSON body has."""
+
+        def named(value: Any) -> Iterator[str]:
+            match value:
+                case FromVariable(suffix):
+                    yield suffix
+                case dict():
+                    yield from named(list(value.values()))
+                case list():
+                    for one in value:
+                        yield from named(one)
+
+        return frozenset(named(self.json))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -187,14 +240,35 @@ RefusedFor = Literal["login", "ids", "busy"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Hydration:
+class Api:
+    """How to log in at a CRM's API, and how often it may be asked."""
+
+    login: BearerLogin | BasicLogin | HeadersLogin | RefreshLogin
+    # The suffix of the variable with the address of the CRM's API.
+    api_url: str
+    # Requests in 10 s over all workers, reads and writes, if <SOURCE>_API_RATE is not set.
+    rate: int = 100
+    # The headers that say how many more requests it accepts, and in how many ms; None: none do.
+    rate_headers: tuple[str, str] | None = None
+    # (the status of an answer, its parsed body) -> the status that says what the body says, for an
+    # API that answers 500 or 200 to what it refuses. It accepts any body and never raises. None:
+    # its statuses say it.
+    status_of: Callable[[int, Any], int] | None = None
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The suffixes of the variables that must be set for it to be asked."""
+        if isinstance(self.login, RefreshLogin):
+            return self.login.needs  # the API's address comes with each token
+        return (*self.login.needs, self.api_url)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hydration(Api):
     """How to fetch full records of one CRM."""
 
     # At most this many records in one request.
     batch: int
-    login: BearerLogin | BasicLogin | RefreshLogin
-    # The suffix of the variable with the address of the CRM's API.
-    api_url: str
     # (object, ids, fields) -> the request that fetches these fields of these records
     request: Callable[[str, Sequence[str], Sequence[str]], CrmRequest]
     # The API's answer -> its records by their own ids.
@@ -203,10 +277,6 @@ class Hydration:
     merge: Callable[[Any, Mapping[str, Any]], Any]
     # The paths that a route reads -> the CRM's fields to ask for
     fields: Callable[[frozenset[Path]], frozenset[str]]
-    # Requests in 10 s over all workers, reads and writes, if <SOURCE>_API_RATE is not set.
-    rate: int = 100
-    # The headers that say how many more requests it accepts, and in how many ms; None: none do.
-    rate_headers: tuple[str, str] | None = None
     # The statuses of an answer that says: none of these records exists. 404 only if `batch` is 1:
     # of many ids it means that the address is wrong.
     none_statuses: tuple[int, ...] = (204,)
@@ -370,7 +440,7 @@ class WriteCheck:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WriteBack:
-    """How to tell a CRM of calls by its API. The login is that of Hydration.
+    """How to tell a CRM of calls by its API.
 
     A request may tell of several calls, at most one of each record.
     """
@@ -382,7 +452,8 @@ class WriteBack:
     # Whether the CRM keeps a record of a call at such a moment.
     keeps_call: Callable[[Told], bool]
     # -> the requests that look for the CRM's record of the call by its key. Each is sent its
-    # parsed answer; {}: the CRM answered 404. Returns the record's id; None: there is none.
+    # parsed answer, an object; {}: the CRM answered 404. Returns the record's id; None: there is
+    # none. Raises ValueError for an answer that does not say it.
     find_call: Callable[[Told], Generator[CrmRequest, Any, str | None]]
     # -> the request that creates the records of calls.
     create_calls: Callable[[Sequence[Told]], CrmRequest]
@@ -396,3 +467,5 @@ class WriteBack:
     read: Callable[[Any, Sequence[Told]], Mapping[str, Written | Refused | None]]
     # How `check` asks whether it can work; None: the CRM can't be asked.
     check: WriteCheck | None = None
+    # How to log in; None: as Hydration says.
+    api: Api | None = None

@@ -33,7 +33,10 @@ DELIVERY_KEY = "bridge_delivery_id"
 
 # Never remembered, so that no page and no test report shows a secret.
 SECRET_HEADERS = frozenset(
-    {"authorization", "cookie", "proxy-authorization", "x-api-key", "x-api-token"}
+    {
+        *("authorization", "cookie", "proxy-authorization", "x-api-key", "x-api-token"),
+        *("x-lsq-accesskey", "x-lsq-secretkey"),
+    }
 )
 
 Cut = Literal["before", "after"]

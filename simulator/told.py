@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
+from urllib.parse import parse_qs
 
 from flask import Blueprint
 
+from simulator import leadsquared
 from simulator.hubspot import OBJECT_NAMES
 from simulator.state import Received, State, Written
 
@@ -25,7 +27,8 @@ _HUBSPOT = re.compile(r"/crm/(?:objects/[^/]+|v3/objects)/([^/]+)/(.+)")
 _ZOHO = re.compile(r"/crm/v8/([A-Za-z0-9_]+)")
 # The ids of HubSpot's own associations of a call.
 _ASSOCIATED = {194: "contacts", 182: "companies", 206: "deals", 220: "tickets"}
-_LINKS = ("Who_Id", "What_Id", "$se_module")  # of Zoho's calls: they say whose call it is
+# Of Zoho's calls and LeadSquared's activities: they say whose call it is.
+_LINKS = ("Who_Id", "What_Id", "$se_module", "RelatedProspectId")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +85,7 @@ def told(state: State) -> list[Told]:
 
 
 def _is_call(object_name: str | None) -> bool:
-    return object_name in ("calls", "Calls")
+    return object_name in ("calls", "Calls", leadsquared.ACTIVITY)
 
 
 def _was_made(state: State, one: Told) -> bool:
@@ -94,9 +97,8 @@ def _was_made(state: State, one: Told) -> bool:
 
 
 def _created(written: Written) -> Told:
-    hubspot = written.crm == "hubspot"
-    object_name, record_id = (_hubspot_record if hubspot else _zoho_record)(written.body)
-    fields = written.body.get("properties", {}) if hubspot else written.body
+    object_name, record_id = _RECORD_OF[written.crm](written.body)
+    fields = written.body.get("properties", written.body)
     return Told(
         at=written.at,
         crm=written.crm,
@@ -120,6 +122,17 @@ def _zoho_record(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
         if isinstance(body.get(name), dict):
             return object_name, str(body[name].get("id"))
     return None, None
+
+
+def _leadsquared_record(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    return leadsquared.LEAD, str(body["RelatedProspectId"])
+
+
+_RECORD_OF = {
+    "hubspot": _hubspot_record,
+    "zoho": _zoho_record,
+    "leadsquared": _leadsquared_record,
+}
 
 
 def _of_call(change: Told, calls: Mapping[tuple[str, str], Told]) -> Told:
@@ -150,6 +163,21 @@ def _changes(request: Received) -> Iterator[Told]:
         for entry in _objects(request.body, "data"):
             fields = {name: value for name, value in entry.items() if name != "id"}
             yield _told(request, "zoho", "record changed", found[1], entry.get("id"), fields)
+    elif request.path.startswith(leadsquared.PATHS):
+        yield from _leadsquared_changes(request)
+
+
+def _leadsquared_changes(request: Received) -> Iterator[Told]:
+    if request.path == f"{leadsquared.LEADS}Lead.Update":
+        lead_id = parse_qs(request.query)["leadId"][0]
+        fields = {one["Attribute"]: one["Value"] for one in request.body}
+        yield _told(request, "leadsquared", "record changed", leadsquared.LEAD, lead_id, fields)
+    elif request.path == f"{leadsquared.ACTIVITIES}CustomActivity/Update":
+        fields = dict(request.body)
+        activity_id = fields.pop("ProspectActivityId")
+        yield _told(
+            request, "leadsquared", "record changed", leadsquared.ACTIVITY, activity_id, fields
+        )
 
 
 def _hubspot_changes(request: Received, object_name: str, rest: str) -> Iterator[Told]:

@@ -755,7 +755,7 @@ def test_a_crm_that_can_not_be_told_is_a_warning(sound):
     told = call_of("zoho") + '[route.write_back]\non = ["outcome"]\n'
     sound(ROUTES_TOML=told, ZOHO_WEBHOOK_SECRET=LONG)
     (warning,) = warnings_of(load_settings())
-    assert "can't fetch full records, and Zoho CRM can't be told of calls: ZOHO_" in warning
+    assert "can't fetch full records and can't tell Zoho CRM of calls: ZOHO_" in warning
 
 
 @pytest.mark.parametrize(

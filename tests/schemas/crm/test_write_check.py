@@ -64,4 +64,4 @@ def test_a_variable_in_the_body_is_named_and_nothing_else_is_replaced() -> None:
     (hubspot, _) = (check for _, _, check in CHECKED)
     assert hubspot.granted is not None
     request = hubspot.granted[0]
-    assert request.json_with({"ACCESS_TOKEN": "t"}) == {"tokenKey": "t"}
+    assert request.json_with({"ACCESS_TOKEN": "t"}, prefix="HUBSPOT_") == {"tokenKey": "t"}
