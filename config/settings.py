@@ -164,7 +164,7 @@ def warnings_of(settings: Settings) -> list[str]:
         given = settings.variables.get(source.name, {})
         missing = [
             f"{source.variable_prefix}{suffix}"
-            for suffix in (source.kind.api.needs if source.kind.api else ())
+            for suffix in _api_variables(source, settings)
             if suffix not in given
         ]
         routed = source.opt_out is not None or any(
@@ -594,6 +594,16 @@ def _named_token(entry: str) -> NamedToken:
     if role not in set(Role):
         raise ValueError(f"{name}: the role must be one of {', '.join(Role)}")
     return NamedToken(name=name, role=Role(role), token=token)
+
+
+def _api_variables(source: Source, settings: Settings) -> tuple[str, ...]:
+    """Return the suffixes of what must be set for a source's API to be asked and told."""
+    api, writer = source.kind.api, source.kind.write_back
+    tells = any(
+        route.source == source.name and route.write_back and route.write_back.call
+        for route in settings.routes.routes
+    )
+    return (*(api.needs if api else ()), *(writer.call_needs if writer and tells else ()))
 
 
 def _is_address(raw: str) -> bool:

@@ -469,3 +469,5 @@ class WriteBack:
     check: WriteCheck | None = None
     # How to log in; None: as Hydration says.
     api: Api | None = None
+    # The suffixes of the variables that must be set for a call's record, besides the login's.
+    call_needs: tuple[str, ...] = ()

@@ -65,7 +65,8 @@ class _Check:
         needed = needed_of(self._settings, self._source, writer, self._findings)
         try:
             needs = self._check.scopes(needed.read, needed.written)
-            self._look_at_scopes(needs)
+            if needs:
+                self._look_at_scopes(needs)
             for subject_type, routes in needed.fields.items():
                 self._look_at_fields(subject_type, routes, needs)
         except _CannotAskError:

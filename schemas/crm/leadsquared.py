@@ -21,7 +21,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from schemas.crm.fields import instant
-from schemas.crm.leadsquared_writing import WRITE_BACK
+from schemas.crm.leadsquared_writing import WRITE_BACK, is_own_change
 from schemas.crm_api import Variable
 from schemas.event import Item
 from schemas.event_time import read_time
@@ -130,6 +130,7 @@ KIND = Kind(
     ),
     default_type=UNKNOWN,
     ids=frozenset((name,) for name in ("ProspectID", "ProspectAutoId", CREATED, MODIFIED)),
+    is_own_change=is_own_change,
     opt_out=OPT_OUT,
     phones=Expression.of("[Mobile, Phone, Current.Mobile, Current.Phone]"),
     names=Expression.of("[FirstName || Current.FirstName, LastName || Current.LastName]"),

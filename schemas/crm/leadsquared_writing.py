@@ -14,16 +14,15 @@ LeadSquared answers 500 to what it refuses. "Application errors (like validation
 exceptions starting with 'MX') are not retried", it says of its own: /async-api/. Public code saw
 the exception of the rate with 200, 429 and 500.
 
-Unconfirmed: which fields only LeadSquared sets; that a note may have 200 characters, which
-is documented of an opportunity's; where a lead's activities have the note, so it is looked for
-everywhere in them (public code reads NotableEventDescription in Data).
+Unconfirmed: which fields only LeadSquared sets; that a note may have 200 characters, which is
+documented of an opportunity's; where a lead's activities, and the webhooks for them, have the note.
+So it is looked for everywhere (public code reads NotableEventDescription in Data).
 """
 
+import re
 from collections.abc import Generator, Mapping, Sequence, Set
 from datetime import UTC
 from typing import Any, Final
-
-import orjson
 
 from schemas.crm.call_notes import field_text, notes, started_at, title
 from schemas.crm_api import (
@@ -44,6 +43,7 @@ LEADS: Final = "/v2/LeadManagement.svc"
 EVENT: Final = FromVariable("ACTIVITY_EVENT", is_number=True)
 NEWEST: Final = 100  # activities of our type that are looked at
 NOTE_CHARS: Final = 200
+OWN_NOTE: Final = re.compile(r"Call by CallKaro: [^\\]{1,60} \(bridge-[0-9a-f]{20}\)")
 EXCEPTION, TOO_OFTEN = "ExceptionType", "MXAPIRateLimitExceededException"
 # Fields of a lead that LeadSquared sets itself.
 COMPUTED: Final = frozenset(
@@ -62,6 +62,14 @@ def status_of(status: int, answer: Any) -> int:
     if exception == TOO_OFTEN:
         return 429
     return 400 if exception.startswith("MX") else status
+
+
+def is_own_change(event_type: str, data: Any) -> bool:
+    """Return whether an event tells of an activity that the bridge posted.
+
+    Of a lead that the API changes, LeadSquared sends no webhook.
+    """
+    return event_type.startswith("activity.") and OWN_NOTE.search(str(data)) is not None
 
 
 def _keeps_call(told: Told) -> bool:
@@ -84,7 +92,7 @@ def _find_call(told: Told) -> Generator[CrmRequest, Any, str | None]:
     if not isinstance(answer.get("ProspectActivities"), list):
         raise ValueError("no list of activities")
     for one in answer["ProspectActivities"]:
-        if isinstance(one, dict) and told.key.encode() in orjson.dumps(one):
+        if isinstance(one, dict) and told.key in str(one):
             return id_text(one.get("Id"))
     return None
 
@@ -197,6 +205,7 @@ WRITE_BACK: Final = WriteBack(
     update_calls=_update_calls,
     set_fields=_set_fields,
     read=_read,
+    call_needs=(EVENT.suffix,),
     check=CHECK,
     api=API,
 )

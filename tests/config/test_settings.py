@@ -758,6 +758,19 @@ def test_a_crm_that_can_not_be_told_is_a_warning(sound):
     assert "can't fetch full records and can't tell Zoho CRM of calls: ZOHO_" in warning
 
 
+def test_without_the_type_of_an_activity_leadsquared_can_not_be_told(sound):
+    told = call_of("leadsquared") + '[route.write_back]\non = ["outcome"]\n'
+    keys = {"ACCESS_KEY": "a", "SECRET_KEY": "s", "API_URL": "https://api.example"}
+    given = {f"LEADSQUARED_{name}": value for name, value in keys.items()}
+    sound(ROUTES_TOML=told, LEADSQUARED_WEBHOOK_SECRET=LONG, **given)
+    (warning,) = warnings_of(load_settings())
+    assert warning == (
+        "source 'leadsquared' can't tell LeadSquared of calls: LEADSQUARED_ACTIVITY_EVENT not set"
+    )
+    sound(ROUTES_TOML=call_of("leadsquared"), LEADSQUARED_WEBHOOK_SECRET=LONG)
+    assert warnings_of(load_settings()) == []
+
+
 @pytest.mark.parametrize(
     ("keys", "without"),
     [

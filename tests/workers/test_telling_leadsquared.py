@@ -11,11 +11,16 @@ from support import ROOT, telling
 from support.draining import MakeSettings, OpenWeb, RunDrain, found
 from support.telling import due_now
 
+from rules.crm_check import CrmFindings
+from schemas.crm.leadsquared_writing import is_own_change
 from schemas.delivery import Delivery
 from schemas.outcome import Result
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
+from workers.crm import CrmClient
+from workers.crm_check import look
+from workers.http import HttpClient
 
 ACTIVITIES, LEADS = "/v2/ProspectActivity.svc", "/v2/LeadManagement.svc"
 CREATE, UPDATE = f"{ACTIVITIES}/Create", f"{ACTIVITIES}/CustomActivity/Update"
@@ -251,3 +256,27 @@ def test_without_a_type_of_activity_nothing_is_sent_and_the_variable_is_named(
     (pause,) = store.pauses()
     assert "LEADSQUARED_ACTIVITY_EVENT is not set" in pause.message
     assert activities(simulator) == []
+
+
+def test_check_names_a_field_that_the_lead_does_not_have(
+    settings: Settings, store: Store, simulator: Simulator
+) -> None:
+    client = CrmClient(HttpClient(timeout_s=5), store, settings)
+    (problem,) = look(settings, client).problems
+    assert problem == f"route {ROUTE!r}: LeadSquared's lead records have no field 'mx_Last_Call'"
+    simulator.state.put_record("leadsquared", "leads", "lead-1", {"mx_Last_Call": None})
+    assert look(settings, client) == CrmFindings()
+
+
+def test_the_webhook_for_our_own_activity_calls_nobody(
+    called: Delivery, settings: Settings, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    ends(store, called, recording_url="https://calls.example/1.mp3")
+    run_drain(settings)
+    (activity,) = activities(simulator)
+    sample = ROOT / "tests/payloads/leadsquared/activity.body.json"
+    body = json.loads(sample.read_text("utf-8"))
+    assert is_own_change("activity.created", body) is False
+    for own in ({"ActivityNote": activity["ActivityNote"]}, {"Data": [activity]}):
+        assert is_own_change("activity.created", {**body, **own}) is True
+        assert is_own_change("lead.created", {**body, **own}) is False
