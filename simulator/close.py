@@ -18,7 +18,7 @@ import hmac
 import http.client
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -102,7 +102,7 @@ def views(state: State) -> Blueprint:
         record = state.find_record("close", kind, record_id)
         if record is None:
             return simulated(404)
-        given = request.get_json(silent=True)
+        given: Any = request.get_json(silent=True)
         if wrong := _wrong_fields(state, kind, given, OF_RECORD[kind]):
             return refused(wrong)
         changed = {**record, **given}  # "every PUT request behaves as a patch"
@@ -142,7 +142,7 @@ def views(state: State) -> Blueprint:
 
     @blueprint.post("/api/v1/activity/call/")
     def create_call() -> tuple[Response, int]:
-        given = request.get_json(silent=True)
+        given: Any = request.get_json(silent=True)
         if wrong := _wrong_call(state, given, OF_CREATION) or _wrong_place(state, given):
             return refused(wrong)
         call = {"status": "completed", "source": "External", "duration": 0, **given}
@@ -156,7 +156,7 @@ def views(state: State) -> Blueprint:
         call = state.find_record("close", CALLS, call_id)
         if call is None:
             return simulated(404)
-        given = request.get_json(silent=True)
+        given: Any = request.get_json(silent=True)
         if wrong := _wrong_call(state, given, OF_UPDATE):
             return refused(wrong)
         changed = {**call, **given}

@@ -25,7 +25,7 @@ API: Final = "/api/v1"
 CALLS: Final = f"{API}/activity/call/"
 CONTACT: Final = "contact"
 LEAD: Final = "lead"
-OBJECT_ID: Final = re.compile(r"[A-Za-z0-9_]{1,100}")  # nothing else is put into a path
+OBJECT_ID: Final = re.compile(r"[A-Za-z0-9_]{1,100}\Z")  # nothing else is put into a path
 
 PAGE: Final = 100
 PAGES: Final = 5  # of a lead's calls that are looked at

@@ -194,7 +194,7 @@ def test_what_may_pass_is_tried_again(
     assert found(store, one.id).status == "retrying"
     is_slowed = store.may_ask_crm("close", rate=100_000, patience_s=0) is None
     assert is_slowed is (code == 429)
-    store.redis.delete(*store.redis.keys("bridge:*slow*") or ["none"])
+    store.redis.delete("bridge:crm_slow:close")
     due_now(store, one)
     run_drain(settings)
     assert found(store, one.id).status == "delivered"
@@ -259,7 +259,6 @@ def test_what_we_wrote_comes_back_and_rings_nobody(
         ("delivered", None),
     ]
     assert len(simulator.state.calls) == 1
-    assert asked(simulator, "GET", ME) == 1
 
 
 @pytest.mark.parametrize(
