@@ -27,10 +27,9 @@ class HttpResult:
     def retry_after_s(self) -> float | None:
         """Return the seconds of the Retry-After header; None: there is none to follow.
 
-        A 429 without it may have RateLimit, as Close's: "limit=100, remaining=0, reset=5".
-
         The header is a number or a date (RFC 9110, 10.2.3). Anything else is ignored. A date is
-        compared with received_at; without received_at it is ignored, too.
+        compared with received_at; without received_at it is ignored, too. A 429 without the header
+        may have RateLimit, as Close's: "limit=100, remaining=0, reset=5".
         """
         headers = self.headers or {}
         raw = headers.get("Retry-After", "").strip()
