@@ -180,6 +180,9 @@ class OwnUser:
     # (the event's data with its record, the user's id) -> whether that user made the change. It
     # accepts any data and never raises.
     is_change: Callable[[Any, str], bool]
+    # What types of events begin with whose records are no leads: those that our login creates are
+    # answers to calls, too.
+    answers: tuple[str, ...] = ()
 
 
 # Why a CRM refuses a question: our login, one of the ids, or that it is asked now.
@@ -221,9 +224,11 @@ class Hydration:
     def own_user_of(self, event_type: str) -> OwnUser | None:
         """Return how to tell our own changes among events of a type; None: we cause none such.
 
-        A record that our login creates is a lead, and no answer to a call.
+        Else, a record that our login creates is a lead, and no answer to a call.
         """
-        return self.own_user if event_type.endswith(".updated") else None
+        own = self.own_user
+        is_answer = own is not None and event_type.startswith(own.answers)
+        return own if is_answer or event_type.endswith(".updated") else None
 
 
 # --- how what never arrived is found --------------------------------------------------------
@@ -317,7 +322,7 @@ class Told:
     ISO 8601 with an offset. subject, subject_type: the CRM's id of the record, and our word for
     what it is: "contact". delivery, outcome: as expressions of [route.write_back.fields] see them;
     outcome is None before a dial ended. fields: what to set in the record. call_id: the CRM's id of
-    its record of this call; None: it has none yet.
+    its record of this call; None: it has none yet. event: the data of the call's event, as it came.
     """
 
     id: str
@@ -330,6 +335,7 @@ class Told:
     outcome: Mapping[str, Any] | None
     fields: Mapping[str, Any]
     call_id: str | None = None
+    event: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,5 +400,7 @@ class WriteBack:
     # None: not now, so it is told again. What is missing is in doubt, and is told again, too; an
     # answer that refuses (4xx) wrote nothing of it. It accepts any answer and never raises.
     read: Callable[[Any, Sequence[Told]], Mapping[str, Written | Refused | None]]
+    # What types of events begin with whose record is that of their person: "opportunity".
+    followed_types: frozenset[str] = frozenset()
     # How `check` asks whether it can work; None: the CRM can't be asked.
     check: WriteCheck | None = None

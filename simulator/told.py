@@ -22,10 +22,12 @@ HOOK = "/hook"
 What = Literal["call created", "call changed", "record changed", "webhook"]
 
 _HUBSPOT = re.compile(r"/crm/(?:objects/[^/]+|v3/objects)/([^/]+)/(.+)")
+_CLOSE = re.compile(r"/api/v1/(contact|lead|activity/call)/([^/]+)/")
 _ZOHO = re.compile(r"/crm/v8/([A-Za-z0-9_]+)")
 # The ids of HubSpot's own associations of a call.
 _ASSOCIATED = {194: "contacts", 182: "companies", 206: "deals", 220: "tickets"}
-_LINKS = ("Who_Id", "What_Id", "$se_module")  # of Zoho's calls: they say whose call it is
+# Of Zoho's and of Close's calls: they say whose call it is.
+_LINKS = ("Who_Id", "What_Id", "$se_module", "lead_id", "contact_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +96,8 @@ def _was_made(state: State, one: Told) -> bool:
 
 
 def _created(written: Written) -> Told:
-    hubspot = written.crm == "hubspot"
-    object_name, record_id = (_hubspot_record if hubspot else _zoho_record)(written.body)
-    fields = written.body.get("properties", {}) if hubspot else written.body
+    object_name, record_id = _RECORD_OF[written.crm](written.body)
+    fields = written.body.get("properties", written.body)
     return Told(
         at=written.at,
         crm=written.crm,
@@ -120,6 +121,16 @@ def _zoho_record(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
         if isinstance(body.get(name), dict):
             return object_name, str(body[name].get("id"))
     return None, None
+
+
+def _close_record(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    for name in ("contact", "lead"):
+        if body.get(f"{name}_id"):
+            return name, str(body[f"{name}_id"])
+    return None, None
+
+
+_RECORD_OF = {"hubspot": _hubspot_record, "zoho": _zoho_record, "close": _close_record}
 
 
 def _of_call(change: Told, calls: Mapping[tuple[str, str], Told]) -> Told:
@@ -146,6 +157,10 @@ def _changes(request: Received) -> Iterator[Told]:
         yield _told(request, source, "webhook", None, None, body if isinstance(body, dict) else {})
     elif found := _HUBSPOT.fullmatch(request.path):
         yield from _hubspot_changes(request, found[1], found[2])
+    elif request.method == "PUT" and (found := _CLOSE.fullmatch(request.path)):
+        name = "calls" if found[1] == "activity/call" else found[1]
+        fields = request.body if isinstance(request.body, dict) else {}
+        yield _told(request, "close", "record changed", name, found[2], fields)
     elif request.method == "PUT" and (found := _ZOHO.fullmatch(request.path)):
         for entry in _objects(request.body, "data"):
             fields = {name: value for name, value in entry.items() if name != "id"}
