@@ -73,7 +73,8 @@ def needed_of(
     for route in settings.routes.routes:
         if route.source != source.name:
             continue
-        subject_type = route.event.partition(".")[0]
+        named = route.event.partition(".")[0]
+        subject_type = writer.subject_of.get(named, named)
         read.add(subject_type)
         if route.write_back is None:
             continue

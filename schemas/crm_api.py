@@ -143,6 +143,10 @@ class CrmRequest:
             lambda found: variables.get(found[1]) or f"<{prefix}{found[1]}>", self.path
         )
 
+    def unset(self, variables: Mapping[str, str]) -> list[str]:
+        """Return the suffixes of the variables that its path names and that have no value."""
+        return [name for name in _NAMED_VARIABLE.findall(self.path) if not variables.get(name)]
+
     def json_with(self, variables: Mapping[str, str]) -> Any:
         """Return the JSON body with the values of the source's variables, by suffix."""
         if not self.json_variables:
@@ -346,6 +350,13 @@ class Refused:
     sentence: str  # the CRM's own
 
 
+class UnwritableError(Exception):
+    """What is told can't be put into a request: its sentence, for people, says why.
+
+    It is raised instead of a request, and ends the write-back as a refusal of the CRM's own does.
+    """
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WriteCheck:
     """How to ask a CRM whether it would accept what routes write back.
@@ -372,7 +383,8 @@ class WriteCheck:
 class WriteBack:
     """How to tell a CRM of calls by its API. The login is that of Hydration.
 
-    A request may tell of several calls, at most one of each record.
+    A request may tell of several calls, at most one of each record. Instead of one of the three
+    requests that write, UnwritableError may be raised.
     """
 
     # At most this many in one request.
@@ -396,3 +408,6 @@ class WriteBack:
     read: Callable[[Any, Sequence[Told]], Mapping[str, Written | Refused | None]]
     # How `check` asks whether it can work; None: the CRM can't be asked.
     check: WriteCheck | None = None
+    # What events of another type are about: {"opportunity": "contact"} if that of an opportunity
+    # has its contact as its subject.
+    subject_of: Mapping[str, str] = field(default_factory=dict)

@@ -13,17 +13,19 @@ CHECKED: list[tuple[Kind, WriteBack, WriteCheck]] = [
     for kind in kinds().values()
     if kind.write_back and kind.write_back.check
 ]
+BY_NAME = {kind.name: check for kind, _, check in CHECKED}
 JUNK: tuple[Any, ...] = (
     *(None, 1, "x", [], {}, {"results": 1}, {"fields": {}}, {"scopes": "a"}),
     *({"results": [1, {}, {"name": 5}]}, {"fields": [None, {"api_name": []}]}),
     *({"category": "MISSING_SCOPES"}, {"category": "MISSING_SCOPES", "errors": [{"context": 1}]}),
     {"category": "MISSING_SCOPES", "errors": [{"context": {"requiredScopes": [1, {}]}}]},
     {"code": ["OAUTH_SCOPE_MISMATCH"]},
+    *({"customFields": 1}, {"message": 1}, {"message": ["x"]}),
 )
 
 
-def test_hubspot_and_zoho_can_be_asked() -> None:
-    assert {kind.name for kind, _, _ in CHECKED} == {"hubspot", "zoho"}
+def test_those_that_can_be_asked() -> None:
+    assert BY_NAME.keys() >= {"gohighlevel", "hubspot", "zoho"}
 
 
 @each("junk", [(one,) for one in JUNK])
@@ -45,7 +47,7 @@ def test_each_type_of_record_that_can_be_written_can_be_asked_for() -> None:
 
 
 def test_what_a_crm_computes_can_not_be_set() -> None:
-    (hubspot, zoho) = (check for _, _, check in CHECKED)
+    hubspot, zoho = BY_NAME["hubspot"], BY_NAME["zoho"]
     calculated = {"name": "score", "calculated": True}
     read_only = {"name": "made", "modificationMetadata": {"readOnlyValue": True}}
     found = hubspot.read_fields({"results": [calculated, read_only, {"name": "free"}]})
@@ -61,7 +63,7 @@ def test_what_a_crm_computes_can_not_be_set() -> None:
 
 
 def test_a_variable_in_the_body_is_named_and_nothing_else_is_replaced() -> None:
-    (hubspot, _) = (check for _, _, check in CHECKED)
-    assert hubspot.granted is not None
-    request = hubspot.granted[0]
+    granted = BY_NAME["hubspot"].granted
+    assert granted is not None
+    request = granted[0]
     assert request.json_with({"ACCESS_TOKEN": "t"}) == {"tokenKey": "t"}
