@@ -163,7 +163,6 @@ def _changes(request: Received) -> Iterator[Told]:
         for entry in _objects(request.body, "data"):
             fields = {name: value for name, value in entry.items() if name != "id"}
             yield _told(request, "zoho", "record changed", found[1], entry.get("id"), fields)
-
     elif request.method == "PUT" and (found := _GOHIGHLEVEL.fullmatch(request.path)):
         yield _gohighlevel_change(request, found[1], found[2])
 
