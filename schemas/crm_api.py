@@ -411,3 +411,6 @@ class WriteBack:
     # What events of another type are about: {"opportunity": "contact"} if that of an opportunity
     # has its contact as its subject.
     subject_of: Mapping[str, str] = field(default_factory=dict)
+    # Whether an update of a record says that we made it (Kind.is_own_change, Hydration.own_user).
+    # If not, a route that takes updates and sets fields may call in a circle.
+    tells_own_updates: bool = True

@@ -200,4 +200,5 @@ WRITE_BACK: Final = WriteBack(
     read=_read,
     check=CHECK,
     subject_of={"opportunity": "contact"},
+    tells_own_updates=False,
 )
