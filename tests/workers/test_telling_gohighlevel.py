@@ -213,6 +213,18 @@ def test_tags_are_refused_before_anything_replaces_them(
     assert [request.method for request in simulator.state.requests_to(PATH)] == ["POST"]
 
 
+def test_an_id_that_is_none_of_gohighlevels_is_put_into_no_path(
+    send: Send, highlevel: Settings, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    (call,) = send("ContactCreate", "../locations/1", phone="+919876500001")
+    one = ends(store, call)
+    run_drain(highlevel)
+    now = found(store, one.id)
+    assert (now.status, now.reason) == ("failed", "refused")
+    assert now.message == "GoHighLevel has no record with such an id."
+    assert not simulator.state.requests_to("/contacts")
+
+
 def test_a_deleted_contact_costs_nothing_but_its_own_write_back(
     called: Delivery, highlevel: Settings, store: Store, simulator: Simulator, run_drain: RunDrain
 ) -> None:
