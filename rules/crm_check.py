@@ -74,8 +74,8 @@ def needed_of(
         if route.source != source.name:
             continue
         named = route.event.partition(".")[0]
-        subject_type = writer.subject_of.get(named, named)
-        read.add(subject_type)
+        read.add(named)
+        subject_type = writer.about.get(named, named)
         if route.write_back is None:
             continue
         is_known = subject_type in writer.subject_types

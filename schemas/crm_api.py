@@ -394,7 +394,8 @@ class WriteBack:
     # Whether the CRM keeps a record of a call at such a moment.
     keeps_call: Callable[[Told], bool]
     # -> the requests that look for the CRM's record of the call by its key. Each is sent its
-    # parsed answer; {}: the CRM answered 404. Returns the record's id; None: there is none.
+    # parsed answer, an object; {}: the CRM answered 404. Returns the record's id; None: there is
+    # none. Raises ValueError for an answer that does not say it.
     find_call: Callable[[Told], Generator[CrmRequest, Any, str | None]]
     # -> the request that creates the records of calls.
     create_calls: Callable[[Sequence[Told]], CrmRequest]
@@ -408,9 +409,8 @@ class WriteBack:
     read: Callable[[Any, Sequence[Told]], Mapping[str, Written | Refused | None]]
     # How `check` asks whether it can work; None: the CRM can't be asked.
     check: WriteCheck | None = None
-    # What events of another type are about: {"opportunity": "contact"} if that of an opportunity
-    # has its contact as its subject.
-    subject_of: Mapping[str, str] = field(default_factory=dict)
+    # What the subject of an event is, if not the record that its type names: {"deal": "person"}.
+    about: Mapping[str, str] = field(default_factory=dict)
     # Whether an update of a record says that we made it (Kind.is_own_change, Hydration.own_user).
     # If not, a route that takes updates and sets fields may call in a circle.
     tells_own_updates: bool = True

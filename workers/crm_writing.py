@@ -7,7 +7,7 @@ the record first. The CRM's id of a record is kept, so that redials update it.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -169,21 +169,28 @@ class _Writing:
                 if result.status_code != 404 and self._meaning(result) is Meaning.REFUSED:
                     self._end(told.id, *self._refused(result, rules.sentence(result.body)))
                     return
-                request = finding.send(self._found(result))
+                request = self._next(finding, result)
         except StopIteration as found:
             call_id = found.value
         if call_id:
             self._store.keep_crm_calls({self._key(told.id): call_id})
             self._knows(told, call_id)
 
-    def _found(self, result: HttpResult) -> Any:
-        """Return the answer to a look. One that can't be read does not say that there is none."""
-        if result.status_code in (204, 404):
-            return {}
-        answer = _object(result)
-        if not answer:
-            raise _StopError(result, rules.later("The CRM's answer can't be read."))
-        return answer
+    def _next(
+        self, finding: Generator[CrmRequest, Any, str | None], result: HttpResult
+    ) -> CrmRequest:
+        """Return what is asked after an answer to a look. Raises StopIteration at its end.
+
+        An answer that can't be read does not say that there is no record.
+        """
+        is_none = result.status_code in (204, 404)
+        answer = {} if is_none else _object(result)
+        try:
+            if not answer and not is_none:
+                raise ValueError("no object")
+            return finding.send(answer)
+        except ValueError:
+            raise _StopError(result, rules.later("The CRM's answer can't be read.")) from None
 
     def _knows(self, told: Told, call_id: str) -> None:
         self._create.needed_by.discard(told.id)

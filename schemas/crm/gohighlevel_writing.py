@@ -52,8 +52,10 @@ def _find_call(told: Told) -> Generator[CrmRequest, Any, str | None]:
     if not RECORD_ID.fullmatch(told.subject):
         return None
     answer = yield _request("GET", f"/contacts/{told.subject}/notes")
-    found = answer.get("notes")
-    for note in found if isinstance(found, list) else []:
+    found = answer.get("notes") if answer else []  # {}: 404, so there is no contact
+    if not isinstance(found, list):
+        raise ValueError("The answer has no list of notes.")
+    for note in found:
         if isinstance(note, dict) and _ending(told) in str(note.get("body")):
             return id_text(note.get("id"))
     return None
@@ -199,6 +201,6 @@ WRITE_BACK: Final = WriteBack(
     set_fields=_set_fields,
     read=_read,
     check=CHECK,
-    subject_of={"opportunity": "contact"},
+    about={"opportunity": "contact"},
     tells_own_updates=False,
 )

@@ -151,6 +151,28 @@ def test_after_a_cut_the_note_that_arrived_is_found_and_not_created_again(
     assert fields(simulator) == {FIELD: "connected"}
 
 
+@pytest.mark.parametrize("body", ["<html>", "{}", "[]", '{"traceId": "x"}'])
+def test_an_answer_that_can_not_be_read_creates_no_second_note(
+    body: str,
+    called: Delivery,
+    highlevel: Settings,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    simulator.state.behave(path=NOTES, cut="after", times=1)
+    one = ends(store, called)
+    run_drain(highlevel)
+    simulator.state.behave(path=NOTES, body=body, times=1)
+    due_now(store, one)
+    run_drain(highlevel)
+    assert found(store, one.id).status == "retrying"
+    due_now(store, one)
+    run_drain(highlevel)
+    assert found(store, one.id).status == "delivered"
+    assert len(notes(simulator)) == 1
+
+
 @pytest.mark.parametrize(("code", "looks"), [(429, 0), (500, 1)])
 def test_what_may_pass_is_tried_again(
     code: int,

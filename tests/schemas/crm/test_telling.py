@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from support.telling import told
+from support.told import told
 
 from schemas.crm import hubspot_writing, zoho_writing
 from schemas.crm_api import Refused, Written

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from support import each
-from support.telling import told
+from support.told import told
 
 from schemas.crm.gohighlevel import KIND
 from schemas.crm.gohighlevel_writing import BODY_CHARS, WRITE_BACK
@@ -21,10 +21,12 @@ def found(answer: Any) -> str | None:
     """Return the note that an answer with the contact's notes leads to."""
     finding = WRITE_BACK.find_call(call())
     assert next(finding).path == "/contacts/contact-1/notes"
-    with pytest.raises(StopIteration) as end:
+    try:
         finding.send(answer)
-    note: str | None = end.value.value
-    return note
+    except StopIteration as end:
+        note: str | None = end.value
+        return note
+    raise AssertionError("It asks for more.")
 
 
 def test_a_note_says_how_the_call_ended_and_ends_with_its_key() -> None:
@@ -81,9 +83,15 @@ def test_the_note_with_the_key_is_found() -> None:
     assert found({"notes": [other]}) is None
 
 
-@each("junk", [{}, {"notes": 7}, {"notes": [None, 7, {}, {"body": None}]}, {"notes": {"id": "n"}}])
-def test_junk_has_no_note(junk: Any) -> None:
+@each("junk", [{}, {"notes": []}, {"notes": [None, 7, {}, {"body": None}]}])
+def test_what_has_no_such_note_has_none(junk: Any) -> None:
     assert found(junk) is None
+
+
+@each("junk", [{"notes": 7}, {"notes": {"id": "n"}}, {"message": "x"}])
+def test_an_answer_without_notes_does_not_say_that_there_is_none(junk: Any) -> None:
+    with pytest.raises(ValueError, match="no list of notes"):
+        found(junk)
 
 
 @each("junk", [None, 7, "x", [], {}, {"note": 7}, {"contact": "x"}, {"succeded": "true"}])
