@@ -143,6 +143,10 @@ class CrmRequest:
             lambda found: variables.get(found[1]) or f"<{prefix}{found[1]}>", self.path
         )
 
+    def unset(self, variables: Mapping[str, str]) -> list[str]:
+        """Return the suffixes of the variables that its path names and that have no value."""
+        return [name for name in _NAMED_VARIABLE.findall(self.path) if not variables.get(name)]
+
     def json_with(self, variables: Mapping[str, str]) -> Any:
         """Return the JSON body with the values of the source's variables, by suffix."""
         if not self.json_variables:
@@ -352,6 +356,13 @@ class Refused:
     sentence: str  # the CRM's own
 
 
+class UnwritableError(Exception):
+    """What is told can't be put into a request: its sentence, for people, says why.
+
+    It is raised instead of a request, and ends the write-back as a refusal of the CRM's own does.
+    """
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WriteCheck:
     """How to ask a CRM whether it would accept what routes write back.
@@ -378,7 +389,8 @@ class WriteCheck:
 class WriteBack:
     """How to tell a CRM of calls by its API. The login is that of Hydration.
 
-    A request may tell of several calls, at most one of each record.
+    A request may tell of several calls, at most one of each record. Instead of one of the three
+    requests that write, UnwritableError may be raised.
     """
 
     # At most this many in one request.
@@ -388,7 +400,8 @@ class WriteBack:
     # Whether the CRM keeps a record of a call at such a moment.
     keeps_call: Callable[[Told], bool]
     # -> the requests that look for the CRM's record of the call by its key. Each is sent its
-    # parsed answer; {}: the CRM answered 404. Returns the record's id; None: there is none.
+    # parsed answer, an object; {}: the CRM answered 404. Returns the record's id; None: there is
+    # none. Raises ValueError for an answer that does not say it.
     find_call: Callable[[Told], Generator[CrmRequest, Any, str | None]]
     # -> the request that creates the records of calls.
     create_calls: Callable[[Sequence[Told]], CrmRequest]
@@ -404,3 +417,8 @@ class WriteBack:
     followed_types: frozenset[str] = frozenset()
     # How `check` asks whether it can work; None: the CRM can't be asked.
     check: WriteCheck | None = None
+    # What the subject of an event is, if not the record that its type names: {"deal": "person"}.
+    about: Mapping[str, str] = field(default_factory=dict)
+    # Whether an update of a record says that we made it (Kind.is_own_change, Hydration.own_user).
+    # If not, a route that takes updates and sets fields may call in a circle.
+    tells_own_updates: bool = True

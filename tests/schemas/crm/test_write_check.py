@@ -20,11 +20,12 @@ JUNK: tuple[Any, ...] = (
     *({"category": "MISSING_SCOPES"}, {"category": "MISSING_SCOPES", "errors": [{"context": 1}]}),
     {"category": "MISSING_SCOPES", "errors": [{"context": {"requiredScopes": [1, {}]}}]},
     {"code": ["OAUTH_SCOPE_MISMATCH"]},
+    *({"customFields": 1}, {"message": 1}, {"message": ["x"]}),
 )
 
 
 def test_these_can_be_asked() -> None:
-    assert {"close", "hubspot", "zoho"} <= CHECKS.keys()
+    assert {"close", "gohighlevel", "hubspot", "zoho"} <= CHECKS.keys()
 
 
 @each("junk", JUNK)
