@@ -167,6 +167,11 @@ class CrmRequest:
             lambda found: variables.get(found[1]) or f"<{prefix}{found[1]}>", self.path
         )
 
+    def unset(self, variables: Mapping[str, str]) -> list[str]:
+        """Return the suffixes of the variables that it names and that have no value."""
+        named = (*_NAMED_VARIABLE.findall(self.path), *sorted(self.json_needs))
+        return [name for name in named if not variables.get(name)]
+
     def json_with(self, variables: Mapping[str, str], *, prefix: str) -> Any:
         """Return the JSON body with the values of the source's variables, by suffix.
 
@@ -233,6 +238,9 @@ class OwnUser:
     # (the event's data with its record, the user's id) -> whether that user made the change. It
     # accepts any data and never raises.
     is_change: Callable[[Any, str], bool]
+    # What types of events begin with whose records are no leads: those that our login creates are
+    # answers to calls, too.
+    answers: tuple[str, ...] = ()
 
 
 # Why a CRM refuses a question: our login, one of the ids, or that it is asked now.
@@ -291,9 +299,11 @@ class Hydration(Api):
     def own_user_of(self, event_type: str) -> OwnUser | None:
         """Return how to tell our own changes among events of a type; None: we cause none such.
 
-        A record that our login creates is a lead, and no answer to a call.
+        Else, a record that our login creates is a lead, and no answer to a call.
         """
-        return self.own_user if event_type.endswith(".updated") else None
+        own = self.own_user
+        is_answer = own is not None and event_type.startswith(own.answers)
+        return own if is_answer or event_type.endswith(".updated") else None
 
 
 # --- how what never arrived is found --------------------------------------------------------
@@ -387,7 +397,7 @@ class Told:
     ISO 8601 with an offset. subject, subject_type: the CRM's id of the record, and our word for
     what it is: "contact". delivery, outcome: as expressions of [route.write_back.fields] see them;
     outcome is None before a dial ended. fields: what to set in the record. call_id: the CRM's id of
-    its record of this call; None: it has none yet.
+    its record of this call; None: it has none yet. event: the data of the call's event, as it came.
     """
 
     id: str
@@ -400,6 +410,7 @@ class Told:
     outcome: Mapping[str, Any] | None
     fields: Mapping[str, Any]
     call_id: str | None = None
+    event: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,6 +425,13 @@ class Refused:
     """The CRM refuses it by a rule of its own, so that it is not repeated."""
 
     sentence: str  # the CRM's own
+
+
+class UnwritableError(Exception):
+    """What is told can't be put into a request: its sentence, for people, says why.
+
+    It is raised instead of a request, and ends the write-back as a refusal of the CRM's own does.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -442,7 +460,8 @@ class WriteCheck:
 class WriteBack:
     """How to tell a CRM of calls by its API.
 
-    A request may tell of several calls, at most one of each record.
+    A request may tell of several calls, at most one of each record. Instead of one of the three
+    requests that write, UnwritableError may be raised.
     """
 
     # At most this many in one request.
@@ -465,8 +484,15 @@ class WriteBack:
     # None: not now, so it is told again. What is missing is in doubt, and is told again, too; an
     # answer that refuses (4xx) wrote nothing of it. It accepts any answer and never raises.
     read: Callable[[Any, Sequence[Told]], Mapping[str, Written | Refused | None]]
+    # What types of events begin with whose record is that of their person: "opportunity".
+    followed_types: frozenset[str] = frozenset()
     # How `check` asks whether it can work; None: the CRM can't be asked.
     check: WriteCheck | None = None
+    # What the subject of an event is, if not the record that its type names: {"deal": "person"}.
+    about: Mapping[str, str] = field(default_factory=dict)
+    # Whether an update of a record says that we made it (Kind.is_own_change, Hydration.own_user).
+    # If not, a route that takes updates and sets fields may call in a circle.
+    tells_own_updates: bool = True
     # How to log in; None: as Hydration says.
     api: Api | None = None
     # The suffixes of the variables that must be set for a call's record, besides the login's.

@@ -23,7 +23,7 @@ from simulator import (
 )
 from simulator.state import Behaviour, Received, State, without_secrets
 
-# The APIs whose words are told by their paths alone.
+# The APIs with errors of their own shape below paths of their own.
 CRMS = (close, gohighlevel, leadsquared, meta, pipedrive)
 # Where the app tells the server how to send the answer.
 MANNER = "simulator.manner"

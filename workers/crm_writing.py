@@ -16,7 +16,7 @@ from rules import write_back as rules
 from rules.plan import Ready
 from rules.transitions import CRASHED
 from rules.verdict import Meaning, Verdict
-from schemas.crm_api import CrmRequest, Refused, Told, WriteBack, Written
+from schemas.crm_api import CrmRequest, Refused, Told, UnwritableError, WriteBack, Written
 from schemas.errors import StoreUnavailable
 from schemas.http_result import HttpResult
 from schemas.settings import Settings
@@ -249,12 +249,17 @@ class _Writing:
             return step.build(told)
         except Exception as error:
             if len(told) == 1:
-                logger.error("write_back.crashed", delivery=told[0].id, exc_info=error)
-                self._end(told[0].id, NOTHING_SENT, rules.later(CRASHED))
+                self._end(told[0].id, *self._unbuilt(told[0], error))
                 self._none_created(step, told)
             else:
                 self._write_rest(step, told, {})
             return None
+
+    def _unbuilt(self, told: Told, error: Exception) -> Answer:
+        if isinstance(error, UnwritableError):
+            return NOTHING_SENT, rules.unwritable(str(error))
+        logger.error("write_back.crashed", delivery=told.id, exc_info=error)
+        return NOTHING_SENT, rules.later(CRASHED)
 
     def _write_rest(
         self, step: _Step, told: Sequence[Told], answers: Mapping[str, Written | Refused | None]
