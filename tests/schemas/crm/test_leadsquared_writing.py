@@ -4,6 +4,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from support.told import told as told_of_call
 
 from schemas.crm.leadsquared import KIND
 from schemas.crm.leadsquared_writing import NOTE_CHARS, status_of
@@ -16,19 +17,9 @@ VARIABLES = {"ACTIVITY_EVENT": "201"}
 
 
 def told(**more: Any) -> Told:
-    fields: dict[str, Any] = {
-        "id": "w1",
-        "key": "bridge-00000000000000000001",
-        "moment": "outcome",
-        "at": "2026-11-20T06:01:01.500+05:30",
-        "subject": "lead-1",
-        "subject_type": "lead",
-        "delivery": {"number": "+919876500001", "call_sid": "CA1"},
-        "outcome": {"result": "connected", "talked_s": 61},
-        "fields": {},
-        **more,
-    }
-    return Told(**fields)
+    at = "2026-11-20T06:01:01.500+05:30"
+    lead = {"subject": "lead-1", "subject_type": "lead"}
+    return told_of_call(**{"key": "bridge-00000000000000000001", "at": at, **lead, **more})
 
 
 def refusal(exception: Any, message: Any = "No.") -> dict[str, Any]:
