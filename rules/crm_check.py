@@ -73,8 +73,9 @@ def needed_of(
     for route in settings.routes.routes:
         if route.source != source.name:
             continue
-        subject_type = route.event.partition(".")[0]
-        read.add(subject_type)
+        named = route.event.partition(".")[0]
+        read.add(named)
+        subject_type = writer.about.get(named, named)
         if route.write_back is None:
             continue
         is_known = subject_type in writer.subject_types

@@ -127,6 +127,7 @@ def told(ready: Ready) -> Told:
         delivery=body["delivery"],
         outcome=outcome,
         fields=body["fields"],
+        data=event.data if event else None,
     )
 
 

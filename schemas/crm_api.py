@@ -316,8 +316,9 @@ class Told:
     id: that of the write-back. key: our id of the call, equal for all its moments. at: when it was,
     ISO 8601 with an offset. subject, subject_type: the CRM's id of the record, and our word for
     what it is: "contact". delivery, outcome: as expressions of [route.write_back.fields] see them;
-    outcome is None before a dial ended. fields: what to set in the record. call_id: the CRM's id of
-    its record of this call; None: it has none yet.
+    outcome is None before a dial ended. fields: what to set in the record. data: that of the event
+    that led to the call, which may name more records. call_id: the CRM's id of its record of this
+    call; None: it has none yet.
     """
 
     id: str
@@ -329,6 +330,7 @@ class Told:
     delivery: Mapping[str, Any]
     outcome: Mapping[str, Any] | None
     fields: Mapping[str, Any]
+    data: Any = None
     call_id: str | None = None
 
 
@@ -359,7 +361,7 @@ class WriteCheck:
     # The API's answer -> by a field's name, whether the API can set it; None: it can't be read.
     read_fields: Callable[[Any], Mapping[str, bool] | None]
     # (types that are read, types that are written) -> what the login needs. Each need is a list of
-    # scopes of which one is enough, the narrowest first.
+    # scopes of which one is enough, the narrowest first. (): the login has no scopes.
     scopes: Callable[[Set[str], Set[str]], Sequence[Sequence[str]]]
     # The body of a refusal -> the scopes that are missing; (): it is about something else.
     missing: Callable[[Any], Sequence[str]]
@@ -396,3 +398,5 @@ class WriteBack:
     read: Callable[[Any, Sequence[Told]], Mapping[str, Written | Refused | None]]
     # How `check` asks whether it can work; None: the CRM can't be asked.
     check: WriteCheck | None = None
+    # What the subject of an event is, if not the record that its type names: {"deal": "person"}.
+    about: Mapping[str, str] = field(default_factory=dict)

@@ -72,6 +72,8 @@ class _Check:
             return
 
     def _look_at_scopes(self, needs: Sequence[Sequence[str]]) -> None:
+        if not needs:
+            return
         self._granted = self._ask_for_scopes(is_new=False)
         is_bought = self._check.granted is None
         if self._granted is not None and is_bought and lacking(needs, self._granted):
