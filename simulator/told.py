@@ -25,7 +25,11 @@ _HUBSPOT = re.compile(r"/crm/(?:objects/[^/]+|v3/objects)/([^/]+)/(.+)")
 _ZOHO = re.compile(r"/crm/v8/([A-Za-z0-9_]+)")
 # The ids of HubSpot's own associations of a call.
 _ASSOCIATED = {194: "contacts", 182: "companies", 206: "deals", 220: "tickets"}
-_LINKS = ("Who_Id", "What_Id", "$se_module")  # of Zoho's calls: they say whose call it is
+_PIPEDRIVE = re.compile(r"/api/v2/(persons|deals|activities)/([0-9]+)")
+# Of a call's record: they say whose call it is.
+_LINKS = ("Who_Id", "What_Id", "$se_module", "participants", "deal_id", "lead_id")
+# What the CRMs call the records of calls.
+_CALLS = frozenset({"calls", "Calls", "activities"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +86,7 @@ def told(state: State) -> list[Told]:
 
 
 def _is_call(object_name: str | None) -> bool:
-    return object_name in ("calls", "Calls")
+    return object_name in _CALLS
 
 
 def _was_made(state: State, one: Told) -> bool:
@@ -94,9 +98,8 @@ def _was_made(state: State, one: Told) -> bool:
 
 
 def _created(written: Written) -> Told:
-    hubspot = written.crm == "hubspot"
-    object_name, record_id = (_hubspot_record if hubspot else _zoho_record)(written.body)
-    fields = written.body.get("properties", {}) if hubspot else written.body
+    object_name, record_id = _RECORD_OF[written.crm](written.body)
+    fields = written.body.get("properties", written.body)
     return Told(
         at=written.at,
         crm=written.crm,
@@ -120,6 +123,16 @@ def _zoho_record(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
         if isinstance(body.get(name), dict):
             return object_name, str(body[name].get("id"))
     return None, None
+
+
+def _pipedrive_record(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    for one in body.get("participants", ()):
+        return "persons", str(one.get("person_id"))
+    return ("deals", str(body["deal_id"])) if "deal_id" in body else (None, None)
+
+
+# By the CRM: (the body of a new call's record) -> the record that it belongs to.
+_RECORD_OF = {"hubspot": _hubspot_record, "zoho": _zoho_record, "pipedrive": _pipedrive_record}
 
 
 def _of_call(change: Told, calls: Mapping[tuple[str, str], Told]) -> Told:
@@ -150,6 +163,15 @@ def _changes(request: Received) -> Iterator[Told]:
         for entry in _objects(request.body, "data"):
             fields = {name: value for name, value in entry.items() if name != "id"}
             yield _told(request, "zoho", "record changed", found[1], entry.get("id"), fields)
+    elif request.method == "PATCH" and (found := _PIPEDRIVE.fullmatch(request.path)):
+        yield from _pipedrive_changes(request, found[1], found[2])
+
+
+def _pipedrive_changes(request: Received, object_name: str, record_id: str) -> Iterator[Told]:
+    body = request.body if isinstance(request.body, dict) else {}
+    fields = {name: value for name, value in body.items() if name != "custom_fields"}
+    fields |= body.get("custom_fields") or {}
+    yield _told(request, "pipedrive", "record changed", object_name, record_id, fields)
 
 
 def _hubspot_changes(request: Received, object_name: str, rest: str) -> Iterator[Told]:

@@ -286,8 +286,8 @@ KIND = Kind(
         Variable(
             suffix="API_TOKEN",
             sample="0" * 40,
-            help="the API token of a user who may see the persons of deals and leads, and change them "
-            "for the write-back",
+            help="the API token of a user who may see the persons of deals and leads, and change "
+            "them if routes write back",
         ),
         Variable(suffix="API_URL", holds="address", default="https://api.pipedrive.com"),
         Variable(

@@ -162,15 +162,12 @@ def _fields(subject_type: str) -> CrmRequest:
 
 
 def _read_fields(answer: Any) -> Mapping[str, bool] | None:
-    fields = answer.get("data") if isinstance(answer, dict) else None
-    if not isinstance(fields, list):
-        return None
-    known = dict.fromkeys(SETTABLE, True)
-    for one in _objects(fields):
-        name = one.get("field_code")
-        if isinstance(name, str):
-            known[name] = one.get("is_custom_field") is True or name in SETTABLE
-    return known
+    listed = {
+        name: one.get("is_custom_field") is True or name in SETTABLE
+        for one in _objects(answer.get("data") if isinstance(answer, dict) else None)
+        if isinstance(name := one.get("field_code"), str)
+    }
+    return {**dict.fromkeys(SETTABLE, True), **listed} if listed else None
 
 
 def _scopes(read: Set[str], written: Set[str]) -> Sequence[Sequence[str]]:

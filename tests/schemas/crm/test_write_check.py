@@ -13,17 +13,18 @@ CHECKED: list[tuple[Kind, WriteBack, WriteCheck]] = [
     for kind in kinds().values()
     if kind.write_back and kind.write_back.check
 ]
+BY_NAME = {kind.name: check for kind, _, check in CHECKED}
 JUNK: tuple[Any, ...] = (
     *(None, 1, "x", [], {}, {"results": 1}, {"fields": {}}, {"scopes": "a"}),
     *({"results": [1, {}, {"name": 5}]}, {"fields": [None, {"api_name": []}]}),
     *({"category": "MISSING_SCOPES"}, {"category": "MISSING_SCOPES", "errors": [{"context": 1}]}),
     {"category": "MISSING_SCOPES", "errors": [{"context": {"requiredScopes": [1, {}]}}]},
-    {"code": ["OAUTH_SCOPE_MISMATCH"]},
+    *({"code": ["OAUTH_SCOPE_MISMATCH"]}, {"data": [1, {}, {"field_code": 5}]}, {"data": "x"}),
 )
 
 
-def test_hubspot_and_zoho_can_be_asked() -> None:
-    assert {kind.name for kind, _, _ in CHECKED} == {"hubspot", "zoho"}
+def test_these_crms_can_be_asked() -> None:
+    assert set(BY_NAME) == {"hubspot", "pipedrive", "zoho"}
 
 
 @each("junk", [(one,) for one in JUNK])
@@ -40,12 +41,13 @@ def test_each_type_of_record_that_can_be_written_can_be_asked_for() -> None:
         asked = [check.fields(one) for one in sorted(writer.subject_types)]
         assert {one.method for one in asked} == {"GET"}
         assert len({(one.path, *one.params.values()) for one in asked}) == len(asked), kind.name
+        assert set(writer.about.values()) <= writer.subject_types
         needs = check.scopes(frozenset(), writer.subject_types | {"call"})
         assert all(needs), kind.name
 
 
 def test_what_a_crm_computes_can_not_be_set() -> None:
-    (hubspot, zoho) = (check for _, _, check in CHECKED)
+    hubspot, zoho = BY_NAME["hubspot"], BY_NAME["zoho"]
     calculated = {"name": "score", "calculated": True}
     read_only = {"name": "made", "modificationMetadata": {"readOnlyValue": True}}
     found = hubspot.read_fields({"results": [calculated, read_only, {"name": "free"}]})
@@ -60,8 +62,17 @@ def test_what_a_crm_computes_can_not_be_set() -> None:
     assert found == {"Formula_1": False, "Locked": False, "Webonly": False, "Free": True}
 
 
+def test_of_pipedrives_fields_custom_ones_and_some_of_its_own_can_be_set() -> None:
+    custom = {"field_code": "0" * 40, "is_custom_field": True}
+    fields = [{"field_code": "add_time"}, {"field_code": "name"}, custom]
+    found = BY_NAME["pipedrive"].read_fields({"data": fields})
+    assert found is not None
+    assert (found["add_time"], found["name"], found["0" * 40]) == (False, True, True)
+    assert found["phones"], "it is listed as `phone`, and set as `phones`"
+
+
 def test_a_variable_in_the_body_is_named_and_nothing_else_is_replaced() -> None:
-    (hubspot, _) = (check for _, _, check in CHECKED)
+    hubspot = BY_NAME["hubspot"]
     assert hubspot.granted is not None
     request = hubspot.granted[0]
     assert request.json_with({"ACCESS_TOKEN": "t"}) == {"tokenKey": "t"}
