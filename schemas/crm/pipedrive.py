@@ -233,7 +233,8 @@ def is_own_change(event_type: str, data: Any) -> bool:
 
 
 def _user(answer: Any) -> str | None:
-    user = answer.get("data") if isinstance(answer, dict) else None
+    is_read = isinstance(answer, dict) and answer.get("success") is True
+    user = answer.get("data") if is_read else None
     return id_text(user.get("id")) if isinstance(user, dict) else None
 
 

@@ -194,7 +194,13 @@ def test_a_change_is_ours_if_our_user_made_it_by_the_api(meta: Any, is_ours: boo
 
 @each(
     ("answer", "user"),
-    [({"data": {"id": 7}}, "7"), ({"data": None}, None), ({"data": [7]}, None), ("x", None)],
+    [
+        ({"success": True, "data": {"id": 7}}, "7"),
+        ({"success": False, "data": {"id": 7}}, None),
+        ({"success": True, "data": None}, None),
+        ({"success": True, "data": [7]}, None),
+        ("x", None),
+    ],
 )
 def test_the_answer_names_our_user(answer: Any, user: str | None) -> None:
     assert OWN_USER.read(answer) == user
