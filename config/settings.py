@@ -184,6 +184,7 @@ def warnings_of(settings: Settings) -> list[str]:
         *_short_secrets(settings),
         *_useless_windows(settings),
         *_unsigned_events(settings),
+        *_circles(settings),
     ]
     calls = any(route.to == "call" for route in settings.routes.routes)
     if calls and not settings.callkaro_webhook_tokens:
@@ -268,6 +269,24 @@ def _unsigned_events(settings: Settings) -> Iterator[str]:
                     f"accepts {word} signatures alone: {title} signs these events in another way, "
                     "so they are refused, and it does not send them again"
                 )
+
+
+def _circles(settings: Settings) -> Iterator[str]:
+    """Yield a warning for each route whose own write-back may come back to it as an update."""
+    for route in settings.routes.routes:
+        source = settings.routes.sources[route.source]
+        writer = source.kind.write_back
+        if writer is None or writer.tells_own_updates or not settings.writes_by_api(source):
+            continue
+        if route.write_back is None or not route.write_back.fields:
+            continue
+        updates = (f"{subject_type}.updated" for subject_type in sorted(writer.subject_types))
+        if taken := next((one for one in updates if route.wants(source.name, one)), None):
+            yield (
+                f"route {route.name!r} takes {taken} and writes fields back, which makes such an "
+                f"event again: {source.kind.title} does not say who made an update, so it may call "
+                "in a circle. Take created events alone, or let `match` leave out what is called"
+            )
 
 
 def _planned_in_the_past(settings: Settings) -> Iterator[str]:

@@ -143,6 +143,10 @@ class CrmRequest:
             lambda found: variables.get(found[1]) or f"<{prefix}{found[1]}>", self.path
         )
 
+    def unset(self, variables: Mapping[str, str]) -> list[str]:
+        """Return the suffixes of the variables that its path names and that have no value."""
+        return [name for name in _NAMED_VARIABLE.findall(self.path) if not variables.get(name)]
+
     def json_with(self, variables: Mapping[str, str]) -> Any:
         """Return the JSON body with the values of the source's variables, by suffix."""
         if not self.json_variables:
@@ -180,6 +184,9 @@ class OwnUser:
     # (the event's data with its record, the user's id) -> whether that user made the change. It
     # accepts any data and never raises.
     is_change: Callable[[Any, str], bool]
+    # What types of events begin with whose records are no leads: those that our login creates are
+    # answers to calls, too.
+    answers: tuple[str, ...] = ()
 
 
 # Why a CRM refuses a question: our login, one of the ids, or that it is asked now.
@@ -221,9 +228,11 @@ class Hydration:
     def own_user_of(self, event_type: str) -> OwnUser | None:
         """Return how to tell our own changes among events of a type; None: we cause none such.
 
-        A record that our login creates is a lead, and no answer to a call.
+        Else, a record that our login creates is a lead, and no answer to a call.
         """
-        return self.own_user if event_type.endswith(".updated") else None
+        own = self.own_user
+        is_answer = own is not None and event_type.startswith(own.answers)
+        return own if is_answer or event_type.endswith(".updated") else None
 
 
 # --- how what never arrived is found --------------------------------------------------------
@@ -316,9 +325,8 @@ class Told:
     id: that of the write-back. key: our id of the call, equal for all its moments. at: when it was,
     ISO 8601 with an offset. subject, subject_type: the CRM's id of the record, and our word for
     what it is: "contact". delivery, outcome: as expressions of [route.write_back.fields] see them;
-    outcome is None before a dial ended. fields: what to set in the record. data: that of the event
-    that led to the call, which may name more records. call_id: the CRM's id of its record of this
-    call; None: it has none yet.
+    outcome is None before a dial ended. fields: what to set in the record. call_id: the CRM's id of
+    its record of this call; None: it has none yet. event: the data of the call's event, as it came.
     """
 
     id: str
@@ -330,8 +338,8 @@ class Told:
     delivery: Mapping[str, Any]
     outcome: Mapping[str, Any] | None
     fields: Mapping[str, Any]
-    data: Any = None
     call_id: str | None = None
+    event: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +354,13 @@ class Refused:
     """The CRM refuses it by a rule of its own, so that it is not repeated."""
 
     sentence: str  # the CRM's own
+
+
+class UnwritableError(Exception):
+    """What is told can't be put into a request: its sentence, for people, says why.
+
+    It is raised instead of a request, and ends the write-back as a refusal of the CRM's own does.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -374,7 +389,8 @@ class WriteCheck:
 class WriteBack:
     """How to tell a CRM of calls by its API. The login is that of Hydration.
 
-    A request may tell of several calls, at most one of each record.
+    A request may tell of several calls, at most one of each record. Instead of one of the three
+    requests that write, UnwritableError may be raised.
     """
 
     # At most this many in one request.
@@ -384,7 +400,8 @@ class WriteBack:
     # Whether the CRM keeps a record of a call at such a moment.
     keeps_call: Callable[[Told], bool]
     # -> the requests that look for the CRM's record of the call by its key. Each is sent its
-    # parsed answer; {}: the CRM answered 404. Returns the record's id; None: there is none.
+    # parsed answer, an object; {}: the CRM answered 404. Returns the record's id; None: there is
+    # none. Raises ValueError for an answer that does not say it.
     find_call: Callable[[Told], Generator[CrmRequest, Any, str | None]]
     # -> the request that creates the records of calls.
     create_calls: Callable[[Sequence[Told]], CrmRequest]
@@ -396,7 +413,12 @@ class WriteBack:
     # None: not now, so it is told again. What is missing is in doubt, and is told again, too; an
     # answer that refuses (4xx) wrote nothing of it. It accepts any answer and never raises.
     read: Callable[[Any, Sequence[Told]], Mapping[str, Written | Refused | None]]
+    # What types of events begin with whose record is that of their person: "opportunity".
+    followed_types: frozenset[str] = frozenset()
     # How `check` asks whether it can work; None: the CRM can't be asked.
     check: WriteCheck | None = None
     # What the subject of an event is, if not the record that its type names: {"deal": "person"}.
     about: Mapping[str, str] = field(default_factory=dict)
+    # Whether an update of a record says that we made it (Kind.is_own_change, Hydration.own_user).
+    # If not, a route that takes updates and sets fields may call in a circle.
+    tells_own_updates: bool = True

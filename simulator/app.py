@@ -22,7 +22,7 @@ from simulator import (
 )
 from simulator.state import Behaviour, Received, State, without_secrets
 
-# The APIs whose PATHS say which they are.
+# The APIs with errors of their own shape below paths of their own.
 CRMS = (close, gohighlevel, meta, pipedrive)
 # Where the app tells the server how to send the answer.
 MANNER = "simulator.manner"

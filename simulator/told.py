@@ -6,7 +6,7 @@ It is read out of what the simulator remembers anyway, so no endpoint has to not
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -22,14 +22,17 @@ HOOK = "/hook"
 What = Literal["call created", "call changed", "record changed", "webhook"]
 
 _HUBSPOT = re.compile(r"/crm/(?:objects/[^/]+|v3/objects)/([^/]+)/(.+)")
+_CLOSE = re.compile(r"/api/v1/(contact|lead|activity/call)/([^/]+)/")
+_GOHIGHLEVEL = re.compile(r"/contacts/([^/]+)(?:/notes/([^/]+))?")
+_PIPEDRIVE = re.compile(r"/api/v2/(persons|deals|activities)/([0-9]+)")
 _ZOHO = re.compile(r"/crm/v8/([A-Za-z0-9_]+)")
 # The ids of HubSpot's own associations of a call.
 _ASSOCIATED = {194: "contacts", 182: "companies", 206: "deals", 220: "tickets"}
-_PIPEDRIVE = re.compile(r"/api/v2/(persons|deals|activities)/([0-9]+)")
-# Of a call's record: they say whose call it is.
-_LINKS = ("Who_Id", "What_Id", "$se_module", "participants", "deal_id", "lead_id")
-# What the CRMs call the records of calls.
-_CALLS = frozenset({"calls", "Calls", "activities"})
+# Of a call's record: they say whose call it is, or when it was written.
+_LINKS = (
+    *("Who_Id", "What_Id", "$se_module"),
+    *("lead_id", "contact_id", "contactId", "dateAdded", "participants", "deal_id"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +89,7 @@ def told(state: State) -> list[Told]:
 
 
 def _is_call(object_name: str | None) -> bool:
-    return object_name in _CALLS
+    return object_name in ("calls", "Calls", "notes", "activities")
 
 
 def _was_made(state: State, one: Told) -> bool:
@@ -125,14 +128,31 @@ def _zoho_record(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
     return None, None
 
 
+def _close_record(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    for name in ("contact", "lead"):
+        if body.get(f"{name}_id"):
+            return name, str(body[f"{name}_id"])
+    return None, None
+
+
+def _gohighlevel_record(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    return "contacts", str(body.get("contactId"))
+
+
 def _pipedrive_record(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
     for one in body.get("participants", ()):
         return "persons", str(one.get("person_id"))
     return ("deals", str(body["deal_id"])) if "deal_id" in body else (None, None)
 
 
-# By the CRM: (the body of a new call's record) -> the record that it belongs to.
-_RECORD_OF = {"hubspot": _hubspot_record, "zoho": _zoho_record, "pipedrive": _pipedrive_record}
+# By the CRM: the object and the id of the record that a new call's record belongs to.
+_RECORD_OF: Mapping[str, Callable[[Mapping[str, Any]], tuple[str | None, str | None]]] = {
+    "close": _close_record,
+    "gohighlevel": _gohighlevel_record,
+    "hubspot": _hubspot_record,
+    "pipedrive": _pipedrive_record,
+    "zoho": _zoho_record,
+}
 
 
 def _of_call(change: Told, calls: Mapping[tuple[str, str], Told]) -> Told:
@@ -159,19 +179,34 @@ def _changes(request: Received) -> Iterator[Told]:
         yield _told(request, source, "webhook", None, None, body if isinstance(body, dict) else {})
     elif found := _HUBSPOT.fullmatch(request.path):
         yield from _hubspot_changes(request, found[1], found[2])
+    elif request.method == "PUT" and (found := _CLOSE.fullmatch(request.path)):
+        name = "calls" if found[1] == "activity/call" else found[1]
+        fields = request.body if isinstance(request.body, dict) else {}
+        yield _told(request, "close", "record changed", name, found[2], fields)
     elif request.method == "PUT" and (found := _ZOHO.fullmatch(request.path)):
         for entry in _objects(request.body, "data"):
             fields = {name: value for name, value in entry.items() if name != "id"}
             yield _told(request, "zoho", "record changed", found[1], entry.get("id"), fields)
+    elif request.method == "PUT" and (found := _GOHIGHLEVEL.fullmatch(request.path)):
+        yield _gohighlevel_change(request, found[1], found[2])
     elif request.method == "PATCH" and (found := _PIPEDRIVE.fullmatch(request.path)):
-        yield from _pipedrive_changes(request, found[1], found[2])
+        yield _pipedrive_change(request, found[1], found[2])
 
 
-def _pipedrive_changes(request: Received, object_name: str, record_id: str) -> Iterator[Told]:
+def _gohighlevel_change(request: Received, contact_id: str, note_id: str | None) -> Told:
+    body = request.body
+    if note_id is not None:
+        return _told(request, "gohighlevel", "record changed", "notes", note_id, body)
+    fields = {name: value for name, value in body.items() if name != "customFields"}
+    fields |= {one["id"]: one.get("field_value") for one in _objects(body, "customFields")}
+    return _told(request, "gohighlevel", "record changed", "contacts", contact_id, fields)
+
+
+def _pipedrive_change(request: Received, object_name: str, record_id: str) -> Told:
     body = request.body if isinstance(request.body, dict) else {}
     fields = {name: value for name, value in body.items() if name != "custom_fields"}
     fields |= body.get("custom_fields") or {}
-    yield _told(request, "pipedrive", "record changed", object_name, record_id, fields)
+    return _told(request, "pipedrive", "record changed", object_name, record_id, fields)
 
 
 def _hubspot_changes(request: Received, object_name: str, rest: str) -> Iterator[Told]:

@@ -3,6 +3,7 @@
 All requests to one CRM share its rate, over all workers: see CrmClient._ask().
 """
 
+import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -268,7 +269,8 @@ class CrmClient:
         own = hydration.own_user if hydration else None
         if hydration is None or own is None:
             return None
-        kept = self._store.token_user(source.name)
+        kept_as = self._user_kept_as(source, hydration)
+        kept = self._store.token_user(kept_as)
         if kept is not None:
             return kept or None
         access = self._access(source, hydration)
@@ -293,8 +295,19 @@ class CrmClient:
                 status_code=result.status_code,
                 scope=own.scope,
             )
-        self._store.put_token_user(source.name, user or "", for_s=TOKEN_S)
+        self._store.put_token_user(kept_as, user or "", for_s=TOKEN_S)
         return user
+
+    def _user_kept_as(self, source: Source, hydration: Hydration) -> str:
+        """Return the name under which the user of our login is kept.
+
+        A new token that is bought forgets the user; a token that is set has a name of its own.
+        """
+        if isinstance(hydration.login, RefreshLogin):
+            return source.name
+        variables = self._settings.variables.get(source.name, {})
+        login = "\0".join(variables.get(one, "") for one in hydration.login.needs)
+        return f"{source.name}:{hashlib.sha256(login.encode()).hexdigest()[:16]}"
 
     def _fetch_many(
         self, source: Source, crm_object: str, ids: Sequence[str], wanted: Sequence[str]

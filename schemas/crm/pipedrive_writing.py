@@ -19,7 +19,15 @@ from datetime import UTC
 from typing import Any, Final
 
 from schemas.crm.call_notes import keyed_title, notes, started_at
-from schemas.crm_api import CrmRequest, Refused, Told, WriteBack, WriteCheck, Written
+from schemas.crm_api import (
+    CrmRequest,
+    Refused,
+    Told,
+    UnwritableError,
+    WriteBack,
+    WriteCheck,
+    Written,
+)
 from schemas.source import id_text
 
 API: Final = "/api/v2"
@@ -42,16 +50,20 @@ def _keeps_call(told: Told) -> bool:
 
 def _find_call(told: Told) -> Generator[CrmRequest, Any, str | None]:
     """Look at the record's newest activities. Not by a search: its index may be behind."""
+    if not _NUMBER.fullmatch(told.subject):
+        return None
     answer = yield CrmRequest(
         method="GET",
         path=f"{API}/activities",
         params={
-            f"{told.subject_type}_id": str(_number(told.subject)),
+            f"{told.subject_type}_id": told.subject,
             "sort_by": "id",
             "sort_direction": "desc",
             "limit": str(NEWEST),
         },
     )
+    if answer and not isinstance(answer.get("data"), list):
+        raise ValueError("no list of activities")
     for activity in _objects(answer.get("data")):
         if str(activity.get("subject")).endswith(f"({told.key})"):
             return id_text(activity.get("id"))
@@ -82,8 +94,10 @@ def _patch(name: str, record_id: str, body: Mapping[str, Any]) -> CrmRequest:
 
 
 def _number(record_id: str) -> int:
-    """Return an id as Pipedrive's API wants it. No record has the id 0: Pipedrive says so."""
-    return int(record_id) if _NUMBER.fullmatch(record_id) else 0
+    """Return an id as Pipedrive's API wants it. Raises UnwritableError."""
+    if not _NUMBER.fullmatch(record_id):
+        raise UnwritableError("Pipedrive has no record with such an id.")
+    return int(record_id)
 
 
 def _activity(told: Told) -> dict[str, Any]:
@@ -121,7 +135,7 @@ def _links(told: Told) -> dict[str, Any]:
 
 def _named(told: Told, word: str) -> str | None:
     """Return the id of the deal or lead that an event is about, or that its record names."""
-    data = told.data if isinstance(told.data, Mapping) else {}
+    data = told.event if isinstance(told.event, Mapping) else {}
     meta, record = data.get("meta"), data.get("data") or data.get("current")
     meta = meta if isinstance(meta, Mapping) else {}
     if meta.get("entity", meta.get("object")) == word:

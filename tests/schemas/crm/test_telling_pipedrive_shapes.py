@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import each, examples
+from support.told import told as some_told
 
 from schemas.crm.call_notes import is_keyed, keyed_title
 from schemas.crm.pipedrive import KIND, is_own_change
 from schemas.crm.pipedrive_writing import WRITE_BACK
-from schemas.crm_api import Told, Written
+from schemas.crm_api import Told, UnwritableError, Written
 
 KEY = "bridge-0123456789abcdef0123"
 LEAD = "00000000-0000-4000-8000-00000000a001"
@@ -21,19 +22,8 @@ OWN_USER = KIND.hydration.own_user
 
 
 def told(**more: Any) -> Told:
-    fields: dict[str, Any] = {
-        "id": "w1",
-        "key": KEY,
-        "moment": "outcome",
-        "at": "2026-11-20T23:59:30.000+05:30",
-        "subject": "501",
-        "subject_type": "person",
-        "delivery": {"number": "+919876500001", "call_sid": "CA1"},
-        "outcome": {"result": "connected", "talked_s": 61},
-        "fields": {},
-        **more,
-    }
-    return Told(**fields)
+    fields: dict[str, Any] = {"key": KEY, "subject": "501", "subject_type": "person", **more}
+    return some_told(**{"at": "2026-11-20T23:59:30.000+05:30", **fields})
 
 
 def created(**more: Any) -> Any:
@@ -64,13 +54,13 @@ def v2(entity: str, entity_id: str, record: Any = None) -> Any:
     ],
 )
 def test_the_activity_is_on_the_person_and_the_deal_or_lead(data: Any, links: Any) -> None:
-    body = created(data=data)
+    body = created(event=data)
     assert body["participants"] == [{"person_id": 501, "primary": True}]
     assert {name: body[name] for name in ("deal_id", "lead_id") if name in body} == links
 
 
 def test_a_deal_without_a_person_has_the_activity_itself() -> None:
-    body = created(subject="801", subject_type="deal", data=v2("deal", "801", {}))
+    body = created(subject="801", subject_type="deal", event=v2("deal", "801", {}))
     assert (body["deal_id"], "participants" in body) == (801, False)
 
 
@@ -97,11 +87,15 @@ def test_custom_fields_have_a_place_of_their_own() -> None:
 @pytest.mark.parametrize(
     "odd", ["../deals/7", "1,2", "{API_TOKEN}", "\u0661", "7?x=1", "", "9" * 19]
 )
-def test_an_odd_id_is_that_of_no_record(odd: str) -> None:
-    assert WRITE_BACK.set_fields([told(subject=odd)]).path == "/api/v2/persons/0"
-    assert WRITE_BACK.update_calls([told(call_id=odd)]).path == "/api/v2/activities/0"
-    assert created(subject=odd)["participants"] == [{"person_id": 0, "primary": True}]
-    assert next(WRITE_BACK.find_call(told(subject=odd))).params["person_id"] == "0"
+def test_no_id_but_a_number_is_sent(odd: str) -> None:
+    assert list(WRITE_BACK.find_call(told(subject=odd))) == []
+    for build, one in (
+        (WRITE_BACK.set_fields, told(subject=odd)),
+        (WRITE_BACK.create_calls, told(subject=odd)),
+        (WRITE_BACK.update_calls, told(call_id=odd)),
+    ):
+        with pytest.raises(UnwritableError, match="no record with such an id"):
+            build([one])
 
 
 def test_no_moment_before_an_end_is_a_task_in_somebodys_list() -> None:
@@ -128,7 +122,6 @@ def find(answer: Any) -> str | None:
         ({"data": [{"id": 9, "subject": f"About ({KEY}) again"}]}, None),
         ({"data": [{"id": None, "subject": f"Call ({KEY})"}]}, None),
         ({"data": [None, 1, {"subject": None}]}, None),
-        ({"data": {"id": 9, "subject": f"Call ({KEY})"}}, None),
         ({}, None),
     ],
 )
@@ -136,6 +129,14 @@ def test_the_call_is_found_by_the_key_at_the_end_of_its_subject(
     answer: Any, call_id: str | None
 ) -> None:
     assert find(answer) == call_id
+
+
+@each("answer", [{"success": False}, {"data": {"id": 9, "subject": f"Call ({KEY})"}}])
+def test_an_answer_without_a_list_does_not_say_that_there_is_no_call(answer: Any) -> None:
+    finding = WRITE_BACK.find_call(told())
+    next(finding)
+    with pytest.raises(ValueError, match="no list"):
+        finding.send(answer)
 
 
 @each(
@@ -217,7 +218,7 @@ JSON = st.recursive(
 @examples(100)
 @given(data=JSON)
 def test_any_event_and_any_answer_can_be_read(data: Any) -> None:
-    assert created(data=data)["type"] == "call"
+    assert created(event=data)["type"] == "call"
     assert WRITE_BACK.read(data, [told()]).keys() <= {"w1"}
     assert is_own_change("activity.created", data) is False
     assert OWN_USER.is_change(data, "7") in (True, False)
