@@ -168,11 +168,11 @@ class Hydration:
     ) -> None:
         for claim in batch:
             try:
-                self._take_answer(source, hydration, claim, read)
+                self._take_record(source, hydration, claim, read)
             except Exception as error:
                 self._drain.crashed(claim, error)
 
-    def _take_answer(
+    def _take_record(
         self, source: Source, hydration: CrmHydration, claim: Claim, read: _Read
     ) -> None:
         now, event = self._drain.now(), claim.event
