@@ -88,11 +88,8 @@ class Candidate:
 
     @property
     def own_user_rule(self) -> OwnUser | None:
-        """Return how the event's full record tells our own changes; None: it does not tell them."""
-        hydration = self.source.kind.hydration
-        if hydration is None or self.event.hydrate is None:
-            return None
-        return hydration.own_user_of(self.event.type)
+        """Return how the event tells our own changes; None: it does not tell them."""
+        return self.settings.own_user_of(self.source, self.event)
 
     @property
     def age(self) -> timedelta:

@@ -447,7 +447,7 @@ class WriteCheck:
     # The API's answer -> by a field's name, whether the API can set it; None: it can't be read.
     read_fields: Callable[[Any], Mapping[str, bool] | None]
     # (types that are read, types that are written) -> what the login needs. Each need is a list of
-    # scopes of which one is enough, the narrowest first.
+    # scopes of which one is enough, the narrowest first. (): the login has no scopes.
     scopes: Callable[[Set[str], Set[str]], Sequence[Sequence[str]]]
     # The body of a refusal -> the scopes that are missing; (): it is about something else.
     missing: Callable[[Any], Sequence[str]]

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import time
 
 from schemas.access import NamedToken, Role
+from schemas.crm_api import OwnUser
+from schemas.event import Event
 from schemas.expression import Expression
 from schemas.hours import Window, parse_window
 from schemas.route import Routes
@@ -83,6 +85,19 @@ class Settings:
     def writes_by_api(self, source: Source) -> bool:
         """Say whether a source is told of calls by its CRM's API; else by signed webhooks."""
         return source.kind.write_back is not None and source.name not in self.webhooks_out
+
+    def own_user_of(self, source: Source, event: Event) -> OwnUser | None:
+        """Return how to tell whether the user of our login caused an event; None: it did not.
+
+        An event that is complete asks the CRM nothing more, unless we change records there.
+        """
+        hydration = source.kind.hydration
+        if hydration is None:
+            return None
+        tells = self.writes_by_api(source) and any(
+            route.write_back for route in self.routes.routes if route.source == source.name
+        )
+        return hydration.own_user_of(event.type) if event.hydrate or tells else None
 
     def tokens(self) -> tuple[NamedToken, ...]:
         """Return every token of the API and the dashboard."""

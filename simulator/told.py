@@ -26,13 +26,14 @@ What = Literal["call created", "call changed", "record changed", "webhook"]
 _HUBSPOT = re.compile(r"/crm/(?:objects/[^/]+|v3/objects)/([^/]+)/(.+)")
 _CLOSE = re.compile(r"/api/v1/(contact|lead|activity/call)/([^/]+)/")
 _GOHIGHLEVEL = re.compile(r"/contacts/([^/]+)(?:/notes/([^/]+))?")
+_PIPEDRIVE = re.compile(r"/api/v2/(persons|deals|activities)/([0-9]+)")
 _ZOHO = re.compile(r"/crm/v8/([A-Za-z0-9_]+)")
 # The ids of HubSpot's own associations of a call.
 _ASSOCIATED = {194: "contacts", 182: "companies", 206: "deals", 220: "tickets"}
 # Of a call's record: they say whose call it is, or when it was written.
 _LINKS = (
     *("Who_Id", "What_Id", "$se_module"),
-    *("lead_id", "contact_id", "contactId", "dateAdded"),
+    *("lead_id", "contact_id", "contactId", "dateAdded", "participants", "deal_id"),
     "RelatedProspectId",
 )
 
@@ -91,7 +92,7 @@ def told(state: State) -> list[Told]:
 
 
 def _is_call(object_name: str | None) -> bool:
-    return object_name in ("calls", "Calls", "notes", leadsquared.ACTIVITY)
+    return object_name in ("calls", "Calls", "notes", "activities", leadsquared.ACTIVITY)
 
 
 def _was_made(state: State, one: Told) -> bool:
@@ -145,12 +146,19 @@ def _gohighlevel_record(body: Mapping[str, Any]) -> tuple[str | None, str | None
     return "contacts", str(body.get("contactId"))
 
 
+def _pipedrive_record(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    for one in body.get("participants", ()):
+        return "persons", str(one.get("person_id"))
+    return ("deals", str(body["deal_id"])) if "deal_id" in body else (None, None)
+
+
 # By the CRM: the object and the id of the record that a new call's record belongs to.
 _RECORD_OF: Mapping[str, Callable[[Mapping[str, Any]], tuple[str | None, str | None]]] = {
     "close": _close_record,
     "gohighlevel": _gohighlevel_record,
     "hubspot": _hubspot_record,
     "leadsquared": _leadsquared_record,
+    "pipedrive": _pipedrive_record,
     "zoho": _zoho_record,
 }
 
@@ -191,6 +199,8 @@ def _changes(request: Received) -> Iterator[Told]:
         yield from _leadsquared_changes(request)
     elif request.method == "PUT" and (found := _GOHIGHLEVEL.fullmatch(request.path)):
         yield _gohighlevel_change(request, found[1], found[2])
+    elif request.method == "PATCH" and (found := _PIPEDRIVE.fullmatch(request.path)):
+        yield _pipedrive_change(request, found[1], found[2])
 
 
 def _leadsquared_changes(request: Received) -> Iterator[Told]:
@@ -213,6 +223,13 @@ def _gohighlevel_change(request: Received, contact_id: str, note_id: str | None)
     fields = {name: value for name, value in body.items() if name != "customFields"}
     fields |= {one["id"]: one.get("field_value") for one in _objects(body, "customFields")}
     return _told(request, "gohighlevel", "record changed", "contacts", contact_id, fields)
+
+
+def _pipedrive_change(request: Received, object_name: str, record_id: str) -> Told:
+    body = request.body if isinstance(request.body, dict) else {}
+    fields = {name: value for name, value in body.items() if name != "custom_fields"}
+    fields |= body.get("custom_fields") or {}
+    return _told(request, "pipedrive", "record changed", object_name, record_id, fields)
 
 
 def _hubspot_changes(request: Received, object_name: str, rest: str) -> Iterator[Told]:

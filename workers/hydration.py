@@ -43,11 +43,6 @@ class _Read:
     own_user: str | FetchFailed | None  # see CrmClient.own_user(); None also if nothing needs it
 
 
-def _own_user_of(hydration: CrmHydration, claim: Claim) -> OwnUser | None:
-    """Return how to tell whether our own user caused a delivery's event; None: it did not."""
-    return hydration.own_user_of(claim.event.type) if claim.event else None
-
-
 class Hydration:
     """The records that one drain fetches."""
 
@@ -69,12 +64,12 @@ class Hydration:
         self._alone = count(1)
 
     def take(self, claims: Iterable[Claim]) -> None:
-        """Prepare deliveries whose event is complete; fetch the records of the others first."""
-        thin: dict[tuple[str, str], list[Claim]] = defaultdict(list)
+        """Prepare deliveries whose event says all; ask the CRM about the others first."""
+        asking: dict[tuple[str, str | None], list[Claim]] = defaultdict(list)
         for claim in claims:
             event = claim.event
             source = self._settings.routes.sources.get(claim.delivery.source)
-            if not (event and event.hydrate and event.subject and source and source.kind.hydration):
+            if not (event and event.subject and source and self._asks(source, event)):
                 self._prepare(claim, None)
                 continue
             try:
@@ -85,21 +80,29 @@ class Hydration:
             if move:
                 self._drain.move(move)
             else:
-                thin[source.name, event.hydrate].append(claim)
-        for (name, crm_object), group in thin.items():
+                asking[source.name, event.hydrate].append(claim)
+        for (name, crm_object), group in asking.items():
             source = self._settings.routes.sources[name]
             if hydration := source.kind.hydration:
                 for start in range(0, len(group), hydration.batch):
                     batch = group[start : start + hydration.batch]
                     self._fetch(source, hydration, crm_object, batch)
 
+    def _asks(self, source: Source, event: Event) -> bool:
+        """Say whether the CRM is asked: for the record, or whether its change was our own."""
+        has_api = source.kind.hydration is not None
+        return has_api and bool(event.hydrate or self._settings.own_user_of(source, event))
+
+    def _own_user_of(self, source: Source, claim: Claim) -> OwnUser | None:
+        return self._settings.own_user_of(source, claim.event) if claim.event else None
+
     def _fetch(
-        self, source: Source, hydration: CrmHydration, crm_object: str, batch: list[Claim]
+        self, source: Source, hydration: CrmHydration, crm_object: str | None, batch: list[Claim]
     ) -> None:
         again = partial(self._each_alone, source, hydration, crm_object, batch)
         try:
             ids = sorted({str(claim.event.subject) for claim in batch if claim.event})
-            own = next(filter(None, (_own_user_of(hydration, claim) for claim in batch)), None)
+            own = next(filter(None, (self._own_user_of(source, claim) for claim in batch)), None)
             fields = own.fields if own else frozenset()
             wanted = sorted({*self._fields(source, hydration, batch), *fields})
         except Exception as error:
@@ -108,7 +111,7 @@ class Hydration:
         try:
             self._drain.submit(
                 partial(self._read, source, crm_object, ids, wanted, asks_user=own is not None),
-                partial(self._fetched, hydration, batch),
+                partial(self._fetched, source, hydration, batch),
                 again,
             )
         except RuntimeError:  # the system gives no thread, so no record is at fault
@@ -118,13 +121,18 @@ class Hydration:
     def _read(
         self,
         source: Source,
-        crm_object: str,
+        crm_object: str | None,
         ids: list[str],
         wanted: list[str],
         *,
         asks_user: bool,
     ) -> _Read:
-        """Fetch records, and who our user is. This runs in a thread of its own."""
+        """Fetch records, and who our user is. This runs in a thread of its own.
+
+        crm_object: None: the events are complete.
+        """
+        if crm_object is None:
+            return _Read({}, self._crm_client.own_user(source))
         records = self._crm_client.fetch(source, crm_object, ids, wanted, self._may_ask_alone)
         is_there = any(isinstance(record, Found) for record in records.values())
         user = self._crm_client.own_user(source) if asks_user and is_there else None
@@ -137,7 +145,7 @@ class Hydration:
         self,
         source: Source,
         hydration: CrmHydration,
-        crm_object: str,
+        crm_object: str | None,
         batch: list[Claim],
         error: Exception,
     ) -> None:
@@ -155,24 +163,31 @@ class Hydration:
                 yield from hydration.fields(route.paths_with(source))
                 yield from route.fetch
 
-    def _fetched(self, hydration: CrmHydration, batch: list[Claim], read: _Read) -> None:
+    def _fetched(
+        self, source: Source, hydration: CrmHydration, batch: list[Claim], read: _Read
+    ) -> None:
         for claim in batch:
             try:
-                self._take_record(hydration, claim, read)
+                self._take_record(source, hydration, claim, read)
             except Exception as error:
                 self._drain.crashed(claim, error)
 
-    def _take_record(self, hydration: CrmHydration, claim: Claim, read: _Read) -> None:
+    def _take_record(
+        self, source: Source, hydration: CrmHydration, claim: Claim, read: _Read
+    ) -> None:
         now, event = self._drain.now(), claim.event
         if event is None:
             return
         record = read.records.get(str(event.subject))
-        if isinstance(record, Found) and _own_user_of(hydration, claim):
+        is_complete = event.hydrate is None
+        if (is_complete or isinstance(record, Found)) and self._own_user_of(source, claim):
             if isinstance(read.own_user, FetchFailed):
                 record = read.own_user
             else:
                 claim = replace(claim, own_user=read.own_user)
-        if record is None:
+        if is_complete and record is None:
+            self._prepare(claim, None)
+        elif record is None:
             self._drain.move(retry_missing_record(claim.delivery, now, self._jitter))
         elif isinstance(record, FetchFailed) and record.is_broken:
             self._drain.move(fail(claim.delivery, Reason.BAD_REQUEST, record.message))

@@ -1,18 +1,31 @@
 """What a CRM's record of a call says in words, and how the values of fields are written as text."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from schemas.crm_api import Told
+
+_KEYED: Final = re.compile(r"\(bridge-[0-9a-f]{20}\)\s*\Z")
 
 
 def title(told: Told) -> str:
     """Return a line that says how the call ended: "Call by CallKaro: not reached"."""
     result = (told.outcome or {}).get("result") or "queued"
     return f"Call by CallKaro: {str(result).replace('_', ' ')}"
+
+
+def keyed_title(told: Told) -> str:
+    """Return that line with our key at its end, for a CRM in which the call is found by it."""
+    return f"{title(told)} ({told.key})"
+
+
+def is_keyed(text: str) -> bool:
+    """Say whether a line ends with a key of ours, as keyed_title() writes it."""
+    return _KEYED.search(text) is not None
 
 
 def started_at(told: Told) -> datetime:

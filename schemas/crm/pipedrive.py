@@ -19,8 +19,10 @@ from typing import Any, Final
 
 from marshmallow import EXCLUDE, Schema, ValidationError, validate
 
+from schemas.crm.call_notes import is_keyed
 from schemas.crm.fields import RecordId, Word, sentence
-from schemas.crm_api import BearerLogin, CrmRequest, Hydration, Variable
+from schemas.crm.pipedrive_writing import OF_PERSON, PERSON, WRITE_BACK
+from schemas.crm_api import BearerLogin, CrmRequest, Hydration, OwnUser, Variable
 from schemas.event import Item
 from schemas.event_time import read_time
 from schemas.expression import Expression, Path
@@ -39,11 +41,8 @@ HAPPENED: Final = {
     "merged": "merged",
 }
 GONE: Final = frozenset({"deleted", "merged"})
-# Records that name their person, who is fetched.
-OF_PERSON: Final = frozenset({"deal", "lead", "activity", "note"})
 # Records about colleagues and about settings.
 INTERNAL: Final = frozenset({"user", "pipeline", "stage", "activityType"})
-PERSON: Final = "person"
 UNKNOWN_TYPE: Final = "unknown"  # the type of a body that names none
 
 IDS: Final = frozenset(
@@ -222,6 +221,31 @@ def _fields(paths: frozenset[Path]) -> frozenset[str]:
     return frozenset()  # the API sends all
 
 
+# --- our own changes --------------------------------------------------------------------------
+
+
+def is_own_change(event_type: str, data: Any) -> bool:
+    """Return whether an event is about an activity that a write-back made."""
+    if not event_type.startswith("activity.") or not isinstance(data, dict):
+        return False
+    records = (data.get(place) for place in ("data", "current", "previous"))
+    return any(is_keyed(str(one.get("subject"))) for one in records if isinstance(one, dict))
+
+
+def _user(answer: Any) -> str | None:
+    is_read = isinstance(answer, dict) and answer.get("success") is True
+    user = answer.get("data") if is_read else None
+    return id_text(user.get("id")) if isinstance(user, dict) else None
+
+
+def is_change_of(data: Any, user_id: str) -> bool:
+    """Return whether the API changed a record with a login of this user, and no person did."""
+    meta = data.get("meta") if isinstance(data, dict) else None
+    if not isinstance(meta, dict) or meta.get("change_source") == "app":
+        return False
+    return id_text(meta.get("user_id")) == user_id
+
+
 # --- what a person has ------------------------------------------------------------------------
 
 # The person who was fetched, or whom an event of version 2 is about; that of version 1 has its
@@ -247,12 +271,24 @@ KIND = Kind(
         records=_records,
         merge=_merge,
         fields=_fields,
+        # https://developers.pipedrive.com/docs/api/v1/Users#getCurrentUser (there is no v2 of it)
+        own_user=OwnUser(
+            request=CrmRequest(method="GET", path="/v1/users/me"),
+            read=_user,
+            is_out_of_scope=lambda answer: False,
+            scope="users:read",
+            fields=frozenset(),
+            is_change=is_change_of,
+        ),
     ),
+    write_back=WRITE_BACK,
+    is_own_change=is_own_change,
     variables=(
         Variable(
             suffix="API_TOKEN",
             sample="0" * 40,
-            help="the API token of a user who may see the persons of deals and leads",
+            help="the API token of a user who may see the persons of deals and leads, and change "
+            "them if routes write back",
         ),
         Variable(suffix="API_URL", holds="address", default="https://api.pipedrive.com"),
         Variable(

@@ -11,7 +11,7 @@ The form of Call_Duration ("mm:ss") is unconfirmed.
 from collections.abc import Generator, Mapping, Sequence, Set
 from typing import Any, Final, Literal
 
-from schemas.crm.call_notes import notes, started_at, title
+from schemas.crm.call_notes import keyed_title, notes, started_at
 from schemas.crm_api import CrmRequest, Refused, Told, WriteBack, WriteCheck, Written
 from schemas.source import id_text
 
@@ -62,7 +62,7 @@ def _call(told: Told) -> dict[str, Any]:
     talked_s = int((told.outcome or {}).get("talked_s") or 0)
     return {
         # It ends with our key: that is how the call is found again.
-        "Subject": f"{title(told)} ({told.key})",
+        "Subject": keyed_title(told),
         "Call_Type": "Outbound",
         "Outbound_Call_Status": "Completed",
         "Call_Duration": f"{talked_s // 60:02}:{talked_s % 60:02}",

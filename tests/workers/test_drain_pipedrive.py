@@ -1,34 +1,19 @@
 """The person of a Pipedrive deal, from the webhook through a drain to the call."""
 
 import base64
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import ROOT, Web, make_due
 from support.draining import CALLS, MakeSettings, OpenWeb, RunDrain, counts, found
+from support.pipedrive import PROOF, SECRET, Send, deal, put_person, sample, sender
 
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
 
 PERSONS = "/api/v2/persons"
-SECRET = "pipedrive:a-password-of-the-tests"
-Send = Callable[..., list[str]]
-
-
-def sample(name: str) -> Any:
-    return json.loads((ROOT / f"tests/payloads/pipedrive/{name}.body.json").read_text("utf-8"))
-
-
-def deal(number: int, **more: Any) -> Any:
-    """Return a new deal, each with an event of its own."""
-    body = sample("v2_deal_created")
-    body["meta"] |= {"id": f"event-{number}", "entity_id": str(number)}
-    body["data"] |= {"id": number, **more}
-    return body
 
 
 @pytest.fixture
@@ -50,23 +35,7 @@ def web(open_web: OpenWeb, settings: Settings) -> Web:
 
 @pytest.fixture
 def send(web: Web) -> Send:
-    def send(body: Any, secret: str = SECRET) -> list[str]:
-        proof = base64.b64encode(secret.encode()).decode()
-        answer = web.client.post(
-            "/webhooks/pipedrive", json=body, headers={"Authorization": f"Basic {proof}"}
-        )
-        assert answer.status_code == 202, answer.text
-        return [one["id"] for event in answer.json["events"] for one in event["deliveries"]]
-
-    return send
-
-
-def put_person(simulator: Simulator, person_id: str, *numbers: str, **more: Any) -> None:
-    phones = [
-        {"label": "work", "value": number, "primary": number == numbers[-1]} for number in numbers
-    ]
-    person = {"name": "Sample Lead", "phones": phones, **more}
-    simulator.state.put_record("pipedrive", "persons", person_id, person)
+    return sender(web)
 
 
 def test_a_deals_person_is_fetched_and_its_primary_number_called(
@@ -159,10 +128,7 @@ def test_a_colleague_and_a_deletion_call_nobody(
         agent_id = { value = "6803fa770b666a64ab1694c1e" }
     """
     settings = make_settings(routes, secrets={"pipedrive": (SECRET,)})
-    proof = base64.b64encode(SECRET.encode()).decode()
-    answer = open_web(settings).client.post(
-        "/webhooks/pipedrive", json=sample(name), headers={"Authorization": f"Basic {proof}"}
-    )
+    answer = open_web(settings).client.post("/webhooks/pipedrive", json=sample(name), headers=PROOF)
     assert [event["deliveries"] for event in answer.json["events"]] == [[]]
 
 

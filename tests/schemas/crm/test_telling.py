@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from support.told import told
 
-from schemas.crm import hubspot_writing, zoho_writing
+from schemas.crm import hubspot_writing, pipedrive_writing, zoho_writing
 from schemas.crm_api import Refused, Written
 
 NOT_NOW = {"category": "RATE_LIMITS", "context": {"objectWriteTraceId": ["w1"]}}
@@ -35,6 +35,9 @@ def test_any_answer_can_be_read(word: Any) -> None:
     for answer in (word, {"results": word, "errors": word, "data": word}):
         assert hubspot_writing.WRITE_BACK.read(answer, [told()]) == {}
         assert zoho_writing.WRITE_BACK.read(answer, [told()]) == {}
+        assert pipedrive_writing.WRITE_BACK.read(answer, [told()]) == {}
+    read = pipedrive_writing.WRITE_BACK.read({"success": True, "data": word}, [told()])
+    assert isinstance(read["w1"], Written)
     assert hubspot_writing.WRITE_BACK.read({"errors": [error]}, [told()]) == {}
     assert zoho_writing.WRITE_BACK.read({"data": [entry]}, [told()]) == {}
     named = {**error, "context": {"ids": ["101", word], "id": word}}

@@ -20,12 +20,14 @@ JUNK: tuple[Any, ...] = (
     *({"category": "MISSING_SCOPES"}, {"category": "MISSING_SCOPES", "errors": [{"context": 1}]}),
     {"category": "MISSING_SCOPES", "errors": [{"context": {"requiredScopes": [1, {}]}}]},
     {"code": ["OAUTH_SCOPE_MISMATCH"]},
+    *({"data": [1, {}, {"field_code": 5}]}, {"data": "x"}),
     *({"customFields": 1}, {"message": 1}, {"message": ["x"]}),
 )
 
 
 def test_these_can_be_asked() -> None:
-    assert {"close", "gohighlevel", "hubspot", "leadsquared", "zoho"} <= CHECKS.keys()
+    asked = {"close", "gohighlevel", "hubspot", "leadsquared", "pipedrive", "zoho"}
+    assert asked <= CHECKS.keys()
 
 
 @each("junk", JUNK)
@@ -61,6 +63,15 @@ def test_what_a_crm_computes_can_not_be_set() -> None:
     ]
     found = zoho.read_fields({"fields": fields})
     assert found == {"Formula_1": False, "Locked": False, "Webonly": False, "Free": True}
+
+
+def test_of_pipedrives_fields_custom_ones_and_some_of_its_own_can_be_set() -> None:
+    custom = {"field_code": "0" * 40, "is_custom_field": True}
+    fields = [{"field_code": "add_time"}, {"field_code": "name"}, custom]
+    found = CHECKS["pipedrive"].read_fields({"data": fields})
+    assert found is not None
+    assert (found["add_time"], found["name"], found["0" * 40]) == (False, True, True)
+    assert found["phones"], "it is listed as `phone`, and set as `phones`"
 
 
 def test_a_variable_in_the_body_is_named_and_nothing_else_is_replaced() -> None:
