@@ -201,7 +201,7 @@ KIND = Kind(
         Variable(
             suffix="ORGANIZATION_ID",
             holds="id",
-            sample="00D000000000000EAA",
+            sample="00D00000000000SAAA",
             help="the id of your organization, so that messages of another one are refused; "
             "several with commas",
         ),
