@@ -7,7 +7,6 @@ become in <name>.expected.json beside it. Where a header says what a body is abo
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ import orjson
 import pytest
 from requests.structures import CaseInsensitiveDict
 from support import ROOT, each
+from support.bodies import changed_at, children, places_of
 from support.samples import (
     CONTENT_TYPES,
     NOW,
@@ -282,34 +282,6 @@ def test_half_an_emoji_costs_nothing(sample: Path) -> None:
     orjson.dumps([item.data for item in found])
 
 
-Place = tuple[str | int, ...]
-
-
-def lists_in(value: Any, at: Place = ()) -> Iterator[Place]:
-    """Yield the place of each list with entries in a body."""
-    if isinstance(value, list) and value:
-        yield at
-    for key, child in children(value):
-        yield from lists_in(child, (*at, key))
-
-
-def children(value: Any) -> Iterator[tuple[str | int, Any]]:
-    """Yield the entries of an object or a list, with their keys or places; else nothing."""
-    if isinstance(value, dict):
-        yield from value.items()
-    elif isinstance(value, list):
-        yield from enumerate(value)
-
-
-def inserted(value: Any, at: Place, entry: Any) -> Any:
-    """Return a body with one more entry in the list at that place, behind its first."""
-    if not at:
-        return [value[0], entry, *value[1:]]
-    key, *rest = at
-    of = dict(children(value)) | {key: inserted(value[key], tuple(rest), entry)}
-    return of if isinstance(value, dict) else [*of.values()]
-
-
 def without_id(item: dict[str, Any]) -> dict[str, Any]:
     """Return an item as it is shown, without its id: that may be made of the whole body."""
     return {**item, "source_event_id": None}
@@ -321,13 +293,14 @@ def is_within(wanted: list[Any], found: list[Any]) -> bool:
     return all(any(one == other for other in rest) for one in wanted)
 
 
-@each("sample", [path for path in samples() if [*lists_in(content_of(path))]], ids=label)
+@each("sample", samples(), ids=label)
 @each("broken", [None, 5, "text", {}, []], ids=repr)
 def test_a_broken_item_does_not_cost_its_neighbours(sample: Path, broken: Any) -> None:
     kind, content, headers = kind_of(sample), content_of(sample), headers_of(sample)
     good = [without_id(item) for item in expected(sample) if not item["problem"]]
-    for place in lists_in(content):
-        made = items(kind, inserted(content, place, broken), headers=headers)
+    for place in places_of(list, content):
+        more = changed_at(content, place, lambda entries: [*entries[:1], broken, *entries[1:]])
+        made = items(kind, more, headers=headers)
         assert is_within(good, [without_id(shown(item)) for item in made]), place
 
 
@@ -340,11 +313,13 @@ COLLEAGUE: Final = re.compile(
 )
 PLANTED: Final = "+911234599990"
 PLANTS: Final = dict.fromkeys(
-    ("owner_phone", "agentPhone", "RECEIVER_MOBILE", "user_mobile", "host", "seller[mobile]"), PLANTED
+    ("owner_phone", "agentPhone", "RECEIVER_MOBILE", "user_mobile", "host", "seller[mobile]"),
+    PLANTED,
 )
-PLANTED_PEOPLE: Final = dict.fromkeys(
-    ("user", "owner", "seller", "agent", "organizer"), {"phone": PLANTED, "mobile": PLANTED}
-)
+PLANTED_PEOPLE: Final = {
+    word: {"phone": PLANTED, "mobile": PLANTED}
+    for word in ("user", "owner", "seller", "agent", "organizer")
+}
 
 
 def digits_of(value: Any) -> str:
