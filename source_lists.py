@@ -51,7 +51,7 @@ class Setting:
     about: str  # a sentence, for the person who sets it
     value: str  # in the try-out
     default: str | None = None
-    # Whether the source is off, or reads no records, without it.
+    # Whether the source is off, is not accepted by its vendor, or reads no records, without it.
     is_needed: bool = True
 
 
@@ -87,10 +87,16 @@ def settings_of(source: Source) -> Iterator[Setting]:
             about=f"{title}: {variable.about()}.",
             value=values[name],
             default=variable.default,
-            is_needed=kind.hydration is not None
-            and variable.default is None
-            and variable.suffix in kind.hydration.login.needs,
+            is_needed=variable.default is None and variable.suffix in needed_by(kind),
         )
+
+
+def needed_by(kind: Kind) -> frozenset[str]:
+    """Return the suffixes of the variables without which a kind's records can't be fetched, or its
+    vendor's question be answered."""
+    login = kind.hydration.login.needs if kind.hydration else ()
+    token = kind.challenge.token[1:] if kind.challenge and kind.challenge.token else ()
+    return frozenset((*login, *token))
 
 
 def settings() -> list[Setting]:

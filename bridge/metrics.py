@@ -141,8 +141,8 @@ def count_webhooks(webhooks: Blueprint, meter: Meter, settings: Settings) -> Non
         return response
 
     def count(response: Response) -> None:
-        if response.status_code == WrongMethod.status_code:
-            return  # it is no webhook
+        if is_question(response):
+            return
         took_s = time.perf_counter() - g.measured_from
         name = (request.view_args or {}).get("source")
         # Anybody can invent names; only those in routes.toml are counted by name.
@@ -153,7 +153,15 @@ def count_webhooks(webhooks: Blueprint, meter: Meter, settings: Settings) -> Non
                 cause = (response.get_json(silent=True) or {}).get("error", "other")
                 measures.refused(source, response.status_code, cause, datetime.now(UTC))
             elif source:
-                measures.events(source, g.get("counted", {}))
+                measures.events(source, g.counted)
+
+
+def is_question(response: Response) -> bool:
+    """Say whether a request was no webhook: a HEAD, OPTIONS or another method, or a challenge that
+    was answered. A challenge that was refused counts, for the person who connects the source."""
+    if request.method == "HEAD" or response.status_code == WrongMethod.status_code:
+        return True
+    return response.status_code < 400 and "counted" not in g
 
 
 # --- what can be counted --------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Blueprint, Response, g, jsonify, make_response, request
 
-from bridge.api.describe import FORM, JSON, operation
+from bridge.api.describe import FORM, JSON, XML, operation
 from bridge.challenge import answer_to
 from bridge.http import request_id
 from bridge.http.incoming import incoming
@@ -32,6 +32,8 @@ from store import Store
 
 logger = log.get(__name__)
 
+PATH = "/webhooks/"
+
 # The answer's counts. A duplicate counts as a duplicate, whatever the status of the first.
 COUNTED = {
     EventStatus.ROUTED: "accepted",
@@ -53,7 +55,7 @@ def views(intake: Intake) -> Blueprint:
         "refused, too; if it proved its sender it is kept for people. 202: everything is stored, "
         "and sending it again adds nothing. The answer is 429 instead of 503 for a source that "
         "sends again only after a 429.",
-        takes=(JSON, FORM),
+        takes=(JSON, FORM, XML),
         answers={202: WebhookResponse},
         refusals=(400, 401, 404, 413, 415, 429, 503),
         needs_token=False,
@@ -84,10 +86,11 @@ def views(intake: Intake) -> Blueprint:
             raise WrongMethod(f"{known.kind.title} sends its webhooks as POST.")
         return take_in(known, asked)
 
-    @webhooks.after_request
+    @webhooks.after_app_request  # Flask itself answers a PUT, and knows no sources
     def allow(response: Response) -> Response:
-        if response.status_code == WrongMethod.status_code:
-            response.headers["Allow"] = "POST"
+        if response.status_code == WrongMethod.status_code and request.path.startswith(PATH):
+            source = intake.settings.routes.sources.get(request.path.removeprefix(PATH))
+            response.headers["Allow"] = ", ".join(methods_of(source))
         return response
 
     def take_in(source: Source, asked: Incoming) -> Response:
@@ -101,6 +104,7 @@ def views(intake: Intake) -> Blueprint:
         except RequestError as error:
             note_rejected(source, error)
             if source.kind.reply.is_always and not isinstance(error, BadSignature):
+                g.counted = {}
                 return replied(source, {})
             raise
         counts = g.counted = counted(accepted)
@@ -137,6 +141,14 @@ def views(intake: Intake) -> Blueprint:
             raise
 
     return webhooks
+
+
+def methods_of(source: Source | None) -> tuple[str, ...]:
+    """Return the methods that /webhooks/<source> takes; None: there is no such source."""
+    challenge = source.kind.challenge if source else None
+    asks = challenge is not None and challenge.method == "GET"
+    takes_get = source is not None and (source.takes_get or asks)
+    return ("GET", "HEAD", "POST") if takes_get else ("HEAD", "POST")
 
 
 def replied(source: Source, content: dict[str, Any]) -> Response:

@@ -8,7 +8,7 @@ BridgeError
 │   ├── WrongMethod             405  the source sends no lead in a query
 │   ├── TooLarge                413
 │   ├── UnknownHost             400  the host name is neither PUBLIC_URL's nor in ALLOWED_HOSTS
-│   ├── UnsupportedMedia        415  neither JSON nor a form, or not what its CRM sends
+│   ├── UnsupportedMedia        415  not JSON or a form, or not what its CRM sends
 │   ├── BadPayload              400  can't be parsed at all
 │   ├── BadQuery                400  a filter or a cursor of the API makes no sense
 │   ├── Unauthorized            401  the API without its token
@@ -79,7 +79,7 @@ class TooLarge(RequestError):
 
 
 class UnsupportedMedia(RequestError):
-    """The body is neither JSON nor a form."""
+    """The body is not JSON or a form, or not what its CRM sends."""
 
     status_code = 415
     word = "unsupported_media"

@@ -135,12 +135,22 @@ HIDDEN: Final = "[secret]"
 _SHORTEST_SECRET: Final = 4  # a shorter one would be found in many words
 # A key that is called like a secret, its value, and what is between, also within a text of JSON.
 _QUOTE: Final = r"(?:\\{0,4}[\"']|%22|%27|&quot;|&#34;|&#39;)"
+_NAME: Final = (
+    r"(?:token|secret|passw(?:or)?d|api[_-]?key|authorization|signature|session[_-]?id)\w{0,20}+"
+)
 _NAMED: Final = re.compile(
-    r"((?:token|secret|passw(?:or)?d|api[_-]?key|authorization|signature)\w{0,20}+"
+    rf"({_NAME}"
     rf"(?:{_QUOTE})?(?:\s|%20|\+){{0,3}}(?:[:=]|%3[aAdD])(?:\s|%20|\+){{0,3}}(?:{_QUOTE})?"
     r"(?:(?:Bearer|Basic|Token)(?:\s|%20|\+))?)"
     r"(?:(?!%2[2267cC]|%7[dD]|%20|&quot;)[^\s\"'&,;{}\\<>\[\]])+",
     re.IGNORECASE,
+)
+# The same of an element of XML, whose text is the value; also within a text of JSON or of XML.
+_OPENS: Final = r"(?:<|%3c|&lt;|\\u003c)"
+_ELEMENT: Final = re.compile(
+    rf"({_OPENS}[\w.:-]{{0,60}}?{_NAME}(?:\s[^<>]{{0,500}})?(?<!/)(?:>|%3e|&gt;|\\u003e)"
+    rf"(?:<!\[CDATA\[)?)(?:(?!{_OPENS}).)+",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -154,7 +164,7 @@ def without_secrets(text: str, secrets: Iterable[str]) -> str:
     }
     for spelling in sorted(spelled, key=len, reverse=True):
         text = text.replace(spelling, HIDDEN)
-    return _NAMED.sub(rf"\1{HIDDEN}", text)
+    return _ELEMENT.sub(rf"\1{HIDDEN}", _NAMED.sub(rf"\1{HIDDEN}", text))
 
 
 def _spellings(secret: str) -> Iterator[str]:

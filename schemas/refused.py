@@ -10,7 +10,7 @@ CAUSES: Final = {
     "old. The web process logs which of these, as `why` of webhook.rejected.",
     "unknown_source": "There is no source with this name, or it has no secret.",
     "too_large": "The body is too large.",
-    "unsupported_media": "The body is neither JSON nor a form.",
+    "unsupported_media": "The body is not JSON or a form, or not what its CRM sends.",
     "bad_payload": "The body can't be parsed.",
     "store_unavailable": "Redis did not answer, or was nearly full.",
     "internal": "The bridge had an error of its own. The log says more.",

@@ -9,6 +9,7 @@ from marshmallow import Schema
 View = TypeVar("View", bound=Callable[..., Any])
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
+XML = "text/xml"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

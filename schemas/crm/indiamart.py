@@ -70,8 +70,9 @@ def _item(lead: Any, request: Incoming, source: Source, index: int | None = None
     if not isinstance(lead, dict) or not MARKS & lead.keys():
         return Item(type=LEAD, data=lead, problem="The body has no lead of IndiaMART.")
     data = {name: value for name, value in lead.items() if name != RECEIVER}
-    word = data.get("QUERY_TYPE") or ""
-    if not isinstance(word, str) or not _WORD.fullmatch(word):
+    given = data.get("QUERY_TYPE") or ""
+    word = given.strip() if isinstance(given, str) else None
+    if word is None or not _WORD.fullmatch(word):
         return Item(type=LEAD, data=data, problem="The lead's QUERY_TYPE is not a short word.")
     paths = replace(
         source,

@@ -40,6 +40,7 @@ OBJECTS: Final = {"Opportunity": "deal"}
 # The phone of a user is a colleague's.
 COLLEAGUES: Final = frozenset({"user"})
 UNKNOWN_TYPE: Final = "unknown"  # the type of a notification that can't be read
+SESSION: Final = "SessionId"
 NOTIFICATION: Final = "notification"  # where an event's data has what is not of the record
 ID_FIELDS: Final = (
     *("Id", "OwnerId", "AccountId", "ContactId", "CreatedById", "LastModifiedById"),
@@ -118,8 +119,17 @@ def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
     message = _message(content)
     if message is None:
         problem = "The body is not an outbound message in SOAP."
-        return [Item(type=UNKNOWN_TYPE, data=content, problem=problem)]
+        return [Item(type=UNKNOWN_TYPE, data=_without_session(content), problem=problem)]
     return [_item(one, message, request, source) for one in _notifications(message)]
+
+
+def _without_session(value: Any) -> Any:
+    """Return a body without SessionId: who has the session may read and change records."""
+    if isinstance(value, list):
+        return [_without_session(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _without_session(of) for name, of in value.items() if name != SESSION}
+    return value
 
 
 def is_of(content: Any, organization_id: str) -> bool:
@@ -160,7 +170,7 @@ def _item(notification: Any, message: Mapping[str, Any], request: Incoming, sour
         problem = sentence("notification", error.messages)
         return Item(type=UNKNOWN_TYPE, data=notification, problem=problem)
     subject_type = _object(record)
-    # Not SessionId and the URLs: who has the session may read and change records.
+    # Not SESSION and the URLs.
     about = {
         "Id": known["Id"],
         **{key: message[key] for key in ("OrganizationId", "ActionId") if message.get(key)},
@@ -201,7 +211,7 @@ KIND = Kind(
         Variable(
             suffix="ORGANIZATION_ID",
             holds="id",
-            sample="00D000000000000EAA",
+            sample="00D00000000000SAAA",
             help="the id of your organization, so that messages of another one are refused; "
             "several with commas",
         ),

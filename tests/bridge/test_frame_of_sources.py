@@ -168,8 +168,27 @@ def test_a_lead_may_come_in_the_query_without_its_token_among_the_data(
 
 def test_a_get_of_any_other_source_is_refused_and_says_what_is_allowed(frame: Frame) -> None:
     got = frame().client.get(PATH, query_string={"token": SECRETS["website"]})
-    assert (got.status_code, got.headers["Allow"]) == (405, "POST")
+    assert (got.status_code, got.headers["Allow"]) == (405, "HEAD, POST")
     assert got.json["error"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("kind", "allowed"),
+    [
+        ({}, "HEAD, POST"),
+        ({"takes_get": True}, "GET, HEAD, POST"),
+        ({"challenge": META}, "GET, HEAD, POST"),
+        ({"challenge": Challenge(method="POST", echo="challenge")}, "HEAD, POST"),
+    ],
+)
+def test_what_is_allowed_is_what_the_source_takes(
+    frame: Frame, kind: dict[str, Any], allowed: str
+) -> None:
+    web = frame(**kind)
+    for path in (PATH, f"{PATH}/"):
+        got = web.client.put(path, json=lead(), headers=TOKEN)
+        assert (got.status_code, got.headers["Allow"]) == (405, allowed)
+    assert web.client.put("/webhooks/nobody").headers["Allow"] == "HEAD, POST"
 
 
 def test_a_signature_of_a_body_proves_no_query(frame: Frame, store: Store) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from support import API_TOKEN, CALL_BACK, Web, lead, until
+from support import API_TOKEN, CALL_BACK, Web, lead, route, until
 
 from config.settings import MAX_BODY_BYTES
 from schemas.errors import StoreUnavailable
@@ -137,6 +137,35 @@ def test_refused_requests_are_counted_by_cause_and_made_up_names_are_one(
     ]
     age = datetime.now(UTC) - store.refusals()[0].latest
     assert timedelta(0) <= age < timedelta(minutes=1)
+
+
+def test_what_only_asks_is_no_webhook(make_settings: MakeSettings, open_web: OpenWeb) -> None:
+    web = open_web(
+        make_settings(
+            route(source="meta", request={"to_number": '"lead.phone"', "agent_id": '"a"'}),
+            secrets={"meta": ("an-app-secret",)},
+            variables={"meta": {"VERIFY_TOKEN": "a-verify-token"}},
+        )
+    )
+    path, asked = "/webhooks/meta", {"hub.mode": "subscribe", "hub.challenge": "1"}
+    right = {**asked, "hub.verify_token": "a-verify-token"}
+    for method, query, status in (
+        ("GET", right, 200),
+        ("GET", {}, 405),
+        ("PUT", {}, 405),
+        ("OPTIONS", {}, 200),
+        ("HEAD", {}, 200),
+    ):
+        got = web.client.open(path, method=method, query_string=query)
+        assert got.status_code == status, method
+    assert web.client.head("/webhooks/nobody").status_code == 404
+    samples = scraped(web)
+    told = {key: n for key, n in samples.items() if key[0].startswith(("webhooks_", "intake_"))}
+    assert {key for key, n in told.items() if n} == set()
+
+    assert web.client.get(path, query_string=asked).status_code == 401
+    refused = {"source": "meta", "code": "401", "cause": "bad_signature"}
+    assert value(scraped(web), "webhooks_refused_total", **refused) == 1
 
 
 def test_measures_wait_in_the_process_until_redis_is_back(

@@ -175,6 +175,41 @@ def test_a_body_under_hubspots_signature_v3_is_kept(web: Web) -> None:
     assert [one["source"] for one in refused(web)] == ["hubspot", "hubspot"]
 
 
+SESSION = "00D000000000001!AQcAQMadeUp_Session.ofTheTests"
+
+
+@each(
+    "written",
+    [
+        f"<SessionId>{SESSION}</SessionId>",
+        f'<out:sessionId xsi:type="xsd:string">\n {SESSION}\n</out:sessionId>',
+        f"<SessionId><![CDATA[{SESSION}]]></SessionId>",
+        f"<SessionId>{SESSION}",  # the body ends here
+        f"&lt;SessionId&gt;{SESSION}&lt;/SessionId&gt;",
+        f"%3CSessionId%3E{SESSION}%3C/SessionId%3E",
+        f"\\u003cSessionId\\u003e{SESSION}\\u003c/SessionId\\u003e",
+        f'"session_id": "{SESSION}"',
+        f"<wsse:Password>{SESSION}</wsse:Password>",
+        f"<refreshToken >{SESSION}</refreshToken>",
+    ],
+)
+def test_a_credential_in_an_element_is_not_kept(
+    make_settings: MakeSettings, open_web: OpenWeb, store: Store, written: str
+) -> None:
+    store.prune_refused(keep=0, retention=MONTH)
+    routes = route(source="salesforce", request={"to_number": '"Phone"', "agent_id": '"a"'})
+    web = open_web(make_settings(routes, secrets={"salesforce": ("a-long-token",)}))
+    body = f'<a><b xsi:nil="true"/><SessionId xsi:nil="true"/><Id>04l</Id>{written}'.encode()
+    path = "/webhooks/salesforce?token=a-long-token"
+    assert web.client.post(path, data=body, content_type="text/xml").status_code == 400
+
+    kept = one(web)
+
+    assert SESSION not in kept["body"]
+    assert "[secret]" in kept["body"]
+    assert '<SessionId xsi:nil="true"/><Id>04l</Id>' in kept["body"]
+
+
 # --- how much, and for how long -------------------------------------------------------------------
 
 

@@ -350,7 +350,7 @@ def message(*notifications: str) -> bytes:
             '<?xml version="1.0" encoding="UTF-8"?>'
             '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body>'
             '<notifications xmlns="http://soap.sforce.com/2005/09/outbound">'
-            "<OrganizationId>00D000000000000EAA</OrganizationId>"
+            "<OrganizationId>00D00000000000SAAA</OrganizationId>"
             f"{''.join(notifications)}</notifications></soapenv:Body></soapenv:Envelope>"
         ).encode()
     )

@@ -6,7 +6,9 @@ Linear work takes four times as long for four times the input, quadratic work si
 import contextlib
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 import orjson
@@ -14,10 +16,11 @@ import pytest
 from marshmallow import ValidationError
 from requests.structures import CaseInsensitiveDict
 from support import each
+from support.bodies import Place, changed_at, places_of
 from support.makers import NOW, NUMBER, call_route, settings
 from support.makers import claim as a_claim
 from support.makers import event as an_event
-from support.samples import incoming, source_of
+from support.samples import content_of, headers_of, incoming, items, samples, shown, source_of
 
 from bridge.http.body import read_beginning, read_body
 from rules import erasing
@@ -35,7 +38,17 @@ from schemas.outcome import number_of, read_outcome
 from schemas.raw_text import beginning, mask_raw, without_secrets
 from schemas.responses import EventResponse
 from schemas.signatures import verify
-from schemas.source import STANDARD_WEBHOOKS, Basic, Token, id_text, read_time
+from schemas.source import (
+    STANDARD_WEBHOOKS,
+    Auth,
+    Basic,
+    Signatures,
+    Token,
+    id_text,
+    proof_headers,
+    read_time,
+    secret_of,
+)
 from store.records import event_record, read_event
 
 MOST = 8.0  # times as long for four times the input
@@ -178,49 +191,62 @@ READERS: dict[str, Callable[[str], Any]] = {
     "a token": lambda text: verified(Token(body=("token",)), text),
     "a user": lambda text: verified(Basic(), text),
     "a signature": lambda text: verified(STANDARD_WEBHOOKS, text),
-    "HubSpot's signature": lambda text: verified(kinds()["hubspot"].auth, text),
+    **{
+        f"{name}'s proof": (lambda text, auth=kind.auth: verified(auth, text))
+        for name, kind in kinds().items()
+    },
     **{f"{name}'s fields": (lambda text, name=name: parsed(name, text)) for name in kinds()},
 }
 
 
-def verified(auth: Any, text: str) -> None:
-    headers = CaseInsensitiveDict(
-        {
-            "X-Webhook-Token": text,
-            "Authorization": f"Basic {text}",
-            "webhook-signature": text,
-            "webhook-id": text,
-            "webhook-timestamp": f"{NOW.timestamp():.0f}",
-            "X-HubSpot-Signature-v3": text,
-            "X-HubSpot-Request-Timestamp": f"{NOW.timestamp() * 1000:.0f}",
-        }
-    )
-    request = incoming(text.encode(), headers=headers, url=f"https://a.example/?{text}")
-    verify(auth, ("whsec_MTIzNDU2Nzg5MDEyMzQ1Ng==",), request, now=NOW, content={"token": text})
+def verified(auth: Auth, text: str) -> None:
+    """Verify a request with this text in each place of its proof, but not in that of a time."""
+    before = "Basic " if isinstance(auth, Basic) else ""
+    headers = {name: before + text for name in proof_headers(auth)}
+    for scheme in auth.schemes if isinstance(auth, Signatures) else ():
+        at = f"{NOW.timestamp() * (1000 if scheme.timestamp_unit == 'ms' else 1):.0f}"
+        headers |= {name: text for name in [scheme.id_header] if name}
+        headers |= {name: at for name in [scheme.timestamp_header] if name}
+        if scheme.timestamp_key:
+            headers[scheme.header] = f"{scheme.timestamp_key}={at},{scheme.signature_key}={text}"
+    of = CaseInsensitiveDict(headers)
+    request = incoming(text.encode(), headers=of, url=f"https://a.example/?token={text}")
+    query = {"token": text} if isinstance(auth, Token) else {}
+    secret = secret_of(auth, "a-secret-of-these-tests")
+    verify(auth, [secret], replace(request, query=query), now=NOW, content={"token": text})
 
 
 def parsed(name: str, text: str) -> None:
+    for content, place, headers in read_in(name):
+        for item in items(
+            kinds()[name], changed_at(content, place, lambda _: text), headers=headers
+        ):
+            as_event(item, source_of(kinds()[name]), NOW, 60)
+
+
+@cache
+def read_in(name: str) -> list[tuple[Any, Place, Any]]:
+    """Return the fields of a kind's samples that its module reads, each with body and headers."""
     kind = kinds()[name]
-    for body in bodies_of(name, text):
-        for item in kind.parse(body, incoming(), source_of(kind)):
-            as_event(item, source_of(kind), NOW, 60)
+    found: dict[tuple[Any, ...], tuple[Any, Place, Any]] = {}
+    for content, headers in bodies_of(name):
+        usual = items(kind, content, headers=headers)
+        for place in places_of((str, int, float), content):
+            other = items(kind, changed_at(content, place, lambda _: "x y"), headers=headers)
+            if [shown(item) for item in other] != [shown(item) for item in usual]:
+                found.setdefault(names_in(place), (content, place, headers))
+    return [*found.values()]
 
 
-def bodies_of(name: str, text: str) -> list[dict[str, Any]]:
-    """Return bodies of a kind with this text in each field that its module reads."""
-    match name:
-        case "hubspot":
-            named = ("portalId", "subscriptionId", "eventId", "objectId", "occurredAt")
-            thin = dict.fromkeys((*named, "objectTypeId"), text)
-            return [
-                {**thin, "subscriptionType": text},
-                {**thin, "subscriptionType": f"object.{text}"},
-                {"vid": text, "objectType": text, "properties": {text: {"value": text}}},
-            ]
-        case "zoho":
-            thin = {"channel_id": text, "server_time": text, "module": text, "operation": text}
-            return [{**thin, "ids": [text]}, {"id": text, text: text}]
-    return [{"type": text, "id": text, "timestamp": text, "dateAdded": text, text: text}]
+def bodies_of(name: str) -> Iterator[tuple[Any, Any]]:
+    """Yield the content and the headers of each sample of a kind."""
+    for sample in (path for path in samples() if path.parent.name == name):
+        yield content_of(sample), headers_of(sample)
+
+
+def names_in(place: Place) -> tuple[Any, ...]:
+    """Return a place without the numbers of entries: those of a list are alike."""
+    return tuple(key for key in place if isinstance(key, str))
 
 
 @pytest.mark.slow
@@ -310,11 +336,29 @@ def multipart(parts: int, *, header: int = 0) -> bytes:
     return (part * parts + "--1--\r\n").encode()
 
 
-def parse_all(name: str, body: Any) -> None:
+def parse_all(name: str, body: Any, headers: Any = None) -> None:
     kind = kinds()[name]
-    for item in kind.parse(body, incoming(), source_of(kind)):
+    for item in items(kind, body, headers=headers):
         record = event_record(as_event(item, source_of(kind), NOW, 60))
         read_event(record.decode())
+        for expression in (kind.phones, kind.names, kind.emails, kind.region, kind.opt_out):
+            if expression:
+                with contextlib.suppress(ExpressionError):
+                    expression.search(item.data)
+
+
+def with_more(name: str, n: int) -> None:
+    """Parse the samples of a kind with n entries in each list, and n more keys in each object."""
+    seen = set()
+    for content, headers in bodies_of(name):
+        for place in places_of((list, dict), content):
+            if (names := names_in(place)) not in seen:
+                seen.add(names)
+                parse_all(name, changed_at(content, place, lambda of: more_of(of, n)), headers)
+
+
+def more_of(value: Any, n: int) -> Any:
+    return (value * n)[:n] if isinstance(value, list) else value | alike(n)
 
 
 def hydrate(name: str, n: int) -> None:
@@ -359,6 +403,7 @@ PARTS: dict[str, Callable[[int], Any]] = {
     ),
     "parts": lambda n: read_body(multipart(n), "multipart/form-data; boundary=1"),
     "part headers": lambda n: read_body(multipart(1, header=n), "multipart/form-data; boundary=1"),
+    **{f"{name}'s lists and objects": partial(with_more, name) for name in kinds()},
     "HubSpot's list": lambda n: parse_all("hubspot", hubspot_list(n)),
     "HubSpot's properties": lambda n: parse_all("hubspot", {"vid": 1, "properties": alike(n)}),
     "Zoho's ids": lambda n: parse_all("zoho", zoho_list(n)),
@@ -367,7 +412,6 @@ PARTS: dict[str, Callable[[int], Any]] = {
     "Zoho's list": lambda n: parse_all("zoho", [{"id": str(at)} for at in range(n)]),
     "a list": lambda n: parse_all("generic", [{"id": at} for at in range(n)]),
     "a lead": lambda n: parse_all("generic", lead(n)),
-    "HighLevel's event": lambda n: parse_all("gohighlevel", {"type": "a", "id": "b", **alike(n)}),
     "HubSpot's records": lambda n: hydrate("hubspot", n),
     "Zoho's records": lambda n: hydrate("zoho", n),
     "signatures": lambda n: verified(STANDARD_WEBHOOKS, "v1,AAAA " * n),

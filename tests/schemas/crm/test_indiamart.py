@@ -27,6 +27,8 @@ def push(**more: Any) -> dict[str, Any]:
     [
         *TYPES.items(),
         ("w", "lead.created"),
+        (" P\n", "call.received"),
+        (" ", "lead.created"),
         (None, "lead.created"),
         ("NEW_WORD", "NEW_WORD"),
     ],

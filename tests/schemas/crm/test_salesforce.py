@@ -45,6 +45,12 @@ def test_a_session_that_could_change_records_is_not_kept() -> None:
     assert [bool(item.problem) for item in found] == [False, True]
     assert "secret-session" not in repr([item.data for item in found])
 
+    body = content["Envelope"]["Body"]
+    [unread] = items(KIND, {"Envelope": {"Body": {"notifications": [body["notifications"]] * 2}}})
+    assert unread.problem
+    assert "secret-session" not in repr(unread.data)
+    assert OURS in repr(unread.data)
+
 
 def test_a_hundred_notifications_are_a_hundred_items() -> None:
     content = message(*({"Phone": "+911234500001"} for _ in range(100)))
