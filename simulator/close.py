@@ -16,9 +16,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import http.client
+import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -27,7 +28,8 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.datastructures import MultiDict
 
 from simulator import outcomes
-from simulator.state import State
+from simulator.state import Received, State
+from simulator.telling import Change, Telling
 
 CALLS = "calls"  # the object under which the stand-in keeps them
 PATHS = (
@@ -283,3 +285,30 @@ def _event(object_type: str, action: str, data: Mapping[str, Any]) -> dict[str, 
         "data": data,
         "previous_data": {},
     }
+
+
+# --- what it was told of calls --------------------------------------------------------------------
+
+_RECORD = re.compile(r"/api/v1/(contact|lead|activity/call)/([^/]+)/")
+
+
+def _record_of(call: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    for name in ("contact", "lead"):
+        if call.get(f"{name}_id"):
+            return name, str(call[f"{name}_id"])
+    return None, None
+
+
+def _changes(request: Received) -> Iterator[Change]:
+    found = _RECORD.fullmatch(request.path)
+    if found and request.method == "PUT" and isinstance(request.body, dict):
+        name = CALLS if found[1] == "activity/call" else found[1]
+        yield Change(name, found[2], request.body)
+
+
+TELLING = Telling(
+    calls=CALLS,
+    record_of=_record_of,
+    links=frozenset({"lead_id", "contact_id"}),
+    changes=_changes,
+)

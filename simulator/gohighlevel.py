@@ -8,12 +8,14 @@ https://marketplace.gohighlevel.com/docs/other/rate-limits/
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from simulator.state import State
+from simulator.state import Received, State
+from simulator.telling import Change, Telling, objects
 
 PATHS = ("/contacts/", "/locations/")
 VERSION = "2021-07-28"  # the only one of its documentation
@@ -203,3 +205,32 @@ def simulated(status: int) -> tuple[Response, int]:
 def _contact(contact_id: str, record: dict[str, Any]) -> dict[str, Any]:
     """Return a contact as the API answers it: `dnd` and `tags` are never missing."""
     return {"id": contact_id, "locationId": LOCATION, "dnd": False, "tags": [], **record}
+
+
+# --- what it was told of calls --------------------------------------------------------------------
+
+_CHANGED = re.compile(r"/contacts/([^/]+)(?:/notes/([^/]+))?")
+
+
+def _record_of(note: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    return "contacts", str(note.get("contactId"))
+
+
+def _changes(request: Received) -> Iterator[Change]:
+    found, body = _CHANGED.fullmatch(request.path), request.body
+    if not found or request.method != "PUT":
+        return
+    if found[2] is not None:
+        yield Change("notes", found[2], body)
+        return
+    fields = {name: value for name, value in body.items() if name != "customFields"}
+    fields |= {one["id"]: one.get("field_value") for one in objects(body, "customFields")}
+    yield Change("contacts", found[1], fields)
+
+
+TELLING = Telling(
+    calls="notes",
+    record_of=_record_of,
+    links=frozenset({"contactId", "dateAdded"}),
+    changes=_changes,
+)

@@ -13,7 +13,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +21,8 @@ from typing import Any
 from flask import Blueprint, Response, g, jsonify, request
 
 from simulator import outcomes
-from simulator.state import FieldState, HubSpotApp, State
+from simulator.state import FieldState, HubSpotApp, Received, State
+from simulator.telling import Change, Telling, objects
 
 MAX_IDS = 100
 TRACE = "objectWriteTraceId"  # of an input of a batch; its answer has it, too
@@ -575,3 +576,36 @@ def _properties(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shown(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03}Z"
+
+
+# --- what it was told of calls --------------------------------------------------------------------
+
+_OBJECT = re.compile(r"/crm/(?:objects/[^/]+|v3/objects)/([^/]+)/(.+)")
+# The ids of HubSpot's own associations of a call.
+_ASSOCIATED = {194: "contacts", 182: "companies", 206: "deals", 220: "tickets"}
+
+
+def _record_of(call: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    for one in call.get("associations", ()):
+        types = [_ASSOCIATED.get(kind.get("associationTypeId")) for kind in one.get("types", ())]
+        return next(filter(None, types), None), str(one["to"]["id"])
+    return None, None
+
+
+def _changes(request: Received) -> Iterator[Change]:
+    found = _OBJECT.fullmatch(request.path)
+    if not found:
+        return
+    object_name, rest = found.groups()
+    if request.method == "PATCH":
+        entries = [{**request.body, "id": rest}]
+    elif (request.method, rest) == ("POST", "batch/update"):
+        entries = objects(request.body, "inputs")
+    else:
+        return
+    name = OBJECT_NAMES.get(object_name, object_name)
+    for entry in entries:
+        yield Change(name, entry.get("id"), entry.get("properties", {}))
+
+
+TELLING = Telling(calls="calls", record_of=_record_of, links=frozenset(), changes=_changes)

@@ -13,12 +13,15 @@ The words of most exceptions are from public code, not from a wire.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qs
 
 from flask import Blueprint, Response, jsonify, request
 
-from simulator.state import State
+from simulator.state import Received, State
+from simulator.telling import Change, Telling
 
 PATHS = ("/v2/LeadManagement.svc/", "/v2/ProspectActivity.svc/")
 LEADS, ACTIVITIES = PATHS
@@ -203,3 +206,27 @@ def _activity(activity_id: str, activity: dict[str, Any]) -> dict[str, Any]:
         "Data": [{"Key": "NotableEventDescription", "Value": activity["ActivityNote"]}],
         "ActivityFields": {},
     }
+
+
+# --- what it was told of calls --------------------------------------------------------------------
+
+
+def _record_of(call: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    return LEAD, str(call["RelatedProspectId"])
+
+
+def _changes(request: Received) -> Iterator[Change]:
+    if request.path == f"{LEADS}Lead.Update":
+        lead_id = parse_qs(request.query)["leadId"][0]
+        yield Change(LEAD, lead_id, {one["Attribute"]: one["Value"] for one in request.body})
+    elif request.path == f"{ACTIVITIES}CustomActivity/Update":
+        fields = dict(request.body)
+        yield Change(ACTIVITY, fields.pop("ProspectActivityId"), fields)
+
+
+TELLING = Telling(
+    calls=ACTIVITY,
+    record_of=_record_of,
+    links=frozenset({"RelatedProspectId"}),
+    changes=_changes,
+)

@@ -12,12 +12,13 @@ about a value of another type, are made up.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from simulator.state import State
+from simulator.state import Received, State
+from simulator.telling import Change, Telling
 
 PATHS = ("/api/v2/", "/v1/users/")
 MAX_IDS = 100
@@ -317,3 +318,30 @@ def _person(person_id: str, record: dict[str, Any]) -> dict[str, Any]:
     """Return a person as the API answers it: the id is a number, and lists are never missing."""
     usual: dict[str, Any] = {"emails": [], "phones": [], "org_id": None, "custom_fields": {}}
     return {"id": int(person_id), "is_deleted": False, **usual, **record}
+
+
+# --- what it was told of calls --------------------------------------------------------------------
+
+_CHANGED = re.compile(r"/api/v2/(persons|deals|activities)/([0-9]+)")
+
+
+def _record_of(activity: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    for one in activity.get("participants", ()):
+        return "persons", str(one.get("person_id"))
+    return ("deals", str(activity["deal_id"])) if "deal_id" in activity else (None, None)
+
+
+def _changes(request: Received) -> Iterator[Change]:
+    found = _CHANGED.fullmatch(request.path)
+    if found and request.method == "PATCH":
+        body = request.body if isinstance(request.body, dict) else {}
+        fields = {name: value for name, value in body.items() if name != "custom_fields"}
+        yield Change(found[1], found[2], {**fields, **(body.get("custom_fields") or {})})
+
+
+TELLING = Telling(
+    calls="activities",
+    record_of=_record_of,
+    links=frozenset({"lead_id", "participants", "deal_id"}),
+    changes=_changes,
+)

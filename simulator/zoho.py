@@ -12,7 +12,7 @@ from __future__ import annotations
 import http.client
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +20,8 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from simulator import outcomes
-from simulator.state import ZOHO_TOKEN_LIFE_S, State
+from simulator.state import ZOHO_TOKEN_LIFE_S, Received, State
+from simulator.telling import Change, Telling, objects
 
 MAX_IDS = 100
 MAX_FIELDS = 50
@@ -416,3 +417,31 @@ def _paging(given: Mapping[str, str]) -> tuple[int, int]:
 
 def _list(value: str | None) -> list[str]:
     return [part.strip() for part in (value or "").split(",") if part.strip()]
+
+
+# --- what it was told of calls --------------------------------------------------------------------
+
+_MODULE = re.compile(r"/crm/v8/([A-Za-z0-9_]+)")
+
+
+def _record_of(call: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    for name, module in (("Who_Id", "Contacts"), ("What_Id", call.get("$se_module"))):
+        if isinstance(call.get(name), dict):
+            return module, str(call[name].get("id"))
+    return None, None
+
+
+def _changes(request: Received) -> Iterator[Change]:
+    found = _MODULE.fullmatch(request.path)
+    if found and request.method == "PUT":
+        for entry in objects(request.body, "data"):
+            fields = {name: value for name, value in entry.items() if name != "id"}
+            yield Change(found[1], entry.get("id"), fields)
+
+
+TELLING = Telling(
+    calls="Calls",
+    record_of=_record_of,
+    links=frozenset({"Who_Id", "What_Id", "$se_module"}),
+    changes=_changes,
+)
