@@ -94,7 +94,7 @@ def _may_be_written(
 ) -> bool:
     """Say whether records of a type that is not known may be written; add to the findings."""
     known = ", ".join(sorted(writer.subject_types))
-    is_open = bool(_GLOB & set(subject_type)) or subject_type in writer.followed_types
+    is_open = bool(_GLOB & set(subject_type))
     if is_open or subject_type == source.default_type.partition(".")[0]:
         findings.warnings.append(
             f"route {route.name!r}: its event {route.event!r} names no type of record, so the "

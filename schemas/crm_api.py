@@ -484,11 +484,10 @@ class WriteBack:
     # None: not now, so it is told again. What is missing is in doubt, and is told again, too; an
     # answer that refuses (4xx) wrote nothing of it. It accepts any answer and never raises.
     read: Callable[[Any, Sequence[Told]], Mapping[str, Written | Refused | None]]
-    # What types of events begin with whose record is that of their person: "opportunity".
-    followed_types: frozenset[str] = frozenset()
     # How `check` asks whether it can work; None: the CRM can't be asked.
     check: WriteCheck | None = None
     # What the subject of an event is, if not the record that its type names: {"deal": "person"}.
+    # "*": each event says it, so that it is not known before.
     about: Mapping[str, str] = field(default_factory=dict)
     # Whether an update of a record says that we made it (Kind.is_own_change, Hydration.own_user).
     # If not, a route that takes updates and sets fields may call in a circle.

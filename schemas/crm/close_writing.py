@@ -168,7 +168,7 @@ def _read_fields(answer: Any) -> Mapping[str, bool] | None:
 WRITE_BACK: Final = WriteBack(
     batch=1,
     subject_types=frozenset({CONTACT, LEAD}),
-    followed_types=frozenset({"activity", "opportunity", "task"}),
+    about=dict.fromkeys(("activity", "opportunity", "task"), "*"),
     keeps_call=_keeps_call,
     find_call=_find_call,
     create_calls=_create_calls,
