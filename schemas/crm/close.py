@@ -99,8 +99,6 @@ def _item(body: Any) -> Item:
     person = None if is_gone else _person_of(known, event)
     subject_type, subject = person or (known["object_type"], known["object_id"])
     is_whole = subject == known["object_id"] and _has_phones(subject_type, event.get("data"))
-    # The user of our login is asked for with a record, to tell our own changes.
-    is_thin = not is_whole or known["action"] == "updated"
     return Item(
         type=f"{known['object_type']}.{known['action']}",
         data=body,
@@ -108,7 +106,7 @@ def _item(body: Any) -> Item:
         subject=subject,
         subject_type=subject_type,
         time=read_time(event.get("date_created")),  # without a zone; of the record's times: UTC
-        hydrate=subject_type if person and is_thin else None,
+        hydrate=subject_type if person and not is_whole else None,
         is_test=known["object_type"] in INTERNAL,
     )
 
