@@ -430,6 +430,19 @@ class Kind:
         """The page that says how to connect it, by its path in the project."""
         return self.guide or f"examples/{self.name}/README.md"
 
+    @property
+    def checks(self) -> frozenset[str]:
+        """The suffixes of the variables that only check what arrives, as a webhook secret does.
+
+        They are sent to nobody.
+        """
+        found = {one.variable for one in self.auth.beside} if isinstance(self.auth, Token) else set()
+        if self.account_check:
+            found.add(self.account_check.variable)
+        if self.challenge and self.challenge.token:
+            found.add(self.challenge.token[1])
+        return frozenset(found)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
