@@ -1,6 +1,7 @@
 """`connect`: what to enter at a source's vendor, and what became of its first webhook."""
 
 import secrets
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic, sleep
@@ -53,7 +54,11 @@ def connect(source: str | None, wait_s: int, url: str | None) -> None:
         click.echo(line)
     if not wait_s:
         return
-    api = open_api(url)
+    token = settings.api_tokens[0] if settings.api_tokens else secrets.token_hex(24)
+    if not settings.api_tokens:
+        for line in _lines_of_api_token(token):
+            click.echo(line)
+    api = open_api(url, token=token)
     click.echo(f"\nWaiting for a webhook of {vendor_of(found)} … (Ctrl-C ends this)")
     watch = Watch(api, found)
     event = watch.first_event(monotonic() + wait_s)
@@ -85,7 +90,12 @@ def _ask(settings: Settings) -> str:
             raise click.BadParameter(f"There is no source {text.strip()!r}. {near}".rstrip())
         return text.strip()
 
-    chosen: str = click.prompt("Which source", value_proc=known)
+    try:
+        chosen: str = click.prompt("Which source", value_proc=known)
+    except click.Abort:
+        if sys.stdin.isatty():  # Ctrl-C
+            raise
+        raise click.UsageError("Name the source: python -m bridge connect SOURCE") from None
     return chosen
 
 
@@ -106,7 +116,7 @@ def setup_lines(settings: Settings, source: Source, base_url: str) -> Iterator[s
     yield f"{source.kind.title} (source {source.name}). Its guide: {source.kind.guide_path}\n"
     if not known:
         yield f"{variable} is not set. It is {source.secret_about()}."
-        yield from _line_for_env(source, f"{variable}={secret}")
+        yield from _line_for_env(source, variable, secret)
     verify = _verify_token(settings, source)
     yield from _other_lines(settings, source, verify)
     yield f"Enter at {vendor}:"
@@ -146,19 +156,30 @@ def _other_lines(
         yield ""
 
 
-def _line_for_env(source: Source, line: str) -> Iterator[str]:
-    if not isinstance(source.auth, Token | Basic):
-        yield (
-            f"If {vendor_of(source)} shows a secret, put that one into .env. If you choose it, put "
-            "this line there:"
-        )
-    else:
-        yield "Put this line into .env:"
-    yield f"\n  {line}\n\nThen restart web and worker.\n"
+def _line_for_env(source: Source, variable: str, secret: str) -> Iterator[str]:
+    value = secret
+    match source.secret_is_chosen:
+        case True:
+            yield "Put this line into .env:"
+        case False:
+            yield f"{vendor_of(source)} shows it. Put it into .env:"
+            value = "…"
+        case None:
+            yield (
+                f"If {vendor_of(source)} shows a secret, put that one into .env. If you choose it, "
+                "put this line there:"
+            )
+    yield f"\n  {variable}={value}\n\nThen restart web and worker.\n"
+
+
+def _lines_of_api_token(token: str) -> Iterator[str]:
+    yield "\nAPI_TOKEN is not set here. With it, this command asks the bridge what arrived."
+    yield "If the bridge has one, end this and put that one into .env. Else put this line there:"
+    yield f"\n  API_TOKEN={token}\n\nThen restart web and worker."
 
 
 def _proofs(source: Source, address: str, secret: str) -> Iterator[tuple[str, str]]:
-    """Yield the names and values of what proves a webhook; of a signature, only where it is."""
+    """Yield the names and values of what proves a webhook; no secret that the vendor has made."""
     match source.auth:
         case Token(header=header, query=query, body=body):
             yield "Header", f"{header}: {secret}"
@@ -170,6 +191,8 @@ def _proofs(source: Source, address: str, secret: str) -> Iterator[tuple[str, st
             yield "User", user
             yield "Password", password
         case auth:
+            if source.secret_is_chosen is not False:
+                yield "Secret", secret
             yield "Signed", f"in the header {' or '.join(proof_headers(auth))}"
 
 

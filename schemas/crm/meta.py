@@ -235,6 +235,7 @@ KIND = Kind(
     parse=parse,
     count=count,
     secret_help="the app secret of the Meta app, which signs its webhooks",
+    secret_is_chosen=False,
     hydration=Hydration(
         batch=50,
         rate=50,

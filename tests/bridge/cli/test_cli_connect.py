@@ -187,13 +187,35 @@ def test_it_waits_while_the_bridge_is_restarted_with_the_secret(
     monkeypatch.setattr(connecting, "sleep", sleep)
     monkeypatch.setattr("bridge.cli.call_me.WAIT_S", 0.0)
     opened = Restarted(base_url=now, token=API_TOKEN)
-    monkeypatch.setattr(connecting, "open_api", lambda url: opened)
+    monkeypatch.setattr(connecting, "open_api", lambda url, token: opened)
     result = cli("connect", "website", "--url", now, env=ENV)
     assert result.exit_code == 0, result.output
     assert "The running bridge has no WEBSITE_WEBHOOK_SECRET yet." in result.stderr
     assert f"No bridge answers at {gone}" in result.stderr
     assert "Trying again" in result.stderr
     assert "It arrived: form.submitted is routed." in result.stdout
+
+
+def test_without_an_api_token_it_makes_one_and_waits_with_it(
+    cli: Cli, serve: Serve, make_settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = "0123456789abcdef" * 3
+    monkeypatch.setattr(connecting.secrets, "token_hex", lambda _: made)
+    url = serve(make_settings(CALL_BACK, api_tokens=(made,)))
+    monkeypatch.setattr(connecting, "sleep", lambda _: post(url, LEAD))
+    monkeypatch.setattr("bridge.cli.call_me.WAIT_S", 0.0)
+    env = {"ROUTES_TOML": CALL_BACK, "WEBSITE_WEBHOOK_SECRET": SECRETS["website"]}
+    result = cli("connect", "website", "--url", url, env=env)
+    assert result.exit_code == 0, result.output
+    assert "API_TOKEN is not set here." in result.stdout
+    assert f"\n  API_TOKEN={made}\n\nThen restart web and worker." in result.stdout
+    assert "It arrived: form.submitted is routed." in result.stdout
+
+
+def test_where_nobody_can_answer_it_asks_for_the_name(cli: Cli) -> None:
+    result = cli("connect", env={"ROUTES_TOML": CALL_BACK}, typed="")
+    assert result.exit_code == 2
+    assert "Name the source: python -m bridge connect SOURCE" in result.stderr
 
 
 def test_a_bridge_with_other_routes_is_told(cli: Cli, url: str, monkeypatch: Any) -> None:
@@ -216,7 +238,13 @@ def test_each_source_gets_a_secret_that_suits_it_and_its_address(cli: Cli, name:
     variable = f"{name.upper().replace('-', '_')}_WEBHOOK_SECRET"
     line = next(one for one in result.stdout.splitlines() if f"  {variable}=" in one)
     secret = line.partition("=")[2]
-    assert check_secret(kind.auth, secret) is None
+    if kind.secret_is_chosen is False:  # a made-up one would have each webhook refused
+        assert secret == "…"
+        assert f"{kind.title} shows it. Put it into .env:" in result.stdout
+    else:
+        assert check_secret(kind.auth, secret) is None
+        entered = result.stdout.partition("Enter at ")[2]
+        assert all(one in entered for one in secret.split(":"))  # of Basic, user and password
     assert f"https://bridge.example/webhooks/{name}\n" in result.stdout
     assert kind.guide_path in result.stdout
     assert "Nobody else can reach" not in result.stdout
@@ -246,8 +274,23 @@ def test_without_routes_it_says_where_there_are_some(cli: Cli) -> None:
 
 def test_a_jwt_is_in_its_header_and_its_vendor_shows_the_secret(cli: Cli) -> None:
     result = cli("connect", "monday", "--wait", 0)
-    assert "If monday.com shows a secret, put that one into .env." in result.stdout
+    assert "monday.com shows it. Put it into .env:\n\n  MONDAY_WEBHOOK_SECRET=…" in result.stdout
     assert "  Signed   in the header Authorization\n" in result.stdout
+    assert "Secret   " not in result.stdout
+
+
+def test_a_secret_that_is_known_is_shown_where_a_person_enters_it(cli: Cli) -> None:
+    chosen = cli("connect", "typeform", "--wait", 0, env={"TYPEFORM_WEBHOOK_SECRET": "my-secret"})
+    assert "  Secret   my-secret\n" in chosen.stdout
+    env = {"SHOPIFY_WEBHOOK_SECRET": "of-the-shop"}
+    assert "of-the-shop" not in cli("connect", "shopify", "--wait", 0, env=env).stdout
+
+
+def test_a_signature_of_an_unknown_vendor_may_have_its_secret_from_either_side(cli: Cli) -> None:
+    toml = '[[source]]\nname = "website"\nkind = "generic"\nauth = "standard"\n'
+    result = cli("connect", "website", "--wait", 0, env={"ROUTES_TOML": toml})
+    assert "If your form or program shows a secret, put that one into .env." in result.stdout
+    assert re.search(r"^  Secret   whsec_.{40,}$", result.stdout, re.MULTILINE)
 
 
 def test_basic_is_a_user_and_a_password(cli: Cli) -> None:
