@@ -312,6 +312,8 @@ def what_became(api: Api, event: Mapping[str, Any], routes: Routes) -> Iterator[
 
 def _why_unrouted(event: Mapping[str, Any], routes: Routes) -> str:
     """Return why no route made a delivery of an event, by what the routes say."""
+    if event["is_test"]:
+        return f"for {vendor_of(routes.sources[event['source']])} it is a test, or about no lead."
     ours = [route for route in routes.routes if route.source == event["source"]]
     if not ours:
         return f"no route of routes.toml has source = {event['source']!r}."
