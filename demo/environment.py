@@ -57,7 +57,8 @@ def simulated(env: Mapping[str, str], url: str) -> dict[str, str]:
     """Return an environment in which a stand-in at this URL is CallKaro and every CRM.
 
     No address and no credential of a CRM is left: a real token must not reach a stand-in, and a
-    stand-in's lead must not reach a real CRM. Webhook secrets stay. They only check what comes in.
+    stand-in's lead must not reach a real CRM. Webhook secrets stay, as do the other variables that
+    only check what comes in (Kind.checks): the vendor may send to this bridge.
     """
     callkaro = {
         "CALLKARO_API_KEY": secrets.token_hex(12),
@@ -75,8 +76,11 @@ def simulated(env: Mapping[str, str], url: str) -> dict[str, str]:
         prefix = source.variable_prefix
         crms[f"{prefix}WRITE_BACK_URL"] = f"{url}/hook/{source.name}"
         crms[f"{prefix}WRITE_BACK_SECRET"] = secret_of(AUTH, secrets.token_hex(16))
+    kept = {one.variable_prefix + suffix for one in sources for suffix in one.kind.checks}
+    crms = {name: value for name, value in crms.items() if name not in kept}
     leftovers = [name for name in env if is_of_a_crm(name, sources)]
-    return without(env, [*callkaro, *crms, *leftovers]) | callkaro | crms
+    gone = {name.removesuffix("_FILE") for name in [*callkaro, *crms, *leftovers]} - kept
+    return without(env, gone) | callkaro | crms
 
 
 def _told_by_webhook(routes: Routes) -> list[Source]:

@@ -25,7 +25,8 @@ class Variable:
     """One environment variable of a source, <SOURCE>_<suffix>.
 
     With a stand-in in the CRM's place, an address is the stand-in's and all else is `sample`: so
-    no real credential is ever sent to a stand-in, and no made-up one to the CRM.
+    no real credential is ever sent to a stand-in, and no made-up one to the CRM. `make run` leaves
+    what only checks what arrives (Kind.checks), because the real vendor may send.
     """
 
     suffix: str

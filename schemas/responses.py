@@ -421,6 +421,11 @@ class EventBrief(ResponseSchema):
     problem = fields.String(
         allow_none=True, metadata=doc("Why the event can't be read; null: it can.")
     )
+    is_test = fields.Boolean(
+        metadata=doc(
+            "Whether its source says that it is a test, or about no lead. Then it calls nobody."
+        )
+    )
 
 
 class EventResponse(EventBrief):

@@ -376,6 +376,9 @@ class Kind:
     variables: tuple[Variable, ...] = ()
     # What the webhook secret is, for the person who sets it. "": see Source.secret_about().
     secret_help: str = ""
+    # Whether a person chooses the secret of a signature or a JWT, and enters it at the vendor.
+    # False: the vendor shows it. None: not known. A token and a password are always chosen.
+    secret_is_chosen: bool | None = None
     # The type of an event whose body names none.
     default_type: str = "form.submitted"
     # (data) -> whether a bulk import made this notification; None: the CRM does not say.
@@ -434,6 +437,21 @@ class Kind:
     def guide_path(self) -> str:
         """The page that says how to connect it, by its path in the project."""
         return self.guide or f"examples/{self.name}/README.md"
+
+    @property
+    def checks(self) -> frozenset[str]:
+        """The suffixes of the variables that only check what arrives, as a webhook secret does.
+
+        They are sent to nobody.
+        """
+        found = (
+            {one.variable for one in self.auth.beside} if isinstance(self.auth, Token) else set()
+        )
+        if self.account_check:
+            found.add(self.account_check.variable)
+        if self.challenge and self.challenge.token:
+            found.add(self.challenge.token[1])
+        return frozenset(found)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -499,6 +517,14 @@ class Source:
                     f"a token that you choose and put into the webhook's {header} header, or into "
                     f"its URL as ?{query}=…"
                 )
+
+    @property
+    def secret_is_chosen(self) -> bool | None:
+        """Whether a person chooses its webhook secret. False: the vendor shows it; None: either."""
+        if isinstance(self.auth, Token | Basic):
+            return True
+        own = (self.kind.auth, *(one.auth for one in self.kind.signatures.values()))
+        return self.kind.secret_is_chosen if self.auth in own else None
 
     def simulated_variables(self, url: str) -> dict[str, str]:
         """Return its variables, by name, for a stand-in at this URL in the place of the CRM."""

@@ -92,12 +92,15 @@ class Api:
         }
 
 
-def open_api(url: str | None) -> Api:
-    """Return the API of the bridge at url; None: at PUBLIC_URL, else on this machine."""
-    settings = read_settings(needs=frozenset({"API_TOKEN"}))
+def open_api(url: str | None, *, token: str = "") -> Api:
+    """Return the API of the bridge at url; None: at PUBLIC_URL, else on this machine.
+
+    token: used in the place of API_TOKEN; "": API_TOKEN is. Raises Failure if there is neither.
+    """
+    settings = read_settings(needs=frozenset() if token else frozenset({"API_TOKEN"}))
     return Api(
         base_url=address_of(url or settings.public_url or f"http://localhost:{settings.port}"),
-        token=settings.api_tokens[0],
+        token=token or settings.api_tokens[0],
         timezone=settings.callkaro_timezone,
     )
 

@@ -1,6 +1,8 @@
 """`connect`: what to enter at a source's vendor, and what became of its first webhook."""
 
 import secrets
+import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic, sleep
@@ -25,6 +27,8 @@ WAIT_S: Final = 600
 GENERIC: Final = "generic"  # the kind of any form or program
 PAGE: Final = 50  # events that one look reads; the first of more is not needed exactly
 REFUSED: Final = "callkaro_bridge_webhooks_refused_total"
+SHOWN: Final = "…"  # the value of a variable that the vendor shows
+Line = tuple[str, str, str]  # of .env: a variable, its value, what it is
 Refused = Counter[tuple[str, str]]  # (status code, cause) -> how many requests
 
 
@@ -49,11 +53,12 @@ def connect(source: str | None, wait_s: int, url: str | None) -> None:
     settings = _settings()
     found = find_source(settings, source or _ask(settings))
     base_url = address_of(url or settings.public_url or f"http://localhost:{settings.port}")
-    for line in setup_lines(settings, found, base_url):
+    made = secrets.token_hex(24) if wait_s and not settings.api_tokens else ""
+    for line in setup_lines(settings, found, base_url, api_token=made):
         click.echo(line)
     if not wait_s:
         return
-    api = open_api(url)
+    api = open_api(url, token=made)
     click.echo(f"\nWaiting for a webhook of {vendor_of(found)} … (Ctrl-C ends this)")
     watch = Watch(api, found)
     event = watch.first_event(monotonic() + wait_s)
@@ -85,7 +90,12 @@ def _ask(settings: Settings) -> str:
             raise click.BadParameter(f"There is no source {text.strip()!r}. {near}".rstrip())
         return text.strip()
 
-    chosen: str = click.prompt("Which source", value_proc=known)
+    try:
+        chosen: str = click.prompt("Which source", value_proc=known)
+    except click.Abort:
+        if sys.stdin.isatty():  # Ctrl-C
+            raise
+        raise click.UsageError("Name the source: python -m bridge connect SOURCE") from None
     return chosen
 
 
@@ -97,18 +107,25 @@ def vendor_of(source: Source) -> str:
 # --- what to enter ------------------------------------------------------------------------------
 
 
-def setup_lines(settings: Settings, source: Source, base_url: str) -> Iterator[str]:
-    """Yield what a person enters, and where."""
-    vendor, variable = vendor_of(source), f"{source.variable_prefix}WEBHOOK_SECRET"
+def setup_lines(
+    settings: Settings, source: Source, base_url: str, *, api_token: str = ""
+) -> Iterator[str]:
+    """Yield what a person puts into .env, and what they enter at the vendor.
+
+    api_token: one that was made up, because API_TOKEN is not set; "": it is set or not needed.
+    """
+    vendor = vendor_of(source)
     known = settings.secrets.get(source.name)
     secret = known[0] if known else secret_of(source.auth, secrets.token_hex(16))
+    verify = _verify_token(settings, source)
     address = f"{base_url}/webhooks/{source.name}"
     yield f"{source.kind.title} (source {source.name}). Its guide: {source.kind.guide_path}\n"
-    if not known:
-        yield f"{variable} is not set. It is {source.secret_about()}."
-        yield from _line_for_env(source, f"{variable}={secret}")
-    verify = _verify_token(settings, source)
-    yield from _other_lines(settings, source, verify)
+    lines = [] if known else [_secret_line(source, secret)]
+    lines += _other_lines(settings, source, verify)
+    if api_token:
+        about = "opens the bridge's API and dashboard. If the bridge has one, put that one here"
+        lines.append(("API_TOKEN", api_token, about))
+    yield from _for_env(vendor, lines)
     yield f"Enter at {vendor}:"
     yield f"  Address  {address}"
     yield from (f"  {name:<8} {value}" for name, value in _proofs(source, address, secret))
@@ -119,6 +136,26 @@ def setup_lines(settings: Settings, source: Source, base_url: str) -> Iterator[s
             "\nNobody else can reach this address. Use a tunnel or a server, and set PUBLIC_URL to "
             "its https address."
         )
+
+
+def _for_env(vendor: str, lines: Sequence[Line]) -> Iterator[str]:
+    """Yield what to put into .env, in a form that can be copied; nothing if there are no lines."""
+    if not lines:
+        return
+    yield "Put this into .env, and restart web and worker:\n"
+    for name, value, about in lines:
+        yield from textwrap.wrap(about, 96, initial_indent="  # ", subsequent_indent="  # ")
+        yield f"  {name}={value}"
+    if any(value == SHOWN for _, value, _ in lines):
+        yield f"\n{vendor} shows what belongs in the place of {SHOWN}"
+    yield ""
+
+
+def _secret_line(source: Source, secret: str) -> Line:
+    name, about = f"{source.variable_prefix}WEBHOOK_SECRET", source.secret_about()
+    if source.secret_is_chosen is None:
+        about += f". If {vendor_of(source)} shows one, put that one here"
+    return name, SHOWN if source.secret_is_chosen is False else secret, about
 
 
 def _verify_token(settings: Settings, source: Source) -> tuple[str, str] | None:
@@ -133,32 +170,18 @@ def _verify_token(settings: Settings, source: Source) -> tuple[str, str] | None:
 
 def _other_lines(
     settings: Settings, source: Source, verify: tuple[str, str] | None
-) -> Iterator[str]:
+) -> Iterator[Line]:
     """Yield the other variables that the source needs and that are not set."""
     kind, known = source.kind, settings.variables.get(source.name, {})
     needed = {*(kind.hydration.login.needs if kind.hydration else ()), *(verify or ())[:1]}
-    missing = [one for one in kind.variables if one.suffix in needed - known.keys()]
-    if missing:
-        yield "Also needed in .env:"
-        for one in missing:
-            value = verify[1] if verify and one.suffix == verify[0] else "…"
-            yield f"  {source.variable_prefix}{one.suffix}={value}   ({one.about()})"
-        yield ""
-
-
-def _line_for_env(source: Source, line: str) -> Iterator[str]:
-    if not isinstance(source.auth, Token | Basic):
-        yield (
-            f"If {vendor_of(source)} shows a secret, put that one into .env. If you choose it, put "
-            "this line there:"
-        )
-    else:
-        yield "Put this line into .env:"
-    yield f"\n  {line}\n\nThen restart web and worker.\n"
+    for one in kind.variables:
+        if one.suffix in needed - known.keys():
+            value = verify[1] if verify and one.suffix == verify[0] else SHOWN
+            yield source.variable_prefix + one.suffix, value, one.about()
 
 
 def _proofs(source: Source, address: str, secret: str) -> Iterator[tuple[str, str]]:
-    """Yield the names and values of what proves a webhook; of a signature, only where it is."""
+    """Yield the names and values of what proves a webhook; no secret that the vendor has made."""
     match source.auth:
         case Token(header=header, query=query, body=body):
             yield "Header", f"{header}: {secret}"
@@ -170,6 +193,8 @@ def _proofs(source: Source, address: str, secret: str) -> Iterator[tuple[str, st
             yield "User", user
             yield "Password", password
         case auth:
+            if source.secret_is_chosen is not False:
+                yield "Secret", secret
             yield "Signed", f"in the header {' or '.join(proof_headers(auth))}"
 
 
@@ -287,6 +312,8 @@ def what_became(api: Api, event: Mapping[str, Any], routes: Routes) -> Iterator[
 
 def _why_unrouted(event: Mapping[str, Any], routes: Routes) -> str:
     """Return why no route made a delivery of an event, by what the routes say."""
+    if event["is_test"]:
+        return f"for {vendor_of(routes.sources[event['source']])} it is a test, or about no lead."
     ours = [route for route in routes.routes if route.source == event["source"]]
     if not ours:
         return f"no route of routes.toml has source = {event['source']!r}."

@@ -87,6 +87,7 @@ KIND = Kind(
     parse=parse,
     default_type=UNKNOWN_TYPE,
     secret_help="the secret that you write into the webhook in Cal.com",
+    secret_is_chosen=True,
     ids=frozenset(
         {("createdAt",)}
         | {("payload", name) for name in ("uid", "bookingId", "startTime", "endTime")}

@@ -83,6 +83,7 @@ KIND = Kind(
     parse=parse,
     default_type=UNKNOWN_TYPE,
     secret_help="the signing_key that you give when you create the webhook subscription",
+    secret_is_chosen=True,
     ids=frozenset({("created_at",), ("payload", "created_at"), ("payload", "updated_at")}),
     phones=Expression.of(
         "[payload.text_reminder_number,"

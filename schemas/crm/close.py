@@ -194,6 +194,7 @@ KIND = Kind(
     parse=parse,
     count=lambda content: 1,
     secret_help="the signature_key of its webhook subscription, 64 hex digits",
+    secret_is_chosen=False,
     hydration=Hydration(
         batch=1,
         login=BasicLogin(user="API_KEY"),

@@ -516,6 +516,7 @@ KIND = Kind(
     guide="docs/connect-hubspot.md",
     parse=parse,
     secret_help="the app's client secret, which signs its webhooks",
+    secret_is_chosen=False,
     hydration=Hydration(
         batch=100,
         rate=90,

@@ -189,6 +189,7 @@ KIND = Kind(
     parse=parse,
     count=count_changes,
     secret_help=SECRET_HELP,
+    secret_is_chosen=False,
     hydration=Hydration(
         batch=50,
         rate=50,

@@ -99,6 +99,7 @@ KIND = Kind(
     parse=parse,
     default_type=UNKNOWN_TYPE,
     secret_help="the signing secret of the app that made the webhook",
+    secret_is_chosen=False,
     ids=frozenset(("event", name) for name in IDS),
     phones=Expression.of("[event.columnValues.*.phone, event.value.phone][]"),
     names=Expression.of("event.pulseName || event.itemName"),

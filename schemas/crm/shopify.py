@@ -83,6 +83,7 @@ KIND = Kind(
     parse=parse,
     default_type=UNKNOWN_TYPE,
     secret_help="the app's client secret, or the one that Shopify's page Webhooks shows",
+    secret_is_chosen=False,
     ids=frozenset(
         {("id",), ("customer", "id"), ("token",), ("cart_token",), ("checkout_id",), ("shop_id",)}
         | {(name,) for name in ("created_at", "updated_at")}

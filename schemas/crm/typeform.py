@@ -84,6 +84,7 @@ KIND = Kind(
     auth=Signatures(schemes=(SIGNATURE,)),
     parse=parse,
     secret_help="the secret that you write into the webhook in Typeform",
+    secret_is_chosen=True,
     ids=frozenset({("event_id",), ("form_response", "form_id"), ("form_response", "token")}),
     phones=Expression.of("form_response.answers[?type == 'phone_number'].phone_number"),
     emails=Expression.of("form_response.answers[?type == 'email'].email | [0]"),

@@ -234,6 +234,7 @@ KIND = Kind(
     parse=parse,
     count=count,
     secret_help=SECRET_HELP,
+    secret_is_chosen=False,
     variables=(VERIFY_TOKEN,),
     default_type=UNKNOWN,
     ids=frozenset({("account_id",), ("phone_number_id",), ("timestamp",)}),

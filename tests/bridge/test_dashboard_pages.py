@@ -286,7 +286,7 @@ def test_refused_requests_are_counted_with_their_cause(web: Web) -> None:
     web.client.application.extensions["meter"].flush()
     found = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page(web, "/events")))
     why = CAUSES["bad_signature"]
-    assert why.startswith("The signature or token is missing or wrong, or the request is too old.")
+    assert why.startswith("The signature or token is missing or wrong, the request is too old,")
     assert f"website 401 {why} 2 2" in found
     assert "unknown source 404 There is no source with this name, or it has no secret. 1 1" in found
 

@@ -84,8 +84,8 @@ def test_every_source_turns_to_the_stand_in(made_up_crm: None) -> None:
     for source in settings.routes.sources.values():
         variables = settings.variables[source.name]
         for variable in source.kind.variables:
-            if variable.holds == "choice":  # it is in the source by now
-                continue
+            if variable.holds == "choice" or variable.suffix in source.kind.checks:
+                continue  # a choice is in the source by now; a check stays as it is
             expected = URL if variable.holds == "address" else variable.sample
             assert variables[variable.suffix] == expected, (source.name, variable.suffix)
     assert {"emea", "crm-of-test"} <= settings.variables.keys()
@@ -128,6 +128,21 @@ def test_what_is_no_credential_of_a_crm_is_left_as_it_is() -> None:
     }
     env = simulated({**given, "ROUTES_TOML": "#"}, URL)
     assert {name: env.get(name) for name in given} == given
+
+
+def test_what_only_checks_what_arrives_is_left_as_it_is() -> None:
+    """Else a vendor that posts to the demo is refused: its account and its keys are real."""
+    given = {
+        "META_VERIFY_TOKEN": "chosen",
+        "SALESFORCE_ORGANIZATION_ID_FILE": "/run/organization",
+        "GOHIGHLEVEL_PUBLIC_KEYS": "chosen",
+    }
+    env = simulated({**given, "ROUTES_TOML": "#"}, URL)
+    assert {name: env.get(name) for name in given} == given
+    assert "SALESFORCE_ORGANIZATION_ID" not in env
+    assert "SALESFORCE_ORGANIZATION_ID" not in simulated({"ROUTES_TOML": "#"}, URL)
+    assert "GOHIGHLEVEL_PUBLIC_KEYS" not in simulated({"ROUTES_TOML": "#"}, URL)
+    assert env["META_ACCESS_TOKEN"] != "chosen"
 
 
 def test_routes_that_can_not_be_read_leave_nothing_real_either() -> None:

@@ -1,5 +1,6 @@
 """`connect`: what to enter, and what became of the first webhook."""
 
+import io
 import re
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import requests
 from click.testing import Result
+from dotenv import dotenv_values
 from support import API_TOKEN, SECRETS, each, route, until
 from support.commandline import Cli, Serve
 
@@ -187,13 +189,34 @@ def test_it_waits_while_the_bridge_is_restarted_with_the_secret(
     monkeypatch.setattr(connecting, "sleep", sleep)
     monkeypatch.setattr("bridge.cli.call_me.WAIT_S", 0.0)
     opened = Restarted(base_url=now, token=API_TOKEN)
-    monkeypatch.setattr(connecting, "open_api", lambda url: opened)
+    monkeypatch.setattr(connecting, "open_api", lambda url, token: opened)
     result = cli("connect", "website", "--url", now, env=ENV)
     assert result.exit_code == 0, result.output
     assert "The running bridge has no WEBSITE_WEBHOOK_SECRET yet." in result.stderr
     assert f"No bridge answers at {gone}" in result.stderr
     assert "Trying again" in result.stderr
     assert "It arrived: form.submitted is routed." in result.stdout
+
+
+def test_without_an_api_token_it_makes_one_and_waits_with_it(
+    cli: Cli, serve: Serve, make_settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = "0123456789abcdef" * 3
+    monkeypatch.setattr(connecting.secrets, "token_hex", lambda _: made)
+    url = serve(make_settings(CALL_BACK, api_tokens=(made,)))
+    monkeypatch.setattr(connecting, "sleep", lambda _: post(url, LEAD))
+    monkeypatch.setattr("bridge.cli.call_me.WAIT_S", 0.0)
+    env = {"ROUTES_TOML": CALL_BACK, "WEBSITE_WEBHOOK_SECRET": SECRETS["website"]}
+    result = cli("connect", "website", "--url", url, env=env)
+    assert result.exit_code == 0, result.output
+    assert f"\n  API_TOKEN={made}\n" in result.stdout
+    assert "It arrived: form.submitted is routed." in result.stdout
+
+
+def test_where_nobody_can_answer_it_asks_for_the_name(cli: Cli) -> None:
+    result = cli("connect", env={"ROUTES_TOML": CALL_BACK}, typed="")
+    assert result.exit_code == 2
+    assert "Name the source: python -m bridge connect SOURCE" in result.stderr
 
 
 def test_a_bridge_with_other_routes_is_told(cli: Cli, url: str, monkeypatch: Any) -> None:
@@ -216,20 +239,32 @@ def test_each_source_gets_a_secret_that_suits_it_and_its_address(cli: Cli, name:
     variable = f"{name.upper().replace('-', '_')}_WEBHOOK_SECRET"
     line = next(one for one in result.stdout.splitlines() if f"  {variable}=" in one)
     secret = line.partition("=")[2]
-    assert check_secret(kind.auth, secret) is None
+    if kind.secret_is_chosen is False:  # a made-up one would have each webhook refused
+        assert secret == "…"
+        assert f"{kind.title} shows what belongs in the place of …" in result.stdout
+    else:
+        assert check_secret(kind.auth, secret) is None
+        entered = result.stdout.partition("Enter at ")[2]
+        assert all(one in entered for one in secret.split(":"))  # of Basic, user and password
     assert f"https://bridge.example/webhooks/{name}\n" in result.stdout
     assert kind.guide_path in result.stdout
     assert "Nobody else can reach" not in result.stdout
     login = kind.hydration.login.needs if kind.hydration else ()
     prefix = variable.removesuffix("WEBHOOK_SECRET")
-    assert all(f"  {prefix}{suffix}=…   (" in result.stdout for suffix in login)
+    assert all(f"  {prefix}{suffix}=…\n" in result.stdout for suffix in login)
+    assert result.stdout.count("restart web and worker") == 1
+    # What is to be put into .env can be copied as it is.
+    copied = result.stdout.partition(":\n\n")[2].partition("\n\n")[0]
+    values = dotenv_values(stream=io.StringIO(copied))
+    assert values[variable] == secret
+    assert None not in values.values()
 
 
 def test_the_token_of_a_challenge_is_made_or_shown(cli: Cli) -> None:
     toml = '[[source]]\nname = "meta"\n'
     env = {"ROUTES_TOML": toml, "META_ACCESS_TOKEN": "a-page-token"}
     made = cli("connect", "meta", "--wait", 0, env=env)
-    [token] = re.findall(r"^  META_VERIFY_TOKEN=([0-9a-f]{32})   \(", made.stdout, re.MULTILINE)
+    [token] = re.findall(r"^  META_VERIFY_TOKEN=([0-9a-f]{32})$", made.stdout, re.MULTILINE)
     assert f"  Verify   {token} (the token with which Meta Lead Ads asks" in made.stdout
     assert "META_ACCESS_TOKEN" not in made.stdout
     shown = cli("connect", "meta", "--wait", 0, env={**env, "META_VERIFY_TOKEN": "mine"})
@@ -246,8 +281,23 @@ def test_without_routes_it_says_where_there_are_some(cli: Cli) -> None:
 
 def test_a_jwt_is_in_its_header_and_its_vendor_shows_the_secret(cli: Cli) -> None:
     result = cli("connect", "monday", "--wait", 0)
-    assert "If monday.com shows a secret, put that one into .env." in result.stdout
+    assert "\n  MONDAY_WEBHOOK_SECRET=…\n" in result.stdout
     assert "  Signed   in the header Authorization\n" in result.stdout
+    assert "Secret   " not in result.stdout
+
+
+def test_a_secret_that_is_known_is_shown_where_a_person_enters_it(cli: Cli) -> None:
+    chosen = cli("connect", "typeform", "--wait", 0, env={"TYPEFORM_WEBHOOK_SECRET": "my-secret"})
+    assert "  Secret   my-secret\n" in chosen.stdout
+    env = {"SHOPIFY_WEBHOOK_SECRET": "of-the-shop"}
+    assert "of-the-shop" not in cli("connect", "shopify", "--wait", 0, env=env).stdout
+
+
+def test_a_signature_of_an_unknown_vendor_may_have_its_secret_from_either_side(cli: Cli) -> None:
+    toml = '[[source]]\nname = "website"\nkind = "generic"\nauth = "standard"\n'
+    result = cli("connect", "website", "--wait", 0, env={"ROUTES_TOML": toml})
+    assert "If your form or program shows one, put that one here\n" in result.stdout
+    assert re.search(r"^  Secret   whsec_.{40,}$", result.stdout, re.MULTILINE)
 
 
 def test_basic_is_a_user_and_a_password(cli: Cli) -> None:
