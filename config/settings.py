@@ -164,16 +164,17 @@ def warnings_of(settings: Settings) -> list[str]:
         given = settings.variables.get(source.name, {})
         missing = [
             f"{source.variable_prefix}{suffix}"
-            for suffix in _login_variables(source)
+            for suffix in _api_variables(source, settings)
             if suffix not in given
         ]
         routed = source.opt_out is not None or any(
             route.source == source.name for route in settings.routes.routes
         )
-        if missing and routed and settings.secrets.get(source.name):
-            lack = "can't fetch full records"
-            if settings.writes_by_api(source) and source.name in told:
-                lack += f", and {source.kind.title} can't be told of calls"
+        lacks = ["can't fetch full records"] if source.kind.hydration else []
+        if settings.writes_by_api(source) and source.name in told:
+            lacks.append(f"can't tell {source.kind.title} of calls")
+        if missing and lacks and routed and settings.secrets.get(source.name):
+            lack = " and ".join(lacks)
             found.append(f"source {source.name!r} {lack}: {', '.join(missing)} not set")
     if any(len(token) < SHORT_TOKEN for token in settings.api_tokens):
         found.append(
@@ -184,6 +185,7 @@ def warnings_of(settings: Settings) -> list[str]:
         *_short_secrets(settings),
         *_useless_windows(settings),
         *_unsigned_events(settings),
+        *_circles(settings),
     ]
     calls = any(route.to == "call" for route in settings.routes.routes)
     if calls and not settings.callkaro_webhook_tokens:
@@ -268,6 +270,24 @@ def _unsigned_events(settings: Settings) -> Iterator[str]:
                     f"accepts {word} signatures alone: {title} signs these events in another way, "
                     "so they are refused, and it does not send them again"
                 )
+
+
+def _circles(settings: Settings) -> Iterator[str]:
+    """Yield a warning for each route whose own write-back may come back to it as an update."""
+    for route in settings.routes.routes:
+        source = settings.routes.sources[route.source]
+        writer = source.kind.write_back
+        if writer is None or writer.tells_own_updates or not settings.writes_by_api(source):
+            continue
+        if route.write_back is None or not route.write_back.fields:
+            continue
+        updates = (f"{subject_type}.updated" for subject_type in sorted(writer.subject_types))
+        if taken := next((one for one in updates if route.wants(source.name, one)), None):
+            yield (
+                f"route {route.name!r} takes {taken} and writes fields back, which makes such an "
+                f"event again: {source.kind.title} does not say who made an update, so it may call "
+                "in a circle. Take created events alone, or let `match` leave out what is called"
+            )
 
 
 def _planned_in_the_past(settings: Settings) -> Iterator[str]:
@@ -481,8 +501,8 @@ class _Reader:
 
     def api_rate(self, source: Source) -> int:
         """Return the most requests in 10 s to a CRM's API, or to the receiver of webhooks out."""
-        hydration = source.kind.hydration
-        usual = hydration.rate if hydration else API_RATE
+        api = source.kind.api
+        usual = api.rate if api else API_RATE
         return self.whole(f"{source.variable_prefix}API_RATE", usual, low=1, high=100_000)
 
     def source_variables(self, source: Source) -> dict[str, str]:
@@ -595,10 +615,14 @@ def _named_token(entry: str) -> NamedToken:
     return NamedToken(name=name, role=Role(role), token=token)
 
 
-def _login_variables(source: Source) -> tuple[str, ...]:
-    """Return the suffixes of what must be set for a source's records to be fetched."""
-    hydration = source.kind.hydration
-    return hydration.login.needs if hydration else ()
+def _api_variables(source: Source, settings: Settings) -> tuple[str, ...]:
+    """Return the suffixes of what must be set for a source's API to be asked and told."""
+    api, writer = source.kind.api, source.kind.write_back
+    tells = any(
+        route.source == source.name and route.write_back and route.write_back.call
+        for route in settings.routes.routes
+    )
+    return (*(api.needs if api else ()), *(writer.call_needs if writer and tells else ()))
 
 
 def _is_address(raw: str) -> bool:

@@ -59,8 +59,8 @@ def checked_sources(settings: Settings) -> list[tuple[Source, WriteBack, WriteCh
 
 
 def _has_login(settings: Settings, source: Source) -> bool:
-    hydration, variables = source.kind.hydration, settings.variables.get(source.name, {})
-    return hydration is not None and all(variables.get(one) for one in hydration.login.needs)
+    api, variables = source.kind.api, settings.variables.get(source.name, {})
+    return api is not None and all(variables.get(one) for one in api.needs)
 
 
 def needed_of(
@@ -73,8 +73,9 @@ def needed_of(
     for route in settings.routes.routes:
         if route.source != source.name:
             continue
-        subject_type = route.event.partition(".")[0]
-        read.add(subject_type)
+        named = route.event.partition(".")[0]
+        read.add(named)
+        subject_type = writer.about.get(named, named)
         if route.write_back is None:
             continue
         is_known = subject_type in writer.subject_types
@@ -93,7 +94,7 @@ def _may_be_written(
 ) -> bool:
     """Say whether records of a type that is not known may be written; add to the findings."""
     known = ", ".join(sorted(writer.subject_types))
-    is_open = bool(_GLOB & set(subject_type))
+    is_open = bool(_GLOB & set(subject_type)) or subject_type in writer.followed_types
     if is_open or subject_type == source.default_type.partition(".")[0]:
         findings.warnings.append(
             f"route {route.name!r}: its event {route.event!r} names no type of record, so the "

@@ -127,6 +127,7 @@ def told(ready: Ready) -> Told:
         delivery=body["delivery"],
         outcome=outcome,
         fields=body["fields"],
+        event=event.data if event else None,
     )
 
 
@@ -253,6 +254,11 @@ def refused(who: str, text: str, code: int | None = None) -> Verdict:
     return Verdict(meaning=Meaning.REFUSED, message=message, callkaro_text=text)
 
 
+def unwritable(text: str) -> Verdict:
+    """Return what it means that a CRM module makes no request of what is told."""
+    return Verdict(meaning=Meaning.REFUSED, message=_cut(text))
+
+
 def no_access(message: str) -> Verdict:
     """Return what it means that the CRM does not let us in."""
     return Verdict(meaning=Meaning.PAUSE, message=message)
@@ -278,6 +284,8 @@ def sentence(body: bytes) -> str:
     for _ in range(2):  # {"message": …}, or {"error": {"message": …}}
         if isinstance(answer, Mapping):
             answer = answer.get("message") or answer.get("error") or answer.get("detail")
+    if isinstance(answer, list):
+        answer = "; ".join(one for one in answer if isinstance(one, str))
     return _cut(answer) if isinstance(answer, str) else ""
 
 

@@ -6,7 +6,7 @@ and tells the CRM of calls.
 
 import base64
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence, Set
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -93,6 +93,22 @@ class BasicLogin:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HeadersLogin:
+    """Long-lived keys that are sent as they are, each in a header of its own."""
+
+    keys: Mapping[str, str]  # the header -> the suffix of the variable that holds the key
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The suffixes of the variables that must be set."""
+        return tuple(self.keys.values())
+
+    def headers(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """Return the headers that let us in, with the source's variables by suffix."""
+        return {header: variables[suffix] for header, suffix in self.keys.items()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RefreshLogin:
     """OAuth: a refresh token buys short access tokens, which all workers share.
 
@@ -120,6 +136,17 @@ class RefreshLogin:
 _NAMED_VARIABLE: Final = re.compile(r"\{([A-Z_]+)\}")
 
 
+@dataclass(frozen=True, slots=True)
+class FromVariable:
+    """A value in a request's JSON body: that of a variable of the source, by its suffix.
+
+    It is no text in braces, for a text there may be a person's.
+    """
+
+    suffix: str
+    is_number: bool = False  # it is sent as a number; the variable's pattern accepts digits alone
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CrmRequest:
     """One HTTP request to a CRM's API, without its base URL and its login."""
@@ -128,11 +155,8 @@ class CrmRequest:
     # It may name variables of the source by their suffixes: "/crm/{API_VERSION}/contacts".
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
-    json: Any = None
+    json: Any = None  # it may have values that are FromVariable
     headers: Mapping[str, str] = field(default_factory=dict)  # besides those of the login
-    # Keys that the JSON body has besides, with the suffixes of the variables that are their values.
-    # Not in the body itself: a text in braces there may be a person's.
-    json_variables: Mapping[str, str] = field(default_factory=dict)
 
     def path_with(self, variables: Mapping[str, str], *, prefix: str) -> str:
         """Return the path with the values of the source's variables, by suffix.
@@ -143,12 +167,46 @@ class CrmRequest:
             lambda found: variables.get(found[1]) or f"<{prefix}{found[1]}>", self.path
         )
 
-    def json_with(self, variables: Mapping[str, str]) -> Any:
-        """Return the JSON body with the values of the source's variables, by suffix."""
-        if not self.json_variables:
-            return self.json
-        named = {key: variables.get(suffix, "") for key, suffix in self.json_variables.items()}
-        return {**(self.json or {}), **named}
+    def unset(self, variables: Mapping[str, str]) -> list[str]:
+        """Return the suffixes of the variables that it names and that have no value."""
+        named = (*_NAMED_VARIABLE.findall(self.path), *sorted(self.json_needs))
+        return [name for name in named if not variables.get(name)]
+
+    def json_with(self, variables: Mapping[str, str], *, prefix: str) -> Any:
+        """Return the JSON body with the values of the source's variables, by suffix.
+
+        A variable without a value stays as its name, with the source's prefix.
+        """
+
+        def filled(value: Any) -> Any:
+            match value:
+                case FromVariable(suffix, is_number):
+                    found = variables.get(suffix) or f"<{prefix}{suffix}>"
+                    return int(found) if is_number and found.isdecimal() else found
+                case dict():
+                    return {key: filled(one) for key, one in value.items()}
+                case list():
+                    return [filled(one) for one in value]
+                case _:
+                    return value
+
+        return filled(self.json)
+
+    @property
+    def json_needs(self) -> frozenset[str]:
+        """The suffixes of the variables whose values the JSON body has."""
+
+        def named(value: Any) -> Iterator[str]:
+            match value:
+                case FromVariable(suffix):
+                    yield suffix
+                case dict():
+                    yield from named(list(value.values()))
+                case list():
+                    for one in value:
+                        yield from named(one)
+
+        return frozenset(named(self.json))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,6 +238,9 @@ class OwnUser:
     # (the event's data with its record, the user's id) -> whether that user made the change. It
     # accepts any data and never raises.
     is_change: Callable[[Any, str], bool]
+    # What types of events begin with whose records are no leads: those that our login creates are
+    # answers to calls, too.
+    answers: tuple[str, ...] = ()
 
 
 # Why a CRM refuses a question: our login, one of the ids, or that it is asked now.
@@ -187,14 +248,35 @@ RefusedFor = Literal["login", "ids", "busy"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Hydration:
+class Api:
+    """How to log in at a CRM's API, and how often it may be asked."""
+
+    login: BearerLogin | BasicLogin | HeadersLogin | RefreshLogin
+    # The suffix of the variable with the address of the CRM's API.
+    api_url: str
+    # Requests in 10 s over all workers, reads and writes, if <SOURCE>_API_RATE is not set.
+    rate: int = 100
+    # The headers that say how many more requests it accepts, and in how many ms; None: none do.
+    rate_headers: tuple[str, str] | None = None
+    # (the status of an answer, its parsed body) -> the status that says what the body says, for an
+    # API that answers 500 or 200 to what it refuses. It accepts any body and never raises. None:
+    # its statuses say it.
+    status_of: Callable[[int, Any], int] | None = None
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The suffixes of the variables that must be set for it to be asked."""
+        if isinstance(self.login, RefreshLogin):
+            return self.login.needs  # the API's address comes with each token
+        return (*self.login.needs, self.api_url)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hydration(Api):
     """How to fetch full records of one CRM."""
 
     # At most this many records in one request.
     batch: int
-    login: BearerLogin | BasicLogin | RefreshLogin
-    # The suffix of the variable with the address of the CRM's API.
-    api_url: str
     # (object, ids, fields) -> the request that fetches these fields of these records
     request: Callable[[str, Sequence[str], Sequence[str]], CrmRequest]
     # The API's answer -> its records by their own ids.
@@ -203,10 +285,6 @@ class Hydration:
     merge: Callable[[Any, Mapping[str, Any]], Any]
     # The paths that a route reads -> the CRM's fields to ask for
     fields: Callable[[frozenset[Path]], frozenset[str]]
-    # Requests in 10 s over all workers, reads and writes, if <SOURCE>_API_RATE is not set.
-    rate: int = 100
-    # The headers that say how many more requests it accepts, and in how many ms; None: none do.
-    rate_headers: tuple[str, str] | None = None
     # The statuses of an answer that says: none of these records exists. 404 only if `batch` is 1:
     # of many ids it means that the address is wrong.
     none_statuses: tuple[int, ...] = (204,)
@@ -221,9 +299,11 @@ class Hydration:
     def own_user_of(self, event_type: str) -> OwnUser | None:
         """Return how to tell our own changes among events of a type; None: we cause none such.
 
-        A record that our login creates is a lead, and no answer to a call.
+        Else, a record that our login creates is a lead, and no answer to a call.
         """
-        return self.own_user if event_type.endswith(".updated") else None
+        own = self.own_user
+        is_answer = own is not None and event_type.startswith(own.answers)
+        return own if is_answer or event_type.endswith(".updated") else None
 
 
 # --- how what never arrived is found --------------------------------------------------------
@@ -317,7 +397,7 @@ class Told:
     ISO 8601 with an offset. subject, subject_type: the CRM's id of the record, and our word for
     what it is: "contact". delivery, outcome: as expressions of [route.write_back.fields] see them;
     outcome is None before a dial ended. fields: what to set in the record. call_id: the CRM's id of
-    its record of this call; None: it has none yet.
+    its record of this call; None: it has none yet. event: the data of the call's event, as it came.
     """
 
     id: str
@@ -330,6 +410,7 @@ class Told:
     outcome: Mapping[str, Any] | None
     fields: Mapping[str, Any]
     call_id: str | None = None
+    event: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +425,13 @@ class Refused:
     """The CRM refuses it by a rule of its own, so that it is not repeated."""
 
     sentence: str  # the CRM's own
+
+
+class UnwritableError(Exception):
+    """What is told can't be put into a request: its sentence, for people, says why.
+
+    It is raised instead of a request, and ends the write-back as a refusal of the CRM's own does.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -370,9 +458,10 @@ class WriteCheck:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WriteBack:
-    """How to tell a CRM of calls by its API. The login is that of Hydration.
+    """How to tell a CRM of calls by its API.
 
-    A request may tell of several calls, at most one of each record.
+    A request may tell of several calls, at most one of each record. Instead of one of the three
+    requests that write, UnwritableError may be raised.
     """
 
     # At most this many in one request.
@@ -382,7 +471,8 @@ class WriteBack:
     # Whether the CRM keeps a record of a call at such a moment.
     keeps_call: Callable[[Told], bool]
     # -> the requests that look for the CRM's record of the call by its key. Each is sent its
-    # parsed answer; {}: the CRM answered 404. Returns the record's id; None: there is none.
+    # parsed answer, an object; {}: the CRM answered 404. Returns the record's id; None: there is
+    # none. Raises ValueError for an answer that does not say it.
     find_call: Callable[[Told], Generator[CrmRequest, Any, str | None]]
     # -> the request that creates the records of calls.
     create_calls: Callable[[Sequence[Told]], CrmRequest]
@@ -394,5 +484,16 @@ class WriteBack:
     # None: not now, so it is told again. What is missing is in doubt, and is told again, too; an
     # answer that refuses (4xx) wrote nothing of it. It accepts any answer and never raises.
     read: Callable[[Any, Sequence[Told]], Mapping[str, Written | Refused | None]]
+    # What types of events begin with whose record is that of their person: "opportunity".
+    followed_types: frozenset[str] = frozenset()
     # How `check` asks whether it can work; None: the CRM can't be asked.
     check: WriteCheck | None = None
+    # What the subject of an event is, if not the record that its type names: {"deal": "person"}.
+    about: Mapping[str, str] = field(default_factory=dict)
+    # Whether an update of a record says that we made it (Kind.is_own_change, Hydration.own_user).
+    # If not, a route that takes updates and sets fields may call in a circle.
+    tells_own_updates: bool = True
+    # How to log in; None: as Hydration says.
+    api: Api | None = None
+    # The suffixes of the variables that must be set for a call's record, besides the login's.
+    call_needs: tuple[str, ...] = ()

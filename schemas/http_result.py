@@ -1,9 +1,14 @@
 """The result of an HTTP request that the bridge made."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Final
+
+# https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-07
+_RESET: Final = re.compile(r"(?:^|[,;])\s*reset=([0-9]{1,7})(?:\s*[,;]|\s*$)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,9 +28,14 @@ class HttpResult:
         """Return the seconds of the Retry-After header; None: there is none to follow.
 
         The header is a number or a date (RFC 9110, 10.2.3). Anything else is ignored. A date is
-        compared with received_at; without received_at it is ignored, too.
+        compared with received_at; without received_at it is ignored, too. A 429 without the header
+        may have RateLimit, as Close's: "limit=100, remaining=0, reset=5".
         """
-        raw = (self.headers or {}).get("Retry-After", "").strip()
+        headers = self.headers or {}
+        raw = headers.get("Retry-After", "").strip()
+        reset = _RESET.search(headers.get("RateLimit", ""))
+        if not raw and reset and self.status_code == 429:
+            return float(reset[1])
         if raw.isascii() and raw.isdigit() and len(raw) < 8:
             return float(raw)
         if self.received_at is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from schemas.crm_api import Channels, Hydration, Reconcile, Variable, WriteBack
+from schemas.crm_api import Api, Channels, Hydration, Reconcile, Variable, WriteBack
 from schemas.errors import TooLarge
 from schemas.event import Item
 from schemas.event_time import read_time
@@ -419,6 +419,11 @@ class Kind:
     retries: str = "not known"
     # The page that says how to connect it, by its path in the project. "": see guide_path.
     guide: str = ""
+
+    @property
+    def api(self) -> Api | None:
+        """How to log in at the CRM's API; None: the bridge asks it nothing."""
+        return self.hydration or (self.write_back.api if self.write_back else None)
 
     @property
     def module_name(self) -> str:

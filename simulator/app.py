@@ -15,6 +15,7 @@ from simulator import (
     control,
     gohighlevel,
     hubspot,
+    leadsquared,
     meta,
     pipedrive,
     told,
@@ -22,8 +23,8 @@ from simulator import (
 )
 from simulator.state import Behaviour, Received, State, without_secrets
 
-# The APIs that only read records.
-CRMS = (close, gohighlevel, meta, pipedrive)
+# The APIs with errors of their own shape below paths of their own.
+CRMS = (close, gohighlevel, leadsquared, meta, pipedrive)
 # Where the app tells the server how to send the answer.
 MANNER = "simulator.manner"
 

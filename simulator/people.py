@@ -64,6 +64,7 @@ def demo_records() -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
             },
             "102": {"name": "Rohan Nophone"},
         },
+        ("close", "lead"): {"lead_sample1": {"name": "Example Traders"}},
         ("close", "contact"): {
             "cont_sample1": {
                 "name": "Tara Example",

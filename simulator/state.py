@@ -33,7 +33,10 @@ DELIVERY_KEY = "bridge_delivery_id"
 
 # Never remembered, so that no page and no test report shows a secret.
 SECRET_HEADERS = frozenset(
-    {"authorization", "cookie", "proxy-authorization", "x-api-key", "x-api-token"}
+    {
+        *("authorization", "cookie", "proxy-authorization", "x-api-key", "x-api-token"),
+        *("x-lsq-accesskey", "x-lsq-secretkey"),
+    }
 )
 
 Cut = Literal["before", "after"]
@@ -191,6 +194,14 @@ class HubSpotApp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CloseWebhook:
+    """A subscription to everything that the API changes."""
+
+    url: str
+    signature_key: str = field(repr=False)  # hex digits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Merged:
     """What became of a record that was merged into another one."""
 
@@ -247,6 +258,7 @@ class State:
         self.expired_meta_tokens: set[str] = set()
         # The app that hears of changes, and makes those that come by the API; None: there is none.
         self.hubspot_app: HubSpotApp | None = None
+        self.close_webhook: CloseWebhook | None = None
         # By channel_id: what POST /actions/watch was given.
         self.zoho_channels: dict[str, dict[str, Any]] = {}
         # Hosts besides the loopback that outcomes may be sent to, such as a compose service.
@@ -649,12 +661,14 @@ class State:
                 return None
             return fields
 
-    def add_written(self, crm: str, object_name: str, body: dict[str, Any]) -> Written:
-        """Store a record that was written to a CRM, under a new id."""
+    def add_written(
+        self, crm: str, object_name: str, body: dict[str, Any], *, prefix: str = ""
+    ) -> Written:
+        """Store a record that was written to a CRM, under a new id with this prefix."""
         written = Written(
             crm=crm,
             object=object_name,
-            id=str(10**11 + secrets.randbelow(10**11)),
+            id=f"{prefix}{10**11 + secrets.randbelow(10**11)}",
             at=datetime.now(UTC),
             body=body,
         )

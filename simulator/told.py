@@ -6,13 +6,15 @@ It is read out of what the simulator remembers anyway, so no endpoint has to not
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
+from urllib.parse import parse_qs
 
 from flask import Blueprint
 
+from simulator import leadsquared
 from simulator.hubspot import OBJECT_NAMES
 from simulator.state import Received, State, Written
 
@@ -22,10 +24,17 @@ HOOK = "/hook"
 What = Literal["call created", "call changed", "record changed", "webhook"]
 
 _HUBSPOT = re.compile(r"/crm/(?:objects/[^/]+|v3/objects)/([^/]+)/(.+)")
+_CLOSE = re.compile(r"/api/v1/(contact|lead|activity/call)/([^/]+)/")
+_GOHIGHLEVEL = re.compile(r"/contacts/([^/]+)(?:/notes/([^/]+))?")
 _ZOHO = re.compile(r"/crm/v8/([A-Za-z0-9_]+)")
 # The ids of HubSpot's own associations of a call.
 _ASSOCIATED = {194: "contacts", 182: "companies", 206: "deals", 220: "tickets"}
-_LINKS = ("Who_Id", "What_Id", "$se_module")  # of Zoho's calls: they say whose call it is
+# Of a call's record: they say whose call it is, or when it was written.
+_LINKS = (
+    *("Who_Id", "What_Id", "$se_module"),
+    *("lead_id", "contact_id", "contactId", "dateAdded"),
+    "RelatedProspectId",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +91,7 @@ def told(state: State) -> list[Told]:
 
 
 def _is_call(object_name: str | None) -> bool:
-    return object_name in ("calls", "Calls")
+    return object_name in ("calls", "Calls", "notes", leadsquared.ACTIVITY)
 
 
 def _was_made(state: State, one: Told) -> bool:
@@ -94,9 +103,8 @@ def _was_made(state: State, one: Told) -> bool:
 
 
 def _created(written: Written) -> Told:
-    hubspot = written.crm == "hubspot"
-    object_name, record_id = (_hubspot_record if hubspot else _zoho_record)(written.body)
-    fields = written.body.get("properties", {}) if hubspot else written.body
+    object_name, record_id = _RECORD_OF[written.crm](written.body)
+    fields = written.body.get("properties", written.body)
     return Told(
         at=written.at,
         crm=written.crm,
@@ -120,6 +128,31 @@ def _zoho_record(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
         if isinstance(body.get(name), dict):
             return object_name, str(body[name].get("id"))
     return None, None
+
+
+def _leadsquared_record(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    return leadsquared.LEAD, str(body["RelatedProspectId"])
+
+
+def _close_record(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    for name in ("contact", "lead"):
+        if body.get(f"{name}_id"):
+            return name, str(body[f"{name}_id"])
+    return None, None
+
+
+def _gohighlevel_record(body: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    return "contacts", str(body.get("contactId"))
+
+
+# By the CRM: the object and the id of the record that a new call's record belongs to.
+_RECORD_OF: Mapping[str, Callable[[Mapping[str, Any]], tuple[str | None, str | None]]] = {
+    "close": _close_record,
+    "gohighlevel": _gohighlevel_record,
+    "hubspot": _hubspot_record,
+    "leadsquared": _leadsquared_record,
+    "zoho": _zoho_record,
+}
 
 
 def _of_call(change: Told, calls: Mapping[tuple[str, str], Told]) -> Told:
@@ -146,10 +179,40 @@ def _changes(request: Received) -> Iterator[Told]:
         yield _told(request, source, "webhook", None, None, body if isinstance(body, dict) else {})
     elif found := _HUBSPOT.fullmatch(request.path):
         yield from _hubspot_changes(request, found[1], found[2])
+    elif request.method == "PUT" and (found := _CLOSE.fullmatch(request.path)):
+        name = "calls" if found[1] == "activity/call" else found[1]
+        fields = request.body if isinstance(request.body, dict) else {}
+        yield _told(request, "close", "record changed", name, found[2], fields)
     elif request.method == "PUT" and (found := _ZOHO.fullmatch(request.path)):
         for entry in _objects(request.body, "data"):
             fields = {name: value for name, value in entry.items() if name != "id"}
             yield _told(request, "zoho", "record changed", found[1], entry.get("id"), fields)
+    elif request.path.startswith(leadsquared.PATHS):
+        yield from _leadsquared_changes(request)
+    elif request.method == "PUT" and (found := _GOHIGHLEVEL.fullmatch(request.path)):
+        yield _gohighlevel_change(request, found[1], found[2])
+
+
+def _leadsquared_changes(request: Received) -> Iterator[Told]:
+    if request.path == f"{leadsquared.LEADS}Lead.Update":
+        lead_id = parse_qs(request.query)["leadId"][0]
+        fields = {one["Attribute"]: one["Value"] for one in request.body}
+        yield _told(request, "leadsquared", "record changed", leadsquared.LEAD, lead_id, fields)
+    elif request.path == f"{leadsquared.ACTIVITIES}CustomActivity/Update":
+        fields = dict(request.body)
+        activity_id = fields.pop("ProspectActivityId")
+        yield _told(
+            request, "leadsquared", "record changed", leadsquared.ACTIVITY, activity_id, fields
+        )
+
+
+def _gohighlevel_change(request: Received, contact_id: str, note_id: str | None) -> Told:
+    body = request.body
+    if note_id is not None:
+        return _told(request, "gohighlevel", "record changed", "notes", note_id, body)
+    fields = {name: value for name, value in body.items() if name != "customFields"}
+    fields |= {one["id"]: one.get("field_value") for one in _objects(body, "customFields")}
+    return _told(request, "gohighlevel", "record changed", "contacts", contact_id, fields)
 
 
 def _hubspot_changes(request: Received, object_name: str, rest: str) -> Iterator[Told]:

@@ -3,6 +3,7 @@
 All requests to one CRM share its rate, over all workers: see CrmClient._ask().
 """
 
+import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 import orjson
 
 from config import log
-from schemas.crm_api import CrmRequest, Hydration, ReadAlone, RefreshLogin, RefusedFor
+from schemas.crm_api import Api, CrmRequest, Hydration, ReadAlone, RefreshLogin, RefusedFor
 from schemas.depth import MAX_DEPTH, is_shallow
 from schemas.errors import RequestError, StoreUnavailable
 from schemas.http_result import HttpResult
@@ -194,10 +195,10 @@ class CrmClient:
         return self._safely(source, partial(self._ask_in_turn, source, request, rate))
 
     def _ask_in_turn(self, source: Source, request: CrmRequest, rate: int | None) -> Any:
-        hydration = source.kind.hydration
-        if hydration is None:
+        api = source.kind.api
+        if api is None:
             return FetchFailed(message=f"{source.kind.title} can't be asked.")
-        result = self._fetch(source, hydration, request, _Turn(most=rate))
+        result = self._fetch(source, api, request, _Turn(most=rate))
         if isinstance(result, FetchFailed):
             return result
         code = result.status_code
@@ -223,10 +224,10 @@ class CrmClient:
         """
 
         def ask() -> HttpResult | FetchFailed:
-            hydration = source.kind.hydration
-            if hydration is None:
+            api = source.kind.api
+            if api is None:
                 return FetchFailed(message=f"{source.kind.title} can't be asked.")
-            result = self._fetch(source, hydration, request)
+            result = self._fetch(source, api, request)
             if isinstance(result, HttpResult) and result.status_code is None:
                 message = f"{source.kind.title} did not answer ({result.error})."
                 return FetchFailed(message=message)
@@ -242,12 +243,12 @@ class CrmClient:
         """
 
         def read() -> frozenset[str] | FetchFailed | None:
-            hydration = source.kind.hydration
-            if hydration is None or not isinstance(hydration.login, RefreshLogin):
+            api = source.kind.api
+            if api is None or not isinstance(api.login, RefreshLogin):
                 return None
             if is_new and (old := self._store.token(source.name)):
                 self._store.drop_token(source.name, old["token"])
-            access = self._access(source, hydration)
+            access = self._access(source, api)
             if isinstance(access, FetchFailed):
                 return access
             kept = self._store.token(source.name) or {}
@@ -268,7 +269,8 @@ class CrmClient:
         own = hydration.own_user if hydration else None
         if hydration is None or own is None:
             return None
-        kept = self._store.token_user(source.name)
+        kept_as = self._user_kept_as(source, hydration)
+        kept = self._store.token_user(kept_as)
         if kept is not None:
             return kept or None
         access = self._access(source, hydration)
@@ -293,8 +295,19 @@ class CrmClient:
                 status_code=result.status_code,
                 scope=own.scope,
             )
-        self._store.put_token_user(source.name, user or "", for_s=TOKEN_S)
+        self._store.put_token_user(kept_as, user or "", for_s=TOKEN_S)
         return user
+
+    def _user_kept_as(self, source: Source, hydration: Hydration) -> str:
+        """Return the name under which the user of our login is kept.
+
+        A new token that is bought forgets the user; a token that is set has a name of its own.
+        """
+        if isinstance(hydration.login, RefreshLogin):
+            return source.name
+        variables = self._settings.variables.get(source.name, {})
+        login = "\0".join(variables.get(one, "") for one in hydration.login.needs)
+        return f"{source.name}:{hashlib.sha256(login.encode()).hexdigest()[:16]}"
 
     def _fetch_many(
         self, source: Source, crm_object: str, ids: Sequence[str], wanted: Sequence[str]
@@ -374,20 +387,20 @@ class CrmClient:
     def _fetch(
         self,
         source: Source,
-        hydration: Hydration,
+        api: Api,
         request: CrmRequest,
         turn: "_Turn | None" = None,
     ) -> HttpResult | FetchFailed:
         turn = turn or _Turn()
-        access = self._access(source, hydration)
+        access = self._access(source, api, *request.json_needs)
         if isinstance(access, FetchFailed):
             return access
         result = self._ask(source, access, request, turn)
         is_refused = isinstance(result, HttpResult) and result.status_code == 401
-        if is_refused and isinstance(hydration.login, RefreshLogin):
+        if is_refused and isinstance(api.login, RefreshLogin):
             # The token was revoked, or ran out early: get a new token and ask once more.
             self._store.drop_token(source.name, access.token)
-            access = self._access(source, hydration)
+            access = self._access(source, api)
             if isinstance(access, FetchFailed):
                 return access
             result = self._ask(source, access, request, replace(turn, is_taken=False))
@@ -408,11 +421,11 @@ class CrmClient:
         is_ending: says whether it waits no longer for its turn. FetchFailed: nothing was sent.
         Raises StoreUnavailable.
         """
-        hydration = source.kind.hydration
-        if hydration is None:
+        api = source.kind.api
+        if api is None:
             return FetchFailed(message=f"{source.kind.title} has no login.", is_account=True)
         turn = _Turn(begin_until=begin_until, is_taken=has_turn, is_ending=is_ending)
-        return self._fetch(source, hydration, request, turn)
+        return self._fetch(source, api, request, turn)
 
     def _ask(
         self, source: Source, access: _Access, request: CrmRequest, turn: "_Turn"
@@ -428,9 +441,10 @@ class CrmClient:
             access.api_url + path,
             headers={**access.headers, **request.headers},
             params=request.params,
-            json=request.json_with(variables),
+            json=request.json_with(variables, prefix=source.variable_prefix),
             send_deadline=None if until is None else SendDeadline(until),
         )
+        result = _as_meant(source, result)
         self._note_rate(source, result)
         return result
 
@@ -466,7 +480,7 @@ class CrmClient:
         for_s = 0.0
         if result.status_code == 429:
             for_s = result.retry_after_s or 0.0
-        names = source.kind.hydration.rate_headers if source.kind.hydration else None
+        names = source.kind.api.rate_headers if source.kind.api else None
         if names is not None and (result.headers or {}).get(names[0]) == "0":
             interval_ms = (result.headers or {}).get(names[1], "")
             for_s = max(for_s, int(interval_ms) / 1000 if interval_ms.isdecimal() else 1.0)
@@ -497,12 +511,13 @@ class CrmClient:
 
     # --- tokens -------------------------------------------------------------------------------
 
-    def _access(self, source: Source, hydration: Hydration) -> _Access | FetchFailed:
-        login = hydration.login
+    def _access(self, source: Source, api: Api, *besides: str) -> _Access | FetchFailed:
+        """Return how to log in. besides: suffixes of other variables that must be set."""
+        login = api.login
         variables = self._settings.variables.get(source.name, {})
         missing = [
             source.variable_prefix + suffix
-            for suffix in self._needed(hydration)
+            for suffix in (*api.needs, *besides)
             if not variables.get(suffix)
         ]
         if missing:
@@ -511,20 +526,13 @@ class CrmClient:
                 message=f"{lack}, so {source.kind.title} can't be asked.", is_account=True
             )
         if isinstance(login, RefreshLogin):
-            return self._shared_token(source, hydration, login, variables)
-        return _Access(login.headers(variables), variables[hydration.api_url])
-
-    @staticmethod
-    def _needed(hydration: Hydration) -> tuple[str, ...]:
-        """Return the suffixes of what must be set for a record to be fetched."""
-        if isinstance(hydration.login, RefreshLogin):
-            return hydration.login.needs  # the API's address comes with each token
-        return (*hydration.login.needs, hydration.api_url)
+            return self._shared_token(source, api, login, variables)
+        return _Access(login.headers(variables), variables[api.api_url])
 
     def _shared_token(
         self,
         source: Source,
-        hydration: Hydration,
+        api: Api,
         login: RefreshLogin,
         variables: Mapping[str, str],
     ) -> _Access | FetchFailed:
@@ -536,7 +544,7 @@ class CrmClient:
         while True:
             kept = self._store.token(source.name)
             if kept:
-                api_url = variables.get(hydration.api_url) or kept["api_url"]
+                api_url = variables.get(api.api_url) or kept["api_url"]
                 headers = {"Authorization": f"{login.scheme} {kept['token']}"}
                 return _Access(headers, api_url.rstrip("/"), kept["token"])
             if self._store.may_refresh_token(source.name):
@@ -602,6 +610,14 @@ class CrmClient:
         )
         logger.info("token.refreshed", source=source.name)
         return None
+
+
+def _as_meant(source: Source, result: HttpResult) -> HttpResult:
+    """Return an answer with the status that its body means, if its API's own does not say that."""
+    api, code = source.kind.api, result.status_code
+    if api is None or api.status_of is None or code is None:
+        return result
+    return replace(result, status_code=api.status_of(code, parsed(result.body)))
 
 
 def _refused_for(source: Source, result: HttpResult) -> RefusedFor:

@@ -72,6 +72,8 @@ class _Check:
             return
 
     def _look_at_scopes(self, needs: Sequence[Sequence[str]]) -> None:
+        if not needs:
+            return
         self._granted = self._ask_for_scopes(is_new=False)
         is_bought = self._check.granted is None
         if self._granted is not None and is_bought and lacking(needs, self._granted):
@@ -92,7 +94,13 @@ class _Check:
     def _look_at_fields(
         self, subject_type: str, routes: Sequence[Route], needs: Sequence[Sequence[str]]
     ) -> None:
-        result = self._asked(self._check.fields(subject_type))
+        request = self._check.fields(subject_type)
+        if unset := request.unset(self._settings.variables.get(self._source.name, {})):
+            self._warn_unchecked(
+                subject_type, f"{self._source.variable_prefix}{unset[0]} is not set"
+            )
+            return
+        result = self._asked(request)
         answer = parsed(result.body)
         known = self._check.read_fields(answer) if result.status_code == 200 else None
         if known is not None:
@@ -107,6 +115,9 @@ class _Check:
         why = f"{self._source.kind.title} answered {result.status_code}"
         if missing:
             why = f"the access lacks the scope {', '.join(missing)}"
+        self._warn_unchecked(subject_type, why)
+
+    def _warn_unchecked(self, subject_type: str, why: str) -> None:
         self._warn(f"the fields of {subject_type} records are not checked: {why}")
 
     def _asked(self, request: CrmRequest) -> HttpResult:

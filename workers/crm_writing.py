@@ -7,7 +7,7 @@ the record first. The CRM's id of a record is kept, so that redials update it.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from rules import write_back as rules
 from rules.plan import Ready
 from rules.transitions import CRASHED
 from rules.verdict import Meaning, Verdict
-from schemas.crm_api import CrmRequest, Refused, Told, WriteBack, Written
+from schemas.crm_api import CrmRequest, Refused, Told, UnwritableError, WriteBack, Written
 from schemas.errors import StoreUnavailable
 from schemas.http_result import HttpResult
 from schemas.settings import Settings
@@ -167,23 +167,35 @@ class _Writing:
             while True:
                 result = self._ask(request)
                 if result.status_code != 404 and self._meaning(result) is Meaning.REFUSED:
-                    self._end(told.id, *self._refused(result, rules.sentence(result.body)))
+                    self._end(told.id, *self._refused(result, self._sentence(result, told)))
                     return
-                request = finding.send(self._found(result))
+                request = self._next(finding, result)
         except StopIteration as found:
             call_id = found.value
         if call_id:
             self._store.keep_crm_calls({self._key(told.id): call_id})
             self._knows(told, call_id)
 
-    def _found(self, result: HttpResult) -> Any:
-        """Return the answer to a look. One that can't be read does not say that there is none."""
-        if result.status_code in (204, 404):
-            return {}
-        answer = _object(result)
-        if not answer:
-            raise _StopError(result, rules.later("The CRM's answer can't be read."))
-        return answer
+    def _sentence(self, result: HttpResult, told: Told) -> str:
+        """Return the sentence of a refusal, as the CRM's module reads it, or else as any is."""
+        said = self._writer.read(_object(result), [told]).get(told.id)
+        return said.sentence if isinstance(said, Refused) else rules.sentence(result.body)
+
+    def _next(
+        self, finding: Generator[CrmRequest, Any, str | None], result: HttpResult
+    ) -> CrmRequest:
+        """Return what is asked after an answer to a look. Raises StopIteration at its end.
+
+        An answer that can't be read does not say that there is no record.
+        """
+        is_none = result.status_code in (204, 404)
+        answer = {} if is_none else _object(result)
+        try:
+            if not answer and not is_none:
+                raise ValueError("no object")
+            return finding.send(answer)
+        except ValueError:
+            raise _StopError(result, rules.later("The CRM's answer can't be read.")) from None
 
     def _knows(self, told: Told, call_id: str) -> None:
         self._create.needed_by.discard(told.id)
@@ -237,12 +249,17 @@ class _Writing:
             return step.build(told)
         except Exception as error:
             if len(told) == 1:
-                logger.error("write_back.crashed", delivery=told[0].id, exc_info=error)
-                self._end(told[0].id, NOTHING_SENT, rules.later(CRASHED))
+                self._end(told[0].id, *self._unbuilt(told[0], error))
                 self._none_created(step, told)
             else:
                 self._write_rest(step, told, {})
             return None
+
+    def _unbuilt(self, told: Told, error: Exception) -> Answer:
+        if isinstance(error, UnwritableError):
+            return NOTHING_SENT, rules.unwritable(str(error))
+        logger.error("write_back.crashed", delivery=told.id, exc_info=error)
+        return NOTHING_SENT, rules.later(CRASHED)
 
     def _write_rest(
         self, step: _Step, told: Sequence[Told], answers: Mapping[str, Written | Refused | None]

@@ -287,10 +287,10 @@ class WriteBacks:
 
     def _settled(self, ready: Ready, result: HttpResult, meant: Verdict, began: datetime) -> Move:
         source = self._settings.routes.sources[ready.delivery.source]
-        hydration, prefix = source.kind.hydration, source.variable_prefix
+        api, prefix = source.kind.api, source.variable_prefix
         proof = f"{prefix}WRITE_BACK_SECRET or the receiver"
-        if hydration is not None and source.name in self._batches:
-            proof = f"the login ({prefix}{hydration.login.needs[-1]})"
+        if api is not None and source.name in self._batches:
+            proof = f"the login ({prefix}{api.login.needs[-1]})"
         return rules.settle(ready, result, meant, began, self._jitter, proof=proof)
 
     def _answer_crashed(self, batch: Sequence[Ready], began: datetime, error: Exception) -> None:

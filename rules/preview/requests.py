@@ -10,14 +10,13 @@ def crm_request(
     settings: Settings, source: Source, asked: CrmRequest, *, note: str | None = None
 ) -> Request:
     """Return a request to the CRM of a source. A variable that is not set stays as its name."""
-    hydration = source.kind.hydration
+    api, prefix = source.kind.api, source.variable_prefix
     variables = settings.variables.get(source.name, {})
-    suffix = hydration.api_url if hydration else "API_URL"
-    base_url = variables.get(suffix) or f"<{source.variable_prefix}{suffix}>"
-    path = asked.path_with(variables, prefix=source.variable_prefix)
-    return Request(
-        method=asked.method, path=base_url + path + _query(asked), body=asked.json, note=note
-    )
+    suffix = api.api_url if api else "API_URL"
+    base_url = variables.get(suffix) or f"<{prefix}{suffix}>"
+    path = asked.path_with(variables, prefix=prefix)
+    body = asked.json_with({}, prefix=prefix)  # a value may be a secret
+    return Request(method=asked.method, path=base_url + path + _query(asked), body=body, note=note)
 
 
 def _query(asked: CrmRequest) -> str:

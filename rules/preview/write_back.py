@@ -14,6 +14,7 @@ from rules.plan import Ready
 from rules.preview.requests import crm_request
 from rules.preview.text import Outcome, Request, WrittenBack
 from schemas.callkaro import PATHS
+from schemas.crm_api import UnwritableError
 from schemas.delivery import WRITE_BACK, WRITE_BACK_ID, Reason, Status
 from schemas.outcome import Outcome as CallOutcome
 from schemas.outcome import Result
@@ -66,7 +67,10 @@ def written_back(
     prepared = rules.prepare(_write_back(claim, seen, outcome, kind, now), settings, now)
     if not isinstance(prepared, Ready):
         return WrittenBack(moment=str(moment), message=prepared.message)
-    requests = tuple(_requests(prepared, settings))
+    try:
+        requests = tuple(_requests(prepared, settings))
+    except UnwritableError as error:
+        return WrittenBack(moment=str(moment), message=str(error))
     nothing = None if requests else rules.nothing_to_write().message
     return WrittenBack(moment=str(moment), requests=requests, message=nothing)
 

@@ -1,8 +1,10 @@
-"""What a CRM's record of a call says in words: how it ended, and what was noted and said."""
+"""What a CRM's record of a call says in words, and how the values of fields are written as text."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
+
+import orjson
 
 from schemas.crm_api import Told
 
@@ -40,3 +42,16 @@ def _lines(outcome: Mapping[str, Any]) -> Iterator[str]:
         if outcome.get(name):
             yield f"{label}: {outcome[name]}"
     yield from str(outcome.get("transcript") or "").splitlines()
+
+
+def field_text(value: Any) -> str:
+    """Return a field's value as text; several choices with ";" between them."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return ";".join(field_text(one) for one in value if one is not None)
+        case _:
+            return orjson.dumps(value).decode()

@@ -4,22 +4,24 @@ A request carries one event: `event.object_type`, `event.action` and the object 
 Only a contact has phone numbers. A lead is a company with contacts, and its event has their ids
 alone; an opportunity or an activity has `contact_id` or `lead_id`. So the contact or the lead is
 fetched, and stands beside `event`. An event about colleagues or numbers of one's own calls nobody.
+An event names the user who made the change, and the API key if one was used.
 
 https://developer.close.com/api/overview/api-key-authentication (read on 2026-11-29)
 https://developer.close.com/api/resources/webhooks
 https://developer.close.com/api/resources/events
 https://developer.close.com/api/resources/events/list-of-event-types
+https://developer.close.com/api/resources/users/get-me
 (read in part on 2026-11-29)
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from marshmallow import EXCLUDE, Schema, ValidationError, validate
 
+from schemas.crm.close_writing import CONTACT, LEAD, OBJECT_ID, WRITE_BACK
 from schemas.crm.fields import RecordId, Word, sentence
-from schemas.crm_api import BasicLogin, CrmRequest, Hydration, Variable
+from schemas.crm_api import BasicLogin, CrmRequest, Hydration, OwnUser, Variable
 from schemas.event import Item
 from schemas.event_time import read_time
 from schemas.expression import Expression, Path
@@ -34,7 +36,6 @@ SIGNATURE: Final = Signature(
     timestamp_header="close-sig-timestamp",
 )
 
-CONTACT, LEAD = "contact", "lead"
 GONE: Final = frozenset({"deleted", "merged"})
 # Objects about colleagues and about one's own phone numbers and mailboxes. `group` is in a body
 # that others published; the other words are unconfirmed.
@@ -63,7 +64,7 @@ IDS: Final = frozenset(
 
 _SHORT: Final = validate.Length(min=1, max=100, error="must have 1 to 100 characters")
 # An id becomes part of a URL.
-_OBJECT_ID: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
+_URL_PART: Final = validate.Regexp(OBJECT_ID, error="must have only letters, digits and _")
 
 
 class EventSchema(Schema):
@@ -77,7 +78,7 @@ class EventSchema(Schema):
     id = RecordId(required=True)
     object_type = Word(required=True, validate=_SHORT)  # "lead", "activity.call"
     action = Word(required=True, validate=_SHORT)  # "created", "updated", "deleted", "merged"
-    object_id = RecordId(required=True)
+    object_id = RecordId(required=True, validate=_URL_PART)
 
 
 _EVENT: Final = EventSchema()
@@ -98,6 +99,8 @@ def _item(body: Any) -> Item:
     person = None if is_gone else _person_of(known, event)
     subject_type, subject = person or (known["object_type"], known["object_id"])
     is_whole = subject == known["object_id"] and _has_phones(subject_type, event.get("data"))
+    # The user of our login is asked for with a record, to tell our own changes.
+    is_thin = not is_whole or known["action"] == "updated"
     return Item(
         type=f"{known['object_type']}.{known['action']}",
         data=body,
@@ -105,7 +108,7 @@ def _item(body: Any) -> Item:
         subject=subject,
         subject_type=subject_type,
         time=read_time(event.get("date_created")),  # without a zone; of the record's times: UTC
-        hydrate=subject_type if person and not is_whole else None,
+        hydrate=subject_type if person and is_thin else None,
         is_test=known["object_type"] in INTERNAL,
     )
 
@@ -120,7 +123,7 @@ def _person_of(known: Mapping[str, Any], event: Mapping[str, Any]) -> tuple[str,
         data = event.get("data")
         contact_id = data.get("contact_id") if isinstance(data, dict) else None
         named = [(CONTACT, id_text(contact_id)), (LEAD, id_text(event.get("lead_id")))]
-    return next(((kind, one) for kind, one in named if one and _OBJECT_ID.fullmatch(one)), None)
+    return next(((kind, one) for kind, one in named if one and OBJECT_ID.fullmatch(one)), None)
 
 
 def _has_phones(object_type: str, data: Any) -> bool:
@@ -164,6 +167,24 @@ def _fields(paths: frozenset[Path]) -> frozenset[str]:
     return frozenset()  # the API sends all
 
 
+# --- our own changes --------------------------------------------------------------------------
+
+
+def is_change_of(data: Any, user: str) -> bool:
+    """Say whether a user made the change of an event by an API key.
+
+    What the same person changes in Close's own pages is no answer to a call.
+    """
+    event = data.get("event") if isinstance(data, dict) else None
+    if not isinstance(event, dict):
+        return False
+    return id_text(event.get("user_id")) == user and bool(event.get("api_key_id"))
+
+
+def _user(answer: Any) -> str | None:
+    return id_text(answer.get("id")) if isinstance(answer, dict) else None
+
+
 # Of an event about a contact, and about a lead.
 _CONTACT: Final = "event.object_type == 'contact' && event.data || contact"
 _LEAD: Final = "event.object_type == 'lead' && event.data.contacts || lead.contacts"
@@ -184,12 +205,24 @@ KIND = Kind(
         merge=_merge,
         fields=_fields,
         none_statuses=(204, 404),
+        own_user=OwnUser(
+            request=CrmRequest(method="GET", path="/api/v1/me/", params={"_fields": "id"}),
+            read=_user,
+            is_out_of_scope=lambda answer: False,  # an API key has no scopes
+            scope="",
+            fields=frozenset(),
+            is_change=is_change_of,
+            # A call, a change of a status.
+            answers=("activity.", "status_change."),
+        ),
     ),
+    write_back=WRITE_BACK,
     variables=(
         Variable(
             suffix="API_KEY",
             sample="api_0000000000000000000000.0000000000000000000000",
-            help="an API key of a user who may see leads and contacts",
+            help="an API key of a user who may see leads and contacts, and change them if a route "
+            "has a [route.write_back]",
         ),
         Variable(suffix="API_URL", holds="address", default="https://api.close.com"),
         Variable(

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from schemas.errors import RequestError
 from schemas.event import Item
+from schemas.json_body import read_json
 
 
 def each_object(
@@ -43,3 +45,13 @@ def objects(value: Any) -> list[dict[str, Any]]:
 def mapping(value: Any) -> dict[str, Any]:
     """Return an object; what is none is an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def unpacked(value: Any) -> Any:
+    """Return what JSON text inside a field says; any other value, and a broken text, as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return read_json(value.encode("utf-8", "replace"))
+    except RequestError:
+        return value

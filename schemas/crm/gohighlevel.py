@@ -12,9 +12,10 @@ signed, too, by one key for the apps of everybody: X-GHL-Signature (Ed25519), an
 https://marketplace.gohighlevel.com/docs/webhook/WebhookIntegrationGuide
 https://github.com/GoHighLevel/highlevel-api-docs/tree/main/docs/webhook%20events
 https://github.com/GoHighLevel/highlevel-api-docs/blob/main/apps/contacts.json (Get Contact)
+
+How it is told of calls: schemas/crm/gohighlevel_writing.py.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
@@ -23,6 +24,7 @@ from typing import Any, Final
 from marshmallow import EXCLUDE, Schema, ValidationError, validate
 
 from schemas.crm.fields import RecordId, Word, sentence
+from schemas.crm.gohighlevel_writing import HEADERS, RECORD_ID, WRITE_BACK, is_own_change
 from schemas.crm_api import BearerLogin, CrmRequest, Hydration, Variable
 from schemas.event import Item
 from schemas.event_time import read_time
@@ -152,7 +154,6 @@ class EventSchema(Schema):
 
 
 _EVENT: Final = EventSchema()
-_RECORD_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
@@ -196,7 +197,7 @@ def _contact_of(event_type: str, body: Mapping[str, Any]) -> str | None:
     if not event_type.startswith("opportunity."):
         return None
     contact = id_text(body.get("contactId"))
-    return contact if contact and _RECORD_ID.fullmatch(contact) else None
+    return contact if contact and RECORD_ID.fullmatch(contact) else None
 
 
 def _time(event_type: str, body: Mapping[str, Any], zone: str | None) -> datetime | date | None:
@@ -217,9 +218,7 @@ def _time(event_type: str, body: Mapping[str, Any], zone: str | None) -> datetim
 
 def _request(api_object: str, ids: Sequence[str], wanted: Sequence[str]) -> CrmRequest:
     """Ask for one contact; HighLevel answers all of its fields."""
-    return CrmRequest(
-        method="GET", path=f"/{api_object}/{ids[0]}", headers={"Version": "2021-07-28"}
-    )
+    return CrmRequest(method="GET", path=f"/{api_object}/{ids[0]}", headers=HEADERS)
 
 
 def _records(answer: Any) -> dict[str, dict[str, Any]]:
@@ -260,17 +259,26 @@ KIND = Kind(
     guide="docs/connect-gohighlevel.md",
     parse=parse,
     hydration=HYDRATION,
+    write_back=WRITE_BACK,
+    is_own_change=is_own_change,
     variables=(
         Variable(
             suffix="ACCESS_TOKEN",
             sample="pit-00000000-0000-4000-8000-000000000000",
             help="the token of a private integration with the scope contacts.readonly; it fetches "
-            "the contacts of opportunities",
+            "the contacts of opportunities. With contacts.write, it writes back",
         ),
         Variable(
             suffix="API_URL",
             holds="address",
             default="https://services.leadconnectorhq.com",
+        ),
+        Variable(
+            suffix="LOCATION_ID",
+            holds="id",
+            pattern=RECORD_ID.pattern,
+            sample="ve9EPM428h8vShlRW1KT",
+            help="the id of the sub-account, with which `check` asks for its custom fields",
         ),
         Variable(
             suffix="PUBLIC_KEYS",

@@ -12,7 +12,7 @@ So is which scope the properties need; without it `check` says that they are not
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
-from schemas.crm_api import CrmRequest, WriteCheck
+from schemas.crm_api import CrmRequest, FromVariable, WriteCheck
 
 # The scope that reads an object, and receives its events. HubSpot's own static app has `oauth`.
 SCOPES: Final = {
@@ -84,7 +84,7 @@ def _missing(answer: Any) -> Sequence[str]:
 def check_of(names: Mapping[str, str]) -> WriteCheck:
     """Return how HubSpot is asked. names: our word for a type of record -> its name in paths."""
     token_info = CrmRequest(
-        method="POST", path=TOKEN_INFO, json_variables={"tokenKey": "ACCESS_TOKEN"}
+        method="POST", path=TOKEN_INFO, json={"tokenKey": FromVariable("ACCESS_TOKEN")}
     )
     return WriteCheck(
         field_word="property",

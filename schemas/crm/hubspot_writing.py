@@ -10,9 +10,7 @@ import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import orjson
-
-from schemas.crm.call_notes import notes, started_at, title
+from schemas.crm.call_notes import field_text, notes, started_at, title
 from schemas.crm.hubspot_check import check_of
 from schemas.crm_api import CrmRequest, Refused, Told, WriteBack, Written
 from schemas.outcome import Result
@@ -113,7 +111,7 @@ def _set_fields(told: Sequence[Told]) -> CrmRequest:
     inputs = [
         {
             "id": one.subject,
-            "properties": {field: _text(value) for field, value in one.fields.items()},
+            "properties": {field: field_text(value) for field, value in one.fields.items()},
             TRACE: one.id,
         }
         for one in told
@@ -142,20 +140,7 @@ def _properties(told: Told) -> dict[str, str]:
         "hs_call_recording_url": recording if str(recording).startswith("https://") else None,
         KEY: told.key,
     }
-    return {name: _text(value) for name, value in found.items() if value is not None}
-
-
-def _text(value: Any) -> str:
-    """Return a property's value as HubSpot writes it: text; several choices with ";" between."""
-    match value:
-        case str():
-            return value
-        case bool():
-            return "true" if value else "false"
-        case list():
-            return ";".join(_text(one) for one in value if one is not None)
-        case _:
-            return orjson.dumps(value).decode()
+    return {name: field_text(value) for name, value in found.items() if value is not None}
 
 
 def _read(answer: Any, told: Sequence[Told]) -> dict[str, Written | Refused | None]:

@@ -16,10 +16,9 @@ import re
 from dataclasses import replace
 from typing import Any, Final
 
-from schemas.errors import RequestError
+from schemas.crm.forms import unpacked
 from schemas.event import Item
 from schemas.expression import Expression
-from schemas.json_body import read_json
 from schemas.source import Incoming, Kind, Reply, Source, Token, id_text, item_by_paths
 
 LEAD: Final = "lead.created"
@@ -61,11 +60,9 @@ def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
 
 def _leads(content: Any) -> list[Any]:
     found = content.get(RESPONSE, content) if isinstance(content, dict) else content
-    if isinstance(found, str):  # a form's field, as one public integration has it
-        try:
-            found = read_json(found.encode("utf-8", "replace"))
-        except RequestError:
-            return [content]
+    found = unpacked(found)  # text in a form's field, as one public integration has it
+    if isinstance(found, str):
+        return [content]
     return found if isinstance(found, list) else [found]
 
 

@@ -16,12 +16,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from schemas.crm.forms import by_question, each_object
-from schemas.errors import RequestError
+from schemas.crm.forms import by_question, each_object, unpacked
 from schemas.event import Item
 from schemas.event_time import read_time
 from schemas.expression import Expression
-from schemas.json_body import read_json
 from schemas.source import Incoming, Kind, Source, Token, id_text
 
 RAW: Final = "rawRequest"
@@ -37,8 +35,8 @@ def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
 
 def _item(body: Mapping[str, Any], source: Source) -> Item:
     kept = {name: value for name, value in body.items() if name not in SECRETS}
-    raw = _raw(kept.get(RAW))
-    if raw is None:
+    raw = unpacked(kept.get(RAW))
+    if not isinstance(raw, dict):
         problem = "The submission's rawRequest is missing or is not a JSON object."
         return Item(type=source.default_type, data=kept, problem=problem)
     submission = id_text(kept.get("submissionID"))
@@ -51,16 +49,6 @@ def _item(body: Mapping[str, Any], source: Source) -> Item:
         # When the person pressed the button, in ms by their clock: not in older bodies.
         time=read_time(raw.get("submitDate"), source.timezone),
     )
-
-
-def _raw(text: Any) -> dict[str, Any] | None:
-    """Return the answers; None: there are none to read."""
-    if isinstance(text, str):
-        try:
-            text = read_json(text.encode("utf-8", "replace"))
-        except RequestError:
-            return None
-    return text if isinstance(text, dict) else None
 
 
 def _named(raw: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:

@@ -21,6 +21,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from schemas.crm.fields import instant
+from schemas.crm.leadsquared_writing import WRITE_BACK, is_own_change
 from schemas.crm_api import Variable
 from schemas.event import Item
 from schemas.event_time import read_time
@@ -101,7 +102,26 @@ KIND = Kind(
     auth=Token(),
     parse=parse,
     count=lambda content: 1,
+    write_back=WRITE_BACK,
     variables=(
+        Variable(
+            suffix="ACCESS_KEY",
+            holds="id",
+            help="the access key of an administrator, to tell it of calls",
+        ),
+        Variable(suffix="SECRET_KEY", holds="secret", help="the secret key of that access key"),
+        Variable(
+            suffix="API_URL",  # no default: each region has its own
+            holds="address",
+            help="the address of its API, such as https://api-in21.leadsquared.com",
+        ),
+        Variable(
+            suffix="ACTIVITY_EVENT",
+            holds="id",
+            pattern="[0-9]{1,9}",
+            sample="201",
+            help="the code of the type of activity that calls become, such as 201",
+        ),
         Variable(
             suffix="APP_URL",  # no default: each region has its own
             holds="address",
@@ -110,6 +130,7 @@ KIND = Kind(
     ),
     default_type=UNKNOWN,
     ids=frozenset((name,) for name in ("ProspectID", "ProspectAutoId", CREATED, MODIFIED)),
+    is_own_change=is_own_change,
     opt_out=OPT_OUT,
     phones=Expression.of("[Mobile, Phone, Current.Mobile, Current.Phone]"),
     names=Expression.of("[FirstName || Current.FirstName, LastName || Current.LastName]"),

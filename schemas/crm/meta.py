@@ -13,36 +13,31 @@ That a Bearer header counts as `access_token`, that a read has at most 50 ids, a
 is not there costs the whole read is from public code, not from these pages.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from marshmallow import EXCLUDE, Schema, ValidationError, validate
 
 from schemas.crm.fields import RecordId, sentence
+from schemas.crm.meta_webhooks import (
+    CHALLENGE,
+    SECRET_HELP,
+    SIGNATURE,
+    VERIFY_TOKEN,
+    Subscription,
+    count_changes,
+    list_of,
+    object_id,
+    parse_changes,
+)
 from schemas.crm_api import BearerLogin, CrmRequest, Hydration, RefusedFor, Variable
 from schemas.event import Item
 from schemas.event_time import read_time
 from schemas.expression import Expression, Path
-from schemas.source import (
-    Challenge,
-    Incoming,
-    Kind,
-    Reply,
-    Signature,
-    Signatures,
-    Source,
-    count_items,
-    id_text,
-)
-
-# The digest is over the body as it is sent, where all that is not ASCII is escaped.
-SIGNATURE: Final = Signature(header="X-Hub-Signature-256", prefix="sha256=")
+from schemas.source import Incoming, Kind, Reply, Signatures, Source, id_text
 
 # --- notifications --------------------------------------------------------------------------
 
-PAGE: Final = "page"
-LEADGEN: Final = "leadgen"
 CREATED: Final = "lead.created"
 TEST: Final = "lead.test"
 UNKNOWN: Final = "lead.unknown"
@@ -54,8 +49,6 @@ IDS: Final = (
     *("leadgen_id", "form_id", "page_id", "ad_id", "adgroup_id", "created_time"),
     *("id", "adset_id", "campaign_id"),
 )
-LONGEST_PAGE_ID: Final = 64
-_FIELD: Final = re.compile(r"[A-Za-z0-9_]{1,60}")
 
 
 class LeadSchema(Schema):
@@ -76,58 +69,21 @@ class LeadSchema(Schema):
 _LEAD: Final = LeadSchema()
 
 
-def count(content: Any) -> int:
-    """Return how many items a body has at most."""
-    if not isinstance(content, dict):
-        return count_items(content)
-    entries = _list(content.get("entry"))
-    return max(1, sum(max(1, len(_changes(entry))) for entry in entries))
-
-
 def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
-    """Read each change of each entry of a notification, or of each in a list: Meta sends none."""
-    bodies = content if isinstance(content, list) else [content]
-    return [item for body in bodies for item in _notified(body)]
+    """Read each change of each entry of a notification."""
+    return parse_changes(content, LEADS)
 
 
-def _notified(body: Any) -> Iterator[Item]:
-    if not isinstance(body, dict):
-        yield Item(type=UNKNOWN, data=body, problem="The body is not a JSON object.")
-        return
-    entries = _list(body.get("entry"))
-    problem = None if entries else "The notification has no entry."
-    if body.get("object") != PAGE:
-        problem = "The notification is not about a Page."
-    if problem:
-        yield Item(type=UNKNOWN, data=body, problem=problem)
-        return
-    for entry in entries:
-        changes = _changes(entry)
-        if not changes:
-            yield Item(type=UNKNOWN, data=entry, problem="The entry has no change.")
-        for change in changes:
-            yield _item(entry, change)
-
-
-def _item(entry: Mapping[str, Any], change: Any) -> Item:
-    """Return the item of one change, with nothing of the others: they are other people's."""
-    if not isinstance(change, dict):
-        return Item(type=UNKNOWN, data=change, problem="The change is not a JSON object.")
-    field: Any = change.get("field")
+def _leads(entry: Mapping[str, Any], change: Mapping[str, Any]) -> list[Item]:
     value: Any = change.get("value")
-    if not isinstance(field, str) or not _FIELD.fullmatch(field):
-        return Item(type=UNKNOWN, data=change, problem="The change does not name its field.")
-    if field != LEADGEN:
-        data = {"page_id": _page_id(entry), **change}
-        return Item(type=f"{PAGE}.{field}", data=data, time=read_time(entry.get("time")))
     try:
         lead_id = _LEAD.load(value)["leadgen_id"]
     except ValidationError as error:
-        return Item(type=CREATED, data=change, problem=sentence("lead", error.messages_dict))
+        return [Item(type=CREATED, data=change, problem=sentence("lead", error.messages_dict))]
     is_test = lead_id == SAMPLE_ID
-    return Item(
+    lead = Item(
         type=TEST if is_test else CREATED,
-        data={"page_id": _page_id(entry), **value},
+        data={LEADS.id_name: object_id(entry.get("id")), **value},
         # All samples have one id, so that each but the first would be a duplicate.
         source_event_id=None if is_test else lead_id,
         subject=lead_id,
@@ -135,20 +91,18 @@ def _item(entry: Mapping[str, Any], change: Any) -> Item:
         hydrate=None if is_test else "leads",
         is_test=is_test,
     )
+    return [lead]
 
 
-def _page_id(entry: Mapping[str, Any]) -> str | None:
-    """Return the id of an entry's Page. Each change keeps it, so a long text is none."""
-    page_id = id_text(entry.get("id"))
-    return page_id if page_id and len(page_id) <= LONGEST_PAGE_ID else None
-
-
-def _changes(entry: Any) -> list[Any]:
-    return _list(entry.get("changes")) if isinstance(entry, dict) else []
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+LEADS: Final = Subscription(
+    object="page",
+    title="a Page",
+    id_name="page_id",
+    prefix="page",
+    unknown=UNKNOWN,
+    field="leadgen",
+    read=_leads,
+)
 
 
 # --- hydration ------------------------------------------------------------------------------
@@ -203,9 +157,9 @@ def _merge(data: Any, record: Mapping[str, Any]) -> Any:
 def _answers(field_data: Any) -> dict[str, Any]:
     """Return the answers by the name of their question; several of one question as a list."""
     answers: dict[str, Any] = {}
-    for field in _list(field_data):
+    for field in list_of(field_data):
         name = id_text(field.get("name")) if isinstance(field, dict) else None
-        values = [value for value in _list(field.get("values")) if id_text(value)] if name else []
+        values = [value for value in list_of(field.get("values")) if id_text(value)] if name else []
         if name and values:
             answers.setdefault(name, values[0] if len(values) == 1 else values)
     return answers
@@ -233,8 +187,8 @@ KIND = Kind(
     title="Meta Lead Ads",
     auth=Signatures(schemes=(SIGNATURE,)),
     parse=parse,
-    count=count,
-    secret_help="the app secret of the Meta app, which signs its webhooks",
+    count=count_changes,
+    secret_help=SECRET_HELP,
     hydration=Hydration(
         batch=50,
         rate=50,
@@ -247,11 +201,7 @@ KIND = Kind(
         refused_for=_refused_for,
     ),
     variables=(
-        Variable(
-            suffix="VERIFY_TOKEN",
-            sample="a-made-up-verify-token",
-            help="a token that you choose, and enter beside the callback URL in the Meta app",
-        ),
+        VERIFY_TOKEN,
         Variable(
             suffix="ACCESS_TOKEN",
             sample="EAAMadeUpPageToken0000000000000000",
@@ -274,11 +224,6 @@ KIND = Kind(
     emails=Expression.of(f"{LEAD}.email || {LEAD}.work_email"),
     region=Expression.of(f"{LEAD}.country"),
     reply=Reply(status=200),
-    challenge=Challenge(
-        method="GET",
-        echo="hub.challenge",
-        only_with={"hub.mode": "subscribe"},
-        token=("hub.verify_token", "VERIFY_TOKEN"),
-    ),
+    challenge=CHALLENGE,
     retries="36 hours",
 )

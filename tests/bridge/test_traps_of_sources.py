@@ -23,7 +23,7 @@ from store import Store
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SOURCES = ("close", "gohighlevel", "google-ads", "indiamart", "meta", "monday", "pipedrive")
-SOURCES += ("salesforce", "shopify", "typeform")
+SOURCES += ("salesforce", "shopify", "typeform", "whatsapp")
 NUMBER = "+919876500001"
 NOW = datetime.now(UTC) - timedelta(minutes=1)
 BOM = b"\xef\xbb\xbf"
@@ -98,6 +98,18 @@ def item(word: str, **keys: Any) -> dict[str, Any]:
     return {"event": {**event, **keys}}
 
 
+def chat(*messages: Any, **value: Any) -> dict[str, Any]:
+    of = {"metadata": {"display_phone_number": "919876500009"}, "messages": messages, **value}
+    entry = {"id": "1", "changes": [{"field": "messages", "value": of}]}
+    return {"object": "whatsapp_business_account", "entry": [entry]}
+
+
+def flow(**answers: Any) -> dict[str, Any]:
+    reply = {"name": "flow", "body": "Sent", "response_json": json.dumps(answers)}
+    of = {"type": "interactive", "interactive": {"type": "nfm_reply", "nfm_reply": reply}}
+    return {"id": "wamid.1", "timestamp": str(int(NOW.timestamp())), **of}
+
+
 PHONES = [{"phone": NUMBER, "type": "mobile"}]
 CONTACT = {"type": "ContactCreate", "locationId": "l", "id": "c-1", "phone": NUMBER}
 CALLED = {
@@ -140,6 +152,10 @@ CALLED = {
     "a response of the future's clock": (
         "typeform",
         response({"type": "phone_number", "phone_number": NUMBER}, at=datetime(2099, 1, 1)),  # noqa: DTZ001
+    ),
+    "a Flow of a number without its plus, to a business with a number": (
+        "whatsapp",
+        chat({**flow(city="Pune"), "from": NUMBER.removeprefix("+")}),
     ),
 }
 NOT_CALLED = {
@@ -196,6 +212,17 @@ NOT_CALLED = {
         "typeform",
         response({"type": "text", "text": NUMBER}),
         "no_number",
+    ),
+    "a Flow of somebody whose number is hidden": ("whatsapp", chat(flow(city="Pune")), "no_number"),
+    "a message that is no Flow": (
+        "whatsapp",
+        chat({**flow(), "from": NUMBER.removeprefix("+"), "type": "text", "interactive": None}),
+        "unrouted",
+    ),
+    "a status of what the business sent": (
+        "whatsapp",
+        chat(statuses=[{"id": "wamid.1", "status": "read", "recipient_id": NUMBER[1:]}]),
+        "unrouted",
     ),
 }
 

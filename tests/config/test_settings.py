@@ -755,7 +755,42 @@ def test_a_crm_that_can_not_be_told_is_a_warning(sound):
     told = call_of("zoho") + '[route.write_back]\non = ["outcome"]\n'
     sound(ROUTES_TOML=told, ZOHO_WEBHOOK_SECRET=LONG)
     (warning,) = warnings_of(load_settings())
-    assert "can't fetch full records, and Zoho CRM can't be told of calls: ZOHO_" in warning
+    assert "can't fetch full records and can't tell Zoho CRM of calls: ZOHO_" in warning
+
+
+def test_without_the_type_of_an_activity_leadsquared_can_not_be_told(sound):
+    told = call_of("leadsquared") + '[route.write_back]\non = ["outcome"]\n'
+    keys = {"ACCESS_KEY": "a", "SECRET_KEY": "s", "API_URL": "https://api.example"}
+    given = {f"LEADSQUARED_{name}": value for name, value in keys.items()}
+    sound(ROUTES_TOML=told, LEADSQUARED_WEBHOOK_SECRET=LONG, **given)
+    (warning,) = warnings_of(load_settings())
+    assert warning == (
+        "source 'leadsquared' can't tell LeadSquared of calls: LEADSQUARED_ACTIVITY_EVENT not set"
+    )
+    sound(ROUTES_TOML=call_of("leadsquared"), LEADSQUARED_WEBHOOK_SECRET=LONG)
+    assert warnings_of(load_settings()) == []
+
+
+SETS_CITY = '[route.write_back.fields]\ncity = "outcome.result"\n'
+
+
+@pytest.mark.parametrize(
+    ("source", "event", "said", "is_warned"),
+    [
+        ("gohighlevel", "contact.updated", SETS_CITY, True),
+        ("gohighlevel", "contact.*", SETS_CITY, True),
+        ("gohighlevel", "*.created", SETS_CITY, False),
+        ("gohighlevel", "contact.updated", "", False),  # a note changes no contact
+        ("zoho", "contact.updated", SETS_CITY, False),
+    ],
+)
+def test_a_write_back_that_may_call_in_a_circle_is_a_warning(sound, source, event, said, is_warned):
+    routes = call_of(source).replace('"form.submitted"', f'"{event}"')
+    told = f'[route.write_back]\non = ["outcome"]\n{said}'
+    sound(ROUTES_TOML=routes + told)
+    found = [one for one in warnings_of(load_settings()) if "in a circle" in one]
+    assert len(found) == is_warned
+    assert all("takes contact.updated and writes fields back" in one for one in found)
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,14 @@ time = "timestamp"
 SECRETS = ("user:a-made-up-secret", "whsec_" + base64.b64encode(b"a-made-up-secret").decode())
 
 
+@dataclass(frozen=True)
+class Sample:
+    """What a source sends: JSON, XML, or a form, written as a JSON object of texts."""
+
+    text: str
+    is_xml: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """One request. target is path and query as they stand in the request line.
@@ -150,6 +158,13 @@ TOKENS = (
     b"\x00", b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\x1a", b"\r\n", b"\\u",
     b",", b"[", b"]", b"{", b"}", b'"', b"'", b":", b"&", b"=", b"%", b"+", b";", b"//", b"--",
     b"null", b"1e999", b"/* */", b"%00", b"%zz", b"%ff", b"&&&&", b"&a=1&a=2", b"[]=1",
+)
+XML_TOKENS = (
+    b"<", b">", b"/>", b"</", b"<!--", b"-->", b"<![CDATA[", b"]]>", b"<?xml version='1.1'?>", b"&",
+    b"&amp;", b"&#0;", b"&#xD800;", b"&#55357;", b"&no-such;", b"<a>", b"</a>", b"<a/>", b" a='1'",
+    b"<!DOCTYPE a>", b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"<!DOCTYPE a SYSTEM 'file:///etc/passwd'>",
+    b" xmlns=''", b" xmlns:a='b'", b"<a:b/>", b" xsi:nil='true'", b"<Id></Id>", b"<a>" * 300,
+    b"<?xml version='1.0' encoding='utf-16'?>", b"<?xml version='1.0' encoding='no-such'?>",
 )
 BODIES = (
     b"", b" ", b"null", b"[]", b'""', b"\xef\xbb\xbf", b"[" * 5000, b'{"a":' * 5000, b"\0" * 100,
@@ -430,9 +445,30 @@ def as_form(rng: random.Random, tree: Any) -> tuple[bytes, str]:
     return "".join(lines).encode("utf-8", "replace"), "multipart/form-data; boundary=x"
 
 
-def changed_body(rng: random.Random, tree: Any) -> tuple[bytes, str]:
-    """Return a mutated body made of a value, with its content type, at times a wrong one."""
-    if isinstance(tree, dict | list) and rng.random() < 0.15:
+def changed_xml(rng: random.Random, text: str) -> bytes:
+    """Return XML with elements left out, doubled or swapped, or with odd pieces in it."""
+    if rng.random() < 0.7:
+        text = re.sub(r"[0-9]{6,}", lambda _: str(rng.randrange(10**9, 10**11)), text)
+    parts = re.findall(r"<[^>]*>|[^<]+", text)
+    for _ in range(rng.choice((0, 1, 1, 1, 2, 3, 8))):
+        start = rng.randrange(len(parts))
+        some = parts[start : start + rng.choice((1, 1, 3, 10))]
+        some = rng.choice(([], some * rng.choice((2, 2, 200)), some[::-1], [_odd_xml(rng)]))
+        parts[start : start + rng.choice((0, len(some), 1))] = some
+        parts = parts or [text]
+    return "".join(parts).encode("utf-8", "replace")
+
+
+def _odd_xml(rng: random.Random) -> str:
+    return rng.choice((rng.choice(XML_TOKENS).decode(), rng.choice(ODD_TEXTS)))
+
+
+def changed_body(rng: random.Random, sample: Sample) -> tuple[bytes, str]:
+    """Return a mutated body made of a sample, with its content type, at times a wrong one."""
+    tree = None if sample.is_xml else json.loads(sample.text)
+    if sample.is_xml:
+        body, content_type = changed_xml(rng, sample.text), "text/xml; charset=utf-8"
+    elif isinstance(tree, dict | list) and rng.random() < 0.15:
         freshen(rng, tree)
         body, content_type = as_form(rng, tree)
     else:
@@ -509,10 +545,11 @@ class World:
         self.sources: dict[str, Source] = dict(routes.sources)
         self.secrets = {name: _secret(source) for name, source in self.sources.items()}
         self.samples = {
-            kind: [_tree(path) for path in sorted(PAYLOADS.glob(f"{kind}/*.body.*"))]
+            kind: [_sample(path) for path in sorted(PAYLOADS.glob(f"{kind}/*.body.*"))]
             for kind in kinds()
         }
-        self.samples["generic"] += [json.dumps(LEAD), json.dumps([LEAD, LEAD])] * 3
+        leads = [Sample(json.dumps(LEAD)), Sample(json.dumps([LEAD, LEAD]))]
+        self.samples["generic"] += leads * 3
         self.app = create_app(
             Settings(
                 redis_url=redis_url,
@@ -622,10 +659,11 @@ def _secret(source: Source) -> str:
     return next(found, secret_of(source.auth, "a-made-up-secret-of-the-fuzz"))
 
 
-def _tree(sample: Path) -> str:
-    """Return a sample's body as JSON text, a form as an object of texts."""
-    text = sample.read_text("utf-8")
-    return json.dumps(dict(parse_qsl(text))) if sample.suffix == ".form" else text
+def _sample(path: Path) -> Sample:
+    text = path.read_text("utf-8")
+    if path.suffix == ".form":
+        return Sample(json.dumps(dict(parse_qsl(text))))
+    return Sample(text, is_xml=path.suffix == ".xml")
 
 
 def joined(headers: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
@@ -699,7 +737,7 @@ def webhook(world: World, rng: random.Random, number: int) -> Case:
     """Return a mutated body to one of the sources, not signed yet."""
     name = rng.choice(sorted(world.sources))
     kind = world.sources[name].kind.name if rng.random() < 0.9 else rng.choice(sorted(kinds()))
-    body, content_type = changed_body(rng, json.loads(rng.choice(world.samples[kind])))
+    body, content_type = changed_body(rng, rng.choice(world.samples[kind]))
     return Case(
         number=number,
         target=f"/webhooks/{name}" + query(rng, ("token", "a", "id", ""), ("x",)),
@@ -820,7 +858,7 @@ def callback_case(world: World, rng: random.Random, number: int) -> Case:
     tree = json.loads(json.dumps(CALL_ENDED))
     tree["data"]["callSid"] = f"c-{rng.randrange(10**6)}"
     tree["data"]["call_metadata"][METADATA_ID] = rng.choice((*world.ids, "no-such"))
-    body, content_type = changed_body(rng, tree)
+    body, content_type = changed_body(rng, Sample(json.dumps(tree)))
     knows = rng.random() < 0.7
     token = CALLBACK_TOKEN if knows else on_one_line(mangled(rng, CALLBACK_TOKEN)) or "x"
     given = unquote_to_bytes(token.partition("?")[0]).decode("latin-1").strip()
@@ -841,15 +879,16 @@ def callback_case(world: World, rng: random.Random, number: int) -> Case:
 def problem(world: World, case: Case) -> str | None:
     """Send a case, and say what is wrong with what came of it; None: nothing."""
     world.errors.lines.clear()
+    source = world.sources.get(case.source or "")
     before, started = world.counts(), time.monotonic()
     try:
         answer = world.send(case)
         took_s = time.monotonic() - started
         world.answers[case.note, answer.status_code] += 1
         found = (
-            wrong_answer(case, answer)
-            or wrong_store(case, answer, before, world.counts())
-            or wrong_reading(world, case, answer)
+            wrong_answer(case, answer, source)
+            or wrong_store(case, answer, source, before, world.counts())
+            or wrong_reading(world, told_events(answer, source))
         )
     except Exception as error:
         return f"raised {type(error).__name__}: {error}"
@@ -858,21 +897,26 @@ def problem(world: World, case: Case) -> str | None:
     return found or (f"took {took_s:.1f} s" if took_s > SLOW_S else None)
 
 
-MAY_BE: Mapping[str, frozenset[int]] = {
-    "taken": frozenset({202, 400, 413, 415}),
-    "refused": frozenset({401, 413}),
-}
-
-
 MAY_BE_KEPT = frozenset({400, 413, 415})  # the answers to a proven body that can't be parsed
 
 
-def wrong_answer(case: Case, answer: Any) -> str | None:
+def may_be(case: Case, source: Source | None) -> frozenset[int] | None:
+    """Return the statuses that a case may be answered with; None: any but a server's error."""
+    if source is None or case.expects not in ("taken", "refused"):
+        return None
+    return (
+        frozenset({401, 413})
+        if case.expects == "refused"
+        else MAY_BE_KEPT | {source.answer or source.kind.reply.status}
+    )
+
+
+def wrong_answer(case: Case, answer: Any, source: Source | None) -> str | None:
     """Say what is wrong with an answer by itself."""
-    status = answer.status_code
+    status, allowed = answer.status_code, may_be(case, source)
     if status >= 500:
         return f"answered {status}"
-    if case.expects in MAY_BE and status not in MAY_BE[case.expects]:
+    if allowed is not None and status not in allowed:
         return f"answered {status} to what was to be {case.expects}"
     if case.expects == "hidden" and status < 300:
         return f"answered {status} to who proved nothing"
@@ -882,14 +926,37 @@ def wrong_answer(case: Case, answer: Any) -> str | None:
     return None
 
 
+def told_events(answer: Any, source: Source | None) -> list[Any]:
+    """Return the events that an answer to a webhook tells of; some sources' answers tell none."""
+    content = answer.get_json(silent=True) if source and answer.status_code < 300 else None
+    return content.get("events", []) if isinstance(content, dict) else []
+
+
+def may_be_unread(answer: Any, source: Source | None) -> bool:
+    """Tell whether an answer is the one text that its source gives, whatever it took in."""
+    if source is None or source.kind.reply.body is None:
+        return False
+    is_status: bool = answer.status_code == (source.answer or source.kind.reply.status)
+    return is_status and answer.get_data(as_text=True) == source.kind.reply.body
+
+
 def wrong_store(
-    case: Case, answer: Any, before: tuple[int, int, int, int], after: tuple[int, int, int, int]
+    case: Case,
+    answer: Any,
+    source: Source | None,
+    before: tuple[int, int, int, int],
+    after: tuple[int, int, int, int],
 ) -> str | None:
     """Say what is stored that should not be, or not stored that should."""
-    if after[3] > before[3] and answer.status_code not in MAY_BE_KEPT:
+    is_unread = may_be_unread(answer, source)
+    is_always = is_unread and source is not None and source.kind.reply.is_always
+    if after[3] > before[3] and answer.status_code not in MAY_BE_KEPT and not is_always:
         return f"answered {answer.status_code} and kept its body as a refused request"
-    if answer.status_code == 202 and case.source:
-        return wrong_counts(answer.json, after[0] - before[0], after[1] - before[1])
+    content = answer.get_json(silent=True) if source and not is_unread else None
+    if isinstance(content, dict) and "events" in content:
+        return wrong_counts(content, after[0] - before[0], after[1] - before[1])
+    if is_unread:
+        return None if after >= before else f"lost what was stored: {before} became {after}"
     if after[:2] != before[:2]:
         return f"answered {answer.status_code} and changed the store from {before} to {after}"
     if answer.status_code >= 300 and after[2] > before[2]:
@@ -911,9 +978,9 @@ def wrong_counts(told: Any, events: int, deliveries: int) -> str | None:
     return None
 
 
-def wrong_reading(world: World, case: Case, answer: Any) -> str | None:
+def wrong_reading(world: World, events: Sequence[Any]) -> str | None:
     """Say what can't be read back of what was taken in: the last event and its last delivery."""
-    told = answer.json["events"][-1:] if answer.status_code == 202 and case.source else []
+    told = events[-1:]
     targets = [f"/api/events/{event['id']}" for event in told]
     targets += [
         f"/api/deliveries/{one['id']}" for event in told for one in event["deliveries"][-1:]

@@ -277,6 +277,8 @@ def test_it_is_given_up_after_a_day() -> None:
         (b'{"error": {"message": "No such record"}}', "No such record"),
         (b'{"error": "No such record"}', "No such record"),
         (b'{"error": 7}', ""),
+        (b'{"message": ["No such field", 7, "No such tag"]}', "No such field; No such tag"),
+        (b'{"message": [7]}', ""),
         (b"<html>", ""),
         (b'"text"', "text"),
         (b'{"message": "' + b"x" * 1000 + b'"}', "x" * write_back.SENTENCE_CHARS),

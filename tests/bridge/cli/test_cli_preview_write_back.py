@@ -150,3 +150,11 @@ def test_what_is_no_outcome_is_refused(cli: Cli, write) -> None:
     result = cli("preview", "hubspot", "-", "--outcome", "-", typed="{}")
     assert result.exit_code == 2
     assert "only one of BODY and --outcome" in result.stderr
+
+
+def test_what_can_not_be_written_says_so(told, write) -> None:
+    body = {"type": "ContactCreate", "id": "contact-1", "phone": "+919876543210"}
+    tags = '[route.write_back.fields]\ntags = "[outcome.result]"\n'
+    found = told(OUTCOME + tags, source="gohighlevel", body=write("body.json", body))
+    assert found["requests"] == []
+    assert "GoHighLevel would replace all tags" in found["message"]

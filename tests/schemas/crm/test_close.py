@@ -78,6 +78,18 @@ def test_whom_an_event_is_about(body: Any, subject: Any, hydrate: str | None) ->
     assert (item.source_event_id, item.problem) == ("ev_1", None)
 
 
+def test_an_updated_contact_is_fetched_for_only_then_our_own_changes_are_told() -> None:
+    [item] = items(KIND, event("contact", "updated", object_id="cont_1", data={"phones": []}))
+    assert ((item.subject_type, item.subject), item.hydrate) == (("contact", "cont_1"), "contact")
+
+
+@each("object_id", ["../x", "a/b", "x?y", "", "x" * 101])
+def test_an_id_that_can_be_no_part_of_a_path_is_a_problem(object_id: str) -> None:
+    [item] = items(KIND, event("contact", object_id=object_id))
+    assert item.problem
+    assert item.subject is None
+
+
 @each("action", ["deleted", "merged"])
 def test_what_is_gone_is_a_type_that_no_glob_calls_for(action: str) -> None:
     [item] = items(KIND, event("lead", action))

@@ -8,7 +8,7 @@ from support.samples import source_of
 
 from config.settings import NO_ROUTES
 from schemas.crm import kinds
-from schemas.crm_api import BearerLogin
+from schemas.crm_api import BearerLogin, HeadersLogin
 from schemas.http_result import HttpResult
 from schemas.settings import Settings
 from schemas.source import Source
@@ -31,7 +31,7 @@ class Http:
         return HttpResult(sent=True, duration_ms=1, status_code=status, body=b'{"results": []}')
 
 
-def source_with(login: BearerLogin) -> Source:
+def source_with(login: BearerLogin | HeadersLogin) -> Source:
     """Return a source of a CRM that is HubSpot but for its login."""
     kind = kinds()["hubspot"]
     assert kind.hydration
@@ -64,10 +64,14 @@ def fetch(source: Source, **variables: str) -> tuple[Http, Any]:
             BearerLogin(token="ACCESS_TOKEN", prefix="Token token="),
             {"Authorization": "Token token=a-token"},
         ),
+        (
+            HeadersLogin(keys={"x-one": "ACCESS_TOKEN", "x-two": "API_URL"}),
+            {"x-one": "a-token", "x-two": API},
+        ),
     ],
 )
 def test_a_token_travels_in_the_header_that_the_module_names(
-    login: BearerLogin, headers: dict[str, str]
+    login: BearerLogin | HeadersLogin, headers: dict[str, str]
 ) -> None:
     http, found = fetch(source_with(login), ACCESS_TOKEN="a-token", API_URL=API)
     assert http.headers == [headers, headers], "the batch read, then the id that it left out"

@@ -3,27 +3,12 @@
 from typing import Any
 
 import pytest
+from support.told import told
 
 from schemas.crm import hubspot_writing, zoho_writing
-from schemas.crm_api import Refused, Told, Written
+from schemas.crm_api import Refused, Written
 
 NOT_NOW = {"category": "RATE_LIMITS", "context": {"objectWriteTraceId": ["w1"]}}
-
-
-def told(**more: Any) -> Told:
-    fields: dict[str, Any] = {
-        "id": "w1",
-        "key": "bridge-1",
-        "moment": "outcome",
-        "at": "2026-11-20T06:00:00.000Z",
-        "subject": "101",
-        "subject_type": "contact",
-        "delivery": {"number": "+919876500001", "call_sid": "CA1"},
-        "outcome": {"result": "connected", "talked_s": 61},
-        "fields": {},
-        **more,
-    }
-    return Told(**fields)
 
 
 @pytest.mark.parametrize("subject", ["../deals/7", "1,2", "{ACCESS_TOKEN}", "\u0661", "7?x=1", ""])
