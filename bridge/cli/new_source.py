@@ -58,7 +58,8 @@ def new_source(name: str, title: str | None, folder: Path, force: bool) -> None:
         "\nNext:\n"
         "  1. Put a body of the vendor into the sample, with made-up names and numbers.\n"
         f"  2. Change {Template(FILES['module.txt']).substitute(words)} until the tests pass:\n"
-        '       make test ARGS="tests/schemas/crm tests/docs/test_examples.py"\n'
+        '       make test ARGS="tests/schemas/crm tests/bridge/test_contract_of_sources.py '
+        'tests/docs/test_examples.py"\n'
         "  3. Write the guide, then run: make sources"
     )
 

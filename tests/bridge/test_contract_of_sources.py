@@ -210,7 +210,7 @@ def test_beside_the_right_token_a_body_of_another_account_is_refused(
         answers.append({send(web, sample).status_code for sample in with_items})
         assert bool(keys_of(store)) is (account == ours)
     assert answers[0] == {401}
-    assert kind.reply.status in answers[1]
+    assert kind.reply.status in answers[1], "the samples are to be of the variable's sample"
 
 
 # --- bodies -----------------------------------------------------------------------------------
