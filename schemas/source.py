@@ -6,7 +6,7 @@ items, which request fetches the full record. `schemas/signatures.py` checks the
 """
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -505,7 +505,7 @@ class Source:
 
     def secret_about(self) -> str:
         """Return what its webhook secret is, for the person who sets it."""
-        if self.kind.secret_help and self.auth == self.kind.auth:
+        if self.kind.secret_help and self._proves_as_its_kind:
             return self.kind.secret_help
         match self.auth:
             case Basic():
@@ -523,8 +523,24 @@ class Source:
         """Whether a person chooses its webhook secret. False: the vendor shows it; None: either."""
         if isinstance(self.auth, Token | Basic):
             return True
+        return self.kind.secret_is_chosen if self._proves_as_its_kind else None
+
+    @property
+    def _proves_as_its_kind(self) -> bool:
+        """Whether its webhooks prove themselves as its kind says, and not as routes.toml does."""
         own = (self.kind.auth, *(one.auth for one in self.kind.signatures.values()))
-        return self.kind.secret_is_chosen if self.auth in own else None
+        return self.auth in own
+
+    def missing(self, known: Collection[str]) -> tuple[Variable, ...]:
+        """Return the variables that it needs beside its webhook secret, without the known suffixes.
+
+        Those are what the login of its API needs, and the token of its vendor's challenge.
+        """
+        challenge, hydration = self.kind.challenge, self.kind.hydration
+        needed = {*(hydration.login.needs if hydration else ())}
+        if challenge and challenge.token:
+            needed.add(challenge.token[1])
+        return tuple(one for one in self.kind.variables if one.suffix in needed - {*known})
 
     def simulated_variables(self, url: str) -> dict[str, str]:
         """Return its variables, by name, for a stand-in at this URL in the place of the CRM."""
