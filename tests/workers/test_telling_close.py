@@ -307,10 +307,11 @@ def test_check_names_the_field_that_close_does_not_have(
     assert findings.warnings == []
 
 
-def test_check_says_that_the_fields_of_an_opportunitys_person_are_not_checked(
-    make_settings: MakeSettings, settings: Settings, store: Store
+@pytest.mark.parametrize("event", ["opportunity.created", "status_change.lead.created"])
+def test_check_says_that_the_fields_of_an_events_person_are_not_checked(
+    event: str, make_settings: MakeSettings, settings: Settings, store: Store
 ) -> None:
-    routes = ROUTES.replace('event = "*"', 'event = "opportunity.created"')
+    routes = ROUTES.replace('event = "*"', f'event = "{event}"')
     checked = make_settings(routes, variables=settings.variables, secrets=settings.secrets)
     findings = look(checked, CrmClient(HttpClient(timeout_s=5), store, checked))
     assert findings.problems == []
