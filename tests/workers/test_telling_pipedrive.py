@@ -321,6 +321,15 @@ def test_while_the_user_is_not_known_a_complete_change_waits(
     assert "whose login" in (now.message or "")
 
 
+def test_without_a_token_nothing_of_ours_comes_back_so_a_complete_change_rings(
+    send: Send, settings: Settings, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    variables = {"pipedrive": {"API_URL": simulator.url}}
+    (one,) = send(changed("person", 501, {"phones": [{"value": NUMBER}]}, **BY_US))
+    run_drain(replace(settings, variables=variables))
+    assert found(store, one).status == "delivered"
+
+
 def test_a_source_that_tells_nothing_asks_nothing_about_a_complete_change(
     send: Send,
     settings: Settings,
