@@ -233,7 +233,7 @@ class OwnUser:
     read: Callable[[Any], str | None]
     # The body of a 401 -> whether the token is good, and only its scope is too narrow.
     is_out_of_scope: Callable[[Any], bool]
-    scope: str  # the one that the question needs, for people
+    scope: str  # the one that the question needs, for people; "": the login has no scopes
     # The fields of a record that is_change reads.
     fields: frozenset[str]
     # (the event's data with its record, the user's id) -> whether that user made the change. It
