@@ -279,6 +279,18 @@ def test_what_others_changed_rings(
     assert counts(store)["delivered"] == 1
 
 
+def test_many_complete_updates_ask_once_for_our_user_also_while_close_is_away(
+    web: Web, settings: Settings, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    simulator.state.behave(503, path=ME)
+    data = {"id": "cont_1", "phones": [{"phone": "+919876543211"}]}
+    for number in range(5):
+        send(web, "contact.updated", "cont_1", data, user_id=f"user_{number}")
+    run_drain(settings)
+    assert counts(store)["queued"] == 5
+    assert asked(simulator, "GET", ME) == 1
+
+
 def test_another_key_is_asked_anew_whose_it_is(
     settings: Settings, store: Store, simulator: Simulator
 ) -> None:
