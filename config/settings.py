@@ -273,21 +273,31 @@ def _unsigned_events(settings: Settings) -> Iterator[str]:
 
 
 def _circles(settings: Settings) -> Iterator[str]:
-    """Yield a warning for each route whose own write-back may come back to it as an update."""
+    """Yield a warning for each route that may take a write-back of its source for an update."""
     for route in settings.routes.routes:
         source = settings.routes.sources[route.source]
         writer = source.kind.write_back
         if writer is None or writer.tells_own_updates or not settings.writes_by_api(source):
             continue
-        if route.write_back is None or not route.write_back.fields:
-            continue
         updates = (f"{subject_type}.updated" for subject_type in sorted(writer.subject_types))
-        if taken := next((one for one in updates if route.wants(source.name, one)), None):
-            yield (
-                f"route {route.name!r} takes {taken} and writes fields back, which makes such an "
-                f"event again: {source.kind.title} does not say who made an update, so it may call "
-                "in a circle. Take created events alone, or let `match` leave out what is called"
-            )
+        taken = next((one for one in updates if route.wants(source.name, one)), None)
+        setting = [
+            one.name
+            for one in settings.routes.routes
+            if one.source == source.name and one.write_back and one.write_back.fields
+        ]
+        if taken is None or not setting:
+            continue
+        if route.name in setting:
+            what = f"takes {taken} and writes fields back, which makes such an event again"
+            so = "it may call in a circle"
+        else:
+            what = f"takes {taken}, which route {setting[0]!r} makes when it writes fields back"
+            so = "it may call whom that route called"
+        yield (
+            f"route {route.name!r} {what}: {source.kind.title} does not say who made an update, "
+            f"so {so}. Take created events alone, or let `match` leave out what is called"
+        )
 
 
 def _planned_in_the_past(settings: Settings) -> Iterator[str]:

@@ -83,8 +83,19 @@ class Candidate:
         is_own_change = self.source.kind.is_own_change
         if is_own_change and is_own_change(self.event.type, self.event.data):
             return True
+        if self._is_own_call:
+            return True
         rule = self.own_user_rule
         return bool(rule and self.own_user and rule.is_change(self.data, self.own_user))
+
+    @property
+    def _is_own_call(self) -> bool:
+        """Say whether the event is about the CRM's record of one of our calls."""
+        writer, settings, source = self.source.kind.write_back, self.settings, self.source
+        if writer is None or writer.is_own_call is None or not settings.tells_by_api(source):
+            return False
+        variables = settings.variables.get(source.name, {})
+        return writer.is_own_call(self.event.type, self.event.data, variables)
 
     @property
     def own_user_rule(self) -> OwnUser | None:

@@ -52,15 +52,10 @@ def checked_sources(settings: Settings) -> list[tuple[Source, WriteBack, WriteCh
         if source.name in telling
         and settings.secrets.get(source.name)
         and settings.writes_by_api(source)
-        and _has_login(settings, source)
+        and settings.has_login(source)
         and (writer := source.kind.write_back)
         and writer.check
     ]
-
-
-def _has_login(settings: Settings, source: Source) -> bool:
-    api, variables = source.kind.api, settings.variables.get(source.name, {})
-    return api is not None and all(variables.get(one) for one in api.needs)
 
 
 def needed_of(

@@ -7,7 +7,7 @@ means: a write-back rings no phone, so it is repeated in doubt.
     ------------------------------------------------------------------------
     2xx                                                  ACCEPTED
     401, 403                                             PAUSE of crm:<source>
-    408, 423, 425, 429, 5xx, a redirect, no answer       AGAIN
+    402, 408, 423, 425, 429, 5xx, a redirect, no answer  AGAIN
     any other 4xx                                        REFUSED
 """
 
@@ -38,7 +38,8 @@ from schemas.web_address import web_address
 from schemas.write_back import CRM, MARK, Moment, WriteBackClaim
 
 SENTENCE_CHARS: Final = 300  # of a receiver's own sentence that are kept
-AGAIN: Final = frozenset({408, 423, 425, 429})
+# 402 is about the account and its bill, whatever the CRM is told.
+AGAIN: Final = frozenset({402, 408, 423, 425, 429})
 # The status of the call at a moment; of an outcome, its status now.
 STATUS: Final = {
     Moment.ACCEPTED: Status.DELIVERED,

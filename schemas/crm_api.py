@@ -233,7 +233,7 @@ class OwnUser:
     read: Callable[[Any], str | None]
     # The body of a 401 -> whether the token is good, and only its scope is too narrow.
     is_out_of_scope: Callable[[Any], bool]
-    scope: str  # the one that the question needs, for people
+    scope: str  # the one that the question needs, for people; "": the login has no scopes
     # The fields of a record that is_change reads.
     fields: frozenset[str]
     # (the event's data with its record, the user's id) -> whether that user made the change. It
@@ -493,6 +493,10 @@ class WriteBack:
     # Whether an update of a record says that we made it (Kind.is_own_change, Hydration.own_user).
     # If not, a route that takes updates and sets fields may call in a circle.
     tells_own_updates: bool = True
+    # (an event's type, its data, the source's variables by suffix) -> whether it is about a record
+    # that the bridge makes of calls. It accepts any data and never raises. None: is_own_change says
+    # it without the variables.
+    is_own_call: Callable[[str, Any, Mapping[str, str]], bool] | None = None
     # How to log in; None: as Hydration says.
     api: Api | None = None
     # The suffixes of the variables that must be set for a call's record, besides the login's.

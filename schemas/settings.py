@@ -94,10 +94,21 @@ class Settings:
         hydration = source.kind.hydration
         if hydration is None:
             return None
-        tells = self.writes_by_api(source) and any(
-            route.write_back for route in self.routes.routes if route.source == source.name
+        asks = event.hydrate or self.tells_by_api(source)
+        return hydration.own_user_of(event.type) if asks else None
+
+    def tells_by_api(self, source: Source) -> bool:
+        """Say whether a route tells a source of calls by its CRM's API, and we have a login."""
+        return (
+            self.writes_by_api(source)
+            and self.has_login(source)
+            and any(route.write_back for route in self.routes.routes if route.source == source.name)
         )
-        return hydration.own_user_of(event.type) if event.hydrate or tells else None
+
+    def has_login(self, source: Source) -> bool:
+        """Say whether what a source's API needs of us is set."""
+        api, variables = source.kind.api, self.variables.get(source.name, {})
+        return api is not None and all(variables.get(one) for one in api.needs)
 
     def tokens(self) -> tuple[NamedToken, ...]:
         """Return every token of the API and the dashboard."""

@@ -279,20 +279,22 @@ class CrmClient:
         result = self._ask(source, access, own.request, _Turn())
         if isinstance(result, FetchFailed):
             return result
-        answer = parsed(result.body)
-        if _is_for_now(result) and not own.is_out_of_scope(answer):
+        answer, code = parsed(result.body), result.status_code
+        # A login that has no scopes may always ask: then a 403 is about all that it asks now.
+        is_shut_out = code == 403 and not own.scope
+        if (_is_for_now(result) or is_shut_out) and not own.is_out_of_scope(answer):
             return FetchFailed(
                 message=f"{source.kind.title} did not say whose login the bridge has "
-                f"({result.status_code or result.error}).",
+                f"({code or result.error}).",
                 retry_after_s=result.retry_after_s,
-                is_account=result.status_code == 401,
+                is_account=code in (401, 403),
             )
-        user = own.read(answer) if result.status_code == 200 else None
+        user = own.read(answer) if code == 200 else None
         if user is None:
             logger.warning(
                 "own_user.unknown",
                 source=source.name,
-                status_code=result.status_code,
+                status_code=code,
                 scope=own.scope,
             )
         self._store.put_token_user(kept_as, user or "", for_s=TOKEN_S)

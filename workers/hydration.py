@@ -84,8 +84,10 @@ class Hydration:
         for (name, crm_object), group in asking.items():
             source = self._settings.routes.sources[name]
             if hydration := source.kind.hydration:
-                for start in range(0, len(group), hydration.batch):
-                    batch = group[start : start + hydration.batch]
+                # Of complete events, one question is asked: who our user is.
+                size = hydration.batch if crm_object else len(group)
+                for start in range(0, len(group), size):
+                    batch = group[start : start + size]
                     self._fetch(source, hydration, crm_object, batch)
 
     def _asks(self, source: Source, event: Event) -> bool:

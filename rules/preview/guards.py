@@ -45,8 +45,8 @@ def _before_send(claim: Claim, candidate: Candidate, *, is_whole: bool) -> Itera
     for name, guard in guards:
         if not _is_set(name, candidate):
             yield Ruling(guard=name, verdict="ok", message=NOT_SET)
-        elif name == "own change" and candidate.own_user_rule is not None:
-            # Not of a preview, which asks nobody.
+        elif name == "own change" and candidate.own_user_rule and not candidate.is_own_change:
+            # Not known to a preview, which asks nobody.
             yield Ruling(guard=name, verdict="not checked", message="needs our user at the CRM")
         elif not is_whole and name not in OVER_NOTIFICATION:
             yield _over_notification(name, claim, candidate)

@@ -53,7 +53,9 @@ def _find_call(told: Told) -> Generator[CrmRequest, Any, str | None]:
         params = {"_fields": "id,note", "_limit": str(PAGE), "_skip": str(page * PAGE)}
         answer = yield CrmRequest(method="GET", path=CALLS, params={**_record(told), **params})
         calls = answer.get("data")
-        for call in calls if isinstance(calls, list) else []:
+        if answer and not isinstance(calls, list):  # {}: 404
+            raise ValueError("no list of calls")
+        for call in calls or []:
             if isinstance(call, dict) and f"({told.key})" in str(call.get("note")):
                 return _call_id(call)
         if answer.get("has_more") is not True:
@@ -168,7 +170,7 @@ def _read_fields(answer: Any) -> Mapping[str, bool] | None:
 WRITE_BACK: Final = WriteBack(
     batch=1,
     subject_types=frozenset({CONTACT, LEAD}),
-    about=dict.fromkeys(("activity", "opportunity", "task"), "*"),
+    about=dict.fromkeys(("activity", "opportunity", "status_change", "task"), "*"),
     keeps_call=_keeps_call,
     find_call=_find_call,
     create_calls=_create_calls,

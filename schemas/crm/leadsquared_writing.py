@@ -72,6 +72,16 @@ def is_own_change(event_type: str, data: Any) -> bool:
     return event_type.startswith("activity.") and OWN_NOTE.search(str(data)) is not None
 
 
+def is_own_call(event_type: str, data: Any, variables: Mapping[str, str]) -> bool:
+    """Return whether an event tells of an activity of the type that calls become.
+
+    A webhook may leave out the note, and the next call would post the next activity.
+    """
+    code = id_text(data.get("ActivityEvent")) if isinstance(data, Mapping) else None
+    is_activity = event_type.startswith("activity.") and code is not None
+    return is_activity and code == variables.get(EVENT.suffix)
+
+
 def _keeps_call(told: Told) -> bool:
     # Automations start when an activity is posted, so it is posted with a result.
     return told.outcome is not None
@@ -205,6 +215,8 @@ WRITE_BACK: Final = WriteBack(
     update_calls=_update_calls,
     set_fields=_set_fields,
     read=_read,
+    about={"activity": "lead", "task": "lead"},
+    is_own_call=is_own_call,
     call_needs=(EVENT.suffix,),
     check=CHECK,
     api=API,

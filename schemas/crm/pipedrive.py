@@ -276,7 +276,7 @@ KIND = Kind(
             request=CrmRequest(method="GET", path="/v1/users/me"),
             read=_user,
             is_out_of_scope=lambda answer: False,
-            scope="users:read",
+            scope="",  # an API token has none
             fields=frozenset(),
             is_change=is_change_of,
         ),

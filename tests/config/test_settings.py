@@ -793,6 +793,15 @@ def test_a_write_back_that_may_call_in_a_circle_is_a_warning(sound, source, even
     assert all("takes contact.updated and writes fields back" in one for one in found)
 
 
+def test_a_write_back_that_may_call_by_another_route_is_a_warning(sound):
+    first = call_of("gohighlevel").replace('"form.submitted"', '"contact.created"')
+    other = call_of("gohighlevel").replace('"form.submitted"', '"contact.updated"')
+    other = other.replace('"call new leads"', '"call changed ones"')
+    sound(ROUTES_TOML=f'{first}[route.write_back]\non = ["outcome"]\n{SETS_CITY}{other}')
+    (found,) = [one for one in warnings_of(load_settings()) if "writes fields back" in one]
+    assert "takes contact.updated, which route 'call new leads' makes" in found
+
+
 @pytest.mark.parametrize(
     ("keys", "without"),
     [

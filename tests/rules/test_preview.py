@@ -361,3 +361,12 @@ def test_whether_our_user_changed_a_record_is_for_the_worker_to_ask(
     _, outcome = one({**body, "operation": operation}, routes, source="zoho", record=record)
     assert said(outcome)["own change"] == verdict
     assert outcome.verdict == ("would be sent" if record else "fetches the record first")
+
+
+def test_an_activity_that_a_write_back_made_needs_no_user_to_be_known() -> None:
+    subject = "Call by CallKaro: connected (bridge-0123456789abcdef0123)"
+    meta = {"version": "2.0", "id": "e-1", "action": "change", "entity": "activity"}
+    body = {"meta": {**meta, "entity_id": "9"}, "data": {"subject": subject, "person_id": 501}}
+    _, outcome = one(body, route(source="pipedrive", event="activity.*"), source="pipedrive")
+    assert said(outcome)["own change"] == "no own_change"
+    assert outcome.verdict == "skipped"

@@ -199,6 +199,7 @@ def answer(code: int | None, body: bytes = b"", **more: Any) -> HttpResult:
         (answer(204), Meaning.ACCEPTED, Status.DELIVERED, None),
         (answer(401), Meaning.PAUSE, Status.RETRYING, Reason.ACCOUNT),
         (answer(403), Meaning.PAUSE, Status.RETRYING, Reason.ACCOUNT),
+        (answer(402), Meaning.AGAIN, Status.RETRYING, Reason.BUSY),
         (answer(422), Meaning.REFUSED, Status.FAILED, Reason.REFUSED),
         (answer(404), Meaning.REFUSED, Status.FAILED, Reason.REFUSED),
         (answer(408), Meaning.AGAIN, Status.RETRYING, Reason.BUSY),

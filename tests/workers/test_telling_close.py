@@ -279,6 +279,18 @@ def test_what_others_changed_rings(
     assert counts(store)["delivered"] == 1
 
 
+def test_many_complete_updates_ask_once_for_our_user_also_while_close_is_away(
+    web: Web, settings: Settings, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    simulator.state.behave(503, path=ME)
+    data = {"id": "cont_1", "phones": [{"phone": "+919876543211"}]}
+    for number in range(5):
+        send(web, "contact.updated", "cont_1", data, user_id=f"user_{number}")
+    run_drain(settings)
+    assert counts(store)["queued"] == 5
+    assert asked(simulator, "GET", ME) == 1
+
+
 def test_another_key_is_asked_anew_whose_it_is(
     settings: Settings, store: Store, simulator: Simulator
 ) -> None:
@@ -307,10 +319,11 @@ def test_check_names_the_field_that_close_does_not_have(
     assert findings.warnings == []
 
 
-def test_check_says_that_the_fields_of_an_opportunitys_person_are_not_checked(
-    make_settings: MakeSettings, settings: Settings, store: Store
+@pytest.mark.parametrize("event", ["opportunity.created", "status_change.lead.created"])
+def test_check_says_that_the_fields_of_an_events_person_are_not_checked(
+    event: str, make_settings: MakeSettings, settings: Settings, store: Store
 ) -> None:
-    routes = ROUTES.replace('event = "*"', 'event = "opportunity.created"')
+    routes = ROUTES.replace('event = "*"', f'event = "{event}"')
     checked = make_settings(routes, variables=settings.variables, secrets=settings.secrets)
     findings = look(checked, CrmClient(HttpClient(timeout_s=5), store, checked))
     assert findings.problems == []

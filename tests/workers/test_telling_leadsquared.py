@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from support import ROOT, telling
+from support import ROOT, route, telling
 from support.draining import MakeSettings, OpenWeb, RunDrain, found
 from support.telling import due_now
 
@@ -15,6 +15,7 @@ from rules.crm_check import CrmFindings
 from schemas.crm.leadsquared_writing import is_own_change
 from schemas.delivery import Delivery
 from schemas.outcome import Result
+from schemas.records import Filters
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
@@ -266,6 +267,53 @@ def test_check_names_a_field_that_the_lead_does_not_have(
     assert problem == f"route {ROUTE!r}: LeadSquared's lead records have no field 'mx_Last_Call'"
     simulator.state.put_record("leadsquared", "leads", "lead-1", {"mx_Last_Call": None})
     assert look(settings, client) == CrmFindings()
+
+
+@pytest.mark.parametrize(
+    ("code", "tells", "reason"),
+    [
+        ("201", True, "own_change"),
+        (201, True, "own_change"),
+        ("200", True, None),
+        ("201", False, None),
+    ],
+)
+def test_an_activity_of_the_type_of_calls_calls_nobody_also_without_its_note(
+    code: Any,
+    tells: bool,
+    reason: str | None,
+    settings: Settings,
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    run_drain: RunDrain,
+) -> None:
+    request = {"to_number": '"Current.Phone"', "agent_id": '{ value = "a" }'}
+    routes = route("call visits", source="leadsquared", event="activity.*", request=request)
+    routes += '[route.write_back]\non = ["outcome"]\n' if tells else ""
+    known = make_settings(routes, secrets=settings.secrets, variables=settings.variables)
+    sample = ROOT / "tests/payloads/leadsquared/activity.body.json"
+    body = {**json.loads(sample.read_text("utf-8")), "ActivityEvent": code}
+    body["Current"] |= {"Phone": "+919876543210"}
+    client = open_web(known).client
+    client.post("/webhooks/leadsquared", json=body, headers={"X-Webhook-Token": TOKEN})
+    run_drain(known)
+    (one,) = store.deliveries(Filters(), before=None, limit=9).items
+    assert (one.status, one.reason) == ("skipped" if reason else "delivered", reason)
+
+
+def test_check_knows_that_an_activity_has_its_lead(
+    settings: Settings, make_settings: MakeSettings, store: Store, simulator: Simulator
+) -> None:
+    simulator.state.put_record("leadsquared", "leads", "lead-1", {"mx_Last_Call": None})
+    told = '[route.write_back]\non = ["outcome"]\n[route.write_back.fields]\n'
+    routes = route("call visits", source="leadsquared", event="activity.created") + told
+    known = make_settings(
+        routes + 'mx_Last_Call = "outcome.result"\n',
+        secrets=settings.secrets,
+        variables=settings.variables,
+    )
+    assert look(known, CrmClient(HttpClient(timeout_s=5), store, known)) == CrmFindings()
 
 
 def test_the_webhook_for_our_own_activity_calls_nobody(

@@ -43,9 +43,18 @@ def test_any_answer_can_be_read(junk: Any) -> None:
 
 @pytest.mark.parametrize("junk", JUNK)
 def test_a_list_that_has_no_call_of_ours_ends_the_look(junk: Any) -> None:
-    assert looked({"data": junk, "has_more": junk})[1] is None
+    assert looked({"data": [], "has_more": junk})[1] is None
     assert looked({"data": [junk, {"id": "acti_1", "note": junk}]})[1] is None
     assert looked({"data": [{"id": [junk], "note": "(bridge-1)"}]})[1] is None
+
+
+@pytest.mark.parametrize("answer", [{"x": 1}, {"data": None}, {"data": {"id": "acti_1"}}])
+def test_an_answer_without_a_list_does_not_say_that_there_is_no_call(answer: Any) -> None:
+    with pytest.raises(ValueError, match="no list of calls"):
+        looked(answer)
+    with pytest.raises(ValueError, match="no list of calls"):
+        looked({"data": [ANOTHER], "has_more": True}, answer)
+    assert looked({})[1] is None, "Close answered 404"
 
 
 def test_a_call_is_found_by_our_key_in_its_note_on_any_page() -> None:

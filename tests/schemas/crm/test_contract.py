@@ -239,6 +239,9 @@ def test_what_judges_events_judges_any_body_and_never_raises(kind: Kind) -> None
         if kind.is_own_change:
             for event_type in ("", "contact.updated", "call.created"):
                 assert isinstance(kind.is_own_change(event_type, data), bool)
+        if kind.write_back and kind.write_back.is_own_call:
+            for event_type in ("", "contact.updated", "activity.created"):
+                assert kind.write_back.is_own_call(event_type, data, {}) is False
         own_user = kind.hydration and kind.hydration.own_user
         if own_user:
             assert own_user.is_change(data, "1") is False
