@@ -439,6 +439,14 @@ class Kind:
         return self.guide or f"examples/{self.name}/README.md"
 
     @property
+    def needs(self) -> frozenset[str]:
+        """The suffixes of the variables without which no record of a thin event can be fetched, and
+        no question of the vendor's answered."""
+        login = self.hydration.login.needs if self.hydration else ()
+        token = self.challenge.token[1:] if self.challenge and self.challenge.token else ()
+        return frozenset((*login, *token))
+
+    @property
     def checks(self) -> frozenset[str]:
         """The suffixes of the variables that only check what arrives, as a webhook secret does.
 

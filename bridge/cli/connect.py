@@ -173,9 +173,8 @@ def _other_lines(
 ) -> Iterator[Line]:
     """Yield the other variables that the source needs and that are not set."""
     kind, known = source.kind, settings.variables.get(source.name, {})
-    needed = {*(kind.hydration.login.needs if kind.hydration else ()), *(verify or ())[:1]}
     for one in kind.variables:
-        if one.suffix in needed - known.keys():
+        if one.suffix in kind.needs - known.keys():
             value = verify[1] if verify and one.suffix == verify[0] else SHOWN
             yield source.variable_prefix + one.suffix, value, one.about()
 
