@@ -174,7 +174,7 @@ def _scopes(read: Set[str], written: Set[str]) -> Sequence[Sequence[str]]:
 def _missing(answer: Any) -> Sequence[str]:
     """Return the missing scope: that of the fields, as nothing else is asked.
 
-    "The token is not authorized for this scope." stands in no documentation, and in many programs.
+    "The token is not authorized for this scope." is in no documentation, but in many programs.
     """
     message = answer.get("message") if isinstance(answer, dict) else None
     return [FIELDS_SCOPE] if "not authorized for this scope" in str(message) else ()
