@@ -117,11 +117,6 @@ def plain(page: str) -> str:
     return ", ".join(kind.title for kind in crms())
 
 
-def words(page: str) -> str:
-    """Return the words for `source` and `kind` in routes.toml."""
-    return ", ".join(f"`{name}`" for name in (*(kind.name for kind in crms()), GENERIC))
-
-
 def phones(page: str) -> str:
     """Return a list of the fields in which each CRM usually keeps a record's numbers."""
     found = []
@@ -202,7 +197,6 @@ def _samples(kind: Kind, ending: str) -> list[str]:
 BLOCKS: dict[str, Callable[[str], str]] = {
     "names": names,
     "plain": plain,
-    "words": words,
     "phones": phones,
     "guides": guides,
     "table": table,
