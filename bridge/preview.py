@@ -56,6 +56,14 @@ def incoming(
     )
 
 
+def read_header(text: str) -> tuple[str, str]:
+    """Return the name and the value of a header as a person writes it. Raises ValueError."""
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise ValueError("write it as 'Name: value'")
+    return name.strip(), value.strip()
+
+
 def guess_content_type(name: str, body: bytes) -> str:
     """Return the media type of a body: by its file's name, or else by how the body begins."""
     if name.endswith(".xml") or body.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):

@@ -6,7 +6,7 @@ items, which request fetches the full record. `schemas/signatures.py` checks the
 """
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -440,8 +440,10 @@ class Kind:
 
     @property
     def needs(self) -> frozenset[str]:
-        """The suffixes of the variables without which no record of a thin event can be fetched, and
-        no question of the vendor's answered."""
+        """The suffixes of the variables that it needs beside its webhook secret.
+
+        Those are what the login that fetches records needs, and the token of its challenge.
+        """
         login = self.hydration.login.needs if self.hydration else ()
         token = self.challenge.token[1:] if self.challenge and self.challenge.token else ()
         return frozenset((*login, *token))
@@ -513,7 +515,7 @@ class Source:
 
     def secret_about(self) -> str:
         """Return what its webhook secret is, for the person who sets it."""
-        if self.kind.secret_help and self.auth == self.kind.auth:
+        if self.kind.secret_help and self._proves_as_its_kind:
             return self.kind.secret_help
         match self.auth:
             case Basic():
@@ -531,8 +533,18 @@ class Source:
         """Whether a person chooses its webhook secret. False: the vendor shows it; None: either."""
         if isinstance(self.auth, Token | Basic):
             return True
+        return self.kind.secret_is_chosen if self._proves_as_its_kind else None
+
+    @property
+    def _proves_as_its_kind(self) -> bool:
+        """Whether its webhooks prove themselves as its kind says, and not as routes.toml does."""
         own = (self.kind.auth, *(one.auth for one in self.kind.signatures.values()))
-        return self.kind.secret_is_chosen if self.auth in own else None
+        return self.auth in own
+
+    def missing(self, known: Collection[str]) -> tuple[Variable, ...]:
+        """Return the variables of Kind.needs, without the known suffixes."""
+        needed = self.kind.needs - {*known}
+        return tuple(one for one in self.kind.variables if one.suffix in needed)
 
     def simulated_variables(self, url: str) -> dict[str, str]:
         """Return its variables, by name, for a stand-in at this URL in the place of the CRM."""

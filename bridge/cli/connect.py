@@ -172,11 +172,9 @@ def _other_lines(
     settings: Settings, source: Source, verify: tuple[str, str] | None
 ) -> Iterator[Line]:
     """Yield the other variables that the source needs and that are not set."""
-    kind, known = source.kind, settings.variables.get(source.name, {})
-    for one in kind.variables:
-        if one.suffix in kind.needs - known.keys():
-            value = verify[1] if verify and one.suffix == verify[0] else SHOWN
-            yield source.variable_prefix + one.suffix, value, one.about()
+    for one in source.missing(settings.variables.get(source.name, {})):
+        value = verify[1] if verify and one.suffix == verify[0] else SHOWN
+        yield source.variable_prefix + one.suffix, value, one.about()
 
 
 def _proofs(source: Source, address: str, secret: str) -> Iterator[tuple[str, str]]:
@@ -210,15 +208,17 @@ class Watch:
         self._known: str | None = None  # the newest event before; "": there was none
         self._before: Refused = Counter()
         self.refused: Refused = Counter()  # since the first look
+        self.problem = ""  # why the last look could see no event; "": it could
 
     def first_event(self, ends: float) -> Mapping[str, Any] | None:
         """Return the first event that is new; None: none came. ends: by the monotonic clock."""
         while True:
+            self.problem, found = "", None
             try:
                 found = self._look()
             except Failure as error:
-                self._say(f"{error.format_message()} Trying again …")
-                found = None
+                self.problem = error.format_message()
+                self._say(f"{self.problem} Trying again …")
             if found is not None or monotonic() >= ends:
                 return found
             sleep(LOOK_S)
@@ -242,10 +242,11 @@ class Watch:
         for one in self._api.get("/api/sources")["items"]:
             if one["name"] == self._source.name:
                 if not one["has_secret"]:
-                    self._say(
+                    self.problem = (
                         f"The running bridge has no {one['secret_variable']} yet. Put it into "
                         ".env, and restart web and worker."
                     )
+                    self._say(self.problem)
                 return
         raise Failure(
             f"The running bridge has no source {self._source.name!r}. Restart it with this "
@@ -279,7 +280,9 @@ def refused_of(metrics: str, source: str) -> Refused:
 def timed_out(watch: Watch, source: Source, base_url: str, wait_s: int) -> Iterator[str]:
     """Yield the lines that say what to check, because no event came."""
     yield f"No event of {vendor_of(source)} came in {wait_s} s. Check:"
-    if watch.refused:
+    if watch.problem:
+        yield f"  - {watch.problem}"
+    elif watch.refused:
         words = ", ".join(f"{n} with {code} {cause}" for (code, cause), n in watch.refused.items())
         yield f"  - Refused requests: {words}. Compare the secret on both sides."
         yield "    Requests that proved their sender are kept: python -m bridge refused"

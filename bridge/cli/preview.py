@@ -11,7 +11,7 @@ from bridge.cli.client import Failure, read_settings
 from bridge.cli.screen import print_json
 from bridge.cli.send import CONTENT_TYPE, find_source
 from bridge.cli.times import TIME
-from bridge.preview import guess_content_type, incoming, look
+from bridge.preview import guess_content_type, incoming, look, read_header
 from schemas.errors import BridgeError, RequestError
 from schemas.json_body import read_json
 from schemas.outcome import Outcome, read_outcome
@@ -97,10 +97,10 @@ def preview(
 
 
 def _read_header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
-        raise click.BadParameter("write it as 'Name: value'", param_hint="--header")
-    return name.strip(), value.strip()
+    try:
+        return read_header(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--header") from None
 
 
 def _instant(at: datetime | None, zone: ZoneInfo) -> datetime:

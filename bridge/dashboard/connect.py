@@ -12,7 +12,7 @@ from bridge.operations import Operations
 from schemas.records import EventFilters, Refusal
 from schemas.refused import CAUSES
 from schemas.settings import Settings
-from schemas.source import Source, Token, proof_headers
+from schemas.source import Basic, Source, Token, proof_headers
 from store import Store
 
 
@@ -24,7 +24,9 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     def connect() -> str:
         refused = _refused_by_source(store)
         found = settings.routes.sources.values()
-        sources = [_shown(one, settings, store, refused) for one in found]
+        shown = [_shown(one, settings, store, refused) for one in found]
+        # Those in use first: most of the others are for vendors whom this bridge will never meet.
+        sources = sorted(shown, key=lambda one: not one["is_on"])
         return render_template("connect.html", sources=sources, hours=round(REFUSED_H))
 
 
@@ -44,10 +46,14 @@ def _shown(
         "name": source.name,
         "title": source.kind.title,
         "url": f"{own_address()}/webhooks/{source.name}",
-        "headers": proof_headers(auth),
+        "headers": () if isinstance(auth, Basic) else proof_headers(auth),
         "query": auth.query if isinstance(auth, Token) else "",
         "variable": f"{source.variable_prefix}WEBHOOK_SECRET",
         "about": source.secret_about(),
+        "needs": [
+            source.variable_prefix + one.suffix
+            for one in source.missing(settings.variables.get(source.name, {}))
+        ],
         "guide": source.kind.guide_path,
         "is_on": is_on,
         # An address without a secret takes nothing, so the store is not asked.

@@ -15,7 +15,7 @@ from bridge.dashboard.filters import PAUSED, RESUMED
 from bridge.http.incoming import TOO_LARGE
 from bridge.http.links import own_address
 from bridge.operations import Operations
-from bridge.preview import guess_content_type, incoming, look
+from bridge.preview import guess_content_type, incoming, look, read_header
 from config.settings import MAX_BODY_BYTES
 from rules.guards import span
 from schemas.errors import BadQuery, BridgeError, RequestError
@@ -233,7 +233,9 @@ def _sources(settings: Settings, store: Store) -> list[dict[str, Any]]:
 
 def _try(settings: Settings, form: Mapping[str, str]) -> Tried:
     """Return what a body would become, or what is wrong in the form. Nothing is stored."""
-    typed = {name: form.get(name, "") for name in ("source", "body", "kind", "record", "at")}
+    typed = {
+        name: form.get(name, "") for name in ("source", "body", "kind", "headers", "record", "at")
+    }
     try:
         return Tried(typed=typed, seen=_looked_at(settings, typed))
     except Mistyped as error:
@@ -252,11 +254,21 @@ def _looked_at(settings: Settings, typed: Mapping[str, str]) -> list[dict[str, A
     if len(body) > MAX_BODY_BYTES:
         raise Mistyped("body", TOO_LARGE)
     kind = KINDS.get(typed["kind"]) or guess_content_type("", body)
-    sent = incoming(source, body, kind, base_url=own_address())
+    headers = _read_headers(typed["headers"])
+    sent = incoming(source, body, kind, base_url=own_address(), headers=headers)
     now = _read_time(typed["at"], settings.callkaro_timezone)
     seen = look(settings, source, sent, now=now, record=_read_record(typed["record"]))
     found: list[dict[str, Any]] = seen.as_json()
     return found
+
+
+def _read_headers(text: str) -> dict[str, str]:
+    try:
+        return dict(read_header(line) for line in text.splitlines() if line.strip())
+    except ValueError:
+        raise Mistyped(
+            "headers", "Write each header on a line of its own, as Name: value."
+        ) from None
 
 
 def _read_record(text: str) -> Any:

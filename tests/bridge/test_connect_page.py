@@ -49,6 +49,24 @@ def test_each_source_has_its_address_headers_guide_and_no_secret(web: Web) -> No
     assert not any(secret in shown for secret in SECRETS.values())
 
 
+def test_sources_in_use_are_first_and_say_what_they_lack(
+    open_web: Callable[[Settings], Web], make_settings: Callable[..., Settings]
+) -> None:
+    secrets = {name: ("a-secret:of-these-tests",) for name in ("meta", "pipedrive")}
+    variables = {"meta": {"ACCESS_TOKEN": "a-page-token"}, "pipedrive": {}}
+    toml = '[[source]]\nname = "shop"\nkind = "shopify"\n'
+    secrets["shop"] = ("a-secret-of-these-tests",)
+    web = sign_in(open_web(make_settings(toml, secrets=secrets, variables=variables)))
+    names = re.findall('aria-label="Source ([^"]+)"', web.client.get("/routes/connect").text)
+    assert names[:4] == ["meta", "pipedrive", "shop", "calcom"]
+    meta, pipedrive = card(web, "meta"), card(web, "pipedrive")
+    assert "Also needed META_VERIFY_TOKEN Guide" in meta
+    assert "Login user and password (HTTP Basic) Also needed PIPEDRIVE_API_TOKEN Guide" in pipedrive
+    assert "Also needed" not in card(web, "shop")
+    assert "the app's client secret, which signs its webhooks." in card(web, "hubspot")
+    assert "as ?token=… http" in card(web, "jotform")
+
+
 def test_the_last_event_and_what_was_refused_are_shown(web: Web) -> None:
     event_id = web.post("website", lead()).json["events"][0]["id"]
     assert web.client.post("/webhooks/website", json={}).status_code == 401

@@ -595,6 +595,7 @@ def test_a_thin_event_is_tried_with_its_record_and_at_a_time(
         ({"body": "{nope"}, "The body is not valid JSON"),
         ({"body": "phone=1", "kind": "json"}, "The body is not valid JSON"),
         ({"record": "{nope"}, "The record is not valid JSON (line 1, column 2)."),
+        ({"headers": "X-Topic"}, "Write each header on a line of its own, as Name: value."),
         ({"at": "soon"}, "This is not a time."),
     ],
 )
@@ -607,6 +608,13 @@ def test_a_form_that_can_not_be_tried_is_explained_and_kept(
     assert says in answer.text
     assert "<script>alert" not in answer.text
     assert typed["body"].strip().partition("<")[0].replace('"', "&#34;") in answer.text
+
+
+def test_a_body_is_tried_with_the_header_that_names_its_event(web: Web) -> None:
+    typed = {"source": "shopify", "body": '{"id": 7, "phone": "+919876500001"}'}
+    assert "The request has no X-Shopify-Topic header." in do(web, "/routes/try", **typed)
+    shown = do(web, "/routes/try", **typed, headers="\nx-shopify-topic: customers/create\n")
+    assert "<code>customer.created</code>" in shown
 
 
 def test_a_long_body_is_tried_and_one_that_is_too_long_is_refused(web: Web) -> None:

@@ -226,6 +226,34 @@ def test_a_bridge_with_other_routes_is_told(cli: Cli, url: str, monkeypatch: Any
     result = cli("connect", "other", "--url", url, env={**ENV, "ROUTES_TOML": toml})
     assert result.exit_code == 1
     assert "The running bridge has no source 'other'. Restart it" in result.stderr
+    assert "No request was refused" not in result.stderr
+
+
+@each(
+    ("is_there", "says"),
+    [
+        (False, "No bridge answers at http://127.0.0.1:"),
+        (True, "The running bridge has no WEBSITE_WEBHOOK_SECRET yet."),
+    ],
+)
+def test_what_kept_it_from_looking_is_the_first_thing_to_check(
+    cli: Cli,
+    serve: Serve,
+    make_settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    free_port: int,
+    is_there: bool,
+    says: str,
+) -> None:
+    url = serve(make_settings(CALL_BACK, secrets={}))
+    times = iter([0.0])
+    monkeypatch.setattr(connecting, "monotonic", lambda: next(times, 1e9))
+    result = cli(
+        "connect", "website", "--url", url if is_there else f"http://127.0.0.1:{free_port}", env=ENV
+    )
+    assert result.exit_code == 1
+    assert f"Check:\n  - {says}" in result.stderr
+    assert "No request was refused" not in result.stderr
 
 
 # --- before it waits ------------------------------------------------------------------------------
