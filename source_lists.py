@@ -87,16 +87,8 @@ def settings_of(source: Source) -> Iterator[Setting]:
             about=f"{title}: {variable.about()}.",
             value=values[name],
             default=variable.default,
-            is_needed=variable.default is None and variable.suffix in needed_by(kind),
+            is_needed=variable.default is None and variable.suffix in kind.needs,
         )
-
-
-def needed_by(kind: Kind) -> frozenset[str]:
-    """Return the suffixes of the variables without which a kind's records can't be fetched, or its
-    vendor's question be answered."""
-    login = kind.hydration.login.needs if kind.hydration else ()
-    token = kind.challenge.token[1:] if kind.challenge and kind.challenge.token else ()
-    return frozenset((*login, *token))
 
 
 def settings() -> list[Setting]:
@@ -125,19 +117,14 @@ def plain(page: str) -> str:
     return ", ".join(kind.title for kind in crms())
 
 
-def words(page: str) -> str:
-    """Return the words for `source` and `kind` in routes.toml."""
-    return ", ".join(f"`{name}`" for name in (*(kind.name for kind in crms()), GENERIC))
-
-
 def phones(page: str) -> str:
-    """Return the fields in which each CRM usually keeps a record's numbers."""
+    """Return a list of the fields in which each CRM usually keeps a record's numbers."""
     found = []
     for kind in crms():
         if kind.phones:
-            fields = sorted(".".join(path) for path in kind.phones.paths)
-            found.append(f"{kind.title}'s {' and '.join(f'`{name}`' for name in fields)}")
-    return ", ".join(found)
+            fields = sorted(".".join(path) for path in kind.phones.paths - kind.phones.tested)
+            found.append(f"- {kind.title}: {', '.join(f'`{name}`' for name in fields)}")
+    return "\n".join(found)
 
 
 def guides(page: str) -> str:
@@ -210,7 +197,6 @@ def _samples(kind: Kind, ending: str) -> list[str]:
 BLOCKS: dict[str, Callable[[str], str]] = {
     "names": names,
     "plain": plain,
-    "words": words,
     "phones": phones,
     "guides": guides,
     "table": table,

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 # A glob never matches these types for a call: only a route that names the type calls a person
-# because a record was deleted, merged, erased or made by a test.
+# because a record was ended (archived, canceled, deleted, merged or erased) or made by a test.
 NEVER_BY_GLOB = frozenset({"archived", "canceled", "deleted", "merged", "privacy_deleted", "test"})
 
 CALL_ME_ID = "call-me-"

@@ -49,7 +49,7 @@ class Expression:
         """Compile text. Raises ExpressionError with what is wrong and where."""
         try:
             compiled = jmespath.compile(text)
-            problem = next(_misused_functions(compiled.parsed), None)
+            problem = next(_mistakes(compiled.parsed), None)
         except RecursionError:
             raise ExpressionError("it is nested too deeply") from None
         except ValueError as error:  # JMESPathError is one, and so is an index of 5000 digits
@@ -89,6 +89,13 @@ class Expression:
         return frozenset(path for path in reader.used if path)
 
     @property
+    def tested(self) -> frozenset[Path]:
+        """The paths whose values it compares or negates: those say which values it takes."""
+        reader = _PathReader()
+        reader.read(self.compiled.parsed)
+        return frozenset(reader.tested)
+
+    @property
     def lists(self) -> frozenset[Path]:
         """The paths whose values it reads as lists, by an index, a slice, a filter or a `*`."""
         reader = _PathReader()
@@ -124,9 +131,17 @@ def _texts(node: Mapping[str, Any]) -> Iterator[str]:
         yield from (value for value in values if isinstance(value, str))
 
 
-def _misused_functions(node: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the functions in the tree; jmespath finds it only with a record."""
+# The kinds of nodes that take something out of the value of their first child.
+_STEPS: Final = frozenset(
+    {"subexpression", "flatten", "projection", "filter_projection", "value_projection"}
+)
+
+
+def _mistakes(node: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong in the tree and jmespath finds only with a record, or never."""
     children = node.get("children", [])
+    if node["type"] in _STEPS and children[0]["type"] == "not_expression":
+        yield "in `!a.b` the `!` is of `a` alone, and all of it is always null: write `!(a.b)`"
     if node["type"] == "function_expression":
         known = _OwnFunctions.FUNCTION_TABLE.get(node["value"])
         if known is None:
@@ -139,7 +154,7 @@ def _misused_functions(node: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{node['value']}() needs {len(takes)}{more} argument(s), not {len(children)}"
     for child in children:
         if isinstance(child, Mapping):
-            yield from _misused_functions(child)
+            yield from _mistakes(child)
 
 
 # A place is where a value comes from: a path of plain names from the root, or an object that the
@@ -169,6 +184,7 @@ class _PathReader:
     def __init__(self) -> None:
         self.used: set[Path] = set()
         self.lists: set[Path] = set()  # of these, the values of which an element is taken
+        self.tested: set[Path] = set()  # of these, the values that are compared or negated
 
     def read(self, node: Mapping[str, Any]) -> None:
         """Collect every path that the expression of this tree uses."""
@@ -216,7 +232,9 @@ class _PathReader:
                 return self._function(node["value"], children, at)
             case _:  # a comparison, a negation, a literal: the value is new
                 for child in children:
-                    self._use(self._places(child, at))
+                    places = self._places(child, at)
+                    self._use(places)
+                    self.tested |= _paths(places)
                 return _NOWHERE
 
     def _follow(self, steps: list[Mapping[str, Any]], at: _Places) -> _Places:

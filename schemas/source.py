@@ -439,6 +439,16 @@ class Kind:
         return self.guide or f"examples/{self.name}/README.md"
 
     @property
+    def needs(self) -> frozenset[str]:
+        """The suffixes of the variables that it needs beside its webhook secret.
+
+        Those are what the login that fetches records needs, and the token of its challenge.
+        """
+        login = self.hydration.login.needs if self.hydration else ()
+        token = self.challenge.token[1:] if self.challenge and self.challenge.token else ()
+        return frozenset((*login, *token))
+
+    @property
     def checks(self) -> frozenset[str]:
         """The suffixes of the variables that only check what arrives, as a webhook secret does.
 
@@ -532,15 +542,9 @@ class Source:
         return self.auth in own
 
     def missing(self, known: Collection[str]) -> tuple[Variable, ...]:
-        """Return the variables that it needs beside its webhook secret, without the known suffixes.
-
-        Those are what the login of its API needs, and the token of its vendor's challenge.
-        """
-        challenge, hydration = self.kind.challenge, self.kind.hydration
-        needed = {*(hydration.login.needs if hydration else ())}
-        if challenge and challenge.token:
-            needed.add(challenge.token[1])
-        return tuple(one for one in self.kind.variables if one.suffix in needed - {*known})
+        """Return the variables of Kind.needs, without the known suffixes."""
+        needed = self.kind.needs - {*known}
+        return tuple(one for one in self.kind.variables if one.suffix in needed)
 
     def simulated_variables(self, url: str) -> dict[str, str]:
         """Return its variables, by name, for a stand-in at this URL in the place of the CRM."""

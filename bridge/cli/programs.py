@@ -17,10 +17,10 @@ import click
     help="Listen on this port; 0: on any free port.",
 )
 def simulate(port: int) -> None:
-    """Serve stand-ins for CallKaro, HubSpot and Zoho. No phone rings.
+    """Serve stand-ins for CallKaro and the CRMs. No phone rings.
 
-    To make a bridge use them, set CALLKARO_BASE_URL, HUBSPOT_API_URL and ZOHO_ACCOUNTS_URL to their
-    address.
+    To make a bridge use them, set CALLKARO_BASE_URL and the address of each CRM's API to their
+    address, such as HUBSPOT_API_URL and ZOHO_ACCOUNTS_URL.
     """
     become("simulator", "--port", str(port))
 

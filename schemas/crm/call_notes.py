@@ -9,7 +9,9 @@ import orjson
 
 from schemas.crm_api import Told
 
-_KEYED: Final = re.compile(r"\(bridge-[0-9a-f]{20}\)\s*\Z")
+OUR_KEY: Final = re.compile(r"\(bridge-[0-9a-f]{20}\)")
+"""The key of a call, as keyed_title() writes it."""
+_KEYED: Final = re.compile(rf"{OUR_KEY.pattern}\s*\Z")
 
 
 def title(told: Told) -> str:

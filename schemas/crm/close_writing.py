@@ -16,7 +16,7 @@ import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from schemas.crm.call_notes import notes, started_at, title
+from schemas.crm.call_notes import keyed_title, notes, started_at
 from schemas.crm_api import CrmRequest, Refused, Told, WriteBack, WriteCheck, Written
 from schemas.outcome import Result
 from schemas.source import id_text
@@ -108,7 +108,7 @@ def _call(told: Told) -> dict[str, Any]:
         "status": STATUSES.get(str(outcome.get("result")), "failed"),
         "duration": max(0, min(int(outcome.get("talked_s") or 0), LONGEST_S)),
         # Its first line ends with our key: that is how the call is found again.
-        "note": "\n".join([f"{title(told)} ({told.key})", *notes(told)])[:NOTE_CHARS],
+        "note": "\n".join([keyed_title(told), *notes(told)])[:NOTE_CHARS],
     }
     return {**found, "recording_url": recording} if recording.startswith("https://") else found
 

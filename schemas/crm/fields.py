@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from marshmallow import fields
 
 from schemas.event_time import read_time
+from schemas.expression import Expression
 from schemas.source import id_text
 
 
@@ -63,6 +64,19 @@ class Word(fields.String):
         if type(value) is str and not self.validators:
             return value
         return super().deserialize(value, attr, data, **kwargs)
+
+
+# How a flag that is off is written, as a value or as a word.
+_OFF: Final = '`[null, false, 0, "0", "", "false", "False", "N", "n", "No", "no"]`'
+
+
+def one_is_on(*flags: str) -> Expression:
+    """Return an expression: whether one of these flags of a record is on.
+
+    Of a do-not-call flag, a value that is not known to be off counts as on: a wrong guess would
+    call the person. `contains` searches our own list, so a value of any type is no error.
+    """
+    return Expression.of(" || ".join(f"!contains({_OFF}, {flag})" for flag in flags))
 
 
 def sentence(what: str, messages: Any) -> str:

@@ -1,4 +1,4 @@
-"""What the modules of forms and bookings share: one item each, and answers by their questions."""
+"""What modules share that read answers by their questions, and objects out of any body."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any

@@ -12,6 +12,7 @@ The names of the API's fields are unconfirmed: its reference was not read.
 from dataclasses import replace
 from typing import Any, Final
 
+from schemas.crm.fields import one_is_on
 from schemas.event import Item
 from schemas.expression import Expression
 from schemas.source import Incoming, Kind, Source, Token, id_text, item_by_paths
@@ -31,12 +32,8 @@ IDS: Final = frozenset(
         *(("contact", "id"), ("contact", "owner_id")),
     }
 )
-# The API's contacts have `do_not_disturb` (unconfirmed). How a placeholder writes it was not seen,
-# so a value that is not off counts as on: a wrong guess would call the person.
-_OFF: Final = '`[null, false, "", "false", "False", "no", "No", 0, "0"]`'
-OPT_OUT: Final = Expression.of(
-    f"!contains({_OFF}, do_not_disturb) || !contains({_OFF}, contact.do_not_disturb)"
-)
+# The API's contacts have `do_not_disturb` (unconfirmed). How a placeholder writes it was not seen.
+OPT_OUT: Final = one_is_on("do_not_disturb", "contact.do_not_disturb")
 
 
 def parse(content: Any, request: Incoming, source: Source) -> list[Item]:

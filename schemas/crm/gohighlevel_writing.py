@@ -14,7 +14,7 @@ import re
 from collections.abc import Generator, Mapping, Sequence, Set
 from typing import Any, Final, Literal
 
-from schemas.crm.call_notes import notes, title
+from schemas.crm.call_notes import OUR_KEY, notes, title
 from schemas.crm_api import (
     CrmRequest,
     Refused,
@@ -29,9 +29,6 @@ from schemas.source import id_text
 HEADERS: Final = {"Version": "2021-07-28"}
 RECORD_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")  # nothing else is put into a path
 BODY_CHARS: Final = 5_000
-# A note of ours ends with the call's key. That is how it is found again, and how the webhook of it
-# is known.
-OUR_KEY: Final = re.compile(r"\(bridge-[0-9a-f]{20}\)")
 # The fields of every contact that Update Contact takes, but for its lists: `tags` replaces all
 # tags of the contact. Any other name is the id of a custom field.
 FIELDS: Final = frozenset(
@@ -116,6 +113,7 @@ def _text(told: Told) -> str:
 
 
 def _ending(told: Told) -> str:
+    """Return the end of a note: how it is found again, and how the webhook of it is known."""
     return f"({told.key})"
 
 
@@ -176,7 +174,7 @@ def _scopes(read: Set[str], written: Set[str]) -> Sequence[Sequence[str]]:
 def _missing(answer: Any) -> Sequence[str]:
     """Return the missing scope: that of the fields, as nothing else is asked.
 
-    "The token is not authorized for this scope." stands in no documentation, and in many programs.
+    "The token is not authorized for this scope." is in no documentation, but in many programs.
     """
     message = answer.get("message") if isinstance(answer, dict) else None
     return [FIELDS_SCOPE] if "not authorized for this scope" in str(message) else ()

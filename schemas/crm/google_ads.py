@@ -35,7 +35,6 @@ IDS: Final = (
     *("lead_id", "form_id", "campaign_id", "adgroup_id", "creative_id", "asset_group_id"),
     *("gcl_id", "lead_submit_time"),
 )
-NO_PHONE: Final = "The lead has no phone number. Ask for it in the lead form."
 
 
 class LeadSchema(Schema):
@@ -79,7 +78,6 @@ def _item(body: Any) -> Item:
     columns = [column for column in known[COLUMNS] if isinstance(column, dict)]
     answers = _by_column(columns, "string_value")
     flat = {LEAD: answers, QUESTIONS: _by_column(columns, "column_name")}
-    has_phone = any(answers.get(name) for name in PHONES)
     return Item(
         type=event_type,
         data={**{name: value for name, value in data.items() if name != COLUMNS}, **flat},
@@ -87,7 +85,6 @@ def _item(body: Any) -> Item:
         source_event_id=None if is_test else known["lead_id"],
         subject=known["lead_id"],
         time=read_time(data.get("lead_submit_time")),
-        problem=None if has_phone or is_test else NO_PHONE,
         is_test=is_test,
     )
 

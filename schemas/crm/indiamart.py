@@ -23,8 +23,8 @@ from schemas.source import Incoming, Kind, Reply, Source, Token, id_text, item_b
 
 LEAD: Final = "lead.created"
 # IndiaMART's word -> ours. A word that is not here keeps IndiaMART's spelling. A call is one that
-# the buyer has made already, and who looked at a catalogue has asked for nothing: neither is a
-# lead that routes for leads should call.
+# the buyer has made already, and a buyer who looked at a catalogue has asked for nothing: neither
+# is a lead that routes for leads should call.
 TYPES: Final = {
     "": LEAD,
     "W": LEAD,  # a direct enquiry

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, Final
 
+from schemas.crm.fields import one_is_on
 from schemas.event import Item
 from schemas.event_time import read_time
 from schemas.expression import Expression
@@ -23,10 +24,9 @@ LEAD: Final = "lead.created"
 MARKS: Final = frozenset({"leadid", "mobile", "phone"})
 ID: Final = Expression.of("leadid")
 ZONE: Final = "Asia/Kolkata"
-# 1: the number is on the do-not-disturb list. A value that is not off counts as on, and one number
-# that is on the list is enough: the route may call either.
-_OFF: Final = '`[null, false, 0, "0", "", "false", "N", "n", "No", "no"]`'
-IS_DND: Final = Expression.of(f"!contains({_OFF}, dncmobile) || !contains({_OFF}, dncphone)")
+# 1: the number is on the do-not-disturb list. One number that is on the list is enough: the route
+# may call either.
+IS_DND: Final = one_is_on("dncmobile", "dncphone")
 
 
 def parse(content: Any, request: Incoming, source: Source) -> list[Item]:

@@ -20,7 +20,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
-from schemas.crm.fields import instant
+from schemas.crm.fields import instant, one_is_on
 from schemas.crm.leadsquared_writing import WRITE_BACK, is_own_change
 from schemas.crm_api import Variable
 from schemas.event import Item
@@ -40,11 +40,8 @@ RECORDS: Final = {
 NEW: Final = timedelta(minutes=5)
 MODIFIED, CREATED = "ModifiedOn", "CreatedOn"
 
-# A flag is "0" or "1", and may be a word. One that is not off counts as on.
-_OFF: Final = '`[null, false, 0, "0", "", "false", "False", "No", "no"]`'
-OPT_OUT: Final = Expression.of(
-    f"!contains({_OFF}, DoNotCall) || !contains({_OFF}, Current.DoNotCall)"
-)
+# A flag is "0" or "1", and may be a word.
+OPT_OUT: Final = one_is_on("DoNotCall", "Current.DoNotCall")
 
 
 def parse(content: Any, request: Incoming, source: Source) -> list[Item]:

@@ -24,7 +24,7 @@ from collections.abc import Generator, Mapping, Sequence, Set
 from datetime import UTC
 from typing import Any, Final
 
-from schemas.crm.call_notes import field_text, notes, started_at, title
+from schemas.crm.call_notes import OUR_KEY, field_text, keyed_title, notes, started_at
 from schemas.crm_api import (
     Api,
     CrmRequest,
@@ -43,7 +43,7 @@ LEADS: Final = "/v2/LeadManagement.svc"
 EVENT: Final = FromVariable("ACTIVITY_EVENT", is_number=True)
 NEWEST: Final = 100  # activities of our type that are looked at
 NOTE_CHARS: Final = 200
-OWN_NOTE: Final = re.compile(r"Call by CallKaro: [^\\]{1,60} \(bridge-[0-9a-f]{20}\)")
+OWN_NOTE: Final = re.compile(rf"Call by CallKaro: [^\\]{{1,60}} {OUR_KEY.pattern}")
 EXCEPTION, TOO_OFTEN = "ExceptionType", "MXAPIRateLimitExceededException"
 # Fields of a lead that LeadSquared sets itself.
 COMPUTED: Final = frozenset(
@@ -136,7 +136,7 @@ def _update_calls(told: Sequence[Told]) -> CrmRequest:
 
 def _note(told: Told) -> str:
     """Return what an activity says: the key in its first line, then as many lines as fit."""
-    note = f"{title(told)} ({told.key})"
+    note = keyed_title(told)
     for line in notes(told):
         if len(note) + 1 + len(line) <= NOTE_CHARS:
             note += f"\n{line}"

@@ -19,6 +19,7 @@ from datetime import UTC
 from typing import Any, Final
 
 from schemas.crm.call_notes import keyed_title, notes, started_at
+from schemas.crm.forms import objects
 from schemas.crm_api import (
     CrmRequest,
     Refused,
@@ -64,7 +65,7 @@ def _find_call(told: Told) -> Generator[CrmRequest, Any, str | None]:
     )
     if answer and not isinstance(answer.get("data"), list):
         raise ValueError("no list of activities")
-    for activity in _objects(answer.get("data")):
+    for activity in objects(answer.get("data")):
         if str(activity.get("subject")).endswith(f"({told.key})"):
             return id_text(activity.get("id"))
     return None
@@ -152,10 +153,6 @@ def _read(answer: Any, told: Sequence[Told]) -> dict[str, Written | Refused | No
     return {one.id: written for one in told}
 
 
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
 # --- what Pipedrive is asked before a call is told --------------------------------------------
 
 # Pipedrive's own fields of persons and of deals that the API sets. The lists of fields do not say
@@ -178,7 +175,7 @@ def _fields(subject_type: str) -> CrmRequest:
 def _read_fields(answer: Any) -> Mapping[str, bool] | None:
     listed = {
         name: one.get("is_custom_field") is True or name in SETTABLE
-        for one in _objects(answer.get("data") if isinstance(answer, dict) else None)
+        for one in objects(answer.get("data") if isinstance(answer, dict) else None)
         if isinstance(name := one.get("field_code"), str)
     }
     return {**dict.fromkeys(SETTABLE, True), **listed} if listed else None

@@ -124,7 +124,7 @@ def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
 
 
 def _without_session(value: Any) -> Any:
-    """Return a body without SessionId: who has the session may read and change records."""
+    """Return a body without SessionId: its holder may read and change records."""
     if isinstance(value, list):
         return [_without_session(one) for one in value]
     if isinstance(value, dict):

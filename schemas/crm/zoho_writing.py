@@ -35,6 +35,8 @@ def _find_call(told: Told) -> Generator[CrmRequest, Any, str | None]:
         path=f"{API}/coql",
         json={"select_query": QUERY.format(key=told.key)},
     )
+    if answer and not isinstance(answer.get("data"), list):
+        raise ValueError("Zoho's answer has no list of records")
     for record in _entries(answer):
         return id_text(record.get("id"))
     return None

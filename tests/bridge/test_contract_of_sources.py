@@ -221,6 +221,7 @@ def test_beside_the_right_token_a_body_of_another_account_is_refused(
 def test_another_media_type_is_refused_and_kept_for_people(
     web: Web, store: Store, sample: Path, media_type: str
 ) -> None:
+    empty(store)
     kind = kind_of(sample)
     sent = replace(sent_of(sample), content_type=media_type)
     answer = proved(sent, kind.auth, secrets(kind)[0], now()).to(web.client)
@@ -229,6 +230,8 @@ def test_another_media_type_is_refused_and_kept_for_people(
     else:
         assert (answer.status_code, answer.json["error"]) == (415, "unsupported_media")
     assert keys_of(store) == set()
+    kept = web.get("/api/refused").json["items"]
+    assert [one["source"] for one in kept] == [kind.name]
 
 
 def odd(value: Any) -> Any:

@@ -194,7 +194,7 @@ NOT_CALLED = {
     "a lead form that asks for no number": (
         "google-ads",
         ads({"column_id": "EMAIL", "string_value": "a@example.com"}),
-        "unreadable",
+        "no_number",
     ),
     "an item without columns": ("monday", item("create_pulse", columnValues={}), "no_number"),
     "an item that is gone": ("monday", item("delete_pulse", itemId=1), "unrouted"),

@@ -14,6 +14,7 @@ import rules.preview
 from rules.preview import FETCHED, SENT
 from schemas.crm import kinds
 from schemas.delivery import Reason
+from schemas.expression import Expression
 from schemas.json_body import read_json
 from schemas.routes_toml import load_routes
 from schemas.settings import Settings
@@ -82,6 +83,14 @@ def test_the_examples_of_all_sources_fit_into_one_file_with_the_routes_of_the_re
 def test_an_example_has_one_route_for_again_after_counts_by_route(folder: Path) -> None:
     """With two, one person may be called by both."""
     assert len(load_routes(text_of(folder), file=folder.name, kinds=kinds()).routes) == 1
+
+
+@each("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_what_a_guide_and_the_comments_of_its_routes_propose_is_an_expression(folder: Path) -> None:
+    texts = text_of(folder) + (folder / "README.md").read_text("utf-8")
+    proposed = r"""\b(?:match|when|to_number) *= *(\"{3}|["'])(.+?)\1"""
+    for _, given in re.findall(proposed, texts, re.DOTALL):
+        Expression.of(given)
 
 
 def commands(folder: Path) -> list[str]:

@@ -82,6 +82,30 @@ def test_an_expression_knows_the_paths_it_reads(text, reads):
     assert Expression.of(text).paths == reads
 
 
+@pytest.mark.parametrize(
+    ("text", "tested"),
+    [
+        ("answers[?type == 'phone'].phone", {("answers", "type")}),
+        ("(kind == 'person' && data).phone", {("kind",)}),
+        ("!(a.b) && c", {("a", "b")}),
+        ("[a, b.c] | [?@] | [0]", set()),
+    ],
+)
+def test_an_expression_knows_the_paths_that_it_only_tests(text, tested):
+    assert Expression.of(text).tested == tested
+
+
+@pytest.mark.parametrize("text", ["!a.b", "c && !a.b", "!a[?b].c", "!a.*", "!a[].b", "[c, !a.b]"])
+def test_a_not_before_a_path_is_a_mistake_because_it_is_always_null(text):
+    with pytest.raises(ExpressionError, match=r"write `!\(a\.b\)`"):
+        Expression.of(text)
+
+
+@pytest.mark.parametrize("text", ["!a", "!(a.b)", "!contains(a.b, c.d)", "!a && b.c", "!a | [0]"])
+def test_any_other_not_is_none(text):
+    assert Expression.of(text).text == text
+
+
 NAMES = st.sampled_from("abc")
 FIELDS = (".a", ".b", ".c", ".*", ".[a, b]", ".{a: c}")
 LISTS = ("[]", "[*]", "[0]", "[1:]", "[?a]", "[?b.c == `1`]", " | [0]", " | [].a", "[].{b: a}")

@@ -22,6 +22,12 @@ def ends(store: Store, call: Delivery, try_count: int = 0, **more: Any) -> Deliv
     return store.write_backs_of(call.id)[-1]
 
 
+def ends_at_a_known_time(store: Store, call: Delivery, try_count: int = 0, **more: Any) -> Delivery:
+    """Let a dial of 90 s end, and return the write-back that tells of it."""
+    ended_at = datetime(2026, 11, 28, 10, 0, 30, tzinfo=UTC)
+    return ends(store, call, try_count, **{"ended_at": ended_at, "duration_s": 90, **more})
+
+
 def due_now(store: Store, *write_backs: Delivery) -> None:
     """Let the time come at which waiting write-backs are tried again."""
     for one in write_backs:

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import requests
-from support import Web, route, telling
+from support import Web, route
 from support.draining import MakeSettings, OpenWeb, RunDrain, counts, found
 from support.telling import due_now
+from support.telling import ends_at_a_known_time as ends
 
 from schemas.delivery import Delivery
 from schemas.outcome import Result
@@ -89,12 +89,6 @@ def send(web: Web, event_type: str, object_id: str, data: object, **more: Any) -
     assert answer.status_code == 202, answer.text
     [[delivery]] = [one["deliveries"] for one in answer.json["events"]]
     return str(delivery["id"])
-
-
-def ends(store: Store, call: Delivery, try_count: int = 0, **more: Any) -> Delivery:
-    """Let a dial of 90 s end at a known time, and return the write-back that tells of it."""
-    ended_at = datetime(2026, 11, 28, 10, 0, 30, tzinfo=UTC)
-    return telling.ends(store, call, try_count, **{"ended_at": ended_at, "duration_s": 90, **more})
 
 
 def calls(simulator: Simulator) -> list[dict[str, Any]]:

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from support import ROOT, route, telling
+from support import ROOT, route
 from support.draining import MakeSettings, OpenWeb, RunDrain, found
 from support.telling import due_now
+from support.telling import ends_at_a_known_time as ends
 
 from rules.crm_check import CrmFindings
 from schemas.crm.leadsquared_writing import is_own_change
@@ -81,12 +81,6 @@ def called(call_all: CallAll) -> Delivery:
     """The accepted call of one lead."""
     (call,) = call_all("lead-1")
     return call
-
-
-def ends(store: Store, call: Delivery, try_count: int = 0, **more: Any) -> Delivery:
-    """Let a dial of 90 s end at a known time, and return the write-back that tells of it."""
-    ended_at = datetime(2026, 11, 28, 10, 0, 30, tzinfo=UTC)
-    return telling.ends(store, call, try_count, **{"ended_at": ended_at, "duration_s": 90, **more})
 
 
 def activities(simulator: Simulator) -> list[dict[str, Any]]:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import requests
-from support import Web, make_due, route, telling
+from support import Web, make_due, route
 from support.draining import MakeSettings, OpenWeb, RunDrain, found
 from support.pipedrive import SECRET, Send, deal, put_person, sample, sender
 from support.telling import due_now
+from support.telling import ends_at_a_known_time as ends
 
 from schemas.delivery import Delivery
 from schemas.outcome import Result
@@ -85,12 +86,6 @@ def called(call_all: CallAll) -> Delivery:
     """The accepted call of the person 501, for the deal 801."""
     (call,) = call_all(501)
     return call
-
-
-def ends(store: Store, call: Delivery, try_count: int = 0, **more: Any) -> Delivery:
-    """Let a dial of 90 s end at a known time, and return the write-back that tells of it."""
-    ended_at = datetime(2026, 11, 28, 10, 0, 30, tzinfo=UTC)
-    return telling.ends(store, call, try_count, **{"ended_at": ended_at, "duration_s": 90, **more})
 
 
 def activities(simulator: Simulator) -> list[dict[str, Any]]:

@@ -1,14 +1,14 @@
 """Zoho is told of calls by its API: one record a call, on the right lead, with one shared token."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import requests
-from support import CALL_BACK, Web, lead, route, telling, zoho_notification
+from support import CALL_BACK, Web, lead, route, zoho_notification
 from support.draining import MakeSettings, OpenWeb, RunDrain, drain_at_once, found
 from support.telling import due_now
+from support.telling import ends_at_a_known_time as ends
 
 from schemas.delivery import Delivery
 from schemas.outcome import Result
@@ -57,12 +57,6 @@ def call_all(
         return [found(store, one) for one in sent]
 
     return call
-
-
-def ends(store: Store, call: Delivery, try_count: int = 0, **more: Any) -> Delivery:
-    """Let a dial of 90 s end at a known time, and return the write-back that tells of it."""
-    ended_at = datetime(2026, 11, 28, 10, 0, 30, tzinfo=UTC)
-    return telling.ends(store, call, try_count, **{"ended_at": ended_at, "duration_s": 90, **more})
 
 
 def calls(simulator: Simulator) -> list[dict[str, Any]]:

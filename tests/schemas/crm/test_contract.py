@@ -201,6 +201,8 @@ def test_what_hydrates_also_says_where_its_login_stands(kind: Kind) -> None:
         assert hydration.records(answer) == {}
         assert hydration.alone is None or hydration.alone.record(answer) is None
         assert hydration.refused_for is None or hydration.refused_for(answer) is None
+    # Of many ids, a 404 means that the address is wrong.
+    assert 404 not in hydration.none_statuses or hydration.batch == 1
 
 
 @pytest.mark.parametrize("kind", HYDRATING, ids=lambda kind: kind.name)

@@ -70,6 +70,14 @@ def test_answers_are_flat_and_the_first_of_equal_columns_counts() -> None:
     assert "user_column_data" not in item.data
 
 
+def test_a_number_may_be_the_answer_to_a_question_of_ones_own() -> None:
+    column = {"column_id": "which_number?", "string_value": "+919876543210"}
+    [item] = items(KIND, body(user_column_data=[column]))
+
+    assert item.problem is None
+    assert item.data["lead"] == {"which_number?": "+919876543210"}
+
+
 def test_one_broken_lead_of_a_list_does_not_cost_the_others() -> None:
     first, second, third = items(KIND, [body(), None, body(lead_id="another")])
 
