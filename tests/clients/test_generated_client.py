@@ -23,6 +23,8 @@ from schemas.settings import Settings
 from store import Store
 
 NAME = "bridge_client"
+# No formatting. The maker knows no XML, which Salesforce alone sends.
+CONFIG = "post_hooks: []\ncontent_type_overrides:\n  text/xml: application/octet-stream\n"
 # As a person runs it. A warning says that a part of the API is missing in the client.
 MAKE = (sys.executable, "-m", "openapi_python_client", "generate", "--fail-on-warning")
 ONE = "+919876543210"
@@ -47,7 +49,7 @@ def made(web: Web, folder: Path) -> Path:
     output = folder / NAME
     if not output.exists():
         (folder / "openapi.json").write_text(web.get("/openapi.json").text, "utf-8")
-        (folder / "config.yaml").write_text("post_hooks: []\n", "utf-8")  # no formatting
+        (folder / "config.yaml").write_text(CONFIG, "utf-8")
         done = subprocess.run(  # noqa: S603  (our own command)
             [
                 *MAKE,
