@@ -12,7 +12,9 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from config.redis_url import Sentinels
+from config.redis_url import Cluster, Sentinels
+from store.prefix import check_prefix
+from store.slot_owner import ClusterProblem, SlotMoved, client_of_owner
 
 CONNECT_S = 2.0
 SENTINEL_S = 0.5  # for one sentinel: HubSpot waits 5 s, three may hang, and each is asked twice
@@ -26,7 +28,10 @@ def make_client(
     redis-py's own default retries with a backoff of up to 10 s, much longer than a webhook's
     sender waits. One immediate retry is enough for a connection that a restarted Redis closed.
     is_text: answers are text, not bytes. timeout_s None: answers may take any time.
+
+    Raises SettingsError: the keys at this URL need another prefix than this process has.
     """
+    check_prefix(url)
     options = {
         "decode_responses": is_text,
         "socket_timeout": timeout_s,
@@ -35,6 +40,9 @@ def make_client(
         "health_check_interval": 0,
         "driver_info": _driver(),
     }
+    cluster = Cluster.of(url)
+    if cluster is not None:
+        return client_of_owner(cluster, options)
     sentinels = Sentinels.of(url)
     if sentinels is None:
         return redis.Redis.from_url(url, **options)
@@ -94,6 +102,10 @@ def why_away(error: "redis.RedisError") -> str:
             )
         if isinstance(cause, ssl.SSLError):
             return f"Redis does not answer over TLS ({cause.reason or type(cause).__name__})"
+        if isinstance(cause, SlotMoved):
+            return f"Redis refuses ({cause})"
+        if isinstance(cause, ClusterProblem):
+            return f"Redis does not answer ({cause})"
         if isinstance(cause, MasterNotFoundError):
             return "Redis does not answer (no sentinel that answers knows a master of that name)"
     return f"Redis does not answer ({type(error).__name__})"

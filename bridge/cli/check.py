@@ -70,9 +70,12 @@ def _check_redis(url: str | None) -> tuple[list[str], str | None]:
     """Return Redis' warnings and its problem; None: no problem, or no address to check."""
     from schemas.errors import StoreUnavailable
     from store import Store, connect
+    from store.prefix import prefix_problem
 
     if url is None:
         return [], None
+    if problem := prefix_problem(url):
+        return [], f"{problem}."
     try:
         store = Store(connect(url))
         store.ping()
