@@ -174,6 +174,6 @@ class Unconfirmed(StoreUnavailable):
     """Redis stored it, but too few replicas confirmed that in time: a failover may lose it."""
 
     answer = (
-        "It is stored, but too few replicas of Redis confirmed it (REDIS_ACKS). Send it again: "
-        "what is stored already is a duplicate, and nobody is called twice for it."
+        "Too few replicas of Redis confirmed what was stored (REDIS_ACKS). Send it again in a "
+        "moment: what is stored already is a duplicate, and nobody is called twice for it."
     )

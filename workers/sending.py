@@ -53,9 +53,7 @@ BEHIND = (
     "The CRM merged its record with that of another delivery, whose call is on the wire. It waits "
     "for CallKaro's answer to that call."
 )
-UNCONFIRMED = (
-    "Too few replicas of Redis confirmed that this call may be made (REDIS_ACKS), so it was not made."
-)
+UNCONFIRMED = "Too few replicas of Redis confirmed that this call may be made (REDIS_ACKS), so it was not made."
 REDIS_AWAY_S = 1.0  # until the next try of a request, after Redis did not answer to `sending`
 
 Answer = tuple[HttpResult, Verdict]
