@@ -416,8 +416,8 @@ class Persistence:
             )
         elif self.acks and self.replicas <= self.acks:
             found.append(
-                f"Redis has {self.replicas} connected replica(s), and REDIS_ACKS is {self.acks}: with "
-                f"fewer than {self.acks}, webhooks get 503 and nobody is called; connect "
+                f"Redis has {self.replicas} connected replica(s), and REDIS_ACKS is {self.acks}: "
+                f"with fewer than {self.acks}, webhooks get 503 and nobody is called; connect "
                 f"{self.acks + 1}, so that one may fail"
             )
         if self.policy != "noeviction" and "INFO" not in self.forbidden:
