@@ -71,7 +71,7 @@ def test_an_event_that_no_replica_confirmed_is_refused_and_then_a_duplicate(
         with pytest.raises(Unconfirmed, match="0 of 1 replicas"):
             accept(kept, (event, [a_delivery("a")]))
         kept._away_until = 0.0
-        with pytest.raises(Unconfirmed):  # a duplicate wrote nothing, and is not confirmed either
+        with pytest.raises(Unconfirmed):  # a duplicate is not confirmed either
             accept(kept, (event, [a_delivery("a")]))
         with pytest.raises(StoreUnavailable, match="a moment ago"):  # the next need not wait
             accept(kept, (an_event(), [a_delivery("b")]))
