@@ -5,6 +5,7 @@ Shared campaigns and deletions ask may_ask_callkaro() instead. All of this modul
 drain's coordinating thread, except for the request itself.
 """
 
+import contextlib
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
@@ -29,7 +30,7 @@ from rules.transitions import (
 )
 from rules.verdict import Meaning, Verdict, verdict, verdict_of_crash
 from schemas.delivery import Reason, Status
-from schemas.errors import StoreUnavailable
+from schemas.errors import StoreUnavailable, Unconfirmed
 from schemas.http_result import TOO_LATE, HttpResult
 from schemas.outcome import DND_SENTENCE
 from schemas.records import Move
@@ -40,7 +41,7 @@ from workers.callkaro import CallKaro
 from workers.campaigns import Campaigns
 from workers.drain_context import DrainContext, request_id_of
 from workers.http import CONNECT_S, SendDeadline
-from workers.moving import UNMADE, move_each, remember_or_log
+from workers.moving import UNMADE, move_each, remember_or_log, taken_back
 from workers.preparation import history_check
 from workers.reporting import Reports
 
@@ -133,10 +134,10 @@ class Sending:
                 except Exception as error:
                     broken.append((ready, error))
             answers = move_each(self._store, [move for _, move in starts])
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             # `sending` may be recorded, but surely no request was begun.
             for ready in batch:
-                self._drain.move(*undo_sending(ready, now, wait=REDIS_AWAY_S))
+                self._drain.move(*taken_back(ready, now, error, wait=REDIS_AWAY_S))
             raise
         for ready, cause in broken:
             self._drain.crashed(ready.claim, cause)
@@ -274,9 +275,11 @@ class Sending:
         self._drain.move(move)
 
     def _suppress(self, number: str, delivery_id: str) -> None:
-        Suppressions(store=self._store).suppress(
-            number, reason="by_callkaro", message=DND_SENTENCE, delivery_id=delivery_id
-        )
+        # Nobody waits for an answer here. It is stored, and CallKaro itself refuses the number.
+        with contextlib.suppress(Unconfirmed):
+            Suppressions(store=self._store).suppress(
+                number, reason="by_callkaro", message=DND_SENTENCE, delivery_id=delivery_id
+            )
 
     def _kept_no_campaign(self, move: Move, error: Exception) -> None:
         logger.error("campaign.crashed", delivery=move.id, exc_info=error)
