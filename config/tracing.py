@@ -1,7 +1,7 @@
 """Traces: what the bridge tells OpenTelemetry of an event, from its webhook to its call.
 
 Without an endpoint in the environment, or without the packages of requirements-traces.txt, nothing
-here does anything, and OpenTelemetry is not imported. config/open_telemetry.py does the work.
+here does anything, and config/open_telemetry.py, which does the work, is not imported.
 
     webhook ► accept                                     in the web process
        └──── claim ► hydrate, send, write-back, settle   in the worker, in the same trace
