@@ -62,7 +62,7 @@ class Intake:
         proof, content = self.verify_request(source, secrets, request, now)
         check_account(source, content, self.settings.variables.get(name, {}))
         request = replace(request, proof=proof)
-        with self.tracing_it(source, request, request_id) as traceparent:
+        with self.traced(source, request, request_id) as traceparent:
             with self.keeping_refused(source, request):
                 events = self.parse(source, request, content, now, request_id, traceparent)
                 matched = self.match(events)
@@ -108,7 +108,7 @@ class Intake:
             return proof, self.read(source, request)
 
     @contextmanager
-    def tracing_it(
+    def traced(
         self, source: Source, request: Incoming, request_id: str | None
     ) -> Iterator[str | None]:
         """Make a span of a request that has its proof; see Event.traceparent for what this yields.

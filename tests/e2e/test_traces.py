@@ -29,6 +29,7 @@ from config import tracing
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
+from store.records import erased, read_event
 
 StartBridge = Callable[..., Bridge]
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -214,6 +215,18 @@ def test_without_traces_no_header_is_kept(
     answer = post(open_web(settings), "website", lead(PHONE), traceparent=HEADER)
     (event,) = answer.json["events"]
     assert TRACE not in str(store.redis.hgetall(f"bridge:event:{event['id']}"))
+
+
+def test_the_erasure_of_a_person_takes_the_trace_from_the_event(
+    open_web: OpenWeb, settings: Settings, store: Store, exporter: InMemorySpanExporter
+) -> None:
+    answer = post(open_web(settings), "website", lead(PHONE), traceparent=HEADER)
+    (event,) = answer.json["events"]
+    record = store.redis.hget(f"bridge:event:{event['id']}", "record")
+    kept = read_event(record)
+    (webhook,) = [one for one in exporter.get_finished_spans() if one.name == "webhook"]
+    assert kept.traceparent == f"00-{TRACE}-{webhook.context.span_id:016x}-01"
+    assert erased(kept).traceparent is None
 
 
 # --- real processes -------------------------------------------------------------------------------
