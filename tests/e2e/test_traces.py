@@ -246,6 +246,7 @@ def spans_of(collector: Receiver) -> list[tuple[str, str, Any]]:
     return arrived
 
 
+@pytest.mark.slow
 def test_web_and_worker_send_one_trace(start_bridge: StartBridge, simulator: Simulator) -> None:
     with serving() as collector:
         bridge = start_bridge(
