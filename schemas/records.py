@@ -197,6 +197,7 @@ class Claim:
     # The CRM's id of the user whose login we have, where it tells our own changes. None: it does
     # not, or it is not known.
     own_user: str | None = None
+    traceparent: str | None = None  # the span of this claim; None: no traces are made
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
