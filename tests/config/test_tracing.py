@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from support import LONGEST_S, lead
+from support import LONGEST_S, as_bytes, lead, signed
 from support.draining import OpenWeb
 
 import config
@@ -86,7 +86,9 @@ def test_without_an_endpoint_no_header_is_kept_and_nothing_is_said(
     tracing.warm_up()
     tracing.start(process="web")
     assert not tracing.is_on()
-    answer = open_web(settings).post("website", lead("+919812340511"), traceparent=HEADER)
+    raw, path = as_bytes(lead("+919812340511")), "/webhooks/website"
+    headers = {**signed("website", raw, path), "traceparent": HEADER}
+    answer = open_web(settings).client.post(path, data=raw, headers=headers)
     (event,) = answer.json["events"]
     kept = store.redis.hgetall(f"bridge:event:{event['id']}")
     assert "record" in kept
