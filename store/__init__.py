@@ -3,6 +3,8 @@
 Truth is in the store, the queue is a hint. Every change of more than one key is one script
 (store/scripts/*.lua), so nothing is ever half-written, and scripts take the time from Redis.
 
+In a cluster, all of them begin with {bridge}: or {bridge-<name>}: instead; see store/prefix.py.
+
     bridge:event:<id>            hash: record (JSON), status, source, deliveries ("<id> <route>"
                                  lines), is_test (1: a person's test call)
     bridge:seen:<fingerprint>    the event first stored under it; outlives its record (DEDUPE_DAYS)
