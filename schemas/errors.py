@@ -19,6 +19,7 @@ BridgeError
 │   ├── Migrating               503  records of an earlier release are still being moved
 │   └── NotFound                404
 └── StoreUnavailable        503  Redis is away, read-only or nearly full: try again later
+    └── StoreUnfit              503  this Redis can't be the store: change REDIS_URL or the server
 
 An authentic item that matches no shape or no route is not an error: its sender can't fix it. It is
 stored as unreadable or unrouted, shown, and can be replayed. An authentic body that can't be parsed
@@ -164,3 +165,9 @@ class StoreUnavailable(BridgeError):
 
     status_code: ClassVar[int] = 503
     word: ClassVar[str] = "store_unavailable"
+
+
+class StoreUnfit(StoreUnavailable):
+    """This Redis can't be the store. The message is a sentence that says what to do."""
+
+    word = "store_unfit"

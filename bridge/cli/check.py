@@ -75,8 +75,8 @@ def _check_redis(url: str | None) -> tuple[list[str], str | None]:
         return [], None
     try:
         store = Store(connect(url))
+        store.check_room()  # first: a Redis that is unfit refuses a ping, too
         store.ping()
-        store.check_room()
         return store.persistence().warnings(), None
     except StoreUnavailable as error:
         address = shown_address(url)
