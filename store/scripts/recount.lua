@@ -1,4 +1,4 @@
--- include: keys, time
+-- include: keys
 -- Count again how many deliveries have each status, if the counts differ from the indexes: after an
 -- upgrade from a release that did not count, or after a repair.
 --
