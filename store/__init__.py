@@ -62,7 +62,8 @@ In a cluster, all of them begin with {bridge}: or {bridge-<name>}: instead; see 
                                  bridge:refused_requests:<source>: zset of their ids by order
     bridge:find:<letters>        zset of deliveries' orders: what people find them by; see
                                  store/search.py
-    bridge:status_counts         hash: how many deliveries there are, by "<status> <route>"
+    bridge:status_counts         hash: how many deliveries there are, by "<status> <route>";
+                                 bridge:status_recount: hash: while they are counted again
     bridge:metrics               hash: cumulative counts; bridge:bucket:<minute|ten|hour>:<n>:
                                  hashes of what happened in the n-th minute, ten minutes or hour
                                  since 1970; bridge:refused: the latest refusal by cause (ms)

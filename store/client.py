@@ -8,7 +8,7 @@ from functools import cache
 import redis
 from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
-from redis.exceptions import NoPermissionError
+from redis.exceptions import ClusterCrossSlotError, ClusterDownError, NoPermissionError
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
@@ -17,6 +17,20 @@ from store.prefix import check_prefix
 from store.slot_owner import ClusterProblem, SlotMoved, client_of_owner
 
 CONNECT_S = 2.0
+CLUSTERED = (
+    "This Redis is in cluster mode, and REDIS_URL does not start with cluster://: RQ's keys and "
+    "ours would lie on several shards, and nothing would be called. Use a Redis that is not in "
+    "cluster mode, or name the cluster's hosts in a cluster:// address."
+)
+NO_SCRIPTS = (
+    "Redis lets this user run no Lua scripts (EVALSHA, SCRIPT LOAD) on the bridge's keys: give the "
+    "user the rights that docs/operating.md lists, or use a Redis that has scripts."
+)
+OTHER_SERVER = (
+    "This server can't run the bridge's Lua scripts: use Redis 6.2 or later, or Valkey, and no "
+    "proxy that changes what it answers."
+)
+CLUSTER_ERRORS = (ClusterCrossSlotError, ClusterDownError)  # CROSSSLOT even from a single shard
 SENTINEL_S = 0.5  # for one sentinel: HubSpot waits 5 s, three may hang, and each is asked twice
 
 
@@ -88,6 +102,24 @@ def is_forbidden(error: "redis.RedisError") -> bool:
         or "unknown command" in text
         or "acl failure" in text  # how Valkey says it of a script's command
     )
+
+
+def code_of(error: "redis.RedisError") -> str:
+    """Return the word that an answer of Redis begins with, such as ERR."""
+    return error.status_code or str(error).partition(" ")[0]
+
+
+def why_unfit(error: "redis.ResponseError", *, is_tagged: bool) -> str | None:
+    """Return why a server that answered fits.lua like this can't be the store, as a sentence.
+
+    None: it only can't at the moment, such as while it loads its data.
+    is_tagged: our keys have a hash tag, so that a cluster can be the store.
+    """
+    if type(error) in CLUSTER_ERRORS and not is_tagged:
+        return CLUSTERED
+    if is_forbidden(error):
+        return NO_SCRIPTS
+    return OTHER_SERVER if code_of(error) == "ERR" else None
 
 
 def why_away(error: "redis.RedisError") -> str:

@@ -196,12 +196,15 @@ def killed_if_silent(process: subprocess.Popen[Any]) -> Iterator[None]:
 
 
 class Valkey:
-    """A Valkey of the tests' own, with an append-only file, on a free loopback port."""
+    """A Valkey of the tests' own, with an append-only file, on a free loopback port.
+
+    options: more of its command line.
+    """
 
     def __init__(self, folder: Path, *, fsync: str = "always", options: Sequence[str] = ()) -> None:
         self.folder = folder
+        self.options = options
         self.fsync = fsync
-        self.options = options  # more of the command line
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
