@@ -22,7 +22,6 @@ from schemas.spellings import spellings
 from store.client import (
     CONNECT_S,
     code_of,
-    is_demoted,
     is_forbidden,
     leave_demoted,
     make_client,
@@ -286,12 +285,9 @@ class Base:
             # Redis is full, read-only, busy with another script or failing over, or our user lacks
             # rights. All of that ends by itself or is fixed in Redis, so no loop of ours may die.
             leave_demoted(self.redis, error)
-            word = code_of(error)
-            if word == "ERR" and is_forbidden(error):
-                word = "NOPERM"
-            if word == "ERR" and not is_demoted(error):
+            if (code := code_of(error)) == "ERR":
                 logger.error("store.refused", exc_info=error)  # a script of ours may be wrong
-            raise StoreUnavailable(f"Redis refuses ({word})") from error
+            raise StoreUnavailable(f"Redis refuses ({code})") from error
 
 
 def _run_id_of(client: "redis.Redis") -> str:

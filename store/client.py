@@ -1,5 +1,6 @@
 """Clients of Redis, for our data and for RQ, and why they fail."""
 
+import re
 import ssl
 from collections.abc import Iterator
 from copy import copy
@@ -94,19 +95,35 @@ def is_demoted(error: "redis.RedisError") -> bool:
     return isinstance(error, redis.ReadOnlyError) or "-READONLY" in str(error)
 
 
+# How a command is refused that our user may not run, or a managed Redis does not have. In scripts,
+# newer servers tell of an "ACL failure", and Redis 6.2 and 7.0 have sentences of their own.
+_FORBIDDEN = (
+    "unknown command",
+    "acl failure",
+    "can't run this command",
+    "can't access at least one of the keys",
+)
+_WRAPPED = re.compile(r"user_script: ?\d+: -?([A-Z]{2,}) ")
+
+
 def is_forbidden(error: "redis.RedisError") -> bool:
     """Say whether our user may not run a command, or a managed Redis does not have it."""
     text = str(error).lower()
-    return (
-        isinstance(error, NoPermissionError)
-        or "unknown command" in text
-        or "acl failure" in text  # how Valkey says it of a script's command
-    )
+    return isinstance(error, NoPermissionError) or any(one in text for one in _FORBIDDEN)
 
 
 def code_of(error: "redis.RedisError") -> str:
-    """Return the word that an answer of Redis begins with, such as ERR."""
-    return error.status_code or str(error).partition(" ")[0]
+    """Return the code of a refusal, such as OOM or NOPERM; ERR: a script of ours may be wrong.
+
+    Redis 6.2 wraps what a script's command was refused with into an ERR.
+    """
+    code = error.status_code or str(error).partition(" ")[0]
+    if code != "ERR":
+        return code
+    if is_forbidden(error):
+        return "NOPERM"
+    wrapped = _WRAPPED.search(str(error))
+    return wrapped[1] if wrapped else code
 
 
 def why_unfit(error: "redis.ResponseError", *, is_tagged: bool) -> str | None:
