@@ -25,7 +25,15 @@ RESTRICTED = {
     "the fewest": FEWEST,
     "without @dangerous": ["~*", "&*", "+@all", "-@dangerous"],
     "without INFO alone": ["~*", "&*", "+@all", "-info"],
-    "without @admin and INFO": ["~bridge:*", "~rq:*", "&rq:*", "+@all", "-@admin", "-info"],
+    "without @admin and INFO": [
+        "~bridge:*",
+        "~rq:*",
+        "resetchannels",
+        "&rq:*",
+        "+@all",
+        "-@admin",
+        "-info",
+    ],
 }
 
 
@@ -169,5 +177,8 @@ def test_a_whole_bridge_calls_with_the_fewest_rights(
 def test_a_command_that_was_renamed_away_is_a_missing_right() -> None:
     assert is_forbidden(redis.ResponseError("unknown command 'INFO', with args beginning with:"))
     assert is_forbidden(redis.ResponseError("ERR unknown command `CONFIG`"))
+    assert is_forbidden(
+        redis.ResponseError("ERR The user executing the script can't run this command")
+    )
     assert not is_forbidden(redis.ResponseError("ERR wrong number of arguments"))
     assert not is_forbidden(redis.exceptions.ReadOnlyError("READONLY"))
