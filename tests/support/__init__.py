@@ -196,21 +196,29 @@ def killed_if_silent(process: subprocess.Popen[Any]) -> Iterator[None]:
 
 
 class Valkey:
-    """A Valkey of the tests' own, with an append-only file, on a free loopback port."""
+    """A Valkey of the tests' own, with an append-only file, on a free loopback port.
 
-    def __init__(self, folder: Path, *, fsync: str = "always") -> None:
+    options: more of its command line.
+    """
+
+    def __init__(
+        self, folder: Path, *, fsync: str = "always", options: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
         self.fsync = fsync
+        self.options = options
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
-        self._client = redis.Redis.from_url(self.url)  # kept open: to connect takes long
+        # Kept open: to connect takes long.
+        self.client = redis.Redis.from_url(self.url, decode_responses=True)
 
     def start(self) -> Self:
         """Start it, over the data that its folder has, and wait until it answers."""
         command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self.folder), "--appendonly", "yes", "--appendfsync", self.fsync]
         command += ["--save", "", "--maxmemory-policy", "noeviction"]
+        command += self.options
         with (self.folder / "valkey.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603
         until(self._answers, what="Valkey's start")
@@ -219,45 +227,66 @@ class Valkey:
     def stop(self, by: int = signal.SIGTERM) -> None:
         """End it; a second time does nothing."""
         if self._process is not None:
-            self._client.close()
+            self.client.close()
             end(self._process, by=by)
             self._process = None
 
     def empty(self) -> None:
         """Make it a store of this release without events, however much a test puts into it."""
-        with self._client.pipeline(transaction=False) as all_at_once:
+        with self.client.pipeline(transaction=False) as all_at_once:
             all_at_once.config_set("maxmemory", 0)
             # SYNC: a Valkey would free the memory later, under the hands of who measures it.
             all_at_once.execute_command("FLUSHALL", "SYNC")
             all_at_once.set("bridge:schema", 2)
             all_at_once.execute()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not stopped since."""
+        return self._process is not None
+
+    def stand_still(self) -> None:
+        """Have it take connections and answer nothing, until go_on()."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it answer again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     @contextlib.contextmanager
     def hanging(self) -> Iterator[None]:
         """Have it stand still: connections are taken, and nothing is answered."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        self.stand_still()
         try:
             yield
         finally:
-            self._process.send_signal(signal.SIGCONT)
+            self.go_on()
 
     def _answers(self) -> bool:
         with contextlib.suppress(redis.RedisError):
-            return bool(self._client.ping())
+            return bool(self.client.ping())
         return False
 
 
 @contextlib.contextmanager
-def valkey_in_memory() -> Iterator[Valkey]:
-    """Start a Valkey whose folder is in memory, if this machine has a GiB of room there.
+def folder_in_memory() -> Iterator[Path]:
+    """Make a folder for a Valkey, in memory if this machine has a GiB of room there.
 
     A Valkey waits for its disk after each write. In memory that wait is short.
     """
     memory = Path("/dev/shm")  # noqa: S108
     has_room = memory.is_dir() and shutil.disk_usage(memory).free > 2**30
     with tempfile.TemporaryDirectory(prefix="valkey-", dir=memory if has_room else None) as folder:
-        server = Valkey(Path(folder))
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def valkey_in_memory() -> Iterator[Valkey]:
+    """Start a Valkey whose folder is in memory, if there is room."""
+    with folder_in_memory() as folder:
+        server = Valkey(folder)
         try:
             yield server.start()
         finally:
