@@ -40,6 +40,7 @@ from schemas.hours import ALWAYS
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store, connect
+from store.base import P
 from workers.callkaro import CallKaro
 from workers.crm import CrmClient
 from workers.drain import Drain
@@ -256,7 +257,7 @@ def web(open_web: Callable[[Settings], Web], settings: Settings) -> Web:
 
 def leased(store: Store) -> set[str]:
     """Return the deliveries that a drain has, or had when it died."""
-    return set(store.redis.zrange("bridge:leased", 0, -1))
+    return set(store.redis.zrange(f"{P}leased", 0, -1))
 
 
 def is_idle(store: Store, others: Set[str]) -> bool:

@@ -20,6 +20,7 @@ from support.receiver import CUT, Receiver
 from schemas.delivery import WRITE_BACK_ID
 from simulator import State
 from store import Store
+from store.base import P
 
 CALLS, CAMPAIGNS = "/call/outbound", "/call/campaign"
 HUBSPOT, ZOHO = "/crm/objects/2026-03/contacts/batch/read", "/crm/v8/Leads"
@@ -260,19 +261,19 @@ class Harm:
 def end_all_leases(store: Store, *, of_write_backs: bool = True) -> int:
     """Let every lease run out, as a minute after their workers' death; return how many."""
     with contextlib.suppress(redis.RedisError):
-        leased = [str(one) for one in store.redis.zrange("bridge:leased", 0, -1)]
+        leased = [str(one) for one in store.redis.zrange(f"{P}leased", 0, -1)]
         ended = [one for one in leased if of_write_backs or not one.startswith(WRITE_BACK_ID)]
-        return sum(store.redis.zadd("bridge:leased", {one: 1}, xx=True, ch=True) for one in ended)
+        return sum(store.redis.zadd(f"{P}leased", {one: 1}, xx=True, ch=True) for one in ended)
     return 0
 
 
 def end_waits_of_write_backs(store: Store) -> None:
     """Let write-backs be due that wait for their next try, or for a CRM that asked us to wait."""
     with contextlib.suppress(redis.RedisError):
-        for one in store.redis.zrange("bridge:due:write_back", 0, -1):
-            store.redis.zadd("bridge:due:write_back", {one: 1}, xx=True)
+        for one in store.redis.zrange(f"{P}due:write_back", 0, -1):
+            store.redis.zadd(f"{P}due:write_back", {one: 1}, xx=True)
         for source in SECRETS:
-            store.redis.delete(f"bridge:crm_slow:{source}")
+            store.redis.delete(f"{P}crm_slow:{source}")
 
 
 def _kill(pid: int) -> None:

@@ -12,6 +12,7 @@ from schemas.delivery import Status
 from schemas.errors import StoreUnavailable
 from schemas.records import Move
 from store import Store, connect
+from store.base import P
 from store.client import is_forbidden
 from store.queue import Wakeup, connect_queue, open_queue
 
@@ -135,9 +136,9 @@ def test_the_migration_goes_on_where_redis_does_not_tell_its_run(
     store: Store, store_of: Callable[[list[str]], Store]
 ) -> None:
     few = store_of(FEWEST)
-    store.redis.delete("bridge:schema")
+    store.redis.delete(f"{P}schema")
     for n in range(30):
-        store.redis.hset(f"bridge:delivery:old{n}", "status", "queued")
+        store.redis.hset(f"{P}delivery:old{n}", "status", "queued")
     pages = 0
     while not few.migrate_page("token", page=10).is_done:
         pages += 1

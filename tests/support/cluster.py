@@ -5,15 +5,14 @@ Nothing here waits for a time: each step is awaited by what the nodes say of the
 
 import contextlib
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
 import redis
-from support import Valkey, folder_in_memory, free_port, until
 
 from store.base import P
+from support import Valkey, folder_in_memory, free_port, until
 
 NODE_TIMEOUT_S = 2.0  # a node that is silent for so long is taken for dead
 SLOTS = 16_384
@@ -46,7 +45,7 @@ class Node(Valkey):
         found: dict[str, dict[str, Any]] = self.client.execute_command("CLUSTER NODES")
         return {address.partition("@")[0]: node for address, node in found.items()}
 
-    def keys(self) -> set[str]:
+    def all_keys(self) -> set[str]:
         """Return all keys that it has."""
         return set(self.client.scan_iter(count=1000))
 
@@ -204,21 +203,21 @@ class Cluster:
         self.owner().client.set(f"{P}schema", 2)
         assert stray == set(), "keys without the tag"
 
-    def keys(self) -> set[str]:
+    def all_keys(self) -> set[str]:
         """Return all keys of all shards."""
-        return {key for node in self.primaries() for key in node.keys()}
+        return {key for node in self.primaries() for key in node.all_keys()}
 
     def stray_keys(self) -> set[str]:
         """Return the keys of all shards that don't carry our tag."""
         tag = P[: P.index("}") + 1]
-        return {key for key in self.keys() if not key.startswith(tag)}
+        return {key for key in self.all_keys() if not key.startswith(tag)}
 
     def content(self) -> dict[str, bytes]:
         """Return all keys of all shards with what Redis would dump of each."""
         found: dict[str, bytes] = {}
         for node in self.primaries():
             with redis.Redis.from_url(node.url, single_connection_client=True) as client:
-                for key in node.keys():
+                for key in node.all_keys():
                     client.execute_command("ASKING")  # else who is yet to get the slot refuses
                     found[key] = client.dump(key)
         return found
