@@ -27,11 +27,12 @@ from store.client import (
     why_away,
 )
 from store.local_time import in_zone
+from store.prefix import KEY_PREFIX
 from store.script_loader import load_scripts
 
 logger = log.get(__name__)
 
-P = "bridge:"
+P = KEY_PREFIX
 FULL_AT = 0.85  # of Redis' memory limit: beyond it the intake stops, but workers still record
 ROOM_CHECK_S = 1.0  # for how long a check of Redis' memory counts
 AWAY_S = 1.0  # how long the intake fails fast after a time-out
@@ -165,7 +166,7 @@ class Base:
 
     def _run(self, script: str, *args: Any) -> Any:
         with self._reached():
-            return self._scripts[script](args=args)
+            return self._scripts[script](keys=[P], args=args)
 
     def _run_in(self, script: str, *args: Any) -> Any:
         """Run a script whose last argument is the run id of Redis, as run_id() returns it.
@@ -175,7 +176,7 @@ class Base:
         checks the rights of our user in them, too.)
         """
         with self._reached(), self.redis.client() as one:  # type: ignore[no-untyped-call]
-            return self._scripts[script](args=[*args, _run_id_of(one)], client=one)
+            return self._scripts[script](keys=[P], args=[*args, _run_id_of(one)], client=one)
 
     @contextmanager
     def _reached(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
 from config.redis_url import Sentinels
+from store.prefix import check_prefix
 
 CONNECT_S = 2.0
 SENTINEL_S = 0.5  # for one sentinel: HubSpot waits 5 s, three may hang, and each is asked twice
@@ -26,7 +27,10 @@ def make_client(
     redis-py's own default retries with a backoff of up to 10 s, much longer than a webhook's
     sender waits. One immediate retry is enough for a connection that a restarted Redis closed.
     is_text: answers are text, not bytes. timeout_s None: answers may take any time.
+
+    Raises SettingsError: the keys at this URL need another prefix than this process has.
     """
+    check_prefix(url)
     options = {
         "decode_responses": is_text,
         "socket_timeout": timeout_s,

@@ -13,13 +13,11 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-from rq import Worker
-
 from config import log
 from rules.backoff import doubled_s
 from schemas.errors import StoreUnavailable
 from schemas.settings import Settings
-from store.queue import connect_queue, open_queue
+from store.queue import Worker, connect_queue, open_queue
 from workers import alerts
 from workers.die_with_parent import die_with_parent
 from workers.journal import Journal
