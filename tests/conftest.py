@@ -29,6 +29,7 @@ from support import (
     valkey_in_memory,
     variables_of,
 )
+from support.cluster import Cluster, cluster_in_memory, is_over_cluster
 from support.makers import load
 from werkzeug.routing import Rule
 
@@ -152,14 +153,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.fixture(scope="session")
-def valkey() -> Iterator[Valkey]:
-    """The Valkey of this run, so no other data is in reach."""
-    with valkey_in_memory() as server:
+def valkey() -> Iterator[Valkey | Cluster]:
+    """The Valkey of this run, so no other data is in reach; by `make cluster`, a cluster."""
+    with cluster_in_memory() if is_over_cluster() else valkey_in_memory() as server:
         yield server
 
 
 @pytest.fixture
-def redis_url(valkey: Valkey) -> str:
+def redis_url(valkey: Valkey | Cluster) -> str:
     """The address of an empty Redis."""
     valkey.empty()
     return valkey.url
@@ -320,7 +321,9 @@ def run_drain(monkeypatch: pytest.MonkeyPatch) -> RunDrain:
 
 
 @pytest.fixture(scope="session")
-def shared_web(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+def shared_web(
+    valkey: Valkey | Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bridge]:
     """The web process of all bridges that don't ask for their own; it calls nobody itself."""
     folder = tmp_path_factory.mktemp("web")
     (folder / "routes.toml").write_text(ALL_ROUTES, "utf-8")

@@ -239,6 +239,14 @@ class Valkey:
             all_at_once.set(f"{P}schema", 2)
             all_at_once.execute()
 
+    def kill(self) -> None:
+        """Kill -9 it."""
+        self.stop(by=signal.SIGKILL)
+
+    def revive(self) -> None:
+        """Start it again, and wait until it answers."""
+        self.start()
+
     @property
     def is_running(self) -> bool:
         """Whether it was started and not stopped since."""

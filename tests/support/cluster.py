@@ -4,6 +4,7 @@ Nothing here waits for a time: each step is awaited by what the nodes say of the
 """
 
 import contextlib
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,16 @@ from support import Valkey, folder_in_memory, free_port, until
 
 NODE_TIMEOUT_S = 2.0  # a node that is silent for so long is taken for dead
 SLOTS = 16_384
+TAGGED = re.compile(r"\{bridge(-[a-z0-9-]+)?\}:")
 MOVED_AT_ONCE = 20  # keys of one MIGRATE
+
+
+def is_over_cluster() -> bool:
+    """Say whether the tests of this process run over a cluster, as `make cluster` has it.
+
+    The prefix of the keys is settled for the life of a process, and is a cluster's or is not.
+    """
+    return P.startswith("{")
 
 
 class Node(Valkey):
@@ -35,6 +45,11 @@ class Node(Valkey):
     def id(self) -> str:
         """The name that it has in the cluster."""
         return str(self.client.execute_command("CLUSTER MYID"))
+
+    @property
+    def role(self) -> str:
+        """What it says of itself: master or slave, in the words of the protocol."""
+        return str(self.client.execute_command("ROLE")[0])
 
     def cluster(self, *words: object) -> Any:
         """Run CLUSTER with these words on this node."""
@@ -57,12 +72,13 @@ class Node(Valkey):
 class Cluster:
     """Some primaries that share all slots, each with replicas, all on free loopback ports.
 
-    A node that is killed stays away until start_again().
+    A node that is killed stays away until revive().
     """
 
     def __init__(self, folder: Path, *, primaries: int = 3, replicas: int = 1) -> None:
         count = primaries * (1 + replicas)
-        self.nodes = tuple(Node(folder / f"node-{number}") for number in range(count))
+        self.nodes = [Node(folder / f"node-{number}") for number in range(count)]
+        self._folder = folder
         self._primaries = primaries
         addresses = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
         self.url = f"cluster://{addresses}"
@@ -92,6 +108,16 @@ class Cluster:
             # Nothing of it is wanted any more, so none need close its files in peace.
             node.stop(by=signal.SIGKILL)
 
+    def add_replica(self, owner: Node) -> Node:
+        """Give a primary one more replica, and wait until it is in step."""
+        node = Node(self._folder / f"node-{len(self.nodes)}").start()
+        self.nodes.append(node)
+        owner.cluster("MEET", "127.0.0.1", node.port, node.bus_port)
+        until(self._all_have_met, what="the meeting of all nodes")
+        node.cluster("REPLICATE", owner.id)
+        self.await_whole()
+        return node
+
     def await_whole(self) -> None:
         """Wait until every node that runs is content, and each replica is in step."""
         until(self._is_whole, what="a cluster that is whole")
@@ -105,7 +131,7 @@ class Cluster:
 
     def primaries(self) -> tuple[Node, ...]:
         """Return the nodes that run and say of themselves that they are primaries."""
-        return tuple(node for node in self.running if _role(node) == "master")
+        return tuple(node for node in self.running if node.role == "master")
 
     def owner(self, key: str = P) -> Node:
         """Return the node that has the slot of a key, as the primaries of most nodes see it."""
@@ -133,9 +159,16 @@ class Cluster:
         owner.stop(by=signal.SIGKILL)
         return owner
 
-    def start_again(self, node: Node) -> None:
-        """Start a node that was killed, and wait until all are in step again."""
-        node.start()
+    def kill(self) -> None:
+        """Kill -9 the node that has our keys, and wait until a replica has taken its place."""
+        self.kill_owner()
+        self.owner()
+
+    def revive(self) -> None:
+        """Start the nodes that were killed, and wait until all are in step again."""
+        for node in self.nodes:
+            if not node.is_running:
+                node.start()
         self.await_whole()
 
     @contextlib.contextmanager
@@ -208,9 +241,8 @@ class Cluster:
         return {key for node in self.primaries() for key in node.all_keys()}
 
     def stray_keys(self) -> set[str]:
-        """Return the keys of all shards that don't carry our tag."""
-        tag = P[: P.index("}") + 1]
-        return {key for key in self.all_keys() if not key.startswith(tag)}
+        """Return the keys of all shards that carry no bridge's tag."""
+        return {key for key in self.all_keys() if not TAGGED.match(key)}
 
     def content(self) -> dict[str, bytes]:
         """Return all keys of all shards with what Redis would dump of each."""
@@ -273,7 +305,3 @@ def cluster_in_memory(*, primaries: int = 3, replicas: int = 1) -> Iterator[Clus
 def _share(number: int, count: int) -> tuple[int, int]:
     """Return the first and the last slot of one of so many primaries."""
     return SLOTS * number // count, SLOTS * (number + 1) // count - 1
-
-
-def _role(node: Node) -> str:
-    return str(node.client.execute_command("ROLE")[0])
