@@ -15,6 +15,7 @@ import redis
 from faults.load import Crms
 from faults.power import PowerCut
 from support import SECRETS, Bridge, Valkey, children, end, runs, until
+from support.cluster import Cluster
 from support.receiver import CUT, Receiver
 
 from schemas.delivery import WRITE_BACK_ID
@@ -130,7 +131,7 @@ class Harm:
     power: each death of Valkey is that of its machine; None: of its process alone.
     """
 
-    valkey: Valkey
+    valkey: Valkey | Cluster
     web: Bridge
     workers: tuple[Bridge, ...]
     crms: Crms
@@ -151,6 +152,7 @@ class Harm:
             "horse": lambda: self._kill(self._find_busy_horse()),
             "stalled horse": self._stall_horse,
             "valkey": self._kill_valkey,
+            "replica": self._stall_replica,
         }
         if not harms[kind]():
             kind = "supervisor"
@@ -212,11 +214,19 @@ class Harm:
 
     def _kill_valkey(self) -> bool:
         killed_at = time.monotonic()
-        self.valkey.stop(by=signal.SIGKILL)
+        self.valkey.kill()
         if self.power:
             self.power.cut(killed_at)
         self._let_fail()
-        self.valkey.start()
+        self.valkey.revive()
+        return True
+
+    def _stall_replica(self) -> bool:
+        """Have the replica of a cluster's owner stand still without a link to it, then go on."""
+        assert isinstance(self.valkey, Cluster)
+        with self.valkey.replicas_standing_still():
+            self._let_fail()
+        self.valkey.await_whole()
         return True
 
     def _find(self, find: Callable[[Bridge], int | None]) -> int | None:
