@@ -29,6 +29,7 @@ from store.client import (
 from store.local_time import in_zone
 from store.prefix import KEY_PREFIX
 from store.script_loader import load_scripts
+from store.slot_owner import SlotMoved
 
 logger = log.get(__name__)
 
@@ -184,7 +185,10 @@ class Base:
         try:
             yield
         except (redis.ConnectionError, redis.TimeoutError) as error:
-            self._away_until = time.monotonic() + AWAY_S
+            if not isinstance(
+                error, SlotMoved
+            ):  # the next try asks the cluster, and so may succeed
+                self._away_until = time.monotonic() + AWAY_S
             raise StoreUnavailable(why_away(error)) from error
         except redis.RedisError as error:
             # Redis is full, read-only, busy with another script or failing over, or our user lacks

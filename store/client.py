@@ -12,8 +12,9 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from config.redis_url import Sentinels
+from config.redis_url import Cluster, Sentinels
 from store.prefix import check_prefix
+from store.slot_owner import ClusterProblem, SlotMoved, client_of_owner
 
 CONNECT_S = 2.0
 SENTINEL_S = 0.5  # for one sentinel: HubSpot waits 5 s, three may hang, and each is asked twice
@@ -39,6 +40,9 @@ def make_client(
         "health_check_interval": 0,
         "driver_info": _driver(),
     }
+    cluster = Cluster.of(url)
+    if cluster is not None:
+        return client_of_owner(cluster, options)
     sentinels = Sentinels.of(url)
     if sentinels is None:
         return redis.Redis.from_url(url, **options)
@@ -98,6 +102,10 @@ def why_away(error: "redis.RedisError") -> str:
             )
         if isinstance(cause, ssl.SSLError):
             return f"Redis does not answer over TLS ({cause.reason or type(cause).__name__})"
+        if isinstance(cause, SlotMoved):
+            return f"Redis refuses ({cause})"
+        if isinstance(cause, ClusterProblem):
+            return f"Redis does not answer ({cause})"
         if isinstance(cause, MasterNotFoundError):
             return "Redis does not answer (no sentinel that answers knows a master of that name)"
     return f"Redis does not answer ({type(error).__name__})"
