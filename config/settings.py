@@ -37,6 +37,7 @@ from schemas.source import SIGNATURES, Auth, Signatures, Source, random_part
 # HubSpot's 100 notifications are 40 kB; a contact with its history is 1 MB.
 MAX_BODY_BYTES = 4 * 1024 * 1024
 TOKEN_NAME = re.compile(r"[a-z0-9-]{1,32}")
+DURABLE = ("engine",)
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 # As in a Host header: a name, an IPv4 or an IPv6 address; a dot before a name means all below it.
 HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[a-f0-9]*:[a-f0-9.:]+\]")
@@ -64,6 +65,8 @@ def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
     retention_days = reader.whole("RETENTION_DAYS", DEFAULT["retention_days"], low=1, high=3650)
     settings: dict[str, Any] = {
         "redis_url": reader.redis_url(),
+        "redis_acks": reader.whole("REDIS_ACKS", DEFAULT["redis_acks"], low=0, high=5),
+        "is_engine_durable": bool(reader.text("REDIS_DURABLE", None, parse=_one_of(DURABLE))),
         "api_tokens": reader.secret("API_TOKEN"),
         # Not for a command: there API_TOKEN is the token of its user, and may be one of these.
         "named_tokens": reader.named_tokens() if "REDIS_URL" in needs else (),

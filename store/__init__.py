@@ -45,6 +45,7 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
                                  when (ms); bridge:background_tasks:failing: hash of id -> what
     bridge:pauses                hash: scope -> why; bridge:breaker: CallKaro's circuit breaker
     bridge:failing               hash: route -> its calls that failed in a row
+    bridge:mark                  written before replicas are waited for: see mark.lua
     bridge:run                   hash: the start of Redis that we know, and since when
     bridge:acts                  stream: what people did (AUDIT_DAYS); see store/acts.py
     bridge:session:<id>          who opened a session of the dashboard, by a keyed hash of its id

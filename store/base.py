@@ -3,18 +3,19 @@
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 import redis
-from redis.exceptions import NoPermissionError
+from redis.commands.core import Script
+from redis.exceptions import NoPermissionError, NoScriptError
 
 from config import log
 from schemas.delivery import WRITE_BACK_ID
-from schemas.errors import StoreUnavailable
+from schemas.errors import StoreUnavailable, Unconfirmed
 from schemas.records import Persistence
 from schemas.settings import DEFAULT_ZONE
 from schemas.spellings import spellings
@@ -37,6 +38,8 @@ P = KEY_PREFIX
 FULL_AT = 0.85  # of Redis' memory limit: beyond it the intake stops, but workers still record
 ROOM_CHECK_S = 1.0  # for how long a check of Redis' memory counts
 AWAY_S = 1.0  # how long the intake fails fast after a time-out
+ACKS_S = 1.0  # how long replicas may take to confirm; less than each client's time-out
+MARK = "mark"  # the script that has WAIT wait: see scripts/mark.lua
 
 
 def delivery_key(delivery_id: str) -> str:
@@ -63,13 +66,24 @@ class Base:
     """A client of Redis that raises our own errors.
 
     max_rate: requests/s to CallKaro; 0: no cap. zone: the time zone (IANA name) of the figures.
+    acks: how many replicas must have what can't be lost, before it counts; 0: none is waited for.
+    is_engine_durable: the engine keeps a log of its own, so an append-only file is not needed.
     """
 
     def __init__(
-        self, client: "redis.Redis", *, max_rate: float = 0, zone: str = DEFAULT_ZONE
+        self,
+        client: "redis.Redis",
+        *,
+        max_rate: float = 0,
+        zone: str = DEFAULT_ZONE,
+        acks: int = 0,
+        is_engine_durable: bool = False,
     ) -> None:
         self.redis = client
         self.max_rate = max_rate
+        self.acks = acks
+        self._is_engine_durable = is_engine_durable
+        self._is_confirmed = False  # whether enough replicas confirmed the latest write
         self._scripts = {
             name: client.register_script(text)
             for name, text in _scripts_in(zone, datetime.now(UTC).year).items()
@@ -81,9 +95,10 @@ class Base:
         self._migrated_until = 0.0  # monotonic: see store/migration.py
 
     def ping(self) -> None:
-        """Raise StoreUnavailable unless Redis answers and accepts writes."""
+        """Raise StoreUnavailable unless Redis answers and accepts writes, and replicas confirm."""
         with self._reached():
             self.redis.set(f"{P}ping", "1", ex=60)
+        self._confirm()
 
     def run_id(self) -> str:
         """Return the id that Redis chooses for itself at each start; empty: it does not tell."""
@@ -115,6 +130,7 @@ class Base:
                 forbidden = False
             except redis.ResponseError as error:
                 fsync, forbidden = "unknown", isinstance(error, NoPermissionError)
+            replicas = _info(self.redis, "replication").get("connected_slaves") if self.acks else 0
         limit, used = int(memory.get("maxmemory", 0)), memory.get("used_memory")
         aof = durable.get("aof_enabled")
         return Persistence(
@@ -124,6 +140,9 @@ class Base:
             used_bytes=None if used is None else int(used),
             used_ratio=int(used) / limit if used is not None and limit else None,
             forbidden=(*(("INFO",) if not memory else ()), *(("CONFIG GET",) if forbidden else ())),
+            replicas=None if replicas is None else int(replicas),
+            acks=self.acks,
+            is_engine_durable=self._is_engine_durable,
         )
 
     def phone_key(self, number: str) -> str:
@@ -168,6 +187,53 @@ class Base:
     def _run(self, script: str, *args: Any) -> Any:
         with self._reached():
             return self._scripts[script](keys=[P], args=args)
+
+    def _run_kept(self, script: str, *args: Any) -> Any:
+        """Run a script whose writes must survive a failover: wait until `acks` replicas have them.
+
+        What the script found written already is waited for, too. Raises Unconfirmed: too few
+        replicas confirmed in time. Then it is written here, and a failover may still lose it.
+        """
+        if not self.acks:
+            return self._run(script, *args)
+        return self._run_and_wait(script, args)
+
+    def _confirm(self) -> None:
+        """Raise Unconfirmed unless enough replicas have all that was written until now."""
+        if self.acks:
+            self._run_and_wait(MARK, ())
+
+    def _run_and_wait(self, script: str, args: Sequence[Any]) -> Any:
+        self._is_confirmed = False
+        with self._reached():
+            answer, _, confirmed = self._piped(self._scripts[script], args)
+        if int(confirmed) < self.acks:
+            self._away_until = time.monotonic() + AWAY_S
+            raise Unconfirmed(
+                f"{confirmed} of {self.acks} replicas of Redis confirmed within {ACKS_S:g} s"
+            )
+        self._is_confirmed = True
+        return answer
+
+    def _piped(self, script: Script, args: Sequence[Any]) -> list[Any]:
+        """Return the answers to a script, the mark and WAIT, sent together over one connection.
+
+        WAIT waits for what its own connection wrote, and for all that was written before that.
+        """
+        with self.redis.pipeline(transaction=False) as pipe:
+            pipe.evalsha(script.sha, 1, P, *args)
+            # With its text, so that Redis never answers that it does not know it: by then the
+            # script has run, and can't be run again.
+            pipe.eval(self._scripts[MARK].script, 1, P)
+            pipe.wait(self.acks, int(ACKS_S * 1000))
+            answers: list[Any] = pipe.execute(raise_on_error=False)
+        if isinstance(answers[0], NoScriptError):  # Redis started anew, so it did not run
+            self.redis.script_load(script.script)
+            return self._piped(script, args)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
 
     def _run_in(self, script: str, *args: Any) -> Any:
         """Run a script whose last argument is the run id of Redis, as run_id() returns it.

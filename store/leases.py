@@ -91,12 +91,20 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         Returns an answer for each move: `ok`, `stale`, `refused <status>`, `gone`, `late`,
         `wait <ms>`, `paused <ms>`, `behind <delivery>`, `no <reason> …`, `crashed` or `unmade`: see
         store/scripts/move.lua. Only `ok` on a move to `sending` permits the request.
+
+        Raises Unconfirmed: too few replicas confirmed a move to `sending` in time. It may be
+        recorded, and permits nothing.
         """
         if not moves:
             return []
         self.bring_up_to_date(move.id for move in moves)
         wanted = orjson.dumps([written(move) for move in moves])
-        answers = list(self._run("move", wanted, self.max_rate, "", 0))
+        is_permission = any(move.to is Status.SENDING for move in moves)
+        # While replicas are away, a permission would be recorded and taken back again and again.
+        if is_permission and not self._is_confirmed:
+            self._confirm()
+        run = self._run_kept if is_permission else self._run
+        answers = list(run("move", wanted, self.max_rate, "", 0))
         return [_without_error(move, answer) for move, answer in zip(moves, answers, strict=True)]
 
     def follow_merge(self, delivery: Delivery, event: Event, followed: Event) -> None:

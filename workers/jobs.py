@@ -67,6 +67,7 @@ def drain() -> None:
         connect(current.redis_url, timeout_s=REDIS_TIMEOUT_S),
         max_rate=current.max_rate,
         zone=current.callkaro_timezone,
+        acks=current.redis_acks,
     )
     if not is_migrated(store):
         return  # the supervisor migrates, and asks for a drain once it is done

@@ -5,6 +5,7 @@ Shared campaigns and deletions ask may_ask_callkaro() instead. All of this modul
 drain's coordinating thread, except for the request itself.
 """
 
+import contextlib
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
@@ -29,7 +30,7 @@ from rules.transitions import (
 )
 from rules.verdict import Meaning, Verdict, verdict, verdict_of_crash
 from schemas.delivery import Reason, Status
-from schemas.errors import StoreUnavailable
+from schemas.errors import StoreUnavailable, Unconfirmed
 from schemas.http_result import TOO_LATE, HttpResult
 from schemas.outcome import DND_SENTENCE
 from schemas.records import Move
@@ -52,6 +53,7 @@ BEHIND = (
     "The CRM merged its record with that of another delivery, whose call is on the wire. It waits "
     "for CallKaro's answer to that call."
 )
+UNCONFIRMED = "Too few replicas of Redis confirmed that this call may be made (REDIS_ACKS), so it was not made."
 REDIS_AWAY_S = 1.0  # until the next try of a request, after Redis did not answer to `sending`
 
 Answer = tuple[HttpResult, Verdict]
@@ -133,10 +135,11 @@ class Sending:
                 except Exception as error:
                     broken.append((ready, error))
             answers = move_each(self._store, [move for _, move in starts])
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             # `sending` may be recorded, but surely no request was begun.
+            why = UNCONFIRMED if isinstance(error, Unconfirmed) else None
             for ready in batch:
-                self._drain.move(*undo_sending(ready, now, wait=REDIS_AWAY_S))
+                self._drain.move(*undo_sending(ready, now, wait=REDIS_AWAY_S, message=why))
             raise
         for ready, cause in broken:
             self._drain.crashed(ready.claim, cause)
@@ -274,9 +277,11 @@ class Sending:
         self._drain.move(move)
 
     def _suppress(self, number: str, delivery_id: str) -> None:
-        Suppressions(store=self._store).suppress(
-            number, reason="by_callkaro", message=DND_SENTENCE, delivery_id=delivery_id
-        )
+        # Nobody waits for an answer here. It is stored, and CallKaro itself refuses the number.
+        with contextlib.suppress(Unconfirmed):
+            Suppressions(store=self._store).suppress(
+                number, reason="by_callkaro", message=DND_SENTENCE, delivery_id=delivery_id
+            )
 
     def _kept_no_campaign(self, move: Move, error: Exception) -> None:
         logger.error("campaign.crashed", delivery=move.id, exc_info=error)

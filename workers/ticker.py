@@ -71,7 +71,12 @@ class Ticker:
 
     def __init__(self, settings: Settings, journal: Journal) -> None:
         self._journal = journal
-        self._store = Store(connect(settings.redis_url), zone=settings.callkaro_timezone)
+        self._store = Store(
+            connect(settings.redis_url),
+            zone=settings.callkaro_timezone,
+            acks=settings.redis_acks,
+            is_engine_durable=settings.is_engine_durable,
+        )
         self._migration = Migration(self._store)
         self._is_migrated = False
         self._told = {

@@ -197,15 +197,12 @@ def killed_if_silent(process: subprocess.Popen[Any]) -> Iterator[None]:
 
 
 class Valkey:
-    """A Valkey of the tests' own, with an append-only file, on a free loopback port.
-
-    options: more of its command line.
-    """
+    """A Valkey of the tests' own, with an append-only file, on a free loopback port."""
 
     def __init__(self, folder: Path, *, fsync: str = "always", options: Sequence[str] = ()) -> None:
         self.folder = folder
         self.fsync = fsync
-        self.options = options
+        self.options = options  # more of the command line
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
@@ -216,8 +213,7 @@ class Valkey:
         """Start it, over the data that its folder has, and wait until it answers."""
         command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self.folder), "--appendonly", "yes", "--appendfsync", self.fsync]
-        command += ["--save", "", "--maxmemory-policy", "noeviction"]
-        command += self.options
+        command += ["--save", "", "--maxmemory-policy", "noeviction", *self.options]
         with (self.folder / "valkey.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603
         until(self._answers, what="Valkey's start")
