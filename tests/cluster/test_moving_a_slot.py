@@ -6,17 +6,18 @@ import pytest
 from cluster_load import Load
 from faults.report import Broken
 from support.cluster import Cluster
-from support.storing import a_delivery, accept, an_event, claim, put, status, to_sending
+from support.storing import NOW, a_delivery, accept, an_event, claim, put, status, to_sending
 
 from schemas.delivery import Status
 from schemas.errors import StoreUnavailable
-from schemas.records import Move
+from schemas.records import Move, Suppression
 from store import Store
 
 StartLoad = Callable[..., Load]
 SOME = 30  # events of load before and after each move
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_or_doubled_when_the_slot_moves(
     cluster: Cluster, start_load: StartLoad
 ) -> None:
@@ -41,13 +42,14 @@ def test_nothing_is_half_written_while_the_keys_are_on_two_shards(
     assert cluster.move_keys(source, target, most=len(cluster.all_keys()) // 2)
     before = cluster.content()
     delivered = Move(id="on its way", to=Status.DELIVERED, lease=lease)
+    suppression = Suppression(key="a-hash", reason="by_person", since=NOW)
     writes: dict[str, Callable[[], object]] = {
         "accept": lambda: accept(store, (an_event("e9"), [a_delivery("new")])),
         "claim": lambda: claim(store),
         "settle": lambda: store.move([delivered]),
         "sweep": store.sweep,
         "pause": lambda: store.pause("all", reason="person", message="m"),
-        "suppress": lambda: store.suppress("+919876500001", reason="by_person", message="m"),
+        "suppress": lambda: store.suppress(suppression),
     }
 
     for name, write in writes.items():
