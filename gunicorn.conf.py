@@ -150,9 +150,12 @@ def on_starting(server: Any) -> None:
 def _check_settings() -> None:
     from config import log
     from schemas.errors import SettingsError
+    from store.prefix import check_prefix
 
     try:
-        for warning in warnings_of(load_settings()):
+        settings = load_settings()
+        check_prefix(settings.redis_url)
+        for warning in warnings_of(settings):
             log.get(__name__).warning("settings.warning", message=warning)
     except SettingsError as error:
         sys.stderr.write(f"The web process can't start. Fix this, then start it again:\n{error}\n")

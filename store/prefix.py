@@ -27,16 +27,24 @@ def _settle() -> str:
 KEY_PREFIX = _settle()
 
 
-def check_prefix(redis_url: str) -> None:
-    """Raise SettingsError if the keys at this URL need another prefix than this process has."""
+def prefix_problem(redis_url: str) -> str | None:
+    """Return why this process can't use a REDIS_URL, as the rest of a sentence; None: it can."""
     if prefix_of(redis_url, bridge_name_from_env()) != KEY_PREFIX:
-        raise SettingsError(
-            "REDIS_URL or BRIDGE_NAME changed after the program had started: its keys have another "
-            "prefix now. Start the program again"
+        return (
+            "or BRIDGE_NAME changed while this program ran, and its keys have another prefix now: "
+            "start the program again"
         )
     defaults = sys.modules.get("rq.defaults")
-    if defaults is not None and rq_prefix_of(KEY_PREFIX) != defaults.RQ_KEY_PREFIX:
-        raise SettingsError(
-            f"RQ was imported before the bridge, with {RQ_VARIABLE}={defaults.RQ_KEY_PREFIX}: "
-            f"import the bridge first, or set {RQ_VARIABLE}={rq_prefix_of(KEY_PREFIX)}"
+    wanted = rq_prefix_of(KEY_PREFIX)
+    if defaults is not None and wanted != defaults.RQ_KEY_PREFIX:
+        return (
+            f"needs {RQ_VARIABLE}={wanted}, and something imported RQ before the bridge, with "
+            f"{defaults.RQ_KEY_PREFIX}: set {RQ_VARIABLE}={wanted} in the environment"
         )
+    return None
+
+
+def check_prefix(redis_url: str) -> None:
+    """Raise SettingsError if this process can't use this REDIS_URL: see prefix_problem()."""
+    if problem := prefix_problem(redis_url):
+        raise SettingsError(f"  - REDIS_URL: {problem}")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from config import log
 from config.settings import warnings_of
 from schemas.errors import SettingsError
+from store.prefix import check_prefix
 from workers import jobs
 from workers.supervisor import Supervisor
 from workers.timeouts import violations
@@ -17,6 +18,7 @@ def main() -> int:
     """Read the settings and supervise. A wrong setting is one message and exit code 1."""
     try:
         settings = jobs.settings()
+        check_prefix(settings.redis_url)
     except SettingsError as error:
         return _refuse([str(error)])
     if problems := violations(settings):

@@ -73,10 +73,13 @@ def _check_redis(settings: Settings | None) -> tuple[list[str], str | None]:
     """
     from schemas.errors import StoreUnavailable
     from store import Store, connect
+    from store.prefix import prefix_problem
 
     url = settings.redis_url if settings else redis_url_from_env()
     if url is None:
         return [], None
+    if problem := prefix_problem(url):
+        return [], f"{problem}."
     try:
         store = Store(
             connect(url),
