@@ -171,9 +171,16 @@ class StoreUnavailable(BridgeError):
 
 
 class Unconfirmed(StoreUnavailable):
-    """Redis stored it, but too few replicas confirmed that in time: a failover may lose it."""
+    """Redis stored it, but too few replicas confirmed that in time: a failover may lose it.
+
+    is_written False: replicas were away already, so it was not even tried.
+    """
 
     answer = (
         "Too few replicas of Redis confirmed what was stored (REDIS_ACKS). Send it again in a "
         "moment: what is stored already is a duplicate, and nobody is called twice for it."
     )
+
+    def __init__(self, message: str, *, is_written: bool = True) -> None:
+        super().__init__(message)
+        self.is_written = is_written

@@ -412,12 +412,12 @@ class Persistence:
             found += self._without_file()
         if self.replicas is None:
             found.append(
-                f"REDIS_ACKS is {self.acks}, and Redis does not say how many replicas are connected"
+                f"Redis does not say how many replicas are connected; REDIS_ACKS is {self.acks}"
             )
         elif self.acks and self.replicas <= self.acks:
             found.append(
-                f"REDIS_ACKS is {self.acks}, and Redis has {self.replicas} connected replica(s): "
-                f"with fewer than {self.acks}, webhooks get 503 and nobody is called; connect "
+                f"Redis has {self.replicas} connected replica(s), and REDIS_ACKS is {self.acks}: with "
+                f"fewer than {self.acks}, webhooks get 503 and nobody is called; connect "
                 f"{self.acks + 1}, so that one may fail"
             )
         if self.policy != "noeviction" and "INFO" not in self.forbidden:

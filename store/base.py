@@ -224,7 +224,7 @@ class Base:
             pipe.evalsha(script.sha, 1, P, *args)
             # With its text, so that Redis never answers that it does not know it: by then the
             # script has run, and can't be run again.
-            pipe.eval(self._scripts[MARK].script, 1, P)
+            pipe.eval(str(self._scripts[MARK].script), 1, P)
             pipe.wait(self.acks, int(ACKS_S * 1000))
             answers: list[Any] = pipe.execute(raise_on_error=False)
         if isinstance(answers[0], NoScriptError):  # Redis started anew, so it did not run

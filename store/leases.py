@@ -15,6 +15,7 @@ from rules.transitions import (
     CRASHES_END,
 )
 from schemas.delivery import Delivery, Reason, Status
+from schemas.errors import Unconfirmed
 from schemas.event import Event
 from schemas.records import Claims, Move, Repaired
 from store.base import P
@@ -92,8 +93,8 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         `wait <ms>`, `paused <ms>`, `behind <delivery>`, `no <reason> …`, `crashed` or `unmade`: see
         store/scripts/move.lua. Only `ok` on a move to `sending` permits the request.
 
-        Raises Unconfirmed: too few replicas confirmed a move to `sending` in time. It may be
-        recorded, and permits nothing.
+        Raises Unconfirmed: too few replicas confirmed a move to `sending` in time. It permits
+        nothing, and is recorded if the error says `is_written`.
         """
         if not moves:
             return []
@@ -102,7 +103,10 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         is_permission = any(move.to is Status.SENDING for move in moves)
         # While replicas are away, a permission would be recorded and taken back again and again.
         if is_permission and not self._is_confirmed:
-            self._confirm()
+            try:
+                self._confirm()
+            except Unconfirmed as error:
+                raise Unconfirmed(str(error), is_written=False) from error
         run = self._run_kept if is_permission else self._run
         answers = list(run("move", wanted, self.max_rate, "", 0))
         return [_without_error(move, answer) for move, answer in zip(moves, answers, strict=True)]

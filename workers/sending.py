@@ -41,7 +41,7 @@ from workers.callkaro import CallKaro
 from workers.campaigns import Campaigns
 from workers.drain_context import DrainContext, request_id_of
 from workers.http import CONNECT_S, SendDeadline
-from workers.moving import UNMADE, move_each, remember_or_log
+from workers.moving import UNMADE, move_each, remember_or_log, taken_back
 from workers.preparation import history_check
 from workers.reporting import Reports
 
@@ -53,7 +53,6 @@ BEHIND = (
     "The CRM merged its record with that of another delivery, whose call is on the wire. It waits "
     "for CallKaro's answer to that call."
 )
-UNCONFIRMED = "Too few replicas of Redis confirmed that this call may be made (REDIS_ACKS), so it was not made."
 REDIS_AWAY_S = 1.0  # until the next try of a request, after Redis did not answer to `sending`
 
 Answer = tuple[HttpResult, Verdict]
@@ -137,9 +136,8 @@ class Sending:
             answers = move_each(self._store, [move for _, move in starts])
         except StoreUnavailable as error:
             # `sending` may be recorded, but surely no request was begun.
-            why = UNCONFIRMED if isinstance(error, Unconfirmed) else None
             for ready in batch:
-                self._drain.move(*undo_sending(ready, now, wait=REDIS_AWAY_S, message=why))
+                self._drain.move(*taken_back(ready, now, error, wait=REDIS_AWAY_S))
             raise
         for ready, cause in broken:
             self._drain.crashed(ready.claim, cause)

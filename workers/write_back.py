@@ -36,7 +36,7 @@ from workers.crm import CrmClient
 from workers.crm_writing import Answer, CrmWriting
 from workers.drain_context import DrainContext
 from workers.http import SendDeadline
-from workers.moving import UNMADE, move_each
+from workers.moving import UNMADE, move_each, taken_back
 
 logger = log.get(__name__)
 
@@ -131,10 +131,10 @@ class WriteBacks:
             answers = move_each(
                 self._store, [rules.start(one, now, needs_s=self._needs_s) for one in ready]
             )
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             # `sending` may be recorded, but surely no request was begun.
             for one in ready:
-                self._move(*undo_sending(one, now, wait=STORE_AWAY_S))
+                self._move(*taken_back(one, now, error, wait=STORE_AWAY_S))
             self._is_starting = False
             return
         permitted = set()

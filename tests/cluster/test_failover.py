@@ -9,9 +9,9 @@ from faults.report import Broken
 from support.cluster import NODE_TIMEOUT_S, Cluster
 
 StartLoad = Callable[..., Load]
-# Nodes ask each other at least twice in the node time-out, so they may notice a death that much later.
+# A node is asked at least twice in the node time-out, so its death may be seen that much later.
 SEEN_DEAD_S = 1.5 * NODE_TIMEOUT_S
-ELECTED_S = (
+ELECTED_S = 1.0  # what a replica lets pass at the most, before it asks to be elected
     1.0  # what a replica lets pass before it asks to be elected, by chance half of it or all
 )
 BACK_S = 1.0  # how long the intake fails fast, and then finds the new owner

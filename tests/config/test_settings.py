@@ -126,7 +126,7 @@ def test_the_defaults_of_the_dataclass_are_those_of_the_environment(env):
 
 # Lines of .env.example that show an example, because there is no default.
 EXAMPLES = {"API_TOKENS", "REDIS_TLS_VERIFY", "ALLOW_NUMBERS", "SUPPRESS_WHEN"}
-EXAMPLES |= {"ALERT_WEBHOOK_SECRET", "ALERT_SUMMARY_AT"}
+EXAMPLES |= {"ALERT_WEBHOOK_SECRET", "ALERT_SUMMARY_AT", "REDIS_DURABLE"}
 
 
 def test_the_defaults_that_the_env_example_shows_are_the_defaults(env):
@@ -179,6 +179,10 @@ def test_the_defaults_that_the_env_example_shows_are_the_defaults(env):
         ("CALLING_HOURS", "always", "calling_hours", ALWAYS),
         ("MAX_PER_NUMBER_PER_DAY", "0", "max_per_number", 0),
         ("MAX_PER_NUMBER_PER_DAY", " 3 ", "max_per_number", 3),
+        ("REDIS_ACKS", "0", "redis_acks", 0),
+        ("REDIS_ACKS", " 5 ", "redis_acks", 5),
+        ("REDIS_DURABLE", "engine", "is_engine_durable", True),
+        ("REDIS_DURABLE", "", "is_engine_durable", False),
         ("ROUTE_FAILING_AFTER", "0", "route_failing_after", 0),
         ("REFUSED_KEEP", "0", "refused_keep", 0),
         ("REFUSED_KEEP", " 7 ", "refused_keep", 7),
@@ -359,6 +363,10 @@ def test_a_file_that_cannot_be_read_is_named_by_its_variable(env, tmp_path, path
         ("CALLING_HOURS", "9-21"),
         ("CALLING_HOURS", "21:00-09:00"),
         ("MAX_PER_NUMBER_PER_DAY", "-1"),
+        ("REDIS_ACKS", "-1"),
+        ("REDIS_ACKS", "6"),
+        ("REDIS_ACKS", "one"),
+        ("REDIS_DURABLE", "true"),
         ("REFUSED_KEEP", "-1"),
         ("REFUSED_KEEP", "1001"),
         ("REFUSED_KEEP", "all"),

@@ -303,6 +303,8 @@ def warnings_there_are() -> Iterator[str]:
     ):
         kept: dict[str, Any] = {"used_bytes": 0, "used_ratio": None, **how}
         yield from Persistence(**kept).warnings()
+        for replicas in (0, None):
+            yield from Persistence(**kept, acks=1, replicas=replicas).warnings()
         forbidden = ("INFO", "CONFIG GET")
         yield from Persistence(**{**kept, "append_only": None}, forbidden=forbidden).warnings()
 
