@@ -12,8 +12,6 @@ StartLoad = Callable[..., Load]
 # A node is asked at least twice in the node time-out, so its death may be seen that much later.
 SEEN_DEAD_S = 1.5 * NODE_TIMEOUT_S
 ELECTED_S = 1.0  # what a replica lets pass at the most, before it asks to be elected
-    1.0  # what a replica lets pass before it asks to be elected, by chance half of it or all
-)
 BACK_S = 1.0  # how long the intake fails fast, and then finds the new owner
 SOME = 30  # events of load before and after each harm
 
