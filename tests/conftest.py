@@ -155,7 +155,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[Valkey | Cluster]:
     """The Valkey of this run, so no other data is in reach; by `make cluster`, a cluster."""
-    with cluster_in_memory() if is_over_cluster() else valkey_in_memory() as server:
+    # A cluster whose nodes wait long for each other, for this machine may be busy.
+    server = cluster_in_memory(timeout_s=LONGEST_S) if is_over_cluster() else valkey_in_memory()
+    with server as server:
         yield server
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from cluster_load import Load
 from support import CALL_BACK, Bridge
-from support.cluster import Cluster, is_over_cluster
+from support.cluster import Cluster, cluster_in_memory, is_over_cluster
 
 from simulator import Simulator
 from store import Store
@@ -15,6 +15,13 @@ StartLoad = Callable[..., Load]
 
 # Without a cluster's prefix nothing of it can be tested: the tests are started by `make cluster`.
 collect_ignore_glob = [] if is_over_cluster() else ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Cluster]:
+    """The cluster of this run, whose nodes soon notice that one of them has died."""
+    with cluster_in_memory() as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -12,8 +12,10 @@ from schemas.delivery import Status
 from schemas.errors import StoreUnavailable
 from schemas.records import Move, Suppression
 from store import Store
+from store.base import P
 
 StartLoad = Callable[..., Load]
+GRACE_MS = 10_000  # longer than nothing is claimed of a node that is new to us
 SOME = 30  # events of load before and after each move
 
 
@@ -61,4 +63,6 @@ def test_nothing_is_half_written_while_the_keys_are_on_two_shards(
     cluster.end_move(source, target)
     assert store.move([delivered]) == ["ok"]
     assert status(store, "on its way") == "delivered"
+    assert claim(store) == {}, "workers first tell a node what they know, as after a restart"
+    store.redis.hincrby(f"{P}run", "since_ms", -GRACE_MS)
     assert list(claim(store)) == ["waits"]

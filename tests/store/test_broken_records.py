@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support import CALL_BACK, Web, end_lease, lead, make_due
+from support import CALL_BACK, Valkey, Web, end_lease, lead, make_due
+from support.cluster import Cluster
 from support.storing import a_delivery, accept, an_event, claim, put, status, to_sending
 
 import workers.preparation
@@ -241,20 +242,20 @@ def test_a_record_that_breaks_both_moves_of_a_drain_is_put_aside(
 
 
 @pytest.fixture
-def without(store: Store, redis_url: str) -> Any:
+def without(valkey: Valkey | Cluster, redis_url: str) -> Any:
     """Return a store whose user may not run some commands."""
     made = []
 
     def make(*commands: str) -> Store:
         rights = ["~*", "&*", "+@all", *(f"-{command}" for command in commands)]
-        store.redis.execute_command("ACL", "SETUSER", "few", "reset", "on", ">pw", *rights)
-        made.append(connect(redis_url.replace("redis://", "redis://few:pw@")))
+        valkey.run("ACL", "SETUSER", "few", "reset", "on", ">pw", *rights)
+        made.append(connect(redis_url.replace("://", "://few:pw@")))
         return Store(made[-1])
 
     yield make
     for client in made:
         client.close()
-    store.redis.execute_command("ACL", "DELUSER", "few")
+    valkey.run("ACL", "DELUSER", "few")
 
 
 @pytest.mark.parametrize("command", ["hincrby", "hdel", "hmget", "hgetall"])

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import pytest
 from support import Valkey, keys_of
+from support.cluster import not_over_cluster
 from support.storing import claim, put, status, to_sending
 
 from schemas.delivery import Reason, Status
@@ -312,6 +313,7 @@ def test_a_delivery_that_is_all_forgotten_does_not_ring_when_its_crm_sends_it_ag
     assert (kept.status, kept.call_sid, kept.outcomes) == ("delivered", "CA1", ())
 
 
+@not_over_cluster
 def test_nothing_is_claimed_just_after_a_start_of_redis(forgetful: Valkey) -> None:
     with connect(forgetful.url) as client:
         store = Store(client)

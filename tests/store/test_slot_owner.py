@@ -23,7 +23,7 @@ BRIDGE_TAG, NORTH_TAG = "{bridge}:", "{bridge-north}:"
 # From the webhook to the call and its end, and a job of RQ's: each script, each kind of command.
 WORK = """
 from support.storing import a_delivery, accept, an_event, claim, status, to_sending
-from schemas.delivery import Reason, Status
+from schemas.delivery import Status
 from schemas.records import Move
 from store import Store, connect
 from store.queue import Wakeup, Worker, connect_queue, open_queue
@@ -37,7 +37,7 @@ _, [accepted] = accept(store, (an_event("e1"), [a_delivery("d2")]))
 assert accepted.duplicate
 lease = claim(store)["d1"]
 assert store.move([to_sending("d1", lease)]) == ["ok"]
-assert store.move([Move(id="d1", to=Status.FAILED, lease=lease, reason=Reason.REJECTED)]) == ["ok"]
+assert store.move([Move(id="d1", to=Status.FAILED, lease=lease)]) == ["ok"]
 assert status(store, "d1") == "failed"
 assert store.count_tries("198.51.100.7", within_s=60) == 1
 

@@ -730,8 +730,9 @@ def test_a_token_that_was_refused_late_costs_no_newer_one(store: Store) -> None:
 # --- when Redis can't ---------------------------------------------------------------------------
 
 
-def test_every_method_says_when_redis_is_away() -> None:
-    with connect(f"redis://127.0.0.1:{free_port()}/0") as client:
+def test_every_method_says_when_redis_is_away(redis_url: str) -> None:
+    scheme = redis_url.partition(":")[0]
+    with connect(f"{scheme}://127.0.0.1:{free_port()}/0") as client:
         store = Store(client)
         move = Move(id="d1", to=Status.SKIPPED, lease=1)
         for ask in (

@@ -235,6 +235,10 @@ class Valkey:
             all_at_once.set(f"{P}schema", 2)
             all_at_once.execute()
 
+    def run(self, *command: str) -> None:
+        """Run a command on the server itself, such as one that makes a user."""
+        self.client.execute_command(*command)
+
     def kill(self) -> None:
         """Kill -9 it."""
         self.stop(by=signal.SIGKILL)
@@ -496,7 +500,7 @@ def keys_of(store: Store) -> set[str]:
     aside |= {f"{P}alerts:refused", f"{P}alerts:unparsed"}
     figures = (f"{P}bucket:", f"{P}refused_request")
     found = store.redis.scan_iter(f"{P}*")
-    return {key for key in found if key not in aside and not key.startswith(figures)}
+    return {key for key in found if key not in aside and not key.startswith((*figures, f"{P}rq:"))}
 
 
 # --- a bridge that runs ---------------------------------------------------------------------------

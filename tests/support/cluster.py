@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
 import redis
 
 from store.base import P
@@ -29,14 +30,18 @@ def is_over_cluster() -> bool:
     return P.startswith("{")
 
 
+# For a test that has one Redis of its own: the keys of this process are for a cluster.
+not_over_cluster = pytest.mark.skipif(is_over_cluster(), reason="it has one Redis of its own")
+
+
 class Node(Valkey):
     """A Valkey that is one node of a cluster."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, timeout_s: float) -> None:
         folder.mkdir()
         self.bus_port = free_port()
         options = ["--cluster-enabled", "yes", "--cluster-port", str(self.bus_port)]
-        options += ["--cluster-node-timeout", str(round(NODE_TIMEOUT_S * 1000))]
+        options += ["--cluster-node-timeout", str(round(timeout_s * 1000))]
         # A replica is in step soon after its start, and notices soon that its link is gone.
         options += ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]
         super().__init__(folder, options=options)
@@ -72,13 +77,21 @@ class Node(Valkey):
 class Cluster:
     """Some primaries that share all slots, each with replicas, all on free loopback ports.
 
-    A node that is killed stays away until revive().
+    A node that is killed stays away until revive(). timeout_s: how long a node may be silent.
     """
 
-    def __init__(self, folder: Path, *, primaries: int = 3, replicas: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        primaries: int = 3,
+        replicas: int = 1,
+        timeout_s: float = NODE_TIMEOUT_S,
+    ) -> None:
         count = primaries * (1 + replicas)
-        self.nodes = [Node(folder / f"node-{number}") for number in range(count)]
         self._folder = folder
+        self._timeout_s = timeout_s
+        self.nodes = [self._node(number) for number in range(count)]
         self._primaries = primaries
         addresses = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
         self.url = f"cluster://{addresses}"
@@ -110,7 +123,7 @@ class Cluster:
 
     def add_replica(self, owner: Node) -> Node:
         """Give a primary one more replica, and wait until it is in step."""
-        node = Node(self._folder / f"node-{len(self.nodes)}").start()
+        node = self._node(len(self.nodes)).start()
         self.nodes.append(node)
         owner.cluster("MEET", "127.0.0.1", node.port, node.bus_port)
         until(self._all_have_met, what="the meeting of all nodes")
@@ -234,7 +247,12 @@ class Cluster:
             node.client.config_set("maxmemory", 0)
             node.client.execute_command("FLUSHALL", "SYNC")
         self.owner().client.set(f"{P}schema", 2)
-        assert stray == set(), "keys without the tag"
+        assert not stray, f"these have no tag: {stray}"
+
+    def run(self, *command: str) -> None:
+        """Run a command on every node, such as one that makes a user."""
+        for node in self.nodes:
+            node.run(*command)
 
     def all_keys(self) -> set[str]:
         """Return all keys of all shards."""
@@ -253,6 +271,9 @@ class Cluster:
                     client.execute_command("ASKING")  # else who is yet to get the slot refuses
                     found[key] = client.dump(key)
         return found
+
+    def _node(self, number: int) -> Node:
+        return Node(self._folder / f"node-{number}", timeout_s=self._timeout_s)
 
     def _all_have_met(self) -> bool:
         return all(len(node.known()) == len(self.nodes) for node in self.nodes)
@@ -292,10 +313,10 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster_in_memory(*, primaries: int = 3, replicas: int = 1) -> Iterator[Cluster]:
-    """Start a cluster whose folders are in memory, if there is room."""
+def cluster_in_memory(**options: Any) -> Iterator[Cluster]:
+    """Start a cluster whose folders are in memory, if there is room; options: as Cluster's."""
     with folder_in_memory() as folder:
-        cluster = Cluster(folder, primaries=primaries, replicas=replicas)
+        cluster = Cluster(folder, **options)
         try:
             yield cluster.start()
         finally:
