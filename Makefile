@@ -63,9 +63,11 @@ faults: .venv/.installed-dev  ## Kill processes at random, 20 rounds, and count 
 # The prefix of all keys is settled at the start of a process, so the address says "a cluster" from
 # the start on. Nobody listens there: each process of the tests starts a cluster of its own.
 CLUSTER := REDIS_URL=cluster://127.0.0.1:1
+# These start themselves what they need: a Redis with replicas, and nodes of a cluster.
+OWN_SERVERS := --ignore=tests/store/test_replicas_confirm.py --ignore=tests/store/test_slot_owner.py
 
 cluster: .venv/.installed-dev  ## Test on clusters of 3 primaries and 3 replicas, kill them, and count what was lost (SEED=7 make cluster)
-	@$(CLUSTER) $(PY) -m pytest -q tests/cluster tests/store -m 'not bounds' -n 2 --dist worksteal
+	@$(CLUSTER) $(PY) -m pytest -q tests/cluster tests/store $(OWN_SERVERS) -m 'not bounds' -n 2 --dist worksteal
 	@$(PY) -m tests.faults --cluster $(if $(SEED),--seed $(SEED))
 
 browser: .venv/.installed-dev  ## Test the dashboard in a real Chromium, and keep screenshots

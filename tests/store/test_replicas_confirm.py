@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from support import LONGEST_S, Valkey
-from support.cluster import not_over_cluster
 from support.replicas import Replicated, replicated
 from support.storing import a_delivery, accept, an_event, claim, put, status, to_sending
 
@@ -18,12 +17,10 @@ from schemas.delivery import Status
 from schemas.errors import StoreUnavailable, Unconfirmed
 from schemas.records import Move, Persistence, Suppression
 from store import Store, base, connect
-from store.base import ACKS_S, P
+from store.base import ACKS_S
 from workers import jobs
 
 OPTED_OUT = Suppression(key="a-key", reason="by_person", since=datetime(2026, 1, 1, tzinfo=UTC))
-
-pytestmark = not_over_cluster
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +59,8 @@ def on_replica(servers: Replicated, key: str) -> bool:
 def test_what_was_accepted_is_on_the_replica(servers: Replicated, kept: Store) -> None:
     woke, [answer] = accept(kept, (an_event("one"), [a_delivery("a")]))
     assert (woke, answer.duplicate) == (True, False)
-    assert on_replica(servers, f"{P}event:one")
-    assert on_replica(servers, f"{P}delivery:a")
+    assert on_replica(servers, "bridge:event:one")
+    assert on_replica(servers, "bridge:delivery:a")
 
 
 def test_an_event_that_no_replica_confirmed_is_refused_and_then_a_duplicate(
@@ -74,15 +71,15 @@ def test_an_event_that_no_replica_confirmed_is_refused_and_then_a_duplicate(
         with pytest.raises(Unconfirmed, match="0 of 1 replicas"):
             accept(kept, (event, [a_delivery("a")]))
         kept._away_until = 0.0
-        with pytest.raises(Unconfirmed):  # a duplicate wrote nothing, and is not confirmed either
+        with pytest.raises(Unconfirmed):  # a duplicate is not confirmed either
             accept(kept, (event, [a_delivery("a")]))
         with pytest.raises(StoreUnavailable, match="a moment ago"):  # the next need not wait
             accept(kept, (an_event(), [a_delivery("b")]))
     kept._away_until = 0.0
     _, [answer] = accept(kept, (event, [a_delivery("a")]))
     assert answer.duplicate
-    assert on_replica(servers, f"{P}delivery:a")
-    assert not on_replica(servers, f"{P}delivery:b")
+    assert on_replica(servers, "bridge:delivery:a")
+    assert not on_replica(servers, "bridge:delivery:b")
 
 
 def suppress(store: Store) -> None:
@@ -196,7 +193,7 @@ def test_without_acks_nothing_more_is_asked(valkey: Valkey, redis_url: str) -> N
         told: dict[str, Any] = client.info("commandstats")
         assert told["cmdstat_evalsha"]["calls"] == 3
         assert not {"cmdstat_wait", "cmdstat_eval"} & told.keys()
-        assert not client.exists(f"{P}mark")
+        assert not client.exists("bridge:mark")
 
 
 # --- warnings -------------------------------------------------------------------------------------

@@ -23,11 +23,9 @@ StartBridge = Callable[..., Bridge]
 )
 SEES_ALL = ["+info", "+config|get"]
 # On a cluster, as that page says: the keys have a tag, RQ's too, and a client asks who owns them.
-OF_CLUSTER = ["+cluster|slots"] if is_over_cluster() else []
-FEWEST = [
-    *(right.replace("bridge:", P) for right in LISTED.split() if right not in SEES_ALL),
-    *(["&{bridge}:*", *OF_CLUSTER] if is_over_cluster() else []),
-]
+OF_CLUSTER = [f"&{P}*", "+cluster|slots"] if is_over_cluster() else []
+RIGHTS = [*(right.replace("bridge:", P) for right in LISTED.split()), *OF_CLUSTER]
+FEWEST = [right for right in RIGHTS if right not in SEES_ALL]
 RESTRICTED = {
     "the fewest": FEWEST,
     "without @dangerous": ["~*", "&*", "+@all", "-@dangerous"],
@@ -107,7 +105,7 @@ def test_what_can_not_be_seen_is_said(
 def test_a_user_with_the_listed_rights_misses_nothing(
     store_of: Callable[[list[str]], Store],
 ) -> None:
-    store = store_of(LISTED.split())
+    store = store_of(RIGHTS)
     assert store.persistence().warnings() == []
     assert len(store.run_id()) == 40
 

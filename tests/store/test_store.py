@@ -779,7 +779,7 @@ def test_a_nearly_full_redis_takes_nothing_in_but_lets_workers_settle(
 ) -> None:
     put(store, "d1")
     # So much that what else comes and goes, of connections, moves the share of it by very little.
-    store.redis.setrange("ballast", 100_000_000, "x")
+    store.redis.setrange(f"{P}ballast", 100_000_000, "x")
     used = int(store.redis.info("memory")["used_memory"])
     store.redis.config_set("maxmemory", int(used / 0.92))
     with connect(redis_url) as client:
