@@ -29,7 +29,7 @@ def cluster(valkey: Cluster) -> Iterator[Cluster]:
     """The cluster of this run, whole and empty; whatever a test does to it is undone."""
     valkey.empty()
     yield valkey
-    valkey.revive()
+    valkey.heal()
 
 
 @pytest.fixture

@@ -238,6 +238,12 @@ class Cluster:
         self.end_move(source, target)
         return moved
 
+    def heal(self) -> None:
+        """Undo what was done to it: start who was killed, and move no slot any more."""
+        self.revive()
+        for node in self.primaries():
+            node.cluster("SETSLOT", self.slot_of(), "STABLE")
+
     # --- what is in it --------------------------------------------------------------------------
 
     def empty(self) -> None:
