@@ -197,6 +197,7 @@ class Claim:
     # The CRM's id of the user whose login we have, where it tells our own changes. None: it does
     # not, or it is not known.
     own_user: str | None = None
+    traceparent: str | None = None  # the span of this claim; None: no traces are made
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -416,8 +417,8 @@ class Persistence:
             )
         elif self.acks and self.replicas <= self.acks:
             found.append(
-                f"Redis has {self.replicas} connected replica(s), and REDIS_ACKS is {self.acks}: with "
-                f"fewer than {self.acks}, webhooks get 503 and nobody is called; connect "
+                f"Redis has {self.replicas} connected replica(s), and REDIS_ACKS is {self.acks}: "
+                f"with fewer than {self.acks}, webhooks get 503 and nobody is called; connect "
                 f"{self.acks + 1}, so that one may fail"
             )
         if self.policy != "noeviction" and "INFO" not in self.forbidden:

@@ -251,9 +251,7 @@ class Base:
         try:
             yield
         except (redis.ConnectionError, redis.TimeoutError) as error:
-            if not isinstance(
-                error, SlotMoved
-            ):  # the next try asks the cluster, and so may succeed
+            if not isinstance(error, SlotMoved):  # the next try asks who owns the slot
                 self._away_until = time.monotonic() + AWAY_S
             raise StoreUnavailable(why_away(error)) from error
         except redis.RedisError as error:

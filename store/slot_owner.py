@@ -21,6 +21,7 @@ from redis.exceptions import (
     AskError,
     ClusterDownError,
     MovedError,
+    NoPermissionError,
     ReadOnlyError,
     ResponseError,
     TryAgainError,
@@ -89,10 +90,12 @@ class SlotOwner:
         ) as client:
             try:
                 shards = client.execute_command("CLUSTER SLOTS")
+            except NoPermissionError as error:
+                raise ClusterProblem("its user lacks the right +cluster|slots") from error
             except ResponseError as error:
                 if "cluster support disabled" not in str(error):
                     raise
-                raise ClusterProblem("it is no cluster: REDIS_URL must begin with redis") from error
+                raise ClusterProblem("it is no cluster: use redis:// or rediss://") from error
         self._learn(_address(one, node) for _, _, *nodes in shards for one in nodes)
         for first, last, owner, *_ in shards:
             if first <= self._slot <= last:

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from config import log
+from config.tracing import Facts
 from rules.backoff import Jitter
 from rules.plan import Ready
 from rules.transitions import (
@@ -33,10 +34,11 @@ from schemas.delivery import Reason, Status
 from schemas.errors import StoreUnavailable, Unconfirmed
 from schemas.http_result import TOO_LATE, HttpResult
 from schemas.outcome import DND_SENTENCE
-from schemas.records import Move
+from schemas.records import Claim, Move
 from schemas.settings import Settings
 from store import Store
 from store.suppression import Suppressions
+from workers import traces
 from workers.callkaro import CallKaro
 from workers.campaigns import Campaigns
 from workers.drain_context import DrainContext, request_id_of
@@ -194,14 +196,12 @@ class Sending:
         ready = attempt.ready
         self._reports.stats.attempts += 1
         self._in_pool[ready.delivery.id] = attempt
+        post = partial(
+            self._callkaro.post, ready.at_callkaro, ready.body, send_deadline=attempt.deadline
+        )
         try:
             self._drain.submit(
-                partial(
-                    self._callkaro.post,
-                    ready.at_callkaro,
-                    ready.body,
-                    send_deadline=attempt.deadline,
-                ),
+                traces.around("send", [ready.claim], post, _told),
                 partial(self._answered, attempt),
                 partial(self._answer_crashed, attempt),
             )
@@ -288,6 +288,11 @@ class Sending:
     def _keep_campaign(self, key: str, batch_id: str, body: dict[str, Any], move: Move) -> None:
         kept = self._campaigns.keep(key, batch_id, body)
         self._drain.move(replace(move, fields={**move.fields, "batch_id": kept}))
+
+
+def _told(claim: Claim, answer: Answer) -> Facts:
+    result, meant = answer
+    return traces.answered(claim, result, meant)
 
 
 def _log_lost_suppression(error: Exception) -> None:

@@ -1,5 +1,5 @@
 -- include: keys
--- Write something. WAIT waits for the replicas only if its connection wrote, and a script that answers
--- "it is stored already" did not: its first run may have reached no replica.
+-- Write something. WAIT waits only for what its own connection wrote, and a script that finds its work
+-- done may write nothing, though no replica has what its first run wrote.
 even_when_full()
 redis.call('SET', P .. 'mark', '1')

