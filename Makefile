@@ -67,7 +67,8 @@ CLUSTER := REDIS_URL=cluster://127.0.0.1:1
 OWN_SERVERS := --ignore=tests/store/test_replicas_confirm.py --ignore=tests/store/test_slot_owner.py
 
 cluster: .venv/.installed-dev  ## Test on clusters of 3 primaries and 3 replicas, kill them, and count what was lost (SEED=7 make cluster)
-	@$(CLUSTER) $(PY) -m pytest -q tests/cluster tests/store $(OWN_SERVERS) -m 'not bounds' -n 2 --dist worksteal
+	@$(CLUSTER) $(PY) -m pytest -q tests/store $(OWN_SERVERS) -n 2 --dist worksteal
+	@$(CLUSTER) $(PY) -m pytest -q tests/cluster -m 'slow or not slow'
 	@$(PY) -m tests.faults --cluster $(if $(SEED),--seed $(SEED))
 
 browser: .venv/.installed-dev  ## Test the dashboard in a real Chromium, and keep screenshots

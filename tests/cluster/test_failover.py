@@ -16,6 +16,7 @@ BACK_S = 1.0  # how long the intake fails fast, and then finds the new owner
 SOME = 30  # events of load before and after each harm
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_or_doubled_when_the_owner_is_killed(
     cluster: Cluster, start_load: StartLoad
 ) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from support import CALL_BACK, Bridge, lead, until
 from support.cluster import Cluster
 
@@ -26,6 +27,7 @@ def test_a_lead_is_called_and_no_key_is_without_the_tag(
     assert cluster.owner().all_keys() == keys, "all of them are on one shard"
 
 
+@pytest.mark.slow
 def test_bridges_of_two_names_share_a_cluster_and_see_nothing_of_each_other(
     cluster: Cluster, start_bridge: StartBridge, simulator: Simulator
 ) -> None:

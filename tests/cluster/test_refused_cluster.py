@@ -12,7 +12,7 @@ from support.cluster import Cluster, cluster_in_memory
 StartBridge = Callable[..., Bridge]
 
 
-@pytest.fixture(params=[1, 3])
+@pytest.fixture(params=[1, pytest.param(3, marks=pytest.mark.slow)])
 def shards(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     with cluster_in_memory(primaries=request.param, replicas=0) as cluster:
         yield cluster
