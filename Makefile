@@ -68,7 +68,7 @@ OWN_SERVERS := --ignore=tests/store/test_replicas_confirm.py --ignore=tests/stor
 
 cluster: .venv/.installed-dev  ## Test on clusters of 3 primaries and 3 replicas, kill them, and count what was lost (SEED=7 make cluster)
 	@$(CLUSTER) $(PY) -m pytest -q tests/store $(OWN_SERVERS) -n 2 --dist worksteal
-	@$(CLUSTER) $(PY) -m pytest -q tests/cluster -m 'slow or not slow'
+	@$(CLUSTER) $(PY) -m pytest -q tests/cluster -m 'not bounds'
 	@$(PY) -m tests.faults --cluster $(if $(SEED),--seed $(SEED))
 
 browser: .venv/.installed-dev  ## Test the dashboard in a real Chromium, and keep screenshots
