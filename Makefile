@@ -37,7 +37,7 @@ slow: .venv/.installed-dev  ## Run the tests that start whole bridges or read ve
 bounds: .venv/.installed-dev  ## Run the tests of bounds in seconds and megabytes; for a quiet machine
 	@$(PY) -m pytest tests -m bounds
 
-check: .venv/.installed-dev  ## Format, lint, types, import rules, security, tests, short faults
+check: .venv/.installed-dev  ## Format, lint, types, import rules, security, tests, short faults, short cluster
 	@echo 'Format …' && $(PY) -m ruff format --check .
 	@echo 'Lint …' && $(PY) -m ruff check .
 	@echo 'Types …' && $(PY) -m mypy
