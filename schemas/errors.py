@@ -19,6 +19,7 @@ BridgeError
 │   ├── Migrating               503  records of an earlier release are still being moved
 │   └── NotFound                404
 └── StoreUnavailable        503  Redis is away, read-only or nearly full: try again later
+    ├── StoreUnfit          503  this Redis can't be the store: change REDIS_URL or the server
     └── Unconfirmed         503  stored, but on fewer than REDIS_ACKS replicas: send it again
 
 An authentic item that matches no shape or no route is not an error: its sender can't fix it. It is
@@ -167,7 +168,17 @@ class StoreUnavailable(BridgeError):
     word: ClassVar[str] = "store_unavailable"
     # For the sender. It does not promise that nothing was stored: Redis may have done it before it
     # went away.
-    answer: ClassVar[str] = "The store does not answer. Try again in a moment."
+    answer: str = "The store does not answer. Try again in a moment."
+
+
+class StoreUnfit(StoreUnavailable):
+    """This Redis can't be the store. The message is a sentence that says what to do."""
+
+    word = "store_unfit"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.answer = message
 
 
 class Unconfirmed(StoreUnavailable):

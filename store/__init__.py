@@ -3,6 +3,8 @@
 Truth is in the store, the queue is a hint. Every change of more than one key is one script
 (store/scripts/*.lua), so nothing is ever half-written, and scripts take the time from Redis.
 
+In a cluster, all of them begin with {bridge}: or {bridge-<name>}: instead; see store/prefix.py.
+
     bridge:event:<id>            hash: record (JSON), status, source, deliveries ("<id> <route>"
                                  lines), is_test (1: a person's test call)
     bridge:seen:<fingerprint>    the event first stored under it; outlives its record (DEDUPE_DAYS)
@@ -60,7 +62,8 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
                                  bridge:refused_requests:<source>: zset of their ids by order
     bridge:find:<letters>        zset of deliveries' orders: what people find them by; see
                                  store/search.py
-    bridge:status_counts         hash: how many deliveries there are, by "<status> <route>"
+    bridge:status_counts         hash: how many deliveries there are, by "<status> <route>";
+                                 bridge:status_recount: hash: while they are counted again
     bridge:metrics               hash: cumulative counts; bridge:bucket:<minute|ten|hour>:<n>:
                                  hashes of what happened in the n-th minute, ten minutes or hour
                                  since 1970; bridge:refused: the latest refusal by cause (ms)

@@ -15,17 +15,18 @@ from redis.exceptions import NoPermissionError, NoScriptError
 
 from config import log
 from schemas.delivery import WRITE_BACK_ID
-from schemas.errors import StoreUnavailable, Unconfirmed
+from schemas.errors import StoreUnavailable, StoreUnfit, Unconfirmed
 from schemas.records import Persistence
 from schemas.settings import DEFAULT_ZONE
 from schemas.spellings import spellings
 from store.client import (
     CONNECT_S,
-    is_demoted,
+    code_of,
     is_forbidden,
     leave_demoted,
     make_client,
     why_away,
+    why_unfit,
 )
 from store.local_time import in_zone
 from store.prefix import KEY_PREFIX
@@ -91,6 +92,7 @@ class Base:
         self._room_checked = 0.0
         self._away_until = 0.0
         self._has_room = True
+        self._is_fit = False  # not known yet
         self._pepper: str | None = None
         self._migrated_until = 0.0  # monotonic: see store/migration.py
 
@@ -105,8 +107,24 @@ class Base:
         with self._reached():
             return _run_id_of(self.redis)
 
+    def check_fit(self) -> None:
+        """Raise StoreUnfit if this Redis is in cluster mode, or can't run our scripts.
+
+        Nothing here asks Redis for its mode: a user may lack the right to INFO, and some managed
+        Redis hide it. Raises StoreUnavailable if Redis is away.
+        """
+        self._is_fit = False
+        with self._reached():
+            try:
+                self._scripts["fits"](keys=[f"{P}fits:a", f"{P}fits:b"])
+            except redis.ResponseError as error:
+                if reason := why_unfit(error, is_tagged="{" in P):
+                    raise StoreUnfit(reason) from error
+                raise
+        self._is_fit = True
+
     def check_room(self) -> None:
-        """Raise StoreUnavailable while Redis is over 85 % of its memory limit, or hangs.
+        """Raise StoreUnavailable while Redis is over 85 % of its memory limit, unfit, or hangs.
 
         Where Redis does not tell its memory, its own refusal is the limit: see _reached().
         After one time-out, fail fast for a second: other requests need not wait for Redis, too.
@@ -115,6 +133,7 @@ class Base:
         if now < self._away_until:
             raise StoreUnavailable("Redis did not answer a moment ago")
         if now - self._room_checked > ROOM_CHECK_S:
+            self.check_fit()  # never a 202 for what no worker would call
             used = self.persistence().used_ratio
             self._has_room = used is None or used < FULL_AT
             self._room_checked = now
@@ -185,6 +204,7 @@ class Base:
         return keyed.digest()
 
     def _run(self, script: str, *args: Any) -> Any:
+        self._check_fit_once()
         with self._reached():
             return self._scripts[script](keys=[P], args=args)
 
@@ -205,6 +225,7 @@ class Base:
 
     def _run_and_wait(self, script: str, args: Sequence[Any]) -> Any:
         self._is_confirmed = False
+        self._check_fit_once()
         with self._reached():
             answer, _, confirmed = self._piped(self._scripts[script], args)
         if int(confirmed) < self.acks:
@@ -242,8 +263,14 @@ class Base:
         never runs in another Redis than the one whose id it has. (Scripts can't read it: Redis
         checks the rights of our user in them, too.)
         """
+        self._check_fit_once()
         with self._reached(), self.redis.client() as one:  # type: ignore[no-untyped-call]
             return self._scripts[script](keys=[P], args=[*args, _run_id_of(one)], client=one)
+
+    def _check_fit_once(self) -> None:
+        """Check before the first script: it must leave no keys behind in a cluster."""
+        if not self._is_fit:
+            self.check_fit()
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
@@ -258,12 +285,9 @@ class Base:
             # Redis is full, read-only, busy with another script or failing over, or our user lacks
             # rights. All of that ends by itself or is fixed in Redis, so no loop of ours may die.
             leave_demoted(self.redis, error)
-            word = error.status_code or str(error).partition(" ")[0]
-            if word == "ERR" and is_forbidden(error):
-                word = "NOPERM"
-            if word == "ERR" and not is_demoted(error):
+            if (code := code_of(error)) == "ERR":
                 logger.error("store.refused", exc_info=error)  # a script of ours may be wrong
-            raise StoreUnavailable(f"Redis refuses ({word})") from error
+            raise StoreUnavailable(f"Redis refuses ({code})") from error
 
 
 def _run_id_of(client: "redis.Redis") -> str:

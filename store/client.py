@@ -1,5 +1,6 @@
 """Clients of Redis, for our data and for RQ, and why they fail."""
 
+import re
 import ssl
 from collections.abc import Iterator
 from copy import copy
@@ -8,7 +9,7 @@ from functools import cache
 import redis
 from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
-from redis.exceptions import NoPermissionError
+from redis.exceptions import ClusterCrossSlotError, ClusterDownError, NoPermissionError
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
@@ -17,6 +18,20 @@ from store.prefix import check_prefix
 from store.slot_owner import ClusterProblem, SlotMoved, client_of_owner
 
 CONNECT_S = 2.0
+CLUSTERED = (
+    "This Redis is in cluster mode, and REDIS_URL does not start with cluster://: RQ's keys and "
+    "ours would lie on several shards, and nothing would be called. Use a Redis that is not in "
+    "cluster mode, or name the cluster's hosts in a cluster:// address."
+)
+NO_SCRIPTS = (
+    "Redis lets this user run no Lua scripts (EVALSHA, SCRIPT LOAD) on the bridge's keys: give the "
+    "user the rights that docs/operating.md lists, or use a Redis that has scripts."
+)
+OTHER_SERVER = (
+    "This server can't run the bridge's Lua scripts: use Redis 6.2 or later, or Valkey, and no "
+    "proxy that changes what it answers."
+)
+CLUSTER_ERRORS = (ClusterCrossSlotError, ClusterDownError)  # CROSSSLOT even from a single shard
 SENTINEL_S = 0.5  # for one sentinel: HubSpot waits 5 s, three may hang, and each is asked twice
 
 
@@ -80,14 +95,48 @@ def is_demoted(error: "redis.RedisError") -> bool:
     return isinstance(error, redis.ReadOnlyError) or "-READONLY" in str(error)
 
 
+# How a command is refused that our user may not run, or a managed Redis does not have. In scripts,
+# newer servers tell of an "ACL failure", and Redis 6.2 and 7.0 have sentences of their own.
+_FORBIDDEN = (
+    "unknown command",
+    "acl failure",
+    "can't run this command",
+    "can't access at least one of the keys",
+)
+_WRAPPED = re.compile(r"user_script: ?\d+: -?([A-Z]{2,}) ")
+
+
 def is_forbidden(error: "redis.RedisError") -> bool:
     """Say whether our user may not run a command, or a managed Redis does not have it."""
     text = str(error).lower()
-    return (
-        isinstance(error, NoPermissionError)
-        or "unknown command" in text
-        or "acl failure" in text  # how Valkey says it of a script's command
-    )
+    return isinstance(error, NoPermissionError) or any(one in text for one in _FORBIDDEN)
+
+
+def code_of(error: "redis.RedisError") -> str:
+    """Return the code of a refusal, such as OOM or NOPERM; ERR: a script of ours may be wrong.
+
+    Redis 6.2 wraps what a script's command was refused with into an ERR.
+    """
+    code = error.status_code or str(error).partition(" ")[0]
+    if code != "ERR":
+        return code
+    if is_forbidden(error):
+        return "NOPERM"
+    wrapped = _WRAPPED.search(str(error))
+    return wrapped[1] if wrapped else code
+
+
+def why_unfit(error: "redis.ResponseError", *, is_tagged: bool) -> str | None:
+    """Return why a server that answered fits.lua like this can't be the store, as a sentence.
+
+    None: it only can't at the moment, such as while it loads its data.
+    is_tagged: our keys have a hash tag, so that a cluster can be the store.
+    """
+    if type(error) in CLUSTER_ERRORS and not is_tagged:
+        return CLUSTERED
+    if is_forbidden(error):
+        return NO_SCRIPTS
+    return OTHER_SERVER if code_of(error) == "ERR" else None
 
 
 def why_away(error: "redis.RedisError") -> str:

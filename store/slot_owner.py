@@ -56,7 +56,7 @@ class SlotOwner:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._slot = key_slot(KEY_PREFIX.encode())
-        self._nodes = cluster.addresses  # the first one answered last
+        self._nodes = cluster.addresses  # first: the node that gave the latest answer
         self.losses = 0  # how often the owner was lost; a connection from before is too old
 
     def find(self) -> Address:

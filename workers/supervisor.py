@@ -52,7 +52,10 @@ class Supervisor:
         self._woken, self._wake = os.pipe()  # a signal writes here, and so ends a nap
 
     def run(self) -> int:
-        """Work until a signal asks to stop. Returns the exit code."""
+        """Work until a signal asks to stop. Returns the exit code.
+
+        Raises StoreUnfit before the worker is started.
+        """
         os.set_blocking(self._wake, False)
         signal.set_wakeup_fd(self._wake)
         for number in STOPS:

@@ -86,8 +86,8 @@ def _check_redis(settings: Settings | None) -> tuple[list[str], str | None]:
             acks=settings.redis_acks if settings else 0,
             is_engine_durable=bool(settings and settings.is_engine_durable),
         )
+        store.check_room()  # first: a Redis that is unfit refuses a ping, too
         store.ping()
-        store.check_room()
         return store.persistence().warnings(), None
     except StoreUnavailable as error:
         address = shown_address(url)

