@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ARGS = --ignore=tests/faults --ignore=tests/browser --ignore=tests/clients -n 4 --dist worksteal
 PIP_FAILED = echo 'pip could not install it. Is the network there?' >&2; exit 1
 
-.PHONY: help install run demo test check docs audit properties slow bounds faults browser picture clients engines lint-api image fuzz api-fuzz bench bench-many requirements clean
+.PHONY: help install run demo test check docs audit properties slow bounds faults cluster browser picture clients engines lint-api image fuzz api-fuzz bench bench-many requirements clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -37,7 +37,7 @@ slow: .venv/.installed-dev  ## Run the tests that start whole bridges or read ve
 bounds: .venv/.installed-dev  ## Run the tests of bounds in seconds and megabytes; for a quiet machine
 	@$(PY) -m pytest tests -m bounds
 
-check: .venv/.installed-dev  ## Format, lint, types, import rules, security, tests, short faults
+check: .venv/.installed-dev  ## Format, lint, types, import rules, security, tests, short faults, short cluster
 	@echo 'Format …' && $(PY) -m ruff format --check .
 	@echo 'Lint …' && $(PY) -m ruff check .
 	@echo 'Types …' && $(PY) -m mypy
@@ -46,6 +46,7 @@ check: .venv/.installed-dev  ## Format, lint, types, import rules, security, tes
 	@echo 'Known flaws in what is pinned …' && $(PY) -m tests.audit --where-possible
 	@echo 'Tests …' && $(MAKE) --no-print-directory test
 	@echo 'Faults and fuzz, in short …' && $(PY) -m pytest tests/faults
+	@echo 'A cluster, in short …' && $(CLUSTER) $(PY) -m pytest -q tests/cluster
 
 audit: .venv/.installed-dev  ## Look up known flaws in the packages of requirements.txt; fail if that is not possible
 	@$(PY) -m tests.audit
@@ -58,6 +59,17 @@ faults: .venv/.installed-dev  ## Kill processes at random, 20 rounds, and count 
 	@FAULTS_EXAMPLES=500 FAULTS_WAITING=10000 $(PY) -m pytest -q tests/faults/test_state_machine.py \
 		tests/faults/test_write_back_machine.py tests/faults/test_crash_steps.py \
 		tests/faults/test_crash_write_backs.py tests/e2e/test_outages.py
+
+# The prefix of all keys is settled at the start of a process, so the address says "a cluster" from
+# the start on. Nobody listens there: each process of the tests starts a cluster of its own.
+CLUSTER := REDIS_URL=cluster://127.0.0.1:1
+# These start themselves what they need: a Redis with replicas, and nodes of a cluster.
+OWN_SERVERS := --ignore=tests/store/test_replicas_confirm.py --ignore=tests/store/test_slot_owner.py
+
+cluster: .venv/.installed-dev  ## Test on clusters of 3 primaries and 3 replicas, kill them, and count what was lost (SEED=7 make cluster)
+	@$(CLUSTER) $(PY) -m pytest -q tests/store $(OWN_SERVERS) -n 2 --dist worksteal
+	@$(CLUSTER) $(PY) -m pytest -q tests/cluster -m 'not bounds'
+	@$(PY) -m tests.faults --cluster $(if $(SEED),--seed $(SEED))
 
 browser: .venv/.installed-dev  ## Test the dashboard in a real Chromium, and keep screenshots
 	@command -v chromium chromium-browser chrome >/dev/null || { \
