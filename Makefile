@@ -102,6 +102,8 @@ requirements: .venv/.installed-dev  ## Pin the newest versions of the packages i
 	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--upgrade --generate-hashes --no-emit-find-links requirements.in -o requirements.txt
 	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
+		--upgrade --generate-hashes --no-emit-find-links requirements-traces.in -o requirements-traces.txt
+	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--upgrade --generate-hashes --no-emit-find-links requirements-dev.in -o requirements-dev.txt
 	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--upgrade --generate-hashes --no-emit-find-links requirements-clients.in -o requirements-clients.txt

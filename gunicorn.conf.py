@@ -128,8 +128,10 @@ logger_class = JsonLogger
 def post_worker_init(worker: Any) -> None:
     """Migrate the store beside the requests. At a stop, answer the waiting ones (`?wait=`)."""
     from bridge.api import long_poll as waiting
+    from config import tracing
     from store.migration import start_migration
 
+    tracing.start(process="web")  # after the fork: it has a thread of its own
     store = worker.wsgi.extensions.get("store")
     if store is not None:  # the floor of the benchmark has none
         start_migration(store)
@@ -142,17 +144,30 @@ def post_worker_init(worker: Any) -> None:
     signal.siginterrupt(signal.SIGTERM, False)  # as gunicorn: it interrupts no system call
 
 
+def worker_exit(server: Any, worker: Any) -> None:
+    """Send the traces that are left, once the process has answered its last request."""
+    from config import tracing
+
+    tracing.finish()
+
+
 def on_starting(server: Any) -> None:
     """Report the settings' problems and warnings once, before every worker meets them."""
+    from config import tracing
+
     _check_settings()
+    tracing.warm_up()
 
 
 def _check_settings() -> None:
     from config import log
     from schemas.errors import SettingsError
+    from store.prefix import check_prefix
 
     try:
-        for warning in warnings_of(load_settings()):
+        settings = load_settings()
+        check_prefix(settings.redis_url)
+        for warning in warnings_of(settings):
             log.get(__name__).warning("settings.warning", message=warning)
     except SettingsError as error:
         sys.stderr.write(f"The web process can't start. Fix this, then start it again:\n{error}\n")

@@ -56,7 +56,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.wsgi_app = WebhookSlashes(app.wsgi_app)  # type: ignore[method-assign]
     # Two tries of 2 s each. HubSpot gives up after 5 s, and sends again sooner after a 503.
     store = Store(
-        connect(settings.redis_url, timeout_s=2.0, retries=1), zone=settings.callkaro_timezone
+        connect(settings.redis_url, timeout_s=2.0, retries=1),
+        zone=settings.callkaro_timezone,
+        acks=settings.redis_acks,
+        is_engine_durable=settings.is_engine_durable,
     )
     wakeup = Wakeup(open_queue(connect_queue(settings.redis_url)))
     hooks = webhooks.views(Intake(settings=settings, store=store, wakeup=wakeup))

@@ -11,7 +11,7 @@ from bridge.api.describe import JSON, operation
 from bridge.http.body import read_body
 from bridge.http.incoming import read_all
 from config import log
-from schemas.errors import NotFound, RequestError, StoreUnavailable
+from schemas.errors import NotFound, RequestError, StoreUnavailable, Unconfirmed
 from schemas.outcome import asks_to_stop, number_of, read_outcome
 from schemas.responses import OutcomeKeptResponse
 from schemas.settings import Settings
@@ -84,9 +84,15 @@ def keep_outcome(store: Store, settings: Settings, body: bytes) -> str:
     if outcome is None:
         logger.info("outcome.ignored")
         return "ignored"
+    unconfirmed = None
     if asks_to_stop(outcome, settings.suppress_when):
-        Suppressions(store=store).suppress_called(outcome, number_of(content, outcome))
+        try:
+            Suppressions(store=store).suppress_called(outcome, number_of(content, outcome))
+        except Unconfirmed as error:  # the suppression is stored, so the outcome is kept, too
+            unconfirmed = error
     result, delivery_id = store.keep_outcome(outcome)
+    if unconfirmed is not None:
+        raise unconfirmed
     if delivery_id and not outcome.is_final:
         Suppressions(store=store).call_off_accepted(delivery_id)
     logger.info(

@@ -48,18 +48,16 @@ def _problem_of_web(port: int) -> str | None:
 
 def _problem_of_worker(redis_url: str) -> str | None:
     """Look for an RQ worker of this machine; Redis deletes a worker that is silent for 90 s."""
-    import redis  # imported here, because the check of the web process does not need RQ
-    from rq import Worker
-
+    # Imported here, because the check of the web process does not need Redis and RQ.
     from schemas.errors import StoreUnavailable
     from store import Store, connect
-    from store.queue import connect_queue, open_queue
+    from store.queue import Wakeup, connect_queue, open_queue
 
     try:
         if not Store(connect(redis_url)).is_migrated():
             return None  # the supervisor starts its RQ worker once the stored names are moved
-        found = Worker.all(queue=open_queue(connect_queue(redis_url)))
-    except (redis.RedisError, StoreUnavailable):
+        found = Wakeup(open_queue(connect_queue(redis_url))).workers()
+    except StoreUnavailable:
         # The supervisor waits for Redis, and it knows what its worker sent last. A restart would
         # lose that: docs/decisions/0008-what-redis-forgets.md.
         return None

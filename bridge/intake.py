@@ -6,6 +6,7 @@ is kept for people to see (refused.py). Every other request is stored before the
 no route matches an event of it, or no schema fits it: the sender can't fix that, we can.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +14,8 @@ from datetime import UTC, datetime
 
 from bridge.http.media import is_encoded, read_content
 from bridge.refused import keep_refused
-from config import log
+from config import log, tracing
+from config.tracing import Facts
 from rules.matching import deliveries_of, events_of
 from schemas.errors import (
     BadSignature,
@@ -60,12 +62,13 @@ class Intake:
         proof, content = self.verify_request(source, secrets, request, now)
         check_account(source, content, self.settings.variables.get(name, {}))
         request = replace(request, proof=proof)
-        with self.keeping_refused(source, request):
-            events = self.parse(source, request, content, now, request_id)
-            matched = self.match(events)
-            must_wake, accepted = self.store_all(source, matched)
-        if must_wake:
-            self.wake()
+        with self.traced(source, request, request_id) as traceparent:
+            with self.keeping_refused(source, request):
+                events = self.parse(source, request, content, now, request_id, traceparent)
+                matched = self.match(events)
+                must_wake, accepted = self.store_all(source, matched, traceparent)
+            if must_wake:
+                self.wake()
         return accepted
 
     def find(self, name: str) -> tuple[Source, tuple[str, ...]]:
@@ -105,6 +108,28 @@ class Intake:
             return proof, self.read(source, request)
 
     @contextmanager
+    def traced(
+        self, source: Source, request: Incoming, request_id: str | None
+    ) -> Iterator[str | None]:
+        """Make a span of a request that has its proof; see Event.traceparent for what this yields.
+
+        A request without its proof has no span: it may name the trace of somebody else.
+        """
+        if not tracing.is_on():
+            yield None
+            return
+        parent = tracing.take_up(request.headers.get(tracing.HEADER))
+        span = tracing.begin("webhook", parent=parent)
+        facts = Facts(source=source.name, request_id=request_id)
+        try:
+            yield span.traceparent
+        except Exception as error:
+            facts = replace(facts, error=type(error).__name__)
+            raise
+        finally:
+            span.end(facts)
+
+    @contextmanager
     def keeping_refused(self, source: Source, request: Incoming) -> Iterator[None]:
         """Keep a request that has its proof, if it is refused in this context."""
         try:
@@ -127,19 +152,32 @@ class Intake:
         content: object,
         now: datetime,
         request_id: str | None,
+        traceparent: str | None,
     ) -> list[Event]:
         """Return the items of a request as events. Raises TooLarge."""
         items = read_items(source, content, request)
         dedupe_s = self.settings.dedupe_days * 86_400
         zone = self.settings.callkaro_timezone
-        return events_of(items, source, request, now, dedupe_s, request_id, zone=zone)
+        return events_of(
+            items,
+            source,
+            request,
+            now,
+            dedupe_s,
+            request_id,
+            zone=zone,
+            traceparent=traceparent,
+        )
 
     def match(self, events: Sequence[Event]) -> list[tuple[Event, list[NewDelivery]]]:
         """Return each event with a delivery for each route that matches it."""
         return [(event, deliveries_of(event, self.settings.routes)) for event in events]
 
     def store_all(
-        self, source: Source, matched: Sequence[tuple[Event, list[NewDelivery]]]
+        self,
+        source: Source,
+        matched: Sequence[tuple[Event, list[NewDelivery]]],
+        traceparent: str | None,
     ) -> tuple[bool, list[Accepted]]:
         """Store all events or none, each with its deliveries and its side effect.
 
@@ -147,7 +185,11 @@ class Intake:
         """
         side_effects = {event.id: side_effect_of(event, source, self.store) for event, _ in matched}
         routes = self.settings.routes.digest
-        return self.store.accept(matched, routes=routes, side_effects=side_effects)
+        began_ns = time.time_ns()
+        answer = self.store.accept(matched, routes=routes, side_effects=side_effects)
+        if traceparent is not None:
+            note_accepted(source, answer[1], traceparent, began_ns)
+        return answer
 
     def wake(self) -> None:
         """Enqueue a drain. If this fails, nothing is lost: the ticker also asks for drains."""
@@ -155,3 +197,17 @@ class Intake:
             self.wakeup.request_drain()
         except StoreUnavailable:
             logger.warning("wakeup.lost")
+
+
+def note_accepted(
+    source: Source, accepted: Sequence[Accepted], traceparent: str, began_ns: int
+) -> None:
+    """Make a span of each event that was stored, or was a duplicate."""
+    for one in accepted:
+        facts = Facts(
+            source=source.name,
+            event=one.event_id,
+            status=one.status,
+            is_duplicate=one.duplicate,
+        )
+        tracing.note("accept", facts, parent=traceparent, began_ns=began_ns)

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from itertools import product
 from typing import Any, Final
 
-import redis
 from flask import Blueprint, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -23,7 +22,6 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
-from rq import Worker
 
 from bridge.api.access import check_token
 from bridge.api.describe import operation
@@ -343,7 +341,7 @@ def _status_counts(store: Store, wakeup: Wakeup) -> Iterator[Metric]:
     )
     is_open = any(pause.reason == "breaker" for pause in pauses)
     yield _single("breaker_open", "1: CallKaro's breaker is open.", int(is_open))
-    yield _single("workers", "Running worker processes.", _workers(wakeup))
+    yield _single("workers", "Running worker processes.", len(wakeup.workers()))
 
 
 def _redis(store: Store) -> Iterator[Metric]:
@@ -357,13 +355,6 @@ def _redis(store: Store) -> Iterator[Metric]:
         yield _single(
             "redis_memory_ratio", "Used memory, as a part of the limit.", durable.used_ratio
         )
-
-
-def _workers(wakeup: Wakeup) -> int:
-    try:
-        return len(Worker.all(queue=wakeup.queue))
-    except redis.RedisError as error:
-        raise StoreUnavailable(f"Redis does not answer ({type(error).__name__})") from error
 
 
 # --- helpers --------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""REDIS_URL: the address of one Redis, or of the sentinels that know which Redis is the master.
+"""REDIS_URL: the address of one Redis, of sentinels that know the master, or of a cluster's nodes.
 
 No message of this module quotes the URL: in a wrong URL, a password may be anywhere.
 """
@@ -6,7 +6,9 @@ No message of this module quotes the URL: in a wrong URL, a password may be anyw
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
-from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from config.key_prefix import is_cluster
 
 SENTINEL = "sentinel://"
 SENTINEL_PORT = 26379
@@ -16,7 +18,15 @@ SENTINEL_FORM = (
     "must be of the form "
     "sentinel://[user:password@]host:26379,host2:26379/<name of the service>/<database>"
 )
-ADDRESS = "must be an address that starts with redis://, rediss://, unix:// or sentinel://"
+CLUSTER_FORM = (
+    "must be of the form cluster://[user:password@]host:6379,host2:6379 (clusters:// for TLS); a "
+    "cluster has only database 0"
+)
+ADDRESS = (
+    "must be an address that starts with redis://, rediss://, unix://, sentinel://, cluster:// or "
+    "clusters://"
+)
+TLS_SCHEMES = ("rediss", "clusters")
 # The useful ones of redis-py's parameters. redis-py crashes over a parameter that it does not know.
 PARAMETERS = frozenset(
     {
@@ -58,7 +68,7 @@ class Sentinels:
         if not service or "#" in url or not (database or "0").isdecimal():
             raise ValueError(SENTINEL_FORM)
         return cls(
-            addresses=tuple(_address(host) for host in hosts.split(",")),
+            addresses=_addresses(hosts, SENTINEL_PORT, SENTINEL_FORM),
             service=unquote(service),
             database=int(database or 0),
             user=unquote(user) or None,
@@ -67,32 +77,66 @@ class Sentinels:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Nodes of a cluster, of which each knows all the others, and how to connect to a node."""
+
+    addresses: tuple[tuple[str, int], ...]
+    is_tls: bool
+    login: str = field(default="", repr=False)  # as in the URL, with its @; "": none
+    query: str = field(default="", repr=False)  # redis-py's parameters
+
+    @classmethod
+    def of(cls, url: str) -> Self | None:
+        """Return what a cluster:// URL says; None: another kind of URL. Raises ValueError."""
+        if not is_cluster(url):
+            return None
+        scheme, _, rest = url.partition("://")
+        rest, _, query = rest.partition("?")
+        place, _, database = rest.partition("/")
+        login, at, hosts = place.rpartition("@")
+        if database not in ("", "0") or "#" in url or "@" in query or "db" in parse_qs(query):
+            raise ValueError(CLUSTER_FORM)
+        return cls(
+            addresses=_addresses(hosts, REDIS_PORT, CLUSTER_FORM),
+            is_tls=scheme in TLS_SCHEMES,
+            login=f"{login}{at}",
+            query=query,
+        )
+
+    def url_of(self, address: tuple[str, int]) -> str:
+        """Return the URL of a node, as redis-py takes it."""
+        host, port = address
+        scheme, name = "rediss" if self.is_tls else "redis", f"[{host}]" if ":" in host else host
+        return f"{scheme}://{self.login}{name}:{port}/0" + (f"?{self.query}" if self.query else "")
+
+
 def problem_of(url: str) -> str | None:
     """Return what is wrong with a REDIS_URL, as the rest of a sentence; None: nothing."""
     try:
+        if cluster := Cluster.of(url):
+            return _problem_of_one(cluster.url_of(cluster.addresses[0]))
         return None if Sentinels.of(url) else _problem_of_one(url)
     except ValueError as error:
         return str(error)
 
 
 def verified(url: str, *, verify: bool) -> str:
-    """Return a REDIS_URL that also says whether the certificate of a rediss:// server is verified.
+    """Return a REDIS_URL that also says whether the certificate of a TLS server is verified.
 
     If the URL itself says so already, `verify` changes nothing.
     """
-    parts = urlsplit(url)
-    if verify or parts.scheme != "rediss" or "ssl_cert_reqs" in parse_qs(parts.query):
+    address, _, query = url.partition("#")[0].partition("?")
+    if verify or not _is_tls(url) or "ssl_cert_reqs" in parse_qs(query):
         return url
-    query = "&".join(filter(None, (parts.query, "ssl_cert_reqs=none")))
-    return urlunsplit(parts._replace(query=query))
+    return f"{address}?" + "&".join(filter(None, (query, "ssl_cert_reqs=none")))
 
 
 def is_unproved(url: str) -> bool:
     """Return whether a REDIS_URL encrypts without verifying the server's certificate."""
-    parts = urlsplit(url)
-    given = parse_qs(parts.query)
+    given = parse_qs(url.partition("?")[2])
     any_name = given.get("ssl_check_hostname", ["true"])[0].lower() in ("false", "no", "0")
-    return parts.scheme == "rediss" and (given.get("ssl_cert_reqs") == ["none"] or any_name)
+    return _is_tls(url) and (given.get("ssl_cert_reqs") == ["none"] or any_name)
 
 
 def shown_address(url: str) -> str | None:
@@ -101,8 +145,8 @@ def shown_address(url: str) -> str | None:
     None: the URL is not one that is surely understood, so that nothing of it may be shown.
     """
     try:
-        if sentinels := Sentinels.of(url):
-            return ", ".join(f"{host}:{port}" for host, port in sentinels.addresses)
+        if several := Cluster.of(url) or Sentinels.of(url):
+            return ", ".join(f"{host}:{port}" for host, port in several.addresses)
         parts = urlsplit(url)
         port = parts.port or REDIS_PORT
     except ValueError:
@@ -115,16 +159,23 @@ def shown_address(url: str) -> str | None:
     return f"{parts.hostname}:{port}" if parts.hostname else None
 
 
-def _address(host: str) -> tuple[str, int]:
-    """Return the name and port of one sentinel."""
-    try:
-        parts = urlsplit(f"//{host}")
-        port = parts.port or SENTINEL_PORT
-    except ValueError:  # an open bracket, a port that is not a number
-        raise ValueError(SENTINEL_FORM) from None
-    if not parts.hostname:
-        raise ValueError(SENTINEL_FORM)
-    return parts.hostname, port
+def _is_tls(url: str) -> bool:
+    return url.partition("://")[0] in TLS_SCHEMES
+
+
+def _addresses(hosts: str, default_port: int, form: str) -> tuple[tuple[str, int], ...]:
+    """Return the names and ports of `host:port,host:port`. Raises ValueError with `form`."""
+    found: list[tuple[str, int]] = []
+    for host in hosts.split(","):
+        try:
+            parts = urlsplit(f"//{host}")
+            port = parts.port or default_port
+        except ValueError:  # an open bracket, a port that is not a number
+            raise ValueError(form) from None
+        if not parts.hostname:
+            raise ValueError(form)
+        found.append((parts.hostname, port))
+    return tuple(found)
 
 
 def _problem_of_one(url: str) -> str | None:

@@ -17,6 +17,7 @@ import phonenumbers
 from environs import EnvError, EnvValidationError, FileAwareEnv
 from marshmallow import ValidationError
 
+from config.key_prefix import problem_of_name
 from config.redis_url import is_unproved, problem_of, verified
 from schemas.access import NamedToken, Role
 from schemas.alert import AUTH, FORMATS
@@ -36,6 +37,7 @@ from schemas.source import SIGNATURES, Auth, Signatures, Source, random_part
 # HubSpot's 100 notifications are 40 kB; a contact with its history is 1 MB.
 MAX_BODY_BYTES = 4 * 1024 * 1024
 TOKEN_NAME = re.compile(r"[a-z0-9-]{1,32}")
+DURABLE = ("engine",)
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 # As in a Host header: a name, an IPv4 or an IPv6 address; a dot before a name means all below it.
 HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[a-f0-9]*:[a-f0-9.:]+\]")
@@ -63,6 +65,8 @@ def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
     retention_days = reader.whole("RETENTION_DAYS", DEFAULT["retention_days"], low=1, high=3650)
     settings: dict[str, Any] = {
         "redis_url": reader.redis_url(),
+        "redis_acks": reader.whole("REDIS_ACKS", DEFAULT["redis_acks"], low=0, high=5),
+        "is_engine_durable": bool(reader.text("REDIS_DURABLE", None, parse=_one_of(DURABLE))),
         "api_tokens": reader.secret("API_TOKEN"),
         # Not for a command: there API_TOKEN is the token of its user, and may be one of these.
         "named_tokens": reader.named_tokens() if "REDIS_URL" in needs else (),
@@ -132,6 +136,7 @@ def load_settings(*, needs: frozenset[str] = NEEDED) -> Settings:
         if settings["default_region"] is None and not reader.has_problem("DEFAULT_REGION"):
             reader.problems += _without_country(routes)
         reader.problems += _never_open(routes, settings["calling_hours"])
+    reader.bridge_name(settings["redis_url"])
     if settings["dedupe_days"] < settings["retention_days"]:
         reader.problems.append("DEDUPE_DAYS: must not be less than RETENTION_DAYS")
     reader.problems += _alert_problems(settings)
@@ -334,6 +339,13 @@ def redis_url_from_env() -> str | None:
     return url if url and not reader.problems else None
 
 
+def bridge_name_from_env() -> str:
+    """Return BRIDGE_NAME, even if other settings are wrong; "": not set, or wrong itself."""
+    reader = _Reader(frozenset())
+    name = reader.bridge_name(reader.redis_url())
+    return "" if reader.has_problem("BRIDGE_NAME") else name
+
+
 class _Reader:
     """Reads variables one by one and collects the problems, so that one error names them all."""
 
@@ -418,6 +430,13 @@ class _Reader:
             self.problems.append(f"REDIS_URL: {problem}")
             return raw
         return verified(raw.rstrip("/"), verify=verify)
+
+    def bridge_name(self, redis_url: str) -> str:
+        """Return BRIDGE_NAME, which parts the bridges that share a cluster; "": not set."""
+        name: str = self.text("BRIDGE_NAME", "")
+        if problem := problem_of_name(name, redis_url):
+            self.problems.append(f"BRIDGE_NAME: {problem}")
+        return name
 
     def whole(self, name: str, default: int, *, low: int, high: int) -> int:
         """Return a whole number between low and high."""

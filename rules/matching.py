@@ -29,11 +29,21 @@ def events_of(
     request_id: str | None = None,
     *,
     zone: str = "UTC",
+    traceparent: str | None = None,
 ) -> list[Event]:
     """Return the items of a request as events; see as_event()."""
     window_s = source.remember_s(request.proof, dedupe_s)
     return [
-        as_event(item, source, now, dedupe_s, request_id, window_s=window_s, zone=zone)
+        as_event(
+            item,
+            source,
+            now,
+            dedupe_s,
+            request_id,
+            window_s=window_s,
+            zone=zone,
+            traceparent=traceparent,
+        )
         for item in items
     ]
 
@@ -47,10 +57,11 @@ def as_event(
     *,
     window_s: int | None = None,
     zone: str = "UTC",
+    traceparent: str | None = None,
 ) -> Event:
     """Return an item as an event; our id of it is the same for each resend.
 
-    dedupe_s: for how long a CRM's own event id is remembered. request_id: see Event.
+    dedupe_s: for how long a CRM's own event id is remembered. request_id, traceparent: see Event.
     window_s: for how long an item without an id is known by its type and its data; None: the
     source's id_window. zone: that of a time that is only a day, if the source has none.
     """
@@ -79,6 +90,7 @@ def as_event(
         hydrate=item.hydrate,
         problem=item.problem,
         request_id=request_id,
+        traceparent=traceparent,
         account=item.account,
         is_reconciled=item.is_reconciled,
         is_test=item.is_test,

@@ -341,11 +341,14 @@ def tried_since(delivery: Delivery) -> datetime | None:
     return None if first is None else first + free
 
 
-def undo_sending(ready: Ready, now: datetime, *, wait: float) -> tuple[Move, Move]:
+def undo_sending(
+    ready: Ready, now: datetime, *, wait: float, message: str | None = None
+) -> tuple[Move, Move]:
     """Return two moves for a request that was surely not begun, but may be recorded as `sending`.
 
-    Redis went away while it recorded `sending`. If it recorded it, the first move undoes that. If
-    not, the second move lets the delivery wait. The store refuses the move that does not fit.
+    Redis went away while it recorded `sending`, or too few replicas confirmed it. If it is
+    recorded, the first move undoes that. If not, the second move lets the delivery wait. The store
+    refuses the move that does not fit. message: why it waits, a sentence for people.
     """
     delivery = ready.delivery
     attempt = {"number": ready.number, "at": iso(now), "error": "not_sent"}
@@ -354,11 +357,12 @@ def undo_sending(ready: Ready, now: datetime, *, wait: float) -> tuple[Move, Mov
         id=delivery.id,
         to=Status.RETRYING,
         lease=delivery.lease,
+        message=message,
         fields=unspent,
         attempt=(ready.number, attempt),
         wait_s=wait,
     )
-    return back, keep_waiting(delivery, wait)
+    return back, keep_waiting(delivery, wait, message=message)
 
 
 def keep_waiting(

@@ -81,7 +81,7 @@ def prepare(claim: WriteBackClaim, settings: Settings, now: datetime) -> Move | 
     if delivery.without_fields:  # also if an earlier attempt had them
         body["fields"] = {}
     return Ready(
-        claim=Claim(delivery=delivery, event=claim.event),
+        claim=Claim(delivery=delivery, event=claim.event, traceparent=claim.traceparent),
         route=route,
         to="write_back",
         body=body,

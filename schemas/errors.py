@@ -19,6 +19,8 @@ BridgeError
 │   ├── Migrating               503  records of an earlier release are still being moved
 │   └── NotFound                404
 └── StoreUnavailable        503  Redis is away, read-only or nearly full: try again later
+    ├── StoreUnfit          503  this Redis can't be the store: change REDIS_URL or the server
+    └── Unconfirmed         503  stored, but on fewer than REDIS_ACKS replicas: send it again
 
 An authentic item that matches no shape or no route is not an error: its sender can't fix it. It is
 stored as unreadable or unrouted, shown, and can be replayed. An authentic body that can't be parsed
@@ -164,3 +166,32 @@ class StoreUnavailable(BridgeError):
 
     status_code: ClassVar[int] = 503
     word: ClassVar[str] = "store_unavailable"
+    # For the sender. It does not promise that nothing was stored: Redis may have done it before it
+    # went away.
+    answer: str = "The store does not answer. Try again in a moment."
+
+
+class StoreUnfit(StoreUnavailable):
+    """This Redis can't be the store. The message is a sentence that says what to do."""
+
+    word = "store_unfit"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.answer = message
+
+
+class Unconfirmed(StoreUnavailable):
+    """Redis stored it, but too few replicas confirmed that in time: a failover may lose it.
+
+    is_written False: replicas were away already, so it was not even tried.
+    """
+
+    answer = (
+        "Too few replicas of Redis confirmed what was stored (REDIS_ACKS). Send it again in a "
+        "moment: what is stored already is a duplicate, and nobody is called twice for it."
+    )
+
+    def __init__(self, message: str, *, is_written: bool = True) -> None:
+        super().__init__(message)
+        self.is_written = is_written

@@ -121,6 +121,8 @@ class Event:
     # Of the HTTP request that brought it, as in the log; None: an older release stored the event,
     # or a person made it.
     request_id: str | None = None
+    # The span of that request, as the header of this name has it (W3C); None: no traces were made.
+    traceparent: str | None = None
     # The ids of the records that the CRM has merged into the subject since, the earliest first.
     merged_from: tuple[str, ...] = ()
     account: str | None = None  # see Item; only the intake needs it, so it is not stored

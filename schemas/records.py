@@ -1,6 +1,6 @@
 """The records that the store takes and returns. store/records.py writes and reads them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -197,6 +197,7 @@ class Claim:
     # The CRM's id of the user whose login we have, where it tells our own changes. None: it does
     # not, or it is not known.
     own_user: str | None = None
+    traceparent: str | None = None  # the span of this claim; None: no traces are made
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -396,6 +397,9 @@ class Persistence:
     used_bytes: int | None  # None: Redis does not say
     used_ratio: float | None  # of its memory limit; None: it has no limit, or does not say
     forbidden: tuple[str, ...] = ()  # the commands that would say, and our user may not run
+    replicas: int | None = 0  # that are connected; None: Redis does not say
+    acks: int = 0  # how many of them must confirm; 0: replicas are not looked at
+    is_engine_durable: bool = False  # the engine keeps a log of its own
 
     def warnings(self) -> list[str]:
         """Return what is weak in how Redis keeps our data, a sentence each."""
@@ -405,14 +409,17 @@ class Persistence:
                 "the Redis user may not run INFO: how full Redis is, how it keeps data and whether "
                 "it restarted can't be seen; webhooks are refused when Redis itself says it is full"
             )
-        if "CONFIG GET" in self.forbidden:
-            found.append("the Redis user may not run CONFIG GET: appendfsync can't be seen")
-        if self.append_only is False:
-            found.append("Redis keeps no append-only file: a restart loses accepted events")
-        elif self.fsync != "always" and not self.forbidden:
+        if not self.is_engine_durable:
+            found += self._without_file()
+        if self.replicas is None:
             found.append(
-                f"Redis' appendfsync is {self.fsync}, not always: a crash of its machine may lose "
-                "or repeat about a second"
+                f"Redis does not say how many replicas are connected; REDIS_ACKS is {self.acks}"
+            )
+        elif self.acks and self.replicas <= self.acks:
+            found.append(
+                f"Redis has {self.replicas} connected replica(s), and REDIS_ACKS is {self.acks}: "
+                f"with fewer than {self.acks}, webhooks get 503 and nobody is called; connect "
+                f"{self.acks + 1}, so that one may fail"
             )
         if self.policy != "noeviction" and "INFO" not in self.forbidden:
             found.append(
@@ -420,6 +427,18 @@ class Persistence:
                 "throw away accepted events"
             )
         return found
+
+    def _without_file(self) -> Iterator[str]:
+        """Yield what is weak in Redis' append-only file."""
+        if "CONFIG GET" in self.forbidden:
+            yield "the Redis user may not run CONFIG GET: appendfsync can't be seen"
+        if self.append_only is False:
+            yield "Redis keeps no append-only file: a restart loses accepted events"
+        elif self.fsync != "always" and not self.forbidden:
+            yield (
+                f"Redis' appendfsync is {self.fsync}, not always: a crash of its machine may lose "
+                "or repeat about a second"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

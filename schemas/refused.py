@@ -14,6 +14,7 @@ CAUSES: Final = {
     "unsupported_media": "The body is not JSON or a form, or not what its CRM sends.",
     "bad_payload": "The body can't be parsed.",
     "store_unavailable": "Redis did not answer, or was nearly full.",
+    "store_unfit": "This Redis can't be the store: `python -m bridge check` says why.",
     "internal": "The bridge had an error of its own. The log says more.",
 }
 

@@ -35,6 +35,8 @@ class Settings:
     # With ?ssl_cert_reqs=none, REDIS_TLS_VERIFY is false: then a rediss:// connection is encrypted,
     # but nothing proves that it leads to our Redis.
     redis_url: str = field(repr=False)
+    redis_acks: int = 0  # replicas that must confirm what can't be lost; 0: none is waited for
+    is_engine_durable: bool = False  # Redis keeps a log of its own, and needs no append-only file
     api_tokens: tuple[str, ...] = field(repr=False)  # of API_TOKEN: the token `admin`
     # Of API_TOKENS; tokens() has both.
     named_tokens: tuple[NamedToken, ...] = field(default=(), repr=False)

@@ -55,3 +55,4 @@ class WriteBackClaim:
     delivery: Delivery
     parent: Delivery | None
     event: Event | None
+    traceparent: str | None = None  # as in Claim

@@ -3,6 +3,8 @@
 Truth is in the store, the queue is a hint. Every change of more than one key is one script
 (store/scripts/*.lua), so nothing is ever half-written, and scripts take the time from Redis.
 
+In a cluster, all of them begin with {bridge}: or {bridge-<name>}: instead; see store/prefix.py.
+
     bridge:event:<id>            hash: record (JSON), status, source, deliveries ("<id> <route>"
                                  lines), is_test (1: a person's test call)
     bridge:seen:<fingerprint>    the event first stored under it; outlives its record (DEDUPE_DAYS)
@@ -45,6 +47,7 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
                                  when (ms); bridge:background_tasks:failing: hash of id -> what
     bridge:pauses                hash: scope -> why; bridge:breaker: CallKaro's circuit breaker
     bridge:failing               hash: route -> its calls that failed in a row
+    bridge:mark                  written before replicas are waited for: see mark.lua
     bridge:run                   hash: the start of Redis that we know, and since when
     bridge:acts                  stream: what people did (AUDIT_DAYS); see store/acts.py
     bridge:session:<id>          who opened a session of the dashboard, by a keyed hash of its id
@@ -59,7 +62,8 @@ Truth is in the store, the queue is a hint. Every change of more than one key is
                                  bridge:refused_requests:<source>: zset of their ids by order
     bridge:find:<letters>        zset of deliveries' orders: what people find them by; see
                                  store/search.py
-    bridge:status_counts         hash: how many deliveries there are, by "<status> <route>"
+    bridge:status_counts         hash: how many deliveries there are, by "<status> <route>";
+                                 bridge:status_recount: hash: while they are counted again
     bridge:metrics               hash: cumulative counts; bridge:bucket:<minute|ten|hour>:<n>:
                                  hashes of what happened in the n-th minute, ten minutes or hour
                                  since 1970; bridge:refused: the latest refusal by cause (ms)

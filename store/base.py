@@ -3,18 +3,19 @@
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 import redis
-from redis.exceptions import NoPermissionError
+from redis.commands.core import Script
+from redis.exceptions import NoPermissionError, NoScriptError
 
 from config import log
 from schemas.delivery import WRITE_BACK_ID
-from schemas.errors import StoreUnavailable
+from schemas.errors import StoreUnavailable, StoreUnfit, Unconfirmed
 from schemas.records import Persistence
 from schemas.settings import DEFAULT_ZONE
 from schemas.spellings import spellings
@@ -25,16 +26,21 @@ from store.client import (
     leave_demoted,
     make_client,
     why_away,
+    why_unfit,
 )
 from store.local_time import in_zone
+from store.prefix import KEY_PREFIX
 from store.script_loader import load_scripts
+from store.slot_owner import SlotMoved
 
 logger = log.get(__name__)
 
-P = "bridge:"
+P = KEY_PREFIX
 FULL_AT = 0.85  # of Redis' memory limit: beyond it the intake stops, but workers still record
 ROOM_CHECK_S = 1.0  # for how long a check of Redis' memory counts
 AWAY_S = 1.0  # how long the intake fails fast after a time-out
+ACKS_S = 1.0  # how long replicas may take to confirm; less than each client's time-out
+MARK = "mark"  # the script that has WAIT wait: see scripts/mark.lua
 
 
 def delivery_key(delivery_id: str) -> str:
@@ -61,13 +67,24 @@ class Base:
     """A client of Redis that raises our own errors.
 
     max_rate: requests/s to CallKaro; 0: no cap. zone: the time zone (IANA name) of the figures.
+    acks: how many replicas must have what can't be lost, before it counts; 0: none is waited for.
+    is_engine_durable: the engine keeps a log of its own, so an append-only file is not needed.
     """
 
     def __init__(
-        self, client: "redis.Redis", *, max_rate: float = 0, zone: str = DEFAULT_ZONE
+        self,
+        client: "redis.Redis",
+        *,
+        max_rate: float = 0,
+        zone: str = DEFAULT_ZONE,
+        acks: int = 0,
+        is_engine_durable: bool = False,
     ) -> None:
         self.redis = client
         self.max_rate = max_rate
+        self.acks = acks
+        self._is_engine_durable = is_engine_durable
+        self._is_confirmed = False  # whether enough replicas confirmed the latest write
         self._scripts = {
             name: client.register_script(text)
             for name, text in _scripts_in(zone, datetime.now(UTC).year).items()
@@ -75,21 +92,39 @@ class Base:
         self._room_checked = 0.0
         self._away_until = 0.0
         self._has_room = True
+        self._is_fit = False  # not known yet
         self._pepper: str | None = None
         self._migrated_until = 0.0  # monotonic: see store/migration.py
 
     def ping(self) -> None:
-        """Raise StoreUnavailable unless Redis answers and accepts writes."""
+        """Raise StoreUnavailable unless Redis answers and accepts writes, and replicas confirm."""
         with self._reached():
             self.redis.set(f"{P}ping", "1", ex=60)
+        self._confirm()
 
     def run_id(self) -> str:
         """Return the id that Redis chooses for itself at each start; empty: it does not tell."""
         with self._reached():
             return _run_id_of(self.redis)
 
+    def check_fit(self) -> None:
+        """Raise StoreUnfit if this Redis is in cluster mode, or can't run our scripts.
+
+        Nothing here asks Redis for its mode: a user may lack the right to INFO, and some managed
+        Redis hide it. Raises StoreUnavailable if Redis is away.
+        """
+        self._is_fit = False
+        with self._reached():
+            try:
+                self._scripts["fits"](keys=[f"{P}fits:a", f"{P}fits:b"])
+            except redis.ResponseError as error:
+                if reason := why_unfit(error, is_tagged="{" in P):
+                    raise StoreUnfit(reason) from error
+                raise
+        self._is_fit = True
+
     def check_room(self) -> None:
-        """Raise StoreUnavailable while Redis is over 85 % of its memory limit, or hangs.
+        """Raise StoreUnavailable while Redis is over 85 % of its memory limit, unfit, or hangs.
 
         Where Redis does not tell its memory, its own refusal is the limit: see _reached().
         After one time-out, fail fast for a second: other requests need not wait for Redis, too.
@@ -98,6 +133,7 @@ class Base:
         if now < self._away_until:
             raise StoreUnavailable("Redis did not answer a moment ago")
         if now - self._room_checked > ROOM_CHECK_S:
+            self.check_fit()  # never a 202 for what no worker would call
             used = self.persistence().used_ratio
             self._has_room = used is None or used < FULL_AT
             self._room_checked = now
@@ -113,6 +149,7 @@ class Base:
                 forbidden = False
             except redis.ResponseError as error:
                 fsync, forbidden = "unknown", isinstance(error, NoPermissionError)
+            replicas = _info(self.redis, "replication").get("connected_slaves") if self.acks else 0
         limit, used = int(memory.get("maxmemory", 0)), memory.get("used_memory")
         aof = durable.get("aof_enabled")
         return Persistence(
@@ -122,6 +159,9 @@ class Base:
             used_bytes=None if used is None else int(used),
             used_ratio=int(used) / limit if used is not None and limit else None,
             forbidden=(*(("INFO",) if not memory else ()), *(("CONFIG GET",) if forbidden else ())),
+            replicas=None if replicas is None else int(replicas),
+            acks=self.acks,
+            is_engine_durable=self._is_engine_durable,
         )
 
     def phone_key(self, number: str) -> str:
@@ -164,8 +204,57 @@ class Base:
         return keyed.digest()
 
     def _run(self, script: str, *args: Any) -> Any:
+        self._check_fit_once()
         with self._reached():
-            return self._scripts[script](args=args)
+            return self._scripts[script](keys=[P], args=args)
+
+    def _run_kept(self, script: str, *args: Any) -> Any:
+        """Run a script whose writes must survive a failover: wait until `acks` replicas have them.
+
+        What the script found written already is waited for, too. Raises Unconfirmed: too few
+        replicas confirmed in time. Then it is written here, and a failover may still lose it.
+        """
+        if not self.acks:
+            return self._run(script, *args)
+        return self._run_and_wait(script, args)
+
+    def _confirm(self) -> None:
+        """Raise Unconfirmed unless enough replicas have all that was written until now."""
+        if self.acks:
+            self._run_and_wait(MARK, ())
+
+    def _run_and_wait(self, script: str, args: Sequence[Any]) -> Any:
+        self._is_confirmed = False
+        self._check_fit_once()
+        with self._reached():
+            answer, _, confirmed = self._piped(self._scripts[script], args)
+        if int(confirmed) < self.acks:
+            self._away_until = time.monotonic() + AWAY_S
+            raise Unconfirmed(
+                f"{confirmed} of {self.acks} replicas of Redis confirmed within {ACKS_S:g} s"
+            )
+        self._is_confirmed = True
+        return answer
+
+    def _piped(self, script: Script, args: Sequence[Any]) -> list[Any]:
+        """Return the answers to a script, the mark and WAIT, sent together over one connection.
+
+        WAIT waits for what its own connection wrote, and for all that was written before that.
+        """
+        with self.redis.pipeline(transaction=False) as pipe:
+            pipe.evalsha(script.sha, 1, P, *args)
+            # With its text, so that Redis never answers that it does not know it: by then the
+            # script has run, and can't be run again.
+            pipe.eval(str(self._scripts[MARK].script), 1, P)
+            pipe.wait(self.acks, int(ACKS_S * 1000))
+            answers: list[Any] = pipe.execute(raise_on_error=False)
+        if isinstance(answers[0], NoScriptError):  # Redis started anew, so it did not run
+            self.redis.script_load(script.script)
+            return self._piped(script, args)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
 
     def _run_in(self, script: str, *args: Any) -> Any:
         """Run a script whose last argument is the run id of Redis, as run_id() returns it.
@@ -174,8 +263,14 @@ class Base:
         never runs in another Redis than the one whose id it has. (Scripts can't read it: Redis
         checks the rights of our user in them, too.)
         """
+        self._check_fit_once()
         with self._reached(), self.redis.client() as one:  # type: ignore[no-untyped-call]
-            return self._scripts[script](args=[*args, _run_id_of(one)], client=one)
+            return self._scripts[script](keys=[P], args=[*args, _run_id_of(one)], client=one)
+
+    def _check_fit_once(self) -> None:
+        """Check before the first script: it must leave no keys behind in a cluster."""
+        if not self._is_fit:
+            self.check_fit()
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
@@ -183,14 +278,15 @@ class Base:
         try:
             yield
         except (redis.ConnectionError, redis.TimeoutError) as error:
-            self._away_until = time.monotonic() + AWAY_S
+            if not isinstance(error, SlotMoved):  # the next try asks who owns the slot
+                self._away_until = time.monotonic() + AWAY_S
             raise StoreUnavailable(why_away(error)) from error
         except redis.RedisError as error:
             # Redis is full, read-only, busy with another script or failing over, or our user lacks
             # rights. All of that ends by itself or is fixed in Redis, so no loop of ours may die.
             leave_demoted(self.redis, error)
             if (code := code_of(error)) == "ERR":
-                logger.error("store.refused", exc_info=error)
+                logger.error("store.refused", exc_info=error)  # a script of ours may be wrong
             raise StoreUnavailable(f"Redis refuses ({code})") from error
 
 

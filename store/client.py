@@ -9,13 +9,29 @@ from functools import cache
 import redis
 from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
-from redis.exceptions import NoPermissionError
+from redis.exceptions import ClusterCrossSlotError, ClusterDownError, NoPermissionError
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from config.redis_url import Sentinels
+from config.redis_url import Cluster, Sentinels
+from store.prefix import check_prefix
+from store.slot_owner import ClusterProblem, SlotMoved, client_of_owner
 
 CONNECT_S = 2.0
+CLUSTERED = (
+    "This Redis is in cluster mode, and REDIS_URL does not start with cluster://: RQ's keys and "
+    "ours would lie on several shards, and nothing would be called. Use a Redis that is not in "
+    "cluster mode, or name the cluster's hosts in a cluster:// address."
+)
+NO_SCRIPTS = (
+    "Redis lets this user run no Lua scripts (EVALSHA, SCRIPT LOAD) on the bridge's keys: give the "
+    "user the rights that docs/operating.md lists, or use a Redis that has scripts."
+)
+OTHER_SERVER = (
+    "This server can't run the bridge's Lua scripts: use Redis 6.2 or later, or Valkey, and no "
+    "proxy that changes what it answers."
+)
+CLUSTER_ERRORS = (ClusterCrossSlotError, ClusterDownError)  # CROSSSLOT even from a single shard
 SENTINEL_S = 0.5  # for one sentinel: HubSpot waits 5 s, three may hang, and each is asked twice
 
 
@@ -27,7 +43,10 @@ def make_client(
     redis-py's own default retries with a backoff of up to 10 s, much longer than a webhook's
     sender waits. One immediate retry is enough for a connection that a restarted Redis closed.
     is_text: answers are text, not bytes. timeout_s None: answers may take any time.
+
+    Raises SettingsError: the keys at this URL need another prefix than this process has.
     """
+    check_prefix(url)
     options = {
         "decode_responses": is_text,
         "socket_timeout": timeout_s,
@@ -36,6 +55,9 @@ def make_client(
         "health_check_interval": 0,
         "driver_info": _driver(),
     }
+    cluster = Cluster.of(url)
+    if cluster is not None:
+        return client_of_owner(cluster, options)
     sentinels = Sentinels.of(url)
     if sentinels is None:
         return redis.Redis.from_url(url, **options)
@@ -104,6 +126,19 @@ def code_of(error: "redis.RedisError") -> str:
     return wrapped[1] if wrapped else code
 
 
+def why_unfit(error: "redis.ResponseError", *, is_tagged: bool) -> str | None:
+    """Return why a server that answered fits.lua like this can't be the store, as a sentence.
+
+    None: it only can't at the moment, such as while it loads its data.
+    is_tagged: our keys have a hash tag, so that a cluster can be the store.
+    """
+    if type(error) in CLUSTER_ERRORS and not is_tagged:
+        return CLUSTERED
+    if is_forbidden(error):
+        return NO_SCRIPTS
+    return OTHER_SERVER if code_of(error) == "ERR" else None
+
+
 def why_away(error: "redis.RedisError") -> str:
     """Return what is wrong, as a sentence without a full stop, a name, an address or a secret."""
     for cause in _causes(error):
@@ -116,6 +151,10 @@ def why_away(error: "redis.RedisError") -> str:
             )
         if isinstance(cause, ssl.SSLError):
             return f"Redis does not answer over TLS ({cause.reason or type(cause).__name__})"
+        if isinstance(cause, SlotMoved):
+            return f"Redis refuses ({cause})"
+        if isinstance(cause, ClusterProblem):
+            return f"Redis does not answer ({cause})"
         if isinstance(cause, MasterNotFoundError):
             return "Redis does not answer (no sentinel that answers knows a master of that name)"
     return f"Redis does not answer ({type(error).__name__})"

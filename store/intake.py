@@ -38,7 +38,8 @@ class IntakeStore(MigrationStore, SearchStore):
 
         Returns whether the caller must enqueue a drain, and what became of each event, in order.
 
-        Raises TooLarge: the records have more than MOST_BYTES in all.
+        Raises TooLarge: the records have more than MOST_BYTES in all. Raises Unconfirmed: they are
+        stored, and too few replicas confirmed it in time.
         """
         if not events:
             return False, []
@@ -51,7 +52,7 @@ class IntakeStore(MigrationStore, SearchStore):
         records = [event_record(event) for event, _ in events]
         if sum(map(len, records)) > MOST_BYTES:
             raise TooLarge("The items are too large to store at once. Send them in parts.")
-        woke, *answers = self._run("accept", orjson.dumps(items), routes, *records)
+        woke, *answers = self._run_kept("accept", orjson.dumps(items), routes, *records)
         return bool(woke), [
             accepted(event, deliveries, answer, one["status"])
             for (event, deliveries), answer, one in zip(events, answers, items, strict=True)
@@ -95,7 +96,7 @@ class IntakeStore(MigrationStore, SearchStore):
         """
         described_event = described(event, deliveries, self.terms_of)
         record = event_record(event) if is_record_new else ""
-        answer = self._run("replay", event.id, orjson.dumps(described_event), routes, record)
+        answer = self._run_kept("replay", event.id, orjson.dumps(described_event), routes, record)
         if not answer:
             return None
         woke, status, *new = answer

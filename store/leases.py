@@ -15,6 +15,7 @@ from rules.transitions import (
     CRASHES_END,
 )
 from schemas.delivery import Delivery, Reason, Status
+from schemas.errors import Unconfirmed
 from schemas.event import Event
 from schemas.records import Claims, Move, Repaired
 from store.base import P
@@ -36,6 +37,9 @@ MIGRATION_CHECK_S = 1.0  # how long to wait with the next claim during a migrati
 # they take several times as much of a worker's memory.
 CLAIM_BYTES = 8 * 1024 * 1024
 AUDITED = 200  # deliveries in a page of the audit
+KEYS_LOOKED_AT = 1000  # by the same page, for records that are in no list
+RECOUNTED = 500  # deliveries in a page of a recount, which Redis counts in about 2 ms
+RECOUNTS = 8  # such pages beside a page of the audit
 ENDED = -1  # the cursor of what a round of the audit has seen to its end; Redis would begin again
 # When the sweep looks again at a delivery whose record raised an error that was not counted.
 SWEPT_AGAIN_S = 60.0
@@ -47,6 +51,8 @@ DIED = (
 
 class LeaseStore(MigrationStore, SearchStore, CampaignStore):
     """The part of the store that the workers write."""
+
+    _is_recounting = False  # as far as this process knows
 
     def claim(
         self, limit: int, *, lease_s: float, campaigns: Mapping[str, str] | None = None
@@ -91,12 +97,23 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         Returns an answer for each move: `ok`, `stale`, `refused <status>`, `gone`, `late`,
         `wait <ms>`, `paused <ms>`, `behind <delivery>`, `no <reason> …`, `crashed` or `unmade`: see
         store/scripts/move.lua. Only `ok` on a move to `sending` permits the request.
+
+        Raises Unconfirmed: too few replicas confirmed a move to `sending` in time. It permits
+        nothing, and is recorded if the error says `is_written`.
         """
         if not moves:
             return []
         self.bring_up_to_date(move.id for move in moves)
         wanted = orjson.dumps([written(move) for move in moves])
-        answers = list(self._run("move", wanted, self.max_rate, "", 0))
+        is_permission = any(move.to is Status.SENDING for move in moves)
+        # While replicas are away, a permission would be recorded and taken back again and again.
+        if is_permission and not self._is_confirmed:
+            try:
+                self._confirm()
+            except Unconfirmed as error:
+                raise Unconfirmed(str(error), is_written=False) from error
+        run = self._run_kept if is_permission else self._run
+        answers = list(run("move", wanted, self.max_rate, "", 0))
         return [_without_error(move, answer) for move, answer in zip(moves, answers, strict=True)]
 
     def follow_merge(self, delivery: Delivery, event: Event, followed: Event) -> None:
@@ -177,10 +194,10 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         found_by: what a delivery of an older release is found by; None: the search index is not
         checked.
         """
-        if place == (0, 0):
-            self._run("recount")
+        if place == (0, 0) or self._is_recounting:
+            self._is_recounting = not any(self.recount() for _ in range(RECOUNTS))
         self.repair_campaigns(is_first=place == (0, 0))
-        after, ids, record_count = self._audited(*place)
+        after, ids = self._audited(*place)
         repaired = Repaired()
         if ids:
             *counts, raised = self._run("audit", int(lease_s * 1000), INDEXED, *sorted(ids))
@@ -189,28 +206,40 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         is_first_round = not self.is_indexed()
         self._fill_in(ids, person_of if is_first_round else None, found_by)
         if is_first_round:
-            self.note_indexed(record_count, is_first=place == (0, 0), is_last=after == (0, 0))
+            self.note_indexed(len(ids), is_first=place == (0, 0), is_last=after == (0, 0))
         return after, repaired
 
-    def _audited(self, records: int, listed: int) -> tuple[tuple[int, int], set[str], int]:
-        """Return the place after this one, the deliveries of its page, and how many have records.
+    def recount(self) -> bool:
+        """Count a page of the deliveries by status again, if the counts differ from the indexes.
 
-        A round has each delivery twice: by its record, and by its place in the list.
+        Returns whether the counts are right now. Any process may go on with the next page.
+        """
+        _, is_last = self._run("recount", RECOUNTED)
+        return bool(is_last)
+
+    def _audited(self, records: int, listed: int) -> tuple[tuple[int, int], set[str]]:
+        """Return the place after this one, and the deliveries of its page.
+
+        A round has each delivery of the list once, and each record that is not in the list.
         """
         ids: set[str] = set()
-        record_count = 0
         with self._reached():
             if records != ENDED:
-                found, keys = self.redis.scan(records, match=f"{P}delivery:*", count=AUDITED)
+                found, keys = self.redis.scan(records, match=f"{P}delivery:*", count=KEYS_LOOKED_AT)
                 records = int(found) or ENDED
-                ids |= {str(key).removeprefix(f"{P}delivery:") for key in keys}
-                record_count = len(ids)
+                ids |= self._unlisted([str(key).removeprefix(f"{P}delivery:") for key in keys])
             if listed != ENDED:
                 found, members = self.redis.zscan(f"{P}deliveries", listed, count=AUDITED)
                 listed = int(found) or ENDED
                 ids |= {str(member) for member, _ in members}
         after = (0, 0) if records == listed == ENDED else (records, listed)
-        return after, ids, record_count
+        return after, ids
+
+    def _unlisted(self, ids: Sequence[str]) -> set[str]:
+        if not ids:
+            return set()
+        orders: Any = self.redis.zmscore(f"{P}deliveries", [*ids])
+        return {one for one, order in zip(ids, orders, strict=True) if order is None}
 
     def _fill_in(
         self, ids: set[str], person_of: PersonOf | None, found_by: DescribeFound | None

@@ -29,8 +29,7 @@ class PauseStore(Base):
                 "actor": actor,
             }
         )
-        with self._reached():
-            return bool(self.redis.hsetnx(f"{P}pauses", scope, record))
+        return bool(self._run_kept("pause", scope, record))
 
     def resume(self, scope: str) -> int | None:
         """End a pause and make due what it holds. Returns how many; None: there was no pause.

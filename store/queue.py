@@ -1,14 +1,22 @@
-"""The queue: RQ, through its public interface. It only ever says "there is work"."""
+"""The queue: RQ, through its public interface. It only ever says "there is work".
 
+Only this module imports RQ: store/prefix.py says why.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import redis
 from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 from rq.suspension import is_suspended
+from rq.worker import BaseWorker
 
 from schemas.errors import StoreUnavailable
 from store.client import leave_demoted, make_client, why_away
+
+__all__ = ["Wakeup", "Worker", "connect_queue", "open_queue"]
 
 QUEUE = "callkaro-bridge"  # one queue: with two queues, RQ keeps no safety copy of what it pops
 DRAIN = "workers.jobs.drain"  # by name, because bridge never imports workers
@@ -36,15 +44,12 @@ class Wakeup:
 
         Raises StoreUnavailable when Redis is away; the worker's tick asks again.
         """
-        try:
+        with self._reached():
             if self.queue.count:
                 return False
             self.queue.enqueue(
                 DRAIN, job_timeout=DRAIN_TIMEOUT_S, result_ttl=0, failure_ttl=3600, ttl=None
             )
-        except redis.RedisError as error:
-            leave_demoted(self.queue.connection, error)
-            raise StoreUnavailable(why_away(error)) from error
         return True
 
     def is_suspended(self) -> bool:
@@ -52,16 +57,18 @@ class Wakeup:
 
         Raises StoreUnavailable when Redis is away.
         """
-        try:
+        with self._reached():
             return bool(is_suspended(self.queue.connection))
-        except redis.RedisError as error:
-            leave_demoted(self.queue.connection, error)
-            raise StoreUnavailable(why_away(error)) from error
 
-    def has_worker(self) -> bool:
-        """Say whether a worker runs. Raises StoreUnavailable when Redis is away."""
+    def workers(self) -> list[BaseWorker]:
+        """Return the workers that run. Raises StoreUnavailable when Redis is away."""
+        with self._reached():
+            return Worker.all(queue=self.queue)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
         try:
-            return bool(Worker.all(queue=self.queue))
+            yield
         except redis.RedisError as error:
             leave_demoted(self.queue.connection, error)
             raise StoreUnavailable(why_away(error)) from error

@@ -191,6 +191,7 @@ def event_record(event: Event) -> bytes:
             "hydrate": event.hydrate,
             "problem": event.problem,
             "request_id": event.request_id,
+            **({"traceparent": event.traceparent} if event.traceparent else {}),
             **({"is_test": True} if event.is_test else {}),
             "data": event.data,  # the last: see event_heads.lua
         },
@@ -229,6 +230,7 @@ def read_event(record: str) -> Event:
         hydrate=kept["hydrate"],
         problem=kept["problem"],
         request_id=kept.get("request_id"),
+        traceparent=kept.get("traceparent"),
         merged_from=tuple(kept.get("merged_from") or ()),
         is_test=kept.get("is_test", False),
         data=kept.get("data"),  # of an event in brief it was not read
@@ -244,7 +246,9 @@ def erased(event: Event) -> Event:
         merged_from=(),
         hydrate=None,
         data=None,
-        request_id=None,  # the sender may have chosen it, even with a name in it
+        # The sender may have chosen both, the first one even with a name in it.
+        request_id=None,
+        traceparent=None,
         problem=ERASED,
     )
 

@@ -42,7 +42,7 @@ class SuppressionStore(MigrationStore, QueryStore):
 
         Returns whether it is new, and the one that is kept: the first, unless this one replaces it.
         """
-        is_new, kept = self._run(
+        is_new, kept = self._run_kept(
             "suppress",
             suppression.key,
             suppression_record(suppression),

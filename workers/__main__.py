@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from config import log
 from config.settings import warnings_of
-from schemas.errors import SettingsError
+from schemas.errors import SettingsError, StoreUnfit
+from store.prefix import check_prefix
 from workers import jobs
 from workers.supervisor import Supervisor
 from workers.timeouts import violations
@@ -14,9 +15,10 @@ logger = log.get(__name__)
 
 
 def main() -> int:
-    """Read the settings and supervise. A wrong setting is one message and exit code 1."""
+    """Read the settings and supervise. What can't work is one message and exit code 1."""
     try:
         settings = jobs.settings()
+        check_prefix(settings.redis_url)
     except SettingsError as error:
         return _refuse([str(error)])
     if problems := violations(settings):
@@ -24,7 +26,10 @@ def main() -> int:
     for warning in warnings_of(settings):
         logger.warning("settings.warning", message=warning)
     jobs.warm_up()
-    return Supervisor(settings).run()
+    try:
+        return Supervisor(settings).run()
+    except StoreUnfit as error:
+        return _refuse([f"  - REDIS_URL: {error}"])
 
 
 def _refuse(problems: Iterable[str]) -> int:

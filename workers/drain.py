@@ -29,6 +29,7 @@ from schemas.errors import StoreUnavailable
 from schemas.records import Claim, Move
 from schemas.settings import Settings
 from store import Store
+from workers import traces
 from workers.background_tasks import BackgroundTasks
 from workers.callkaro import CallKaro
 from workers.campaigns import Campaigns
@@ -208,6 +209,7 @@ class Drain:
         if room <= self._most_claimed // 8 or time.monotonic() <= self._no_claim_before:
             return ()
         campaigns = campaigns_of_now(self._settings, self.now())
+        began_ns = time.time_ns()
         found = self._store.claim(min(room, CLAIM_AT_ONCE), lease_s=LEASE_S, campaigns=campaigns)
         self._clock = found.now - datetime.now(UTC)
         if not found.looked_at or found.wait_s:
@@ -218,7 +220,7 @@ class Drain:
         self._claimed_some = bool(found.looked_at)
         self._claimed += len(found.claims)
         self._reports.stats.claimed += len(found.claims)
-        return found.claims
+        return traces.claimed(found.claims, began_ns)
 
     def _take(self, claims: Iterable[Claim]) -> None:
         to_send = []
@@ -255,6 +257,7 @@ class Drain:
         if not self._moves:
             return
         moves = [self._in_row(move) for move in self._moves[:MOVE_AT_ONCE]]
+        began_ns = time.time_ns()
         answers = move_each(self._store, moves)
         del self._moves[: len(moves)]
         recorded, unmade = [], []
@@ -275,7 +278,8 @@ class Drain:
                 # The route was paused. The next claim holds the delivery.
                 self._moves.append(keep_waiting(claim.delivery, 0))
                 continue
-            self._taken.pop(move.id, None)
+            if ended := self._taken.pop(move.id, None):
+                traces.settled(ended, move, answer, began_ns)
             self._reports.stats.moved[move.to if answer == "ok" else "lost"] += 1
             if answer != "ok":
                 logger.info("delivery.move_lost", delivery=move.id, to=move.to, answer=answer)

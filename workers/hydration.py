@@ -10,6 +10,7 @@ from functools import partial
 from itertools import count
 
 from config import log
+from config.tracing import Facts
 from rules.backoff import Jitter
 from rules.plan import screen
 from rules.transitions import fail, keep_waiting, retry_lookup, retry_missing_record
@@ -21,6 +22,7 @@ from schemas.records import Claim
 from schemas.settings import Settings
 from schemas.source import Source
 from store import Store
+from workers import traces
 from workers.crm import CrmClient, FetchFailed, Found, Records
 from workers.drain_context import DrainContext
 from workers.preparation import MakeWhole
@@ -111,8 +113,9 @@ class Hydration:
             again(error)
             return
         try:
+            read = partial(self._read, source, crm_object, ids, wanted, asks_user=own is not None)
             self._drain.submit(
-                partial(self._read, source, crm_object, ids, wanted, asks_user=own is not None),
+                traces.around("hydrate", batch, read, _told),
                 partial(self._fetched, source, hydration, batch),
                 again,
             )
@@ -229,3 +232,8 @@ class Hydration:
 
         logger.info("record.merged", delivery=delivery.id)
         self._drain.store_later(follow, partial(self._drain.crashed, claim))
+
+
+def _told(claim: Claim, read: _Read) -> Facts:
+    record = read.records.get(str(claim.event and claim.event.subject))
+    return traces.asked(claim, record if isinstance(record, FetchFailed) else None)

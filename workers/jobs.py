@@ -5,7 +5,7 @@ from functools import cache
 
 import phonenumbers
 
-from config import log
+from config import log, tracing
 from config.settings import load_settings
 from rules.numbers import choose_number
 from schemas.errors import StoreUnavailable
@@ -34,10 +34,12 @@ def settings() -> Settings:
 
 
 def warm_up() -> None:
-    """Prepare, once before the fork, what each drain would else prepare for its first number.
+    """Prepare, once before the fork, what each drain would else prepare.
 
-    phonenumbers reads and compiles the patterns of a region at their first use: 35 ms.
+    phonenumbers reads and compiles the patterns of a region at their first use: 35 ms. To import
+    what traces need takes longer.
     """
+    tracing.warm_up()
     current = settings()
     region = current.default_region or "IN"
     example = phonenumbers.example_number_for_type(region, phonenumbers.PhoneNumberType.MOBILE)
@@ -67,12 +69,14 @@ def drain() -> None:
         connect(current.redis_url, timeout_s=REDIS_TIMEOUT_S),
         max_rate=current.max_rate,
         zone=current.callkaro_timezone,
+        acks=current.redis_acks,
     )
     if not is_migrated(store):
         return  # the supervisor migrates, and asks for a drain once it is done
     http = HttpClient(timeout_s=current.callkaro_timeout_s)
     callkaro = CallKaro(http, base_url=current.callkaro_base_url, api_key=current.callkaro_api_key)
     crm_client = CrmClient(HttpClient(timeout_s=CRM_TIMEOUT_S), store, current)
+    tracing.start(process="worker")
     journal_writer = JournalWriter()
     with ShutdownSignal().installed() as should_stop:
         try:
@@ -90,3 +94,4 @@ def drain() -> None:
             logger.error("drain.crashed", exc_info=error)
         finally:
             journal_writer.finish()
+            tracing.finish()  # RQ ends this process at once, without the usual clean-up

@@ -5,6 +5,7 @@ Shared campaigns and deletions ask may_ask_callkaro() instead. All of this modul
 drain's coordinating thread, except for the request itself.
 """
 
+import contextlib
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from config import log
+from config.tracing import Facts
 from rules.backoff import Jitter
 from rules.plan import Ready
 from rules.transitions import (
@@ -29,18 +31,19 @@ from rules.transitions import (
 )
 from rules.verdict import Meaning, Verdict, verdict, verdict_of_crash
 from schemas.delivery import Reason, Status
-from schemas.errors import StoreUnavailable
+from schemas.errors import StoreUnavailable, Unconfirmed
 from schemas.http_result import TOO_LATE, HttpResult
 from schemas.outcome import DND_SENTENCE
-from schemas.records import Move
+from schemas.records import Claim, Move
 from schemas.settings import Settings
 from store import Store
 from store.suppression import Suppressions
+from workers import traces
 from workers.callkaro import CallKaro
 from workers.campaigns import Campaigns
 from workers.drain_context import DrainContext, request_id_of
 from workers.http import CONNECT_S, SendDeadline
-from workers.moving import UNMADE, move_each, remember_or_log
+from workers.moving import UNMADE, move_each, remember_or_log, taken_back
 from workers.preparation import history_check
 from workers.reporting import Reports
 
@@ -133,10 +136,10 @@ class Sending:
                 except Exception as error:
                     broken.append((ready, error))
             answers = move_each(self._store, [move for _, move in starts])
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             # `sending` may be recorded, but surely no request was begun.
             for ready in batch:
-                self._drain.move(*undo_sending(ready, now, wait=REDIS_AWAY_S))
+                self._drain.move(*taken_back(ready, now, error, wait=REDIS_AWAY_S))
             raise
         for ready, cause in broken:
             self._drain.crashed(ready.claim, cause)
@@ -193,14 +196,12 @@ class Sending:
         ready = attempt.ready
         self._reports.stats.attempts += 1
         self._in_pool[ready.delivery.id] = attempt
+        post = partial(
+            self._callkaro.post, ready.at_callkaro, ready.body, send_deadline=attempt.deadline
+        )
         try:
             self._drain.submit(
-                partial(
-                    self._callkaro.post,
-                    ready.at_callkaro,
-                    ready.body,
-                    send_deadline=attempt.deadline,
-                ),
+                traces.around("send", [ready.claim], post, _told),
                 partial(self._answered, attempt),
                 partial(self._answer_crashed, attempt),
             )
@@ -274,9 +275,11 @@ class Sending:
         self._drain.move(move)
 
     def _suppress(self, number: str, delivery_id: str) -> None:
-        Suppressions(store=self._store).suppress(
-            number, reason="by_callkaro", message=DND_SENTENCE, delivery_id=delivery_id
-        )
+        # Nobody waits for an answer here. It is stored, and CallKaro itself refuses the number.
+        with contextlib.suppress(Unconfirmed):
+            Suppressions(store=self._store).suppress(
+                number, reason="by_callkaro", message=DND_SENTENCE, delivery_id=delivery_id
+            )
 
     def _kept_no_campaign(self, move: Move, error: Exception) -> None:
         logger.error("campaign.crashed", delivery=move.id, exc_info=error)
@@ -285,6 +288,11 @@ class Sending:
     def _keep_campaign(self, key: str, batch_id: str, body: dict[str, Any], move: Move) -> None:
         kept = self._campaigns.keep(key, batch_id, body)
         self._drain.move(replace(move, fields={**move.fields, "batch_id": kept}))
+
+
+def _told(claim: Claim, answer: Answer) -> Facts:
+    result, meant = answer
+    return traces.answered(claim, result, meant)
 
 
 def _log_lost_suppression(error: Exception) -> None:

@@ -13,13 +13,11 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-from rq import Worker
-
 from config import log
 from rules.backoff import doubled_s
 from schemas.errors import StoreUnavailable
 from schemas.settings import Settings
-from store.queue import connect_queue, open_queue
+from store.queue import Worker, connect_queue, open_queue
 from workers import alerts
 from workers.die_with_parent import die_with_parent
 from workers.journal import Journal
@@ -54,7 +52,10 @@ class Supervisor:
         self._woken, self._wake = os.pipe()  # a signal writes here, and so ends a nap
 
     def run(self) -> int:
-        """Work until a signal asks to stop. Returns the exit code."""
+        """Work until a signal asks to stop. Returns the exit code.
+
+        Raises StoreUnfit before the worker is started.
+        """
         os.set_blocking(self._wake, False)
         signal.set_wakeup_fd(self._wake)
         for number in STOPS:

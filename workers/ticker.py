@@ -16,7 +16,7 @@ from config import log
 from rules.backoff import doubled_s
 from rules.search import found_again
 from rules.shown import person_of
-from schemas.errors import StoreUnavailable
+from schemas.errors import StoreUnavailable, StoreUnfit
 from schemas.records import Pause
 from schemas.settings import Settings
 from store import Store, connect
@@ -71,8 +71,14 @@ class Ticker:
 
     def __init__(self, settings: Settings, journal: Journal) -> None:
         self._journal = journal
-        self._store = Store(connect(settings.redis_url), zone=settings.callkaro_timezone)
+        self._store = Store(
+            connect(settings.redis_url),
+            zone=settings.callkaro_timezone,
+            acks=settings.redis_acks,
+            is_engine_durable=settings.is_engine_durable,
+        )
         self._migration = Migration(self._store)
+        self._is_fit = False  # not known yet
         self._is_migrated = False
         self._told = {
             one.name: one.write_back.on for one in settings.routes.routes if one.write_back
@@ -112,9 +118,14 @@ class Ticker:
         return is_due
 
     def tick(self) -> float:
-        """Do what is due. Returns the seconds to wait before the next tick. Never raises."""
+        """Do what is due. Returns the seconds to wait before the next tick.
+
+        Raises StoreUnfit, and nothing else: before anything was done, no wait would help.
+        """
         try:
             wait_s = self._tick()
+        except StoreUnfit:
+            raise
         except StoreUnavailable as error:
             self._failures += 1
             if self._failures == 1:
@@ -133,6 +144,9 @@ class Ticker:
         return wait_s
 
     def _tick(self) -> float:
+        if not self._is_fit:
+            self._store.check_fit()
+            self._is_fit = True  # a later change is answered by StoreUnavailable, and awaited
         self._note_restart()  # first: a migration that begins again may outlast RESTART_GRACE_S
         self._is_migrated = self._migration.advance(for_s=MIGRATION_SLICE_S)
         if not self._is_migrated:

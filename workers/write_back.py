@@ -19,6 +19,7 @@ from typing import Final
 import orjson
 
 from config import log
+from config.tracing import Facts
 from rules import write_back as rules
 from rules.backoff import Jitter, doubled_s
 from rules.plan import Ready
@@ -31,12 +32,13 @@ from schemas.records import Claim, Move
 from schemas.settings import Settings
 from schemas.write_back import WriteBackClaim
 from store import Store
+from workers import traces
 from workers.alerts import signed
 from workers.crm import CrmClient
 from workers.crm_writing import Answer, CrmWriting
 from workers.drain_context import DrainContext
 from workers.http import SendDeadline
-from workers.moving import UNMADE, move_each
+from workers.moving import UNMADE, move_each, taken_back
 
 logger = log.get(__name__)
 
@@ -103,14 +105,20 @@ class WriteBacks:
         if threads <= 0 or self._is_starting or now < self._no_look_before:
             return []
         rooms = {source: self._room(source, now) for source in self._batches}
-        found = self._store.claim_write_backs(threads, rooms, lease_s=self._lease_s)
+        began_ns = time.time_ns()
+        found = traces.claimed(
+            self._store.claim_write_backs(threads, rooms, lease_s=self._lease_s), began_ns
+        )
         if not found:
             self._no_look_before = now + IDLE_S
             return []
         self.in_hand += len(found)
         self._is_starting = True
         self._drain.store_later(partial(self._start, found), partial(self._start_crashed, found))
-        return [Claim(delivery=one.delivery, event=one.event) for one in found]
+        return [
+            Claim(delivery=one.delivery, event=one.event, traceparent=one.traceparent)
+            for one in found
+        ]
 
     def _room(self, source: str, now: float) -> int:
         """Return how many calls a CRM may be told of now, by its API."""
@@ -131,10 +139,10 @@ class WriteBacks:
             answers = move_each(
                 self._store, [rules.start(one, now, needs_s=self._needs_s) for one in ready]
             )
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             # `sending` may be recorded, but surely no request was begun.
             for one in ready:
-                self._move(*undo_sending(one, now, wait=STORE_AWAY_S))
+                self._move(*taken_back(one, now, error, wait=STORE_AWAY_S))
             self._is_starting = False
             return
         permitted = set()
@@ -238,7 +246,7 @@ class WriteBacks:
             request = partial(self._send, batch[0], wait_s, deadline)
         try:
             self._drain.submit(
-                request,
+                traces.around("write-back", [ready.claim for ready in batch], request, _told),
                 partial(self._answered, batch, began),
                 partial(self._answer_crashed, batch, began),
             )
@@ -341,6 +349,11 @@ class _Turn:
 
     batch: Sequence[Ready]
     wait_s: float
+
+
+def _told(claim: Claim, answers: Mapping[str, Answer]) -> Facts:
+    result, meant = answers[claim.delivery.id]
+    return traces.answered(claim, result, meant)
 
 
 def _log_attempt(ready: Ready, result: HttpResult, move: Move) -> None:

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
-from rq import Worker
 
 from bridge.api import about, audit, crms, exports
 from bridge.api import operations as api_operations
@@ -336,7 +335,7 @@ def overview(store: Store, settings: Settings, wakeup: Wakeup) -> dict[str, Any]
     """Return the state of the bridge: counts, ages, workers, persistence, warnings."""
     kept = store.persistence()
     due_s = store.next_due_s()
-    workers = Worker.all(queue=wakeup.queue)
+    workers = wakeup.workers()
     warnings = [
         *warnings_of(settings),
         *store_warnings(store),

@@ -42,7 +42,7 @@ def check(as_json: bool, no_crm: bool, crm_warns: bool) -> None:
         settings = load_settings()
     except SettingsError as error:
         problems.append(str(error))
-    warnings, redis_problem = _check_redis(settings.redis_url if settings else redis_url_from_env())
+    warnings, redis_problem = _check_redis(settings)
     if redis_problem:
         problems.append(f"  - REDIS_URL: {redis_problem}")
     if settings is not None:
@@ -66,17 +66,28 @@ def check(as_json: bool, no_crm: bool, crm_warns: bool) -> None:
         signal.pause()
 
 
-def _check_redis(url: str | None) -> tuple[list[str], str | None]:
-    """Return Redis' warnings and its problem; None: no problem, or no address to check."""
+def _check_redis(settings: Settings | None) -> tuple[list[str], str | None]:
+    """Return Redis' warnings and its problem; None: no problem, or no address to check.
+
+    settings None: they are wrong, and of them only the address is used.
+    """
     from schemas.errors import StoreUnavailable
     from store import Store, connect
+    from store.prefix import prefix_problem
 
+    url = settings.redis_url if settings else redis_url_from_env()
     if url is None:
         return [], None
+    if problem := prefix_problem(url):
+        return [], f"{problem}."
     try:
-        store = Store(connect(url))
+        store = Store(
+            connect(url),
+            acks=settings.redis_acks if settings else 0,
+            is_engine_durable=bool(settings and settings.is_engine_durable),
+        )
+        store.check_room()  # first: a Redis that is unfit refuses a ping, too
         store.ping()
-        store.check_room()
         return store.persistence().warnings(), None
     except StoreUnavailable as error:
         address = shown_address(url)

@@ -33,7 +33,7 @@ def add(dashboard: Blueprint, operations: Operations) -> None:
     def state() -> State:
         return State(
             pauses=tuple(sorted(store.pauses(), key=_breadth)),
-            has_worker=wakeup.has_worker(),
+            has_worker=bool(wakeup.workers()),
             is_suspended=wakeup.is_suspended(),
         )
 

@@ -8,13 +8,7 @@ RETRY_AFTER_S = 5
 
 
 def unavailable(error: StoreUnavailable, status: int = StoreUnavailable.status_code) -> Response:
-    """Return the answer for when nothing can be stored: try again in a moment."""
-    answer = make_response(
-        # It does not promise that nothing was stored: Redis may have done it before it went away.
-        jsonify(
-            {"error": error.word, "message": "The store does not answer. Try again in a moment."}
-        ),
-        status,
-    )
+    """Return the answer for when nothing can be stored: to try again, or what to change."""
+    answer = make_response(jsonify({"error": error.word, "message": error.answer}), status)
     answer.headers["Retry-After"] = str(RETRY_AFTER_S)
     return answer

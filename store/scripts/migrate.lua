@@ -105,7 +105,7 @@ end
 local function migrate(key)
   local old = old_key(key)
   if old then return move_key(key, old), true end
-  if string.match(key, '^' .. P .. 'delivery:') then return true, rename_fields(key) end
+  if is_delivery(key) then return true, rename_fields(key) end
   return true, false
 end
 

@@ -7,7 +7,7 @@ if page[1] ~= '0' then return 0 end
 for _, key in ipairs(page[2]) do
   if string.sub(key, 1, #P) == P then
     if old_key(key) then return 0 end
-    if string.match(key, '^' .. P .. 'delivery:') then
+    if is_delivery(key) then
       local ok, values = try(old_values, key)  -- a key of another type is not a delivery
       for _, value in pairs(ok and values or {}) do
         if value then return 0 end

@@ -54,7 +54,7 @@ local function forget_delivery(id, status)
   local campaign = campaign_named(found[5], found[9], found[10])
   if campaign then pcall(leave_campaign, campaign, id, found[2] or '', status, found[6] or nil, true) end
   redis.call('DEL', key)
-  if found[2] then count_status(status, found[2], -1) end
+  if found[2] then count_status(status, found[2], found[8], -1) end
   if not found[1] then return end
   local is_readable, is_needed = try(has_deliveries, found[1])
   if not is_readable or not is_needed then forget_event(found[1]) end

@@ -104,6 +104,7 @@ def test_a_warning_leads_to_what_it_is_about(web: Web, store: Store) -> None:
                 policy="allkeys-lru",
                 used_bytes=1,
                 used_ratio=None,
+                acks=1,
             ).warnings()
         ),
     ],

@@ -11,7 +11,7 @@ import redis
 from support import API_TOKEN, CALL_BACK, WEBSITE, Valkey, Web, each, lead, notification, route
 
 from bridge.dashboard import suppressions
-from schemas.errors import RequestError, StoreUnavailable
+from schemas.errors import RequestError, StoreUnavailable, StoreUnfit
 from schemas.event import EventStatus
 from schemas.hours import parse_window
 from schemas.refused import CAUSES
@@ -292,7 +292,7 @@ def test_refused_requests_are_counted_with_their_cause(web: Web) -> None:
 
 
 def test_each_cause_of_a_refusal_is_one_that_can_be() -> None:
-    ours = {error.word for error in (*RequestError.__subclasses__(), StoreUnavailable)}
+    ours = {error.word for error in (*RequestError.__subclasses__(), StoreUnavailable, StoreUnfit)}
     assert set(CAUSES) <= {*ours, "internal"}
 
 

@@ -10,7 +10,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from support.makers import CALL, NUMBER, call_route, campaign_route
 
-from config.settings import load_settings, redis_url_from_env, warnings_of
+from config.settings import (
+    bridge_name_from_env,
+    load_settings,
+    redis_url_from_env,
+    warnings_of,
+)
 from schemas.crm.hubspot import V3
 from schemas.errors import SettingsError
 from schemas.expression import Expression
@@ -126,7 +131,7 @@ def test_the_defaults_of_the_dataclass_are_those_of_the_environment(env):
 
 # Lines of .env.example that show an example, because there is no default.
 EXAMPLES = {"API_TOKENS", "REDIS_TLS_VERIFY", "ALLOW_NUMBERS", "SUPPRESS_WHEN"}
-EXAMPLES |= {"ALERT_WEBHOOK_SECRET", "ALERT_SUMMARY_AT"}
+EXAMPLES |= {"ALERT_WEBHOOK_SECRET", "ALERT_SUMMARY_AT", "BRIDGE_NAME", "REDIS_DURABLE"}
 
 
 def test_the_defaults_that_the_env_example_shows_are_the_defaults(env):
@@ -179,6 +184,10 @@ def test_the_defaults_that_the_env_example_shows_are_the_defaults(env):
         ("CALLING_HOURS", "always", "calling_hours", ALWAYS),
         ("MAX_PER_NUMBER_PER_DAY", "0", "max_per_number", 0),
         ("MAX_PER_NUMBER_PER_DAY", " 3 ", "max_per_number", 3),
+        ("REDIS_ACKS", "0", "redis_acks", 0),
+        ("REDIS_ACKS", " 5 ", "redis_acks", 5),
+        ("REDIS_DURABLE", "engine", "is_engine_durable", True),
+        ("REDIS_DURABLE", "", "is_engine_durable", False),
         ("ROUTE_FAILING_AFTER", "0", "route_failing_after", 0),
         ("REFUSED_KEEP", "0", "refused_keep", 0),
         ("REFUSED_KEEP", " 7 ", "refused_keep", 7),
@@ -319,6 +328,8 @@ def test_a_file_that_cannot_be_read_is_named_by_its_variable(env, tmp_path, path
 @pytest.mark.parametrize(
     ("name", "raw"),
     [
+        ("BRIDGE_NAME", "sekret"),  # without a cluster
+        ("BRIDGE_NAME", "Sekret!"),
         ("REDIS_URL", "cache.sekret.example"),
         ("REDIS_URL", "http://:sekret@localhost"),
         ("REDIS_URL", "redis://"),
@@ -359,6 +370,10 @@ def test_a_file_that_cannot_be_read_is_named_by_its_variable(env, tmp_path, path
         ("CALLING_HOURS", "9-21"),
         ("CALLING_HOURS", "21:00-09:00"),
         ("MAX_PER_NUMBER_PER_DAY", "-1"),
+        ("REDIS_ACKS", "-1"),
+        ("REDIS_ACKS", "6"),
+        ("REDIS_ACKS", "one"),
+        ("REDIS_DURABLE", "true"),
         ("REFUSED_KEEP", "-1"),
         ("REFUSED_KEEP", "1001"),
         ("REFUSED_KEEP", "all"),
@@ -1053,3 +1068,11 @@ def test_audit_days_say_how_long_the_audit_is_kept(env, text, days):
 def test_audit_days_that_make_no_sense_stop_the_start(env, text):
     env(AUDIT_DAYS=text)
     assert wrong() == ["AUDIT_DAYS: must be a number from 1 to 3650"]
+
+
+def test_a_bridge_in_a_cluster_may_have_a_name(env):
+    env(REDIS_URL="clusters://one:1,two", REDIS_TLS_VERIFY="false", BRIDGE_NAME="north-1")
+    assert load_settings().redis_url == "clusters://one:1,two?ssl_cert_reqs=none"
+    assert bridge_name_from_env() == "north-1"
+    env(BRIDGE_NAME="North")
+    assert bridge_name_from_env() == "", "the settings refuse it"

@@ -1,4 +1,4 @@
-"""What Dockerfile and compose.yaml say, read as data."""
+"""What Dockerfile, Procfile, compose.yaml and .env.example say, read as data."""
 
 import re
 import shlex
@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parent.parent.parent
+GRACEFUL_S = 25  # gunicorn.conf.py's graceful_timeout, and the longest that a worker takes
 VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -37,6 +38,17 @@ def dockerfile() -> list[Step]:
 def rests(word: str) -> list[str]:
     """Return what follows each instruction of that name."""
     return [step.rest for step in dockerfile() if step.word == word]
+
+
+def procfile() -> dict[str, list[str]]:
+    """Return the commands of the Procfile by process, word by word."""
+    lines = (ROOT / "Procfile").read_text("utf-8").splitlines()
+    return {name: shlex.split(rest) for name, _, rest in (line.partition(":") for line in lines)}
+
+
+def known_variables() -> set[str]:
+    """Return the variables that .env.example explains."""
+    return set(re.findall(r"^#? ?([A-Z_]+)=", (ROOT / ".env.example").read_text("utf-8"), re.M))
 
 
 @cache

@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 from deploy.described import (
+    GRACEFUL_S,
     ROOT,
     VARIABLE,
     command_of,
     compose,
     dockerfile,
     environment_of,
+    known_variables,
+    procfile,
     rests,
     services,
 )
@@ -33,23 +36,12 @@ OURS = sorted(name for name, one in services().items() if "build" in one)
 LASTING = [name for name in OURS if name != "check"]
 VALKEYS = sorted(services().keys() - set(OURS))
 TRYOUT = sorted(name for name, one in services().items() if one.get("profiles") == ["tryout"])
-GRACEFUL_S = 25  # gunicorn.conf.py's graceful_timeout, and the longest that a worker takes
 VERSION = re.compile(r"[a-z/]+:\d+\.\d+\.\d+(?:-[a-z0-9.-]+)?")
 
 
 def tool(name: str) -> str:
     """Return a program that came with the tests' own packages."""
     return str(Path(sys.executable).parent / name)
-
-
-def procfile() -> dict[str, list[str]]:
-    lines = (ROOT / "Procfile").read_text("utf-8").splitlines()
-    return {name: shlex.split(rest) for name, _, rest in (line.partition(":") for line in lines)}
-
-
-def known() -> set[str]:
-    """Return the variables that .env.example explains."""
-    return set(re.findall(r"^#? ?([A-Z_]+)=", (ROOT / ".env.example").read_text("utf-8"), re.M))
 
 
 def copied() -> set[str]:
@@ -135,12 +127,12 @@ def test_the_image_runs_as_a_user_that_kubernetes_knows_is_not_root() -> None:
 def test_every_variable_is_one_that_something_reads() -> None:
     text = (ROOT / "compose.yaml").read_text("utf-8")
     given = {name for one in OURS for name in environment_of(services()[one])}
-    assert given <= known()
-    assert {name for name, _ in VARIABLE.findall(text)} <= known() | {"VALKEY_MAXMEMORY"}
+    assert given <= known_variables()
+    assert {name for name, _ in VARIABLE.findall(text)} <= known_variables() | {"VALKEY_MAXMEMORY"}
     assert not text.replace("$${", "").count("$") - len(VARIABLE.findall(text))
     image = {word.partition("=")[0] for rest in rests("ENV") for word in shlex.split(rest)}
     pip = {"PIP_NO_CACHE_DIR", "PIP_DISABLE_PIP_VERSION_CHECK"}
-    assert image <= known() | pip | {"PATH", "PYTHONUNBUFFERED"}
+    assert image <= known_variables() | pip | {"PATH", "PYTHONUNBUFFERED"}
 
 
 def test_the_try_out_starts_with_no_setting_of_ones_own_and_no_warning(

@@ -2,11 +2,10 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ROOT
+from deploy.described import ROOT, known_variables, procfile
 
 from config.settings import NEEDED
 
@@ -26,10 +25,6 @@ def app() -> dict[str, Any]:
     return found
 
 
-def variables(text: Path) -> set[str]:
-    return set(re.findall(r"^#? ?([A-Z_]+)=", text.read_text("utf-8"), re.M))
-
-
 def test_every_key_is_one_that_heroku_knows(app: dict[str, Any]) -> None:
     assert app.keys() <= KEYS
     for name, variable in app["env"].items():
@@ -38,7 +33,7 @@ def test_every_key_is_one_that_heroku_knows(app: dict[str, Any]) -> None:
 
 
 def test_every_variable_is_one_that_the_bridge_reads(app: dict[str, Any]) -> None:
-    assert app["env"].keys() <= variables(ROOT / ".env.example") - GIVEN
+    assert app["env"].keys() <= known_variables() - GIVEN
 
 
 def test_what_the_bridge_needs_is_asked_for_and_nothing_else_must_be_typed(
@@ -63,9 +58,7 @@ def test_nobody_is_called_until_a_person_says_so(app: dict[str, Any]) -> None:
 
 
 def test_what_is_run_is_what_the_procfile_has(app: dict[str, Any]) -> None:
-    lines = (ROOT / "Procfile").read_text("utf-8").splitlines()
-    processes = {line.partition(":")[0] for line in lines}
-    assert app["formation"].keys() == processes - {"release"}
+    assert app["formation"].keys() == procfile().keys() - {"release"}
     assert all(one["quantity"] == 1 for one in app["formation"].values())
 
 

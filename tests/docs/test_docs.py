@@ -303,6 +303,8 @@ def warnings_there_are() -> Iterator[str]:
     ):
         kept: dict[str, Any] = {"used_bytes": 0, "used_ratio": None, **how}
         yield from Persistence(**kept).warnings()
+        for replicas in (0, None):
+            yield from Persistence(**kept, acks=1, replicas=replicas).warnings()
         forbidden = ("INFO", "CONFIG GET")
         yield from Persistence(**{**kept, "append_only": None}, forbidden=forbidden).warnings()
 
@@ -476,6 +478,7 @@ OTHERS = {
     "heroku": "needs an account: tried by hand, if at all, and docs/deploy-heroku.md says so",
     "honcho": "runs the Procfile, as Heroku does",
     "hs": "HubSpot's command line, which needs an account",
+    "kubectl": "needs a cluster; tests/deploy tries what it can do without one",
     "npm": "installs HubSpot's command line",
     "openssl": "makes a secret",
     "printf": "the shell's, for tab completion",

@@ -198,10 +198,14 @@ def killed_if_silent(process: subprocess.Popen[Any]) -> Iterator[None]:
 
 
 class Valkey:
-    """A Valkey of the tests' own, with an append-only file, on a free loopback port."""
+    """A Valkey of the tests' own, with an append-only file, on a free loopback port.
 
-    def __init__(self, folder: Path, *, fsync: str = "always") -> None:
+    options: more of its command line.
+    """
+
+    def __init__(self, folder: Path, *, fsync: str = "always", options: Sequence[str] = ()) -> None:
         self.folder = folder
+        self.options = options
         self.fsync = fsync
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
@@ -213,7 +217,7 @@ class Valkey:
         command = [ENGINE or str(get_binary_path()), "--port", str(self.port)]
         command += ["--bind", "127.0.0.1"]
         command += ["--dir", str(self.folder), "--appendonly", "yes", "--appendfsync", self.fsync]
-        command += ["--save", "", "--maxmemory-policy", "noeviction"]
+        command += ["--save", "", "--maxmemory-policy", "noeviction", *self.options]
         with (self.folder / "valkey.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603
         until(self._answers, what="Valkey's start")

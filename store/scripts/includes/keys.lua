@@ -1,5 +1,6 @@
--- The prefix of all our keys.
-local P = 'bridge:'
+-- The prefix of all our keys is the one key that a script gets: see config/key_prefix.py. Its hash tag
+-- tells a cluster which shard has them all.
+local P = KEYS[1]
 
 -- A full Redis refuses a script whose first write needs memory, but it lets a script finish that has
 -- begun to write. A script that records, repairs or frees must get through, so it calls this first.

@@ -58,7 +58,7 @@ local function write_delivery(d, item, digest, order, now, add_to)
   add_to('deliveries:source:' .. item.source, order)
   if item.subject ~= '' then add_to('deliveries:subject:' .. item.subject, order) end
   if bulk then add_to('bulk', order) else add_to('due', now + d.wait_ms) end
-  count_status(status, d.route, 1)
+  count_status(status, d.route, order, 1)
   count_reached(status, d.route)
   if item.is_test then return status end
   count_new(d.id, {to = d.to, source = item.source, route = d.route, status = status, created_ms = now}, now)

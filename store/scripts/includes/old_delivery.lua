@@ -1,6 +1,10 @@
+-- include: keys
 -- Fields of a delivery that had another name before 0.1.0: {old, new}.
 local OLD_FIELDS = {{'asked', 'lookup_failures'}, {'asked_for', 'waiting_for'},
   {'asked_since_ms', 'waiting_since_ms'}, {'word', 'request_token'}, {'rings', 'number_claim'}}
+
+local DELIVERY = P .. 'delivery:'
+local function is_delivery(key) return string.sub(key, 1, #DELIVERY) == DELIVERY end
 
 local function old_values(key)
   local names = {}

@@ -5,8 +5,8 @@ local function index_status(id, order, from, to, route)
   if from == to then return end
   if is_write_back(id) then return index_write_back(id, order, from, to) end
   route = route or redis.call('HGET', P .. 'delivery:' .. id, 'route') or ''
-  if from then count_status(from, route, -1) end
-  count_status(to, route, 1)
+  if from then count_status(from, route, order, -1) end
+  count_status(to, route, order, 1)
   count_reached(to, route)
   if from then redis.call('ZREM', P .. 'deliveries:status:' .. from, id) end
   if from == 'held' then redis.call('ZREM', P .. 'bulk', id) end

@@ -63,3 +63,16 @@ def test_what_is_in_order_is_summed_up_without_secrets(cli: Cli, redis_url: str)
     assert "ZOHO_WEBHOOK_SECRET is not set" in result.stdout
     assert "append-only" in result.stdout  # this Redis keeps none
     assert "-123" not in result.output
+
+
+def test_too_few_replicas_are_a_problem(cli: Cli, redis_url: str) -> None:
+    result = cli("check", env={**GOOD, "REDIS_URL": redis_url, "REDIS_ACKS": "1"})
+    assert result.exit_code == 1
+    assert "- REDIS_URL: 0 of 1 replicas of Redis confirmed within 1 s." in result.stderr
+
+
+def test_an_engine_with_a_log_of_its_own_is_not_asked_for_a_file(cli: Cli, redis_url: str) -> None:
+    result = cli("check", env={**GOOD, "REDIS_URL": redis_url, "REDIS_DURABLE": "engine"})
+    assert result.exit_code == 0, result.output
+    assert "append-only" not in result.stdout
+    assert "maxmemory-policy" not in result.stdout

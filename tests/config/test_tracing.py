@@ -1,0 +1,216 @@
+"""The switch of traces, the header that names one, and what happens where spans can't be made."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from support import LONGEST_S, ROOT
+from support.receiver import serving
+
+import config
+from config import log, tracing
+from config.tracing import Facts, Parent, parent_of
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+HEADER = f"00-{TRACE}-{SPAN}-01"
+PARENT = Parent(trace_id=int(TRACE, 16), span_id=int(SPAN, 16), is_sampled=True)
+
+
+@pytest.fixture(autouse=True)
+def _off(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in tracing.ENDPOINTS:
+        monkeypatch.delenv(name, raising=False)
+    yield
+    tracing.finish()
+
+
+@pytest.fixture
+def exporter() -> InMemorySpanExporter:
+    exporter = InMemorySpanExporter()
+    tracing.start(process="test", exporter=exporter)
+    return exporter
+
+
+# --- the header -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        (HEADER, PARENT),
+        (f"00-{TRACE}-{SPAN}-00", Parent(PARENT.trace_id, PARENT.span_id, is_sampled=False)),
+        (f"00-{TRACE}-{SPAN}-03", PARENT),  # a flag of a later time beside `sampled`
+        (f"cc-{TRACE}-{SPAN}-01", PARENT),  # a later version
+        (f"cc-{TRACE}-{SPAN}-01-what-comes-then", PARENT),
+        (f"cc-{TRACE}-{SPAN}-01.what", None),
+        (f"00-{TRACE}-{SPAN}-01-more", None),
+        (f"ff-{TRACE}-{SPAN}-01", None),
+        (f"00-{'0' * 32}-{SPAN}-01", None),
+        (f"00-{TRACE}-{'0' * 16}-01", None),
+        (HEADER.upper(), None),
+        (f"00-{TRACE[1:]}-{SPAN}-01", None),
+        (f"00-{TRACE}-{SPAN}-1", None),
+        (f"{HEADER},{HEADER}", None),  # the header came twice
+        (f" {HEADER}", None),
+        (f"{HEADER}\n", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_valid_traceparent_names_a_span(header: str | None, found: Parent | None) -> None:
+    assert parent_of(header) == found
+
+
+def test_a_header_is_taken_up_only_while_spans_are_made() -> None:
+    assert tracing.take_up(HEADER) is None
+    tracing.start(process="test", exporter=InMemorySpanExporter())
+    assert tracing.take_up(HEADER) == HEADER
+    assert tracing.take_up("00-what-ever-01") is None
+
+
+# --- spans ----------------------------------------------------------------------------------------
+
+
+def test_a_span_is_the_child_of_its_parent_and_has_its_facts(
+    exporter: InMemorySpanExporter,
+) -> None:
+    span = tracing.begin("webhook", parent=HEADER)
+    span.end(Facts(source="website", is_duplicate=False, status_code=202))
+    (made,) = exporter.get_finished_spans()
+    assert (made.name, made.parent and made.parent.span_id) == ("webhook", PARENT.span_id)
+    assert span.traceparent == f"00-{TRACE}-{made.context.span_id:016x}-01"
+    assert dict(made.attributes or {}) == {
+        "bridge.source": "website",
+        "bridge.is_duplicate": False,
+        "http.response.status_code": 202,
+    }
+    assert made.status.is_unset
+
+
+def test_an_error_is_told_by_its_class_alone(exporter: InMemorySpanExporter) -> None:
+    tracing.note("send", Facts(error="TimeoutError"), parent=None, began_ns=1_000)
+    (made,) = exporter.get_finished_spans()
+    assert (made.parent, made.start_time, made.events) == (None, 1_000, ())
+    assert (made.status.is_ok, made.status.description) == (False, None)
+    assert dict(made.attributes or {}) == {"error.type": "TimeoutError"}
+
+
+def test_what_the_sender_does_not_sample_is_not_sent(exporter: InMemorySpanExporter) -> None:
+    header = f"00-{TRACE}-{SPAN}-00"
+    traceparent = tracing.note("claim", Facts(), parent=header, began_ns=1)
+    assert exporter.get_finished_spans() == ()
+    assert traceparent is not None  # the worker's spans are left out, too
+    assert (traceparent[:36], traceparent[-3:]) == (header[:36], "-00")
+
+
+def test_facts_have_no_place_for_people_and_secrets() -> None:
+    ours = {"source", "request_id", "event", "delivery", "route", "attempt", "status", "reason"}
+    ours |= {"is_duplicate", "status_code", "error"}
+    assert {one.name for one in fields(Facts)} == ours
+
+
+# --- off ------------------------------------------------------------------------------------------
+
+
+def test_without_an_endpoint_no_code_of_traces_is_loaded() -> None:
+    code = (
+        "import sys, bridge.app, workers.jobs\n"
+        "from config import tracing\n"
+        "tracing.warm_up(); tracing.start(process='web'); tracing.finish()\n"
+        "assert not tracing.is_on()\n"
+        # redis-py imports some of OpenTelemetry's packages itself, if they are there.
+        "print({'config.open_telemetry', 'opentelemetry.exporter'} & set(sys.modules))\n"
+    )
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=LONGEST_S,
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_without_the_packages_there_are_no_traces_and_one_line_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.configure(process="test")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9/a-token")
+    monkeypatch.delattr(config, "open_telemetry", raising=False)
+    monkeypatch.setitem(sys.modules, "config.open_telemetry", None)
+    tracing.warm_up()
+    tracing.start(process="worker")
+    assert not tracing.is_on()
+    said = capsys.readouterr().out
+    assert said.count("\n") == said.count("traces.off") == said.count("requirements-traces") == 1
+    assert "a-token" not in said
+
+
+# --- what does not work ---------------------------------------------------------------------------
+
+
+class Broken:
+    """Traces that raise an error at each step, or hang at the end."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+
+    def begin(self, *given: Any) -> Any:
+        raise RuntimeError("+919876543210")
+
+    def end(self, *given: Any) -> None:
+        raise RuntimeError("+919876543210")
+
+    def close(self) -> None:
+        self.go_on.wait(LONGEST_S)
+
+
+def test_an_error_switches_traces_off_and_reaches_nobody(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.configure(process="test")
+    monkeypatch.setattr(tracing, "_tracing", Broken())
+    assert tracing.note("send", Facts(), parent=None, began_ns=1) is None
+    assert not tracing.is_on()
+    monkeypatch.setattr(tracing, "_tracing", Broken())
+    tracing.begin("webhook", parent=None).end(Facts())
+    monkeypatch.setattr(tracing, "_tracing", Broken())
+    tracing.Span(object(), HEADER).end(Facts())
+    assert not tracing.is_on()
+    said = capsys.readouterr().out
+    assert said.count("traces.crashed") == 3
+    assert "9876543210" not in said
+
+
+def test_a_collector_that_hangs_does_not_hold_back_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken = Broken()
+    monkeypatch.setattr(tracing, "_tracing", broken)
+    monkeypatch.setattr(tracing, "FLUSH_S", 0.01)
+    tracing.finish()  # the test's own time limit would end it otherwise
+    assert not tracing.is_on()
+    broken.go_on.set()
+
+
+def test_spans_that_are_refused_are_lost_and_the_line_has_no_url(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.configure(process="test")
+    with serving() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", collector.url)
+        collector.answers = [400]
+        tracing.start(process="worker")
+        tracing.note("claim", Facts(), parent=None, began_ns=1)
+        monkeypatch.setattr(tracing, "FLUSH_S", LONGEST_S)
+        tracing.finish()
+    assert len(collector.got) == 1
+    said = capsys.readouterr().out
+    assert said.count("traces.lost") == said.count("\n") == 1
+    assert "a-token" not in said
