@@ -29,6 +29,7 @@ from support import (
     valkey_in_memory,
     variables_of,
 )
+from support.cluster import Cluster, cluster_in_memory, is_over_cluster
 from support.makers import load
 from werkzeug.routing import Rule
 
@@ -40,6 +41,7 @@ from schemas.hours import ALWAYS
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store, connect
+from store.base import P
 from workers.callkaro import CallKaro
 from workers.crm import CrmClient
 from workers.drain import Drain
@@ -151,14 +153,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.fixture(scope="session")
-def valkey() -> Iterator[Valkey]:
-    """The Valkey of this run, so no other data is in reach."""
-    with valkey_in_memory() as server:
+def valkey() -> Iterator[Valkey | Cluster]:
+    """The Valkey of this run, so no other data is in reach; by `make cluster`, a cluster."""
+    # A cluster whose nodes wait long for each other, for this machine may be busy.
+    server = cluster_in_memory(timeout_s=LONGEST_S) if is_over_cluster() else valkey_in_memory()
+    with server as server:
         yield server
 
 
 @pytest.fixture
-def redis_url(valkey: Valkey) -> str:
+def redis_url(valkey: Valkey | Cluster) -> str:
     """The address of an empty Redis."""
     valkey.empty()
     return valkey.url
@@ -256,7 +260,7 @@ def web(open_web: Callable[[Settings], Web], settings: Settings) -> Web:
 
 def leased(store: Store) -> set[str]:
     """Return the deliveries that a drain has, or had when it died."""
-    return set(store.redis.zrange("bridge:leased", 0, -1))
+    return set(store.redis.zrange(f"{P}leased", 0, -1))
 
 
 def is_idle(store: Store, others: Set[str]) -> bool:
@@ -319,7 +323,9 @@ def run_drain(monkeypatch: pytest.MonkeyPatch) -> RunDrain:
 
 
 @pytest.fixture(scope="session")
-def shared_web(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+def shared_web(
+    valkey: Valkey | Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bridge]:
     """The web process of all bridges that don't ask for their own; it calls nobody itself."""
     folder = tmp_path_factory.mktemp("web")
     (folder / "routes.toml").write_text(ALL_ROUTES, "utf-8")

@@ -6,6 +6,7 @@ a measurement, and only a run that does not settle is a failure.
 
 import argparse
 import contextlib
+import os
 import secrets
 import signal
 import sys
@@ -15,6 +16,9 @@ from pathlib import Path
 
 # As pytest does: the tests' own modules are found from their folder.
 sys.path.insert(0, str(Path(__file__).parent.parent))
+# The prefix of the keys is settled when the store is imported. Nobody listens at this address.
+if "--cluster" in sys.argv:
+    os.environ["REDIS_URL"] = "cluster://127.0.0.1:1"
 
 from faults.chaos import Plan, UnfinishedError, run
 
@@ -40,16 +44,20 @@ def _plan() -> Plan:
     parser.add_argument("--webhooks", type=int, default=2000)
     parser.add_argument("--fsync", choices=("always", "everysec"), default="always")
     parser.add_argument("--power-cut", action="store_true", help="what everysec may lose is lost")
+    parser.add_argument("--cluster", action="store_true", help="with REDIS_ACKS=1")
     parser.add_argument("--deadline-s", type=float, default=900.0)
     given = parser.parse_args()
     if given.power_cut and given.fsync != "everysec":
         parser.error("--power-cut is for --fsync everysec: with always, nothing is lost")
+    if given.cluster and given.fsync != "always":
+        parser.error("--cluster is for --fsync always")
     return Plan(
         seed=secrets.randbelow(1_000_000) if given.seed is None else given.seed,
         rounds=given.rounds,
         webhooks=given.webhooks,
         fsync=given.fsync,
         power_cut=given.power_cut,
+        is_over_cluster=given.cluster,
         deadline_s=given.deadline_s,
         tell=_say,
     )

@@ -29,6 +29,7 @@ from faults.power import PowerCut
 from faults.report import Report, judge, unfinished
 from faults.told import Judge, PostedBack, counted, environment, listen
 from support import Bridge, Valkey, simulated_crms, until
+from support.cluster import Cluster
 from support.receiver import serving
 
 from schemas.delivery import Status
@@ -60,6 +61,8 @@ class Plan:
     in_a_hurry: the campaigns are there before the first death, for one over their creation costs a
     minute; and so does the lease of the dead, which is ended once nothing moves any more, as are
     the waits of write-backs for their next try.
+
+    is_over_cluster: the store is a cluster, and REDIS_ACKS=1; its replicas are harmed, too.
     """
 
     seed: int
@@ -67,6 +70,7 @@ class Plan:
     webhooks: int = 2000
     fsync: str = "always"
     power_cut: bool = False
+    is_over_cluster: bool = False
     kinds: tuple[str, ...] = KINDS
     in_a_hurry: bool = False
     deadline_s: float = 900.0
@@ -76,6 +80,7 @@ class Plan:
     def head(self) -> str:
         """Return the line that stands above everything, with the seed first."""
         cut = ", power cuts" if self.power_cut else ""
+        cut += ", over a cluster" if self.is_over_cluster else ""
         return (
             f"seed {self.seed}: {self.rounds} rounds, {self.webhooks} webhooks, "
             f"fsync {self.fsync}{cut}"
@@ -94,6 +99,7 @@ class Plan:
     def harms(self, dice: random.Random) -> list[str]:
         """Return the kind of harm of each round, each kind about as often."""
         kinds = ("valkey",) if self.power_cut else self.kinds
+        kinds += ("replica",) if self.is_over_cluster else ()
         found: list[str] = []
         while len(found) < self.rounds:
             found += dice.sample(kinds, len(kinds))
@@ -166,10 +172,12 @@ class _Chaos:
 
     # --- its processes ------------------------------------------------------------------------
 
-    def _start_valkey(self) -> Valkey:
+    def _start_valkey(self) -> Valkey | Cluster:
         folder = self._folder / "valkey"
         folder.mkdir()
-        valkey = Valkey(folder, fsync=self.plan.fsync)
+        valkey = (
+            Cluster(folder) if self.plan.is_over_cluster else Valkey(folder, fsync=self.plan.fsync)
+        )
         self._stack.callback(valkey.stop)
         return valkey.start()
 
@@ -193,6 +201,7 @@ class _Chaos:
         url = self._simulator.url
         return {
             "REDIS_URL": self._valkey.url,
+            "REDIS_ACKS": "1" if self.plan.is_over_cluster else "0",
             "ROUTES_FILE": str(self._folder / "routes.toml"),
             "WORKER_THREADS": "8",
             "CALLKARO_API_KEY": "a-key",
@@ -206,6 +215,7 @@ class _Chaos:
     def _watch_power(self) -> PowerCut | None:
         if not self.plan.power_cut:
             return None
+        assert isinstance(self._valkey, Valkey)
         power = PowerCut(self._valkey.folder)
         self._stack.callback(power.close)
         return power

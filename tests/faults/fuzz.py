@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote_to_bytes, urlencode
 
+from store.base import P
+
 ROOT = Path(__file__).parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # a script's own path is its directory
 
@@ -582,7 +584,7 @@ class World:
         # The app believes for some seconds that Redis is marked as migrated; then it has many keys.
         assert Store(self.redis).is_migrated()
         # A wake-up that stays: nothing expires, and RQ is not used.
-        self.redis.set("bridge:wakeup", "1")
+        self.redis.set(f"{P}wakeup", "1")
         self.send(asking("/api/deliveries?phone=%2B919876543210"))
         lead = json.dumps({"submission_id": "the-first", "phone": "+919876543210"}).encode()
         answer = self.send(
@@ -604,23 +606,23 @@ class World:
         The keys are without those of mere figures and of refused requests.
         """
         pipe = self.redis.pipeline()  # a transaction: figures are told from a thread
-        pipe.zcard("bridge:events").zcard("bridge:deliveries").dbsize().exists(*self.figures())
-        pipe.exists("bridge:refused_requests")
+        pipe.zcard(f"{P}events").zcard(f"{P}deliveries").dbsize().exists(*self.figures())
+        pipe.exists(f"{P}refused_requests")
         for name in self.sources:
-            pipe.zcard(f"bridge:refused_requests:{name}")
+            pipe.zcard(f"{P}refused_requests:{name}")
         events, deliveries, keys, figures, has_names, *refused = pipe.execute()
         of_refused = has_names + sum(count + 1 for count in refused if count)
         return events, deliveries, keys - figures - of_refused, sum(refused)
 
     def figures(self) -> Iterator[str]:
         """Yield the keys that may have figures since this world began."""
-        yield from (f"bridge:{name}" for name in ("metrics", "status_counts", "refused"))
-        yield from ("bridge:alerts:refused", "bridge:alerts:unparsed")
+        yield from (f"{P}{name}" for name in ("metrics", "status_counts", "refused"))
+        yield from (f"{P}alerts:refused", f"{P}alerts:unparsed")
         for bucket in counters.TIME_BUCKETS:
             last = int(time.time() // bucket.length_s)
             first = int(self.began_at // bucket.length_s)
             for number in range(first, last + 1):
-                yield f"bridge:bucket:{bucket.name}:{number}"
+                yield f"{P}bucket:{bucket.name}:{number}"
 
     def send(self, case: Case) -> Any:
         """Send a case's request through the Flask test client, as gunicorn would hand it over."""

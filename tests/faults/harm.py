@@ -15,11 +15,13 @@ import redis
 from faults.load import Crms
 from faults.power import PowerCut
 from support import SECRETS, Bridge, Valkey, children, end, runs, until
+from support.cluster import Cluster
 from support.receiver import CUT, Receiver
 
 from schemas.delivery import WRITE_BACK_ID
 from simulator import State
 from store import Store
+from store.base import P
 
 CALLS, CAMPAIGNS = "/call/outbound", "/call/campaign"
 HUBSPOT, ZOHO = "/crm/objects/2026-03/contacts/batch/read", "/crm/v8/Leads"
@@ -129,7 +131,7 @@ class Harm:
     power: each death of Valkey is that of its machine; None: of its process alone.
     """
 
-    valkey: Valkey
+    valkey: Valkey | Cluster
     web: Bridge
     workers: tuple[Bridge, ...]
     crms: Crms
@@ -150,6 +152,7 @@ class Harm:
             "horse": lambda: self._kill(self._find_busy_horse()),
             "stalled horse": self._stall_horse,
             "valkey": self._kill_valkey,
+            "replica": self._stall_replica,
         }
         if not harms[kind]():
             kind = "supervisor"
@@ -211,11 +214,19 @@ class Harm:
 
     def _kill_valkey(self) -> bool:
         killed_at = time.monotonic()
-        self.valkey.stop(by=signal.SIGKILL)
+        self.valkey.kill()
         if self.power:
             self.power.cut(killed_at)
         self._let_fail()
-        self.valkey.start()
+        self.valkey.revive()
+        return True
+
+    def _stall_replica(self) -> bool:
+        """Have the replica of a cluster's owner stand still without a link to it, then go on."""
+        assert isinstance(self.valkey, Cluster)
+        with self.valkey.replicas_standing_still():
+            self._let_fail()
+        self.valkey.await_whole()
         return True
 
     def _find(self, find: Callable[[Bridge], int | None]) -> int | None:
@@ -260,19 +271,19 @@ class Harm:
 def end_all_leases(store: Store, *, of_write_backs: bool = True) -> int:
     """Let every lease run out, as a minute after their workers' death; return how many."""
     with contextlib.suppress(redis.RedisError):
-        leased = [str(one) for one in store.redis.zrange("bridge:leased", 0, -1)]
+        leased = [str(one) for one in store.redis.zrange(f"{P}leased", 0, -1)]
         ended = [one for one in leased if of_write_backs or not one.startswith(WRITE_BACK_ID)]
-        return sum(store.redis.zadd("bridge:leased", {one: 1}, xx=True, ch=True) for one in ended)
+        return sum(store.redis.zadd(f"{P}leased", {one: 1}, xx=True, ch=True) for one in ended)
     return 0
 
 
 def end_waits_of_write_backs(store: Store) -> None:
     """Let write-backs be due that wait for their next try, or for a CRM that asked us to wait."""
     with contextlib.suppress(redis.RedisError):
-        for one in store.redis.zrange("bridge:due:write_back", 0, -1):
-            store.redis.zadd("bridge:due:write_back", {one: 1}, xx=True)
+        for one in store.redis.zrange(f"{P}due:write_back", 0, -1):
+            store.redis.zadd(f"{P}due:write_back", {one: 1}, xx=True)
         for source in SECRETS:
-            store.redis.delete(f"bridge:crm_slow:{source}")
+            store.redis.delete(f"{P}crm_slow:{source}")
 
 
 def _kill(pid: int) -> None:

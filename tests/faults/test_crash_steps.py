@@ -10,6 +10,7 @@ from support.draining import CALLS, MakeSettings, OpenWeb, RunDrain, found, repa
 from schemas.delivery import Delivery, Status
 from simulator import Simulator
 from store import Store
+from store.base import P
 
 IN_CAMPAIGN = WEBSITE + route(campaign='{ name = "Website" }')
 MAKES_CAMPAIGN = WEBSITE + route(
@@ -187,7 +188,7 @@ def test_a_drain_that_is_told_to_stop_finishes_what_is_on_the_wire_and_gives_bac
     calls = requests_to(simulator, CALLS)
     assert counts == {"delivered": calls, "queued": 12 - calls}
     assert calls < 12
-    assert store.redis.zcard("bridge:leased") == 0
+    assert store.redis.zcard(f"{P}leased") == 0
     assert store.due_count() == 12 - calls
     simulator.state.behave_normally()
     run_drain(settings)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from fuzz import World, make_case, run, wrong_counts
 
+from store.base import P
+
 SEED = 7
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -78,7 +80,7 @@ def answers_with(status: str, body: Any) -> Callable[[World, Wsgi], Wsgi]:
 
 def leaves_a_key(world: World, app: Wsgi) -> Wsgi:
     def broken(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        world.redis.incr(f"bridge:by:{environ['PATH_INFO']}:{environ['REQUEST_METHOD']}")
+        world.redis.incr(f"{P}by:{environ['PATH_INFO']}:{environ['REQUEST_METHOD']}")
         return app(environ, start)
 
     return broken
@@ -87,7 +89,7 @@ def leaves_a_key(world: World, app: Wsgi) -> Wsgi:
 def stores_less(world: World, app: Wsgi) -> Wsgi:
     def broken(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         given = app(environ, start)
-        world.redis.zpopmax("bridge:deliveries")
+        world.redis.zpopmax(f"{P}deliveries")
         return given
 
     return broken

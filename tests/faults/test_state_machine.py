@@ -31,6 +31,7 @@ from schemas.delivery import (
 from schemas.outcome import read_outcome
 from schemas.records import Move
 from store import Store
+from store.base import P
 
 IDS = ("d1", "d2", "d3")
 # What a worker may find, and whether CallKaro may have accepted it then.
@@ -148,8 +149,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def leases_run_out(self) -> None:
-        for one in self.store.redis.zrange("bridge:leased", 0, -1):
-            self.store.redis.zadd("bridge:leased", {one: 1})
+        for one in self.store.redis.zrange(f"{P}leased", 0, -1):
+            self.store.redis.zadd(f"{P}leased", {one: 1})
         self.store.sweep()
 
     @rule()
@@ -158,11 +159,11 @@ class Machine(RuleBasedStateMachine):
         assert (repaired.woken, repaired.indexed, repaired.forgotten) == (0, 0, 0)
 
     def _let_all_be_due(self) -> None:
-        for waiting in ("bridge:due", "bridge:due:retry", "bridge:due:cancel"):
+        for waiting in (f"{P}due", f"{P}due:retry", f"{P}due:cancel"):
             for one in self.store.redis.zrange(waiting, 0, -1):
                 self.store.redis.zadd(waiting, {one: 1})
-        if self.store.redis.hexists("bridge:breaker", "probe_ms"):
-            self.store.redis.hset("bridge:breaker", "probe_ms", 1)
+        if self.store.redis.hexists(f"{P}breaker", "probe_ms"):
+            self.store.redis.hset(f"{P}breaker", "probe_ms", 1)
 
     # --- CallKaro -----------------------------------------------------------------------------
 
@@ -228,7 +229,7 @@ class Machine(RuleBasedStateMachine):
         waits = {
             one
             for key in ("due", "due:retry", "leased")
-            for one in self.store.redis.zrange(f"bridge:{key}", 0, -1)
+            for one in self.store.redis.zrange(f"{P}{key}", 0, -1)
         }
         for one in self.accepted:
             found = self.store.delivery(one)
@@ -267,7 +268,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def each_status_lists_its_own(self) -> None:
         for status in Status:
-            listed = set(self.store.redis.zrange(f"bridge:deliveries:status:{status}", 0, -1))
+            listed = set(self.store.redis.zrange(f"{P}deliveries:status:{status}", 0, -1))
             assert listed == {
                 one for one in self.accepted if self.store.delivery(one).status is status
             }

@@ -24,6 +24,7 @@ from schemas.outcome import Outcome, Result
 from schemas.records import Move
 from schemas.write_back import Moment
 from store import Store
+from store.base import P
 
 # Call -> the CRM's record that it is about. Two are about one.
 RECORDS = {"d1": "101", "d2": "101", "d3": "102"}
@@ -113,14 +114,14 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def leases_run_out(self) -> None:
-        for one in self.store.redis.zrange("bridge:leased", 0, -1):
+        for one in self.store.redis.zrange(f"{P}leased", 0, -1):
             if one not in self.leases:
-                self.store.redis.zadd("bridge:leased", {one: 1})
+                self.store.redis.zadd(f"{P}leased", {one: 1})
         self.store.sweep()
 
     def _begin(self, limit: int, *, is_taken: bool) -> list[Sent]:
-        for one in self.store.redis.zrange("bridge:due:write_back", 0, -1):
-            self.store.redis.zadd("bridge:due:write_back", {one: 1})
+        for one in self.store.redis.zrange(f"{P}due:write_back", 0, -1):
+            self.store.redis.zadd(f"{P}due:write_back", {one: 1})
         found = []
         for claimed in self.store.claim_write_backs(limit, {}, lease_s=60):
             one, number = claimed.delivery, len(claimed.delivery.attempts) + 1
@@ -186,7 +187,7 @@ class Machine(RuleBasedStateMachine):
         return found
 
     def _at_ms(self, one: Delivery) -> str:
-        return str(self.store.redis.hget(f"bridge:write_back:{one.id}", "at_ms"))
+        return str(self.store.redis.hget(f"{P}write_back:{one.id}", "at_ms"))
 
 
 def _place_in_call(one: Delivery) -> tuple[bool, int, int]:

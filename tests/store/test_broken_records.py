@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support import CALL_BACK, Web, end_lease, lead, make_due
+from support import CALL_BACK, Valkey, Web, end_lease, lead, make_due
+from support.cluster import Cluster
 from support.storing import a_delivery, accept, an_event, claim, put, status, to_sending
 
 import workers.preparation
@@ -19,6 +20,7 @@ from schemas.records import Claim, EventFilters, Filters, HistoryCheck, Move
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store, connect
+from store.base import P
 from store.erasure import Eraser
 
 OpenWeb = Callable[[Settings], Web]
@@ -27,7 +29,7 @@ RunDrain = Callable[..., Any]
 
 
 def key(delivery_id: str) -> str:
-    return f"bridge:delivery:{delivery_id}"
+    return f"{P}delivery:{delivery_id}"
 
 
 @pytest.fixture(autouse=True)
@@ -36,15 +38,15 @@ def _logs() -> None:
 
 
 BREAK: dict[str, Callable[[Store, str], object]] = {
-    "no JSON": lambda store, one: store.redis.hset(f"bridge:early_outcome:{one}", "s:0", "{broken"),
+    "no JSON": lambda store, one: store.redis.hset(f"{P}early_outcome:{one}", "s:0", "{broken"),
     "JSON of another kind": lambda store, one: store.redis.hset(
-        f"bridge:early_outcome:{one}", "s:0", "7"
+        f"{P}early_outcome:{one}", "s:0", "7"
     ),
     "JSON without its fields": lambda store, one: store.redis.hset(
-        f"bridge:early_outcome:{one}", "s:0", "{}"
+        f"{P}early_outcome:{one}", "s:0", "{}"
     ),
-    "a list": lambda store, one: store.redis.rpush(f"bridge:early_outcome:{one}", "{}"),
-    "a text": lambda store, one: store.redis.set(f"bridge:early_outcome:{one}", "{}"),
+    "a list": lambda store, one: store.redis.rpush(f"{P}early_outcome:{one}", "{}"),
+    "a text": lambda store, one: store.redis.set(f"{P}early_outcome:{one}", "{}"),
 }
 
 
@@ -60,7 +62,7 @@ def test_a_record_that_breaks_the_claim_waits_once_then_fails(
     kept = store.redis.hgetall(key("b"))
     assert (kept["status"], kept["crashes"]) == ("queued", "1")
     assert "tries once more" in kept["message"]
-    assert store.redis.zscore("bridge:leased", "b") is None
+    assert store.redis.zscore(f"{P}leased", "b") is None
     assert claim(store) == {}
 
     make_due(store, "b")
@@ -69,8 +71,8 @@ def test_a_record_that_breaks_the_claim_waits_once_then_fails(
     kept = store.redis.hgetall(key("b"))
     assert (kept["status"], kept["reason"]) == ("failed", "bad_request")
     assert "happened twice" in kept["message"]
-    assert store.redis.zscore("bridge:due", "b") is None
-    assert store.redis.zscore("bridge:deliveries:status:failed", "b")
+    assert store.redis.zscore(f"{P}due", "b") is None
+    assert store.redis.zscore(f"{P}deliveries:status:failed", "b")
     assert [line for line in caplog.text.splitlines() if "delivery.crashed" in line and "b" in line]
     assert store.counts()[Status.FAILED] == 1
 
@@ -86,13 +88,13 @@ def test_a_key_that_is_not_a_record_is_put_aside_and_seen(
     assert set(claim(store)) == {"a"}
 
     assert store.broken_count() == 1
-    assert "WRONGTYPE" in (store.redis.hget("bridge:broken", "b") or "")
+    assert "WRONGTYPE" in (store.redis.hget(f"{P}broken", "b") or "")
     assert (
         "status=broken" in caplog.text.replace("'", "").replace("\x1b", "")
         or "broken" in caplog.text
     )
     for name in ("due", "leased", "deliveries", "deliveries:status:queued"):
-        assert store.redis.zscore(f"bridge:{name}", "b") is None
+        assert store.redis.zscore(f"{P}{name}", "b") is None
     caplog.clear()
     store.audit((0, 0), lease_s=60)
     assert store.broken_count() == 1
@@ -151,8 +153,8 @@ def test_what_was_on_the_wire_becomes_unknown_though_its_record_breaks_the_sweep
 
     for one in ("a", "b"):
         assert status(store, one) == "unknown"
-        assert store.redis.zscore("bridge:leased", one) is None
-        assert store.redis.zscore("bridge:deliveries:status:unknown", one)
+        assert store.redis.zscore(f"{P}leased", one) is None
+        assert store.redis.zscore(f"{P}deliveries:status:unknown", one)
 
 
 @pytest.mark.parametrize("order", ["not a number", "", "1 2"])
@@ -161,7 +163,7 @@ def test_a_record_that_breaks_the_audit_ends_and_the_round_goes_on(
 ) -> None:
     put(store, "a", "b", "c")
     store.redis.hset(key("b"), "order", order)
-    store.redis.zrem("bridge:due", "c")
+    store.redis.zrem(f"{P}due", "c")
 
     _, repaired = store.audit((0, 0), lease_s=60)
 
@@ -174,11 +176,11 @@ def test_a_record_that_breaks_the_audit_ends_and_the_round_goes_on(
 def test_a_cancellation_is_never_given_up(store: Store) -> None:
     put(store, "a")
     store.redis.hset(key("a"), mapping={"status": "delivered", "cancel_ms": 1})
-    store.redis.zrem("bridge:due", "a")
+    store.redis.zrem(f"{P}due", "a")
     for wait in (10, 20, 40, 80):
         store.count_error("a", "an error")
         assert status(store, "a") == "delivered"
-        due_ms = store.redis.zscore("bridge:due:cancel", "a")
+        due_ms = store.redis.zscore(f"{P}due:cancel", "a")
         assert due_ms is not None
         assert wait - 5 < due_ms / 1000 - store.redis.time()[0] < wait + 2
 
@@ -232,28 +234,28 @@ def test_a_record_that_breaks_both_moves_of_a_drain_is_put_aside(
 
     assert store.broken_count() == 1
     assert status(store, second) == "delivered"
-    assert store.redis.zcard("bridge:leased") == 0
-    assert store.redis.zscore("bridge:due", first) is None
+    assert store.redis.zcard(f"{P}leased") == 0
+    assert store.redis.zscore(f"{P}due", first) is None
 
 
 # --- errors that are not the record's -------------------------------------------------------------
 
 
 @pytest.fixture
-def without(store: Store, redis_url: str) -> Any:
+def without(valkey: Valkey | Cluster, redis_url: str) -> Any:
     """Return a store whose user may not run some commands, or may see these keys alone."""
     made = []
 
     def make(*commands: str, keys: Sequence[str] = ("~*",)) -> Store:
         rights = [*keys, "allchannels", "+@all", *(f"-{command}" for command in commands)]
-        store.redis.execute_command("ACL", "SETUSER", "few", "reset", "on", ">pw", *rights)
-        made.append(connect(redis_url.replace("redis://", "redis://few:pw@")))
+        valkey.run("ACL", "SETUSER", "few", "reset", "on", ">pw", *rights)
+        made.append(connect(redis_url.replace("://", "://few:pw@")))
         return Store(made[-1])
 
     yield make
     for client in made:
         client.close()
-    store.redis.execute_command("ACL", "DELUSER", "few")
+    valkey.run("ACL", "DELUSER", "few")
 
 
 @pytest.mark.parametrize("command", ["hincrby", "hdel", "hmget", "hgetall"])
@@ -275,9 +277,7 @@ def test_a_missing_right_to_the_records_is_no_error_of_a_record(
     store: Store, without: Callable[..., Store]
 ) -> None:
     put(store, "a", "b")
-    few = without(
-        keys=["~bridge:", *(f"~bridge:{letter}*" for letter in "abcfglmoprst"), "~bridge:due"]
-    )
+    few = without(keys=[f"~{P}", *(f"~{P}{letter}*" for letter in "abcfglmoprst"), f"~{P}due"])
     for _ in range(CRASHES_END):
         with pytest.raises(StoreUnavailable, match="NOPERM"):
             few.claim(10, lease_s=60)
@@ -334,14 +334,14 @@ def test_a_missing_right_in_a_sweep_changes_nothing(
 def test_a_missing_right_in_a_migration_gives_up_no_key(
     store: Store, without: Callable[..., Store], command: str
 ) -> None:
-    store.redis.delete("bridge:schema")
-    store.redis.hset("bridge:orphan:CA1", "doubt", json.dumps({"doubt": True, "message": "m"}))
+    store.redis.delete(f"{P}schema")
+    store.redis.hset(f"{P}orphan:CA1", "doubt", json.dumps({"doubt": True, "message": "m"}))
     with pytest.raises(StoreUnavailable, match="NOPERM"):
         without(command).migrate_page("token")
-    assert store.redis.get("bridge:schema") is None
-    store.redis.delete("bridge:migration-lock")
+    assert store.redis.get(f"{P}schema") is None
+    store.redis.delete(f"{P}migration-lock")
     assert store.migrate_page("token").is_last
-    assert store.redis.hexists("bridge:early_outcome:CA1", "mark_unknown")
+    assert store.redis.hexists(f"{P}early_outcome:CA1", "mark_unknown")
 
 
 # --- events -------------------------------------------------------------------------------------
@@ -362,14 +362,14 @@ def test_an_event_that_can_not_be_read_stops_no_list_no_erasure_and_no_pruning(
     accept(store, *((event, [a_delivery(f"d{at}")]) for at, event in enumerate(events)))
     settled = [Move(id=one, to=Status.SKIPPED, lease=lease) for one, lease in claim(store).items()]
     assert store.move(settled) == ["ok"] * 3
-    breaks(store, f"bridge:event:{events[1].id}")
+    breaks(store, f"{P}event:{events[1].id}")
 
     page = store.events(EventFilters(), before=None, limit=10, brief=is_brief)
     assert [one.event.id for one in page.items] == [events[2].id, events[0].id]
     assert Eraser(store=store).erase("+919876543210").is_done
     assert store.prune(datetime.now(UTC) + timedelta(days=1)) == 3
-    assert store.redis.keys("bridge:event:*") == []
-    assert store.redis.keys("bridge:delivery:*") == []
+    assert store.redis.keys(f"{P}event:*") == []
+    assert store.redis.keys(f"{P}delivery:*") == []
 
 
 def test_a_delivery_that_is_no_hash_stops_no_pruning(store: Store) -> None:
@@ -377,26 +377,26 @@ def test_a_delivery_that_is_no_hash_stops_no_pruning(store: Store) -> None:
     leases = claim(store)
     settled = [Move(id=one, to=Status.SKIPPED, lease=lease) for one, lease in leases.items()]
     store.move(settled)
-    store.redis.delete("bridge:delivery:two")
-    store.redis.set("bridge:delivery:two", "no hash")
+    store.redis.delete(f"{P}delivery:two")
+    store.redis.set(f"{P}delivery:two", "no hash")
 
     store.prune(datetime.now(UTC) + timedelta(days=1))
 
-    assert store.redis.keys("bridge:delivery:*") == ["bridge:delivery:two"]
+    assert store.redis.keys(f"{P}delivery:*") == [f"{P}delivery:two"]
     assert store.broken_count() == 1
 
 
 @pytest.mark.parametrize("value", ["", "x", "nan"])
 def test_a_time_that_is_no_number_stops_no_status(store: Store, value: str) -> None:
     put(store, "one", "two")
-    store.redis.hset("bridge:delivery:one", "not_before_ms", value)
+    store.redis.hset(f"{P}delivery:one", "not_before_ms", value)
     assert store.oldest_waiting_s() is not None
 
 
 @pytest.mark.parametrize("field", ["created_ms", "next_ms", "first_ms"])
 def test_a_time_out_of_range_hides_no_other_delivery_of_its_page(store: Store, field: str) -> None:
     put(store, "one", "two")
-    store.redis.hset("bridge:delivery:one", field, "9" * 30)
+    store.redis.hset(f"{P}delivery:one", field, "9" * 30)
     page = store.deliveries(Filters(), before=None, limit=10)
     assert [one.id for one in page.items] == ["two"]
 
@@ -409,17 +409,17 @@ def test_a_broken_key_that_all_records_share_fails_none_of_them(store: Store, sh
     store.max_rate = 100.0
     put(store, "one", "two")
     leases = claim(store)
-    store.redis.rpush(f"bridge:{shared}", "of another type")
+    store.redis.rpush(f"{P}{shared}", "of another type")
     guard = HistoryCheck(phone="p", person=None, rings_at=datetime.now(UTC))
     moves = [to_sending(one, lease, guard=guard) for one, lease in leases.items()]
     with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
         store.move(moves)
-    store.redis.zadd("bridge:leased", dict.fromkeys(leases, 1))
+    store.redis.zadd(f"{P}leased", dict.fromkeys(leases, 1))
     store.sweep()
     with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
         claim(store)
 
-    store.redis.delete(f"bridge:{shared}")
+    store.redis.delete(f"{P}{shared}")
 
     assert claim(store).keys() == {"one", "two"}
     assert [of.crashes for one in leases if (of := store.delivery(one))] == [0, 0]
@@ -428,7 +428,7 @@ def test_a_broken_key_that_all_records_share_fails_none_of_them(store: Store, sh
 def test_a_rate_that_is_no_number_stops_no_call(store: Store) -> None:
     store.max_rate = 100.0
     put(store, "one")
-    store.redis.set("bridge:rate", "soon")
+    store.redis.set(f"{P}rate", "soon")
     assert store.move([to_sending("one", claim(store)["one"])]) == ["ok"]
 
 
@@ -436,7 +436,7 @@ def test_a_rate_that_is_no_number_stops_no_call(store: Store) -> None:
 def test_an_index_of_outcomes_that_can_not_be_written_stops_no_outcome(
     store: Store, place: str
 ) -> None:
-    store.redis.set(f"bridge:deliveries:outcome:{place}", "of another type")
+    store.redis.set(f"{P}deliveries:outcome:{place}", "of another type")
     put(store, "one", "two")
     lease = claim(store, 1)["one"]
     store.move([to_sending("one", lease)])
@@ -449,7 +449,7 @@ def test_an_index_of_outcomes_that_can_not_be_written_stops_no_outcome(
     found = store.delivery("two")
     assert found
     assert (found.status, found.crashes) == (Status.QUEUED, 0)
-    store.redis.delete(f"bridge:deliveries:outcome:{place}")
+    store.redis.delete(f"{P}deliveries:outcome:{place}")
     store.audit((0, 0), lease_s=60)
     wanted = Filters(outcome=("connected",))
     assert [one.id for one in store.deliveries(wanted, before=None, limit=9).items] == ["one"]
@@ -458,5 +458,5 @@ def test_an_index_of_outcomes_that_can_not_be_written_stops_no_outcome(
 def test_an_index_of_a_search_that_can_not_be_written_stops_no_call(store: Store) -> None:
     put(store, "one")
     lease = claim(store)["one"]
-    store.redis.set("bridge:find:aaa", "of another type")
+    store.redis.set(f"{P}find:aaa", "of another type")
     assert store.move([to_sending("one", lease, fields={"terms": "aaabcdef"})]) == ["ok"]

@@ -11,6 +11,7 @@ from support import API_TOKEN, CALL_BACK, WEBSITE, Web, lead, notification, rout
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
+from store.base import P
 
 MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]
@@ -109,7 +110,7 @@ def test_a_flood_is_over_when_its_time_is(
     for _ in range(4):
         web.send("website", lead())
     ago_us = int((time.time() - 301) * 1e6)
-    index = "bridge:deliveries:route:call back"
+    index = f"{P}deliveries:route:call back"
     for place, one in enumerate(store.redis.zrange(index, 0, -1)):
         store.redis.zadd(index, {one: ago_us + place})
 
@@ -246,7 +247,7 @@ def test_time_held_as_bulk_makes_no_event_too_old(
     two_hours_ago = int((time.time() - 7200) * 1000)
     body = notification("101", changeSource="IMPORT", occurredAt=two_hours_ago + 60_000)
     [one] = web.send("hubspot", [body])
-    store.redis.hset(f"bridge:delivery:{one}", "held_since_ms", two_hours_ago)
+    store.redis.hset(f"{P}delivery:{one}", "held_since_ms", two_hours_ago)
 
     order(web, "/api/deliveries/release", {"route": "call contacts"})
     run_drain(settings)

@@ -17,6 +17,7 @@ from schemas.event import Item
 from schemas.records import EventFilters, Filters, Move
 from schemas.responses import DeliveryBrief, EventBrief
 from store import Store, intake, leases, queries
+from store.base import P
 
 LARGE = {"note": 'a "quoted" text, "data":{ and more ' * 100, "phone": "+919876543210"}
 SIZE = 4000  # bytes of a record with it, and more
@@ -158,11 +159,11 @@ def test_what_a_failing_route_holds_is_held_without_a_look_at_its_data(
         note = "x" * (1_600_000 if number < large else 1000)
         event = replace(an_event(), data={"note": note}, id=f"e{number}")
         accept(store, (event, [a_delivery(f"d{number}")]))
-    store.redis.hset("bridge:pauses", "route:call back", '{"reason":"failing","message":"m"}')
+    store.redis.hset(f"{P}pauses", "route:call back", '{"reason":"failing","message":"m"}')
     store.redis.config_set("slowlog-log-slower-than", 0)
     took_ms = []
     for _ in range(5):
-        store.redis.zadd("bridge:due", {f"d{number}": 1 for number in range(30)})
+        store.redis.zadd(f"{P}due", {f"d{number}": 1 for number in range(30)})
         store.redis.slowlog_reset()
         claims = store.claim(100, lease_s=60)
         assert (claims.looked_at, claims.claims) == (30, ())

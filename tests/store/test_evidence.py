@@ -12,6 +12,7 @@ from schemas.delivery import Reason, Status
 from schemas.outcome import read_outcome
 from schemas.records import Move
 from store import Store
+from store.base import P
 from store.records import written
 
 ZONE = "Asia/Kolkata"
@@ -98,14 +99,14 @@ def test_what_matches_nothing_is_kept_and_found_when_the_delivery_settles(store:
     settle(store, "d1", lease, Status.DELIVERED, fields={"call_sid": "CA7"})
 
     assert [one.call_sid for one in store.delivery("d1").outcomes] == ["CA7"]
-    assert not store.redis.exists("bridge:early_outcome:CA7")
+    assert not store.redis.exists(f"{P}early_outcome:CA7")
     assert store.keep_outcome(told(None, "CA7")) == ("duplicate", "d1")
 
 
 def test_what_matches_nothing_is_kept_for_thirty_days(store: Store) -> None:
     store.keep_outcome(told("unheard-of", "CA7"))
 
-    assert 29 * 86400 < store.redis.ttl("bridge:early_outcome:unheard-of") <= 30 * 86400
+    assert 29 * 86400 < store.redis.ttl(f"{P}early_outcome:unheard-of") <= 30 * 86400
 
 
 @pytest.mark.parametrize("at", ["sending", "unknown", "retrying", "queued", "failed", "cancelled"])
@@ -205,11 +206,11 @@ def test_the_number_of_outcomes_is_bounded(store: Store) -> None:
 def test_pruning_forgets_how_a_call_is_found(store: Store) -> None:
     deliver(store, sid="CA9")
     store.keep_outcome(told("d1", "another:one"))
-    assert store.redis.exists("bridge:call:CA9", "bridge:call:another:one") == 2
+    assert store.redis.exists(f"{P}call:CA9", f"{P}call:another:one") == 2
 
     store.prune(datetime.now(UTC) + timedelta(minutes=1))
 
-    assert list(store.redis.scan_iter("bridge:call:*")) == []
+    assert list(store.redis.scan_iter(f"{P}call:*")) == []
 
 
 # --- "call again" -------------------------------------------------------------------------------
@@ -246,7 +247,7 @@ def test_a_person_fences_off_the_worker_that_has_it(store: Store) -> None:
     assert store.move([cancel]) == ["ok"]
 
     assert store.move([to_sending("d1", lease)]) == ["stale"]
-    assert store.redis.zcard("bridge:leased") == store.redis.zcard("bridge:due") == 0
+    assert store.redis.zcard(f"{P}leased") == store.redis.zcard(f"{P}due") == 0
 
 
 def test_a_person_moves_only_what_stands_where_they_saw_it(store: Store) -> None:
@@ -463,7 +464,7 @@ def test_calls_of_before_are_found_and_forgotten_with_their_delivery(store: Stor
 
     store.prune(datetime.now(UTC) + timedelta(minutes=1))
 
-    assert list(store.redis.scan_iter("bridge:call:*")) == []
+    assert list(store.redis.scan_iter(f"{P}call:*")) == []
 
 
 def test_a_second_acceptance_can_be_found_and_is_forgotten_too(store: Store) -> None:
@@ -475,4 +476,4 @@ def test_a_second_acceptance_can_be_found_and_is_forgotten_too(store: Store) -> 
 
     store.prune(datetime.now(UTC) + timedelta(minutes=1))
 
-    assert list(store.redis.scan_iter("bridge:call:*")) == []
+    assert list(store.redis.scan_iter(f"{P}call:*")) == []

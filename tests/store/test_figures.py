@@ -23,6 +23,7 @@ from schemas.figures import NAMES, OTHER, By, FigureQuery, Figures, FigureTable
 from schemas.outcome import Outcome, as_record, read_outcome
 from schemas.records import Indexing, Move
 from store import Store
+from store.base import P
 from store.local_time import offsets
 from store.records import written
 
@@ -109,7 +110,7 @@ def test_a_status_is_counted_while_the_delivery_has_it(store: Store, status: Sta
 
 def test_a_call_whose_worker_died_is_counted_as_unknown(store: Store) -> None:
     send(store)
-    store.redis.zadd("bridge:leased", {"d1": 0})
+    store.redis.zadd(f"{P}leased", {"d1": 0})
     assert store.sweep() == (1, 0)
     assert total(store) == {"events": 1, "unknown": 1}
 
@@ -297,9 +298,9 @@ def test_a_test_call_of_a_release_that_did_not_mark_it_does_not_count(
 ) -> None:
     store.redis.flushall()
     accept(store, (an_event("e1", type=kind, data=data), [a_delivery("d1")]))
-    store.redis.hdel("bridge:event:e1", "is_test")
-    store.redis.hdel("bridge:delivery:d1", "figures")
-    for key in store.redis.keys("bridge:figures:*"):
+    store.redis.hdel(f"{P}event:e1", "is_test")
+    store.redis.hdel(f"{P}delivery:d1", "figures")
+    for key in store.redis.keys(f"{P}figures:*"):
         store.redis.delete(key)
     audit(store)
     assert total(store).get("events", 0) == events
@@ -345,7 +346,7 @@ def test_it_counts_in_the_hour_of_its_zone(store: Store, zone: str) -> None:
 def test_it_counts_in_the_hour_of_its_first_acceptance_from_then_on(store: Store) -> None:
     lease = send(store)
     made = datetime.now(UTC) - timedelta(days=3, hours=5)
-    store.redis.hset("bridge:delivery:d1", "created_ms", int(made.timestamp() * 1000))
+    store.redis.hset(f"{P}delivery:d1", "created_ms", int(made.timestamp() * 1000))
     store._run("erase", "d1")  # any step counts again
     day, hour = hour_of(made, ZoneInfo(ZONE))
     [(on, cells)] = store.figures(range(day - 9, day + 9))
@@ -390,12 +391,12 @@ def test_the_audit_counts_what_an_older_release_stored(store: Store) -> None:
     settle(store, send(store, "d2"), Status.FAILED, "d2")
     store.keep_outcome(told("d1", "CA1", hangup_reason="CLIENT_INITIATED", call_duration=7))
     before = total(store)
-    for key in store.redis.scan_iter("bridge:figures:*"):
+    for key in store.redis.scan_iter(f"{P}figures:*"):
         store.redis.delete(key)
     for delivery_id in ("d1", "d2"):
-        store.redis.hdel(f"bridge:delivery:{delivery_id}", "figures")
+        store.redis.hdel(f"{P}delivery:{delivery_id}", "figures")
     assert total(store) == {}
-    store.redis.delete("bridge:indexed")
+    store.redis.delete(f"{P}indexed")
     assert store.indexing() == Indexing(done=0, of=2)
     audit(store)
     assert store.indexing() is None
@@ -407,15 +408,15 @@ def test_the_audit_counts_what_an_older_release_stored(store: Store) -> None:
 def test_the_audit_counts_again_what_an_older_release_changed(store: Store, status: str) -> None:
     store.redis.flushall()
     send(store)
-    store.redis.hset("bridge:delivery:d1", "status", status)
+    store.redis.hset(f"{P}delivery:d1", "status", status)
     audit(store)
     assert total(store) == {"events": 1, "accepted" if status == "delivered" else status: 1}
 
 
 def keep_as_an_older_release(store: Store, outcome: Outcome) -> None:
     field = f"outcome:{outcome.call_sid}:{outcome.try_count}"
-    store.redis.hset("bridge:delivery:d1", field, orjson.dumps(as_record(outcome)).decode())
-    store.redis.hincrby("bridge:delivery:d1", "outcomes", 1)
+    store.redis.hset(f"{P}delivery:d1", field, orjson.dumps(as_record(outcome)).decode())
+    store.redis.hincrby(f"{P}delivery:d1", "outcomes", 1)
 
 
 def test_the_audit_counts_an_outcome_that_an_older_process_kept_after_another(
@@ -434,21 +435,21 @@ def test_the_audit_counts_an_outcome_that_an_older_process_kept_after_another(
 def test_the_audit_takes_away_what_an_older_process_called_again(store: Store) -> None:
     deliver(store)
     store.keep_outcome(told("d1", "CA1", hangup_reason="CLIENT_INITIATED", call_duration=60))
-    kept = store.redis.hmget("bridge:delivery:d1", "newest", "figures")
+    kept = store.redis.hmget(f"{P}delivery:d1", "newest", "figures")
     assert call_again(store) == "ok"
     # An older release has neither of these, so that they stay.
-    store.redis.hset("bridge:delivery:d1", mapping={"newest": kept[0], "figures": kept[1]})
+    store.redis.hset(f"{P}delivery:d1", mapping={"newest": kept[0], "figures": kept[1]})
     audit(store)
-    assert store.redis.hget("bridge:delivery:d1", "newest") is None
-    assert store.redis.hget("bridge:delivery:d1", "figures") != kept[1]
+    assert store.redis.hget(f"{P}delivery:d1", "newest") is None
+    assert store.redis.hget(f"{P}delivery:d1", "figures") != kept[1]
 
 
 def test_figures_that_can_not_be_written_stop_no_call(store: Store) -> None:
     day, _ = hour_of(datetime.now(UTC), ZoneInfo(ZONE))
-    store.redis.set(f"bridge:figures:{day}", "not a hash")
+    store.redis.set(f"{P}figures:{day}", "not a hash")
     deliver(store)
     assert store.delivery("d1").status == "delivered"
-    store.redis.delete(f"bridge:figures:{day}")
+    store.redis.delete(f"{P}figures:{day}")
     audit(store)
     assert total(store) == {"events": 1, "accepted": 1}
 
@@ -488,7 +489,7 @@ def table_days(store: Store) -> list[tuple[int, Any]]:
 
 def test_figures_expire_after_400_days(store: Store) -> None:
     deliver(store)
-    [key] = set(store.redis.keys("bridge:figures:*")) - {"bridge:figures:changed"}
+    [key] = set(store.redis.keys(f"{P}figures:*")) - {f"{P}figures:changed"}
     assert 400 < store.redis.ttl(key) / 86400 < 403
 
 
@@ -554,7 +555,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def worker_dies(self) -> None:
         if self.leases:
-            self.store.redis.zadd("bridge:leased", dict.fromkeys(self.leases, 0), xx=True)
+            self.store.redis.zadd(f"{P}leased", dict.fromkeys(self.leases, 0), xx=True)
         self.store.sweep()
 
     @rule(

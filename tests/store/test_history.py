@@ -17,6 +17,7 @@ from schemas.records import HistoryCheck
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
+from store.base import P
 
 MakeSettings = Callable[..., Settings]
 OpenWeb = Callable[[Settings], Web]
@@ -47,7 +48,7 @@ def order(web: Web, path: str, body: object = None) -> Any:
 
 def put_back(store: Store, number: str, seconds: int) -> None:
     """Let what a number was called for be so much longer ago."""
-    key = f"bridge:number:{store.phone_key(number)}"
+    key = f"{P}number:{store.phone_key(number)}"
     for call, value in store.redis.hgetall(key).items():
         at_ms, keep_ms, rest = value.split(" ", 2)
         back = seconds * 1000
@@ -348,7 +349,7 @@ def test_history_that_can_not_be_read_forbids(
 ) -> None:
     settings = make_settings(AGAIN)
     web = open_web(settings)
-    store.redis.hset(f"bridge:number:{store.phone_key(ONE)}", "d:1", "yesterday")
+    store.redis.hset(f"{P}number:{store.phone_key(ONE)}", "d:1", "yesterday")
 
     [one] = web.send("website", lead(phone=ONE))
     run_drain(settings)
@@ -389,7 +390,7 @@ def test_what_is_kept_of_a_number_has_an_end(
 
     ttl_s = {
         key.split(":")[1]: store.redis.ttl(key)
-        for pattern in ("bridge:number:*", "bridge:calls:*")
+        for pattern in (f"{P}number:*", f"{P}calls:*")
         for key in store.redis.scan_iter(pattern)
     }
     day = 86_400
@@ -482,14 +483,14 @@ def test_what_a_number_was_called_for_long_ago_is_not_remembered_anew(
     simulator.state.behave(path=CALL, times=1, status=502)
     [one] = web.send("website", lead(phone=ONE))
     run_drain(settings)
-    rings = json.loads(store.redis.hget(f"bridge:delivery:{one}", "number_claim"))
+    rings = json.loads(store.redis.hget(f"{P}delivery:{one}", "number_claim"))
     past = {**rings, "keep_until_ms": 1, "at_ms": 1}
-    store.redis.hset(f"bridge:delivery:{one}", "number_claim", json.dumps(past))
-    store.redis.delete(f"bridge:number:{store.phone_key(ONE)}")  # its time was over
+    store.redis.hset(f"{P}delivery:{one}", "number_claim", json.dumps(past))
+    store.redis.delete(f"{P}number:{store.phone_key(ONE)}")  # its time was over
 
     order(web, f"/api/deliveries/{one}/resolve", {"as": "delivered"})
 
-    assert not store.redis.exists(f"bridge:number:{store.phone_key(ONE)}")
+    assert not store.redis.exists(f"{P}number:{store.phone_key(ONE)}")
 
 
 @pytest.mark.parametrize(("closes_in_s", "answer"), [(-1, "paused 0"), (60, "ok"), (None, "ok")])

@@ -383,8 +383,8 @@ def test_a_pruned_delivery_is_in_no_index(store: Store) -> None:
 def test_an_index_that_can_not_be_written_stops_no_pruning(store: Store) -> None:
     put(store, "d1")
     deliver(store)
-    store.redis.delete("bridge:deliveries:outcome:none")
-    store.redis.set("bridge:deliveries:outcome:none", "of another type")
+    store.redis.delete(f"{P}deliveries:outcome:none")
+    store.redis.set(f"{P}deliveries:outcome:none", "of another type")
     assert store.prune(datetime.now(UTC) + timedelta(days=1)) == 1
     assert store.delivery("d1") is None
 

@@ -11,9 +11,10 @@ from schemas.records import Move
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
+from store.base import P
 
 CALLS = "/call/outbound"
-BREAKER = "bridge:breaker"
+BREAKER = f"{P}breaker"
 HOUR_MS = 3_600_000
 
 
@@ -133,7 +134,7 @@ def test_a_paused_delivery_looks_again_by_itself(store: Store) -> None:
     store.pause("all", reason="person", message="Wait.")
     put(store, "d1")
     claim(store)
-    store.redis.delete("bridge:pauses")  # ended, and whoever did it died before it let go
+    store.redis.delete(f"{P}pauses")  # ended, and whoever did it died before it let go
 
     make_due(store, "d1")
 
@@ -145,8 +146,8 @@ def test_time_held_for_lawful_hours_still_counts_when_a_pause_follows(store: Sto
     lease = claim(store)["d1"]
     hold = Move(id="d1", to=Status.HELD, lease=lease, reason=Reason.OUTSIDE_HOURS, wait_s=3600)
     store.move([hold])
-    began = int(store.redis.hget("bridge:delivery:d1", "held_since_ms"))
-    store.redis.hset("bridge:delivery:d1", "held_since_ms", began - 3_600_000)
+    began = int(store.redis.hget(f"{P}delivery:d1", "held_since_ms"))
+    store.redis.hset(f"{P}delivery:d1", "held_since_ms", began - 3_600_000)
     store.pause("all", reason="person", message="Wait.")
     make_due(store, "d1")
 
@@ -429,7 +430,7 @@ def test_a_probe_is_found_behind_a_backlog_that_is_paused(store: Store) -> None:
     put(store, *(f"p{number}" for number in range(120)))
     store.pause("route:another", reason="person", message="Wait.")
     for number in range(120):
-        store.redis.hset(f"bridge:delivery:p{number}", "route", "another")
+        store.redis.hset(f"{P}delivery:p{number}", "route", "another")
     open_breaker_at_once(store)
     put(store, "d1")
     let_probe(store)

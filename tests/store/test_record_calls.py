@@ -13,6 +13,7 @@ from support.storing import a_delivery, accept, an_event, claim, put, status, to
 from schemas.delivery import Status
 from schemas.records import HistoryCheck, Move, RecordCheck
 from store import Store, connect
+from store.base import P
 
 
 def check(*, merged: bool = True, key: str = "a record", **more: Any) -> HistoryCheck:
@@ -139,7 +140,7 @@ def test_a_delivery_does_not_stop_its_own_retry(store: Store) -> None:
 @pytest.mark.parametrize("broken", ["", "soon", "1 2", "1 2 3 call back"])
 def test_a_history_that_can_not_be_read_forbids_the_call(store: Store, broken: str) -> None:
     put(store, "one")
-    store.redis.hset("bridge:record_calls:a record", "two:1", broken)
+    store.redis.hset(f"{P}record_calls:a record", "two:1", broken)
     lease = claim(store)["one"]
     assert start(store, "one", lease, check()).startswith("no duplicate two")
     assert status(store, "one") == "queued"
@@ -147,7 +148,7 @@ def test_a_history_that_can_not_be_read_forbids_the_call(store: Store, broken: s
 
 def test_a_suppressed_record_that_was_merged_forbids_the_call(store: Store) -> None:
     put(store, "one", "two")
-    store.redis.hset("bridge:suppressed", "older", "{}")
+    store.redis.hset(f"{P}suppressed", "older", "{}")
     leases = claim(store)
     answer = start(store, "one", leases["one"], check(older_persons=("oldest", "older")))
     assert answer == "no suppressed"
@@ -160,5 +161,5 @@ def test_the_claim_is_kept_until_its_window_ends_also_of_a_planned_call(store: S
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     start(store, "one", leases["one"], check())
     start(store, "two", leases["two"], check(key="later", rings_at=tomorrow))
-    assert 3500 < store.redis.ttl("bridge:record_calls:a record") <= 3600
-    assert 86_400 + 3500 < store.redis.ttl("bridge:record_calls:later") <= 86_400 + 3600
+    assert 3500 < store.redis.ttl(f"{P}record_calls:a record") <= 3600
+    assert 86_400 + 3500 < store.redis.ttl(f"{P}record_calls:later") <= 86_400 + 3600

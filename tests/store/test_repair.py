@@ -6,11 +6,13 @@ from typing import Any
 import orjson
 import pytest
 from support import Valkey, keys_of
+from support.cluster import not_over_cluster
 from support.storing import claim, put, status, to_sending
 
 from schemas.delivery import Reason, Status
 from schemas.records import Move, Repaired
 from store import Store, connect, leases
+from store.base import P
 from store.records import written
 
 
@@ -70,7 +72,7 @@ def test_what_waits_and_nobody_would_wake_is_woken(store: Store, stands: str) ->
         if stands == "retrying":
             store.move([to_sending(one, lease)])
         store.move([Move(id=one, to=Status(stands), lease=lease, wait_s=900)])
-    store.redis.delete("bridge:due", "bridge:due:retry", "bridge:leased")
+    store.redis.delete(f"{P}due", f"{P}due:retry", f"{P}leased")
 
     assert audit(store) == Repaired(woken=2)
     assert claim(store).keys() == {"d1", "d2"}
@@ -80,13 +82,13 @@ def test_what_waits_and_nobody_would_wake_is_woken(store: Store, stands: str) ->
 def test_what_is_sending_under_no_lease_becomes_unknown_in_time(store: Store) -> None:
     put(store, "d1")
     store.move([to_sending("d1", claim(store)["d1"])])
-    store.redis.delete("bridge:leased")
+    store.redis.delete(f"{P}leased")
 
     assert audit(store) == Repaired(woken=1)
 
     assert claim(store) == {}, "it may have rung, so it is not simply due"
-    assert store.redis.zcard("bridge:leased") == 1
-    store.redis.zadd("bridge:leased", {"d1": 1})
+    assert store.redis.zcard(f"{P}leased") == 1
+    store.redis.zadd(f"{P}leased", {"d1": 1})
     assert store.sweep() == (1, 0)
     assert status(store, "d1") == "unknown"
 
@@ -95,7 +97,7 @@ def test_a_record_that_an_index_misses_is_put_into_it(store: Store) -> None:
     put(store, "d1", "d2")
     before = contents(store)
     for index in ("deliveries", "deliveries:status:queued", "deliveries:source:website"):
-        store.redis.zrem(f"bridge:{index}", "d1")
+        store.redis.zrem(f"{P}{index}", "d1")
 
     assert audit(store) == Repaired(indexed=1)
     assert contents(store) == before
@@ -103,7 +105,7 @@ def test_a_record_that_an_index_misses_is_put_into_it(store: Store) -> None:
 
 def test_a_record_that_two_statuses_list_is_listed_by_its_own(store: Store) -> None:
     put(store, "d1")
-    store.redis.zadd("bridge:deliveries:status:failed", {"d1": 5})
+    store.redis.zadd(f"{P}deliveries:status:failed", {"d1": 5})
 
     assert audit(store) == Repaired(indexed=1)
     assert store.counts() == {**dict.fromkeys(Status, 0), "queued": 1}
@@ -111,7 +113,7 @@ def test_a_record_that_two_statuses_list_is_listed_by_its_own(store: Store) -> N
 
 def test_an_index_of_what_is_gone_forgets_it(store: Store) -> None:
     put(store, "d1", "d2")
-    store.redis.delete("bridge:delivery:d1")
+    store.redis.delete(f"{P}delivery:d1")
 
     assert audit(store) == Repaired(forgotten=1)
 
@@ -124,13 +126,13 @@ def test_an_index_of_what_is_gone_forgets_it(store: Store) -> None:
 def test_what_stands_where_is_counted_anew_after_a_repair(store: Store, harm: str) -> None:
     put(store, "d1", "d2")
     if harm == "of an older release":
-        store.redis.delete("bridge:status_counts")
+        store.redis.delete(f"{P}status_counts")
         put(store, "d3")  # counted where nothing else was
     elif harm == "two statuses":
-        store.redis.hset("bridge:status_counts", "failed call back", 1)
-        store.redis.zadd("bridge:deliveries:status:failed", {"d1": 5})
+        store.redis.hset(f"{P}status_counts", "failed call back", 1)
+        store.redis.zadd(f"{P}deliveries:status:failed", {"d1": 5})
     else:
-        store.redis.delete("bridge:delivery:d1")
+        store.redis.delete(f"{P}delivery:d1")
 
     audit(store)
     audit(store)
@@ -170,15 +172,15 @@ def as_noted(*moves: Move) -> list[dict[str, Any]]:
 
 def forget_the_attempt(store: Store) -> None:
     """Put the delivery back to how it stood before it was claimed."""
-    key = "bridge:delivery:d1"
+    key = f"{P}delivery:d1"
     store.redis.hdel(key, "attempt:1", "call_sid", "spent")
     store.redis.hset(key, mapping={"status": "queued", "lease": 0})
     for name in ("sending", "delivered", "retrying", "failed", "unknown"):
-        store.redis.zrem(f"bridge:deliveries:status:{name}", "d1")
-    store.redis.zadd("bridge:deliveries:status:queued", {"d1": 1})
-    store.redis.zrem("bridge:leased", "d1")
-    store.redis.zrem("bridge:due:retry", "d1")
-    store.redis.zadd("bridge:due", {"d1": 1})
+        store.redis.zrem(f"{P}deliveries:status:{name}", "d1")
+    store.redis.zadd(f"{P}deliveries:status:queued", {"d1": 1})
+    store.redis.zrem(f"{P}leased", "d1")
+    store.redis.zrem(f"{P}due:retry", "d1")
+    store.redis.zadd(f"{P}due", {"d1": 1})
 
 
 ENDS = {
@@ -263,11 +265,11 @@ def test_what_redis_still_knows_stays_as_it_is(store: Store, end: str) -> None:
     lease = claim(store)["d1"]
     moves = [an_attempt(lease), an_attempt(lease, Status(end), **ENDS[end])]
     store.move(moves)
-    before = store.redis.hgetall("bridge:delivery:d1")
+    before = store.redis.hgetall(f"{P}delivery:d1")
 
     assert store.replay_journal(as_noted(*moves), lease_s=60) == 0
 
-    assert store.redis.hgetall("bridge:delivery:d1") == before
+    assert store.redis.hgetall(f"{P}delivery:d1") == before
 
 
 def test_a_person_who_has_moved_it_since_is_not_overruled(store: Store) -> None:
@@ -311,6 +313,7 @@ def test_a_delivery_that_is_all_forgotten_does_not_ring_when_its_crm_sends_it_ag
     assert (kept.status, kept.call_sid, kept.outcomes) == ("delivered", "CA1", ())
 
 
+@not_over_cluster
 def test_nothing_is_claimed_just_after_a_start_of_redis(forgetful: Valkey) -> None:
     with connect(forgetful.url) as client:
         store = Store(client)
@@ -325,5 +328,5 @@ def test_nothing_is_claimed_just_after_a_start_of_redis(forgetful: Valkey) -> No
         found = store.claim(10, lease_s=60)
         assert found.claims == ()
         assert 4 < found.wait_s <= 5
-        store.redis.hincrby("bridge:run", "since_ms", -5000)
+        store.redis.hincrby(f"{P}run", "since_ms", -5000)
         assert claim(store).keys() == {"d2"}

@@ -10,6 +10,7 @@ from schemas.event import Event
 from schemas.reconcile import ReconcileRun
 from schemas.records import Accepted
 from store import Store, connect
+from store.base import P
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +89,7 @@ def test_what_is_known_lives_as_long_as_the_id(store: Store) -> None:
     event = found("webhook", by_reconcile=False, remember_s=1000)
     stored(store, event)
     assert event.happening is not None
-    key = f"bridge:happening:webhook:{event.happening.key}"
+    key = f"{P}happening:webhook:{event.happening.key}"
     assert 990 < store.redis.ttl(key) <= 1000
     store.redis.delete(key)
     assert not stored(store, found("later", by_reconcile=True)).duplicate

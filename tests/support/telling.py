@@ -6,6 +6,7 @@ from typing import Any
 from schemas.delivery import Delivery
 from schemas.outcome import Outcome, Result
 from store import Store
+from store.base import P
 
 
 def ends(store: Store, call: Delivery, try_count: int = 0, **more: Any) -> Delivery:
@@ -31,4 +32,4 @@ def ends_at_a_known_time(store: Store, call: Delivery, try_count: int = 0, **mor
 def due_now(store: Store, *write_backs: Delivery) -> None:
     """Let the time come at which waiting write-backs are tried again."""
     for one in write_backs:
-        assert store.redis.zadd("bridge:due:write_back", {one.id: 1}, xx=True, ch=True) == 1
+        assert store.redis.zadd(f"{P}due:write_back", {one.id: 1}, xx=True, ch=True) == 1
