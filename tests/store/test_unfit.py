@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 import redis
 from redis._parsers.base import BaseParser
-from support import CALL_BACK, LONGEST_S, SECRETS, Valkey, Web, free_port, lead, until, variables_of
+from support import (
+    CALL_BACK,
+    LONGEST_S,
+    SECRETS,
+    Valkey,
+    Web,
+    free_port,
+    lead,
+    server_version,
+    until,
+    variables_of,
+)
 from support.commandline import PLAIN, ROOT
 from support.storing import put
 
@@ -30,6 +41,8 @@ WITHOUT_INFO = ["~*", "&*", "+@all", "-info"]
 @pytest.fixture(scope="module")
 def shard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     """A cluster of one shard, which has all slots."""
+    if server_version() < (7, 0):
+        pytest.skip("it has no cluster-port, and the usual one may be taken")
     folder = tmp_path_factory.mktemp("shard")
     bus = ("--cluster-port", str(free_port()))
     server = Valkey(folder, options=("--cluster-enabled", "yes", *bus))
