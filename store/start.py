@@ -43,11 +43,12 @@ def check_at_start(redis_url: str) -> StoreCheck:
     """Look at the store of a process that starts, and note when it was first used.
 
     Nothing is found while Redis is away: a process waits for it, and the scripts of a closed store
-    refuse to run.
+    refuse to run. Nothing is written into a Redis that can't be the store; others say so.
     """
     with connect(redis_url) as client:
         store = StartStore(client)
         try:
+            store.check_fit()
             found = store.check_store()
             if found.problem is None:
                 store.note_birth()
