@@ -277,9 +277,7 @@ def test_a_missing_right_to_the_records_is_no_error_of_a_record(
     store: Store, without: Callable[..., Store]
 ) -> None:
     put(store, "a", "b")
-    few = without(
-        keys=[f"~{P}", *(f"~{P}{letter}*" for letter in "abcfglmoprst"), f"~{P}due"]
-    )
+    few = without(keys=[f"~{P}", *(f"~{P}{letter}*" for letter in "abcfglmoprst"), f"~{P}due"])
     for _ in range(CRASHES_END):
         with pytest.raises(StoreUnavailable, match="NOPERM"):
             few.claim(10, lease_s=60)
