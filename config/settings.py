@@ -339,6 +339,11 @@ def redis_url_from_env() -> str | None:
     return url if url and not reader.problems else None
 
 
+def verified_as_set(redis_url: str) -> str:
+    """Return the address of another Redis, whose certificate REDIS_TLS_VERIFY holds for, too."""
+    return _Reader(frozenset()).verified(redis_url)
+
+
 def bridge_name_from_env() -> str:
     """Return BRIDGE_NAME, even if other settings are wrong; "": not set, or wrong itself."""
     reader = _Reader(frozenset())
@@ -422,14 +427,18 @@ class _Reader:
 
     def redis_url(self) -> Any:
         """Return REDIS_URL, which also says whether the server's certificate is verified."""
-        verify = self.flag("REDIS_TLS_VERIFY") if self.text("REDIS_TLS_VERIFY", None) else True
         raw = self.required("REDIS_URL")
         if not raw:
             return raw
         if problem := problem_of(raw):
             self.problems.append(f"REDIS_URL: {problem}")
             return raw
-        return verified(raw.rstrip("/"), verify=verify)
+        return self.verified(raw)
+
+    def verified(self, url: str) -> str:
+        """Return an address of Redis that also says whether the certificate is verified."""
+        verify = self.flag("REDIS_TLS_VERIFY") if self.text("REDIS_TLS_VERIFY", None) else True
+        return verified(url.rstrip("/"), verify=verify)
 
     def bridge_name(self, redis_url: str) -> str:
         """Return BRIDGE_NAME, which parts the bridges that share a cluster; "": not set."""

@@ -19,6 +19,7 @@ BridgeError
 │   ├── Migrating               503  records of an earlier release are still being moved
 │   └── NotFound                404
 └── StoreUnavailable        503  Redis is away, read-only or nearly full: try again later
+    ├── StoreClosed         503  its data was moved to another Redis, or is being moved
     ├── StoreUnfit          503  this Redis can't be the store: change REDIS_URL or the server
     └── Unconfirmed         503  stored, but on fewer than REDIS_ACKS replicas: send it again
 
@@ -169,6 +170,14 @@ class StoreUnavailable(BridgeError):
     # For the sender. It does not promise that nothing was stored: Redis may have done it before it
     # went away.
     answer: str = "The store does not answer. Try again in a moment."
+
+
+class StoreClosed(StoreUnavailable):
+    """move-store has closed this store. The message says what to do, without a full stop."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.answer = f"{message}."
 
 
 class StoreUnfit(StoreUnavailable):

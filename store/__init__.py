@@ -79,6 +79,8 @@ In a cluster, all of them begin with {bridge}: or {bridge-<name>}: instead; see 
     bridge:reconciles            hash: source -> its latest reconcile; see store/reconciles.py
     bridge:reconciled            hash: source -> the day of its latest daily reconcile
     bridge:schema                number: the layout of these keys; see store/migration.py
+    bridge:born                  when this store was first used (ms); bridge:closed: hash: why no
+                                 script may run: see store/moving.py
     bridge:migration, bridge:migration-lock  how far a migration has got, and which process runs it
     bridge:token:<source>, bridge:token-lock:<source>, bridge:token-user:<source>, bridge:rate,
     bridge:pepper, bridge:order
@@ -101,6 +103,7 @@ from store.reconciles import ReconcileStore
 from store.refused import RefusedStore
 from store.sessions import SessionStore
 from store.sign_in_attempts import SignInStore
+from store.start import StartStore
 from store.summary import SummaryStore
 from store.tokens import TokenStore
 from store.write_backs import WriteBackStore
@@ -126,6 +129,7 @@ class Store(
     FigureStore,
     RefusedStore,
     SessionStore,
+    StartStore,
     QueryStore,
     CampaignStore,
 ):

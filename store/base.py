@@ -15,7 +15,7 @@ from redis.exceptions import NoPermissionError, NoScriptError
 
 from config import log
 from schemas.delivery import WRITE_BACK_ID
-from schemas.errors import StoreUnavailable, StoreUnfit, Unconfirmed
+from schemas.errors import StoreClosed, StoreUnavailable, StoreUnfit, Unconfirmed
 from schemas.records import Persistence
 from schemas.settings import DEFAULT_ZONE
 from schemas.spellings import spellings
@@ -28,6 +28,7 @@ from store.client import (
     why_away,
     why_unfit,
 )
+from store.closing import CLOSED, closed_sentence
 from store.local_time import in_zone
 from store.prefix import KEY_PREFIX
 from store.script_loader import load_scripts
@@ -285,7 +286,9 @@ class Base:
             # Redis is full, read-only, busy with another script or failing over, or our user lacks
             # rights. All of that ends by itself or is fixed in Redis, so no loop of ours may die.
             leave_demoted(self.redis, error)
-            if (code := code_of(error)) == "ERR":
+            if (code := code_of(error)) == CLOSED:
+                raise StoreClosed(closed_sentence(str(error).removeprefix(f"{CLOSED} "))) from error
+            if code == "ERR":
                 logger.error("store.refused", exc_info=error)  # a script of ours may be wrong
             raise StoreUnavailable(f"Redis refuses ({code})") from error
 

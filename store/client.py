@@ -14,7 +14,7 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
 from config.redis_url import Cluster, Sentinels
-from store.prefix import check_prefix
+from store.prefix import KEY_PREFIX, check_prefix
 from store.slot_owner import ClusterProblem, SlotMoved, client_of_owner
 
 CONNECT_S = 2.0
@@ -36,17 +36,25 @@ SENTINEL_S = 0.5  # for one sentinel: HubSpot waits 5 s, three may hang, and eac
 
 
 def make_client(
-    url: str, *, is_text: bool, timeout_s: float | None, connect_s: float = CONNECT_S, retries: int
+    url: str,
+    *,
+    is_text: bool,
+    timeout_s: float | None,
+    connect_s: float = CONNECT_S,
+    retries: int,
+    prefix: str | None = None,
 ) -> "redis.Redis":
     """Return a client that gives up soon; it connects when it is first used.
 
     redis-py's own default retries with a backoff of up to 10 s, much longer than a webhook's
     sender waits. One immediate retry is enough for a connection that a restarted Redis closed.
     is_text: answers are text, not bytes. timeout_s None: answers may take any time.
+    prefix: of all keys that the client uses; None: this process's own.
 
     Raises SettingsError: the keys at this URL need another prefix than this process has.
     """
-    check_prefix(url)
+    if prefix is None:
+        check_prefix(url)
     options = {
         "decode_responses": is_text,
         "socket_timeout": timeout_s,
@@ -57,7 +65,7 @@ def make_client(
     }
     cluster = Cluster.of(url)
     if cluster is not None:
-        return client_of_owner(cluster, options)
+        return client_of_owner(cluster, prefix or KEY_PREFIX, options)
     sentinels = Sentinels.of(url)
     if sentinels is None:
         return redis.Redis.from_url(url, **options)

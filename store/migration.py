@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from config import log
-from schemas.errors import StoreUnavailable
+from schemas.errors import StoreUnavailable, StoreUnfit
 from store.base import Base
 
 logger = log.get(__name__)
@@ -120,6 +120,13 @@ def _log(page: MigrationPage) -> None:
         logger.info("store.migrated", moved=page.moved)
 
 
+def _log_away(error: StoreUnavailable) -> None:
+    if isinstance(error, StoreUnfit):
+        logger.error("store.unfit", message=str(error))
+    else:
+        logger.warning("store.away", error=str(error))
+
+
 def migrate(store: MigrationStore, should_stop: Callable[[], bool] = lambda: False) -> bool:
     """Rename all that an older release stored. Wait while Redis is away or another process does it.
 
@@ -133,7 +140,7 @@ def migrate(store: MigrationStore, should_stop: Callable[[], bool] = lambda: Fal
             is_away, wait_s = False, LOCKED_S
         except StoreUnavailable as error:
             if not is_away:
-                logger.warning("store.away", error=str(error))
+                _log_away(error)
             is_away, wait_s = True, AWAY_S
         time.sleep(wait_s)
     return False

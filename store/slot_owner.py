@@ -53,9 +53,9 @@ class ClusterProblem(redis.ConnectionError):
 class SlotOwner:
     """Asks the cluster which node owns the slot of our keys. Threads may share it."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, prefix: str = KEY_PREFIX) -> None:
         self._cluster = cluster
-        self._slot = key_slot(KEY_PREFIX.encode())
+        self._slot = key_slot(prefix.encode())
         self._nodes = cluster.addresses  # first: the node that gave the latest answer
         self.losses = 0  # how often the owner was lost; a connection from before is too old
 
@@ -154,12 +154,15 @@ class _ToOwnerOverTls(_ToOwner, SSLConnection):
     """The same, encrypted."""
 
 
-def client_of_owner(cluster: Cluster, options: dict[str, Any]) -> "redis.Redis":
-    """Return a client of the node that owns our slot; options: redis-py's, of a connection."""
+def client_of_owner(cluster: Cluster, prefix: str, options: dict[str, Any]) -> "redis.Redis":
+    """Return a client of the node that owns the slot of the keys with this prefix.
+
+    options: redis-py's, of a connection.
+    """
     pool = ConnectionPool.from_url(
         cluster.url_of(cluster.addresses[0]),  # only its login and its parameters count
         connection_class=_ToOwnerOverTls if cluster.is_tls else _ToOwner,
-        slot_owner=SlotOwner(cluster),
+        slot_owner=SlotOwner(cluster, prefix),
         **options,
     )
     return redis.Redis.from_pool(pool)

@@ -7,6 +7,7 @@ from config import log
 from config.settings import warnings_of
 from schemas.errors import SettingsError, StoreUnfit
 from store.prefix import check_prefix
+from store.start import check_at_start
 from workers import jobs
 from workers.supervisor import Supervisor
 from workers.timeouts import violations
@@ -25,6 +26,11 @@ def main() -> int:
         return _refuse(f"  - {problem}" for problem in problems)
     for warning in warnings_of(settings):
         logger.warning("settings.warning", message=warning)
+    store = check_at_start(settings.redis_url)
+    for warning in store.warnings:
+        logger.warning("store.warning", message=warning)
+    if store.problem:
+        return _refuse([f"  - {store.problem}"])
     jobs.warm_up()
     try:
         return Supervisor(settings).run()

@@ -88,7 +88,8 @@ def _check_redis(settings: Settings | None) -> tuple[list[str], str | None]:
         )
         store.check_room()  # first: a Redis that is unfit refuses a ping, too
         store.ping()
-        return store.persistence().warnings(), None
+        found = store.check_store()
+        return [*found.warnings, *store.persistence().warnings()], found.problem
     except StoreUnavailable as error:
         address = shown_address(url)
         place = f" Its address is {address}." if address else ""

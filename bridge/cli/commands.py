@@ -13,6 +13,7 @@ from bridge.cli.connect import connect
 from bridge.cli.erase import erase
 from bridge.cli.hubspot_app import hubspot_app
 from bridge.cli.lists import audit, deliveries, events
+from bridge.cli.move_store import move_store
 from bridge.cli.new_source import new_source
 from bridge.cli.operations import cancel, pause, release, replay, resolve, resume, retry
 from bridge.cli.preview import preview
@@ -37,11 +38,13 @@ DOING = (
     *(call_list, suppress, erase),
 )
 CONNECTING = (connect, hubspot_app, zoho, reconcile, new_source)
+KEEPING = (move_store,)
 TRYING = (call_me, simulate, demo)
 SECTIONS = {
     "Commands that look": LOOKING,
     "Commands that act": DOING,
     "To connect a source": CONNECTING,
+    "To look after the store": KEEPING,
     "To try it out": TRYING,
 }
 

@@ -1,6 +1,8 @@
-"""The switch of traces, the header that names one, and what happens where spans can't be made."""
+"""The switch of traces, the header that names one, and what happens where spans can't be made.
 
-import subprocess
+What needs OpenTelemetry's packages is in tests/traces.
+"""
+
 import sys
 import threading
 from collections.abc import Iterator
@@ -8,13 +10,14 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from support import LONGEST_S, ROOT
-from support.receiver import serving
+from support import LONGEST_S, as_bytes, lead, signed
+from support.draining import OpenWeb
 
 import config
 from config import log, tracing
 from config.tracing import Facts, Parent, parent_of
+from schemas.settings import Settings
+from store import Store
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEADER = f"00-{TRACE}-{SPAN}-01"
@@ -27,13 +30,6 @@ def _off(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     yield
     tracing.finish()
-
-
-@pytest.fixture
-def exporter() -> InMemorySpanExporter:
-    exporter = InMemorySpanExporter()
-    tracing.start(process="test", exporter=exporter)
-    return exporter
 
 
 # --- the header -----------------------------------------------------------------------------------
@@ -66,46 +62,12 @@ def test_a_valid_traceparent_names_a_span(header: str | None, found: Parent | No
     assert parent_of(header) == found
 
 
-def test_a_header_is_taken_up_only_while_spans_are_made() -> None:
+def test_a_header_is_taken_up_only_while_spans_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tracing.take_up(HEADER) is None
-    tracing.start(process="test", exporter=InMemorySpanExporter())
-    assert tracing.take_up(HEADER) == HEADER
-    assert tracing.take_up("00-what-ever-01") is None
-
-
-# --- spans ----------------------------------------------------------------------------------------
-
-
-def test_a_span_is_the_child_of_its_parent_and_has_its_facts(
-    exporter: InMemorySpanExporter,
-) -> None:
-    span = tracing.begin("webhook", parent=HEADER)
-    span.end(Facts(source="website", is_duplicate=False, status_code=202))
-    (made,) = exporter.get_finished_spans()
-    assert (made.name, made.parent and made.parent.span_id) == ("webhook", PARENT.span_id)
-    assert span.traceparent == f"00-{TRACE}-{made.context.span_id:016x}-01"
-    assert dict(made.attributes or {}) == {
-        "bridge.source": "website",
-        "bridge.is_duplicate": False,
-        "http.response.status_code": 202,
-    }
-    assert made.status.is_unset
-
-
-def test_an_error_is_told_by_its_class_alone(exporter: InMemorySpanExporter) -> None:
-    tracing.note("send", Facts(error="TimeoutError"), parent=None, began_ns=1_000)
-    (made,) = exporter.get_finished_spans()
-    assert (made.parent, made.start_time, made.events) == (None, 1_000, ())
-    assert (made.status.is_ok, made.status.description) == (False, None)
-    assert dict(made.attributes or {}) == {"error.type": "TimeoutError"}
-
-
-def test_what_the_sender_does_not_sample_is_not_sent(exporter: InMemorySpanExporter) -> None:
-    header = f"00-{TRACE}-{SPAN}-00"
-    traceparent = tracing.note("claim", Facts(), parent=header, began_ns=1)
-    assert exporter.get_finished_spans() == ()
-    assert traceparent is not None  # the worker's spans are left out, too
-    assert (traceparent[:36], traceparent[-3:]) == (header[:36], "-00")
+    with monkeypatch.context() as patch:
+        patch.setattr(tracing, "_tracing", object())
+        assert tracing.take_up(HEADER) == HEADER
+        assert tracing.take_up("00-what-ever-01") is None
 
 
 def test_facts_have_no_place_for_people_and_secrets() -> None:
@@ -117,24 +79,21 @@ def test_facts_have_no_place_for_people_and_secrets() -> None:
 # --- off ------------------------------------------------------------------------------------------
 
 
-def test_without_an_endpoint_no_code_of_traces_is_loaded() -> None:
-    code = (
-        "import sys, bridge.app, workers.jobs\n"
-        "from config import tracing\n"
-        "tracing.warm_up(); tracing.start(process='web'); tracing.finish()\n"
-        "assert not tracing.is_on()\n"
-        # redis-py imports some of OpenTelemetry's packages itself, if they are there.
-        "print({'config.open_telemetry', 'opentelemetry.exporter'} & set(sys.modules))\n"
-    )
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=LONGEST_S,
-    )
-    assert done.stdout == "set()\n"
+def test_without_an_endpoint_no_header_is_kept_and_nothing_is_said(
+    open_web: OpenWeb, settings: Settings, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.configure(process="test")
+    tracing.warm_up()
+    tracing.start(process="web")
+    assert not tracing.is_on()
+    raw, path = as_bytes(lead("+919812340511")), "/webhooks/website"
+    headers = {**signed("website", raw, path), "traceparent": HEADER}
+    answer = open_web(settings).client.post(path, data=raw, headers=headers)
+    (event,) = answer.json["events"]
+    kept = store.redis.hgetall(f"bridge:event:{event['id']}")
+    assert "record" in kept
+    assert TRACE not in str(kept)
+    assert "traces." not in capsys.readouterr().out
 
 
 def test_without_the_packages_there_are_no_traces_and_one_line_says_so(
@@ -197,20 +156,3 @@ def test_a_collector_that_hangs_does_not_hold_back_the_end(
     tracing.finish()  # the test's own time limit would end it otherwise
     assert not tracing.is_on()
     broken.go_on.set()
-
-
-def test_spans_that_are_refused_are_lost_and_the_line_has_no_url(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    log.configure(process="test")
-    with serving() as collector:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", collector.url)
-        collector.answers = [400]
-        tracing.start(process="worker")
-        tracing.note("claim", Facts(), parent=None, began_ns=1)
-        monkeypatch.setattr(tracing, "FLUSH_S", LONGEST_S)
-        tracing.finish()
-    assert len(collector.got) == 1
-    said = capsys.readouterr().out
-    assert said.count("traces.lost") == said.count("\n") == 1
-    assert "a-token" not in said

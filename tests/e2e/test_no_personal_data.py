@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,6 @@ from support import (
     until,
     zoho_notification,
 )
-from support.receiver import Receiver, serving
 
 from config.settings import MAX_BODY_BYTES
 from simulator import Simulator
@@ -408,24 +407,12 @@ def break_records(world: World) -> None:
 
 
 @pytest.fixture
-def collector() -> Iterator[Receiver]:
-    """Takes the traces of both processes."""
-    with serving() as receiver:
-        yield receiver
-
-
-@pytest.fixture
-def world(
-    start_bridge: StartBridge, simulator: Simulator, store: Store, collector: Receiver
-) -> World:
-    variables = {**VARIABLES, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.url}
-    return World(start_bridge(ROUTES, own_web=True, **variables), simulator, store)
+def world(start_bridge: StartBridge, simulator: Simulator, store: Store) -> World:
+    return World(start_bridge(ROUTES, own_web=True, **VARIABLES), simulator, store)
 
 
 @pytest.mark.slow
-def test_no_log_no_error_no_metric_and_no_trace_tells_of_people(
-    world: World, collector: Receiver, tmp_path: Path
-) -> None:
+def test_no_log_no_error_and_no_metric_tells_of_people(world: World, tmp_path: Path) -> None:
     bridge = world.bridge
     send_webhooks(world)
     called = call_everybody(world)
@@ -457,10 +444,6 @@ def test_no_log_no_error_no_metric_and_no_trace_tells_of_people(
     assert "summary.daily" in messages
     read = {**logs, "errors": "\n".join(world.errors), "metrics": metrics, "alerts": messages}
     read["search index"] = index
-    # Protobuf keeps texts as they are.
-    read["traces"] = "".join(body.decode("latin-1") for _, body in collector.got)
-    for name in ("webhook", "accept", "claim", "hydrate", "send", "settle"):
-        assert f"*{chr(len(name))}{name}" in read["traces"]
     assert {name: found for name, text in read.items() if (found := found_in(text))} == {}
 
 

@@ -77,6 +77,12 @@ def test_a_file_names_each_include_that_it_uses(name: str) -> None:
     assert used(FILES[name]) - own(FILES[name]) - given == set()
 
 
+def test_each_script_refuses_a_closed_store() -> None:
+    # `fits` only asks what the server can, and has no data.
+    found = {name for name, text in load_scripts().items() if "P .. 'closed'" in text}
+    assert found == set(SCRIPTS) - {"fits"}
+
+
 def test_each_include_is_used_by_some_script() -> None:
     named_somewhere = {one for text in FILES.values() for one in named(text, "include")}
     assert named_somewhere == set(INCLUDES)

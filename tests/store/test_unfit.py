@@ -9,13 +9,25 @@ from pathlib import Path
 import pytest
 import redis
 from redis._parsers.base import BaseParser
-from support import CALL_BACK, LONGEST_S, SECRETS, Valkey, Web, free_port, lead, until, variables_of
+from support import (
+    CALL_BACK,
+    LONGEST_S,
+    SECRETS,
+    Valkey,
+    Web,
+    free_port,
+    lead,
+    server_version,
+    until,
+    variables_of,
+)
 from support.commandline import PLAIN, ROOT
 from support.storing import put
 
+from config import log
 from schemas.errors import StoreUnfit
 from schemas.settings import Settings
-from store import Store, connect
+from store import Store, connect, migration
 from store.client import CLUSTERED, NO_SCRIPTS, OTHER_SERVER, why_unfit
 from workers.journal import Journal
 from workers.ticker import Ticker
@@ -29,6 +41,8 @@ WITHOUT_INFO = ["~*", "&*", "+@all", "-info"]
 @pytest.fixture(scope="module")
 def shard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     """A cluster of one shard, which has all slots."""
+    if server_version() < (7, 0):
+        pytest.skip("it has no cluster-port, and the usual one may be taken")
     folder = tmp_path_factory.mktemp("shard")
     bus = ("--cluster-port", str(free_port()))
     server = Valkey(folder, options=("--cluster-enabled", "yes", *bus))
@@ -128,6 +142,20 @@ def test_the_web_is_not_ready_and_takes_no_webhook(
     for answer in (web.client.get("/readyz"), web.post("website", lead())):
         assert answer.status_code == 503
         assert answer.json == {"error": "store_unfit", "message": reason}
+    assert keys_at(url) == []
+
+
+def test_a_web_process_says_it_once_in_its_log(
+    unfit: tuple[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, reason = unfit
+    monkeypatch.setattr(migration, "AWAY_S", 0)
+    log.configure("INFO", process="test")
+    looks = iter((False, False, True))
+    with connect(url) as client:
+        assert not migration.migrate(Store(client), lambda: next(looks))
+    [line] = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (line["event"], line["level"], line["message"]) == ("store.unfit", "error", reason)
     assert keys_at(url) == []
 
 

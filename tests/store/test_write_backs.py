@@ -342,9 +342,8 @@ def test_its_own_pause_is_of_its_crm(told: Store) -> None:
 def test_erasing_the_person_writes_nothing_more(told: Store) -> None:
     call(told)
     told.keep_outcome(an_outcome())
-    found = {one.delivery.moment: one.delivery for one in told.claim_write_backs(1, {}, lease_s=60)}
-    one = found["accepted"]
-    on_the_wire = claimed(told)["outcome"].delivery
+    found = claimed(told)
+    one, on_the_wire = found["accepted"].delivery, found["outcome"].delivery
     told.keep_crm_calls({("d1", "CA1"): "501"})
     assert send(told, on_the_wire) == "ok"
     told.erase_deliveries(["d1"])

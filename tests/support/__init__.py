@@ -198,6 +198,14 @@ def killed_if_silent(process: subprocess.Popen[Any]) -> Iterator[None]:
         timer.join()
 
 
+def server_version() -> tuple[int, int]:
+    """Return major and minor version of the server that the tests run against."""
+    server = ENGINE or str(get_binary_path())
+    said = subprocess.check_output([server, "--version"], text=True)  # noqa: S603
+    major, minor = said.partition(" v=")[2].split(".")[:2]
+    return int(major), int(minor)
+
+
 class Valkey:
     """A Valkey of the tests' own, with an append-only file, on a free loopback port.
 

@@ -1,6 +1,6 @@
 """One trace from a webhook to its call and its write-back, which tells of nobody."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -25,7 +25,6 @@ from support.draining import MakeSettings, OpenWeb, RunDrain, found
 from support.receiver import Receiver, serving
 from support.telling import ends
 
-from config import tracing
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store
@@ -65,14 +64,6 @@ def tree_of(spans: Sequence[ReadableSpan]) -> list[tuple[str, str | None]]:
     return [
         (span.name, names[f"{span.parent.span_id:016x}"] if span.parent else None) for span in spans
     ]
-
-
-@pytest.fixture
-def exporter() -> Iterator[InMemorySpanExporter]:
-    exporter = InMemorySpanExporter()
-    tracing.start(process="test", exporter=exporter)
-    yield exporter
-    tracing.finish()
 
 
 @pytest.fixture
@@ -209,14 +200,6 @@ def test_a_webhook_that_can_not_be_stored_says_so(
     assert dict(span.attributes or {})["error.type"] == "StoreUnavailable"
 
 
-def test_without_traces_no_header_is_kept(
-    open_web: OpenWeb, settings: Settings, store: Store
-) -> None:
-    answer = post(open_web(settings), "website", lead(PHONE), traceparent=HEADER)
-    (event,) = answer.json["events"]
-    assert TRACE not in str(store.redis.hgetall(f"bridge:event:{event['id']}"))
-
-
 def test_the_erasure_of_a_person_takes_the_trace_from_the_event(
     open_web: OpenWeb, settings: Settings, store: Store, exporter: InMemorySpanExporter
 ) -> None:
@@ -247,12 +230,15 @@ def spans_of(collector: Receiver) -> list[tuple[str, str, Any]]:
 
 
 @pytest.mark.slow
-def test_web_and_worker_send_one_trace(start_bridge: StartBridge, simulator: Simulator) -> None:
+def test_web_and_worker_send_one_trace(
+    start_bridge: StartBridge, simulator: Simulator, with_packages: dict[str, str]
+) -> None:
     with serving() as collector:
         bridge = start_bridge(
             WEBSITE + route(),
             own_web=True,
             web_processes=1,
+            **with_packages,
             OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=collector.url,
             OTEL_BSP_SCHEDULE_DELAY="3600000",  # so only the end of each process sends its spans
         )

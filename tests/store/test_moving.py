@@ -1,0 +1,333 @@
+"""move-store: all that a bridge keeps goes to another Redis, and nobody uses either meanwhile."""
+
+import re
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from rq import Worker
+from support import LONGEST_S, Valkey, valkey_in_memory
+from support.cluster import not_over_cluster
+from support.storing import a_delivery, accept, an_event, claim, put, to_sending
+
+from schemas.delivery import Status
+from schemas.errors import StoreClosed
+from schemas.records import Move
+from store import Store, connect, moving
+from store.closing import SENTENCES, State
+from store.copying import PART
+from store.moving import MoveRefused, StoreMove, open_side
+from store.queue import connect_queue, open_queue
+
+pytestmark = not_over_cluster
+OLD, TAGGED = "bridge:", "{bridge-test}:"
+LEADS = 30
+GOOD = {"API_TOKEN": "tok-123", "CALLKARO_API_KEY": "key-123"}
+
+
+@pytest.fixture(scope="session")
+def other_valkey() -> Iterator[Valkey]:
+    with valkey_in_memory() as server:
+        yield server
+
+
+@pytest.fixture
+def new_url(other_valkey: Valkey) -> str:
+    """The address of another empty Redis."""
+    other_valkey.empty()
+    return other_valkey.url
+
+
+@pytest.fixture
+def new_store(new_url: str) -> Iterator[Store]:
+    with connect(new_url, timeout_s=LONGEST_S) as client:
+        yield Store(client)
+
+
+@pytest.fixture
+def to(redis_url: str, new_url: str) -> Iterator[Any]:
+    """Make the move from the test's Redis to the other one, under a prefix there."""
+    opened = []
+
+    def make(prefix: str = OLD, **options: Any) -> StoreMove:
+        old, new = open_side(redis_url, OLD), open_side(new_url, prefix)
+        opened.extend((old.client, new.client))
+        return StoreMove(old, new, **{"watch_s": 0.0, "tries": 1, **options})
+
+    yield make
+    for client in opened:
+        client.close()
+
+
+def move_all(move: StoreMove) -> moving.Comparison:
+    move.begin()
+    move.copy()
+    found = move.compare()
+    move.finish(found)
+    return found
+
+
+def content(url: str, prefix: str) -> dict[bytes, Any]:
+    """Return all that a store has, by name: (its value, whether it expires)."""
+    start = prefix.encode()
+    with redis.Redis.from_url(url) as client:
+        read: dict[bytes, Any] = {
+            b"string": client.get,
+            b"hash": client.hgetall,
+            b"set": client.smembers,
+            b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
+            b"list": lambda key: client.lrange(key, 0, -1),
+            b"stream": client.xrange,
+        }
+        return {
+            key.removeprefix(start): (read[client.type(key)](key), client.ttl(key) >= 0)
+            for key in client.scan_iter(f"{prefix}*", count=1000)
+            if key.removeprefix(start) not in moving.OF_ITS_STORE
+        }
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    """A store with some of everything."""
+    fill(store, LEADS)
+    return store
+
+
+def fill(store: Store, leads: int) -> None:
+    for start_at in range(0, leads, 100):
+        accept(
+            store,
+            *(
+                (
+                    an_event(f"event-{n}", fingerprint=f"seen-{n}", subject=f"{n}"),
+                    [a_delivery(f"delivery-{n}", number=f"+9198765{n:05}", phone=phone(store, n))],
+                )
+                for n in range(start_at, min(start_at + 100, leads))
+            ),
+        )
+    leases = claim(store, limit=20)
+    for at, (one, lease) in enumerate(leases.items()):
+        store.move([to_sending(one, lease)])
+        ended = (Status.DELIVERED, Status.UNKNOWN, Status.RETRYING, Status.FAILED)[at % 4]
+        wait = {"wait_s": 900} if ended == Status.RETRYING else {}
+        store.move([Move(id=one, to=ended, lease=lease, **wait)])
+
+
+def fill_large(store: Store) -> None:
+    """Put keys of all types into it that are read in several parts."""
+    store.redis.zadd("bridge:find:many", {f"member-{n}": n + 0.25 for n in range(3 * PART)})
+    store.redis.rpush("bridge:crm_turns:zoho", *range(2 * PART + 1))
+    store.redis.sadd("bridge:campaigns_used", *(f"campaign-{n}" for n in range(2 * PART)))
+    with store.redis.pipeline() as acts:
+        for n in range(2 * PART):
+            acts.xadd("bridge:acts", {"did": f"{n}"})
+        acts.execute()
+    store.redis.set("bridge:token:zoho", b"\xff\x00 no text", px=900_000)
+
+
+def phone(store: Store, n: int) -> str:
+    return store.phone_key(f"+9198765{n:05}")
+
+
+# --- the copy ---------------------------------------------------------------------------------
+
+
+def test_all_keys_of_all_types_come_with_their_remaining_time_under_the_new_prefix(
+    filled: Store, redis_url: str, new_url: str, to: Any
+) -> None:
+    fill_large(filled)
+    before = content(redis_url, OLD)
+    found = move_all(to(TAGGED))
+    after = content(new_url, TAGGED)
+    assert after == before
+    assert {type(value) for value, _ in after.values()} == {bytes, dict, list, set}
+    assert not found.different
+    for kind, count in (("events", LEADS), ("seen:*", LEADS), ("deliveries:status:delivered", 5)):
+        assert found.counts[kind] == (count, count)
+    # No value names a key: it would have the old prefix.
+    assert not any(OLD.encode() in repr(value).encode() for value in after.values())
+
+
+def test_a_remaining_time_is_the_same_to_the_second(
+    filled: Store, new_store: Store, to: Any
+) -> None:
+    filled.redis.pexpire("bridge:seen:seen-7", 500_000)
+    move_all(to())
+    assert 495_000 < new_store.redis.pttl("bridge:seen:seen-7") <= 500_000
+
+
+def test_a_key_that_expires_on_the_way_is_no_difference(filled: Store, to: Any) -> None:
+    move = to()
+    move.begin()
+    move.copy()
+    filled.redis.delete("bridge:seen:seen-7")
+    move.finish(move.compare())
+
+
+# --- nobody uses either store -----------------------------------------------------------------
+
+
+def test_the_old_store_stays_closed_and_the_new_one_is_open(
+    filled: Store, new_store: Store, to: Any
+) -> None:
+    move = to()
+    move.begin()
+    for store, state in ((filled, State.LEAVING), (new_store, State.ARRIVING)):
+        with pytest.raises(StoreClosed, match=SENTENCES[state]):
+            put(store, "another")
+        assert store.check_store().problem == f"{SENTENCES[state]}."
+    move.begin()  # nobody has tried since, as far as this one knows
+    move.copy()
+    move.finish(move.compare())
+    put(new_store, "another")
+    with pytest.raises(StoreClosed, match=re.escape(SENTENCES[State.LEFT])):
+        claim(filled)
+    with pytest.raises(MoveRefused, match="moved already"):
+        to().begin()
+
+
+@pytest.mark.parametrize("which", ["old", "new"])
+def test_a_process_that_still_runs_is_noticed_and_goes_on(
+    filled: Store, new_store: Store, to: Any, which: str
+) -> None:
+    store = filled if which == "old" else new_store
+    is_over = threading.Event()
+
+    def run() -> None:
+        while not is_over.is_set():
+            if store.check_store().problem:
+                with pytest.raises(StoreClosed):
+                    claim(store)
+                return
+
+    process = threading.Thread(target=run)
+    process.start()
+    try:
+        with pytest.raises(MoveRefused, match=f"A process of the {which} Redis still runs"):
+            to(watch_s=20.0).begin()
+    finally:
+        is_over.set()
+        process.join()
+    put(filled, "another")
+
+
+def test_a_registered_worker_is_noticed_at_once(filled: Store, redis_url: str, to: Any) -> None:
+    queue = open_queue(connect_queue(redis_url))
+    worker = Worker([queue], connection=queue.connection)
+    worker.register_birth()
+    with pytest.raises(MoveRefused, match="A worker is registered in the old Redis"):
+        to().begin()
+    worker.register_death()
+    to().begin()
+
+
+def test_what_used_the_old_store_meanwhile_has_all_copied_again(
+    filled: Store, new_store: Store, redis_url: str, new_url: str, to: Any
+) -> None:
+    move = to()
+    move.begin()
+    move.copy()
+    with pytest.raises(StoreClosed):
+        claim(filled)
+    filled.redis.delete("bridge:delivery:delivery-29")  # as a process of an older release could
+    with pytest.raises(MoveRefused, match="A process has used the old Redis meanwhile"):
+        move.finish(move.compare())
+    move_all(to())
+    assert content(new_url, OLD) == content(redis_url, OLD)
+
+
+def test_what_an_older_release_writes_meanwhile_is_a_difference(
+    filled: Store, redis_url: str, new_url: str, to: Any
+) -> None:
+    move = to()
+    move.begin()
+    move.copy()
+    filled.redis.hdel("bridge:delivery:delivery-29", "phone")
+    filled.redis.set("bridge:order", 7)
+    with pytest.raises(MoveRefused, match=r"delivery:\* \(1\), order \(1\)"):
+        move.finish(move.compare())
+    move_all(to())
+    assert content(new_url, OLD) == content(redis_url, OLD)
+
+
+def test_the_old_store_is_left_only_once_replicas_of_the_new_one_confirmed(
+    filled: Store, to: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "CONFIRM_MS", 1)
+    with pytest.raises(MoveRefused, match="Fewer than 1 replicas of the new Redis"):
+        move_all(to(acks=1))
+    with pytest.raises(StoreClosed, match=SENTENCES[State.LEAVING]):
+        claim(filled)
+    move_all(to())
+
+
+# --- what can't be moved ----------------------------------------------------------------------
+
+
+def test_only_an_empty_store_is_moved_into(filled: Store, new_store: Store, to: Any) -> None:
+    put(new_store, "theirs")
+    with pytest.raises(MoveRefused, match="The new Redis is not empty"):
+        to().begin()
+    assert filled.check_store().problem is None
+    assert new_store.check_store().problem is None
+
+
+def test_a_new_store_that_was_only_looked_at_is_empty(
+    filled: Store, new_store: Store, to: Any
+) -> None:
+    new_store.ping()
+    new_store.note_birth()
+    assert new_store.is_migrated()
+    filled.redis.delete("bridge:schema")
+    move_all(to())
+    assert not new_store.redis.exists("bridge:schema")  # an older layout is migrated at the start
+
+
+def test_an_empty_store_is_not_moved(store: Store, to: Any) -> None:
+    with pytest.raises(MoveRefused, match="Is its address right"):
+        to().begin()
+
+
+def test_a_store_is_not_moved_to_itself(filled: Store, redis_url: str) -> None:
+    with open_side(redis_url, OLD).client, open_side(redis_url, OLD).client:
+        move = StoreMove(open_side(redis_url, OLD), open_side(redis_url, OLD), watch_s=0)
+        with pytest.raises(MoveRefused, match="the same Redis"):
+            move.begin()
+    assert filled.check_store().problem is None
+
+
+def test_a_move_that_has_begun_goes_to_no_other_address(
+    filled: Store, redis_url: str, to: Any
+) -> None:
+    to().begin()
+    other = to("{another}:")
+    with pytest.raises(MoveRefused, match="to another address has begun"):
+        other.begin()
+
+
+def test_a_second_move_store_takes_over(filled: Store, to: Any) -> None:
+    first, second = to(), to()
+    first.begin()
+    assert second.begin()
+    with pytest.raises(MoveRefused, match="taken over"):
+        first.copy()
+    second.copy()
+    second.finish(second.compare())
+
+
+def test_an_unfinished_move_can_be_undone(
+    filled: Store, new_store: Store, redis_url: str, new_url: str, to: Any
+) -> None:
+    before = content(redis_url, OLD)
+    move = to()
+    move.begin()
+    move.copy()
+    to().undo()
+    assert content(redis_url, OLD) == before
+    assert content(new_url, OLD) == {}
+    put(filled, "another")
+    move_all(to())
+    with pytest.raises(MoveRefused, match="No unfinished move"):
+        to().undo()
