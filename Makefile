@@ -64,8 +64,8 @@ faults: .venv/.installed-dev  ## Kill processes at random, 20 rounds, and count 
 # The prefix of all keys is settled at the start of a process, so the address says "a cluster" from
 # the start on. Nobody listens there: each process of the tests starts a cluster of its own.
 CLUSTER := REDIS_URL=cluster://127.0.0.1:1
-# These start themselves what they need: a Redis with replicas, and nodes of a cluster.
-OWN_SERVERS := --ignore=tests/store/test_replicas_confirm.py --ignore=tests/store/test_slot_owner.py
+# These start themselves what they need: a Redis with replicas, nodes of a cluster, what is refused.
+OWN_SERVERS := $(patsubst %,--ignore=tests/store/test_%.py,replicas_confirm slot_owner unfit)
 
 cluster: .venv/.installed-dev  ## Test on clusters of 3 primaries and 3 replicas, kill them, and count what was lost (SEED=7 make cluster)
 	@$(CLUSTER) $(PY) -m pytest -q tests/store $(OWN_SERVERS) -n 2 --dist worksteal

@@ -156,8 +156,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def valkey() -> Iterator[Valkey | Cluster]:
     """The Valkey of this run, so no other data is in reach; by `make cluster`, a cluster."""
     # A cluster whose nodes wait long for each other, for this machine may be busy.
-    server = cluster_in_memory(timeout_s=LONGEST_S) if is_over_cluster() else valkey_in_memory()
-    with server as server:
+    made = cluster_in_memory(timeout_s=LONGEST_S) if is_over_cluster() else valkey_in_memory()
+    with made as server:
         yield server
 
 

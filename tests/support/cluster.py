@@ -121,16 +121,6 @@ class Cluster:
             # Nothing of it is wanted any more, so none need close its files in peace.
             node.stop(by=signal.SIGKILL)
 
-    def add_replica(self, owner: Node) -> Node:
-        """Give a primary one more replica, and wait until it is in step."""
-        node = self._node(len(self.nodes)).start()
-        self.nodes.append(node)
-        owner.cluster("MEET", "127.0.0.1", node.port, node.bus_port)
-        until(self._all_have_met, what="the meeting of all nodes")
-        node.cluster("REPLICATE", owner.id)
-        self.await_whole()
-        return node
-
     def await_whole(self) -> None:
         """Wait until every node that runs is content, and each replica is in step."""
         until(self._is_whole, what="a cluster that is whole")
