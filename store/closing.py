@@ -25,7 +25,7 @@ SENTENCES: Final = {
     State.LEFT: "The data of this Redis was moved to another one: set REDIS_URL to its "
     "address. (To begin anew here, empty this Redis)",
     State.ARRIVING: "The data of another Redis has not fully arrived in this one: run move-store "
-    "again until it has ended",
+    "again until it has ended. (If that was given up, empty this Redis)",
 }
 
 

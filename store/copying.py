@@ -120,22 +120,24 @@ class _Rest:
     place: Place = None
 
 
-def copy_keys(old: Side, new: Side, names: Sequence[bytes]) -> None:
+def copy_keys(old: Side, new: Side, names: Sequence[bytes], *, hold: Callable[[Any], None]) -> None:
     """Copy these keys, with their remaining time. What the new store has under a name is replaced.
 
-    To copy a key twice does no harm. Raises redis.RedisError.
+    To copy a key twice does no harm. hold: begins each transaction that writes, or raises its
+    error. Raises redis.RedisError.
     """
     left = list(_begun(old, names))
     while left:
         answers = _read(old, left)
         following = []
-        with new.client.pipeline(transaction=False) as pipe:
+        with new.client.pipeline() as pipe:
+            hold(pipe)
             for one, answer in zip(left, answers, strict=True):
                 key = new.key(one.name)
                 place, elements = one.kind.part(answer, one.place)
                 if one.place is None:
                     pipe.unlink(key)
-                if elements:
+                if elements or elements == b"":
                     one.kind.write(pipe, key, elements)
                 if place is not None:
                     following.append(_Rest(one.name, one.kind, one.expires_in_ms, place))

@@ -4,17 +4,22 @@ While keys are copied, both stores are closed: their scripts refuse to run (see 
 So nothing is accepted or called that the copy does not know, and a process that still runs shows.
 
     <prefix>closed   hash, in either store: state (see closing.State), move (the same random id in
-                     both), unused (1, until a script wanted to run); and in the new one: mover
-                     (the process that copies; an older one stops), was_empty (1: nothing was in
-                     its way), cursor and run (where the next page of keys begins, at which start
-                     of the old Redis), is_copied (1: only the comparison is left)
+                     both), mover (the process that moves; another one may write nothing any
+                     more), unused (1, until a script wanted to run); in the old one: new_closed
+                     (1: the move goes to no other address); and in the new one: was_empty (1:
+                     nothing was in its way), cursor and run (where the next page of keys begins,
+                     at which start of the old Redis), is_copied (1: only the comparison is left)
+
+A process that was overtaken must not write: the new store may be open, and in use. So each write
+to it, and each change of a mark, is a transaction that holds only while the mark names its process.
 """
 
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import redis
@@ -38,10 +43,14 @@ AGAIN_S: Final = 1.0  # between two tries
 # Never copied: what is of a process, of this start of Redis, or of a moment. A worker that starts
 # asks for a drain anew.
 OF_ITS_STORE: Final = frozenset(
-    {b"closed", b"migration", b"migration-lock", b"nothing", b"ping", b"run", b"wakeup"}
+    {b"closed", b"mark", b"migration", b"migration-lock", b"nothing", b"ping", b"run", b"wakeup"}
 )
 # What a process writes that looks at an empty store.
 OF_A_START: Final = frozenset({b"born", b"schema"})
+SAME_REDIS: Final = (
+    "The old and the new address lead to the same Redis. REDIS_URL must be the new one"
+)
+OVERTAKEN: Final = "Another move-store has taken over, or has ended the move"
 Done = TypeVar("Done")
 
 
@@ -91,16 +100,17 @@ class StoreMove:
                     f"A worker is registered in the {which} Redis. Stop all workers and webs, then "
                     "try again. (A worker that was killed is forgotten after at most 90 s.)"
                 )
-        move_id = old.get("move") or new.get("move") or secrets.token_hex(8)
-        self._patiently(_close, self.old, State.LEAVING, move_id)
-        if new:
-            self._go_on()
+        move_id = old["move"] if new else secrets.token_hex(8)
+        self._patiently(self._close, self.old, State.LEAVING, move_id, old.get("mover"))
         try:
-            self._close_new(move_id)
+            self._close_new(move_id, new.get("mover"))
+            self._note(self.old, {"new_closed": "1"})
+            if new:
+                self._go_on()
             self._see_that_nobody_runs()
         except (MoveRefused, KeyboardInterrupt):
-            if not old:  # this try has closed them
-                self._open_again(move_id)
+            if not new:  # nothing was copied yet
+                self._open_again()
             raise
         return bool(new)
 
@@ -156,72 +166,80 @@ class StoreMove:
                 f"Fewer than {self.acks} replicas of the new Redis have all data (REDIS_ACKS). "
                 "Connect them, then try again"
             )
-        self._patiently(_note, self.old, {"state": State.LEFT})
-        self._patiently(_open, self.new)
+        self._note(self.old, {"state": State.LEFT})
+        self._patiently(self._open, self.new)
 
     def undo(self) -> None:
         """Give an unfinished move up: empty the new store, and open the old one."""
         old, new = self._mark(self.old), self._mark(self.new)
+        self._refuse_no_new_store(old, new)
         if old.get("state") != State.LEAVING:
             raise MoveRefused("No unfinished move from the old Redis can be undone")
         if new and new.get("move") != old["move"]:
             raise MoveRefused("REDIS_URL leads to another Redis than the one that was moved to")
+        self._patiently(self._close, self.old, State.LEAVING, old["move"], old.get("mover"))
         if new:
+            self._patiently(self._close, self.new, State.ARRIVING, old["move"], new.get("mover"))
             self._copy_anew()
-        self._open_again(old["move"])
+        self._open_again()
 
     # --- helpers --------------------------------------------------------------------------------
 
     def _refuse_impossible(self, old: Mapping[str, str], new: Mapping[str, str]) -> None:
         state, is_same = old.get("state"), old.get("move") == new.get("move")
-        if new.get("state") in (State.LEAVING, State.LEFT):
-            raise MoveRefused(
-                "The old and the new address lead to the same Redis"
-                if is_same
-                else "REDIS_URL leads to a Redis that was itself moved"
-            )
+        self._refuse_no_new_store(old, new)
         if state == State.ARRIVING:
             raise MoveRefused("The old Redis is itself the new one of a move that has not ended")
         if state == State.LEFT and not new:
             raise MoveRefused("The old Redis was moved already")
-        if old and not new:
+        if "new_closed" in old and not new:
             raise MoveRefused(
                 "A move of the old Redis to another address has begun. Go on with that address, or "
                 "give it up with --undo"
             )
         if new and not is_same:
-            raise MoveRefused("REDIS_URL leads to the new Redis of another move")
+            raise MoveRefused(
+                "REDIS_URL leads to the new Redis of another move. If that was given up, empty it"
+            )
         if not old and not self._patiently(_is_used, self.old):
             raise MoveRefused(
                 "The old Redis has no event and no suppressed number of this bridge. Is its "
                 "address right? Look, and try again"
             )
 
-    def _close_new(self, move_id: str) -> None:
+    def _refuse_no_new_store(self, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+        if new.get("state") in (State.LEAVING, State.LEFT):
+            raise MoveRefused(
+                SAME_REDIS
+                if old.get("move") == new.get("move")
+                else "REDIS_URL leads to a Redis that was itself moved"
+            )
+
+    def _close_new(self, move_id: str, mover: str | None) -> None:
         """Close the new store for this process. Raises MoveRefused if it has anything already."""
         if self._mark(self.new).get("state") == State.LEAVING:
-            raise MoveRefused("The old and the new address lead to the same Redis")
-        self._patiently(_close, self.new, State.ARRIVING, move_id, self._token)
+            raise MoveRefused(SAME_REDIS)
+        self._patiently(self._close, self.new, State.ARRIVING, move_id, mover)
         if self._mark(self.new).get("was_empty"):
             return
         for names in self._pages(self.new, LOOK):
             if foreign := sorted(set(names) - OF_A_START):
-                self._patiently(_open, self.new)
+                self._patiently(self._open, self.new)
                 shown = ", ".join(kind_of(one) for one in foreign[:3])
                 raise MoveRefused(
                     f"The new Redis is not empty: it has {shown} and perhaps more. If nothing of "
                     "it is needed, stop all its processes, empty it, and try again"
                 )
         # The layout of keys that an older release wrote must not seem to be today's.
-        self._patiently(_unlink, self.new, [b"born", b"schema"])
-        self._patiently(_note, self.new, {"was_empty": "1"})
+        self._patiently(self._unlink, [b"born", b"schema"])
+        self._note(self.new, {"was_empty": "1"})
 
     def _go_on(self) -> None:
         """Look again whether anybody uses the stores, from now on."""
         for side, _ in self._sides():
             if self._was_used(side):
                 self._copy_anew()
-            self._patiently(_note, side, {"unused": "1"})
+            self._note(side, {"unused": "1"})
 
     def _see_that_nobody_runs(self) -> None:
         ends = time.monotonic() + self.watch_s
@@ -237,16 +255,16 @@ class StoreMove:
                 return
             time.sleep(LOOK_S)
 
-    def _open_again(self, move_id: str) -> None:
-        for side in (self.old, self.new):
-            if self._mark(side).get("move") == move_id:
-                self._patiently(_open, side)
+    def _open_again(self) -> None:
+        for side in (self.new, self.old):  # in this order --undo goes on after a kill
+            if self._mark(side).get("mover") == self._token:
+                self._patiently(self._open, side)
 
     def _copy_anew(self) -> None:
         """Have the next copy begin with the first page: the old store has changed."""
-        self._patiently(_note, self.new, {"cursor": "", "run": "", "is_copied": ""})
+        self._note(self.new, {"cursor": "", "run": "", "is_copied": ""})
         for names in self._pages(self.new, LOOK):
-            self._patiently(_unlink, self.new, names)
+            self._patiently(self._unlink, names)
 
     def _sides(self) -> tuple[tuple[Side, str], ...]:
         return ((self.old, "old"), (self.new, "new"))
@@ -259,12 +277,56 @@ class StoreMove:
 
     def _copy_page(self, cursor: int, run: str) -> tuple[int, int]:
         """Copy a page of keys. Returns the cursor of the next one, and how many keys it had."""
-        if _read(self.new).get("mover") != self._token:
-            raise MoveRefused("Another move-store has taken over")
         after, names = _page(self.old, cursor, PAGE)
-        copy_keys(self.old, self.new, names)
-        _note(self.new, {"cursor": str(after), "run": run} if after else {"is_copied": "1"})
+        copy_keys(self.old, self.new, names, hold=partial(self._hold, self.new))
+        self._set(self.new, {"cursor": str(after), "run": run} if after else {"is_copied": "1"})
         return after, len(names)
+
+    # What writes: each in a transaction of its own, which may be made twice.
+
+    def _hold(self, side: Side, pipe: Any) -> None:
+        """Begin a transaction that fails once another process moves this store."""
+        mark = side.key(_MARK)
+        pipe.watch(mark)
+        if pipe.hget(mark, "mover") != self._token.encode():
+            raise MoveRefused(OVERTAKEN)
+        pipe.multi()
+
+    def _close(self, side: Side, state: State, move_id: str, mover: str | None) -> None:
+        """Close a store, or take it over from an older try. mover: who had it; None: nobody."""
+        mark = side.key(_MARK)
+        with side.client.pipeline() as pipe:
+            pipe.watch(mark)
+            found: Any = pipe.hgetall(mark)
+            if _decoded(found).get("mover") not in (mover, self._token):
+                raise MoveRefused(OVERTAKEN)
+            pipe.multi()
+            pipe.hsetnx(mark, "state", state)
+            pipe.hsetnx(mark, "unused", 1)
+            pipe.hset(mark, mapping={"move": move_id, "mover": self._token})
+            pipe.execute()
+
+    def _open(self, side: Side) -> None:
+        with side.client.pipeline() as pipe:
+            self._hold(side, pipe)
+            pipe.delete(side.key(_MARK))
+            pipe.execute()
+
+    def _note(self, side: Side, fields: Mapping[Any, Any]) -> None:
+        self._patiently(self._set, side, fields)
+
+    def _set(self, side: Side, fields: Mapping[Any, Any]) -> None:
+        with side.client.pipeline() as pipe:
+            self._hold(side, pipe)
+            pipe.hset(side.key(_MARK), mapping=fields)
+            pipe.execute()
+
+    def _unlink(self, names: Sequence[bytes]) -> None:
+        with self.new.client.pipeline() as pipe:
+            self._hold(self.new, pipe)
+            for name in names:
+                pipe.unlink(self.new.key(name))
+            pipe.execute()
 
     def _pages(self, side: Side, size: int) -> Iterator[list[bytes]]:
         """Yield the names of a store's keys that may be copied, in pages."""
@@ -309,26 +371,13 @@ def _page(side: Side, cursor: int, size: int) -> tuple[int, list[bytes]]:
     return after, [one for one in names if one not in OF_ITS_STORE and not one.startswith(b"rq:")]
 
 
-def _close(side: Side, state: State, move_id: str, mover: str = "") -> None:
-    """Close a store, or take an unfinished move over."""
-    mark = side.key(_MARK)
-    with side.client.pipeline(transaction=True) as pipe:
-        pipe.hsetnx(mark, "state", state)
-        pipe.hsetnx(mark, "move", move_id)
-        pipe.hsetnx(mark, "unused", 1)
-        if mover:
-            pipe.hset(mark, "mover", mover)
-        pipe.execute()
-
-
 def _read(side: Side) -> Mapping[str, str]:
     """Return the mark of a store; empty: it is open."""
-    found: Any = side.client.hgetall(side.key(_MARK))
-    return {name.decode(): value.decode() for name, value in found.items()}
+    return _decoded(side.client.hgetall(side.key(_MARK)))
 
 
-def _note(side: Side, fields: Mapping[Any, Any]) -> None:
-    side.client.hset(side.key(_MARK), mapping=fields)
+def _decoded(mark: Any) -> Mapping[str, str]:
+    return {name.decode(): value.decode() for name, value in mark.items()}
 
 
 def _confirmed(side: Side, acks: int) -> int:
@@ -336,17 +385,9 @@ def _confirmed(side: Side, acks: int) -> int:
     if not acks:
         return 0
     with side.client.pipeline(transaction=False) as pipe:  # one connection
-        pipe.hset(side.key(_MARK), "is_copied", 1)
+        pipe.set(side.key(b"mark"), 1)  # WAIT waits only for what its own connection wrote
         pipe.wait(acks, CONFIRM_MS)
         return int(pipe.execute()[-1])
-
-
-def _open(side: Side) -> None:
-    side.client.delete(side.key(_MARK))
-
-
-def _unlink(side: Side, names: list[bytes]) -> None:
-    side.each(names, lambda pipe, key: pipe.unlink(key))
 
 
 def _is_used(side: Side) -> bool:

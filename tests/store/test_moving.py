@@ -24,6 +24,7 @@ from store.queue import connect_queue, open_queue
 pytestmark = not_over_cluster
 OLD, TAGGED = "bridge:", "{bridge-test}:"
 LEADS = 30
+NAMED = ("move", "mover")
 GOOD = {"API_TOKEN": "tok-123", "CALLKARO_API_KEY": "key-123"}
 
 
@@ -125,6 +126,7 @@ def fill_large(store: Store) -> None:
             acts.xadd("bridge:acts", {"did": f"{n}"})
         acts.execute()
     store.redis.set("bridge:token:zoho", b"\xff\x00 no text", px=900_000)
+    store.redis.set("bridge:token-user:zoho", b"")
 
 
 def phone(store: Store, n: int) -> str:
@@ -175,7 +177,7 @@ def test_the_old_store_stays_closed_and_the_new_one_is_open(
     move = to()
     move.begin()
     for store, state in ((filled, State.LEAVING), (new_store, State.ARRIVING)):
-        with pytest.raises(StoreClosed, match=SENTENCES[state]):
+        with pytest.raises(StoreClosed, match=re.escape(SENTENCES[state])):
             put(store, "another")
         assert store.check_store().problem == f"{SENTENCES[state]}."
     move.begin()  # nobody has tried since, as far as this one knows
@@ -206,7 +208,7 @@ def test_a_process_that_still_runs_is_noticed_and_goes_on(
     process.start()
     try:
         with pytest.raises(MoveRefused, match=f"A process of the {which} Redis still runs"):
-            to(watch_s=20.0).begin()
+            to(watch_s=20.0, tries=5, again_s=0.01).begin()  # it writes into the mark, too
     finally:
         is_over.set()
         process.join()
@@ -278,6 +280,7 @@ def test_a_new_store_that_was_only_looked_at_is_empty(
     filled: Store, new_store: Store, to: Any
 ) -> None:
     new_store.ping()
+    new_store._run("mark")  # as a ping with REDIS_ACKS
     new_store.note_birth()
     assert new_store.is_migrated()
     filled.redis.delete("bridge:schema")
@@ -307,12 +310,64 @@ def test_a_move_that_has_begun_goes_to_no_other_address(
         other.begin()
 
 
+def test_a_move_that_was_killed_before_the_new_store_was_closed_goes_anywhere(
+    filled: Store, to: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(StoreMove, "_close_new", kill)
+        with pytest.raises(Killed):
+            to("{another}:").begin()
+    move_all(to())
+
+
+class Killed(BaseException):
+    """In the place of the end of a process."""
+
+
+def kill(*given: Any) -> None:
+    raise Killed
+
+
 def test_a_second_move_store_takes_over(filled: Store, to: Any) -> None:
     first, second = to(), to()
     first.begin()
     assert second.begin()
     with pytest.raises(MoveRefused, match="taken over"):
         first.copy()
+    second.copy()
+    second.finish(second.compare())
+
+
+def test_who_was_overtaken_changes_nothing_of_a_store_that_is_in_use(
+    filled: Store, new_store: Store, new_url: str, to: Any
+) -> None:
+    first, second = to(), to()
+    first.begin()
+    first.copy()
+    second.begin()
+    second.copy()
+    second.finish(second.compare())
+    put(new_store, "another")
+    new_store.redis.hset("bridge:event:event-7", "more", "1")
+    in_use = content(new_url, OLD)
+    for work in (
+        lambda: first._copy_page(0, "run"),
+        lambda: first.finish(first.compare()),
+        lambda: first.finish(moving.Comparison({}, {})),
+        first._copy_anew,
+    ):
+        with pytest.raises(MoveRefused, match="taken over"):
+            work()
+    assert content(new_url, OLD) == in_use
+    assert new_store.check_store().problem is None
+
+
+def test_of_two_that_begin_at_once_one_moves(filled: Store, to: Any) -> None:
+    first, second = to(), to("{another}:")
+    marks = first._mark(first.old), first._mark(first.new)
+    second.begin()
+    with pytest.raises(MoveRefused, match="taken over"):
+        first._close(first.old, State.LEAVING, "their-move", marks[0].get("mover"))
     second.copy()
     second.finish(second.compare())
 
@@ -331,3 +386,45 @@ def test_an_unfinished_move_can_be_undone(
     move_all(to())
     with pytest.raises(MoveRefused, match="No unfinished move"):
         to().undo()
+
+
+def test_an_undoing_at_the_old_address_deletes_nothing(
+    filled: Store, redis_url: str, to: Any
+) -> None:
+    before = content(redis_url, OLD)
+    move = to()
+    move.begin()
+    move.copy()
+    with open_side(redis_url, OLD).client as client:
+        here = moving.Side(client, OLD)
+        with pytest.raises(MoveRefused, match="REDIS_URL must be the new one"):
+            StoreMove(here, here, watch_s=0, tries=1).undo()
+    assert content(redis_url, OLD) == before
+    move.finish(move.compare())
+
+
+def test_an_undoing_and_the_end_of_a_move_do_not_both_happen(
+    filled: Store, new_store: Store, to: Any
+) -> None:
+    move = to()
+    move.begin()
+    move.copy()
+    found = move.compare()
+    to().undo()
+    with pytest.raises(MoveRefused, match="taken over"):
+        move.finish(found)
+    assert filled.check_store().problem is None
+    assert not new_store.redis.exists("bridge:closed")
+
+
+def test_an_undoing_that_was_killed_can_be_given_again(
+    filled: Store, new_store: Store, to: Any
+) -> None:
+    to().begin()
+    undoing = to()
+    undoing._close(undoing.old, State.LEAVING, *(undoing._mark(undoing.old)[n] for n in NAMED))
+    undoing._close(undoing.new, State.ARRIVING, *(undoing._mark(undoing.new)[n] for n in NAMED))
+    undoing._open(undoing.new)
+    to().undo()
+    put(filled, "another")
+    move_all(to())
