@@ -203,8 +203,9 @@ def note(name: SpanName, facts: Facts, *, parent: str | None, began_ns: int) -> 
 
 
 def _module() -> ModuleType | None:
-    try:
+    # Packages that don't fit each other raise any error: protobuf raises its own.
+    with harmless(), contextlib.suppress(ImportError):
         from config import open_telemetry
-    except ImportError:
-        return None
-    return open_telemetry
+
+        return open_telemetry
+    return None

@@ -31,6 +31,9 @@ OTHER_SERVER = (
     "This server can't run the bridge's Lua scripts: use Redis 6.2 or later, or Valkey, and no "
     "proxy that changes what it answers."
 )
+NO_DATABASE = (
+    "Redis has no database of the number that REDIS_URL ends with: use a lower one, such as 0."
+)
 CLUSTER_ERRORS = (ClusterCrossSlotError, ClusterDownError)  # CROSSSLOT even from a single shard
 SENTINEL_S = 0.5  # for one sentinel: HubSpot waits 5 s, three may hang, and each is asked twice
 
@@ -140,10 +143,17 @@ def why_unfit(error: "redis.ResponseError", *, is_tagged: bool) -> str | None:
     None: it only can't at the moment, such as while it loads its data.
     is_tagged: our keys have a hash tag, so that a cluster can be the store.
     """
-    if type(error) in CLUSTER_ERRORS and not is_tagged:
+    text = str(error).lower()
+    is_of_cluster = type(error) in CLUSTER_ERRORS or "not allowed in cluster mode" in text
+    if is_of_cluster and not is_tagged:
         return CLUSTERED
     if is_forbidden(error):
         return NO_SCRIPTS
+    # How a connection is refused, which may be the first answer to the script.
+    if "max number of clients" in text:
+        return None
+    if "db index is out of range" in text:
+        return NO_DATABASE
     return OTHER_SERVER if code_of(error) == "ERR" else None
 
 

@@ -3,6 +3,7 @@
 What needs OpenTelemetry's packages is in tests/traces.
 """
 
+import importlib.abc
 import sys
 import threading
 from collections.abc import Iterator
@@ -112,6 +113,28 @@ def test_without_the_packages_there_are_no_traces_and_one_line_says_so(
 
 
 # --- what does not work ---------------------------------------------------------------------------
+
+
+class Unfit(importlib.abc.MetaPathFinder):
+    """Packages that raise an error while they are imported, as protobuf does over its version."""
+
+    def find_spec(self, name: str, *given: Any) -> None:
+        if name == "config.open_telemetry":
+            raise TypeError("Descriptors cannot be created directly")
+
+
+def test_packages_that_do_not_fit_stop_no_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.configure(process="test")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.delattr(config, "open_telemetry", raising=False)
+    monkeypatch.delitem(sys.modules, "config.open_telemetry", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Unfit(), *sys.meta_path])
+    tracing.warm_up()
+    tracing.start(process="worker")
+    assert not tracing.is_on()
+    assert "traces.crashed" in capsys.readouterr().out
 
 
 class Broken:

@@ -25,10 +25,10 @@ from support.commandline import PLAIN, ROOT
 from support.storing import put
 
 from config import log
-from schemas.errors import StoreUnfit
+from schemas.errors import StoreUnavailable, StoreUnfit
 from schemas.settings import Settings
 from store import Store, connect, migration
-from store.client import CLUSTERED, NO_SCRIPTS, OTHER_SERVER, why_unfit
+from store.client import CLUSTERED, NO_DATABASE, NO_SCRIPTS, OTHER_SERVER, why_unfit
 from workers.journal import Journal
 from workers.ticker import Ticker
 
@@ -186,6 +186,17 @@ def test_a_redis_that_is_away_is_no_reason_to_end(make_settings: MakeSettings) -
     assert not ticker.may_deliver
 
 
+def test_a_cluster_without_a_free_connection_is_only_away(shard: Valkey) -> None:
+    with redis.Redis.from_url(shard.url) as client, connect(shard.url) as other:
+        client.config_set("maxclients", 1)
+        try:
+            with pytest.raises(StoreUnavailable) as refused:
+                Store(other).check_fit()
+        finally:
+            client.config_set("maxclients", 100)
+    assert not isinstance(refused.value, StoreUnfit)
+
+
 def test_what_changes_later_is_awaited(
     without_info: str, redis_url: str, make_settings: MakeSettings
 ) -> None:
@@ -227,6 +238,10 @@ ANSWERS = {
     "NOPERM User other has no permissions to run the 'evalsha' command": NO_SCRIPTS,
     "ERR unknown command 'EVALSHA', with args beginning with:": NO_SCRIPTS,
     "ERR syntax error script: 0a, on @user_script:3.": OTHER_SERVER,
+    # What a connection may be answered, before the script is.
+    "ERR max number of clients + cluster connections reached": None,
+    "ERR SELECT is not allowed in cluster mode": CLUSTERED,
+    "ERR DB index is out of range": NO_DATABASE,
 }
 
 
