@@ -146,6 +146,8 @@ def finish() -> None:
             flush = threading.Thread(target=ending.close, daemon=True)
             flush.start()
             flush.join(FLUSH_S)
+            if flush.is_alive():
+                logger.warning("traces.lost", message=f"No answer within {FLUSH_S:g} s.")
 
 
 @contextlib.contextmanager

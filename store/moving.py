@@ -296,7 +296,7 @@ class StoreMove:
         """Close a store, or take it over from an older try. mover: who had it; None: nobody."""
         mark = side.key(_MARK)
         with side.client.pipeline() as pipe:
-            pipe.watch(mark)
+            pipe.watch(mark)  # type: ignore[no-untyped-call]
             found: Any = pipe.hgetall(mark)
             if _decoded(found).get("mover") not in (mover, self._token):
                 raise MoveRefused(OVERTAKEN)

@@ -27,7 +27,7 @@ from bridge.dashboard import (
 )
 from bridge.figures import FigureReader
 from bridge.operations import Operations
-from schemas.errors import RequestError, StoreUnavailable, StoreUnfit, Unconfirmed
+from schemas.errors import RequestError, StoreClosed, StoreUnavailable, StoreUnfit, Unconfirmed
 from schemas.settings import Settings
 from store import Store
 from store.queue import Wakeup
@@ -82,7 +82,7 @@ def _add_errors(dashboard: Blueprint) -> None:
 
     @dashboard.errorhandler(StoreUnavailable)
     def unavailable(error: StoreUnavailable) -> Response:
-        says_more = isinstance(error, StoreUnfit | Unconfirmed)
+        says_more = isinstance(error, StoreClosed | StoreUnfit | Unconfirmed)
         away = "The store does not answer. This page tries again by itself."
         page, status = _page(error.answer if says_more else away, error.status_code)
         return Response(page, status, headers={"Retry-After": "3", "Refresh": "5"})

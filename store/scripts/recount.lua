@@ -26,8 +26,8 @@ end
 
 local function count_page(ids)
   local counts = {}
-  for _, id in ipairs(ids) do
-    local got = redis.call('HMGET', P .. 'delivery:' .. id, 'status', 'route')
+  for _, id in ipairs(ids) do  -- a key of another type costs that record alone
+    local got = redis.pcall('HMGET', P .. 'delivery:' .. id, 'status', 'route')
     if got[1] and got[2] then
       local field = got[1] .. ' ' .. got[2]
       counts[field] = (counts[field] or 0) + 1

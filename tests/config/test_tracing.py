@@ -171,11 +171,13 @@ def test_an_error_switches_traces_off_and_reaches_nobody(
 
 
 def test_a_collector_that_hangs_does_not_hold_back_the_end(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    log.configure(process="test")
     broken = Broken()
     monkeypatch.setattr(tracing, "_tracing", broken)
     monkeypatch.setattr(tracing, "FLUSH_S", 0.01)
     tracing.finish()  # the test's own time limit would end it otherwise
     assert not tracing.is_on()
+    assert capsys.readouterr().out.count("traces.lost") == 1
     broken.go_on.set()

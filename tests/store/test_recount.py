@@ -116,6 +116,14 @@ def test_another_process_goes_on_with_it(
     assert counts(store) == by_record(store) == {"queued call back": 31}
 
 
+def test_a_record_that_is_broken_is_left_out(store: Store) -> None:
+    put(store, "d1", "broken", "d2")
+    store.redis.delete(f"{P}delivery:broken", f"{P}status_counts")
+    store.redis.set(f"{P}delivery:broken", "no hash")
+    assert store.recount()
+    assert counts(store) == {"queued call back": 2}
+
+
 def test_an_empty_store_has_no_counts(store: Store) -> None:
     store.redis.hset(f"{P}status_counts", "failed call back", 7)
     assert store.recount()

@@ -164,6 +164,9 @@ def test_no_process_starts_at_a_store_that_is_not_whole_or_was_left(moved: Moved
         for answer in (web.post("website", lead()), web.client.get("/readyz")):
             assert answer.status_code == 503
             assert answer.json["message"] == f"{SENTENCES[state]}."
+        page = web.client.post("/sign-in", data={"token": API_TOKEN})
+        assert page.status_code == 503
+        assert SENTENCES[state] in page.text
     assert moved.move().exit_code == 0
     assert SENTENCES[State.LEFT] in refusal("bridge.serve", moved.settings)
     again = moved.move()
