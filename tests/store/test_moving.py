@@ -1,5 +1,6 @@
 """move-store: all that a bridge keeps goes to another Redis, and nobody uses either meanwhile."""
 
+import itertools
 import re
 import threading
 from collections.abc import Iterator
@@ -428,3 +429,88 @@ def test_an_undoing_that_was_killed_can_be_given_again(
     to().undo()
     put(filled, "another")
     move_all(to())
+
+
+# --- killed at each step ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def killed_at(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Do some work, whose process is killed at its n-th step, before or after that is made.
+
+    Returns whether it was killed; not: it has fewer steps.
+    """
+
+    def killed(work: Any, number: int, *, after: bool) -> bool:
+        steps, whole = itertools.count(1), StoreMove._patiently
+
+        def step(move: StoreMove, do: Any, *given: Any) -> Any:
+            if (is_last := next(steps) == number) and not after:
+                raise Killed
+            answer = whole(move, do, *given)
+            if is_last:
+                raise Killed
+            return answer
+
+        with monkeypatch.context() as patched:
+            patched.setattr(StoreMove, "_patiently", step)
+            try:
+                work()
+            except Killed:
+                return True
+        return False
+
+    return killed
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_move_goes_on_wherever_it_was_killed(
+    filled: Store,
+    new_store: Store,
+    redis_url: str,
+    new_url: str,
+    to: Any,
+    killed_at: Any,
+    after: bool,
+) -> None:
+    before = content(redis_url, OLD)
+    for number in itertools.count(1):
+        was_killed = killed_at(lambda: move_all(to()), number, after=after)
+        are_open = [store.check_store().problem is None for store in (filled, new_store)]
+        assert are_open != [True, True] or not new_store.redis.exists("bridge:order")
+        has_left = filled.redis.hget("bridge:closed", "state") == State.LEFT
+        if not (has_left and are_open[1]):
+            move_all(to())
+        assert content(new_url, OLD) == before
+        if not was_killed:
+            break
+        filled.redis.delete("bridge:closed")
+        new_store.redis.flushdb()
+    assert number > 10
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_an_undoing_goes_on_wherever_it_was_killed(
+    filled: Store,
+    new_store: Store,
+    redis_url: str,
+    new_url: str,
+    to: Any,
+    killed_at: Any,
+    after: bool,
+) -> None:
+    before = content(redis_url, OLD)
+    for number in itertools.count(1):
+        move = to()
+        move.begin()
+        move.copy()
+        was_killed = killed_at(lambda: to().undo(), number, after=after)
+        if filled.check_store().problem:
+            to().undo()
+        assert filled.check_store().problem is None
+        assert new_store.check_store().problem is None
+        assert content(redis_url, OLD) == before
+        assert content(new_url, OLD) == {}
+        if not was_killed:
+            break
+    assert number > 5
