@@ -87,8 +87,9 @@ def _check_redis(settings: Settings | None) -> tuple[list[str], str | None]:
             is_engine_durable=bool(settings and settings.is_engine_durable),
         )
         store.check_room()  # first: a Redis that is unfit refuses a ping, too
-        store.ping()
         found = store.check_store()
+        if found.problem is None:  # else a script would tell move-store that a process still runs
+            store.ping()
         return [*found.warnings, *store.persistence().warnings()], found.problem
     except StoreUnavailable as error:
         address = shown_address(url)

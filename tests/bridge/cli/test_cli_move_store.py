@@ -158,8 +158,11 @@ def test_no_process_starts_at_a_store_that_is_not_whole_or_was_left(moved: Moved
     at = {State.LEAVING: moved.settings, State.ARRIVING: moved.new_settings}
     for state, settings in at.items():
         assert SENTENCES[state] in refusal("workers", settings)
-        checked = moved.cli("check", env={**NEEDED, "REDIS_URL": settings.redis_url})
+        env = {**NEEDED, "REDIS_URL": settings.redis_url, "REDIS_ACKS": "1"}
+        checked = moved.cli("check", env=env)
         assert (checked.exit_code, SENTENCES[state] in checked.stderr) == (1, True)
+        with connect(settings.redis_url) as client:
+            assert client.hget("bridge:closed", "unused"), "move-store sees no process in that"
         web = moved.open_web(settings)
         for answer in (web.post("website", lead()), web.client.get("/readyz")):
             assert answer.status_code == 503
