@@ -133,10 +133,10 @@ def program(text: str, **environment: str) -> tuple[list[str], dict[str, str]]:
 
 
 def to_owner(url: str) -> "redis.Redis":
-    """Return a client of our slot's owner, with the prefix of this process."""
+    """Return a client of the owner of our slot in a cluster."""
     cluster = Cluster.of(url)
     assert cluster is not None
-    return client_of_owner(cluster, {"retry": Retry(NoBackoff(), 0)})
+    return client_of_owner(cluster, "{bridge}:", {"retry": Retry(NoBackoff(), 0)})
 
 
 def answer(ask: Callable[[], object]) -> str:
