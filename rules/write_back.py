@@ -60,7 +60,7 @@ def prepare(claim: WriteBackClaim, settings: Settings, now: datetime) -> Move | 
 
     A webhook that was recorded stays as it is: a receiver knows a repeated one by its id, and may
     compare the bytes. What an API is told is made anew, so that a retry after a misspelt field was
-    refused sets the corrected one. The fields of a record to which a newer call was written stay
+    refused sets the corrected one. A field of a record to which a newer call was written stays
     out.
     """
     delivery = claim.delivery
@@ -78,8 +78,9 @@ def prepare(claim: WriteBackClaim, settings: Settings, now: datetime) -> Move | 
         body = dict(recorded or _body(claim, route))
     except Denied as denied:
         return _denied(delivery, denied.denial)
-    if delivery.without_fields:  # also if an earlier attempt had them
-        body["fields"] = {}
+    if delivery.newer_fields:  # also if an earlier attempt had them
+        fields = body.get("fields", {})
+        body["fields"] = {k: v for k, v in fields.items() if k not in delivery.newer_fields}
     return Ready(
         claim=Claim(delivery=delivery, event=claim.event, traceparent=claim.traceparent),
         route=route,
@@ -298,8 +299,13 @@ def _cut(text: str) -> str:
 
 
 def start(ready: Ready, now: datetime, *, needs_s: float) -> Move:
-    """Return the move that records an attempt before its first byte is sent."""
-    return _own(transitions.start_sending(ready, now, guard=None, needs_s=needs_s))
+    """Return the move that records an attempt before its first byte is sent.
+
+    It names the fields of the CRM's record that the request sets: see write_back_record.lua.
+    """
+    move = _own(transitions.start_sending(ready, now, guard=None, needs_s=needs_s))
+    names = orjson.dumps(list(ready.body.get("fields", ()))).decode()
+    return replace(move, fields={**move.fields, "sent_fields": names})
 
 
 def settle(

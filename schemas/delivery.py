@@ -251,8 +251,8 @@ class Delivery:
     moment: str | None = None
     try_count: int | None = None
     at: datetime | None = None  # when that moment was
-    # A newer call was written to the same record, so the record's fields must stay as they are.
-    without_fields: bool = False
+    # The fields of its record to which a newer call was written, so they must stay as they are.
+    newer_fields: frozenset[str] = frozenset()
     was_lost: bool = False  # Redis had lost it while it was sent, so it may have arrived
     # Of a call: what its CRM was told, the oldest first. Only a single look has them.
     write_backs: tuple["WriteBackBrief", ...] = ()

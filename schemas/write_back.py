@@ -48,8 +48,7 @@ class WriteBackClaim:
     """A write-back that a worker holds.
 
     parent: the call that it tells of; None: it is gone, or can't be read. event: that of the call;
-    None: as with the parent. Where
-    `delivery.without_fields` is set, the record's fields must not be written.
+    None: as with the parent. The record's fields in `delivery.newer_fields` must not be written.
     """
 
     delivery: Delivery

@@ -109,6 +109,7 @@ class IntakeStore(MigrationStore, SearchStore):
 
         now: when it was received, aware UTC; None: at this moment. Returns what became of it and
         the delivery's id: `stored`, `duplicate`, `full` (too many), or `kept` without a delivery.
+        Raises Unconfirmed: it is kept, and too few replicas have it.
         """
         received = replace(outcome, received_at=now or datetime.now(UTC))
         record = {
@@ -124,7 +125,8 @@ class IntakeStore(MigrationStore, SearchStore):
         }
         if not self.is_migrated():
             self.bring_up_to_date((outcome.delivery_id, self.id_of_call(outcome.call_sid)))
-        became, delivery_id = self._run("outcome", outcome.delivery_id or "", orjson.dumps(record))
+        told = orjson.dumps(record)
+        became, delivery_id = self._run_kept("outcome", outcome.delivery_id or "", told)
         return str(became), delivery_id or None
 
     def id_of_call(self, call_sid: str | None) -> str | None:

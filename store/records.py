@@ -370,7 +370,7 @@ _OPTIONAL: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "moment": ("moment", str),
     "try_count": ("try", int),
     "at": ("at_ms", at),
-    "without_fields": ("without_fields", lambda _: True),
+    "newer_fields": ("newer_fields", lambda names: frozenset(orjson.loads(names))),
     "was_lost": ("was_sent", lambda _: True),
 }
 

@@ -31,8 +31,7 @@ local function claim(id)
   if found.erased_ms or redis.call('HEXISTS', call, 'erased_ms') == 1 then return cancel_erased(id, now) end
   local scope = pause_of_write_back(found.source)
   if scope then return hold(id, key, found, scope, now, look_again_ms) end
-  local w = read_write_back(id)
-  if newer_in_record(w) then redis.call('HSET', key, 'without_fields', '1') end
+  note_newer_fields(read_write_back(id))
   local number = lease(id, key, found, now, lease_ms)
   local fields = redis.call('HGETALL', key)
   local parent = redis.call('HGETALL', call)

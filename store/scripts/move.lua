@@ -151,7 +151,7 @@ end
 local function forbidden(m, found)
   local ends = tonumber(redis.call('ZSCORE', P .. 'leased', m.id) or '0')
   if ends - now < m.needs_ms then return 'late' end
-  if is_write_back(m.id) then return write_back_forbidden(m.id) end
+  if is_write_back(m.id) then return write_back_forbidden(m.id, m.set and m.set.sent_fields) end
   if pause_of(found.source, found.route, found.event) then return 'paused 0' end
   if pause_of_campaign(m.set and m.set.batch_id) then return 'paused 0' end
   local wait = breaker_wait_ms(m.id, now)

@@ -243,7 +243,7 @@ def known_as(intake: Intake, source: str, body: bytes, headers: Mapping[str, str
     found, secrets = intake.find(source)
     try:
         proof, content = intake.verify_request(found, secrets, request, now)
-        return intake.parse(found, replace(request, proof=proof), content, now, None)
+        return intake.parse(found, replace(request, proof=proof), content, now, None, None)
     except BadSignature:
         raise
     except RequestError:

@@ -43,13 +43,14 @@ def test_people_are_suppressed_and_calls_paused_all_the_same(alone: Web, store: 
     assert [pause.scope for pause in store.pauses()] == ["all"]
 
 
-def test_an_outcome_is_kept_whose_suppression_is_not_confirmed(alone: Web, store: Store) -> None:
-    said = {"callSid": "a-sid", "disposition_reason": "never again", "to": NUMBER}
+@pytest.mark.parametrize("reason", ["never again", "busy"])
+def test_an_outcome_that_is_not_confirmed_is_kept(alone: Web, store: Store, reason: str) -> None:
+    said = {"callSid": "a-sid", "disposition_reason": reason, "to": NUMBER}
     body = json.dumps({"event": "call_ended", "data": {"try_count": 0, **said}})
     path = f"/callbacks/callkaro/{TOKEN}"
     answer = alone.client.post(path, data=body, content_type="application/json")
     assert is_refused(answer)
-    assert store.suppression_of(NUMBER) is not None
+    assert (store.suppression_of(NUMBER) is not None) == (reason == "never again")
     assert store.redis.keys("bridge:early_outcome:*") == ["bridge:early_outcome:a-sid"]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 from faults.machines import run
 from faults.told import TOLD
 from hypothesis import strategies as st
@@ -29,6 +30,7 @@ from store.base import P
 # Call -> the CRM's record that it is about. Two are about one.
 RECORDS = {"d1": "101", "d2": "101", "d3": "102"}
 ENDS = (Status.DELIVERED, Status.UNKNOWN, Status.FAILED, Status.SKIPPED)
+STATUS, OUTCOME = "status", "outcome"  # the fields of a record; only outcomes set the second
 OPEN = (Status.QUEUED, Status.HELD, Status.RETRYING, Status.SENDING)
 MOST_LOOKS = 50  # until everything is told
 
@@ -52,7 +54,8 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.store.redis.flushall()
         self.store.note_write_back_routes({"call back": [*Moment]})
-        self.fields: dict[str, Delivery] = {}  # record -> what its fields were set from
+        # Record and field -> what it was set from.
+        self.fields: dict[tuple[str, str], Delivery] = {}
         self.begun: Counter[str] = Counter()  # requests of each write-back
 
     # --- calls, and what CallKaro says about them ---------------------------------------------
@@ -126,7 +129,10 @@ class Machine(RuleBasedStateMachine):
         for claimed in self.store.claim_write_backs(limit, {}, lease_s=60):
             one, number = claimed.delivery, len(claimed.delivery.attempts) + 1
             attempt = (number, {"number": number})
-            begins = Move(id=one.id, to=Status.SENDING, lease=one.lease, attempt=attempt)
+            sent = {"sent_fields": orjson.dumps(_sets(one)).decode()}
+            begins = Move(
+                id=one.id, to=Status.SENDING, lease=one.lease, attempt=attempt, fields=sent
+            )
             [answer] = self.store.move([begins])
             if answer == "ok":
                 self._sent(one, is_taken=is_taken)
@@ -140,8 +146,8 @@ class Machine(RuleBasedStateMachine):
 
     def _sent(self, one: Delivery, *, is_taken: bool) -> None:
         self.begun[one.id] += 1
-        if is_taken and not one.without_fields:
-            self.fields[RECORDS[str(one.of)]] = one
+        for field in _sets(one) if is_taken else ():
+            self.fields[RECORDS[str(one.of)], field] = one
 
     def _answer(self, told: Sent, *, is_lost: bool) -> None:
         attempt = (told.number, {"number": told.number})
@@ -170,15 +176,16 @@ class Machine(RuleBasedStateMachine):
                 self._answer(told, is_lost=False)
             if not any(self.store.write_back_counts()[status] for status in OPEN):
                 break
-        newest: defaultdict[str, list[Delivery]] = defaultdict(list)
+        newest: defaultdict[tuple[str, str], list[Delivery]] = defaultdict(list)
         for call, record in RECORDS.items():
             made = self.store.write_backs_of(call)
             assert all((one.status, one.reason) in TOLD for one in made), made
-            if made:
-                newest[record].append(max(made, key=_place_in_call))
-        for record, of_calls in newest.items():
+            last_of_call = max(made, key=_place_in_call, default=None)
+            for field in _names(last_of_call) if last_of_call else ():
+                newest[record, field].append(last_of_call)
+        for field, of_calls in newest.items():
             last = max(int(self._at_ms(one)) for one in of_calls)
-            told = self.fields[record]
+            told = self.fields[field]
             assert told.id in {one.id for one in of_calls if int(self._at_ms(one)) == last}
 
     def _found(self, call: str) -> Delivery:
@@ -188,6 +195,15 @@ class Machine(RuleBasedStateMachine):
 
     def _at_ms(self, one: Delivery) -> str:
         return str(self.store.redis.hget(f"{P}write_back:{one.id}", "at_ms"))
+
+
+def _names(one: Delivery) -> list[str]:
+    """Return the fields that tell of a moment: nothing is known of how a call ended before."""
+    return [STATUS, OUTCOME] if one.moment == "outcome" else [STATUS]
+
+
+def _sets(one: Delivery) -> list[str]:
+    return [name for name in _names(one) if name not in one.newer_fields]
 
 
 def _place_in_call(one: Delivery) -> tuple[bool, int, int]:

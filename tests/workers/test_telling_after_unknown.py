@@ -23,8 +23,10 @@ TOLD = (
 on = ["unknown", "outcome"]
 [route.write_back.fields]
 status = "delivery.status"
+result = "outcome.result"
 """
 )
+CONNECTED = {"result": "connected"}
 
 
 @pytest.fixture
@@ -72,10 +74,13 @@ def test_the_outcome_of_a_call_that_ended_before_it_was_unknown_is_written_to_th
 
     got = [json.loads(body) for _, body in receiver.got]
     assert [one["moment"] for one in got] == ["unknown", "outcome"]
-    assert [one["fields"] for one in got] == [{"status": "unknown"}, {"status": "delivered"}]
+    assert [one["fields"] for one in got] == [
+        {"status": "unknown"},
+        {"status": "delivered"} | CONNECTED,
+    ]
 
 
-def test_the_outcome_of_the_call_before_it_is_not(
+def test_of_the_call_before_it_only_what_it_did_not_tell_itself(
     told: Settings,
     open_web: OpenWeb,
     receiver: Receiver,
@@ -100,4 +105,4 @@ def test_the_outcome_of_the_call_before_it_is_not(
     got = [json.loads(body) for _, body in receiver.got]
     assert [one["moment"] for one in got] == ["unknown", "outcome"]
     assert got[1]["delivery"]["call_sid"] == first.call_sid
-    assert [one["fields"] for one in got] == [{"status": "unknown"}, {}]
+    assert [one["fields"] for one in got] == [{"status": "unknown"}, CONNECTED]

@@ -277,6 +277,23 @@ def test_an_older_call_of_the_contact_overwrites_no_newer_one(
     assert lead_status(simulator) == "connected"
 
 
+def test_a_newer_call_hides_nothing_that_it_did_not_tell_itself(
+    call_all: CallAll, hubspot: Settings, store: Store, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    (first,) = call_all("101")
+    (second,) = call_all("101")
+    city = {"city": "Pune"}  # the newer call ended without one
+    older = ends(store, first, result=Result.NOT_REACHED, post_call=city)
+    store.redis.zadd("bridge:due:write_back", {older.id: 9e15})  # HubSpot did not answer
+    ends(store, second, ended_at=datetime.now(UTC))
+    run_drain(hubspot)
+    assert lead_status(simulator) == "connected"
+    due_now(store, older)
+    run_drain(hubspot)
+    contact = simulator.state.find_record("hubspot", "contacts", "101") or {}
+    assert (contact["hs_lead_status"], contact.get("city")) == ("connected", "Pune")
+
+
 def test_of_a_person_who_is_erased_in_the_middle_nothing_more_is_written(
     called: Delivery,
     hubspot: Settings,

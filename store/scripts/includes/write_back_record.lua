@@ -1,10 +1,11 @@
 -- include: keys, pauses, write_back_id, write_back_record_key
 -- The order of the write-backs of one CRM record. bridge:write_back_record:<record> has `sending`: the one
--- whose request may be on the wire; and `newest`: "<at_ms> <call> <write-back>", the newest call that was
--- written to the record's fields. It expires after 30 days.
+-- whose request may be on the wire; and `newest:<field>`: "<at_ms> <call> <write-back>", the newest call that was
+-- written to that field of the record. Each field has its own, because what is not known of a call is not
+-- written: it must not hide what an older one would tell. It expires after 30 days.
 local RECORD_KEPT_S = 30 * 86400
 local WRITE_BACK_FIELDS = {'source', 'subject', 'subject_type', 'of', 'moment', 'try', 'call_sid', 'order', 'at_ms',
-  'without_fields'}
+  'sent_fields'}
 
 local function read_write_back(id)
   local found = {id = id}
@@ -58,9 +59,9 @@ local function is_of_call_without_sid(a, b)
   return not a.call_sid and b.call_sid and redis.call('HGET', P .. 'delivery:' .. b.of, 'call_sid') == b.call_sid
 end
 
--- Return the write-back of a newer call that was written to the fields of the same record; nil: none was.
-local function newer_in_record(w)
-  local at_ms, call, id = string.match(redis.call('HGET', record_of(w), 'newest') or '', '^(%d+) (%S+) (%S+)$')
+-- Return the write-back of a newer call, if `newest` names it; nil: it does not.
+local function newer_than(w, newest)
+  local at_ms, call, id = string.match(newest or '', '^(%d+) (%S+) (%S+)$')
   if not at_ms or tonumber(at_ms) <= (tonumber(w.at_ms or '') or 0) then return nil end
   if call ~= w.of then return id end
   local told = read_write_back(id)
@@ -68,8 +69,24 @@ local function newer_in_record(w)
   return id
 end
 
+-- Return the write-back of a newer call that was written to this field of the same record; nil: none was.
+local function newer_in_field(w, name)
+  return newer_than(w, redis.call('HGET', record_of(w), 'newest:' .. name))
+end
+
+-- Note, for its claim, the fields of the record to which a newer call was written.
+local function note_newer_fields(w)
+  local flat, names = redis.call('HGETALL', record_of(w)), {}
+  for i = 1, #flat, 2 do
+    local name = string.match(flat[i], '^newest:(.*)$')
+    if name and newer_than(w, flat[i + 1]) then names[#names + 1] = name end
+  end
+  if #names > 0 then redis.call('HSET', write_back_key(w.id), 'newer_fields', cjson.encode(names)) end
+end
+
 -- Return why the request of a write-back must not be sent now, as move.lua answers it; nil: it may be sent.
-local function write_back_forbidden(id)
+-- names: JSON, the record's fields that the request sets.
+local function write_back_forbidden(id, names)
   local w = read_write_back(id)
   if pause_of_write_back(w.source) then return 'paused 0' end
   if is_superseded(w) then return 'no superseded' end
@@ -77,9 +94,12 @@ local function write_back_forbidden(id)
   if open and open ~= id and redis.call('HGET', write_back_key(open), 'status') == 'sending' then
     return 'behind ' .. open
   end
-  -- Its request has fields, and a newer call was written since it was claimed. The next claim knows that.
-  local newer = not w.without_fields and newer_in_record(w)
-  return newer and 'behind ' .. newer or nil
+  -- A newer call was written to one of its fields since it was claimed. The next claim knows that.
+  for _, name in ipairs(cjson.decode(names or '[]')) do
+    local newer = newer_in_field(w, name)
+    if newer then return 'behind ' .. newer end
+  end
+  return nil
 end
 
 -- Note what a write-back's move means for its record. to: its new status. Of one that the CRM refused, the fields
@@ -88,6 +108,10 @@ local function note_written(id, to, reason)
   local w = read_write_back(id)
   if to == 'sending' then return note_in_record(w, 'sending', id) end
   local may_be_written = to == 'delivered' or (to == 'failed' and reason == 'refused')
-  if not may_be_written or w.without_fields or newer_in_record(w) then return end
-  note_in_record(w, 'newest', (w.at_ms or '0') .. ' ' .. (w.of or '-') .. ' ' .. id)
+  if not may_be_written then return end
+  for _, name in ipairs(cjson.decode(w.sent_fields or '[]')) do
+    if not newer_in_field(w, name) then
+      note_in_record(w, 'newest:' .. name, (w.at_ms or '0') .. ' ' .. (w.of or '-') .. ' ' .. id)
+    end
+  end
 end
