@@ -64,11 +64,15 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
 
         campaigns: the key of the campaign that the calls of a route join now, by route; a pause of
         that campaign holds them. None: no route names a campaign.
+
+        While too few replicas confirm, only cancellations are leased: to prepare a call, its record
+        may be read from a CRM, and then no call is permitted. Raises Unconfirmed if there are none.
         """
         if not self.is_migrated():
             return Claims(
                 now=self._now(), wait_s=MIGRATION_CHECK_S, looked_at=0, is_cut=False, claims=()
             )
+        unconfirmed = self._unconfirmed()
         now_ms, wait_ms, looked_at, is_cut, raised, *found = self._run_in(
             "claim",
             limit,
@@ -77,8 +81,11 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
             int(PAUSE_CHECK_S * 1000),
             CLAIM_BYTES,
             orjson.dumps(campaigns or {}),
+            1 if unconfirmed else 0,
         )
         self._count_errors(raised)
+        if unconfirmed and not looked_at:
+            raise unconfirmed
         claims = [read_claim(*claim) for claim in found]
         broken = [one for one, claim in zip(found, claims, strict=True) if claim is None]
         # A broken record must not stop the other claims. It fails, so that it is not claimed again.
@@ -107,14 +114,21 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         wanted = orjson.dumps([written(move) for move in moves])
         is_permission = any(move.to is Status.SENDING for move in moves)
         # While replicas are away, a permission would be recorded and taken back again and again.
-        if is_permission and not self._is_confirmed:
-            try:
-                self._confirm()
-            except Unconfirmed as error:
-                raise Unconfirmed(str(error), is_written=False) from error
+        if is_permission and (unconfirmed := self._unconfirmed()):
+            raise unconfirmed
         run = self._run_kept if is_permission else self._run
         answers = list(run("move", wanted, self.max_rate, "", 0))
         return [_without_error(move, answer) for move, answer in zip(moves, answers, strict=True)]
+
+    def _unconfirmed(self) -> Unconfirmed | None:
+        """Return why no call is permitted now; None: replicas confirmed the latest write."""
+        if self._is_confirmed:
+            return None
+        try:
+            self._confirm()
+        except Unconfirmed as error:
+            return Unconfirmed(str(error), is_written=False)
+        return None
 
     def follow_merge(self, delivery: Delivery, event: Event, followed: Event) -> None:
         """Keep that the CRM merged the record of a delivery's event into that of `followed`."""

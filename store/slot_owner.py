@@ -10,7 +10,7 @@ refuses the script (ASK) before the first command in it.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import redis
@@ -36,6 +36,7 @@ Address = tuple[str, int]  # host and port
 NODE_S = 0.5  # for the answer of one node
 LOOK_S = 1.5  # after this time, no further node is asked: HubSpot waits 5 s for an answer
 UNKNOWN_HOSTS = (None, "", "?")  # a node that does not know its own address
+UNNAMED = "?"  # the cluster announces names, and this node has none
 NOT_EXECUTED = (MovedError, AskError, ClusterDownError, TryAgainError, ReadOnlyError)
 
 
@@ -96,10 +97,10 @@ class SlotOwner:
                 if "cluster support disabled" not in str(error):
                     raise
                 raise ClusterProblem("it is no cluster: use redis:// or rediss://") from error
-        self._learn(_address(one, node) for _, _, *nodes in shards for one in nodes)
+        self._learn(announced_address(one, node) for _, _, *nodes in shards for one in nodes)
         for first, last, owner, *_ in shards:
             if first <= self._slot <= last:
-                return _address(owner, node)
+                return announced_address(owner, node)
         raise ClusterProblem("no node of the cluster owns the slot of our keys")
 
     def _learn(self, found: Iterable[Address]) -> None:
@@ -112,10 +113,17 @@ class SlotOwner:
         self._nodes = (*(one for one in self._nodes if one != node), node)
 
 
-def _address(node: Any, asked: Address) -> Address:
-    """Return the address that a node announces; asked: the node that says so."""
-    host, port = node[:2]
+def announced_address(node: Sequence[Any], asked: Address) -> Address:
+    """Return the address that a node announces, as CLUSTER SLOTS has it; asked: who says so."""
+    host, port, *more = node
+    if host == UNNAMED and len(more) > 1:
+        host = _metadata(more[1]).get("ip")
     return (asked[0] if host in UNKNOWN_HOSTS else str(host), int(port))
+
+
+def _metadata(told: Any) -> dict[Any, Any]:
+    """Return what is told of a node besides; before RESP3, it is a list of names and values."""
+    return told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=False))
 
 
 class _ToOwner(Connection):

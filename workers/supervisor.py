@@ -33,6 +33,7 @@ FORK_AGAIN_S = 1.0
 STEADY_S = 60.0  # a worker that lived this long is restarted at once
 WORKER_TTL_S = 30  # RQ blocks for this less 15 s, and does its own maintenance in between
 MAINTENANCE_S = 15
+REDIS_AWAY_S = 2.0  # the longest that RQ waits between two looks for Redis; its own default: 60 s
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -181,11 +182,13 @@ class Supervisor:
 
 
 class PatientWorker(Worker):
-    """RQ's stock worker, except for one public hook: a second SIGTERM changes nothing.
+    """RQ's stock worker, except for a number and a public hook: a second SIGTERM changes nothing.
 
     At a second SIGTERM, RQ kills its work-horse. Calls that are on the wire then become `unknown`.
     The work-horse knows that it must stop, and ends within STOP_S. To end it sooner, send SIGKILL.
     """
+
+    max_connection_wait_time = REDIS_AWAY_S
 
     def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
         """Go on stopping as the first signal asked."""

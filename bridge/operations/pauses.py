@@ -12,7 +12,7 @@ from rules.candidate import Denied, candidate_of
 from rules.guards import check_age
 from schemas.access import Action
 from schemas.delivery import CALLKARO, KINDS, WRITE_BACK, Delivery, Reason, Status
-from schemas.errors import BadQuery, NotFound
+from schemas.errors import BadQuery, NotFound, Unconfirmed
 from schemas.nearest import did_you_mean
 from schemas.records import Claim, Filters
 from schemas.requests import LONGEST_MESSAGE
@@ -63,12 +63,16 @@ class PauseOperations(Base):
         return self._pause(scope, message)
 
     def _pause(self, scope: str, message: str) -> bool:
-        is_new = self.store.pause(
-            scope,
-            reason="person",
-            message=message.strip()[:LONGEST_MESSAGE] or "Paused by a person.",
-            actor=current_name(),
-        )
+        try:
+            is_new = self.store.pause(
+                scope,
+                reason="person",
+                message=message.strip()[:LONGEST_MESSAGE] or "Paused by a person.",
+                actor=current_name(),
+            )
+        except Unconfirmed:
+            note_act(Action.PAUSE, "pause", scope)  # it is stored, and not new when asked again
+            raise
         logger.info("operation.pause", scope=scope, new=is_new)
         if is_new:
             note_act(Action.PAUSE, "pause", scope)

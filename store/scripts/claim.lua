@@ -6,8 +6,9 @@
 -- of Redis, ms: Redis may have lost its last second, and first the workers replay their journals.
 -- ARGV[4]: when to look again at what a pause holds, ms. ARGV[5]: about how many bytes of records.
 -- ARGV[6]: JSON, {route = key}: the key of the campaign that a route's calls join now, of the routes that
--- name one. ARGV[7]: the run id of Redis, which changes at each start; empty: our user may not ask for it,
--- and then a restart goes unseen.
+-- name one. ARGV[7]: '1': only requests to delete a scheduled call, because replicas are away and would permit
+-- no call. ARGV[8]: the run id of Redis, which changes at each start; empty: our user may not ask for it, and
+-- then a restart goes unseen.
 -- Returns {now_ms, wait_ms, looked_at, is_cut, raised, claim...}: nothing (more) can be claimed for
 -- wait_ms; looked_at counts what was due, claimed or not; is_cut: 1 if the claims have ARGV[5] bytes,
 -- else 0; raised: {id, text, id, text...}, the errors of records, whose count is the caller's work; a
@@ -19,7 +20,7 @@ local grace_ms, look_again_ms, bytes_left = tonumber(ARGV[3]), tonumber(ARGV[4])
 local PROBE_LEASE_MS = 90000  -- longer than a lease: the worker that probes may have died
 local now = now_ms()
 
-local settling = settling_ms(ARGV[7], grace_ms, now)
+local settling = settling_ms(ARGV[8], grace_ms, now)
 if settling > 0 then return {whole(now), settling, 0, 0, {}} end
 
 local breaker = redis.call('HMGET', P .. 'breaker', 'open_ms', 'probe_ms')
@@ -119,7 +120,7 @@ local cancels = redis.call('ZRANGE', P .. 'due:cancel', '-inf', now, 'BYSCORE', 
 for _, id in ipairs(cancels) do
   if bytes_left < 0 or not claim(id, 'due:cancel') then return answer() end
 end
-if closed_ms > 0 or #cancels >= limit then return answer() end
+if closed_ms > 0 or ARGV[7] == '1' or #cancels >= limit then return answer() end
 -- While the breaker is open, one delivery is the probe.
 for _, due in ipairs(due_ids(limit - #cancels)) do
   if bytes_left < 0 then break end

@@ -67,3 +67,16 @@ def test_what_was_stored_is_due_though_its_sender_got_503(alone: Web, store: Sto
     assert is_refused(alone.post("website", lead()))
     assert counts(store) == {"queued": 1}
     assert store.next_due_s() is not None
+
+
+def test_a_test_call_that_is_refused_does_not_ring_later(alone: Web, store: Store) -> None:
+    path = "/api/routes/call back/call-me"
+    answer = alone.client.post(path, json={"to_number": NUMBER}, headers=BEARER)
+    assert is_refused(answer)
+    assert counts(store) == {"cancelled": 1}
+
+
+def test_the_audit_has_a_pause_that_is_not_confirmed(alone: Web) -> None:
+    assert is_refused(alone.client.put("/api/pauses/all", json={}, headers=BEARER))
+    acts = alone.client.get("/api/audit", headers=BEARER).json["items"]
+    assert [act["action"] for act in acts] == ["pause"]

@@ -44,6 +44,7 @@ KINDS = (
 )
 WAITING = (Status.QUEUED, Status.HELD, Status.SENDING, Status.RETRYING)
 STILL_S = 1.0  # when nothing has moved for so long, whoever holds a lease is dead
+WAITING_S = 3.0  # what who lives may wait besides, for replicas and until the next try of a drain
 MOST_TOLD = 15  # calls that a CRM is told of until the next harm while it is told
 LOG_LINES = 15
 CUT_PER_S = 25.0  # webhooks: a cut then loses a part of a round, and not the whole of it
@@ -85,6 +86,11 @@ class Plan:
             f"seed {self.seed}: {self.rounds} rounds, {self.webhooks} webhooks, "
             f"fsync {self.fsync}{cut}"
         )
+
+    @property
+    def still_s(self) -> float:
+        """For how long nothing moves before whoever holds a lease counts as dead."""
+        return STILL_S + WAITING_S if self.is_over_cluster else STILL_S
 
     @property
     def outage_in(self) -> int | None:
@@ -286,7 +292,7 @@ class _Chaos:
             if counts is None or any(counts.values()):
                 if counts != still[0]:
                     still = (counts or {}, time.monotonic())
-                elif self.plan.in_a_hurry and time.monotonic() - still[1] > STILL_S:
+                elif self.plan.in_a_hurry and time.monotonic() - still[1] > self.plan.still_s:
                     end_all_leases(self._store)
                     end_waits_of_write_backs(self._store)
                     self._store.sweep()

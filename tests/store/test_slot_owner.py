@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -22,7 +23,7 @@ from config.redis_url import Cluster
 from schemas.errors import SettingsError, StoreUnavailable
 from store import Store, connect
 from store.queue import Wakeup, open_queue
-from store.slot_owner import client_of_owner
+from store.slot_owner import announced_address, client_of_owner
 
 BRIDGE_TAG, NORTH_TAG = "{bridge}:", "{bridge-north}:"
 
@@ -223,6 +224,24 @@ def test_a_node_may_announce_another_port_and_the_client_takes_it(
                 assert "certificate can't be verified" in answer(Store(client).ping)
         finally:
             node.client.config_set("cluster-announce-port", 0)
+
+
+# What Valkey and Redis tell of a node in CLUSTER SLOTS, and who that is.
+ANNOUNCED: list[tuple[list[Any], str]] = [
+    (["10.0.0.2", 6379], "10.0.0.2"),
+    (["10.0.0.2", 6379, "id", []], "10.0.0.2"),
+    (["0001-001.memorydb.example", 6379, "id", ["ip", "10.0.0.2"]], "0001-001.memorydb.example"),
+    (["", 6379, "id"], "asked.example"),
+    ([None, 6379, "id", {"ip": "10.0.0.2"}], "asked.example"),  # all are behind one name
+    (["?", 6379, "id", ["ip", "10.0.0.2"]], "10.0.0.2"),  # names are preferred, and it has none
+    (["?", 6379, "id", {"ip": "10.0.0.2"}], "10.0.0.2"),
+    (["?", 6379, "id", []], "asked.example"),
+]
+
+
+@pytest.mark.parametrize(("told", "host"), ANNOUNCED)
+def test_the_address_that_a_node_announces(told: list[Any], host: str) -> None:
+    assert announced_address(told, ("asked.example", 7000)) == (host, 6379)
 
 
 def test_rq_that_was_imported_under_another_prefix_is_refused_with_a_sentence(node: Node) -> None:

@@ -272,7 +272,14 @@ class Cluster:
         return Node(self._folder / f"node-{number}", timeout_s=self._timeout_s)
 
     def _all_have_met(self) -> bool:
-        return all(len(node.known()) == len(self.nodes) for node in self.nodes)
+        return all(map(self._has_met_all, self.nodes))
+
+    def _has_met_all(self, node: Node) -> bool:
+        """Tell whether a node knows all by their names; until hands are shaken it makes one up."""
+        known = node.known().values()
+        return len(known) == len(self.nodes) and not any(
+            "handshake" in one["flags"] for one in known
+        )
 
     def _is_whole(self) -> bool:
         with contextlib.suppress(redis.RedisError):

@@ -3,14 +3,17 @@
 import os
 import select
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis
 
 from schemas.settings import Settings
+from store.queue import connect_queue, open_queue
 from workers import alerts
-from workers.supervisor import STOPS, Supervisor
+from workers.supervisor import REDIS_AWAY_S, STOPS, PatientWorker, Supervisor
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded:DeprecationWarning"
@@ -84,3 +87,25 @@ def test_who_sends_alerts_holds_up_no_stop(
     finally:
         os.kill(supervisor.alert_sender_pid, signal.SIGKILL)
         os.waitpid(supervisor.alert_sender_pid, 0)
+
+
+def test_a_worker_never_looks_long_after_redis_has_come_back(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 8:
+            raise StopIteration
+
+    def away(*_: Any, **__: Any) -> None:
+        raise redis.ConnectionError
+
+    with connect_queue(redis_url) as client:
+        worker = PatientWorker([open_queue(client)], connection=client)
+        monkeypatch.setattr(worker, "heartbeat", away)
+        monkeypatch.setattr(time, "sleep", sleep)
+        with pytest.raises(StopIteration):
+            worker.dequeue_job_and_maintain_ttl(1)
+    assert max(waits) == REDIS_AWAY_S

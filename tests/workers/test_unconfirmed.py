@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
-from support import CALL_BACK, lead, make_due, until
-from support.draining import CALLS, MakeSettings, OpenWeb, found
+from support import CALL_BACK, lead, make_due, notification, until
+from support.draining import CALLS, HUBSPOT_READ, MakeSettings, OpenWeb, found
 from support.receiver import serving
 from support.replicas import Replicated, replicated
 from support.telling import due_now
 
-from schemas.delivery import Delivery
+from schemas.delivery import Delivery, Reason
 from schemas.records import Move
 from schemas.settings import Settings, WebhookOut
 from simulator import Simulator
 from store import Store, base
+from store.suppression import dropping
 from workers.callkaro import CallKaro
 from workers.crm import CrmClient
 from workers.drain import Drain
@@ -113,6 +114,43 @@ def test_while_the_replica_is_away_a_call_waits_as_it_is(
     waiting = found(kept, delivery)
     assert (waiting.status, waiting.attempts) == ("queued", ())
     assert simulator.state.requests_to(CALLS) == []
+
+
+def test_while_the_replica_is_away_no_record_is_read(
+    servers: Replicated,
+    kept: Store,
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    simulator: Simulator,
+) -> None:
+    settings = make_settings(redis_url=servers.url, redis_acks=1)
+    fields = {"lifecyclestage": "lead", "phone": "+919876500001"}
+    simulator.state.put_record("hubspot", "contacts", "5000", fields)
+    [delivery] = open_web(settings).send("hubspot", notification("5000"))
+    looks = iter(range(20))
+    with hanging_replica(servers), servers.store() as new:
+        drain(new, settings, lambda: next(looks, None) is None)
+    assert simulator.state.requests_to(HUBSPOT_READ) == []
+    drain(kept, settings, lambda: found(kept, delivery).status == "delivered")
+    assert len(simulator.state.requests_to(HUBSPOT_READ)) == 1
+
+
+def test_while_the_replica_is_away_a_planned_call_is_still_called_off(
+    servers: Replicated,
+    kept: Store,
+    confirming: Settings,
+    open_web: OpenWeb,
+    simulator: Simulator,
+) -> None:
+    web = open_web(confirming)
+    [planned] = web.send("website", lead())
+    drain(kept, confirming, lambda: found(kept, planned).status == "delivered")
+    [waits] = web.send("website", lead("+919876500002"))
+    kept.move([dropping(found(kept, planned), Reason.BY_PERSON)])
+    with hanging_replica(servers), servers.store() as new:
+        drain(new, confirming, lambda: found(kept, planned).status == "cancelled")
+    assert found(kept, planned).status == "cancelled"
+    assert (found(kept, waits).status, found(kept, waits).lease) == ("queued", 0)
 
 
 @pytest.mark.parametrize(
