@@ -449,9 +449,9 @@ class WriteCheck:
     read_fields: Callable[[Any], Mapping[str, bool] | None]
     # (types that are read, types that are written) -> what the login needs. Each need is a list of
     # scopes of which one is enough, the narrowest first. (): the login has no scopes.
-    scopes: Callable[[Set[str], Set[str]], Sequence[Sequence[str]]]
+    scopes: Callable[[Set[str], Set[str]], Sequence[Sequence[str]]] = lambda read, written: ()
     # The body of a refusal -> the scopes that are missing; (): it is about something else.
-    missing: Callable[[Any], Sequence[str]]
+    missing: Callable[[Any], Sequence[str]] = lambda answer: ()
     # Asks for the scopes of our login, and reads them in the answer (None: it has none). Without
     # it, they come with each access token.
     granted: tuple[CrmRequest, Callable[[Any], frozenset[str] | None]] | None = None

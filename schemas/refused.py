@@ -7,7 +7,7 @@ from typing import Final
 # Why a webhook request was refused, by the error word of its answer (schemas/errors.py).
 CAUSES: Final = {
     "bad_signature": "The signature or token is missing or wrong, the request is too old, or the "
-    "body is of another account. The web process logs which of these, as `why` of "
+    "body is of another account. The web process logs which of these it is: the field why of "
     "webhook.rejected.",
     "unknown_source": "There is no source with this name, or it has no secret.",
     "too_large": "The body is too large.",

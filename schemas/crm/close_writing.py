@@ -181,7 +181,6 @@ WRITE_BACK: Final = WriteBack(
         field_word="field",
         fields=_fields,
         read_fields=_read_fields,
-        scopes=lambda read, written: (),  # an API key may do what its user may
-        missing=lambda answer: (),
+        # An API key has no scopes: it may do what its user may.
     ),
 )

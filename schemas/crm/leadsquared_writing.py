@@ -20,7 +20,7 @@ So it is looked for everywhere (public code reads NotableEventDescription in Dat
 """
 
 import re
-from collections.abc import Generator, Mapping, Sequence, Set
+from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC
 from typing import Any, Final
 
@@ -185,16 +185,11 @@ def _read_fields(answer: Any) -> Mapping[str, bool] | None:
     return {name: name not in COMPUTED for name in names if isinstance(name, str)}
 
 
-def _scopes(read: Set[str], written: Set[str]) -> Sequence[Sequence[str]]:
-    return ()  # its keys may what their user may
-
-
 CHECK: Final = WriteCheck(
     field_word="field",
     fields=_fields,
     read_fields=_read_fields,
-    scopes=_scopes,
-    missing=lambda answer: (),
+    # Its keys have no scopes: they may do what their user may.
 )
 
 API: Final = Api(

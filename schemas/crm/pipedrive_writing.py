@@ -14,7 +14,7 @@ the next list of its person's activities.
 
 import html
 import re
-from collections.abc import Generator, Mapping, Sequence, Set
+from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC
 from typing import Any, Final
 
@@ -181,20 +181,11 @@ def _read_fields(answer: Any) -> Mapping[str, bool] | None:
     return {**dict.fromkeys(SETTABLE, True), **listed} if listed else None
 
 
-def _scopes(read: Set[str], written: Set[str]) -> Sequence[Sequence[str]]:
-    return ()  # an API token may do what its user may do
-
-
-def _missing(answer: Any) -> Sequence[str]:
-    return ()
-
-
 CHECK: Final = WriteCheck(
     field_word="field",
     fields=_fields,
     read_fields=_read_fields,
-    scopes=_scopes,
-    missing=_missing,
+    # An API token has no scopes: it may do what its user may.
 )
 
 WRITE_BACK: Final = WriteBack(
