@@ -85,8 +85,8 @@ class Candidate:
             return True
         if self._is_own_call:
             return True
-        rule = self.own_user_rule
-        return bool(rule and self.own_user and rule.is_change(self.data, self.own_user))
+        rule, written = self.own_user_rule, self.settings.fields_written(self.source)
+        return bool(rule and self.own_user and rule.is_change(self.data, self.own_user, written))
 
     @property
     def _is_own_call(self) -> bool:

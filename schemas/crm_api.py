@@ -236,9 +236,9 @@ class OwnUser:
     scope: str  # the one that the question needs, for people; "": the login has no scopes
     # The fields of a record that is_change reads.
     fields: frozenset[str]
-    # (the event's data with its record, the user's id) -> whether that user made the change. It
-    # accepts any data and never raises.
-    is_change: Callable[[Any, str], bool]
+    # (the event's data with its record, the user's id, the fields that write-backs of the source
+    # set) -> whether that user made the change. It accepts any data and never raises.
+    is_change: Callable[[Any, str, frozenset[str]], bool]
     # What types of events begin with whose records are no leads: those that our login creates are
     # answers to calls, too.
     answers: tuple[str, ...] = ()

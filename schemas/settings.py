@@ -99,6 +99,15 @@ class Settings:
         asks = event.hydrate or self.tells_by_api(source)
         return hydration.own_user_of(event.type) if asks else None
 
+    def fields_written(self, source: Source) -> frozenset[str]:
+        """Return the names of all fields of records that a source's write-backs set."""
+        return frozenset(
+            name
+            for route in self.routes.routes
+            if route.source == source.name and route.write_back
+            for name in route.write_back.fields
+        )
+
     def tells_by_api(self, source: Source) -> bool:
         """Say whether a route tells a source of calls by its CRM's API, and we have a login."""
         return (

@@ -168,7 +168,7 @@ def _fields(paths: frozenset[Path]) -> frozenset[str]:
 # --- our own changes --------------------------------------------------------------------------
 
 
-def is_change_of(data: Any, user: str) -> bool:
+def is_change_of(data: Any, user: str, _: frozenset[str]) -> bool:
     """Say whether a user made the change of an event by an API key.
 
     What the same person changes in Close's own pages is no answer to a call.

@@ -238,7 +238,7 @@ def _user(answer: Any) -> str | None:
     return id_text(user.get("id")) if isinstance(user, dict) else None
 
 
-def is_change_of(data: Any, user_id: str) -> bool:
+def is_change_of(data: Any, user_id: str, _: frozenset[str]) -> bool:
     """Return whether the API changed a record with a login of this user, and no person did."""
     meta = data.get("meta") if isinstance(data, dict) else None
     if not isinstance(meta, dict) or meta.get("change_source") == "app":

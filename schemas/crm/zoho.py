@@ -322,21 +322,28 @@ def _is_out_of_scope(answer: Any) -> bool:
     return isinstance(answer, dict) and answer.get("code") == "OAUTH_SCOPE_MISMATCH"
 
 
-def is_change_of(data: Any, user_id: str) -> bool:
+def is_change_of(data: Any, user_id: str, written: frozenset[str]) -> bool:
     """Return whether a user made the change that a notification is about.
 
-    The record names only who changed it last. If that was after the notification, somebody else
-    may have made the change before, so the change does not count as the user's.
+    written: the fields that write-backs set. The record names only who changed it last. If that was
+    after the notification, somebody else may have made the change before. Then it counts as the
+    user's only if it is of such fields alone: whoever set them, a write-back has set them again.
     """
     record = data if isinstance(data, dict) else {}
-    by, notification = record.get("Modified_By"), record.get(NOTIFICATION)
-    if not isinstance(by, dict) or id_text(by.get("id")) != user_id:
+    by, told = record.get("Modified_By"), record.get(NOTIFICATION)
+    if not isinstance(by, dict) or id_text(by.get("id")) != user_id or not isinstance(told, dict):
         return False
-    sent = notification.get("server_time") if isinstance(notification, dict) else None
-    changed_at, notified_at = read_time(record.get("Modified_Time")), read_time(sent)
+    changed_at, notified_at = (
+        read_time(record.get("Modified_Time")),
+        read_time(told.get("server_time")),
+    )
     if not isinstance(changed_at, datetime) or not isinstance(notified_at, datetime):
         return False
-    return changed_at <= notified_at + CLOCKS_DIFFER
+    if changed_at <= notified_at + CLOCKS_DIFFER:
+        return True
+    changed = _changed_by_id(told.get("affected_fields")).values()
+    names = {str(name) for of_record in changed for name in _list(of_record)}
+    return bool(names) and names <= written
 
 
 # --- what never arrived ---------------------------------------------------------------------

@@ -131,6 +131,31 @@ def test_a_persons_change_rings_though_our_user_changed_the_record_after_it(
     assert found(store, second).reason == "own_change"
 
 
+def test_a_field_of_a_write_back_that_was_set_twice_was_set_by_us_both_times(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    simulator: Simulator,
+    run_drain: RunDrain,
+) -> None:
+    told = '[route.write_back]\non = ["outcome"]\nfields = { Call_Result = "outcome.result" }\n\n'
+    settings = make_settings(route(source="zoho", event="lead.*") + told)
+    web = open_web(settings)
+    changed(simulator, LEADS[0], {"id": USER["id"]})
+    before = {"server_time": int((time.time() - 60) * 1000)}
+    sent = [
+        updated(LEADS[0], **before, affected_fields=[{LEADS[0]: names}])
+        for names in (["Call_Result"], ["Call_Result", "City"])
+    ]
+    [own] = web.send("zoho", sent[0])
+    run_drain(settings)
+    [both] = web.send("zoho", sent[1] | {"server_time": before["server_time"] + 1})
+    run_drain(settings)
+
+    assert found(store, own).reason == "own_change"
+    assert found(store, both).status == "delivered", "a person may have changed the city"
+
+
 @pytest.mark.parametrize("by", [PERSON, None, {}, "Somebody"], ids=str)
 def test_only_our_user_is_our_user(
     settings: Settings, web: Web, simulator: Simulator, run_drain: RunDrain, by: Any

@@ -138,7 +138,7 @@ def test_an_update_has_nothing_that_close_sets_once() -> None:
     ],
 )
 def test_a_change_is_ours_if_our_user_made_it_by_an_api_key(event: Any, is_ours: bool) -> None:
-    assert is_change_of({"event": event}, "user_1") is is_ours
+    assert is_change_of({"event": event}, "user_1", frozenset()) is is_ours
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,7 @@ def test_what_judges_events_judges_any_body_and_never_raises(kind: Kind) -> None
                 assert kind.write_back.is_own_call(event_type, data, {}) is False
         own_user = kind.hydration and kind.hydration.own_user
         if own_user:
-            assert own_user.is_change(data, "1") is False
+            assert own_user.is_change(data, "1", frozenset({"x"})) is False
             assert own_user.is_out_of_scope(data) is False
             assert own_user.read(data) is None
 

@@ -50,7 +50,31 @@ def record(**more: Any) -> dict[str, Any]:
 )
 def test_a_change_is_ours_if_the_record_says_so_at_that_time(data: Any, is_ours: bool) -> None:
     assert CLOCKS_DIFFER.total_seconds() == 5
-    assert is_change_of(data, US) is is_ours
+    assert is_change_of(data, US, frozenset()) is is_ours
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_ours"),
+    [
+        ([{"1": ["Call_Result"]}], True),
+        ([{"1": ["Call_Result", "Called_At"]}], True),
+        ([{"1": ["Call_Result", "Phone"]}], False),
+        ([{"1": ["Call_Result"]}, {"2": ["Phone"]}], False),
+        ([{"1": []}], False),
+        ([{"1": "Call_Result"}], False),
+        ([{"1": [None, {}]}], False),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_a_change_of_fields_that_write_backs_set_is_ours_also_after_the_next_one(
+    changed: Any, is_ours: bool
+) -> None:
+    told = {"server_time": AT_MS, "affected_fields": changed}
+    again = record(Modified_Time="2026-01-01T12:31:00+05:30", notification=told)
+    written = frozenset({"Call_Result", "Called_At", "Called_By"})
+    assert is_change_of(again, US, written) is is_ours
+    assert is_change_of(again | {"Modified_By": {"id": OTHER}}, US, written) is False
 
 
 @pytest.mark.parametrize(

@@ -189,8 +189,8 @@ def test_an_activity_of_ours_is_known_by_its_subject(
     ],
 )
 def test_a_change_is_ours_if_our_user_made_it_by_the_api(meta: Any, is_ours: bool) -> None:
-    assert OWN_USER.is_change({"meta": meta}, "7") is is_ours
-    assert OWN_USER.is_change(meta, "7") is False
+    assert OWN_USER.is_change({"meta": meta}, "7", frozenset()) is is_ours
+    assert OWN_USER.is_change(meta, "7", frozenset()) is False
 
 
 @each(
@@ -221,4 +221,4 @@ def test_any_event_and_any_answer_can_be_read(data: Any) -> None:
     assert created(event=data)["type"] == "call"
     assert WRITE_BACK.read(data, [told()]).keys() <= {"w1"}
     assert is_own_change("activity.created", data) is False
-    assert OWN_USER.is_change(data, "7") in (True, False)
+    assert OWN_USER.is_change(data, "7", frozenset()) in (True, False)
