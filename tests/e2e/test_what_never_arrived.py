@@ -86,6 +86,7 @@ def test_of_fifty_leads_the_seven_whose_webhooks_were_dropped_are_found_and_call
     assert simulator.state.doubled == {}
 
 
+@pytest.mark.slow
 def test_a_channel_that_lapsed_while_no_worker_ran_is_made_again_and_its_gap_closed(
     start_bridge: Any, simulator: Simulator, store: Store
 ) -> None:

@@ -463,7 +463,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch) -> Any:
     return killed
 
 
-@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("after", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_move_goes_on_wherever_it_was_killed(
     filled: Store,
     new_store: Store,

@@ -157,6 +157,7 @@ def run(text: str, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_no_key_is_without_the_tag_of_its_bridge(node: Node) -> None:
     run(WORK, REDIS_URL=node.url)
     keys = set(node.client.scan_iter("*"))

@@ -105,6 +105,7 @@ def test_an_env_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None
 # --- completion -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_bash_completes_words_and_runs_the_program() -> None:
     script = """
         eval "$(_CALLKARO_BRIDGE_COMPLETE=bash_source python -m bridge)"

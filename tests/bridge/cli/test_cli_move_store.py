@@ -152,6 +152,7 @@ def shown(web: Web) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_no_process_starts_at_a_store_that_is_not_whole_or_was_left(moved: Moved) -> None:
     moved.web.send("website", lead())
     moved.kill_on_the_way()

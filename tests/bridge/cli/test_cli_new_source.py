@@ -28,6 +28,7 @@ def written(folder: Path) -> set[str]:
     return {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
 
 
+@pytest.mark.slow
 def test_what_it_writes_into_a_copy_passes_its_tests_at_once(cli: Cli, tmp_path: Path) -> None:
     for name in NEEDED:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("node_modules"))
