@@ -164,9 +164,7 @@ class CampaignStore(Base):
         Returns whether they are right now, or can't be read. Any process may go on with the next
         page. Where another campaign is half counted, that one goes on first.
         """
-        counted, is_last = self._run(
-            "recount_campaign", campaign, COUNTED_ALWAYS, CALLS_COUNTED
-        )
+        counted, is_last = self._run("recount_campaign", campaign, COUNTED_ALWAYS, CALLS_COUNTED)
         if isinstance(counted, str):
             # Its name may be a value of a CRM record, so it is not logged.
             logger.error("campaign.unreadable", error=counted)

@@ -1,4 +1,4 @@
--- include: keys, time
+-- include: time
 -- Counts that are wrong are made again page by page, in the order of the deliveries, which move meanwhile.
 -- A recount is a hash: the counts so far, and in its field `place` the order (us) of the last delivery that is
 -- counted. What moves at or before that place is counted in both hashes; what moves behind it will be read
