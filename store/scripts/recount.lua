@@ -31,5 +31,6 @@ local function fields_of(id)
 end
 
 if redis.call('HEXISTS', recount, 'place') == 0 and is_right() then return {-1, 1} end
-local counted, is_last = recount_page(recount, P .. 'status_counts', P .. 'deliveries', tonumber(ARGV[1]), fields_of)
+local counted, is_last = recount_page(recount, P .. 'status_counts', P .. 'deliveries', tonumber(ARGV[1]),
+  fields_of)
 return {counted, is_last and 1 or 0}

@@ -7,8 +7,8 @@
 --
 -- ARGV[1]: the campaign. ARGV[2]: a longer index is counted again only if its length differs from the counts,
 -- or if records of its oldest calls are gone. ARGV[3]: how many calls a page has.
--- Returns {how many were counted, 1 if the campaign's counts are right now}. In the place of the first: -1: none
--- had to be counted; a text: the error of the keys of a campaign, which is not counted.
+-- Returns {how many were counted, 1 if this campaign is through}. In the place of the first: -1: its counts
+-- were right; a text: the error of the keys of a campaign, which is not counted.
 even_when_full()
 local recount = CAMPAIGN_RECOUNT
 

@@ -24,7 +24,8 @@ local function add_counts(key, changes)
 end
 
 -- Count the next page of an index. fields_of(id): a list of the fields in which a delivery counts. After the
--- last page the recount takes the place of the counts. Returns how many the page had, and whether it was the last.
+-- last page the recount takes the place of the counts. Returns how many the page had, and whether it was the
+-- last.
 local function recount_page(recount, counts, index, size, fields_of)
   local place = redis.call('HGET', recount, 'place')
   local page = redis.call('ZRANGE', index, place and '(' .. place or '-inf', '+inf', 'BYSCORE',
