@@ -31,7 +31,8 @@ In a cluster, all of them begin with {bridge}: or {bridge-<name>}: instead; see 
     bridge:campaigns, bridge:campaign:<key>, bridge:campaign-lock:<key>, bridge:awaiting:<key>
     bridge:campaign_names        zset: see campaign_names.lua
     bridge:campaigns_used        set of the campaigns that calls belong to, by key or batch_id
-    bridge:campaign_counts:[pruned:]<campaign>  hash: how many those are; see campaign_index.lua
+    bridge:campaign_counts:[pruned:]<campaign>  hash: how many those are; see campaign_index.lua;
+                                 bridge:campaign_recount: hash: while one is counted again
     bridge:campaign_agents       hash: batch_id -> the agent that the bridge made it with (v1)
     bridge:callkaro              hash: how CallKaro answered the latest requests
     bridge:call:<call_sid>       the delivery that the call belongs to

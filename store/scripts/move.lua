@@ -380,7 +380,7 @@ end
 local function update_campaign(m, found)
   local was, is = campaign_named(found.to, found.campaign_key, found.batch_id), campaign_record(m.id).campaign
   if was == is then return end
-  if was then leave_campaign(was, m.id, found.route, found.status, found.newest) end
+  if was then leave_campaign(was, m.id, found.order, found.route, found.status, found.newest) end
   if is then join_campaign(is, m.id, found.order, found.route, found.status, found.newest) end
 end
 

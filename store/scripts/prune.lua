@@ -52,7 +52,9 @@ local function forget_delivery(id, status)
   forget_write_backs(found[11])
   -- Last: a record that raises an error is kept, and comes back with the next round of the audit.
   local campaign = campaign_named(found[5], found[9], found[10])
-  if campaign then pcall(leave_campaign, campaign, id, found[2] or '', status, found[6] or nil, true) end
+  if campaign then
+    pcall(leave_campaign, campaign, id, found[8], found[2] or '', status, found[6] or nil, true)
+  end
   redis.call('DEL', key)
   if found[2] then count_status(status, found[2], found[8], -1) end
   if not found[1] then return end

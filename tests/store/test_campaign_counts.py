@@ -22,7 +22,7 @@ from bridge.operations.deliveries import RESTARTED
 from schemas.delivery import WAITING, Delivery, Status
 from schemas.outcome import Outcome, Result
 from schemas.records import NO_OUTCOME, CampaignCounts, CampaignFilter, Filters, Move
-from store import Store
+from store import Store, campaigns
 from store.base import P
 from store.records import outcome_of
 
@@ -88,6 +88,26 @@ def send(
     assert store.move([to_sending(one, lease, fields=fields)]) == ["ok"]
     answered = Move(id=one, to=to, lease=lease, attempt=(1, {"number": 1}), **more)
     assert store.move([answered]) == ["ok"]
+
+
+def count_page(store: Store, of: str = "b-1", *, size: int = 10) -> tuple[int | str, int]:
+    """Count a page again; return what the script returns."""
+    counted, is_last = store._run("recount_campaign", of, 1000, size)
+    return counted, is_last
+
+
+def in_hash(store: Store) -> dict[str, int]:
+    """Return how many calls of the campaign b-1 there are by its hash, those pruned left out."""
+    found = store.redis.hgetall(f"{P}campaign_counts:b-1")
+    return {name: int(n) for name, n in found.items() if not name.endswith("_ms")}
+
+
+def by_record(store: Store) -> dict[str, int]:
+    """Count the calls of the campaign b-1 as its hash does."""
+    of = CampaignFilter(campaigns=frozenset({"b-1"}))
+    members = [one for one in records(store) if of.has(one)]
+    outcomes = [f"outcome {outcome_of(one)}" for one in members if outcome_of(one)]
+    return dict(Counter([*(f"{one.status} {one.route}" for one in members), *outcomes]))
 
 
 def an_outcome(one: str, sid: str = "CA1", **more: Any) -> Outcome:
@@ -170,6 +190,26 @@ def test_counts_and_lists_follow_the_records_whatever_happens(store: Store) -> N
     run_state_machine_as_test(machine, settings=settings(examples(48), stateful_step_count=10))
 
 
+class Recounted(Calls):
+    """The same calls, of which a page is counted again after each step."""
+
+    @initialize()
+    def begin(self) -> None:
+        super().begin()
+        for route in "ng":
+            for number in range(3):
+                self.send(one=f"{route}{number}", batch_id="b-1", to="delivered")
+
+    @invariant()
+    def count_a_page(self) -> None:
+        count_page(self.store, size=1)
+
+
+def test_a_campaign_is_counted_right_whatever_happens_between_two_pages(store: Store) -> None:
+    machine = type("OfThisStore", (Recounted,), {"store": store})
+    run_state_machine_as_test(machine, settings=settings(examples(48), stateful_step_count=20))
+
+
 # --- one by one -----------------------------------------------------------------------------------
 
 
@@ -246,9 +286,9 @@ def test_a_large_campaign_is_counted_again_only_where_its_counts_differ(store: S
     put(store, "d1", "d2")
     for one in ("d1", "d2"):
         send(store, one)
-    assert store._run("recount_campaign", "b-1", 1) == -1
+    assert store._run("recount_campaign", "b-1", 1, 9) == [-1, 1]
     store.redis.hincrby(f"{P}campaign_counts:b-1", "delivered call back", 3)
-    assert store._run("recount_campaign", "b-1", 1) == 2
+    assert store._run("recount_campaign", "b-1", 1, 9) == [2, 1]
     check(store)
 
 
@@ -258,9 +298,119 @@ def test_a_large_campaign_loses_the_calls_that_an_older_release_pruned(store: St
         send(store, one)
     store.redis.delete(f"{P}delivery:d1")
     store.redis.zrem(f"{P}deliveries", "d1")
-    assert store._run("recount_campaign", "b-1", 1) == 2
+    assert store._run("recount_campaign", "b-1", 1, 9) == [2, 1]
     check(store)
     assert store.redis.zrange(f"{P}deliveries:campaign:b-1", 0, -1) == ["d2"]
+
+
+def test_what_moves_between_two_pages_is_counted_once(store: Store) -> None:
+    ids = [f"d{number:02}" for number in range(50)]
+    put(store, *ids)
+    for one in ids[:40]:
+        send(store, one)
+    times = counted(store)
+    hash_of_counts, index = f"{P}campaign_counts:b-1", f"{P}deliveries:campaign:b-1"
+    store.redis.hset(hash_of_counts, mapping={"failed of no call": 7, "outcome none": 3})
+    # Two that are not of it: before all others, and in the place of a call of another campaign.
+    store.redis.zadd(index, {"of a record that is gone": 1})
+    other = ids[45]
+    store.redis.zadd(index, {other: store.redis.zscore(f"{P}deliveries", other)})
+    store.redis.zrem(index, ids[6], ids[38])  # two that are missing
+    leases = claim(store, 10)
+
+    def join(one: str, to: Status) -> None:
+        sending = to_sending(one, leases[one], fields={"batch_id": "b-1"})
+        moved = Move(id=one, to=to, lease=leases[one], attempt=(1, {"number": 1}), wait_s=None)
+        assert store.move([sending, moved]) == ["ok", "ok"]
+
+    def leave(one: str) -> None:
+        move = Move(
+            id=one,
+            to=Status.CANCELLED,
+            fields={"campaign_key": "b-2"},
+            from_statuses=frozenset(Status),
+        )
+        assert store.move([move]) == ["ok"]
+
+    pages = [count_page(store)]
+    for one in (ids[5], ids[20], ids[6], ids[38]):
+        store.keep_outcome(an_outcome(one, f"CA{one}"))
+    for one in (ids[7], ids[30]):
+        leave(one)
+    join(ids[40], Status.UNKNOWN)
+
+    pages.append(count_page(store))
+    store.erase_deliveries([ids[8], ids[31]])
+    join(ids[41], Status.DELIVERED)
+    # The one that was counted last is among those that are pruned, and so are some behind it.
+    assert store._run("prune", int(store.redis.zscore(index, ids[24])) + 1, 100) >= 25
+
+    pages += [count_page(store), count_page(store)]
+    assert pages == [(10, 0), (10, 0), (10, 0), (7, 1)]
+    assert in_hash(store) == by_record(store)
+    assert in_hash(store)["outcome none"] > 5
+    assert store.redis.zrange(index, 0, -1) == [
+        one.id for one in records(store) if one.batch_id == "b-1" and one.campaign_key is None
+    ]
+    now = counted(store)
+    assert now.first_call_at == times.first_call_at
+    assert now.last_call_at > times.last_call_at
+    assert not store.redis.exists(f"{P}campaign_recount")
+
+
+def test_a_campaign_that_is_half_counted_goes_on_first(store: Store) -> None:
+    put(store, "d1", "d2", "d3", "d4")
+    for one, batch_id in (("d1", "b-2"), ("d2", "b-1"), ("d3", "b-1"), ("d4", "b-1")):
+        send(store, one, batch_id)
+    wrong = {f"{P}campaign_counts:{of}": {"delivered call back": 9} for of in ("b-1", "b-2")}
+    for key, counts in wrong.items():
+        store.redis.hset(key, mapping=counts)
+    assert count_page(store, "b-1", size=2) == (2, 0)
+    store.keep_outcome(an_outcome("d1"))  # of the other campaign, before the place
+    # The process was killed. Another one checks the campaigns in another order.
+    assert count_page(store, "b-2", size=2) == (1, 0)
+    assert in_hash(store) == by_record(store)
+    assert counted(store, TWO).total == 9
+    assert count_page(store, "b-2", size=2) == (1, 1)
+    check(store)
+
+
+def test_a_campaign_whose_keys_break_while_it_is_counted_stops_no_other(store: Store) -> None:
+    put(store, "d1", "d2", "d3")
+    for one, batch_id in (("d1", "b-1"), ("d2", "b-1"), ("d3", "b-2")):
+        send(store, one, batch_id)
+    store.redis.hset(f"{P}campaign_counts:b-2", "delivered call back", 9)
+    assert count_page(store, "b-1", size=1) == (1, 0)
+    store.redis.delete(f"{P}deliveries:campaign:b-1")
+    store.redis.set(f"{P}deliveries:campaign:b-1", "of another type")
+    error, is_last = count_page(store, "b-2")
+    assert "WRONGTYPE" in str(error)
+    assert is_last == 0
+    assert count_page(store, "b-2") == (1, 1)
+    assert counted(store, TWO).statuses == {"delivered": 1}
+    store.redis.set(f"{P}campaign_recount", "of another type")
+    put(store, "d4")
+    send(store, "d4", "b-2")
+    assert counted(store, TWO).statuses == {"delivered": 2}
+    assert "WRONGTYPE" in str(count_page(store, "b-2")[0])
+    assert count_page(store, "b-2") == (2, 1)
+
+
+def test_the_audit_takes_a_large_campaign_step_by_step(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaigns, "CHECKED", 2)
+    monkeypatch.setattr(campaigns, "CALLS_COUNTED", 3)
+    ids = [f"d{number:02}" for number in range(14)]
+    put(store, *ids)
+    for one in ids:
+        send(store, one)
+    store.redis.hset(f"{P}campaign_counts:b-1", "failed of no call", 7)
+    for _ in range(2):
+        audit(store)
+        assert counted(store).statuses == {"delivered": 14, "failed": 7}
+    audit(store)
+    check(store)
 
 
 def test_the_first_round_of_the_audit_fills_an_older_store(store: Store) -> None:

@@ -1,14 +1,16 @@
--- include: keys, time, outcome_index
+-- include: keys, time, outcome_index, recounts
 -- after: write_campaign_counts
 -- bridge:deliveries:campaign:<campaign> lists the calls whose record names a campaign: by its key in the
 -- field campaign_key, else by batch_id. bridge:campaign_counts:<campaign> says how many of them have each
 -- status ("<status> <route>") and each outcome ("outcome <place>"), and has the first and the last
 -- acceptance (first_ms, last_ms). bridge:campaign_counts:pruned:<campaign> counts those that retention
--- deleted. bridge:campaigns_used is the set of the campaigns with an index. A script counts in tables while
--- it works, as in status_counts.lua.
+-- deleted. bridge:campaign_recount is there while a campaign is counted again: see recounts.lua.
+-- bridge:campaigns_used is the set of the campaigns with an index. A script counts in tables while it works,
+-- as in status_counts.lua.
 local CAMPAIGN_FIELDS = {'to', 'campaign_key', 'batch_id', 'route', 'newest'}
 local CAMPAIGN_COUNTS = P .. 'campaign_counts:'
 local CAMPAIGN_PRUNED = CAMPAIGN_COUNTS .. 'pruned:'
+local CAMPAIGN_RECOUNT = P .. 'campaign_recount'
 local changed_counts, called_ms = {}, {}
 
 local function campaign_index(campaign) return P .. 'deliveries:campaign:' .. campaign end
@@ -26,17 +28,22 @@ local function campaign_record(id)
     newest = got[5] or nil}
 end
 
-local function count_in(key, field, by)
-  local counts = changed_counts[key] or {}
-  changed_counts[key] = counts
-  counts[field] = (counts[field] or 0) + by
+-- Return the fields in which a call counts: of its status and of its outcome. newest: the field of its record.
+local function call_fields(route, status, newest)
+  local place = outcome_place('call', status, newest)
+  return {status .. ' ' .. route, place and 'outcome ' .. place}
 end
 
--- Count a call `by` times under its status and its outcome. newest: the field of its record.
-local function count_call(key, route, status, newest, by)
-  count_in(key, status .. ' ' .. route, by)
-  local place = outcome_place('call', status, newest)
-  if place then count_in(key, 'outcome ' .. place, by) end
+local function count_in(key, fields, by)
+  local counts = changed_counts[key] or {}
+  changed_counts[key] = counts
+  for _, field in ipairs(fields) do counts[field] = (counts[field] or 0) + by end
+end
+
+-- Count a call of a campaign `by` times; order: its place in time, us.
+local function count_call(campaign, order, fields, by)
+  count_in(CAMPAIGN_COUNTS .. campaign, fields, by)
+  if is_recounted(CAMPAIGN_RECOUNT, order, campaign) then count_in(CAMPAIGN_RECOUNT, fields, by) end
 end
 
 -- Note that CallKaro accepted a call of this campaign.
@@ -49,15 +56,16 @@ end
 local function join_campaign(campaign, id, order, route, status, newest)
   if redis.call('ZADD', campaign_index(campaign), order, id) == 0 then return false end
   redis.call('SADD', P .. 'campaigns_used', campaign)
-  count_call(CAMPAIGN_COUNTS .. campaign, route, status, newest, 1)
+  count_call(campaign, order, call_fields(route, status, newest), 1)
   return true
 end
 
 -- Remove a call from the index of a campaign and from its counts. is_pruned: it still counts, as deleted.
-local function leave_campaign(campaign, id, route, status, newest, is_pruned)
+local function leave_campaign(campaign, id, order, route, status, newest, is_pruned)
   if redis.call('ZREM', campaign_index(campaign), id) == 0 then return end
-  count_call(CAMPAIGN_COUNTS .. campaign, route, status, newest, -1)
-  if is_pruned then count_call(CAMPAIGN_PRUNED .. campaign, route, status, newest, 1) end
+  local fields = call_fields(route, status, newest)
+  count_call(campaign, order, fields, -1)
+  if is_pruned then count_in(CAMPAIGN_PRUNED .. campaign, fields, 1) end
 end
 
 -- Count a change of the status or of the newest outcome. was, is: {status, newest}.
@@ -65,8 +73,8 @@ local function campaign_changed(id, order, found, was, is)
   local campaign = found.campaign
   if is.status == 'delivered' and was.status ~= 'delivered' then note_call(campaign, now_ms()) end
   if join_campaign(campaign, id, order, found.route, is.status, is.newest) then return end
-  count_call(CAMPAIGN_COUNTS .. campaign, found.route, was.status, was.newest, -1)
-  count_call(CAMPAIGN_COUNTS .. campaign, found.route, is.status, is.newest, 1)
+  count_call(campaign, order, call_fields(found.route, was.status, was.newest), -1)
+  count_call(campaign, order, call_fields(found.route, is.status, is.newest), 1)
 end
 
 local function write_call_times(campaign, called)
