@@ -65,7 +65,7 @@ def move_store(old_url: str, from_name: str, undo: bool) -> None:
         except StoreUnavailable as error:
             places = " and ".join(map(str, map(shown_address, (old_url, settings.redis_url))))
             raise Failure(
-                f"{error} ({places}). Nothing is lost: give the same command again."
+                f"{error} ({places}). Nothing is lost: mend that, and give the same command again."
             ) from None
 
 
