@@ -26,13 +26,25 @@ from demo.environment import (
     without,
 )
 from demo.guide import Guide
-from demo.processes import Children, Stopped, check_port, free_port, fresh, lock, stop_signals
+from demo.processes import (
+    Children,
+    Stopped,
+    check_port,
+    environment,
+    free_port,
+    fresh,
+    lock,
+    stop_signals,
+)
 from demo.programs import POLL_S, Programs, Simulator, data_folder
 from demo.rehearsal import Rehearsal
 from demo.running import Running
 from schemas.settings import Settings
 
-REAL = ("CALLKARO_API_KEY", "CALLKARO_BASE_URL", "REDIS_URL")
+REAL = (
+    *("CALLKARO_API_KEY", "CALLKARO_BASE_URL"),
+    *("REDIS_URL", "BRIDGE_NAME", "REDIS_ACKS", "REDIS_DURABLE"),
+)
 
 
 def run(*, serve: bool, with_day: bool, port: int, data: Path) -> int:
@@ -52,6 +64,8 @@ def run(*, serve: bool, with_day: bool, port: int, data: Path) -> int:
     with stop_signals() as should_stop:
         try:
             with contextlib.ExitStack() as stack:
+                # The store takes the prefix of its keys from there, when it is imported.
+                stack.enter_context(environment(env))
                 # First of all: a second run must be told about the first one, not about its port.
                 stack.enter_context(lock(data))
                 check_port(port, command="make run" if serve else "make demo")

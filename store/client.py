@@ -19,7 +19,7 @@ from store.slot_owner import ClusterProblem, SlotMoved, client_of_owner
 
 CONNECT_S = 2.0
 CLUSTERED = (
-    "This Redis is in cluster mode, and REDIS_URL does not start with cluster://: RQ's keys and "
+    "This Redis is in cluster mode, and its address does not start with cluster://: RQ's keys and "
     "ours would lie on several shards, and nothing would be called. Use a Redis that is not in "
     "cluster mode, or name the cluster's hosts in a cluster:// address."
 )
@@ -32,7 +32,7 @@ OTHER_SERVER = (
     "proxy that changes what it answers."
 )
 NO_DATABASE = (
-    "Redis has no database of the number that REDIS_URL ends with: use a lower one, such as 0."
+    "Redis has no database of the number that its address ends with: use a lower one, such as 0."
 )
 CLUSTER_ERRORS = (ClusterCrossSlotError, ClusterDownError)  # CROSSSLOT even from a single shard
 SENTINEL_S = 0.5  # for one sentinel: HubSpot waits 5 s, three may hang, and each is asked twice

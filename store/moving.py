@@ -26,10 +26,11 @@ import redis
 
 from config.key_prefix import rq_prefix_of
 from schemas.errors import BridgeError, StoreUnavailable
-from store.client import is_forbidden, leave_demoted, make_client, why_away
+from store.client import is_forbidden, leave_demoted, make_client, why_away, why_unfit
 from store.closing import MARK, State
 from store.copying import Side, compare_keys, copy_keys
 from store.queue import QUEUE
+from store.script_loader import load_scripts
 
 PAGE: Final = 200  # keys
 LOOK: Final = 1000  # keys of a page whose names alone are read
@@ -91,14 +92,15 @@ class StoreMove:
 
         Returns whether an older try goes on.
         """
+        for side, which in self._sides():
+            self._refuse_unfit(side, which)
         old, new = self._mark(self.old), self._mark(self.new)
         self._refuse_impossible(old, new)
         for side, which in self._sides():
-            self._patiently(_is_used, side)  # a cluster that is not named as one refuses that
             if self._patiently(_workers, side):
                 raise MoveRefused(
                     f"A worker is registered in the {which} Redis. Stop all workers and webs, then "
-                    "try again. (A worker that was killed is forgotten after at most 90 s.)"
+                    "try again. (A worker that was killed is forgotten after at most 90 s)"
                 )
         move_id = old["move"] if new else secrets.token_hex(8)
         self._patiently(self._close, self.old, State.LEAVING, move_id, old.get("mover"))
@@ -184,6 +186,24 @@ class StoreMove:
         self._open_again()
 
     # --- helpers --------------------------------------------------------------------------------
+
+    def _refuse_unfit(self, side: Side, which: str) -> None:
+        """Refuse a store at which no bridge could start: from a new one there is no way back.
+
+        It is asked once, so whoever mistyped an address or a password soon learns which one.
+        """
+        try:
+            side.client.register_script(load_scripts()["fits"])(
+                keys=[side.key(b"fits:a"), side.key(b"fits:b")]
+            )
+        except redis.RedisError as error:
+            reason = (
+                why_unfit(error, is_tagged="{" in side.prefix)
+                if isinstance(error, redis.ResponseError)
+                else None
+            )
+            said = (reason or _why(error)).removesuffix(".")
+            raise MoveRefused(f"The {which} Redis can't be used. {said}") from error
 
     def _refuse_impossible(self, old: Mapping[str, str], new: Mapping[str, str]) -> None:
         state, is_same = old.get("state"), old.get("move") == new.get("move")

@@ -20,6 +20,10 @@ SHOWN = (
     *("events", "deliveries", "write_backs", "suppressed", "seen:*", "number:*", "campaigns"),
     *("pauses", "background_tasks", "acts", "session:*"),
 )
+INTERRUPTED = (
+    "Stopped. If something was copied, no process starts at either Redis: give the same command "
+    "again, and it goes on, or give the move up with --undo."
+)
 
 
 @click.command(short_help="Move all data from another Redis to that of REDIS_URL.")
@@ -56,10 +60,12 @@ def move_store(old_url: str, from_name: str, undo: bool) -> None:
                 _move(move)
         except MoveRefused as error:
             raise Failure(f"{error}.") from None
+        except KeyboardInterrupt:
+            raise Failure(INTERRUPTED) from None
         except StoreUnavailable as error:
             places = " and ".join(map(str, map(shown_address, (old_url, settings.redis_url))))
             raise Failure(
-                f"{error} ({places}). Nothing is lost: give the same command again."
+                f"{error} ({places}). Nothing is lost: mend that, and give the same command again."
             ) from None
 
 

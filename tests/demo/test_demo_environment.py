@@ -219,3 +219,32 @@ def test_no_process_of_make_run_has_a_real_credential(tmp_path: Path) -> None:
     assert len(environments) >= 4
     assert not [one for one in environments if REAL.encode() in one]
     assert any(b"EMEA_ACCESS_TOKEN=pat-na1-" in one for one in environments)
+
+
+REHEARSAL = """
+import sys
+from pathlib import Path
+from demo import run as demo
+
+def look(self, **options):
+    from store.prefix import KEY_PREFIX
+    kept = [name for name in demo.REAL if name in self.children.env]
+    print(KEY_PREFIX, kept)
+    return 0
+
+demo.Demo.run = look
+demo.run(serve=False, with_day=False, port=int(sys.argv[1]), data=Path(sys.argv[2]))
+"""
+
+
+def test_a_rehearsal_takes_nothing_from_a_bridge_on_a_cluster(tmp_path: Path) -> None:
+    given = {"REDIS_URL": "cluster://redis.example", "BRIDGE_NAME": "north", "REDIS_ACKS": "1"}
+    done = subprocess.run(  # noqa: S603  (our own program)
+        [sys.executable, "-c", REHEARSAL, str(free_port()), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **given},
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("bridge: []\n", 0), done.stderr

@@ -289,6 +289,38 @@ def test_a_new_store_that_was_only_looked_at_is_empty(
     assert not new_store.redis.exists("bridge:schema")  # an older layout is migrated at the start
 
 
+def test_a_store_is_not_moved_to_where_no_bridge_can_start(
+    filled: Store, new_url: str, to: Any
+) -> None:
+    with redis.Redis.from_url(new_url) as client:
+        rights = ("reset", "on", ">pw", "~*", "&*", "+@all", "-@scripting")
+        client.execute_command("ACL", "SETUSER", "other", *rights)
+        url = new_url.replace("redis://", "redis://other:pw@")
+        move = StoreMove(to().old, open_side(url, OLD), watch_s=0, tries=1)
+        why = r"The new Redis can't be used\. Redis lets this user run no Lua scripts"
+        with move.new.client, pytest.raises(MoveRefused, match=why):
+            move.begin()
+        client.execute_command("ACL", "DELUSER", "other")
+        assert client.keys("*") == [b"bridge:schema"]
+    assert filled.check_store().problem is None
+
+
+def test_it_is_said_at_once_which_redis_does_not_answer(
+    filled: Store, new_url: str, to: Any
+) -> None:
+    good = to()
+    no_login = new_url.replace("redis://", "redis://somebody:pass-123@")
+    for wrong in ("redis://127.0.0.1:1", "cluster://127.0.0.1:1", no_login):
+        side = open_side(wrong, OLD)
+        for which, sides in (("old", (side, good.new)), ("new", (good.old, side))):
+            move = StoreMove(*sides, again_s=LONGEST_S)
+            with pytest.raises(MoveRefused, match=f"The {which} Redis can't be used") as error:
+                move.begin()
+            assert "pass-123" not in str(error.value)
+        side.client.close()
+    assert filled.check_store().problem is None
+
+
 def test_an_empty_store_is_not_moved(store: Store, to: Any) -> None:
     with pytest.raises(MoveRefused, match="Is its address right"):
         to().begin()

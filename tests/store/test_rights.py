@@ -18,12 +18,12 @@ from store.client import is_forbidden
 from store.queue import Wakeup, connect_queue, open_queue
 
 StartBridge = Callable[..., Bridge]
-[LISTED] = re.findall(
-    r"^ACL SETUSER bridge on >\S+ (.+)$", (ROOT / "docs/operating.md").read_text("utf-8"), re.M
-)
+PAGE = (ROOT / "docs/operating.md").read_text("utf-8")
+[LISTED] = re.findall(r"^ACL SETUSER bridge on >\S+ (.+)$", PAGE, re.M)
+[ADDED] = re.findall(r"\(cluster: `\{bridge\}:`, and add `(.+?)`\)", PAGE)
 SEES_ALL = ["+info", "+config|get"]
 # On a cluster, as that page says: the keys have a tag, RQ's too, and a client asks who owns them.
-OF_CLUSTER = [f"&{P}*", "+cluster|slots"] if is_over_cluster() else []
+OF_CLUSTER = ADDED.replace("{bridge}:", P).split() if is_over_cluster() else []
 RIGHTS = [*(right.replace("bridge:", P) for right in LISTED.split()), *OF_CLUSTER]
 FEWEST = [right for right in RIGHTS if right not in SEES_ALL]
 RESTRICTED = {

@@ -10,6 +10,7 @@ import pytest
 from support import API_TOKEN, LONGEST_S, Web, end, free_port, lead, notification, valkey_in_memory
 from support.commandline import Cli, start
 
+from bridge.cli.move_store import INTERRUPTED
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store, connect, erasure, moving
@@ -197,6 +198,23 @@ def test_a_move_can_be_undone_and_a_wrong_use_is_said(moved: Moved) -> None:
         wrong = moved.cli("move-store", *arguments, env={**NEEDED, "REDIS_URL": "redis://host"})
         assert wrong.exit_code == 2
         assert "pass-123" not in wrong.output
+
+
+def test_who_stops_it_on_the_way_learns_how_it_goes_on(
+    moved: Moved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved.web.send("website", lead())
+    with monkeypatch.context() as patched:
+        patched.setattr(moving.StoreMove, "compare", interrupt)
+        stopped = moved.move()
+    assert (stopped.exit_code, f"Error: {INTERRUPTED}" in stopped.stderr) == (1, True)
+    again = moved.move()
+    assert (again.exit_code, "All is moved." in again.stdout) == (0, True)
+
+
+def interrupt(move: moving.StoreMove) -> None:
+    """Do what Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def test_an_empty_store_is_a_warning(moved: Moved) -> None:
