@@ -130,9 +130,8 @@ class Base:
         Where Redis does not tell its memory, its own refusal is the limit: see _reached().
         After one time-out, fail fast for a second: other requests need not wait for Redis, too.
         """
+        self._check_away()
         now = time.monotonic()
-        if now < self._away_until:
-            raise StoreUnavailable("Redis did not answer a moment ago")
         if now - self._room_checked > ROOM_CHECK_S:
             self.check_fit()  # never a 202 for what no worker would call
             used = self.persistence().used_ratio
@@ -140,6 +139,11 @@ class Base:
             self._room_checked = now
         if not self._has_room:
             raise StoreUnavailable("Redis is over 85 % of its memory limit")
+
+    def _check_away(self) -> None:
+        """Raise StoreUnavailable within AWAY_S of a time-out, or of too few confirmations."""
+        if time.monotonic() < self._away_until:
+            raise StoreUnavailable("Redis did not answer a moment ago")
 
     def persistence(self) -> Persistence:
         """Return how safely Redis keeps data; "unknown" or None where Redis does not say."""
@@ -256,6 +260,13 @@ class Base:
             if isinstance(answer, Exception):
                 raise answer
         return answers
+
+    def _raise_refusal(self, answers: Sequence[Any]) -> None:
+        """Raise the first of the errors that a script returned for parts of its work, if any."""
+        for answer in answers:
+            if isinstance(answer, redis.RedisError):
+                with self._reached():
+                    raise answer
 
     def _run_in(self, script: str, *args: Any) -> Any:
         """Run a script whose last argument is the run id of Redis, as run_id() returns it.

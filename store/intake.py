@@ -1,17 +1,21 @@
 """Intake: events with their deliveries, replays of events, and outcomes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import orjson
+import redis
 
 from schemas.errors import TooLarge
 from schemas.event import Event, EventStatus
 from schemas.outcome import Outcome, Result, stored_record
 from schemas.records import Accepted, NewDelivery, SideEffect
 from store.base import P
+from store.group import GroupCommit
 from store.migration import MigrationStore
 from store.records import accepted, described, event_record
 from store.search import SearchStore
@@ -19,7 +23,22 @@ from store.search import SearchStore
 MOST_BYTES = 16 * 1024 * 1024
 """Bytes of records that are stored in one step. A body has a fourth of that at most."""
 
+MOST_REQUESTS = 64  # that are stored in one step
+
 KEYS_AT_ONCE = 500  # that one round trip to Redis asks for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Storing:
+    """The events of one request, ready for accept.lua; items: JSON, without the brackets."""
+
+    items: bytes
+    routes: str
+    records: Sequence[bytes]
+    size: int  # bytes of the records
+
+
+_Answers = tuple[bool, list[Any]]  # whether to enqueue a drain; accept.lua's answer for each event
 
 
 class IntakeStore(MigrationStore, SearchStore):
@@ -32,14 +51,17 @@ class IntakeStore(MigrationStore, SearchStore):
         routes: str,
         side_effects: Mapping[str, SideEffect | None] | None = None,
     ) -> tuple[bool, list[Accepted]]:
-        """Store events with their deliveries, all or none, before the sender gets its answer.
+        """Store events with their deliveries, each whole, before the sender gets its answer.
+
+        What threads ask for at the same time is stored in one step: see store/group.py.
 
         side_effects: what an event does besides deliveries, by event id.
 
         Returns whether the caller must enqueue a drain, and what became of each event, in order.
 
         Raises TooLarge: the records have more than MOST_BYTES in all. Raises Unconfirmed: they are
-        stored, and too few replicas confirmed it in time.
+        stored, and too few replicas confirmed it in time. Raises StoreUnavailable, also if only
+        one of the events can't be stored: sent again, those that are stored are duplicates.
         """
         if not events:
             return False, []
@@ -50,13 +72,35 @@ class IntakeStore(MigrationStore, SearchStore):
             for event, deliveries in events
         ]
         records = [event_record(event) for event, _ in events]
-        if sum(map(len, records)) > MOST_BYTES:
+        size = sum(map(len, records))
+        if size > MOST_BYTES:
             raise TooLarge("The items are too large to store at once. Send them in parts.")
-        woke, *answers = self._run_kept("accept", orjson.dumps(items), routes, *records)
-        return bool(woke), [
+        storing = _Storing(
+            items=orjson.dumps(items)[1:-1], routes=routes, records=records, size=size
+        )
+        woke, answers = self._storing.run(storing)
+        self._raise_refusal(answers)
+        return woke, [
             accepted(event, deliveries, answer, one["status"])
             for (event, deliveries), answer, one in zip(events, answers, items, strict=True)
         ]
+
+    @cached_property
+    def _storing(self) -> GroupCommit[_Storing, _Answers]:
+        # Two threads may make one each at first. Both work; the second is kept.
+        return GroupCommit(self._store_together, fits=_fitting)
+
+    def _store_together(self, group: Sequence[_Storing]) -> list[_Answers]:
+        """Store the events of several requests in one step. Returns each request's answers."""
+        self._check_away()  # those who waited for a time-out of others wait for none of their own
+        items = b"[%b]" % b",".join(one.items for one in group)
+        records = [record for one in group for record in one.records]
+        woke, *answers = self._run_kept("accept", items, group[0].routes, *records)
+        rest = iter(answers)
+        parts = [list(islice(rest, len(one.records))) for one in group]
+        # One enqueues the drain; a request that failed would not.
+        waker = next((part for part in parts if not _is_refused(part)), None) if woke else None
+        return [(part is waker, part) for part in parts]
 
     def are_known(self, events: Sequence[Event]) -> list[bool]:
         """Say of each event whether accept() would answer that it is a duplicate."""
@@ -146,6 +190,20 @@ class IntakeStore(MigrationStore, SearchStore):
         """Clear the wake-up. A drain does this before it claims, so that no wake-up is lost."""
         with self._reached():
             self.redis.delete(f"{P}wakeup")
+
+
+def _fitting(waiting: Sequence[_Storing]) -> int:
+    """Return how many requests may be stored in one step: the first ones, of the same routes."""
+    size = 0
+    for count, one in enumerate(waiting[:MOST_REQUESTS]):
+        size += one.size
+        if size > MOST_BYTES or one.routes != waiting[0].routes:
+            return count
+    return min(len(waiting), MOST_REQUESTS)
+
+
+def _is_refused(answers: Sequence[Any]) -> bool:
+    return any(isinstance(answer, redis.RedisError) for answer in answers)
 
 
 def _look_up_happening(pipe: Any, event: Event) -> None:

@@ -1,5 +1,6 @@
 -- include: keys, time, new_delivery, suppression, background_tasks, wakeup
--- Store events with their deliveries, in one transaction; ask for a drain if anything is due now.
+-- Store events with their deliveries, in one transaction; ask for a drain if anything is due now. The events
+-- may be of several requests.
 --
 -- ARGV[1]: JSON, a list of {fingerprint, remember_s, event, status, source, subject, is_test, is_reconciled,
 --          deliveries, background_task, person, happening}. A delivery is {id, route, to, wait_ms, bulk, flood,
@@ -11,7 +12,8 @@
 --          lose digits of long ids.
 -- Returns {1 if the caller must enqueue a drain, else 0; an answer for each event}: {'', delivery's
 --          status...} for a new event; {event, status, delivery, route, status, delivery, route,
---          status...} for a duplicate, with the ids of the first.
+--          status...} for a duplicate, with the ids of the first; an error for an event that can't be stored:
+--          it costs no other event its place.
 local items = cjson.decode(ARGV[1])
 local digest = ARGV[2]
 local us = now_us()
@@ -34,13 +36,22 @@ local function first_answer(event)
   return answer
 end
 
--- One ZADD for each index, not for each delivery: a third less work for a batch of 100.
-local additions = {}
+-- What an event adds to indexes counts once all of it is written: what is due without its event must not be
+-- called. One ZADD for each index, not for each delivery: a third less work for a batch of 100.
+local staged, additions = {}, {}
 local function add(name, score, member)
-  local list = additions[name]
-  if not list then list = {}; additions[name] = list end
-  list[#list + 1] = score
-  list[#list + 1] = member
+  local n = #staged
+  staged[n + 1], staged[n + 2], staged[n + 3] = name, score, member
+end
+
+local function keep_staged(i)
+  for at = 1, #staged, 3 do
+    local list = additions[staged[at]]
+    if not list then list = {items = {}}; additions[staged[at]] = list end
+    list[#list + 1] = staged[at + 1]
+    list[#list + 1] = staged[at + 2]
+    list.items[i] = true
+  end
 end
 
 local function add_delivery(item, d)
@@ -108,48 +119,80 @@ local function add_event(item, record)
   return answer
 end
 
-for i, item in ipairs(items) do
-  local seen = P .. 'seen:' .. item.fingerprint
-  local key = P .. 'event:' .. item.event
-  -- A record may outlive its `seen` key: an unknown delivery is kept until a person settles it.
-  if redis.call('EXISTS', key) == 1 then
-    redis.call('SET', seen, item.event, 'EX', item.remember_s)
-    answers[i] = first_answer(item.event)
-  elseif redis.call('SET', seen, item.event, 'NX', 'EX', item.remember_s) then
-    local first = same_event(item)
-    if first then
-      redis.call('SET', seen, first, 'EX', item.remember_s)
-      answers[i] = first_answer(first)
-    else
-      answers[i] = add_event(item, ARGV[i + 2])
-    end
-  else
-    answers[i] = first_answer(redis.call('GET', seen))
-  end
-end
-
-for name, list in pairs(additions) do
-  -- An index of the search that can't be written must not refuse events whose records are written. The
-  -- audit repairs it.
-  local call = string.find(name, '^find:') and redis.pcall or redis.call
-  -- At most 1,000 values at a time: Lua can unpack only a few thousand.
-  for from = 1, #list, 1000 do
-    call('ZADD', P .. name, unpack(list, from, math.min(from + 999, #list)))
-  end
-end
-redis.call('SET', P .. 'order', whole(order))
 -- A good request ends a row of requests that did not prove their source, and a row of those that could
 -- not be parsed: see alert.lua. A test call and a list are of a person, and no requests of their source.
 -- Neither is what a reconcile found.
-local function is_request(item)
-  return not (item.is_reconciled or item.deliveries[1] and item.deliveries[1].actor)
-end
-if items[1] and is_request(items[1]) then
-  if redis.call('HEXISTS', P .. 'channels', items[1].source) == 1 then
-    redis.call('HSET', P .. 'channels:notified', items[1].source, ms)
+local noted = {}
+local function note_request(item)
+  if noted[item.source] or item.is_reconciled or item.deliveries[1] and item.deliveries[1].actor then return end
+  if redis.call('HEXISTS', P .. 'channels', item.source) == 1 then
+    redis.call('HSET', P .. 'channels:notified', item.source, ms)
   end
-  redis.call('HDEL', P .. 'alerts:refused', items[1].source)
-  redis.call('HDEL', P .. 'alerts:unparsed', items[1].source)
+  redis.call('HDEL', P .. 'alerts:refused', item.source)
+  redis.call('HDEL', P .. 'alerts:unparsed', item.source)
+  noted[item.source] = true
 end
+
+local function store_new(item, record)
+  local first = same_event(item)
+  if not first then return add_event(item, record) end
+  redis.call('SET', P .. 'seen:' .. item.fingerprint, first, 'EX', item.remember_s)
+  return first_answer(first)
+end
+
+-- Forget an event that could not be written, so that its next sending is no duplicate of nothing.
+local function forget(item)
+  redis.call('DEL', P .. 'seen:' .. item.fingerprint, P .. 'event:' .. item.event)
+  for _, d in ipairs(item.deliveries) do redis.call('DEL', P .. 'delivery:' .. d.id) end
+end
+
+local function store_event(i, item)
+  local seen = P .. 'seen:' .. item.fingerprint
+  -- A record may outlive its `seen` key: an unknown delivery is kept until a person settles it.
+  if redis.call('EXISTS', P .. 'event:' .. item.event) == 1 then
+    redis.call('SET', seen, item.event, 'EX', item.remember_s)
+    return first_answer(item.event)
+  end
+  if not redis.call('SET', seen, item.event, 'NX', 'EX', item.remember_s) then
+    return first_answer(redis.call('GET', seen))
+  end
+  staged = {}
+  local ok, answer = pcall(store_new, item, ARGV[i + 2])
+  if ok then
+    keep_staged(i)
+    return answer
+  end
+  forget(item)
+  error(answer, 0)
+end
+
+local function accept_event(i, item)
+  local answer = store_event(i, item)
+  note_request(item)
+  return answer
+end
+
+-- An error that a command raised is a table, and before Redis 7 a text.
+local function refused(problem)
+  return {err = type(problem) == 'table' and problem.err or 'ERR ' .. tostring(problem)}
+end
+
+for i, item in ipairs(items) do
+  local ok, answer = pcall(accept_event, i, item)
+  answers[i] = ok and answer or refused(answer)
+end
+
+for name, list in pairs(additions) do
+  -- At most 1,000 values at a time: Lua can unpack only a few thousand.
+  for from = 1, #list, 1000 do
+    local added = redis.pcall('ZADD', P .. name, unpack(list, from, math.min(from + 999, #list)))
+    -- An index of the search that can't be written must not refuse events whose records are written. The
+    -- audit repairs it.
+    if type(added) == 'table' and added.err and not string.find(name, '^find:') then
+      for i in pairs(list.items) do answers[i] = refused(added) end
+    end
+  end
+end
+redis.call('SET', P .. 'order', whole(order))
 table.insert(answers, 1, is_due_now and set_wakeup() or 0)
 return answers
