@@ -150,8 +150,9 @@ local function store_event(i, item)
   local seen = P .. 'seen:' .. item.fingerprint
   -- A record may outlive its `seen` key: an unknown delivery is kept until a person settles it.
   if redis.call('EXISTS', P .. 'event:' .. item.event) == 1 then
+    local answer = first_answer(item.event)
     redis.call('SET', seen, item.event, 'EX', item.remember_s)
-    return first_answer(item.event)
+    return answer
   end
   if not redis.call('SET', seen, item.event, 'NX', 'EX', item.remember_s) then
     return first_answer(redis.call('GET', seen))

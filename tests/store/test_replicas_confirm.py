@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support import LONGEST_S, Valkey
+from support.grouping import of_one, together
 from support.replicas import Replicated, replicated
 from support.storing import a_delivery, accept, an_event, claim, put, status, to_sending
 
@@ -80,6 +81,33 @@ def test_an_event_that_no_replica_confirmed_is_refused_and_then_a_duplicate(
     assert answer.duplicate
     assert on_replica(servers, "bridge:delivery:a")
     assert not on_replica(servers, "bridge:delivery:b")
+
+
+def test_what_is_stored_together_waits_once_for_the_replica(
+    servers: Replicated, kept: Store
+) -> None:
+    accept(kept, (an_event(), []))
+    kept.redis.config_resetstat()
+    answers = together(kept, *(of_one(an_event(f"e{n}"), f"d{n}") for n in range(6)))
+    assert [answer.event_id for _, [answer] in answers] == [f"e{n}" for n in range(6)]
+    told: dict[str, Any] = kept.redis.info("commandstats")
+    assert told["cmdstat_wait"]["calls"] == 2  # of the first, and of the six
+    assert all(on_replica(servers, f"bridge:delivery:d{n}") for n in range(6))
+
+
+def test_all_that_no_replica_confirmed_together_are_refused(
+    servers: Replicated, kept: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [of_one(an_event(f"e{n}"), f"d{n}") for n in range(3)]
+    with hanging_replica(servers):
+        refused = together(kept, *requests)  # after a first one that was not confirmed
+        assert [str(one) for one in refused] == ["Redis did not answer a moment ago"] * 3
+        monkeypatch.setattr(base, "AWAY_S", 0.0)
+        kept._away_until = 0.0
+        refused = together(kept, *requests)
+    assert [type(one) for one in refused] == [Unconfirmed] * 3
+    answers = [accept(kept, *request) for request in requests]
+    assert [answer.duplicate for _, [answer] in answers] == [True] * 3
 
 
 def suppress(store: Store) -> None:
