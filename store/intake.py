@@ -24,6 +24,7 @@ MOST_BYTES = 16 * 1024 * 1024
 """Bytes of records that are stored in one step. A body has a fourth of that at most."""
 
 MOST_REQUESTS = 64  # that are stored in one step
+MOST_EVENTS = 200  # of several requests, in one step: Redis does nothing else meanwhile
 
 KEYS_AT_ONCE = 500  # that one round trip to Redis asks for
 
@@ -194,10 +195,10 @@ class IntakeStore(MigrationStore, SearchStore):
 
 def _fitting(waiting: Sequence[_Storing]) -> int:
     """Return how many requests may be stored in one step: the first ones, of the same routes."""
-    size = 0
+    size = events = 0
     for count, one in enumerate(waiting[:MOST_REQUESTS]):
-        size += one.size
-        if size > MOST_BYTES or one.routes != waiting[0].routes:
+        size, events = size + one.size, events + len(one.records)
+        if size > MOST_BYTES or events > MOST_EVENTS or one.routes != waiting[0].routes:
             return count
     return min(len(waiting), MOST_REQUESTS)
 

@@ -90,14 +90,22 @@ def groups_of(store: Store, *requests: Request, **more: Any) -> list[int]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store._storing, "_execute", noting)
-        for _, answers in together(store, *requests, **more):
-            assert len(answers) == 1
+        for request, (_, answers) in zip(requests, together(store, *requests, **more), strict=True):
+            assert len(answers) == len(request)
     return groups[1:]
 
 
 def test_a_step_has_a_limit_of_requests(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "MOST_REQUESTS", 4)
     assert groups_of(store, *(of_one(an_event()) for _ in range(10))) == [4, 4, 2]
+
+
+def test_a_step_has_a_limit_of_events_that_one_request_may_pass(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "MOST_EVENTS", 4)
+    requests = [[of_one(an_event())[0] for _ in range(count)] for count in (1, 3, 1, 9, 2, 2)]
+    assert groups_of(store, *requests) == [2, 1, 1, 2]
 
 
 def test_a_step_has_a_limit_of_bytes_and_nobody_is_overtaken(
