@@ -1,18 +1,19 @@
 -- include: keys, time, due, forget, write_back_id, newest_outcome, outcome_index, errors, figures, campaign_index
--- include: index_changes
+-- include: index_changes, search_index
 -- Repair what no crash should leave behind: a waiting delivery that nothing would wake, a delivery that
 -- is missing in an index, and an index entry whose delivery is gone. What an older release stored is
--- counted in the figures.
+-- counted in the figures. An erased delivery, which an older release erased, loses its entries of the search.
 --
 -- It looks before it writes: each index is asked once for all deliveries of the page, so that a sound
--- record costs about five commands.
+-- record costs one command, and one for each of its search terms.
 --
 -- ARGV[1]: the lease for a delivery that is `sending` without a lease, ms. ARGV[2]: the number that
--- bridge:indexed has once all is indexed. ARGV[3..]: ids.
--- Returns {woken, indexed, forgotten, {id, text, id, text...}}: the errors of records.
+-- bridge:indexed has once all is indexed. ARGV[3]: '1': check the search index, too. ARGV[4..]: ids.
+-- Returns {woken, indexed, forgotten, {id, text, id, text...}, {id...}}: the errors of records, and the
+-- deliveries that an older release made: they have no terms yet.
 even_when_full()
 local now = now_ms()
-local woken, indexed, forgotten, raised = 0, 0, 0, {}
+local woken, indexed, forgotten, raised, without_terms = 0, 0, 0, {}, {}
 local is_all_indexed = tonumber(redis.call('GET', P .. 'indexed') or '0') >= tonumber(ARGV[2])
 local waiting = {queued = true, held = true, retrying = true}
 
@@ -100,14 +101,27 @@ local function look_at_write_back(id)
   if waiting[status] or status == 'sending' then wake(id, status) end
 end
 
+-- Put a delivery into the search index again. What is there already is written again: to look costs as much.
+local function repair_search(id, order, terms, erased_ms)
+  if erased_ms then
+    index_terms(order, terms or nil, nil)
+    if terms then redis.call('HDEL', P .. 'delivery:' .. id, 'terms') end
+  elseif terms then
+    index_terms(order, nil, terms)
+  else
+    without_terms[#without_terms + 1] = id
+  end
+end
+
 local write_backs = {}  -- of the deliveries of this page
 local function look_at(id)
   local got = redis.call('HMGET', P .. 'delivery:' .. id, 'status', 'order', 'route', 'source',
     'cancel_ms', 'reason', 'to', 'newest', 'outcomes', 'figures', 'past',
-    'campaign_key', 'batch_id', 'write_backs')
+    'campaign_key', 'batch_id', 'write_backs', 'terms', 'erased_ms')
   if not got[1] then
     if forget(id) > 0 then forgotten = forgotten + 1 end
   elseif got[2] and got[3] and got[4] then
+    if ARGV[3] == '1' and tonumber(got[2]) then repair_search(id, got[2], got[15], got[16]) end
     local found = {status = got[1], order = got[2], route = got[3], source = got[4], to = got[7],
       newest = got[8] or nil, outcomes = got[9] or nil, past = got[11] or '',
       campaign = campaign_named(got[7], got[12], got[13])}
@@ -125,11 +139,11 @@ local function look_at(id)
   for one in string.gmatch(got[14] or '', '[^\n]+') do write_backs[#write_backs + 1] = one end
 end
 
-ask_together({unpack(ARGV, 3)})
-for i = 3, #ARGV do check(look_at, ARGV[i]) end
+ask_together({unpack(ARGV, 4)})
+for i = 4, #ARGV do check(look_at, ARGV[i]) end
 for first = 1, #write_backs, AT_ONCE do
   local part = {unpack(write_backs, first, math.min(first + AT_ONCE - 1, #write_backs))}
   ask_together(part)
   for _, one in ipairs(part) do check(look_at_write_back, one) end
 end
-return {woken, indexed, forgotten, raised}
+return {woken, indexed, forgotten, raised, without_terms}

@@ -41,7 +41,9 @@
 -- 'known' (Redis had not lost the move), 'crashed <text>' (the record raised this error), or 'unmade'
 -- (Redis refused a command of this move or of one before it; of the first move or of a journal's, the
 -- script raises that error).
-even_when_full()
+-- As even_when_full(), with the command that the indexes need at the end: a user without the right to it must learn
+-- that before anything moves.
+redis.call('ZREM', P .. 'nothing', '')
 check_shared_keys()
 local moves = cjson.decode(ARGV[1])
 local rate = tonumber(ARGV[2])

@@ -3,9 +3,8 @@
 local P = KEYS[1]
 
 -- A full Redis refuses a script whose first write needs memory, but it lets a script finish that has
--- begun to write. A script that records, repairs or frees must get through, so it calls this first. It is the
--- command by which the indexes are written at the end: a user without the right to it learns that before.
-local function even_when_full() redis.call('ZREM', P .. 'nothing', '') end
+-- begun to write. A script that records, repairs or frees must get through, so it calls this first.
+local function even_when_full() redis.call('DEL', P .. 'nothing') end
 
 -- move-store closes a store: see store/closing.py. That `unused` is gone tells it that a process still runs.
 if redis.call('EXISTS', P .. 'closed') == 1 then
