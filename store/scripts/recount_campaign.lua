@@ -41,8 +41,9 @@ local function count_page(campaign)
   local called = redis.call('HMGET', counts, 'first_ms', 'last_ms')
   local function fields_of(id)
     local is_read, found = try(campaign_record, id)
-    local status = is_read and redis.call('HGET', P .. 'delivery:' .. id, 'status')
-    if status and found.campaign == campaign then return call_fields(found.route, status, found.newest) end
+    if is_read and found.status and found.campaign == campaign then
+      return call_fields(found.route, found.status, found.newest)
+    end
     redis.call('ZREM', index, id)
     return {}
   end

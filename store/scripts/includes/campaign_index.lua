@@ -7,7 +7,7 @@
 -- deleted. bridge:campaign_recount is there while a campaign is counted again: see recounts.lua.
 -- bridge:campaigns_used is the set of the campaigns with an index. A script counts in tables while it works,
 -- as in status_counts.lua.
-local CAMPAIGN_FIELDS = {'to', 'campaign_key', 'batch_id', 'route', 'newest'}
+local CAMPAIGN_FIELDS = {'to', 'campaign_key', 'batch_id', 'route', 'newest', 'status'}
 local CAMPAIGN_COUNTS = P .. 'campaign_counts:'
 local CAMPAIGN_PRUNED = CAMPAIGN_COUNTS .. 'pruned:'
 local CAMPAIGN_RECOUNT = P .. 'campaign_recount'
@@ -21,8 +21,8 @@ local function campaign_named(to, campaign_key, batch_id)
   return campaign_key or batch_id or nil
 end
 
--- Return what the index needs of a delivery's record: {to, campaign, route, newest}. found: the fields; nil: they
--- are read.
+-- Return what the index needs of a delivery's record: {to, campaign, route, newest, status}. found: the fields;
+-- nil: they are read.
 local function campaign_record(id, found)
   if not found then
     found = {}
@@ -31,7 +31,7 @@ local function campaign_record(id, found)
     end
   end
   return {to = found.to, campaign = campaign_named(found.to, found.campaign_key, found.batch_id),
-    route = found.route or '', newest = found.newest}
+    route = found.route or '', newest = found.newest, status = found.status}
 end
 
 -- Return the fields in which a call counts: of its status and of its outcome. newest: the field of its record.
