@@ -1,5 +1,7 @@
 """Leases: workers claim deliveries, move them, and repair what a dead worker left."""
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -38,6 +40,7 @@ MIGRATION_CHECK_S = 1.0  # how long to wait with the next claim during a migrati
 CLAIM_BYTES = 8 * 1024 * 1024
 AUDITED = 200  # deliveries in a page of the audit
 KEYS_LOOKED_AT = 1000  # by the same page, for records that are in no list
+SEARCH_CHECK_S = 600.0  # how often a round of the audit checks the search index, at most
 RECOUNTED = 500  # deliveries in a page of a recount, which Redis counts in about 2 ms
 RECOUNTS = 8  # such pages beside a page of the audit
 ENDED = -1  # the cursor of what a round of the audit has seen to its end; Redis would begin again
@@ -53,6 +56,8 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
     """The part of the store that the workers write."""
 
     _is_recounting = False  # as far as this process knows
+    _checks_search = True  # in this round of the audit
+    _search_checked = -math.inf  # monotonic: when the last such round began
 
     def claim(
         self, limit: int, *, lease_s: float, campaigns: Mapping[str, str] | None = None
@@ -212,16 +217,29 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
             self._is_recounting = not any(self.recount() for _ in range(RECOUNTS))
         self.repair_campaigns(is_first=place == (0, 0))
         after, ids = self._audited(*place)
-        repaired = Repaired()
+        if place == (0, 0):
+            self._start_round()
+        searched = found_by if self._checks_search else None
+        repaired, unfound = Repaired(), list[str]()
         if ids:
-            *counts, raised = self._run("audit", int(lease_s * 1000), INDEXED, *sorted(ids))
+            *counts, raised, unfound = self._run(
+                "audit", int(lease_s * 1000), INDEXED, "1" if searched else "", *sorted(ids)
+            )
             self._count_errors(raised)
             repaired = Repaired(*counts)
         is_first_round = not self.is_indexed()
-        self._fill_in(ids, person_of if is_first_round else None, found_by)
+        self._fill_in(ids, set(unfound), person_of if is_first_round else None, searched)
         if is_first_round:
             self.note_indexed(len(ids), is_first=place == (0, 0), is_last=after == (0, 0))
         return after, repaired
+
+    def _start_round(self) -> None:
+        # A delivery's search terms are indexed in the step that writes them. Only a key that could
+        # not be written lacks one, so a small store need not look at them in each of its rounds.
+        now = time.monotonic()
+        self._checks_search = now - self._search_checked >= SEARCH_CHECK_S
+        if self._checks_search:
+            self._search_checked = now
 
     def recount(self) -> bool:
         """Count a page of the deliveries by status again, if the counts differ from the indexes.
@@ -256,10 +274,16 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         return {one for one, order in zip(ids, orders, strict=True) if order is None}
 
     def _fill_in(
-        self, ids: set[str], person_of: PersonOf | None, found_by: DescribeFound | None
+        self,
+        ids: set[str],
+        unfound: set[str],
+        person_of: PersonOf | None,
+        found_by: DescribeFound | None,
     ) -> None:
-        """Fill in what an older release did not store. What is None is not filled in."""
-        unfound = self.repair_search(sorted(ids)) if found_by else set()
+        """Fill in what an older release did not store. What is None is not filled in.
+
+        unfound: those of them that nothing is found by yet.
+        """
         for records in self.old_records(sorted(ids if person_of else unfound)):
             if person_of:
                 self.fill_persons(records, person_of)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from config import log
 from schemas.errors import StoreUnavailable, StoreUnfit
 from store.base import Base
+from store.indexing import INDEXED
 
 logger = log.get(__name__)
 
@@ -50,7 +51,7 @@ class MigrationStore(Base):
         This call marks an empty Redis as migrated, and a small one that has no old name.
         """
         if time.monotonic() > self._migrated_until:
-            if not self._run("migrated"):
+            if not self._run("migrated", INDEXED):
                 return False
             self._migrated_until = time.monotonic() + TRUSTED_S
         return True

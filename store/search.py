@@ -66,13 +66,6 @@ class SearchStore(IndexStore):
         if changes:
             self._run("index_terms", "", *changes)
 
-    def repair_search(self, ids: Sequence[str]) -> set[str]:
-        """Repair the index of these deliveries.
-
-        Returns those that nothing is found by yet: an older release made them.
-        """
-        return {str(one) for one in self._run("repair_search", *ids)} if ids else set()
-
     def fill_terms(self, records: Iterable[OldRecord], found_by: DescribeFound) -> None:
         """Fill in what these deliveries are found by."""
         changes: list[str] = []

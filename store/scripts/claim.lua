@@ -1,4 +1,4 @@
--- include: keys, time, claiming, early_outcomes, pauses, errors, shared, campaign_index
+-- include: keys, time, claiming, early_outcomes, pauses, errors, shared, campaign_index, index_changes
 -- Lease what is due to one worker: move it from due to leased, and raise its lease number, which makes
 -- the number of the worker before it stale.
 --
@@ -64,18 +64,48 @@ local refusal  -- an error that is not a record's; nil: there was none
 local FIELDS = {'status', 'order', 'reason', 'held_since_ms', 'event', 'source', 'route', 'paused_by', 'cancel_ms',
   'to', 'campaign_key', 'batch_id'}
 
+-- Return a record, {field = value}; flat: as Redis gave it. While there is a pause, only FIELDS are read, and flat
+-- is nil: what a pause holds may have megabytes, and is looked at again and again.
+local function read(key)
+  local found = {}
+  if has_pauses() then
+    for i, value in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do found[FIELDS[i]] = value or nil end
+    return found, nil
+  end
+  local flat = redis.call('HGETALL', key)
+  for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end
+  return found, flat
+end
+
+-- Return the fields of a record that was just leased; flat: as they were before, or nil. A held one changed
+-- more than the lease and its time.
+local function leased_fields(key, found, flat, number)
+  if not flat or found.status == 'held' then return redis.call('HGETALL', key) end
+  local fields = {'lease', whole(number)}
+  for i = 1, #flat, 2 do
+    if flat[i] ~= 'lease' and flat[i] ~= 'next_ms' then
+      fields[#fields + 1] = flat[i]
+      fields[#fields + 1] = flat[i + 1]
+    end
+  end
+  return fields
+end
+
 local function claim_whole(id, from)
-  local key, found = P .. 'delivery:' .. id, {}
-  for i, value in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do found[FIELDS[i]] = value or nil end
+  local key = P .. 'delivery:' .. id
+  local found, flat = read(key)
   local status = found.status
-  redis.call('ZREM', P .. from, id)
+  change_index(from, id)
   claims[3] = claims[3] + 1
   local is_cancel = status == 'delivered' and found.cancel_ms
   -- It was settled in the meantime, or its record is gone: there is nothing to do.
   if not status or not (waiting[status] or is_cancel) then return end
   if not is_cancel then
     -- CallKaro may have reported its call while Redis had lost the delivery.
-    if attach_early_outcomes(id, id, now) and not waiting[redis.call('HGET', key, 'status')] then return end
+    if attach_early_outcomes(id, id, now) then
+      if not waiting[redis.call('HGET', key, 'status')] then return end
+      flat = nil  -- it is another record now
+    end
     local scope = scope_of(found)
     if scope then return hold(id, key, found, scope, now, look_again_ms) end
   end
@@ -84,7 +114,7 @@ local function claim_whole(id, from)
   if is_open and not is_cancel then
     redis.call('HSET', P .. 'breaker', 'probe', id, 'probe_ms', whole(now + PROBE_LEASE_MS))
   end
-  local fields = redis.call('HGETALL', key)
+  local fields = leased_fields(key, found, flat, number)
   bytes_left = bytes_left - #(event or '')
   for _, text in ipairs(fields) do bytes_left = bytes_left - #text end
   if bytes_left < 0 then claims[4] = 1 end
@@ -99,11 +129,11 @@ local function claim(id, from)
   local text = text_of(problem)
   if not text then
     refusal = problem
-    pcall(redis.call, 'ZREM', P .. 'leased', id)
-    pcall(redis.call, 'ZADD', P .. from, whole(now), id)
+    change_index('leased', id)
+    change_index(from, id, whole(now))
     return false
   end
-  redis.call('ZADD', P .. 'leased', whole(now + lease_ms), id)
+  change_index('leased', id, whole(now + lease_ms))
   raised[#raised + 1] = id
   raised[#raised + 1] = text
   return true
@@ -111,6 +141,8 @@ end
 
 -- What was claimed before an error of Redis is handed out: else its leases would have to run out.
 local function answer()
+  local is_written, problem = pcall(write_indexes)
+  if not is_written then refusal = refusal or problem end
   if refusal and #claims == 5 and #raised == 0 then error(refusal, 0) end
   return claims
 end
@@ -122,7 +154,10 @@ for _, id in ipairs(cancels) do
 end
 if closed_ms > 0 or ARGV[7] == '1' or #cancels >= limit then return answer() end
 -- While the breaker is open, one delivery is the probe.
-for _, due in ipairs(due_ids(limit - #cancels)) do
+local due_now, ids = due_ids(limit - #cancels), {}
+for i, due in ipairs(due_now) do ids[i] = due[1] end
+look_for_early_outcomes(ids)
+for _, due in ipairs(due_now) do
   if bytes_left < 0 then break end
   local before = #claims
   if not claim(due[1], due[2]) then break end

@@ -2,7 +2,7 @@
 -- include: newest_outcome
 -- include: erasure, early_outcomes, early_outcome_expiry, pauses, breaker, breaker_wait
 -- include: breaker_count, rate, errors, shared, figures, search_index, campaign_index, write_back_id
--- include: write_back_record
+-- include: write_back_record, index_changes
 -- Move deliveries from status to status, each one by compare-and-set on (lease, status).
 --
 -- ARGV[1]: JSON, a list of moves:
@@ -41,19 +41,17 @@
 -- 'known' (Redis had not lost the move), 'crashed <text>' (the record raised this error), or 'unmade'
 -- (Redis refused a command of this move or of one before it; of the first move or of a journal's, the
 -- script raises that error).
-even_when_full()
+-- As even_when_full(), with the command that the indexes need at the end: a user without the right to it must learn
+-- that before anything moves.
+redis.call('ZREM', P .. 'nothing', '')
 check_shared_keys()
 local moves = cjson.decode(ARGV[1])
 local rate = tonumber(ARGV[2])
 local is_replay, new_lease_ms = ARGV[3] == '1', tonumber(ARGV[4])
 local now = now_ms()
 
-local is_any_suppressed  -- nil: not read yet; the script reads it once
 local function is_suppressed(hash)
-  if is_any_suppressed == nil then
-    is_any_suppressed = redis.call('EXISTS', P .. 'suppressed') == 1
-  end
-  return is_any_suppressed and redis.call('HEXISTS', P .. 'suppressed', hash) == 1
+  return shared_size('suppressed') > 0 and redis.call('HEXISTS', P .. 'suppressed', hash) == 1
 end
 
 -- Return the delivery whose call is for this delivery, too; nil: there is none. Both are of one route
@@ -149,7 +147,7 @@ end
 
 -- Return why the request must not be sent now; nil: it may be sent.
 local function forbidden(m, found)
-  local ends = tonumber(redis.call('ZSCORE', P .. 'leased', m.id) or '0')
+  local ends = tonumber(index_score('leased', m.id) or '0')
   if ends - now < m.needs_ms then return 'late' end
   if is_write_back(m.id) then return write_back_forbidden(m.id, m.set and m.set.sent_fields) end
   if pause_of(found.source, found.route, found.event) then return 'paused 0' end
@@ -174,7 +172,7 @@ local function begin_again(m, found)
   local is_there = redis.call('HEXISTS', key, 'attempt:' .. m.attempt.number) == 1
   if tonumber(found.lease) == m.lease and is_there then return 'known' end
   redis.call('HSET', key, 'lease', m.lease)
-  redis.call('ZADD', P .. 'leased', whole(now + new_lease_ms), m.id)
+  change_index('leased', m.id, whole(now + new_lease_ms))
   unset_due(m.id)
   return nil
 end
@@ -205,6 +203,7 @@ end
 local function keep_early_outcome(id, field, o)
   local key = P .. 'early_outcome:' .. id
   redis.call('HSET', key, field, cjson.encode(o))
+  has_no_early[id] = nil
   expire_early_outcomes(key)
 end
 
@@ -235,11 +234,13 @@ end
 
 local FIELDS = {'phone', 'status', 'lease', 'order', 'reason', 'timeline', 'source', 'route', 'call_sid', 'past',
   'held_since_ms', 'request_token', 'call_again', 'number_claim', 'erased_ms', 'event', 'actors', 'terms', 'to',
-  'campaign_key', 'batch_id', 'newest'}
-local function read(key)
-  local found = {}
-  for i, value in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do
-    if value then found[FIELDS[i]] = value end
+  'campaign_key', 'batch_id', 'newest', 'created_ms', 'figures', 'message', 'next_ms', 'paused_by'}
+-- Return a record; more: fields that a move deletes, so that write() knows whether they are there.
+local function read(key, more)
+  local found, names = {}, {unpack(FIELDS)}
+  for _, name in ipairs(more or {}) do names[#names + 1] = name end
+  for i, value in ipairs(redis.call('HMGET', key, unpack(names))) do
+    if value then found[names[i]] = value end
   end
   return found
 end
@@ -257,8 +258,15 @@ local function is_known(m, found)
   return 'known'
 end
 
--- Record the result of an attempt, in any status of its delivery.
-local function take_evidence(m, key, found)
+-- Store an attempt whose move is not made: the worker lost its lease, or the record raised an error.
+local function keep_attempt(m, key)
+  if m.attempt and m.to ~= 'sending' and redis.call('EXISTS', key) == 1 then
+    redis.call('HSET', key, 'attempt:' .. m.attempt.number, m.attempt.record)
+  end
+end
+
+-- Take what an attempt says of CallKaro, in any status of its delivery.
+local function take_evidence(m, found)
   if not is_replay then
     if m.callkaro_ok ~= nil then count_callkaro_result(m.callkaro_ok, m.id, now) end
     if m.pause then
@@ -266,10 +274,6 @@ local function take_evidence(m, key, found)
       redis.call('HSETNX', P .. 'pauses', scope, m.pause)
       is_any_paused = true
     end
-  end
-  -- Store the attempt also if the worker lost its lease.
-  if m.attempt and m.to ~= 'sending' then
-    redis.call('HSET', key, 'attempt:' .. m.attempt.number, m.attempt.record)
   end
 end
 
@@ -296,7 +300,7 @@ local function refusal(m, found)
   -- A paused route does not go on to fail what it has not sent.
   if m.row and m.row.most and not m.attempt and found.status ~= 'sending'
     and pause_of(found.source, found.route, found.event) then return 'paused 0' end
-  redis.call('ZREM', P .. 'leased', m.id)
+  change_index('leased', m.id)
   return nil
 end
 
@@ -304,7 +308,7 @@ end
 local function count_row(m, found)
   if not m.row or is_replay then return end
   if m.row.ends then
-    redis.call('HDEL', P .. 'failing', found.route)
+    if shared_size('failing') > 0 then redis.call('HDEL', P .. 'failing', found.route) end
   elseif redis.call('HINCRBY', P .. 'failing', found.route, 1) >= m.row.most then
     redis.call('HSETNX', P .. 'pauses', 'route:' .. found.route, m.row.pause)
     is_any_paused = true
@@ -319,13 +323,28 @@ local function due_ms(m)
   return m.due_ms or (m.wait_ms and now + m.wait_ms)
 end
 
-local function write(m, key, found)
-  local fields = {'status', m.to}  -- one HSET for all: a command each took a third of the time
+-- Write the record in one HSET, and one HDEL if there is anything to delete: a command each took a third of
+-- the time. Returns its fields as they are now, as far as the indexes and the figures need them.
+local function write(m, key, found, claim)
+  local after, fields, removed = {}, {}, {}
+  for field, value in pairs(found) do after[field] = value end
   local function set(field, value)
     fields[#fields + 1] = field
     fields[#fields + 1] = value
+    after[field] = value
   end
-  if m.to == 'sending' then set('attempt:' .. m.attempt.number, m.attempt.record) end
+  local function remove(field)
+    removed[#removed + 1] = field
+    after[field] = nil
+  end
+  for _, field in ipairs({'reason', 'message', 'next_ms', 'paused_by'}) do
+    if found[field] then remove(field) end
+  end
+  for _, field in ipairs(m.del or {}) do
+    if after[field] then remove(field) end
+  end
+  set('status', m.to)
+  if m.attempt then set('attempt:' .. m.attempt.number, m.attempt.record) end
   if m.to == 'held' then set('held_since_ms', whole(now)) end
   if m.reason then set('reason', m.reason) end
   if m.message then set('message', m.message) end
@@ -336,6 +355,11 @@ local function write(m, key, found)
   if m.name then set('name', m.name) end
   if m.number then set('number', m.number) end
   for field, value in pairs(m.set or {}) do set(field, value) end
+  if claim then
+    set('number_claim', cjson.encode(claim))
+  elseif m.to == 'sending' and found.number_claim then
+    remove('number_claim')
+  end
   local due = due_ms(m)
   if due then
     set('next_ms', whole(due))
@@ -346,24 +370,17 @@ local function write(m, key, found)
     local actors = m.actor and actors_with(found.actors, found.timeline or '', m.actor)
     if actors then set('actors', actors) end
   end
-  redis.call('HDEL', key, 'reason', 'message', 'next_ms', 'paused_by')
-  if m.del and #m.del > 0 then redis.call('HDEL', key, unpack(m.del)) end
+  if #removed > 0 then redis.call('HDEL', key, unpack(removed)) end
+  local request = m.set and m.set.request
+  local figures = figures_to_write(m.id, after, now, request, request)
+  if figures then set('figures', figures) end
   redis.call('HSET', key, unpack(fields))
+  return after
 end
 
--- Claim the number with the request. Release it if CallKaro surely did not accept the call.
+-- Release the claim on the number if CallKaro surely did not accept the call. Make it again if it did.
 local function update_number_claim(m, key, found)
-  if m.to == 'sending' then
-    local claim = new_number_claim(m, found)
-    if claim then
-      redis.call('HSET', key, 'number_claim', cjson.encode(claim))
-      claim_number(claim, now)
-    elseif found.number_claim then
-      redis.call('HDEL', key, 'number_claim')
-    end
-    return
-  end
-  if not found.number_claim then return end
+  if m.to == 'sending' or not found.number_claim then return end
   local claim = cjson.decode(found.number_claim)
   if m.to == 'delivered' and found.status ~= 'sending' then
     -- A delivered one has its claim, or an outcome released it: then the phone did not ring.
@@ -377,16 +394,17 @@ local function update_number_claim(m, key, found)
 end
 
 -- The campaign of the record may be another one now. The call still counts under its old status there.
-local function update_campaign(m, found)
-  local was, is = campaign_named(found.to, found.campaign_key, found.batch_id), campaign_record(m.id).campaign
+local function update_campaign(m, found, is)
+  local was = campaign_named(found.to, found.campaign_key, found.batch_id)
   if was == is then return end
   if was then leave_campaign(was, m.id, found.order, found.route, found.status, found.newest) end
   if is then join_campaign(is, m.id, found.order, found.route, found.status, found.newest) end
 end
 
-local function update_indexes(m, found)
-  if m.set or m.del then pcall(update_campaign, m, found) end
-  index_status(m.id, found.order, found.status, m.to, found.route)
+local function update_indexes(m, found, after)
+  local record = campaign_record(m.id, after)
+  if m.set or m.del then pcall(update_campaign, m, found, record.campaign) end
+  index_status(m.id, found.order, found.status, m.to, found.route, record)
   if m.phone then
     -- The number was corrected. An operation on the old number must not find this delivery.
     if found.phone and found.phone ~= m.phone then
@@ -404,7 +422,7 @@ end
 
 local function move(m)
   local key = delivery_key(m.id)
-  local found = read(key)
+  local found = read(key, m.del)
   if not found.status then
     remember_lost(m)
     return 'gone'
@@ -417,20 +435,28 @@ local function move(m)
     local known = is_known(m, found)
     if known then return known end
   end
-  take_evidence(m, key, found)
+  take_evidence(m, found)
   local why = not (is_replay and m.to == 'sending') and refusal(m, found)
-  if why then return why end
+  if why then
+    keep_attempt(m, key)
+    return why
+  end
 
   if not m.lease then redis.call('HINCRBY', key, 'lease', 1) end
   -- A claimed delivery is in no due set. Only a person or a proof of acceptance moves a waiting one.
   if not m.lease or (m.is_proof and found.status ~= 'sending') then unset_due(m.id) end
   if found.status == 'held' then count_held(key, found.reason, found.held_since_ms, now) end
   if m.to == 'delivered' then keep_call(m, found) end
-  write(m, key, found)
+  local claim = m.to == 'sending' and new_number_claim(m, found)
+  local after = write(m, key, found, claim)
+  if claim then claim_number(claim, now) end
   update_number_claim(m, key, found)
-  update_indexes(m, found)
+  update_indexes(m, found, after)
   if m.attempt and is_write_back(m.id) then note_written(m.id, m.to, m.reason) end
-  if m.restarts or (m.set and m.set.past) then refresh_newest(m.id, found.order, m.to) end
+  if m.restarts or (m.set and m.set.past) then
+    refresh_newest(m.id, found.order, m.to)
+    count_figures(m.id, now, m.set and m.set.request)
+  end
   count_row(m, found)
   if m.to == 'delivered' and m.set and m.set.call_sid then
     attach_early_outcomes(m.id, m.set.call_sid, now)
@@ -439,19 +465,40 @@ local function move(m)
   if not m.attempt and has_breaker() and redis.call('HGET', BREAKER, 'probe') == m.id then
     redis.call('HSET', BREAKER, 'probe', '', 'probe_ms', whole(now))
   end
-  count_figures(m.id, now, m.set and m.set.request)
   if found.erased_ms then anonymize(m.id, now) end
   return 'ok'
 end
 
+-- Raise an error of Redis. What moved before it stays moved, in the figures, too.
+local function give_up(problem)
+  pcall(write_figures)
+  error(problem, 0)
+end
+
+-- Ask Redis together what each of these moves asks.
+local function look_ahead()
+  local ids, sids = {}, {}
+  for i, m in ipairs(moves) do
+    ids[i] = m.id
+    if m.to == 'delivered' and m.set and m.set.call_sid then sids[#sids + 1] = m.set.call_sid end
+  end
+  ask_together(ids)
+  look_for_early_outcomes(sids)
+end
+
 local results = {}
+look_ahead()
 -- A broken record costs its own move alone. The audit repairs what that move left half done.
 for i, m in ipairs(moves) do
   local is_whole, answer = pcall(move, m)
   if not is_whole then
     local text = text_of(answer)
+    pcall(keep_attempt, m, delivery_key(m.id))
     if not text then
-      if i == 1 or is_replay then error(answer, 0) end
+      if i == 1 or is_replay then
+        pcall(write_indexes)
+        give_up(answer)
+      end
       for unmade = i, #moves do results[unmade] = 'unmade' end
       break
     end
@@ -459,4 +506,6 @@ for i, m in ipairs(moves) do
   end
   results[i] = answer
 end
+local is_written, problem = pcall(write_indexes)
+if not is_written and not text_of(problem) then give_up(problem) end
 return results

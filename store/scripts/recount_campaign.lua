@@ -30,19 +30,20 @@ local function has_strays(index)
 end
 
 local function is_right(campaign)
-  local index = campaign_index(campaign)
+  local index = P .. campaign_index(campaign)
   local size = redis.call('ZCARD', index)
   return size > tonumber(ARGV[2]) and counted(campaign) == size and not has_strays(index)
 end
 
 -- Count a page of a campaign. Returns how many calls it had, and whether it was the last.
 local function count_page(campaign)
-  local index, counts = campaign_index(campaign), CAMPAIGN_COUNTS .. campaign
+  local index, counts = P .. campaign_index(campaign), CAMPAIGN_COUNTS .. campaign
   local called = redis.call('HMGET', counts, 'first_ms', 'last_ms')
   local function fields_of(id)
     local is_read, found = try(campaign_record, id)
-    local status = is_read and redis.call('HGET', P .. 'delivery:' .. id, 'status')
-    if status and found.campaign == campaign then return call_fields(found.route, status, found.newest) end
+    if is_read and found.status and found.campaign == campaign then
+      return call_fields(found.route, found.status, found.newest)
+    end
     redis.call('ZREM', index, id)
     return {}
   end

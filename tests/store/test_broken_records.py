@@ -291,6 +291,8 @@ def test_a_missing_right_in_a_move_is_no_error_of_a_record(
 ) -> None:
     put(store, "a", "b")
     leases = claim(store)
+    for one in leases:
+        store.redis.hset(key(one), "message", "It waits.")  # for the move to delete
     few = without(command)
     moves = [Move(id=one, to=Status.FAILED, lease=lease) for one, lease in leases.items()]
     for _ in range(3):

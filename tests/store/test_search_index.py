@@ -18,7 +18,7 @@ from schemas.event import derive_id
 from schemas.outcome import Outcome, Result
 from schemas.records import Filters, Move
 from schemas.search import TERM, FoundBy, Search, read_search
-from store import Store
+from store import Store, leases
 from store import search as searching
 from store.base import P
 from store.erasure import Eraser
@@ -300,7 +300,10 @@ def test_the_audit_fills_what_an_older_release_stored(two: Store, again: Any) ->
     assert found(two, "nair") == [ASHAS, MEERAS]
 
 
-def test_the_audit_repairs_lost_entries_and_those_of_the_erased(two: Store, again: Any) -> None:
+def test_the_audit_repairs_lost_entries_and_those_of_the_erased(
+    two: Store, again: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "SEARCH_CHECK_S", 0)  # in each round
     whole = index(two)
     two.redis.delete(*list(whole)[::2])
     audited(two, again)

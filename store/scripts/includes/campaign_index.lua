@@ -1,4 +1,4 @@
--- include: keys, time, outcome_index, recounts
+-- include: keys, time, outcome_index, recounts, index_changes
 -- after: write_campaign_counts
 -- bridge:deliveries:campaign:<campaign> lists the calls whose record names a campaign: by its key in the
 -- field campaign_key, else by batch_id. bridge:campaign_counts:<campaign> says how many of them have each
@@ -7,13 +7,13 @@
 -- deleted. bridge:campaign_recount is there while a campaign is counted again: see recounts.lua.
 -- bridge:campaigns_used is the set of the campaigns with an index. A script counts in tables while it works,
 -- as in status_counts.lua.
-local CAMPAIGN_FIELDS = {'to', 'campaign_key', 'batch_id', 'route', 'newest'}
+local CAMPAIGN_FIELDS = {'to', 'campaign_key', 'batch_id', 'route', 'newest', 'status'}
 local CAMPAIGN_COUNTS = P .. 'campaign_counts:'
 local CAMPAIGN_PRUNED = CAMPAIGN_COUNTS .. 'pruned:'
 local CAMPAIGN_RECOUNT = P .. 'campaign_recount'
-local changed_counts, called_ms = {}, {}
+local changed_counts, called_ms, is_noted_used = {}, {}, {}
 
-local function campaign_index(campaign) return P .. 'deliveries:campaign:' .. campaign end
+local function campaign_index(campaign) return 'deliveries:campaign:' .. campaign end
 
 -- Return the campaign of a delivery by these values of its record; nil: it has none.
 local function campaign_named(to, campaign_key, batch_id)
@@ -21,11 +21,17 @@ local function campaign_named(to, campaign_key, batch_id)
   return campaign_key or batch_id or nil
 end
 
--- Return what the index needs of a delivery's record: {to, campaign, route, newest}.
-local function campaign_record(id)
-  local got = redis.call('HMGET', P .. 'delivery:' .. id, unpack(CAMPAIGN_FIELDS))
-  return {to = got[1], campaign = campaign_named(got[1], got[2], got[3]), route = got[4] or '',
-    newest = got[5] or nil}
+-- Return what the index needs of a delivery's record: {to, campaign, route, newest, status}. found: the fields;
+-- nil: they are read.
+local function campaign_record(id, found)
+  if not found then
+    found = {}
+    for i, value in ipairs(redis.call('HMGET', P .. 'delivery:' .. id, unpack(CAMPAIGN_FIELDS))) do
+      found[CAMPAIGN_FIELDS[i]] = value or nil
+    end
+  end
+  return {to = found.to, campaign = campaign_named(found.to, found.campaign_key, found.batch_id),
+    route = found.route or '', newest = found.newest, status = found.status}
 end
 
 -- Return the fields in which a call counts: of its status and of its outcome. newest: the field of its record.
@@ -54,15 +60,18 @@ end
 
 -- Put a call into the index of its campaign, and count it. Returns whether it was not there before.
 local function join_campaign(campaign, id, order, route, status, newest)
-  if redis.call('ZADD', campaign_index(campaign), order, id) == 0 then return false end
-  redis.call('SADD', P .. 'campaigns_used', campaign)
+  if index_score(campaign_index(campaign), id) then return false end
+  change_index(campaign_index(campaign), id, order)
+  if not is_noted_used[campaign] then redis.call('SADD', P .. 'campaigns_used', campaign) end
+  is_noted_used[campaign] = true
   count_call(campaign, order, call_fields(route, status, newest), 1)
   return true
 end
 
 -- Remove a call from the index of a campaign and from its counts. is_pruned: it still counts, as deleted.
 local function leave_campaign(campaign, id, order, route, status, newest, is_pruned)
-  if redis.call('ZREM', campaign_index(campaign), id) == 0 then return end
+  if not index_score(campaign_index(campaign), id) then return end
+  change_index(campaign_index(campaign), id)
   local fields = call_fields(route, status, newest)
   count_call(campaign, order, fields, -1)
   if is_pruned then count_in(CAMPAIGN_PRUNED .. campaign, fields, 1) end

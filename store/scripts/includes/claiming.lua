@@ -1,4 +1,4 @@
--- include: keys, time, due, held_time, timeline_note, status_index
+-- include: keys, time, due, held_time, timeline_note, status_index, index_changes
 -- What the claims of calls and of write-backs have in common.
 
 -- Return for how long nothing may be claimed yet after a start of Redis, ms; 0 or less: it may. Redis may
@@ -50,6 +50,6 @@ local function lease(id, key, found, now, lease_ms)
     redis.call('HDEL', key, 'reason', 'message', 'paused_by')
   end
   redis.call('HDEL', key, 'next_ms')
-  redis.call('ZADD', P .. 'leased', whole(now + lease_ms), id)
+  change_index('leased', id, whole(now + lease_ms))
   return redis.call('HINCRBY', key, 'lease', 1)
 end

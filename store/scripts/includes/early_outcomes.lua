@@ -1,4 +1,4 @@
--- include: keys, not_due, status_index, timeline_note, outcomes, figures
+-- include: keys, not_due, status_index, timeline_note, outcomes, figures, index_changes
 -- bridge:early_outcome:<id> has the outcomes that arrived before the record of their delivery or
 -- call. It may also have a mark_unknown: see move.lua.
 
@@ -15,9 +15,22 @@ local function mark_unknown(id, message, now)
   count_figures(id, now)
 end
 
+local has_no_early = {}  -- by name: true: there are no early outcomes
+
+-- Look for early outcomes of all these deliveries or calls, in one command if there are none.
+local function look_for_early_outcomes(names)
+  for first = 1, #names, AT_ONCE do
+    local part, keys = {unpack(names, first, math.min(first + AT_ONCE - 1, #names))}, {}
+    for i, name in ipairs(part) do keys[i] = P .. 'early_outcome:' .. name end
+    local is_none = redis.call('EXISTS', unpack(keys)) == 0
+    for _, name in ipairs(part) do has_no_early[name] = is_none end
+  end
+end
+
 -- Attach the outcomes that arrived early to their delivery. name: its id, or the call_sid of its
 -- call. Returns whether there were any.
 local function attach_early_outcomes(id, name, now)
+  if has_no_early[name] then return false end
   local key = P .. 'early_outcome:' .. name
   if redis.call('EXISTS', key) == 0 then return false end
   for _, kept in ipairs(redis.call('HVALS', key)) do

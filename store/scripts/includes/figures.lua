@@ -32,10 +32,12 @@ end
 
 -- Return the agent that a delivery asks for. Its request may be large: it is read only if it can be another
 -- one than the delivery counts by. The request of an erased person is gone, the agent is not a person's.
-local function agent_of(key, found, old, has_new_request)
+-- request: the field of its record; nil: it is read; false: it has none.
+local function agent_of(key, found, old, has_new_request, request)
   if old and (found.erased_ms or (old.agent ~= '' and not has_new_request)) then return old.agent end
-  local ok, request = pcall(cjson.decode, redis.call('HGET', key, 'request') or '')
-  local agent = ok and type(request) == 'table' and request.agent_id
+  if request == nil then request = redis.call('HGET', key, 'request') end
+  local ok, read = pcall(cjson.decode, request or '')
+  local agent = ok and type(read) == 'table' and read.agent_id
   if agent and agent ~= cjson.null then return figure_key(agent) end
   return figure_key(found.batch_id and redis.call('HGET', P .. 'campaign_agents', found.batch_id))
 end
@@ -98,7 +100,7 @@ local function first_accepted_ms(found, now)
 end
 
 -- Return how a delivery counts; old: how it counts until now, or nil.
-local function new_figures(id, found, old, now, has_new_request)
+local function new_figures(id, found, old, now, has_new_request, request)
   local newest = newest_figures(id, found, old)
   local f = {tier = 0, talked_s = newest and newest.talked_s or 0}
   if old and string.find(old.letters, 'a', 1, true) then
@@ -110,7 +112,7 @@ local function new_figures(id, found, old, now, has_new_request)
     f.letters = letters_of(found, newest, accepted_ms)
   end
   f.campaign, f.version = figure_key(found.batch_id), newest and newest.version or ''
-  f.agent = agent_of(P .. 'delivery:' .. id, found, old, has_new_request)
+  f.agent = agent_of(P .. 'delivery:' .. id, found, old, has_new_request, request)
   return f
 end
 
@@ -215,29 +217,34 @@ local function is_of_a_test_call(event)
   return type_at and (not data_at or type_at < data_at)
 end
 
--- Let a delivery count as its record `found` says now, in the place of what its field `figures` says.
-local function recount(id, found, old, now, has_new_request)
-  local new = new_figures(id, found, old, now, has_new_request)
+-- Let a delivery count as its record `found` says now, in the place of what its field `figures` says. Returns
+-- what that field must say now; nil: it says so already.
+local function recount(id, found, old, now, has_new_request, request)
+  local new = new_figures(id, found, old, now, has_new_request, request)
   local cell = place(new, found)
   local text = written_figures(new)
-  if text == found.figures then return end
-  counted_as[id] = text
+  if text == found.figures then return nil end
   if old then add_figures(old.day, cell_of(old, found, old.tier), old, -1) end
   add_figures(new.day, cell, new, 1)
+  return text
 end
 
 local COUNTED_FIELDS = {'to', 'source', 'route', 'status', 'created_ms', 'timeline', 'newest', 'batch_id',
   'erased_ms', 'event', 'figures'}
+local function figures_after(id, found, now, has_new_request, request)
+  if found.to ~= 'call' or not found.status or not found.route then return nil end
+  found.figures = counted_as[id] or found.figures
+  local old = read_figures(found.figures)
+  if not old and is_of_a_test_call(found.event or '') then return nil end
+  return recount(id, found, old, now, has_new_request, request)
+end
+
 local function count(id, now, has_new_request)
   local found = {}
   for i, value in ipairs(redis.call('HMGET', P .. 'delivery:' .. id, unpack(COUNTED_FIELDS))) do
     if value then found[COUNTED_FIELDS[i]] = value end
   end
-  if found.to ~= 'call' or not found.status or not found.route then return end
-  found.figures = counted_as[id] or found.figures
-  local old = read_figures(found.figures)
-  if not old and is_of_a_test_call(found.event or '') then return end
-  recount(id, found, old, now, has_new_request)
+  counted_as[id] = figures_after(id, found, now, has_new_request) or counted_as[id]
 end
 
 -- Count a delivery after its status, its outcomes, its request or its calls changed, and before its
@@ -245,10 +252,21 @@ end
 -- the request may be another one than before.
 local function count_figures(id, now, has_new_request) pcall(count, id, now, has_new_request) end
 
--- Count a delivery that was made in this script, and not by a test call; found: {to, source, route, status,
--- created_ms}.
-local function count_new(id, found, now)
-  if found.to == 'call' then pcall(recount, id, found, nil, now, false) end
+-- The same, for a caller that is about to write the record: found has COUNTED_FIELDS as they will be then.
+-- Returns what the caller must write into the field `figures`; nil: it stays. request: see agent_of().
+local function figures_to_write(id, found, now, has_new_request, request)
+  local is_counted, text = pcall(figures_after, id, found, now, has_new_request, request)
+  if not is_counted or not text then return nil end
+  counted_as[id] = nil
+  return text
+end
+
+-- Return the field `figures` of a delivery that the caller is about to make, and not by a test call; nil: it
+-- does not count. found: {to, source, route, status, created_ms}.
+local function figures_of_new(id, found, now)
+  if found.to ~= 'call' then return nil end
+  local is_counted, text = pcall(recount, id, found, nil, now, false, false)
+  return is_counted and text or nil
 end
 
 -- Say whether a delivery may have to be counted again, without a look at its outcomes: these may have

@@ -1,8 +1,9 @@
--- include: keys, outcome_index, write_back_id
+-- include: keys, outcome_index, write_back_id, index_changes
 local ALL_STATUSES = {'queued', 'held', 'sending', 'retrying', 'unknown', 'delivered', 'skipped', 'failed', 'cancelled'}
 
 -- Remove a delivery from each index that needs no field of it. Returns from how many.
 local function forget(id)
+  pcall(write_indexes)  -- what this script noted of it must not be written later
   if is_write_back(id) then
     local known = redis.call('ZREM', P .. 'write_backs', id) + redis.call('ZREM', P .. 'due:write_back', id)
       + redis.call('ZREM', P .. 'leased', id)

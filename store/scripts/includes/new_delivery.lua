@@ -48,6 +48,9 @@ local function write_delivery(d, item, digest, order, now, add_to)
   if d.name then more[#more + 1], more[#more + 2] = 'name', d.name end
   if d.actor then more[#more + 1], more[#more + 2] = 'actors', actors_with('', '', d.actor) end
   for _, value in ipairs(more) do fields[#fields + 1] = value end
+  local figures = not item.is_test and figures_of_new(d.id, {to = d.to, source = item.source, route = d.route,
+    status = status, created_ms = now}, now)
+  if figures then fields[#fields + 1], fields[#fields + 2] = 'figures', figures end
   redis.call('HSET', P .. 'delivery:' .. d.id, 'terms', d.terms, unpack(fields))
   local own_order = whole(order)
   for index in pairs(search_indexes(d.terms)) do add_to(index, order, own_order) end
@@ -60,7 +63,5 @@ local function write_delivery(d, item, digest, order, now, add_to)
   if bulk then add_to('bulk', order) else add_to('due', now + d.wait_ms) end
   count_status(status, d.route, order, 1)
   count_reached(status, d.route)
-  if item.is_test then return status end
-  count_new(d.id, {to = d.to, source = item.source, route = d.route, status = status, created_ms = now}, now)
   return status
 end

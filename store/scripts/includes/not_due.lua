@@ -1,8 +1,6 @@
--- include: keys, write_back_id
+-- include: index_changes, write_back_id
 -- Remove a delivery from each set that due.lua writes.
 local function unset_due(id)
-  if is_write_back(id) then return redis.call('ZREM', P .. 'due:write_back', id) end
-  redis.call('ZREM', P .. 'due', id)
-  redis.call('ZREM', P .. 'due:retry', id)
-  redis.call('ZREM', P .. 'due:cancel', id)
+  if is_write_back(id) then return change_index('due:write_back', id) end
+  for _, set in ipairs({'due', 'due:retry', 'due:cancel'}) do change_index(set, id) end
 end

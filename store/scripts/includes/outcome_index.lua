@@ -10,11 +10,11 @@ local function outcome_place(to, status, newest)
   return to == 'call' and status == 'delivered' and 'none' or nil
 end
 
-local function outcome_key(place) return P .. 'deliveries:outcome:' .. place end
+local function outcome_index(place) return 'deliveries:outcome:' .. place end
 
 -- Remove a delivery from a place. Returns from how many indexes: 0 or 1. An index that can't be written
 -- stops nothing; the audit repairs it.
 local function leave_outcome(place, id)
-  local removed = redis.pcall('ZREM', outcome_key(place), id)
+  local removed = redis.pcall('ZREM', P .. outcome_index(place), id)
   return type(removed) == 'number' and removed or 0
 end

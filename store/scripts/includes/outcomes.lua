@@ -1,5 +1,5 @@
 -- include: keys, not_due, status_index, timeline_note, number_claims, erasure, past_calls, newest_outcome
--- include: time, figures, metrics, write_backs
+-- include: time, figures, metrics, write_backs, index_changes
 -- Outcomes: what CallKaro reports about a call after it accepted the call.
 local MOST_OUTCOMES = 50  -- of one delivery; CallKaro redials 10 times at most
 
@@ -7,7 +7,7 @@ local MOST_OUTCOMES = 50  -- of one delivery; CallKaro redials 10 times at most
 local function record_acceptance(id, found, sid, message, now)
   local key = P .. 'delivery:' .. id
   if found.status == 'delivered' then return end
-  redis.call('ZREM', P .. 'leased', id)
+  change_index('leased', id)
   unset_due(id)
   redis.call('HDEL', key, 'reason', 'next_ms', 'held_since_ms', 'paused_by')
   redis.call('HSET', key, 'status', 'delivered', 'message', message)

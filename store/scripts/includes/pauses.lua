@@ -1,4 +1,4 @@
--- include: keys
+-- include: keys, shared
 -- Say whether an event is a person's test call, which tries whether a failing route is fixed. The
 -- event's record says so, too, but it may have megabytes: to read 30 of those took 170 ms.
 local function is_test_call(event)
@@ -7,7 +7,7 @@ end
 
 local is_any_paused  -- nil: not read yet; a script reads it once
 local function has_pauses()
-  if is_any_paused == nil then is_any_paused = redis.call('EXISTS', P .. 'pauses') == 1 end
+  if is_any_paused == nil then is_any_paused = shared_size('pauses') > 0 end
   return is_any_paused
 end
 
