@@ -123,8 +123,10 @@ def _subjects(event: Event) -> Iterator[str]:
 def mapped_person(route: Route | None, data: Any) -> dict[str, Any]:
     """Return what a route maps of the person to metadata, for a record that is not mapped yet."""
     found: dict[str, Any] = {}
+    if route is None or not route.metadata:
+        return found
     for name in ("name", "first_name", "last_name", "email"):
-        if route and name in route.metadata:
+        if name in route.metadata:
             with suppress(ExpressionError):
                 found[name] = route.metadata[name].search(data)
     return found
