@@ -14,6 +14,7 @@ from itertools import product
 from typing import Any, Final
 
 from flask import Blueprint, Response, g, request
+from flask.globals import app_ctx, request_ctx
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -141,8 +142,9 @@ def count_webhooks(webhooks: Blueprint, meter: Meter, settings: Settings) -> Non
     def count(response: Response) -> None:
         if is_question(response):
             return
+        g = app_ctx.g
         took_s = time.perf_counter() - g.measured_from
-        name = (request.view_args or {}).get("source")
+        name = (request_ctx.request.view_args or {}).get("source")
         # Anybody can invent names; only those in routes.toml are counted by name.
         source = name if name in settings.routes.sources else None
         with meter.measuring() as measures:
