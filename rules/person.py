@@ -85,6 +85,18 @@ def as_digits(text: str) -> str:
     return "".join(str(unicodedata.decimal(one, one)) for one in text)
 
 
+def tells_of_person(data: Any, kind: Kind) -> bool:
+    """Say whether data may have what a CRM keeps of a person; that of a thin event has not."""
+    return isinstance(data, dict) and not _person_keys(
+        kind.names, kind.emails, kind.phones
+    ).isdisjoint(data)
+
+
+@lru_cache(maxsize=64)
+def _person_keys(*values: Expression | None) -> frozenset[str]:
+    return frozenset().union(*(_first_keys(value) for value in values if value))
+
+
 def _of_kind(value: Expression | None, data: Any) -> Any:
     """Return the value of a CRM module's expression; of a thin event, without evaluating it."""
     if value is None or not isinstance(data, dict) or _first_keys(value).isdisjoint(data):
