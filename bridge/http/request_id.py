@@ -52,11 +52,17 @@ def read(given: str) -> str:
 
 def current() -> str:
     """Return the id of the current request."""
-    found: str | None = flask.g.get("request_id")
+    found: str | None = app_ctx.g.get("request_id")
     return found or secrets.token_hex(16)
+
+
+def taken_s() -> float:
+    """Return how long the current request has taken so far, in seconds."""
+    now = time.monotonic()
+    began: float = app_ctx.g.get("began", now)
+    return now - began
 
 
 def taken_ms() -> int:
     """Return how long the current request has taken so far, in milliseconds."""
-    began: float = flask.g.get("began", time.monotonic())
-    return round((time.monotonic() - began) * 1000)
+    return round(taken_s() * 1000)

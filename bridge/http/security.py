@@ -100,7 +100,9 @@ def init_app(app: Flask, settings: Settings) -> None:
 
         @app.before_request
         def check_host() -> tuple[dict[str, str], int] | None:
-            if not asks_for_host(request.path) or all(map(is_known, _hosts_of_request())):
+            if not asks_for_host(request_ctx.request.path) or all(
+                map(is_known, _hosts_of_request())
+            ):
                 return None
             # Answered here and not raised: the dashboard would make it a page, with styles and
             # links that this host name refuses, too.
