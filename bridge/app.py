@@ -4,7 +4,6 @@ from typing import Any
 
 import flask
 import orjson
-from flask import Flask
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -17,6 +16,7 @@ from bridge.http import request_id, security
 from bridge.http.incoming import BROKEN_OFF, TOO_LARGE, BrokenBody
 from bridge.http.slashes import WebhookSlashes
 from bridge.http.unavailable import unavailable
+from bridge.http.web_app import WebApp
 from bridge.intake import Intake
 from config import log
 from config.settings import MAX_BODY_BYTES, load_settings
@@ -36,11 +36,11 @@ class Json(DefaultJSONProvider):
         return orjson.dumps(obj, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
-def create_app(settings: Settings | None = None) -> Flask:
+def create_app(settings: Settings | None = None) -> WebApp:
     """Build the web process. Raises SettingsError with everything that is missing or wrong."""
     settings = settings or load_settings()
     log.configure(settings.log_level, process="web")
-    app = Flask(__name__)
+    app = WebApp(__name__)
     request_id.init_app(app)  # first: all later log lines of a request have its id
     security.init_app(app, settings)
     app.json = Json(app)
@@ -88,7 +88,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
-def register_errors(app: Flask) -> None:
+def register_errors(app: WebApp) -> None:
     """Give every error one shape: {"error": "<word>", "message": "<sentence>"}."""
 
     @app.errorhandler(RequestError)

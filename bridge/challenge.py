@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Final
 
-from flask import Response, jsonify, make_response
+from flask import Response
 
+from bridge.http.answers import json_answer
 from bridge.http.body import read_body
 from schemas.errors import BadSignature, RequestError
 from schemas.signatures import is_one_of
@@ -31,7 +32,7 @@ def answer_to(source: Source, request: Incoming, variables: Mapping[str, str]) -
             name = source.variable_prefix + suffix
             raise BadSignature(f"The token is not that of {name}.", why="wrong_token")
     if challenge.as_json:
-        return make_response(jsonify({challenge.echo: text}), 200)
+        return json_answer({challenge.echo: text}, 200)
     return Response(text, status=200, mimetype="text/plain")
 
 

@@ -8,7 +8,7 @@ no route matches an event of it, or no schema fits it: the sender can't fix that
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -27,7 +27,7 @@ from schemas.event import Event
 from schemas.records import Accepted, NewDelivery
 from schemas.settings import Settings
 from schemas.signatures import check_account, needs_content, verify
-from schemas.source import Incoming, Proof, Source, Token, read_items
+from schemas.source import Incoming, Source, Token, read_items
 from store import Store
 from store.queue import Wakeup
 from store.suppression import side_effect_of
@@ -59,14 +59,17 @@ class Intake:
         source, secrets = self.find(name)
         now = datetime.now(UTC)
 
-        proof, content = self.verify_request(source, secrets, request, now)
+        request, content = self.verify_request(source, secrets, request, now)
         check_account(source, content, self.settings.variables.get(name, {}))
-        request = replace(request, proof=proof)
-        with self.traced(source, request, request_id) as traceparent:
-            with self.keeping_refused(source, request):
+        spanned = self.traced(source, request, request_id) if tracing.is_on() else nullcontext()
+        with spanned as traceparent:
+            try:
                 events = self.parse(source, request, content, now, request_id, traceparent)
                 matched = self.match(events)
                 must_wake, accepted = self.store_all(source, matched, traceparent)
+            except RequestError as error:
+                keep_refused(self.settings, self.store, source, request, error)
+                raise
             if must_wake:
                 self.wake()
         return accepted
@@ -83,8 +86,8 @@ class Intake:
 
     def verify_request(
         self, source: Source, secrets: Sequence[str], request: Incoming, now: datetime
-    ) -> tuple[Proof, object]:
-        """Return the proof and the content of a request. Raises if it does not prove its sender.
+    ) -> tuple[Incoming, object]:
+        """Return a request with its proof, and its content. Raises if it does not prove its sender.
 
         A body is parsed only after its proof, unless its CRM puts the token into the body. Then it
         must not be compressed: 4 kB of a stranger would become 4 MB to read.
@@ -103,9 +106,13 @@ class Intake:
             proof = verify(
                 source.auth, secrets, request, now=now, content=content, variables=variables
             )
-            return proof, content
-        with self.keeping_refused(source, replace(request, proof=proof)):
-            return proof, self.read(source, request)
+            return replace(request, proof=proof), content
+        request = replace(request, proof=proof)
+        try:
+            return request, self.read(source, request)
+        except RequestError as error:
+            keep_refused(self.settings, self.store, source, request, error)
+            raise
 
     @contextmanager
     def traced(
@@ -115,9 +122,6 @@ class Intake:
 
         A request without its proof has no span: it may name the trace of somebody else.
         """
-        if not tracing.is_on():
-            yield None
-            return
         parent = tracing.take_up(request.headers.get(tracing.HEADER))
         span = tracing.begin("webhook", parent=parent)
         facts = Facts(source=source.name, request_id=request_id)
@@ -128,15 +132,6 @@ class Intake:
             raise
         finally:
             span.end(facts)
-
-    @contextmanager
-    def keeping_refused(self, source: Source, request: Incoming) -> Iterator[None]:
-        """Keep a request that has its proof, if it is refused in this context."""
-        try:
-            yield
-        except RequestError as error:
-            keep_refused(self.settings, self.store, source, request, error)
-            raise
 
     def read(self, source: Source, request: Incoming) -> object:
         """Return the content of a body. Raises UnsupportedMedia, BadPayload or TooLarge."""

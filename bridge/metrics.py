@@ -5,7 +5,6 @@ knows are collected in it and written to the store in the background, at most on
 """
 
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from datetime import UTC, datetime
 from itertools import product
 from typing import Any, Final
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response
+from flask.globals import app_ctx, request_ctx
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 
 from bridge.api.access import check_token
 from bridge.api.describe import operation
+from bridge.http import request_id
 from config import log
 from schemas.delivery import Status
 from schemas.errors import (
@@ -125,10 +126,6 @@ class Meter:
 def count_webhooks(webhooks: Blueprint, meter: Meter, settings: Settings) -> None:
     """Count each request to this blueprint at its end, also a refused one."""
 
-    @webhooks.before_request
-    def begin() -> None:
-        g.measured_from = time.perf_counter()
-
     @webhooks.after_request
     def end(response: Response) -> Response:
         try:
@@ -141,8 +138,8 @@ def count_webhooks(webhooks: Blueprint, meter: Meter, settings: Settings) -> Non
     def count(response: Response) -> None:
         if is_question(response):
             return
-        took_s = time.perf_counter() - g.measured_from
-        name = (request.view_args or {}).get("source")
+        took_s = request_id.taken_s()
+        name = (request_ctx.request.view_args or {}).get("source")
         # Anybody can invent names; only those in routes.toml are counted by name.
         source = name if name in settings.routes.sources else None
         with meter.measuring() as measures:
@@ -151,15 +148,16 @@ def count_webhooks(webhooks: Blueprint, meter: Meter, settings: Settings) -> Non
                 cause = (response.get_json(silent=True) or {}).get("error", "other")
                 measures.refused(source, response.status_code, cause, datetime.now(UTC))
             elif source:
-                measures.events(source, g.counted)
+                measures.events(source, app_ctx.g.counted)
 
 
 def is_question(response: Response) -> bool:
     """Say whether a request was no webhook: a HEAD, OPTIONS or another method, or a challenge that
     was answered. A challenge that was refused counts, for the person who connects the source."""
-    if request.method == "HEAD" or response.status_code == WrongMethod.status_code:
+    status_code = response.status_code
+    if request_ctx.request.method == "HEAD" or status_code == WrongMethod.status_code:
         return True
-    return response.status_code < 400 and "counted" not in g
+    return status_code < 400 and "counted" not in app_ctx.g
 
 
 # --- what can be counted --------------------------------------------------------------------------

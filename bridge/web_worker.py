@@ -56,6 +56,7 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.initialized = self.data_ready = True  # so that no thread waits for a byte
         self.parser = get_parser(self.cfg, self.arriving, self.client)
         self.held_bytes = 0  # as counted in Worker.held_bytes
+        self.is_awaited = False  # the poller tells when more of its request arrives
 
     def init(self) -> None:
         """Limit how long a client may take to read; gunicorn has just set the socket to wait."""
@@ -184,10 +185,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _await(self, conn: Connection) -> None:
         conn.timeout = time.monotonic() + self.cfg.timeout
         self.pending_conns[conn] = None
-        self._watch(conn, partial(self._receive, conn))
         self._advance(conn)
         if conn in self.pending_conns:
-            self._receive(conn)  # mostly it is here already
+            self._receive(conn)  # mostly it is here already: then the poller need not know of it
+        if conn in self.pending_conns:
+            self._watch(conn, partial(self._receive, conn))
+            conn.is_awaited = True
 
     def _receive(self, conn: Connection, _: Any = None) -> None:
         if conn not in self.pending_conns:
@@ -284,7 +287,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _leave(self, conn: Connection) -> None:
         del self.pending_conns[conn]
-        self.poller.unregister(conn.sock)
+        if conn.is_awaited:
+            self.poller.unregister(conn.sock)
+            conn.is_awaited = False
 
     def _close(self, conn: TConn, *, is_watched: bool = True) -> None:
         if is_watched:

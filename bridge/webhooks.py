@@ -4,16 +4,17 @@ This module reads the request and writes the answer; intake.py does the work bet
 """
 
 import contextlib
-from collections import Counter
 from typing import Any
 
-from flask import Blueprint, Response, g, jsonify, make_response, request
+from flask import Blueprint, Response, g, request
+from flask.globals import request_ctx
 
 from bridge.api.describe import FORM, JSON, XML, operation
 from bridge.challenge import answer_to
 from bridge.http import request_id
+from bridge.http.answers import json_answer
 from bridge.http.incoming import incoming
-from bridge.http.links import event_url, refs
+from bridge.http.links import event_url, own_address, refs
 from bridge.http.unavailable import unavailable
 from bridge.intake import Intake
 from config import log
@@ -63,7 +64,7 @@ def views(intake: Intake) -> Blueprint:
     )
     def receive(source: str) -> Response:
         known = known_source(source)  # an unknown source is refused before its body is read
-        return take_in(known, incoming(request))
+        return take_in(known, incoming(request_ctx.request))
 
     @webhooks.get("/webhooks/<source>")
     @operation(
@@ -77,7 +78,7 @@ def views(intake: Intake) -> Blueprint:
         needs_token=False,
     )
     def ask(source: str) -> Response:
-        known, asked = known_source(source), incoming(request)
+        known, asked = known_source(source), incoming(request_ctx.request)
         if request.method == "HEAD":
             return Response(status=200)
         if (answer := challenge_answer(known, asked)) is not None:
@@ -123,6 +124,8 @@ def views(intake: Intake) -> Blueprint:
         )
 
     def challenge_answer(source: Source, asked: Incoming) -> Response | None:
+        if source.kind.challenge is None:
+            return None
         variables = intake.settings.variables.get(source.name, {})
         try:
             return answer_to(source, asked, variables)
@@ -156,7 +159,7 @@ def replied(source: Source, content: dict[str, Any]) -> Response:
     reply = source.kind.reply
     status = source.answer or reply.status
     if reply.body is None:
-        return make_response(jsonify(content), status)
+        return json_answer(content, status)
     return Response(reply.body, status=status, mimetype=reply.media_type)
 
 
@@ -168,19 +171,22 @@ def note_refused(store: Store, source: str) -> None:
 
 def counted(accepted: list[Accepted]) -> dict[str, int]:
     """Return the four counts of the answer; they add up to the number of items."""
-    counts = Counter("duplicates" if one.duplicate else COUNTED[one.status] for one in accepted)
-    return {name: counts[name] for name in ("accepted", "duplicates", "unrouted", "unreadable")}
+    counts = {"accepted": 0, "duplicates": 0, "unrouted": 0, "unreadable": 0}
+    for one in accepted:
+        counts["duplicates" if one.duplicate else COUNTED[one.status]] += 1
+    return counts
 
 
 def listed(accepted: list[Accepted]) -> list[dict[str, Any]]:
     """Return the events of the answer; a duplicate has the ids of the first."""
+    base = own_address()
     return [
         {
             "id": one.event_id,
             "status": one.status,
             "duplicate": one.duplicate,
-            "status_url": event_url(one.event_id),
-            "deliveries": refs(one.deliveries),
+            "status_url": event_url(one.event_id, base),
+            "deliveries": refs(one.deliveries, base),
         }
         for one in accepted
     ]

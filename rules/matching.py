@@ -1,7 +1,6 @@
 """Matching: the event that an item becomes, and the deliveries that an event gets. Pure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -13,7 +12,7 @@ from schemas.event import Event, Item, derive_id
 from schemas.event_time import event_time
 from schemas.expression import ExpressionError
 from schemas.records import NewDelivery
-from schemas.route import Route, Routes
+from schemas.route import Flood, Route, Routes
 from schemas.source import Incoming, Kind, Source
 
 LONGEST_ID: Final = 300
@@ -111,15 +110,15 @@ def deliveries_of(event: Event, routes: Routes) -> list[NewDelivery]:
         return []
     kind = routes.sources[event.source].kind
     return [
-        replace(
-            delivery_of(event, route, kind), bulk=_bulk(event, route, routes), flood=route.flood
-        )
+        delivery_of(event, route, kind, bulk=_bulk(event, route, kind), flood=route.flood)
         for route in matching(event, routes)
     ]
 
 
-def delivery_of(event: Event, route: Route, kind: Kind) -> NewDelivery:
-    """Return the delivery of an event for a route. It is not held."""
+def delivery_of(
+    event: Event, route: Route, kind: Kind, *, bulk: str | None = None, flood: Flood | None = None
+) -> NewDelivery:
+    """Return the delivery of an event for a route; bulk, flood: see NewDelivery."""
     return NewDelivery(
         id=derive_id("delivery", event.id, route.name),
         route=route.name,
@@ -128,6 +127,8 @@ def delivery_of(event: Event, route: Route, kind: Kind) -> NewDelivery:
         name=name_of(None, event.data, kind) if route.to == "call" else None,
         record_page=record_page_of(event, kind),
         found_by=found_by(event, kind, route),
+        bulk=bulk,
+        flood=flood,
     )
 
 
@@ -138,10 +139,9 @@ def record_page_of(event: Event, kind: Kind) -> str | None:
     return kind.record_page(event.record[1], event.data)
 
 
-def _bulk(event: Event, route: Route, routes: Routes) -> str | None:
+def _bulk(event: Event, route: Route, kind: Kind) -> str | None:
     """Return why a call waits for a person: its CRM says that an import made it; None: no wait."""
-    is_import = routes.sources[event.source].kind.is_import
-    if route.to != "call" or is_import is None or not is_import(event.data):
+    if route.to != "call" or kind.is_import is None or not kind.is_import(event.data):
         return None
     return "The CRM marks it as part of an import. Release or cancel them."
 

@@ -33,17 +33,20 @@ def name_of(metadata: Any, data: Any, kind: Kind) -> str | None:
 
     metadata: of the mapped request; None: nothing was mapped. data: the event's, hydrated.
     """
-    found = metadata if isinstance(metadata, Mapping) else {}
-    name = found.get("name")
-    mapped = _text(name) if isinstance(name, str) else ""
-    mapped = mapped or _text([found.get("first_name"), found.get("last_name")])
+    mapped = _mapped_name(metadata) if metadata and isinstance(metadata, Mapping) else ""
     return (mapped or _text(_of_kind(kind.names, data)))[:LONGEST_NAME].strip() or None
+
+
+def _mapped_name(metadata: Mapping[str, Any]) -> str:
+    name = metadata.get("name")
+    whole = _text(name) if isinstance(name, str) else ""
+    return whole or _text([metadata.get("first_name"), metadata.get("last_name")])
 
 
 def email_of(metadata: Any, data: Any, kind: Kind) -> str | None:
     """Return the e-mail address of a person; None: it is not known, or it is too long for one."""
-    mapped = metadata.get("email") if isinstance(metadata, Mapping) else None
-    for value in (mapped, _of_kind(kind.emails, data)):
+    mapped = metadata.get("email") if metadata and isinstance(metadata, Mapping) else None
+    for value in filter(None, (mapped, _of_kind(kind.emails, data))):
         for text in _texts(value):
             if "@" in text and len(text) <= LONGEST_EMAIL:
                 return text
@@ -58,7 +61,7 @@ def digits_of(data: Any, kind: Kind, to_number: Value | str | None) -> tuple[str
     """
     mapped = to_number if isinstance(to_number, str) else _searched(to_number, data)
     found: dict[str, None] = {}
-    for raw in (mapped, _of_kind(kind.phones, data)):
+    for raw in filter(None, (mapped, _of_kind(kind.phones, data))):
         for candidate in candidates_of(raw):
             digits = last_digits(candidate)
             if digits:
@@ -80,6 +83,18 @@ def as_digits(text: str) -> str:
     if text.isascii():
         return text
     return "".join(str(unicodedata.decimal(one, one)) for one in text)
+
+
+def tells_of_person(data: Any, kind: Kind) -> bool:
+    """Say whether data may have what a CRM keeps of a person; that of a thin event has not."""
+    return isinstance(data, dict) and not _person_keys(
+        kind.names, kind.emails, kind.phones
+    ).isdisjoint(data)
+
+
+@lru_cache(maxsize=64)
+def _person_keys(*values: Expression | None) -> frozenset[str]:
+    return frozenset().union(*(_first_keys(value) for value in values if value))
 
 
 def _of_kind(value: Expression | None, data: Any) -> Any:
@@ -104,7 +119,7 @@ def _searched(value: Expression | Value | None, data: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    return " ".join(_texts(value))
+    return "" if value is None else " ".join(_texts(value))
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from itertools import groupby, islice
 from typing import Any, Final
 
-from rules.person import as_digits, digits_of, email_of, last_digits, name_of
+from rules.person import as_digits, digits_of, email_of, last_digits, name_of, tells_of_person
 from schemas.errors import BadQuery
 from schemas.event import CALL_ME, Event
 from schemas.expression import ExpressionError
@@ -93,6 +93,8 @@ def found_by(
         data = event.data.get("record")
     elif not isinstance(to_number, str):
         to_number = route.request.get("to_number") if route else None
+    if route is None and not asked and to_number is None and not tells_of_person(data, kind):
+        return FoundBy(indexed=tuple(dict.fromkeys(filter(None, map(_id, _ids(event, kind))))))
     metadata = asked.get("metadata") or mapped_person(route, data)
     digits = digits_of(data, kind, to_number)
     indexed = [
@@ -123,8 +125,10 @@ def _subjects(event: Event) -> Iterator[str]:
 def mapped_person(route: Route | None, data: Any) -> dict[str, Any]:
     """Return what a route maps of the person to metadata, for a record that is not mapped yet."""
     found: dict[str, Any] = {}
+    if route is None or not route.metadata:
+        return found
     for name in ("name", "first_name", "last_name", "email"):
-        if route and name in route.metadata:
+        if name in route.metadata:
             with suppress(ExpressionError):
                 found[name] = route.metadata[name].search(data)
     return found

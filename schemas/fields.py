@@ -422,6 +422,18 @@ class EpochMillis(fields.Field[datetime]):
         "range": "must be epoch milliseconds within the years 1 to 9999",
     }
 
+    def deserialize(
+        self,
+        value: Any,
+        attr: str | None = None,
+        data: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        # A batch has hundreds: without marshmallow's hooks, as crm/fields.py's RecordId.
+        if type(value) is int and not self.validators:
+            return self._deserialize(value, attr, data)
+        return super().deserialize(value, attr, data, **kwargs)
+
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> datetime:

@@ -22,7 +22,7 @@ from bridge.api.queries import (
     refuse_unknown_names,
 )
 from bridge.campaigns import with_campaign
-from bridge.http.links import refs
+from bridge.http.links import own_address, refs
 from bridge.operations import Bulk, Operations, Replayed
 from bridge.operations.pauses import NOT_PAUSED
 from schemas.csv_table import read_table
@@ -468,7 +468,7 @@ def _replayed(done: Replayed, *, dry_run: bool) -> dict[str, Any]:
     return {
         "id": done.event_id,
         "status": done.status,
-        "deliveries": refs(_as_refs(done.new)),
+        "deliveries": refs(_as_refs(done.new), own_address()),
         "dry_run": dry_run,
     }
 

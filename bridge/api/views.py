@@ -24,7 +24,7 @@ from bridge.api.queries import (
 )
 from bridge.campaigns import shown_campaign, shown_campaigns, with_campaign
 from bridge.figures import FigureReader
-from bridge.http.links import refs
+from bridge.http.links import own_address, refs
 from bridge.operations import Operations
 from bridge.operations.base import NO_DELIVERY, NO_EVENT, NO_REFUSED
 from config.settings import warnings_of
@@ -283,7 +283,7 @@ def shown_event(seen: SeenEvent, answer: EventBrief) -> dict[str, Any]:
     return {
         **answer.dump(seen.event),
         "status": seen.status,
-        "deliveries": refs(seen.deliveries),
+        "deliveries": refs(seen.deliveries, own_address()),
     }
 
 

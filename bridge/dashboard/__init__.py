@@ -26,13 +26,12 @@ from bridge.dashboard import (
     suppressions,
 )
 from bridge.figures import FigureReader
+from bridge.http.web_app import FOR_PROGRAMS
 from bridge.operations import Operations
 from schemas.errors import RequestError, StoreClosed, StoreUnavailable, StoreUnfit, Unconfirmed
 from schemas.settings import Settings
 from store import Store
 from store.queue import Wakeup
-
-FOR_PROGRAMS = ("/api/", "/webhooks/", "/callbacks/")
 
 
 def register(

@@ -11,7 +11,8 @@ others. With a second reading, the body could get another id or another number.
 import contextlib
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
@@ -36,6 +37,16 @@ MAX_PART_HEADER_BYTES: Final = 4096
 MAX_HEADER_BYTES: Final = 512 * 1024
 
 
+@lru_cache(maxsize=64)
+def media_type_of(content_type: str) -> tuple[str, Mapping[str, str]]:
+    """Return a Content-Type's media type, in small letters, and its options, such as the charset.
+
+    Cached: a sender writes each of its requests' in the same way.
+    """
+    name, options = parse_options_header(content_type)
+    return name.strip().lower(), options
+
+
 def read_body(body: bytes, content_type: str, content_encoding: str = "") -> Any:
     """Return the body as JSON values; content_type is the whole header, with a form's boundary.
 
@@ -49,8 +60,7 @@ def read_body(body: bytes, content_type: str, content_encoding: str = "") -> Any
         TooLarge: the body is over MAX_BODY_BYTES once it is not compressed any more, or has more
             JSON values than MAX_VALUES.
     """
-    name, options = parse_options_header(content_type)
-    name = name.strip().lower()
+    name, options = media_type_of(content_type)
     is_json = name in _JSON or (name.startswith("application/") and name.endswith("+json"))
     if not is_json and name not in (_URLENCODED, _MULTIPART):
         raise UnsupportedMedia("The body must be JSON or a form.")

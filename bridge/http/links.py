@@ -2,25 +2,28 @@
 
 from collections.abc import Iterable
 
-from flask import current_app, request
+from flask.globals import request_ctx
 
 from schemas.delivery import DeliveryRef
 
 
 def own_address() -> str:
     """Return PUBLIC_URL; where it is not set, the address that this request was sent to."""
-    public: str | None = current_app.config["PUBLIC_URL"]
-    return public or f"{request.scheme}://{request.host}"
+    asked = request_ctx.request
+    public: str | None = request_ctx.app.config["PUBLIC_URL"]
+    return public or f"{asked.scheme}://{asked.host}"
 
 
-def event_url(event_id: str) -> str:
-    """Return where the API shows an event."""
-    return f"{own_address()}/api/events/{event_id}"
+def event_url(event_id: str, base: str) -> str:
+    """Return where the API shows an event; base: our own address."""
+    return f"{base}/api/events/{event_id}"
 
 
-def refs(deliveries: Iterable[DeliveryRef]) -> list[dict[str, str]]:
-    """Return deliveries as answers name them, each with the address where the API shows it."""
-    base = own_address()
+def refs(deliveries: Iterable[DeliveryRef], base: str) -> list[dict[str, str]]:
+    """Return deliveries as answers name them, each with the address where the API shows it.
+
+    base: our own address.
+    """
     return [
         {
             "id": one.id,

@@ -5,9 +5,8 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from werkzeug.datastructures import MultiDict
-from werkzeug.http import parse_options_header
 
-from bridge.http.body import read_body
+from bridge.http.body import media_type_of, read_body
 from bridge.http.xml_body import read_xml
 from schemas.errors import UnsupportedMedia
 from schemas.source import Incoming, Kind
@@ -57,9 +56,9 @@ def read_content(kind: Kind, request: Incoming) -> Any:
 
 def _check_headers(kind: Kind, request: Incoming, media_types: frozenset[str], usual: str) -> None:
     """Raise UnsupportedMedia if a body is not of these media types, in plain UTF-8."""
-    media, options = parse_options_header(request.headers.get("Content-Type") or "")
+    media, options = media_type_of(request.headers.get("Content-Type") or "")
     if (
-        media.strip().lower() not in media_types
+        media not in media_types
         or options.get("charset", "").strip().lower() not in _UTF_8
         or is_encoded(request)
     ):

@@ -1,12 +1,13 @@
 """The id of a request: in its log lines and its answer, and in those of its events and attempts."""
 
 import re
+import secrets
 import time
-import uuid
 from typing import Final
 
 import flask
 from flask import Flask
+from flask.globals import app_ctx, request_ctx
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 HEADER: Final = "X-Request-Id"  # Heroku's router sends one, and so do most proxies
@@ -27,11 +28,12 @@ def init_app(app: Flask) -> None:
     @app.before_request
     def begin() -> None:
         clear_contextvars()  # the thread's last request may have left some
-        flask.g.began = time.monotonic()
-        flask.g.request_id = read(flask.request.headers.get(HEADER, ""))
+        g, request = app_ctx.g, request_ctx.request
+        g.began = time.monotonic()
+        g.request_id = read(request.headers.get(HEADER, ""))
         # For the access log (gunicorn.conf.py). It may not write the URL: some URLs have a token.
-        flask.request.environ[RULE] = flask.request.url_rule and flask.request.url_rule.rule
-        bind_contextvars(request_id=flask.g.request_id)
+        request.environ[RULE] = request.url_rule and request.url_rule.rule
+        bind_contextvars(request_id=g.request_id)
 
     @app.after_request
     def answer(response: flask.Response) -> flask.Response:
@@ -45,16 +47,22 @@ def init_app(app: Flask) -> None:
 
 def read(given: str) -> str:
     """Return the id that a request brings; a new one where that is not safe to log."""
-    return given if _SAFE.fullmatch(given) else uuid.uuid4().hex
+    return given if given and _SAFE.fullmatch(given) else secrets.token_hex(16)
 
 
 def current() -> str:
     """Return the id of the current request."""
-    found: str | None = flask.g.get("request_id")
-    return found or uuid.uuid4().hex
+    found: str | None = app_ctx.g.get("request_id")
+    return found or secrets.token_hex(16)
+
+
+def taken_s() -> float:
+    """Return how long the current request has taken so far, in seconds."""
+    now = time.monotonic()
+    began: float = app_ctx.g.get("began", now)
+    return now - began
 
 
 def taken_ms() -> int:
     """Return how long the current request has taken so far, in milliseconds."""
-    began: float = flask.g.get("began", time.monotonic())
-    return round((time.monotonic() - began) * 1000)
+    return round(taken_s() * 1000)

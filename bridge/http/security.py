@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
+from flask.globals import app_ctx, request_ctx
 
 from schemas.errors import UnknownHost
 from schemas.settings import Settings
@@ -79,15 +80,16 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     @app.after_request
     def add_headers(response: Response) -> Response:
-        headers = response.headers
-        match "dashboard" if g.get("is_page") else (request.endpoint or "").split(".")[0]:
+        headers, g = response.headers, app_ctx.g
+        endpoint = request_ctx.request.endpoint or ""
+        match "dashboard" if g.get("is_page") else endpoint.partition(".")[0]:
             case "dashboard":
                 headers.extend(dashboard)
                 if media := g.get("media_origin"):  # the host of one recording
                     headers["Content-Security-Policy"] += f"; media-src {media}"
                 # Static files have a Cache-Control of their own.
                 headers.setdefault(*NOT_KEPT)
-            case "openapi" if request.endpoint == "openapi.docs":
+            case "openapi" if endpoint == "openapi.docs":
                 headers.extend(docs)
             case _:
                 headers.extend(programs)
@@ -98,7 +100,9 @@ def init_app(app: Flask, settings: Settings) -> None:
 
         @app.before_request
         def check_host() -> tuple[dict[str, str], int] | None:
-            if not asks_for_host(request.path) or all(map(is_known, _hosts_of_request())):
+            if not asks_for_host(request_ctx.request.path) or all(
+                map(is_known, _hosts_of_request())
+            ):
                 return None
             # Answered here and not raised: the dashboard would make it a page, with styles and
             # links that this host name refuses, too.

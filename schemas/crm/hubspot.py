@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from marshmallow import EXCLUDE, Schema, ValidationError
 
-from schemas.crm.fields import RecordId, Word, instant, sentence
+from schemas.crm.fields import RecordId, Word, instant, plain_reader, sentence
 from schemas.crm.hubspot_writing import OBJECTS, WRITE_BACK
 from schemas.crm_api import (
     BearerLogin,
@@ -189,6 +189,7 @@ class NotificationSchema(Schema):
 
 
 _NOTIFICATIONS: Final = NotificationSchema(many=True)
+_read_plain: Final = plain_reader(_NOTIFICATIONS)
 _NO_MESSAGES: Final[Mapping[Any, Any]] = {}
 
 
@@ -208,6 +209,9 @@ def parse(content: Any, request: Incoming, source: Source) -> list[Item]:
 
 
 def _notifications(originals: list[Any]) -> list[Item]:
+    plain = [found for one in originals if (found := _read_plain(one)) is not None]
+    if len(plain) == len(originals):
+        return [_item(known, one, None) for known, one in zip(plain, originals, strict=True)]
     try:
         loaded, messages = _NOTIFICATIONS.load(originals), _NO_MESSAGES
     except ValidationError as error:

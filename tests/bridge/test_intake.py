@@ -584,8 +584,8 @@ def test_a_zoho_token_in_header_or_url_is_judged_before_the_body(
         with pytest.raises(BadPayload):
             intake.verify_request(source, secrets, incoming(b"{", **proof), now)
     in_body = incoming(b'{"token": "a-token"}', headers={"Content-Type": "application/json"})
-    found, content = intake.verify_request(source, secrets, in_body, now)
-    assert (found.scheme, content) == (source.auth, {"token": "a-token"})
+    proved, content = intake.verify_request(source, secrets, in_body, now)
+    assert (proved.proof.scheme, content) == (source.auth, {"token": "a-token"})
 
 
 def test_an_unknown_source_and_one_without_a_secret_are_not_there(

@@ -12,7 +12,6 @@ import json
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -242,8 +241,8 @@ def known_as(intake: Intake, source: str, body: bytes, headers: Mapping[str, str
     now = datetime.now(UTC)
     found, secrets = intake.find(source)
     try:
-        proof, content = intake.verify_request(found, secrets, request, now)
-        return intake.parse(found, replace(request, proof=proof), content, now, None, None)
+        proved, content = intake.verify_request(found, secrets, request, now)
+        return intake.parse(found, proved, content, now, None, None)
     except BadSignature:
         raise
     except RequestError:
