@@ -25,6 +25,7 @@ SLICE_S = 1.0  # migrate() renames pages for this time, then checks whether it m
 LOCKED_S = 0.1  # the wait for the next try while another process migrates
 AWAY_S = 0.5  # the wait for the next try while Redis is away
 TRUSTED_S = 5.0  # how long "all is migrated" is believed: see is_migrated()
+CHECK_S = 120.0  # between two checks of a web process; a supervisor looks more often
 UPDATED = 500  # the most deliveries whose fields one script renames
 
 
@@ -149,7 +150,7 @@ def migrate(store: MigrationStore, should_stop: Callable[[], bool] = lambda: Fal
 def start_migration(store: MigrationStore) -> threading.Thread:
     """Migrate in a thread of this process, for as long as the process lives.
 
-    The thread looks again every few seconds, in case a process of the older release still wrote.
+    The thread looks again now and then, in case a process of the older release still wrote.
     """
     thread = threading.Thread(target=_keep_migrated, args=(store,), name="migration", daemon=True)
     thread.start()
@@ -159,4 +160,4 @@ def start_migration(store: MigrationStore) -> threading.Thread:
 def _keep_migrated(store: MigrationStore) -> None:
     while True:
         migrate(store)
-        time.sleep(TRUSTED_S)
+        time.sleep(CHECK_S)
