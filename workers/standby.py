@@ -9,7 +9,8 @@ import time
 
 from schemas.errors import StoreUnavailable
 from store import Store
-from store.queue import Bell, Ear, Wakeup
+from store.bell import Bell, Ear
+from store.queue import Wakeup
 from workers.shutdown import ShutdownSignal
 
 LOOK_S = 0.25  # between two looks whether the drain must stop; they ask the system, not Redis
@@ -22,7 +23,7 @@ class Standby:
         self._store = store
         self._wakeup = wakeup
         self._should_stop = should_stop
-        self._bell = Bell(wakeup.queue.connection, Ear.DRAIN)
+        self._bell = Bell(wakeup.queue.connection, Ear.STANDBY)
 
     @property
     def is_open(self) -> bool:

@@ -77,6 +77,10 @@ class Supervisor:
             self._note_ended_children()
             if not self.worker_pid and self._may_start(ticker):
                 self._start_worker()
+            if self.worker_pid and ticker.take_forgotten_worker():
+                # It registers only at its start, and would be missing on every page.
+                logger.warning("worker.forgotten")
+                self._stop_worker()
             if not self.alert_sender_pid and ticker.take_due_alerts():
                 self._start_alert_sender()
             if self.stopping and not self.worker_pid:
@@ -100,9 +104,12 @@ class Supervisor:
         self.stopping = True
         self.shutdown_pipe.signal()
         if self.worker_pid:
-            # RQ's warm shutdown: it waits for its work-horse, which reads the shutdown pipe.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.worker_pid, signal.SIGTERM)
+            self._stop_worker()
+
+    def _stop_worker(self) -> None:
+        """Ask RQ for a warm shutdown: it waits for its work-horse."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.worker_pid, signal.SIGTERM)
 
     def _nap(self, seconds: float, ticker: Ticker) -> None:
         """Sleep that long, or until a signal; meanwhile read what the worker journals.

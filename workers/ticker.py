@@ -20,8 +20,9 @@ from schemas.errors import StoreUnavailable, StoreUnfit
 from schemas.records import Look, Pause
 from schemas.settings import Settings
 from store import Store, connect
+from store.bell import Bell, Ear
 from store.migration import Migration
-from store.queue import Bell, Ear, Wakeup, connect_queue, open_queue
+from store.queue import Wakeup, connect_queue, open_queue
 from workers.daily_reconcile import DailyReconcile
 from workers.drain import LEASE_S
 from workers.journal import Journal
@@ -97,7 +98,7 @@ class Ticker:
         self._is_told_noted = False  # Redis knows which routes tell their CRM of which moments
         of_rq = connect_queue(settings.redis_url)
         self._wakeup = Wakeup(open_queue(of_rq))
-        self.bell = Bell(of_rq, Ear.TICKER)
+        self.bell = Bell(of_rq, Ear.REST)
         self._listen = _Every(BUSY_S)
         self._rests_at = 0.0  # monotonic; from then on, the ticker is at rest
         self._retention = timedelta(days=settings.retention_days)
@@ -113,6 +114,7 @@ class Ticker:
         self._suspension = _Every(0.0, rest_s=ALERTS_REST_S)
         self._report = _Every(REPORT_S)
         self.worker_name = ""  # of the RQ worker that runs; empty: none does
+        self._known_worker = ""  # the one that RQ knew at the last report
         self._summary = DailySummary(settings, self._store)
         self._reconcile = DailyReconcile(settings, self._store)
         self._reconciles = _Every(RECONCILE_S)
@@ -122,6 +124,7 @@ class Ticker:
         self._run_id: str | None = None  # of Redis at the last tick; empty: it does not tell
         self._pauses: dict[str, Pause] = {}  # the pauses whose begin was logged
         self._is_alert_due = False
+        self._is_worker_forgotten = False
         self._is_suspended = False  # by `rq suspend`
         self._failures = 0
 
@@ -143,6 +146,11 @@ class Ticker:
         """Take in that the bell rang, or that its Redis is gone."""
         self.bell.was_rung()
         self.stir()
+
+    def take_forgotten_worker(self) -> bool:
+        """Say whether RQ forgot our worker, because nobody could report it for a minute."""
+        is_forgotten, self._is_worker_forgotten = self._is_worker_forgotten, False
+        return is_forgotten
 
     def take_due_alerts(self) -> bool:
         """Say whether alerts are due. The answer is no until the ticker looks for alerts again."""
@@ -305,7 +313,10 @@ class Ticker:
 
     def _report_worker(self) -> None:
         """Report that the RQ worker runs; RQ itself does that each few minutes only."""
-        self._wakeup.report(self.worker_name)
+        if self._wakeup.report(self.worker_name):
+            self._known_worker = self.worker_name
+        elif self._known_worker == self.worker_name:
+            self._is_worker_forgotten = True
 
     def _log_suspension(self) -> None:
         """Log once that `rq suspend` stopped the workers, and once that they go on."""
