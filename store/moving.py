@@ -26,8 +26,8 @@ import redis
 
 from config.key_prefix import rq_prefix_of
 from schemas.errors import BridgeError, StoreUnavailable
-from store.client import is_forbidden, leave_demoted, make_client, why_away, why_unfit
 from store.bell import Ear, ring
+from store.client import is_forbidden, leave_demoted, make_client, why_away, why_unfit
 from store.closing import MARK, State
 from store.copying import Side, compare_keys, copy_keys
 from store.queue import QUEUE
@@ -35,7 +35,7 @@ from store.script_loader import load_scripts
 
 PAGE: Final = 200  # keys
 LOOK: Final = 1000  # keys of a page whose names alone are read
-# After a ring, a web process runs a script within 5 s, and a worker within one: so one that runs has
+# After a ring, a web process runs a script within 5 s, and a worker within one: one that runs has
 # shown by then.
 WATCH_S: Final = 6.0
 LOOK_S: Final = 0.1
