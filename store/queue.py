@@ -16,6 +16,7 @@ from rq.worker import BaseWorker
 from schemas.errors import StoreUnavailable
 from store.bell import Ear, ring
 from store.client import leave_demoted, make_client, why_away
+from store.prefix import KEY_PREFIX
 
 __all__ = ["Wakeup", "Worker", "connect_queue", "open_queue"]
 
@@ -73,6 +74,16 @@ class Wakeup:
         """
         with self._reached():
             return bool(self.queue.connection.exists(WORKERS_SUSPENDED))
+
+    def take_up(self) -> bool:
+        """Clear the wake-up, so that the next one rings again. Returns whether work may begin.
+
+        False: `rq suspend` stopped the workers. Raises StoreUnavailable when Redis is away.
+        """
+        with self._reached(), self.queue.connection.pipeline(transaction=False) as pipe:
+            pipe.delete(f"{KEY_PREFIX}wakeup")
+            pipe.exists(WORKERS_SUSPENDED)
+            return not pipe.execute()[1]
 
     def workers(self) -> list[BaseWorker]:
         """Return the workers that run. Raises StoreUnavailable when Redis is away."""

@@ -57,14 +57,12 @@ class Standby:
         if not self._bell.was_rung():
             return False
         try:
-            # First the wake-up: who sets it from now on rings again.
-            self._store.clear_wakeup()
-            is_suspended = self._wakeup.is_suspended()
+            may_work = self._wakeup.take_up()
         except StoreUnavailable:
-            is_suspended = True
-        if is_suspended:
+            may_work = False
+        if not may_work:
             self._bell.close()
-        return not is_suspended
+        return may_work
 
     def end(self, *, has_successor: bool) -> None:
         """Hear the bell no longer. Ask for the next drain if something is due, or if has_successor.
