@@ -14,7 +14,7 @@ import redis
 from config.key_prefix import rq_prefix_of
 from store.prefix import KEY_PREFIX
 
-SUBSCRIBED_S: Final = 1.0  # how long Redis may take to confirm a subscription
+CONFIRMED_S: Final = 1.0  # how long Redis may take to confirm that we hear, or hear no longer
 
 
 class Ear(StrEnum):
@@ -55,7 +55,7 @@ class Bell:
         self._pubsub = self._client.pubsub()  # type: ignore[no-untyped-call]
         try:
             self._pubsub.subscribe(self._channel)
-            confirmed = self._pubsub.get_message(timeout=SUBSCRIBED_S)
+            confirmed = self._pubsub.get_message(timeout=CONFIRMED_S)
         except redis.RedisError:
             confirmed = None
         if confirmed is None:
@@ -84,9 +84,16 @@ class Bell:
     def close(self) -> None:
         """Hear no longer: from now on, who rings learns that this one does not hear."""
         pubsub, self._pubsub = self._pubsub, None
-        if pubsub is not None:
-            with contextlib.suppress(redis.RedisError, OSError):
-                pubsub.close()
+        if pubsub is None:
+            return
+        with contextlib.suppress(redis.RedisError, OSError):
+            pubsub.unsubscribe()
+            # Redis notices a closed connection only after a while.
+            while (heard := pubsub.get_message(timeout=CONFIRMED_S)) is not None:
+                if heard["type"] == "unsubscribe":
+                    break
+        with contextlib.suppress(redis.RedisError, OSError):
+            pubsub.close()
 
 
 def _channel(client: "redis.Redis", ear: Ear, prefix: str) -> str:

@@ -24,6 +24,7 @@ class Standby:
         self._wakeup = wakeup
         self._should_stop = should_stop
         self._bell = Bell(wakeup.queue.connection, Ear.STANDBY)
+        self._was_open = False
 
     @property
     def is_open(self) -> bool:
@@ -35,7 +36,8 @@ class Standby:
 
         False: it can't be heard, so the drain ends and the next one is enqueued.
         """
-        return self._bell.open()
+        self._was_open = self._bell.open()
+        return self._was_open
 
     def wait(self, seconds: float) -> bool:
         """Wait until the bell rings. Returns whether it did, and the drain may work.
@@ -69,7 +71,7 @@ class Standby:
 
         What was rung for while this drain ended is due.
         """
-        if not self._bell.is_open:
+        if not self._was_open:
             return
         self._bell.close()
         try:
