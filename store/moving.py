@@ -102,7 +102,7 @@ class StoreMove:
             if self._patiently(_workers, side):
                 raise MoveRefused(
                     f"A worker is registered in the {which} Redis. Stop all workers and webs, then "
-                    "try again. (A worker that was killed is forgotten after at most 90 s)"
+                    "try again. (A worker that was killed is forgotten after at most 60 s)"
                 )
         move_id = old["move"] if new else secrets.token_hex(8)
         self._patiently(self._close, self.old, State.LEAVING, move_id, old.get("mover"))
