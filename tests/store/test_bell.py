@@ -1,5 +1,7 @@
 """The bell: who rings learns whether anybody heard it; without it, a drain is enqueued."""
 
+import contextlib
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -8,9 +10,14 @@ from support import until
 from support.cluster import is_over_cluster
 
 from config.key_prefix import rq_prefix_of
+from store import Store, migration
 from store.base import P
 from store.bell import Bell, Ear, ring
 from store.queue import Wakeup, connect_queue, open_queue
+
+
+class EnoughError(Exception):
+    """Ends the thread of a test."""
 
 
 @pytest.fixture
@@ -95,3 +102,30 @@ def test_without_the_right_to_ring_a_drain_is_enqueued(redis_url: str) -> None:
                 assert wakeup.queue.count == 1
         finally:
             admin.execute_command("ACL", "DELUSER", "mute")
+
+
+def test_a_web_process_at_rest_looks_after_a_ring(
+    store: Store, client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """move-store relies on it: a look at a closed store tells that a process runs."""
+    looks: list[Store] = []
+
+    def look(at: Store) -> None:
+        looks.append(at)
+        if len(looks) == 3:
+            raise EnoughError
+
+    monkeypatch.setattr(migration, "migrate", look)
+    monkeypatch.setattr(migration, "TRUSTED_S", 0)
+    monkeypatch.setattr(migration, "CHECK_S", 3600)
+
+    def run() -> None:
+        with contextlib.suppress(EnoughError):
+            migration._keep_migrated(store)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    until(lambda: len(looks) == 2, what="the look after the bell was opened")
+    until(lambda: [ring(client, Ear.REST)] and len(looks) == 3, what="the look after a ring")
+    thread.join(60)
+    assert not thread.is_alive()
