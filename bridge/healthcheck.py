@@ -47,7 +47,7 @@ def _problem_of_web(port: int) -> str | None:
 
 
 def _problem_of_worker(redis_url: str) -> str | None:
-    """Look for an RQ worker of this machine; Redis deletes a worker that is silent for 90 s."""
+    """Look for an RQ worker of this machine; Redis deletes a worker that is silent for a minute."""
     # Imported here, because the check of the web process does not need Redis and RQ.
     from schemas.errors import StoreUnavailable
     from store import Store, connect

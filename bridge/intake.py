@@ -72,6 +72,8 @@ class Intake:
                 raise
             if must_wake:
                 self.wake()
+            elif any(delivery.wait_s for _, deliveries in matched for delivery in deliveries):
+                self.tell_tickers()
         return accepted
 
     def find(self, name: str) -> tuple[Source, tuple[str, ...]]:
@@ -190,6 +192,13 @@ class Intake:
         """Enqueue a drain. If this fails, nothing is lost: the ticker also asks for drains."""
         try:
             self.wakeup.request_drain()
+        except StoreUnavailable:
+            logger.warning("wakeup.lost")
+
+    def tell_tickers(self) -> None:
+        """Let the tickers know that something falls due later. If this fails, it may be late."""
+        try:
+            self.wakeup.tell_tickers()
         except StoreUnavailable:
             logger.warning("wakeup.lost")
 

@@ -212,6 +212,20 @@ class Claims:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """What a supervisor has to look after.
+
+    The times are seconds from now, 0 or less: now, None: never.
+    """
+
+    is_migrated: bool  # all records have the names of this release
+    has_pauses: bool
+    due_s: float | None  # when a drain has work
+    lease_ends_s: float | None  # when the first lease ends
+    alert_s: float | None  # when an alert must be sent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Permit:
     """Whether a request to CallKaro may be made; wait_s: when, or when to ask again."""
 

@@ -1,6 +1,7 @@
 """Clients of Redis, for our data and for RQ, and why they fail."""
 
 import re
+import socket
 import ssl
 from collections.abc import Iterator
 from copy import copy
@@ -34,6 +35,13 @@ OTHER_SERVER = (
 NO_DATABASE = (
     "Redis has no database of the number that its address ends with: use a lower one, such as 0."
 )
+# A connection that only waits notices within a minute that its Redis is gone without a word. On a
+# system without these options, it notices later.
+KEEPALIVE = {
+    getattr(socket, name): value
+    for name, value in {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}.items()
+    if hasattr(socket, name)
+}
 CLUSTER_ERRORS = (ClusterCrossSlotError, ClusterDownError)  # CROSSSLOT even from a single shard
 SENTINEL_S = 0.5  # for one sentinel: HubSpot waits 5 s, three may hang, and each is asked twice
 
@@ -64,6 +72,8 @@ def make_client(
         "socket_connect_timeout": connect_s,
         "retry": Retry(NoBackoff(), retries),
         "health_check_interval": 0,
+        "socket_keepalive": True,
+        "socket_keepalive_options": KEEPALIVE,
         "driver_info": _driver(),
     }
     cluster = Cluster.of(url)

@@ -19,7 +19,7 @@ from rules.transitions import (
 from schemas.delivery import Delivery, Reason, Status
 from schemas.errors import Unconfirmed
 from schemas.event import Event
-from schemas.records import Claims, Move, Repaired
+from schemas.records import Claims, Look, Move, Repaired
 from store.base import P
 from store.campaigns import CampaignStore
 from store.indexing import INDEXED, PersonOf
@@ -297,24 +297,26 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         """
         return int(self._run("prune", int(before.timestamp() * 1e6), limit))
 
+    def look(self) -> Look:
+        """Return what a supervisor has to look after; where nothing waits, this costs little."""
+        is_migrated, has_pauses, *times = self._run("look")
+        due_s, lease_ends_s, alert_s = (int(ms) / 1000 if ms else None for ms in times)
+        return Look(
+            is_migrated=bool(is_migrated),
+            has_pauses=bool(has_pauses),
+            due_s=due_s,
+            lease_ends_s=lease_ends_s,
+            alert_s=alert_s,
+        )
+
     def next_due_s(self) -> float | None:
         """Return the seconds until a drain has work (0 or less: now); None: no work waits."""
+        return self.look().due_s
+
+    def is_empty(self) -> bool:
+        """Say whether nothing is kept: no delivery, no event and no refused request."""
         with self._reached():
-            pipe = self.redis.pipeline(transaction=False)
-            pipe.time()
-            pipe.zrange(f"{P}due", 0, 0, withscores=True)
-            pipe.zrange(f"{P}due:retry", 0, 0, withscores=True)
-            pipe.zrange(f"{P}due:cancel", 0, 0, withscores=True)
-            pipe.zrange(f"{P}due:write_back", 0, 0, withscores=True)
-            pipe.zrange(f"{P}due:background_task", 0, 0, withscores=True)
-            pipe.hmget(f"{P}breaker", "open_ms", "probe_ms")
-            (seconds, micros), fresh, again, *others, (is_open, probe_ms) = pipe.execute()
-        due = [first[0][1] for first in (fresh, again) if first]
-        if due and is_open:
-            due = [max(min(due), float(probe_ms))]
-        # The breaker does not stop cancellations, write-backs and background tasks.
-        due += [first[0][1] for first in others if first]
-        return float(min(due) / 1000 - (seconds + micros / 1e6)) if due else None
+            return not self.redis.exists(f"{P}deliveries", f"{P}events", f"{P}refused_requests")
 
     def _now(self) -> datetime:
         with self._reached():

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from config import log
 from schemas.errors import StoreUnavailable, StoreUnfit
 from store.base import Base
+from store.bell import Bell, Ear
 from store.indexing import INDEXED
 
 logger = log.get(__name__)
@@ -26,6 +27,7 @@ SLICE_S = 1.0  # migrate() renames pages for this time, then checks whether it m
 LOCKED_S = 0.1  # the wait for the next try while another process migrates
 AWAY_S = 0.5  # the wait for the next try while Redis is away
 TRUSTED_S = 5.0  # how long "all is migrated" is believed: see is_migrated()
+CHECK_S = 120.0  # how long a web process waits for the bell before it looks again
 UPDATED = 500  # the most deliveries whose fields one script renames
 
 
@@ -150,7 +152,8 @@ def migrate(store: MigrationStore, should_stop: Callable[[], bool] = lambda: Fal
 def start_migration(store: MigrationStore) -> threading.Thread:
     """Migrate in a thread of this process, for as long as the process lives.
 
-    The thread looks again every few seconds, in case a process of the older release still wrote.
+    The thread looks again now and then, in case a process of the older release still wrote, and
+    some seconds after a ring: move-store must find out whether anybody runs.
     """
     thread = threading.Thread(target=_keep_migrated, args=(store,), name="migration", daemon=True)
     thread.start()
@@ -158,6 +161,11 @@ def start_migration(store: MigrationStore) -> threading.Thread:
 
 
 def _keep_migrated(store: MigrationStore) -> None:
+    bell = Bell(store.redis, Ear.REST)
     while True:
         migrate(store)
         time.sleep(TRUSTED_S)
+        if bell.is_open:
+            bell.wait(CHECK_S)
+        else:
+            bell.open()  # what happened before it is heard, the next look finds

@@ -26,6 +26,7 @@ import redis
 
 from config.key_prefix import rq_prefix_of
 from schemas.errors import BridgeError, StoreUnavailable
+from store.bell import Ear, ring
 from store.client import is_forbidden, leave_demoted, make_client, why_away, why_unfit
 from store.closing import MARK, State
 from store.copying import Side, compare_keys, copy_keys
@@ -34,7 +35,8 @@ from store.script_loader import load_scripts
 
 PAGE: Final = 200  # keys
 LOOK: Final = 1000  # keys of a page whose names alone are read
-# A web process runs a script every 5 s, a worker each second: so one that runs has shown by then.
+# After a ring, a web process runs a script within 5 s, and a worker within one: one that runs has
+# shown by then.
 WATCH_S: Final = 6.0
 LOOK_S: Final = 0.1
 TIMEOUT_S: Final = 10.0
@@ -100,7 +102,7 @@ class StoreMove:
             if self._patiently(_workers, side):
                 raise MoveRefused(
                     f"A worker is registered in the {which} Redis. Stop all workers and webs, then "
-                    "try again. (A worker that was killed is forgotten after at most 90 s)"
+                    "try again. (A worker that was killed is forgotten after at most 60 s)"
                 )
         move_id = old["move"] if new else secrets.token_hex(8)
         self._patiently(self._close, self.old, State.LEAVING, move_id, old.get("mover"))
@@ -263,6 +265,8 @@ class StoreMove:
 
     def _see_that_nobody_runs(self) -> None:
         ends = time.monotonic() + self.watch_s
+        for side, _ in self._sides():
+            self._patiently(_ring, side)
         while True:
             is_over = time.monotonic() >= ends
             for side, which in self._sides():
@@ -389,6 +393,11 @@ def _page(side: Side, cursor: int, size: int) -> tuple[int, list[bytes]]:
     after, names = side.page(cursor, size)
     # In a cluster, the keys of RQ have our prefix.
     return after, [one for one in names if one not in OF_ITS_STORE and not one.startswith(b"rq:")]
+
+
+def _ring(side: Side) -> None:
+    """Let the processes of a store look now, also those that are at rest."""
+    ring(side.client, Ear.REST, prefix=side.prefix)
 
 
 def _read(side: Side) -> Mapping[str, str]:

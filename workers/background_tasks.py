@@ -61,6 +61,10 @@ class BackgroundTasks:
         for task in tasks:
             self._drain.submit(partial(self.attempt, task), lambda _: None, _log_crash)
 
+    def hurry(self) -> None:
+        """Look for tasks in the next step."""
+        self._look_at = 0.0
+
     def attempt(self, task: BackgroundTask) -> None:
         """Try to do a task. After an error it is tried again, with growing waits and for ever."""
         try:

@@ -40,8 +40,9 @@ from workers.hydration import Hydration
 from workers.moving import CRASHED, UNMADE, move_each, remember_or_log
 from workers.pool import Pool
 from workers.preparation import Preparation
-from workers.reporting import DrainStats, Reports
+from workers.reporting import REPORT_EVERY_S, DrainStats, Reports
 from workers.sending import Sending
+from workers.standby import Standby
 from workers.write_back import WriteBacks
 
 logger = log.get(__name__)
@@ -49,6 +50,7 @@ logger = log.get(__name__)
 LEASE_S = 60.0
 SLICE_S = 60.0  # then a drain ends, so that a worker of a new release starts soon
 LINGER_S = 0.25  # how long a drain stays when nothing is due, so that a burst needs no new process
+STANDBY_S = 30.0  # how long it then waits for the bell, so that the next webhook needs none either
 # How long a drain works after a stop. Heroku sends SIGKILL 30 s after SIGTERM, compose.yaml 35 s
 # (Docker's default: 10 s).
 STOP_S = 25.0
@@ -76,6 +78,8 @@ class Drain:
         *,
         should_stop: Callable[[], bool] = lambda: False,
         remember: Callable[[Iterable[Move]], None] = lambda moves: None,
+        stir: Callable[[], None] = lambda: None,
+        standby: Standby | None = None,
         jitter: Callable[[], float] = random.random,
         slice_s: float = SLICE_S,
     ) -> None:
@@ -85,6 +89,8 @@ class Drain:
         self._pool = Pool(settings.worker_threads)
         self._should_stop = should_stop
         self._remember = remember
+        self._stir = stir
+        self._standby = standby
         self._jitter = jitter
         self._slice_s = slice_s
         self._most_claimed = 2 * settings.worker_threads
@@ -115,12 +121,15 @@ class Drain:
         self._clock = timedelta(0)  # this machine's clock plus this is the time of Redis
         self._store_failures = 0
         self._crashes = 0
+        self._has_successor = False
 
     def run(self) -> DrainStats:
         """Run the drain. Return its counts. Raises StoreUnavailable if Redis is away at first."""
         self._store.clear_wakeup()
         with self._pool:
             self._loop()
+        if self._standby is not None:
+            self._standby.end(has_successor=self._has_successor)
         with contextlib.suppress(StoreUnavailable):
             self._reports.write_all()
         stats = self._reports.stats
@@ -151,9 +160,45 @@ class Drain:
                 # rest due again.
                 if stop_at is not None and now - stop_at > STOP_S:
                     return
-            elif is_ending or now - busy_at > LINGER_S:
+            elif is_ending or not self._stays(now - busy_at, self._slice_s - (now - began)):
+                over = time.monotonic()
+                # Its successor stands by, too, so that no webhook meets a gap between the two.
+                self._has_successor = (
+                    not (self._should_stop() or self._crashes)
+                    and over - began >= self._slice_s
+                    and over - busy_at < STANDBY_S
+                )
                 return
+            elif self._standby is not None:
+                continue  # nothing is running, and something may have been rung for
             self._take_in_results()
+
+    def _stays(self, idle_s: float, slice_s: float) -> bool:
+        """Say whether a drain with nothing to do goes on, after it has waited for the bell.
+
+        slice_s: what is left of its time slice.
+        """
+        standby = self._standby
+        if standby is None:
+            return idle_s <= LINGER_S
+        self._stir()
+        self._look_at_once()
+        if not standby.is_open:
+            if not standby.open():
+                self._standby = None
+            return True
+        for_s = min(STANDBY_S - idle_s, slice_s)
+        if standby.wait(min(for_s, REPORT_EVERY_S)):
+            return True
+        with contextlib.suppress(StoreUnavailable):
+            self._reports.write_all()
+        return standby.is_open and standby.wait(for_s - REPORT_EVERY_S)
+
+    def _look_at_once(self) -> None:
+        """Let the next step look for all work, however short ago the last look was."""
+        self._no_claim_before = 0.0
+        self._background_tasks.hurry()
+        self._write_backs.hurry()
 
     def _is_busy(self) -> bool:
         is_at_work = self._pool.running or self._sending or self._campaigns

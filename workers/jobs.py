@@ -12,12 +12,14 @@ from schemas.errors import StoreUnavailable
 from schemas.hours import Hours, Rule, open_at, zones_of
 from schemas.settings import Settings
 from store import Store, connect
+from store.queue import Wakeup, connect_queue, open_queue
 from workers.callkaro import CallKaro
 from workers.crm import CrmClient
 from workers.drain import Drain
 from workers.http import HttpClient
 from workers.journal import JournalWriter
 from workers.shutdown import ShutdownSignal
+from workers.standby import Standby
 
 logger = log.get(__name__)
 
@@ -64,6 +66,8 @@ def is_migrated(store: Store) -> bool:
 def drain() -> None:
     """Deliver what is due."""
     current = settings()
+    journal_writer = JournalWriter()
+    journal_writer.stir()
     # Connections are opened in this process: a connection from before the fork would be shared.
     store = Store(
         connect(current.redis_url, timeout_s=REDIS_TIMEOUT_S),
@@ -77,7 +81,7 @@ def drain() -> None:
     callkaro = CallKaro(http, base_url=current.callkaro_base_url, api_key=current.callkaro_api_key)
     crm_client = CrmClient(HttpClient(timeout_s=CRM_TIMEOUT_S), store, current)
     tracing.start(process="worker")
-    journal_writer = JournalWriter()
+    wakeup = Wakeup(open_queue(connect_queue(current.redis_url)))
     with ShutdownSignal().installed() as should_stop:
         try:
             Drain(
@@ -87,6 +91,8 @@ def drain() -> None:
                 crm_client,
                 should_stop=should_stop,
                 remember=journal_writer.write,
+                stir=journal_writer.stir,
+                standby=Standby(store, wakeup, should_stop),
             ).run()
         except Exception as error:
             # RQ would log the error's text, which may quote a record. Nothing is lost: the leases

@@ -61,6 +61,8 @@ class ShutdownSignal:
         """Say whether a signal came, or the supervisor or the RQ worker is gone."""
         if self._signalled or os.getppid() != self._parent:
             return True
-        if _read_end is None:
-            return False
-        return bool(select.select([_read_end], [], [], 0)[0])
+        return bool(select.select(self.waited_for(), [], [], 0)[0])
+
+    def waited_for(self) -> list[int]:
+        """Return the file descriptors that are readable once the supervisor is gone, or stops."""
+        return [] if _read_end is None else [_read_end]

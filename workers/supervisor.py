@@ -12,17 +12,20 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
+from uuid import uuid4
+
+from redis.client import Pipeline
 
 from config import log
 from rules.backoff import doubled_s
 from schemas.errors import StoreUnavailable
 from schemas.settings import Settings
-from store.queue import Worker, connect_queue, open_queue
+from store.queue import ALIVE_S, Worker, connect_queue, open_queue
 from workers import alerts
 from workers.die_with_parent import die_with_parent
 from workers.journal import Journal
 from workers.shutdown import ShutdownPipe
-from workers.ticker import Ticker
+from workers.ticker import TICK_S, Ticker
 
 logger = log.get(__name__)
 
@@ -31,8 +34,11 @@ ALERT_SENDER_S = 90  # the longest that an alert sender may live; less than the 
 RESTART_LONGEST_S = 10.0
 FORK_AGAIN_S = 1.0
 STEADY_S = 60.0  # a worker that lived this long is restarted at once
-WORKER_TTL_S = 30  # RQ blocks for this less 15 s, and does its own maintenance in between
-MAINTENANCE_S = 15
+# RQ blocks for this less 15 s, and does its own maintenance in between. Nothing depends on it: a
+# lost RQ job costs a tick, and the supervisor reports that the worker runs. Longer, and what stands
+# between us and Redis might close a connection that is idle.
+WORKER_TTL_S = 255
+MAINTENANCE_S = 240
 REDIS_AWAY_S = 2.0  # the longest that RQ waits between two looks for Redis; its own default: 60 s
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
@@ -45,6 +51,7 @@ class Supervisor:
         self.shutdown_pipe = ShutdownPipe()
         self.journal = Journal()
         self.worker_pid = 0  # 0: no worker is running
+        self.worker_name = ""  # in RQ: of the latest one that was started
         self.alert_sender_pid = 0  # 0: no alert sender is running
         self.stopping = False
         self._deaths = 0  # of the worker, in a row
@@ -65,16 +72,21 @@ class Supervisor:
         ticker = Ticker(self.settings, self.journal)
         logger.info("worker.started", threads=self.settings.worker_threads)
         while True:
+            ticker.worker_name = self.worker_name if self.worker_pid else ""
             wait_s = STOPPING_TICK_S if self.stopping else ticker.tick()
             self._note_ended_children()
             if not self.worker_pid and self._may_start(ticker):
                 self._start_worker()
+            if self.worker_pid and ticker.take_forgotten_worker():
+                # It registers only at its start, and would be missing on every page.
+                logger.warning("worker.forgotten")
+                self._stop_worker()
             if not self.alert_sender_pid and ticker.take_due_alerts():
                 self._start_alert_sender()
             if self.stopping and not self.worker_pid:
                 logger.info("worker.stopped")
                 return 0
-            self._nap(wait_s)
+            self._nap(wait_s, ticker)
 
     def _may_start(self, ticker: Ticker) -> bool:
         """Say whether the RQ worker may be started now.
@@ -92,20 +104,33 @@ class Supervisor:
         self.stopping = True
         self.shutdown_pipe.signal()
         if self.worker_pid:
-            # RQ's warm shutdown: it waits for its work-horse, which reads the shutdown pipe.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.worker_pid, signal.SIGTERM)
+            self._stop_worker()
 
-    def _nap(self, seconds: float) -> None:
-        """Sleep that long, or until a signal; meanwhile read what the worker journals."""
+    def _stop_worker(self) -> None:
+        """Ask RQ for a warm shutdown: it waits for its work-horse."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.worker_pid, signal.SIGTERM)
+
+    def _nap(self, seconds: float, ticker: Ticker) -> None:
+        """Sleep that long, or until a signal; meanwhile read what the worker journals.
+
+        At a ring, or when a drain works, the nap ends after a tick's time.
+        """
         until = time.monotonic() + seconds
         while (left_s := until - time.monotonic()) > 0:
-            ready, _, _ = select.select([self._woken, self.journal.read_end], [], [], left_s)
-            if self.journal.read_end in ready:
-                self.journal.take_in()
+            heard = [self._woken, self.journal.read_end]
+            bell = [ticker.bell.fileno()] if ticker.bell.is_open else []
+            ready, _, _ = select.select([*heard, *bell], [], [], left_s)
             if self._woken in ready:
                 os.read(self._woken, 1024)
                 return
+            if self.journal.read_end in ready:
+                self.journal.take_in()
+                ticker.stir()
+            if set(bell) & set(ready):
+                ticker.hear()
+            if ready:
+                until = min(until, time.monotonic() + TICK_S)
 
     def _note_ended_children(self) -> None:
         for pid, status in _ended_children():
@@ -132,6 +157,7 @@ class Supervisor:
         with _stops_held():
             if self.stopping:
                 return
+            self.worker_name = uuid4().hex
             try:
                 self.worker_pid = self._fork(self._be_worker, "worker.crashed")
             except OSError as error:  # the system has no process left
@@ -141,7 +167,7 @@ class Supervisor:
     def _be_worker(self) -> None:
         self.shutdown_pipe.watch()
         self.journal.write_here()
-        work(self.settings)
+        work(self.settings, self.worker_name)
 
     def _start_alert_sender(self) -> None:
         """Send alerts in a child of its own, which does not delay a stop of the supervisor."""
@@ -182,7 +208,9 @@ class Supervisor:
 
 
 class PatientWorker(Worker):
-    """RQ's stock worker, except for a number and a public hook: a second SIGTERM changes nothing.
+    """RQ's stock worker, except for two numbers and a public hook.
+
+    A second SIGTERM changes nothing, and a worker that is not reported soon is gone.
 
     At a second SIGTERM, RQ kills its work-horse. Calls that are on the wire then become `unknown`.
     The work-horse knows that it must stop, and ends within STOP_S. To end it sooner, send SIGKILL.
@@ -190,15 +218,20 @@ class PatientWorker(Worker):
 
     max_connection_wait_time = REDIS_AWAY_S
 
+    def heartbeat(self, timeout: int | None = None, pipeline: "Pipeline | None" = None) -> None:
+        """Report that this worker runs; its supervisor does so in between."""
+        super().heartbeat(ALIVE_S, pipeline)
+
     def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
         """Go on stopping as the first signal asked."""
 
 
-def work(settings: Settings) -> None:
-    """Run an RQ worker on our queue until a signal stops it."""
+def work(settings: Settings, name: str) -> None:
+    """Run an RQ worker of this name on our queue until a signal stops it."""
     queue = open_queue(connect_queue(settings.redis_url, timeout_s=None))
     worker = PatientWorker(
         [queue],
+        name=name,
         connection=queue.connection,
         serializer=queue.serializer,
         worker_ttl=WORKER_TTL_S,

@@ -95,6 +95,10 @@ class WriteBacks:
         self._no_look_before = 0.0  # monotonic
         self.in_hand = 0  # claimed, and neither moved nor let go
 
+    def hurry(self) -> None:
+        """Look for write-backs in the next step."""
+        self._no_look_before = 0.0
+
     def take(self, free_threads: int) -> list[Claim]:
         """Claim what is due, as far as its share of the threads is free. Raises StoreUnavailable.
 

@@ -11,9 +11,13 @@ import pytest
 import redis
 
 from schemas.settings import Settings
-from store.queue import connect_queue, open_queue
-from workers import alerts
-from workers.supervisor import REDIS_AWAY_S, STOPS, PatientWorker, Supervisor
+from store.bell import Ear, ring
+from store.queue import ALIVE_S, Wakeup, connect_queue, open_queue
+from workers import alerts, journal
+from workers import supervisor as supervisors
+from workers.journal import JournalWriter
+from workers.supervisor import REDIS_AWAY_S, STOPS, WORKER_TTL_S, PatientWorker, Supervisor
+from workers.ticker import Ticker
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded:DeprecationWarning"
@@ -109,3 +113,41 @@ def test_a_worker_never_looks_long_after_redis_has_come_back(
         with pytest.raises(StopIteration):
             worker.dequeue_job_and_maintain_ttl(1)
     assert max(waits) == REDIS_AWAY_S
+
+
+def test_rq_forgets_a_worker_that_nobody_reports_for_a_minute(redis_url: str) -> None:
+    with connect_queue(redis_url) as client:
+        queue = open_queue(client)
+        wakeup = Wakeup(queue)
+        assert not wakeup.report("nobody")
+        worker = PatientWorker([queue], connection=client, worker_ttl=WORKER_TTL_S, name="known")
+        worker.register_birth()
+        worker.heartbeat()
+        assert 0 < client.pttl(worker.key) <= ALIVE_S * 1000 <= 60_000
+        client.pexpire(worker.key, 1000)
+        assert wakeup.report("known")
+        assert client.pttl(worker.key) > 1000
+        assert [one.name for one in wakeup.workers()] == ["known"]
+
+
+def test_a_ring_ends_a_long_nap(
+    supervisor: Supervisor, settings: Settings, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisors, "TICK_S", 0.01)
+    ticker = Ticker(settings, supervisor.journal)
+    ticker.tick()
+    with connect_queue(redis_url) as client:
+        assert ring(client, Ear.REST) >= 1
+    supervisor._nap(3600, ticker)
+    assert not ticker.is_at_rest
+
+
+def test_a_drain_that_works_ends_a_long_nap(
+    supervisor: Supervisor, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisors, "TICK_S", 0.01)
+    monkeypatch.setattr(journal, "_write_end", supervisor.journal._write_end)
+    ticker = Ticker(settings, supervisor.journal)
+    JournalWriter().stir()
+    supervisor._nap(3600, ticker)
+    assert not list(supervisor.journal.moves())

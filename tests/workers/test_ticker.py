@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support import CALL_BACK, ROOT, SECRETS, variables_of
-from support.storing import put
+from support.storing import claim, put
 
 from config import log
 from schemas.errors import StoreUnavailable
@@ -41,6 +41,13 @@ STEPS = {
 }
 
 
+def put_due_and_leased(store: Store) -> None:
+    """Without a lease, there is nothing to sweep."""
+    put(store, "leased")
+    claim(store)
+    put(store, "due")
+
+
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("error", [Broken(), RecursionError(), MemoryError()], ids=repr)
 def test_an_error_in_a_step_stops_neither_the_others_nor_the_calls(
@@ -51,7 +58,7 @@ def test_an_error_in_a_step_stops_neither_the_others_nor_the_calls(
     step: str,
     error: Exception,
 ) -> None:
-    put(store, "a")
+    put_due_and_leased(store)
     store.redis.delete("bridge:wakeup")  # as if the drain that the intake requests had been lost
     done = []
     for name in STEPS:
@@ -77,7 +84,7 @@ def test_an_error_in_a_step_stops_neither_the_others_nor_the_calls(
 def test_a_step_that_finds_redis_away_ends_the_tick(
     ticker: Ticker, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(store, "a")
+    put_due_and_leased(store)
     store.redis.delete("bridge:wakeup")
 
     def away(*args: Any, **more: Any) -> Any:

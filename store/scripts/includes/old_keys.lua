@@ -16,9 +16,13 @@ local OLD_PREFIXES = {
   ['tries:'] = {new = 'sign_in_attempts:', how = 'add_number'},
 }
 
--- Say whether there is a key that each process of the older release writes sooner or later.
+-- Each process of the older release writes one of these sooner or later.
+local WRITTEN_BY_OLD = {'errands', 'due:errand', 'standing', 'measured'}
+
 local function has_old_key()
-  return redis.call('EXISTS', P .. 'errands', P .. 'due:errand', P .. 'standing', P .. 'measured') > 0
+  local keys = {}
+  for i, name in ipairs(WRITTEN_BY_OLD) do keys[i] = P .. name end
+  return redis.call('EXISTS', unpack(keys)) > 0
 end
 
 -- Return {new name or nil, how, old prefix or nil} of a key; nil: its name is not an old one.
