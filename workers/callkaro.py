@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import orjson
+
 from config import log
 from rules.verdict import Verdict, verdict, verdict_of_crash, verdict_of_deletion
 from schemas.callkaro import PATHS
@@ -21,6 +23,7 @@ class CallKaro:
         self.http = http
         self._base_url = base_url
         self._headers = {"X-API-KEY": api_key}
+        self._headers_of_json = {**self._headers, "Content-Type": "application/json"}
 
     def post(
         self,
@@ -38,8 +41,8 @@ class CallKaro:
         result = self.http.request(
             "POST",
             self._base_url + path,
-            headers=self._headers,
-            json=body,
+            headers=self._headers_of_json,
+            data=orjson.dumps(body),
             send_deadline=send_deadline,
         )
         try:
