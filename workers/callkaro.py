@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import orjson
-
 from config import log
 from rules.verdict import Verdict, verdict, verdict_of_crash, verdict_of_deletion
 from schemas.callkaro import PATHS
@@ -23,7 +21,6 @@ class CallKaro:
         self.http = http
         self._base_url = base_url
         self._headers = {"X-API-KEY": api_key}
-        self._headers_of_json = {**self._headers, "Content-Type": "application/json"}
 
     def post(
         self,
@@ -41,8 +38,8 @@ class CallKaro:
         result = self.http.request(
             "POST",
             self._base_url + path,
-            headers=self._headers_of_json,
-            data=orjson.dumps(body),
+            headers=self._headers,
+            json=body,
             send_deadline=send_deadline,
         )
         try:

@@ -11,7 +11,7 @@ import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -185,19 +185,20 @@ class Drain:
 
     def _step(self, is_ending: bool) -> None:
         self._write_to_store()
-        self._flush()
         self._claimed_some = False
         self._write_backs.is_ending = is_ending
         if is_ending:
             self._give_back()
             self._flush()
             return
+        # First what answers made free: a thread waits for neither a claim nor what is prepared.
+        self._flush_and_start()
         self._background_tasks.take()
         self._take(self._claim())
         self._take_write_backs()
         self._prepare()
         self._campaigns.make()
-        self._sending.start(self._pool.free)
+        self._flush_and_start()
         self._flush()
         self._reports.write_if_due()
 
@@ -262,13 +263,27 @@ class Drain:
             else:
                 self._to_store.popleft()
 
-    def _flush(self) -> None:
-        """Make the collected moves; if Redis is away, they stay for the next turn."""
-        if not self._moves:
+    def _flush_and_start(self) -> None:
+        """Make the collected moves, and start requests in the threads that are free: in one trip.
+
+        With REDIS_ACKS in two: a request waits for replicas, and may have to be taken back. What
+        an answer says must not.
+        """
+        if self._store.acks:
+            self._flush()
+        if self._moves or (self._sending and self._pool.free > 0):
+            self._flush(partial(self._sending.start, self._pool.free))
+
+    def _flush(self, make: Callable[[Sequence[Move]], list[str]] | None = None) -> None:
+        """Make the collected moves; if Redis is away, they stay for the next turn.
+
+        make: makes them, and may make others with them; returns their answers.
+        """
+        if not self._moves and make is None:
             return
         moves = [self._in_row(move) for move in self._moves[:MOVE_AT_ONCE]]
         began_ns = time.time_ns()
-        answers = move_each(self._store, moves)
+        answers = make(moves) if make else move_each(self._store, moves)
         del self._moves[: len(moves)]
         recorded, unmade = [], []
         for move, answer in zip(moves, answers, strict=True):

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from json import dumps
 from typing import Any, cast
 
 import requests
@@ -149,14 +150,17 @@ class _Adapter(HTTPAdapter):
         data: Mapping[str, str] | bytes | None,
     ) -> _Prepared:
         """Return a request to send. The next one of this adapter may be the same object."""
+        if json is not None:
+            data = dumps(json, allow_nan=False).encode()
+            headers = {"Content-Type": "application/json", **headers}
         if not isinstance(data, bytes):
-            return _prepare(method, url, headers, params, json, data)
+            return _prepare(method, url, headers, params, data)
         key = (method, url, tuple(headers.items()), tuple(params.items()) if params else None)
         request = self._prepared.get(key)
         if request is None:
             if len(self._prepared) >= PREPARED:
                 self._prepared.clear()
-            request = self._prepared[key] = _prepare(method, url, headers, params, json, data)
+            request = self._prepared[key] = _prepare(method, url, headers, params, None)
         request.body = data
         request.headers["Content-Length"] = str(len(data))
         return request
@@ -199,8 +203,7 @@ def _prepare(
     url: str,
     headers: Mapping[str, str],
     params: Mapping[str, str] | None,
-    json: Any,
-    data: Mapping[str, str] | bytes | None,
+    data: Mapping[str, str] | None,
 ) -> _Prepared:
     request = _Prepared()
     request.prepare(
@@ -209,7 +212,6 @@ def _prepare(
         headers={**default_headers(), "User-Agent": USER_AGENT, **headers},
         params=params,
         data=data,
-        json=json,
     )
     # A plain dict: requests and urllib3 copy the headers and look through them several times.
     request.headers = dict(request.headers)  # type: ignore[assignment]
