@@ -191,8 +191,8 @@ class Drain:
             self._give_back()
             self._flush()
             return
-        # Before the claim: a thread that an answer made free does not wait for it. And while too few
-        # replicas confirm, the claim raises an error, and what is on the wire is settled still.
+        # Before the claim: a thread that an answer made free does not wait for it. And the claim
+        # raises an error while too few replicas confirm; what is on the wire is settled still.
         self._flush_and_start()
         self._background_tasks.take()
         self._take(self._claim())
