@@ -11,7 +11,7 @@ from typing import Any, Final
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberType, shortnumberinfo
 
-from schemas.fields import PhoneError, e164, plain_number
+from schemas.fields import E164, PhoneError, e164, number_type, plain_number, read_e164
 
 _REFUSED: Final = {
     PhoneNumberType.PREMIUM_RATE: "it is a premium-rate number",
@@ -30,6 +30,7 @@ _STEPS: Final = 1000
 """How many items are looked at to find the candidates: lists may contain empty lists."""
 
 _LONGEST_SHORT: Final = 6
+_LONGEST_IN_E164: Final = 1 + 3 + _LONGEST_SHORT  # with its plus and a calling code
 _LOOKED_AT: Final = 100  # characters of a text that may be a short number
 _DIGITS: Final = re.compile(r"\s*(\+|00|)([\d\s()./\-]{1,24})")
 
@@ -63,8 +64,12 @@ def country_of(number: str) -> str | None:
 
     None: the number belongs to no country (such as +800), or it is not a number.
     """
-    parsed = _parse(number)
-    return _region(parsed) if parsed else None
+    try:
+        region = phonenumbers.region_code_for_number(read_e164(number))
+    except NumberParseException:
+        return None
+    # phonenumbers writes 001 for the whole world.
+    return None if region == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY else region
 
 
 def candidates_of(raw: Any) -> Iterator[Any]:
@@ -97,14 +102,17 @@ def _check(raw: Any, region: str | None, countries: frozenset[str] | None) -> st
     except PhoneError as error:
         kind = _short_kind(raw, region) if error.reason == "invalid_number" else None
         raise _invalid(kind) if kind else error from None
-    parsed = _parse(number)
     # CallKaro dials the E.164 text, so that must be valid, not only the value it was read from.
-    if parsed is None or not phonenumbers.is_valid_number(parsed):
+    try:
+        found = number_type(number)
+    except NumberParseException:
+        found = PhoneNumberType.UNKNOWN
+    if found == PhoneNumberType.UNKNOWN:
         raise _invalid("no such number exists in its country")
-    why = _REFUSED.get(phonenumbers.number_type(parsed)) or _short_kind(number, None)
+    why = _REFUSED.get(found) or _short_kind(number, None)
     if why:
         raise _invalid(why)
-    country = _region(parsed)
+    country = country_of(number)
     if countries is not None and country not in countries:
         raise _foreign(country)
     return number
@@ -122,19 +130,6 @@ def _foreign(country: str | None) -> PhoneError:
     return PhoneError("country", message)
 
 
-def _parse(number: str) -> PhoneNumber | None:
-    try:
-        return phonenumbers.parse(number, None)
-    except NumberParseException:
-        return None
-
-
-def _region(number: PhoneNumber) -> str | None:
-    region = phonenumbers.region_code_for_number(number)
-    # phonenumbers writes 001 for the whole world.
-    return None if region == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY else region
-
-
 def _short_kind(raw: Any, region: str | None) -> str | None:
     """Say in words if a value is an emergency or another short number; None: it is neither.
 
@@ -150,6 +145,8 @@ def _short_kind(raw: Any, region: str | None) -> str | None:
 
 def _short_readings(raw: Any, region: str | None) -> list[tuple[str, str | None]]:
     """Return the ways to read a value as a short number: its digits, and the country they mean."""
+    if isinstance(raw, str) and len(raw) > _LONGEST_IN_E164 and E164.fullmatch(raw):
+        return []
     # The bound is checked first: Python refuses to print integers of more than 4300 digits.
     text = str(raw) if isinstance(raw, int) and 0 < raw < 10**9 else raw
     found = _DIGITS.fullmatch(plain_number(text[:_LOOKED_AT])) if isinstance(text, str) else None

@@ -8,12 +8,13 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import phonenumbers
 from marshmallow import ValidationError, fields
-from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
 from schemas.depth import MAX_DEPTH
 
@@ -25,6 +26,7 @@ E164: Final = re.compile(r"\+[1-9][0-9]{1,14}")
 
 # --- numbers ---------------------------------------------------------------------------------
 
+_KEPT: Final = 512  # numbers as phonenumbers reads them: more than a drain prepares at once
 # Long enough for any number as people write it, short enough for every regex on the way.
 _LONGEST: Final = 64
 _LOOKED_AT: Final = 1000  # characters of a text, with marks and blanks
@@ -82,9 +84,40 @@ def e164(raw: object, region: str | None) -> str:
             not call valid.
     """
     number = _parsed(raw, region)
-    if not phonenumbers.is_valid_number(number):
+    if not _is_valid(number):
         raise _invalid("there is no such number in its country")
     return _in_e164(number)
+
+
+@lru_cache(maxsize=_KEPT)
+def read_e164(number: str) -> PhoneNumber:
+    """Return a number in E.164 as phonenumbers reads it; nobody may change it.
+
+    Kept, because a call's number is looked at several times: is it valid, which country and zone.
+
+    Raises:
+        NumberParseException: it is not a number.
+    """
+    return phonenumbers.parse(number, None)
+
+
+@lru_cache(maxsize=_KEPT)
+def number_type(number: str) -> int:
+    """Return the PhoneNumberType of a number in E.164; UNKNOWN: there is no such number.
+
+    Raises:
+        NumberParseException: it is not a number.
+    """
+    return phonenumbers.number_type(read_e164(number))
+
+
+def _is_valid(number: PhoneNumber) -> bool:
+    """Say whether there is such a number in its country, as phonenumbers.is_valid_number()."""
+    text = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    # Its type is kept with the text, if the text is read as the same number.
+    if E164.fullmatch(text) and read_e164(text) == number:
+        return number_type(text) != PhoneNumberType.UNKNOWN
+    return phonenumbers.is_valid_number(number)
 
 
 def as_written(raw: object, region: str | None) -> str:
@@ -114,7 +147,10 @@ def _parsed(raw: object, region: str | None) -> PhoneNumber:
     region = (region or "").strip().upper() or None
     known_region = region if region in phonenumbers.SUPPORTED_REGIONS else None
     try:
-        number = phonenumbers.parse(text + context, known_region)
+        if E164.fullmatch(text):
+            number = read_e164(text)
+        else:
+            number = phonenumbers.parse(text + context, known_region)
     except NumberParseException as error:
         if _LETTER.search(text):
             raise _invalid("it has letters in it") from None
@@ -168,7 +204,8 @@ def plain_number(text: str) -> str:
     spreadsheet, and prefixes such as "p:" and "whatsapp:". All else stays, so a text that is not
     one number does not become one.
     """
-    plain = "".join(map(_plain_char, text)).strip()
+    plain = text.replace("\t", " ") if text.isascii() else "".join(map(_plain_char, text))
+    plain = plain.strip()
     if plain[:1] == "=" or plain[:1] in tuple(_QUOTES):
         plain = plain.removeprefix("=").strip(_QUOTES + " ")
     return plain[found.end() :] if (found := _PREFIXED.match(plain)) else plain

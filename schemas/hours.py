@@ -14,9 +14,10 @@ from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-import phonenumbers
 from phonenumbers import NumberParseException
 from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_number
+
+from schemas.fields import read_e164
 
 _DAY_MIN: Final = 24 * 60
 _DAY: Final = timedelta(days=1)
@@ -87,7 +88,7 @@ def zones_of(number: str) -> frozenset[str]:
     ("Asia/Calcutta").
     """
     try:
-        parsed = phonenumbers.parse(number, None)
+        parsed = read_e164(number)
     except NumberParseException:
         return frozenset()
     return frozenset(time_zones_for_number(parsed)) - {UNKNOWN_TIMEZONE}

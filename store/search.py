@@ -100,7 +100,8 @@ class SearchStore(IndexStore):
     def _term(self, text: str) -> str:
         # The label keeps the hash apart from those of numbers and records. No source has no name.
         bits = int.from_bytes(self._digest(f"\0find\0{text}", TERM * 5 // 8))
-        return "".join(_PAIRS[bits >> shift & 1023] for shift in (30, 20, 10, 0))
+        high, low = divmod(bits, 1 << 20)
+        return _PAIRS[high >> 10] + _PAIRS[high & 1023] + _PAIRS[low >> 10] + _PAIRS[low & 1023]
 
     def _ids_by(self, text: str, sources: Iterable[str]) -> tuple[str, ...]:
         """Return the deliveries that have this id, this call or the event with this id."""

@@ -8,7 +8,7 @@ drain's coordinating thread, except for the request itself.
 import contextlib
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -118,11 +118,15 @@ class Sending:
         """Return the seconds until the rate cap permits a request; below 0: it permits one now."""
         return self._no_start_before - time.monotonic()
 
-    def start(self, free_threads: int) -> None:
-        """Record `sending` for a delivery per free thread; POST the requests that Redis permits."""
-        if not self._ready or free_threads <= 0 or self.start_in_s() > 0:
-            return
-        batch = [self._ready.popleft() for _ in range(min(free_threads, len(self._ready)))]
+    def start(self, free_threads: int, before: Sequence[Move] = ()) -> list[str]:
+        """Record `sending` for a delivery per free thread; POST the requests that Redis permits.
+
+        before: moves that are made first, in the same trip to Redis. Returns their answers. Raises
+        StoreUnavailable: then the deliveries are taken back, and those moves may be made or not.
+        """
+        may_start = free_threads > 0 and self.start_in_s() <= 0
+        count = min(free_threads, len(self._ready)) if may_start else 0
+        batch = [self._ready.popleft() for _ in range(count)]
         start_by = time.monotonic() + MARGIN_S
         now = self._drain.now()
         starts: list[tuple[Ready, Move]] = []
@@ -135,7 +139,7 @@ class Sending:
                     raise
                 except Exception as error:
                     broken.append((ready, error))
-            answers = move_each(self._store, [move for _, move in starts])
+            answers = move_each(self._store, [*before, *(move for _, move in starts)])
         except StoreUnavailable as error:
             # `sending` may be recorded, but surely no request was begun.
             for ready in batch:
@@ -143,6 +147,16 @@ class Sending:
             raise
         for ready, cause in broken:
             self._drain.crashed(ready.claim, cause)
+        self._begin(starts, answers[len(before) :], now, start_by)
+        return answers[: len(before)]
+
+    def _begin(
+        self,
+        starts: Sequence[tuple[Ready, Move]],
+        answers: Sequence[str],
+        now: datetime,
+        start_by: float,
+    ) -> None:
         permitted = [
             move for (_, move), answer in zip(starts, answers, strict=True) if answer == "ok"
         ]

@@ -1,8 +1,9 @@
-"""The drain's threads, where the system gives none."""
+"""The drain's threads: their results, and a system that gives none."""
 
 import threading
 
 import pytest
+from support import LONGEST_S
 
 from workers.pool import Pool
 
@@ -19,3 +20,46 @@ def test_a_task_that_gets_no_thread_is_not_waited_for(monkeypatch: pytest.Monkey
             with pytest.raises(RuntimeError):
                 pool.submit(lambda: 1, lambda _: None, lambda _: None)
         assert (pool.running, pool.free) == (0, 1)
+
+
+def test_a_pool_starts_no_more_threads_than_it_needs_and_ends_them_all() -> None:
+    seen: list[str] = []
+    with Pool(3) as pool:
+        for _ in range(2):
+            pool.submit(threading.current_thread, lambda thread: seen.append(thread.name), fail)
+            assert pool.running == 1
+            pool.take_in(LONGEST_S)
+        both = threading.Barrier(2)
+        for _ in range(2):
+            pool.submit(lambda: both.wait(LONGEST_S), lambda _: seen.append("both"), fail)
+        while pool.running:
+            pool.take_in(LONGEST_S)
+        assert pool.free == 3
+        threads = list(pool._started)
+
+    assert len(threads) == 2
+    assert seen == ["send-0", "send-0", "both", "both"]
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_what_a_task_raises_comes_to_the_coordinating_thread_and_costs_no_other() -> None:
+    def broken() -> None:
+        raise ValueError
+
+    def ends() -> None:
+        raise SystemExit
+
+    seen: list[object] = []
+    with Pool(1) as pool:
+        pool.submit(broken, seen.append, lambda error: seen.append(type(error)))
+        pool.submit(ends, seen.append, seen.append)  # nobody is told, as the lease runs out
+        pool.submit(lambda: 1, lambda _: broken(), seen.append)  # its own error is logged
+        pool.submit(lambda: 2, seen.append, seen.append)
+        while pool.running:
+            pool.take_in(LONGEST_S)
+
+    assert seen == [ValueError, 2]
+
+
+def fail(given: object) -> None:
+    raise AssertionError(given)
