@@ -44,24 +44,35 @@ class Load:
 class _Connection:
     """One connection, with at most one request on it."""
 
-    __slots__ = ("began", "received", "sock", "wanted")
+    __slots__ = ("began", "is_second", "received", "request", "sock", "wanted")
 
     def __init__(self, port: int) -> None:
         self.sock = socket.create_connection((HOST, port), SILENCE_S)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.began = 0.0
+        self.request = b""  # that waits for its answer; empty: none does
+        self.is_second = False  # the request was already sent on another connection
         self.received = b""
         self.wanted = 0  # bytes of the whole answer; 0: its head is not complete
 
     def post(self, request: bytes) -> None:
+        self.request = request
         self.received = b""
         self.wanted = 0
         self.began = time.perf_counter()
         self.sock.sendall(request)
 
-    def read(self) -> bool:
-        """Read what has come. Returns whether the answer is complete."""
-        part = self.sock.recv(262_144)
+    def read(self) -> bool | None:
+        """Read what has come. Returns whether the answer is complete.
+
+        None: the server closed the connection between two answers.
+        """
+        try:
+            part = self.sock.recv(262_144)
+        except ConnectionResetError:
+            part = b""
+        if not part and not self.received and not self.is_second:
+            return None
         if not part:
             raise BenchError("The server closed a connection in the middle of an answer.")
         self.received = self.received + part if self.received else part
@@ -71,7 +82,11 @@ class _Connection:
                 return False
             length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
             self.wanted = len(head) + 4 + int(length)
-        return len(self.received) >= self.wanted
+        if len(self.received) < self.wanted:
+            return False
+        self.request = b""
+        self.is_second = False
+        return True
 
 
 def run(port: int, requests: Sequence[bytes]) -> Load:
@@ -84,11 +99,11 @@ class Client:
     """32 connections that stay open."""
 
     def __init__(self, port: int) -> None:
-        opened = [_Connection(port) for _ in range(CONNECTIONS)]
-        self._connections = {each.sock.fileno(): each for each in opened}
+        self._port = port
+        self._connections: dict[int, _Connection] = {}
         self._epoll = select.epoll()
-        for fd in self._connections:
-            self._epoll.register(fd, select.EPOLLIN)
+        for _ in range(CONNECTIONS):
+            self._open()
 
     def run(self, requests: Sequence[bytes]) -> Load:
         """Post all requests, as fast as answers come. Raises BenchError if none comes for 15 s."""
@@ -104,7 +119,7 @@ class Client:
         left = iter(requests)
         began, cpu_began = time.perf_counter(), time.process_time()
         # A request that is taken from `left` must be posted: so its connection is taken first.
-        for connection, first in zip(self._connections.values(), left, strict=False):
+        for connection, first in zip([*self._connections.values()], left, strict=False):
             connection.post(first)
         while len(took) < len(requests):
             events = self._epoll.poll(SILENCE_S)
@@ -112,7 +127,10 @@ class Client:
                 raise BenchError(f"No answer for {SILENCE_S:.0f} s.")
             for fd, _ in events:
                 connection = self._connections[fd]
-                if connection.read():
+                is_complete = connection.read()
+                if is_complete is None:
+                    self._reopen(connection)
+                elif is_complete:
                     took.append(time.perf_counter() - connection.began)
                     statuses[connection.received[9:12]] += 1
                     if request := next(left, None):
@@ -128,6 +146,23 @@ class Client:
             errors=len(took) - sum(statuses[ok] for ok in ACCEPTED),
             busy=cpu_s / wall_s,
         )
+
+    def _open(self) -> _Connection:
+        connection = _Connection(self._port)
+        self._connections[connection.sock.fileno()] = connection
+        self._epoll.register(connection.sock.fileno(), select.EPOLLIN)
+        return connection
+
+    def _reopen(self, closed: _Connection) -> None:
+        """Send a request again whose connection the server closed meanwhile, as clients do."""
+        fd, request = closed.sock.fileno(), closed.request
+        self._epoll.unregister(fd)
+        del self._connections[fd]
+        closed.sock.close()
+        opened = self._open()
+        if request:
+            opened.is_second = True
+            opened.post(request)
 
     def __enter__(self) -> Self:
         return self

@@ -1,11 +1,13 @@
 """The plots of a run: docs/images/bench-*.svg."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bench import svg
 from bench.results import OURS, Results, Rounds, T
 from bench.spread import Spread
+
+TOO_LONG = 8  # times our bar: beside such a one nothing else could be compared
 
 
 def write(results: Results, note: str, folder: Path) -> list[Path]:
@@ -29,7 +31,12 @@ def _plots(results: Results, note: str) -> Iterator[tuple[str, str]]:
         yield "calls", svg.bars(title, f"64 threads each. {note}", "{:,.0f}", bars)
         bars = _bars(results.waiting, lambda one: one.cpu_s_per_1000)
         title = "CPU seconds for 1,000 calls"
-        yield "cpu", svg.bars(title, f"Of the worker. {note}", "{:.2f}", bars)
+        shown = [bar for bar in bars if bar.spread.median < TOO_LONG * _ours(bars)]
+        left_out = "; ".join(
+            f"{bar.name}: {bar.spread.median:.0f}" for bar in bars if bar not in shown
+        )
+        note = f"Of the worker. {f'Not drawn: {left_out}. ' if left_out else ''}{note}"
+        yield "cpu", svg.bars(title, note, "{:.2f}", shown)
 
 
 def _bars(rounds: Rounds[T], read: Callable[[T], float]) -> list[svg.Bar]:
@@ -39,3 +46,7 @@ def _bars(rounds: Rounds[T], read: Callable[[T], float]) -> list[svg.Bar]:
         )
         for name in rounds[0]
     ]
+
+
+def _ours(bars: Sequence[svg.Bar]) -> float:
+    return next(bar.spread.median for bar in bars if bar.is_ours)

@@ -67,11 +67,13 @@ def lines(title: str, note: str, x_unit: str, found: Sequence[Line]) -> str:
         y = bottom - _PLOT_HEIGHT * step / 4
         parts.append(_path([(_LEFT, y), (WIDTH - _MARGIN, y)], "#d9dee3", 1))
         parts.append(
-            _text(_LEFT - 6, y + 4, f"{most_y * step / 4:,.0f}", anchor="end", is_faint=True)
+            _text(_LEFT - 6, y + 4, _figure(most_y * step / 4, most_y), anchor="end", is_faint=True)
         )
         x = _LEFT + width * step / 4
         parts.append(
-            _text(x, bottom + 17, f"{most_x * step / 4:,.0f}", anchor="middle", is_faint=True)
+            _text(
+                x, bottom + 17, _figure(most_x * step / 4, most_x), anchor="middle", is_faint=True
+            )
         )
     parts.append(_text(WIDTH - _MARGIN, bottom + 33, x_unit, anchor="end", is_faint=True))
     y = bottom + 36.0
@@ -113,6 +115,10 @@ def _round_up(figure: float) -> float:
     while power * 10 <= figure:
         power *= 10
     return next(power * step for step in (1, 2, 4, 5, 8, 10) if power * step >= figure)
+
+
+def _figure(figure: float, most: float) -> str:
+    return f"{figure:,.0f}" if most >= 4 else f"{figure:.2f}"
 
 
 def _text(

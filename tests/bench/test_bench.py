@@ -37,11 +37,10 @@ def test_one_small_round_of_each_kind(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_run_beside_another_checkout_prints_writes_and_is_quoted(tmp_path: Path) -> None:
     file = tmp_path / "run.json"
-    command = [sys.executable, "-m", "bench", "--plan", "tiny", "--alone", "--against", str(ROOT)]
+    command = ["bench", "--plan", "tiny", "--alone", "--against", str(ROOT)]
     command += ["--only", "intake", "calls", "rest", "lists"]  # the others take a minute each
     command += ["--json", str(file), "--plots", str(tmp_path)]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "webhooks of 100 events" in printed
+    assert "webhooks of 100 events" in printed_by(*command)
     run = json.loads(file.read_text("utf-8"))
     names = [row["name"].strip() for row in run["rows"]]
     assert "Redis commands an hour, idle" in names
@@ -50,12 +49,23 @@ def test_a_run_beside_another_checkout_prints_writes_and_is_quoted(tmp_path: Pat
     assert {file.name for file in tmp_path.glob("*.svg")} == {
         f"bench-{name}.svg" for name in ("intake", "calls", "cpu")
     }
-    quoted = subprocess.run(
-        [sys.executable, "-m", "bench.quote", str(file), str(file)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    quoted = printed_by("bench.quote", str(file), str(file))
     assert all(f"| {name} |" in quoted for name in names)
     assert "of loop: +0%" in quoted
+
+
+@pytest.mark.slow
+def test_a_short_soak_calls_each_event_once_and_draws_the_memory(tmp_path: Path) -> None:
+    file = tmp_path / "soak.json"
+    options = ["--minutes", "0.1", "--rate", "20", "--json", str(file), "--plots", str(tmp_path)]
+    assert "0 of them twice" in printed_by("bench.soak", *options)
+    soak = json.loads(file.read_text("utf-8"))
+    assert 20 < soak["called"] == soak["sent"]
+    assert all(look["mb"]["worker, supervisor"] > 1 for look in soak["looks"])
+    assert "<polyline" in (tmp_path / "bench-soak.svg").read_text("utf-8")
+
+
+def printed_by(*words: str) -> str:
+    """Run a module of the benchmark, which must not fail. Returns what it printed."""
+    command = [sys.executable, "-m", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S603
