@@ -130,9 +130,9 @@ def _at_rest(results: Results) -> Iterable[Row]:
         mb = sum(most.pss_kb for most in loaded) / 1024
         yield _single("MB of web and worker, PSS", "{:.0f}", mb, 250)
     if OURS in results.rest:
-        rest = results.rest
-        before = rest[OURS].per_hour / rest[BEFORE].per_hour if BEFORE in rest else None
-        yield _single("Redis commands an hour, idle", "{:,.0f}", rest[OURS].per_hour, 2000, before)
+        yield _most_row(
+            "Redis commands an hour, idle", [results.rest], lambda one: one.per_hour, 2000
+        )
 
 
 def _ratio_row(
@@ -163,14 +163,13 @@ def _most_row(name: str, rounds: Rounds[T], read: Callable[[T], float], most: fl
     )
 
 
-def _single(name: str, form: str, figure: float, most: float, before: float | None = None) -> Row:
+def _single(name: str, form: str, figure: float, most: float) -> Row:
     return Row(
         name=name,
         target=f"≤ {most:,g}",
         form=form,
         figure=Spread.of([figure]),
         is_met=figure <= most,
-        before=None if before is None else Spread.of([before]),
     )
 
 

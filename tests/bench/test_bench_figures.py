@@ -11,7 +11,7 @@ from bench.intake import Taken
 from bench.load import Load
 from bench.machine import Machine
 from bench.quote import differences, markdown
-from bench.rest import _count
+from bench.rest import AtRest, _count
 from bench.results import Results, Row, rows
 from bench.soak import Look, Soak
 from bench.soak import plot as soak_plot
@@ -78,6 +78,12 @@ def test_without_another_checkout_nobody_knows_whether_it_was_met() -> None:
 
 def test_what_was_not_measured_has_no_row() -> None:
     assert rows(Results()) == []
+
+
+def test_a_checkout_that_ran_no_command_at_rest_has_no_ratio() -> None:
+    ours, before = (AtRest(window_s=60, commands=count, by={}) for count in (20, 0))
+    row = row_of(Results(rest={"bridge": ours, "before": before}), "Redis commands an hour, idle")
+    assert (row.figure.median, row.before) == (1200, None)
 
 
 def test_the_docs_get_a_table_with_date_machine_and_what_was_not_met() -> None:
