@@ -99,7 +99,12 @@ class Run:
             valkey.wait_for_port(valkey.port)
             for part in self.parts:
                 valkey.fresh()
-                getattr(self, f"_{part}")(valkey, results)
+                found = Results()
+                try:
+                    getattr(self, f"_{part}")(valkey, found)
+                except BenchError as error:  # what the other parts took minutes for is not lost
+                    found = Results(failures=[f"{part}: {error}"])
+                results.add(found)
         return results
 
     def _intake(self, valkey: Valkey, results: Results) -> None:
@@ -182,7 +187,9 @@ def main() -> int:
     if options.plots:
         for file in plots.write(results, f"{datetime.now(UTC):%d %B %Y}.", options.plots):
             progress.print(f"written: {file}", markup=False)
-    return 0
+    for failure in results.failures:
+        progress.print(f"Not measured: {failure}", markup=False, highlight=False)
+    return 1 if results.failures else 0
 
 
 def record(machine: Machine, results: Results) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """All that one run measured, and the figures that have a target."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
 from bench.delivery import LOOP, Delivered
@@ -34,6 +34,14 @@ class Results:
     lists: dict[str, Took] = field(default_factory=dict)
     lists_of: int = 0  # deliveries
     lists_bytes: float = 0  # that Redis has of each of them
+    failures: list[str] = field(default_factory=list)  # why a part was not measured
+
+    def add(self, part: "Results") -> None:
+        """Take over what was measured of a part."""
+        self.failures += part.failures
+        for one in fields(part):
+            if one.name != "failures" and (found := getattr(part, one.name)):
+                setattr(self, one.name, found)
 
     def client_limits(self) -> bool:
         """Say whether the client was so busy that the floor may be higher than measured."""

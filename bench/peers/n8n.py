@@ -39,7 +39,7 @@ def n8n(home: Path, valkey: Valkey, api_port: int) -> Iterator[Peer]:
             work = [found, "worker", f"--concurrency={THREADS}"]
             yield Peer(
                 name="n8n, queue mode",
-                promise="on the disk; one in work when a process is killed is lost",
+                promise="on the disk; what a killed process works on may stay undone",
                 web=web,
                 target=hubspot.Target(port=port, signs_url=False, path=PATH),
                 start_worker=lambda: Child("n8n-worker", work, log_dir=home, env=worker_env),

@@ -76,6 +76,15 @@ def test_without_another_checkout_nobody_knows_whether_it_was_met() -> None:
     assert row_of(results, "events/s, 100 in a webhook").is_met is None
 
 
+def test_a_part_that_failed_costs_no_other_part_its_figures() -> None:
+    results = results_of((1000, 500, 250))
+    results.add(Results(failures=["calls: The worker ended too early."]))
+    results.add(Results(rest={"bridge": AtRest(window_s=60, commands=20, by={})}))
+    assert row_of(results, "webhooks/s, 1 event each").figure.median == 500
+    assert row_of(results, "Redis commands an hour, idle").figure.median == 1200
+    assert results.failures == ["calls: The worker ended too early."]
+
+
 def test_what_was_not_measured_has_no_row() -> None:
     assert rows(Results()) == []
 
