@@ -39,14 +39,14 @@ def markdown(run: dict[str, Any]) -> str:
     lines = [
         f"`make bench` on {at:%-d %B %Y}: {machine.sentence()}.",
         "",
-        "| figure | target | measured | ratio | to the release before |",
+        "| figure | target | measured | ratio | to before |",
         "|---|--:|--:|--:|--:|",
     ]
     for row in rows_of(run):
         figure = row.figure.text(row.form)
         figure = f"**{figure}**" if row.is_met is False else figure
         ratios = f"{ratio_text(row.ratio)} | {ratio_text(row.before)}"
-        lines.append(f"| {row.name.strip()} | {row.target} | {figure} | {ratios} |")
+        lines.append(f"| {row.name} | {row.target} | {figure} | {ratios} |")
     return "\n".join([*lines, "", "Bold: the target is not met.", ""])
 
 
@@ -57,7 +57,7 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[tuple[str, f
     for row in rows_of(other):
         first = before.get((row.name, row.of))
         if first and row.ratio:
-            found.append((f"{row.name.strip()}, of {row.of}", row.ratio.median / first.median - 1))
+            found.append((f"{row.name}, of {row.of}", row.ratio.median / first.median - 1))
     return found
 
 

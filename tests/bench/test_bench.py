@@ -42,7 +42,7 @@ def test_a_run_beside_another_checkout_prints_writes_and_is_quoted(tmp_path: Pat
     command += ["--json", str(file), "--plots", str(tmp_path)]
     assert "webhooks of 100 events" in printed_by(*command)
     run = json.loads(file.read_text("utf-8"))
-    names = [row["name"].strip() for row in run["rows"]]
+    names = [row["name"] for row in run["rows"]]
     assert "Redis commands an hour, idle" in names
     assert "slowest list of 400, ms" in names
     assert all(row["before"] for row in run["rows"] if row["of"] == "floor")

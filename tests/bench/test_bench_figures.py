@@ -44,7 +44,7 @@ def results_of(*rates: tuple[float, float, float]) -> Results:
 
 
 def row_of(results: Results, name: str) -> Row:
-    [found] = [row for row in rows(results) if row.name.strip() == name]
+    [found] = [row for row in rows(results) if row.name == name]
     return found
 
 
