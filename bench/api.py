@@ -1,5 +1,6 @@
 """An API that answers like CallKaro after a given time, and counts its requests.
 
+It also answers like HubSpot, with a contact for each id that is asked for.
 The simulator checks every rule, which costs time. This API must not be the limit.
 Run it as a process of its own: `python -m bench.api PORT`.
 """
@@ -13,14 +14,17 @@ import orjson
 
 from bench.processes import HOST
 
-CALL, CAMPAIGN, RESET, GOT = "/call/outbound", "/call/campaign", "/bench/reset", "/bench/got"
+CALL, CAMPAIGN = "/call/outbound", "/call/campaign"
+CRM_READ = "/batch/read"  # the end of the path; the object is before it
+RESET, GOT, SEEN = "/bench/reset", "/bench/got", "/bench/seen"
 
 
 class Seen:
     """The requests since the last reset."""
 
     def __init__(self) -> None:
-        self.delay_s = 0.0
+        self.delay_s = 0.0  # of CallKaro
+        self.crm_delay_s = 0.0
         self.ids: list[str] = []
         self.times: list[float] = []  # monotonic
         self.campaigns = 0
@@ -75,8 +79,12 @@ class Connection(asyncio.Protocol):
             )
         elif path == RESET:
             seen.__init__()  # type: ignore[misc]  # all that it was is gone
-            seen.delay_s = orjson.loads(body)["delay_s"]
+            wanted = orjson.loads(body)
+            seen.delay_s, seen.crm_delay_s = wanted["delay_s"], wanted.get("crm_delay_s", 0.0)
             self._send({})
+        elif path.endswith(CRM_READ):
+            ids = [one["id"] for one in orjson.loads(body)["inputs"]]
+            self._send({"results": [contact(one) for one in ids]}, seen.crm_delay_s)
         elif path == GOT:
             self._send({"calls": len(seen.ids)})
         else:
@@ -90,6 +98,12 @@ class Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_later(delay_s, self._transport.write, whole)
         else:
             self._transport.write(whole)
+
+
+def contact(record_id: str) -> dict[str, Any]:
+    """Return a contact as HubSpot does, with a number of its own."""
+    properties = {"phone": f"+9197{int(record_id) % 10**8:08d}", "firstname": "Lead"}
+    return {"id": record_id, "properties": properties, "archived": False}
 
 
 async def serve(port: int) -> None:

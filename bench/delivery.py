@@ -1,11 +1,10 @@
-"""The worker, against a loop with as many threads. The API answers after 100 ms, or at once."""
+"""The worker, beside a hand-made loop with as many threads, and beside other queues."""
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,13 @@ import orjson
 import requests
 
 from bench import api, loop
+from bench.checkout import Checkout, started_web
+from bench.leads import body_of
 from bench.processes import HOST, BenchError, Child, Valkey, free_port
-from bench.setting import AGENT, THREADS, bridge_env
-from schemas.event import Event, derive_id
-from schemas.records import NewDelivery
-from store import Store, connect
+from bench.queues.catalogue import Queue, queue_env
+from bench.setting import THREADS, bridge_env
 
+LOOP = "loop"
 PATIENCE_S = 60.0
 LOOK_S = 0.02
 
@@ -27,7 +27,8 @@ LOOK_S = 0.02
 class Delivered:
     """One round. per_s and cpu_s_per_1000 are read over the middle 80 % of the deliveries.
 
-    commands and round_trips are Redis', a delivery; commands within scripts count.
+    commands and round_trips are Redis', a delivery; commands within scripts count. bytes is what
+    Redis keeps of a delivery at the end.
     """
 
     deliveries: int
@@ -35,79 +36,83 @@ class Delivered:
     cpu_s_per_1000: float
     commands: float
     round_trips: float
+    bytes: float
 
 
 class Deliveries:
-    """The API, and the same work for a worker and for a loop."""
+    """The API, and the same work for each: the loop, the worker of each checkout, the queues."""
 
-    def __init__(self, home: Path, valkey: Valkey, port: int) -> None:
+    def __init__(
+        self,
+        home: Path,
+        valkey: Valkey,
+        port: int,
+        checkouts: Sequence[Checkout],
+        others: Sequence[Queue],
+    ) -> None:
         self._home, self._valkey = home, valkey
         self._url = f"http://{HOST}:{port}"
         self._env = bridge_env(redis_url=valkey.url, api_port=port)
+        self._checkouts, self._others = checkouts, others
         self._session = requests.Session()
-        self._rounds = 0
+        self._empty_bytes = 0
 
-    def round(self, count: int, *, delay_s: float) -> tuple[Delivered, Delivered]:
-        """Return the results of the loop and of the worker. Raises BenchError on any fault."""
-        self._rounds += 1
-        looped = self._loop(count, delay_s)
-        return looped, self._worker(count, delay_s)
+    def round(self, count: int, *, delay_s: float) -> dict[str, Delivered]:
+        """Return the results of each by name. Raises BenchError on any fault."""
+        found = {LOOP: self._loop(count, delay_s)}
+        found |= {one.name: self._worker(one, count, delay_s) for one in self._checkouts}
+        return found | {one.name: self._queue(one, count, delay_s) for one in self._others}
 
     def _loop(self, count: int, delay_s: float) -> Delivered:
         self._reset(delay_s)
         pipe = self._valkey.client.pipeline(transaction=False)
         for number in range(count):
-            pipe.lpush(loop.TODO, orjson.dumps(_body(number)))
+            pipe.lpush(loop.TODO, orjson.dumps(body_of(number)))
         pipe.execute()
         command = [sys.executable, "-m", "bench.loop"]
         command += [self._valkey.url, self._url + api.CALL, str(THREADS)]
         client = self._valkey.client
-        return self._measured("loop", command, {}, count, lambda: not client.llen(loop.DOING))
-
-    def _worker(self, count: int, delay_s: float) -> Delivered:
-        self._reset(delay_s)
-        store = Store(connect(self._valkey.url))
-        store.is_migrated()  # an empty store is marked: the worker then finds nothing to migrate
-        for start in range(0, count, 100):
-            numbers = range(start, min(start + 100, count))
-            store.accept([self._event(number) for number in numbers], routes="bench")
-        command = [sys.executable, "-m", "workers"]
-        done = self._measured(
-            "worker", command, self._env, count, lambda: store.counts()["delivered"] == count
+        return self._measured(
+            lambda: Child(LOOP, command, log_dir=self._home, env={}),
+            count,
+            lambda: not client.llen(loop.DOING),
         )
-        if (made := self._ask("/bench/seen")["campaigns"]) != 1:
-            raise BenchError(f"The campaign was created {made} times.")
+
+    def _worker(self, checkout: Checkout, count: int, delay_s: float) -> Delivered:
+        self._reset(delay_s)
+        child, web = started_web(checkout, log_dir=self._home, env=self._env)
+        with child:
+            web.post_leads(range(count))
+            done = self._measured(
+                lambda: checkout.worker(log_dir=self._home, env=self._env),
+                count,
+                lambda: web.counts()["delivered"] == count,
+            )
+        if (made := self._ask(api.SEEN)["campaigns"]) != 1:
+            raise BenchError(f"The campaign was created {made} times ({checkout.name}).")
         return done
 
-    def _event(self, number: int) -> tuple[Event, list[NewDelivery]]:
-        now = datetime.now(UTC)
-        body = _body(number)
-        event_id = derive_id("event", "form", f"{self._rounds}-{number}")
-        event = Event(
-            id=event_id,
-            source="form",
-            source_event_id=str(number),
-            fingerprint=event_id,
-            remember_s=3600,
-            type="form.submitted",
-            subject=str(number),
-            time=now,
-            received_at=now,
-            data={"phone": body["to_number"], **body["metadata"], "submitted_at": now.isoformat()},
-        )
-        delivery_id = derive_id("delivery", event_id, "call back")
-        return event, [NewDelivery(id=delivery_id, route="call back", to="call", wait_s=0)]
+    def _queue(self, queue: Queue, count: int, delay_s: float) -> Delivered:
+        self._reset(delay_s)
+        count = queue.count(count)
+        env = queue_env(redis_url=self._valkey.url, call_url=self._url + api.CALL)
+        name = queue.name.replace(" ", "-")
+        enqueue = [sys.executable, "-m", "bench.queues", queue.module, str(count)]
+        with Child(f"{name}-enqueue", enqueue, log_dir=self._home, env=env) as child:
+            child.wait(PATIENCE_S)
+        return self._measured(lambda: self._start(name, queue, env), count, lambda: True)
+
+    def _start(self, name: str, queue: Queue, env: Mapping[str, str]) -> Child:
+        return Child(name, queue.command(self._valkey.url), log_dir=self._home, env=env)
 
     def _measured(
         self,
-        name: str,
-        command: list[str],
-        env: dict[str, str],
+        start: Callable[[], Child],
         count: int,
         is_settled: Callable[[], bool],
     ) -> Delivered:
         commands, round_trips = self._valkey.commands(), self._valkey.round_trips()
-        with Child(name, command, log_dir=self._home, env=env) as child:
+        with start() as child:
             at_first, cpu_first = self._wait_for(child, count // 10)
             at_last, cpu_last = self._wait_for(child, count * 9 // 10)
             self._wait_for(child, count)
@@ -116,13 +121,14 @@ class Deliveries:
             give_up_at = time.monotonic() + PATIENCE_S
             while not is_settled():
                 if time.monotonic() > give_up_at:
-                    raise BenchError(f"The {name} did not settle all.\n{child.last_words()}")
+                    raise BenchError(f"{child.name} did not settle all.\n{child.last_words()}")
                 time.sleep(LOOK_S)
-        seen = self._ask("/bench/seen")
+            kept_bytes = self._valkey.data_bytes() - self._empty_bytes
+        seen = self._ask(api.SEEN)
         received, different = len(seen["ids"]), len(set(seen["ids"]))
         if not received == different == count:
             raise BenchError(
-                f"The {name} had {count} to deliver; {received} arrived, {different} different."
+                f"{child.name} had {count} to deliver; {received} arrived, {different} different."
             )
         times = seen["times"]
         low, high = count // 10, count * 9 // 10
@@ -132,6 +138,7 @@ class Deliveries:
             cpu_s_per_1000=(cpu_last - cpu_first) / (at_last - at_first) * 1000,
             commands=commands / count,
             round_trips=round_trips / count,
+            bytes=kept_bytes / count,
         )
 
     def _wait_for(self, child: Child, calls: int) -> tuple[int, float]:
@@ -146,33 +153,27 @@ class Deliveries:
 
     def _reset(self, delay_s: float) -> None:
         self._valkey.fresh()
+        self._empty_bytes = self._valkey.data_bytes()
         self._session.post(self._url + api.RESET, json={"delay_s": delay_s}, timeout=10)
 
     def _ask(self, path: str) -> Any:
         return self._session.get(self._url + path, timeout=10).json()
 
 
-def _body(number: int) -> dict[str, Any]:
-    """Return the body that the loop posts; the worker makes an equal body of the same lead."""
-    return {
-        "to_number": f"+9198{number:08d}",
-        "agent_id": AGENT,
-        "batch_id": "batch-1",
-        "number_of_retries": 2,
-        "gap_between_retries": [30, 60],
-        "metadata": {
-            "name": f"Lead {number}",
-            "city": "Bengaluru",
-            "bridge_delivery_id": f"loop-{number}",
-        },
-    }
+@contextmanager
+def deliveries(
+    home: Path, valkey: Valkey, checkouts: Sequence[Checkout], others: Sequence[Queue] = ()
+) -> Iterator[Deliveries]:
+    """Start the API that all of them call."""
+    with started_api(home) as port:
+        yield Deliveries(home, valkey, port, checkouts, others)
 
 
 @contextmanager
-def deliveries(home: Path, valkey: Valkey) -> Iterator[Deliveries]:
-    """Start the API that both call."""
+def started_api(home: Path) -> Iterator[int]:
+    """Start the API. Yields its port."""
     port = free_port()
     command = [sys.executable, "-m", "bench.api", str(port)]
     with Child("api", command, log_dir=home, env={}) as server:
         server.wait_for_port(port)
-        yield Deliveries(home, valkey, port)
+        yield port

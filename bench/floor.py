@@ -1,6 +1,7 @@
-"""The floor of the intake: Flask on the same gunicorn, the HMAC over the raw body, json.loads.
+"""The floors of the intake, on the same gunicorn. They store nothing and promise nothing.
 
-It checks nothing else, stores nothing and promises nothing. No intake in Flask can be faster.
+create_app: Flask, the HMAC over the raw body, json.loads; no intake in Flask can be faster.
+create_bare_app: a view that only answers; what Flask and gunicorn take of it.
 """
 
 import hmac
@@ -12,7 +13,7 @@ from bench.hubspot import PATH, signature
 
 
 def create_app() -> Flask:
-    """Build the view."""
+    """Build the view that checks the signature and parses."""
     app = Flask(__name__)
 
     @app.post(PATH)
@@ -22,5 +23,16 @@ def create_app() -> Flask:
         if not hmac.compare_digest(request.headers["X-HubSpot-Signature-v3"], expected):
             return {"accepted": 0}, 401
         return {"accepted": len(json.loads(body))}, 202
+
+    return app
+
+
+def create_bare_app() -> Flask:
+    """Build the view that only answers."""
+    app = Flask(__name__)
+
+    @app.post(PATH)
+    def receive() -> tuple[dict[str, int], int]:
+        return {"accepted": 1}, 202
 
     return app

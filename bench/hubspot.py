@@ -41,12 +41,13 @@ class Target:
 
     port: int
     signs_url: bool
+    path: str = PATH
 
     def requests(self, bodies: list[bytes]) -> list[bytes]:
         """Return each body as the bytes of a request, signed now: valid for 5 minutes."""
         stamp = str(int(time.time() * 1000))
         head = (
-            f"POST {PATH} HTTP/1.1\r\nHost: {HOST}:{self.port}\r\n"
+            f"POST {self.path} HTTP/1.1\r\nHost: {HOST}:{self.port}\r\n"
             "User-Agent: HubSpot Connect 2.0 (http://dev.hubspot.com/) - WebHooks\r\n"
             "Accept: */*\r\nContent-Type: application/json\r\n"
             f"X-HubSpot-Request-Timestamp: {stamp}\r\n"
@@ -61,7 +62,7 @@ class Target:
 
     @property
     def _url(self) -> str:
-        return f"http://{HOST}:{self.port}{PATH}"
+        return f"http://{HOST}:{self.port}{self.path}"
 
 
 def signature(first: str, body: bytes, stamp: str) -> str:

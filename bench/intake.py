@@ -1,22 +1,22 @@
-"""The intake, against the floor: webhooks of one event, and of 100."""
+"""The intake, beside a bare Flask and the floor: webhooks of one event, and of 100."""
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import hubspot, load
-from bench.processes import HOST, BenchError, Child, Valkey, free_port
+from bench.checkout import Checkout, Web, gunicorn
+from bench.processes import BenchError, Child, Valkey, free_port
 from bench.setting import bridge_env
-from store import Store, connect
 
-WORKERS, SERVER_THREADS = 2, 8
+BARE, FLOOR = "bare Flask", "floor"
+_APPS = {BARE: "bench.floor:create_bare_app()", FLOOR: "bench.floor:create_app()"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sizes:
-    """How many requests make a round. The floor gets more, because it is faster."""
+    """How many requests make a round. The floors get more, because they are faster."""
 
     events: int  # in each request
     bridge: int
@@ -48,72 +48,71 @@ class Taken:
         return self.store_cpu_s / self.load.requests * 1000
 
 
-class Intake:
-    """Both servers, ready. Only one of them works at a time."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Server:
+    """A server that is ready. web: of a bridge; None: of a floor, which stores nothing."""
 
-    def __init__(self, bridge: Child, floor: Child, ports: tuple[int, int], valkey: Valkey) -> None:
-        self._bridge, self._floor, self._valkey = bridge, floor, valkey
-        self._bridge_target = hubspot.Target(port=ports[0], signs_url=True)
-        self._floor_target = hubspot.Target(port=ports[1], signs_url=False)
-        self._store = Store(connect(valkey.url))
+    child: Child
+    target: hubspot.Target
+    web: Web | None
+
+
+class Intake:
+    """All servers, ready. Only one of them works at a time."""
+
+    def __init__(self, servers: dict[str, Server], valkey: Valkey) -> None:
+        self._servers, self._valkey = servers, valkey
 
     def warm_up(self) -> None:
-        """Let every thread of both servers work once or twice."""
-        for target in (self._bridge_target, self._floor_target):
-            load.run(target.port, target.requests(hubspot.bodies(400, events=1)))
+        """Let every thread of each server work once or twice."""
+        for one in self._servers.values():
+            load.run(one.target.port, one.target.requests(hubspot.bodies(400, events=1)))
 
-    def round(self, sizes: Sizes) -> tuple[Taken, Taken]:
-        """Return the results of the floor and of the bridge. Raises BenchError on any fault."""
+    def round(self, sizes: Sizes) -> dict[str, Taken]:
+        """Return the results of each server by name. Raises BenchError on any fault."""
         bodies = hubspot.bodies(sizes.bridge, events=sizes.events)
-        floor = self._post(self._floor, self._floor_target, bodies, sizes.floor)
-        self._valkey.fresh()
-        bridge = self._post(self._bridge, self._bridge_target, bodies, sizes.bridge)
-        sent, kept = sizes.bridge * sizes.events, self._store.counts()["queued"]
-        if bridge.load.errors or floor.load.errors:
-            raise BenchError(f"{bridge.load.errors} + {floor.load.errors} answers were no 202.")
-        if kept != sent:
-            raise BenchError(f"{sent} events were sent and {kept} deliveries are queued.")
-        return floor, bridge
+        return {name: self._post(name, bodies, sizes) for name in self._servers}
 
-    def _post(
-        self, server: Child, target: hubspot.Target, bodies: list[bytes], count: int
-    ) -> Taken:
-        requests = target.requests(bodies)
+    def _post(self, name: str, bodies: list[bytes], sizes: Sizes) -> Taken:
+        server = self._servers[name]
+        count = sizes.bridge if server.web else sizes.floor
+        requests = server.target.requests(bodies)
         requests = (requests * (count // len(requests) + 1))[:count]
-        cpu_s, store_cpu_s = server.cpu_s(), self._valkey.cpu_s()
-        done = load.run(target.port, requests)
-        server.check()
-        return Taken(
+        self._valkey.fresh()
+        cpu_s, store_cpu_s = server.child.cpu_s(), self._valkey.cpu_s()
+        done = load.run(server.target.port, requests)
+        server.child.check()
+        taken = Taken(
             load=done,
-            events=count * bodies[0].count(b'"eventId"'),
-            cpu_s=server.cpu_s() - cpu_s,
+            events=count * sizes.events,
+            cpu_s=server.child.cpu_s() - cpu_s,
             store_cpu_s=self._valkey.cpu_s() - store_cpu_s,
         )
+        if done.errors:
+            raise BenchError(f"{done.errors} answers of {name} were no 202.")
+        if server.web and (kept := server.web.counts()["queued"]) != taken.events:
+            raise BenchError(f"{taken.events} events were sent and {kept} are queued ({name}).")
+        return taken
 
 
 @contextmanager
-def servers(home: Path, valkey: Valkey) -> Iterator[Intake]:
-    """Start the bridge's web process and the floor on the same gunicorn settings."""
-    bridge_port, floor_port = free_port(), free_port()
+def servers(home: Path, valkey: Valkey, checkouts: Sequence[Checkout]) -> Iterator[Intake]:
+    """Start the web process of each checkout, and the floors on the same gunicorn settings."""
     env = bridge_env(redis_url=valkey.url, api_port=free_port())
+    started: dict[str, Server] = {}
     with ExitStack() as stack:
-        bridge = stack.enter_context(
-            Child("web", _gunicorn("bridge.app", bridge_port), log_dir=home, env=env)
-        )
-        floor = stack.enter_context(
-            Child("floor", _gunicorn("bench.floor", floor_port), log_dir=home, env=env)
-        )
-        bridge.wait_for_port(bridge_port)
-        floor.wait_for_port(floor_port)
-        intake = Intake(bridge, floor, (bridge_port, floor_port), valkey)
+        for name, app in _APPS.items():
+            port = free_port()
+            child = Child(name.replace(" ", "-"), gunicorn(app, port), log_dir=home, env=env)
+            target = hubspot.Target(port=port, signs_url=False)
+            started[name] = Server(child=stack.enter_context(child), target=target, web=None)
+        for one in checkouts:
+            port = free_port()
+            child = stack.enter_context(one.web(port, log_dir=home, env=env))
+            target = hubspot.Target(port=port, signs_url=True)
+            started[one.name] = Server(child=child, target=target, web=Web(port))
+        for server in started.values():
+            server.child.wait_for_port(server.target.port)
+        intake = Intake(started, valkey)
         intake.warm_up()
         yield intake
-
-
-def _gunicorn(app: str, port: int) -> list[str]:
-    """Return the command of the Procfile, with another app and our own port."""
-    return [
-        *(sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py"),
-        *("--workers", str(WORKERS), "--threads", str(SERVER_THREADS)),
-        *("--bind", f"{HOST}:{port}", f"{app}:create_app()"),
-    ]

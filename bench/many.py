@@ -24,9 +24,9 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from bench.printing import show
 from bench.processes import BenchError, Valkey, stopped_by_sigterm
 from bench.setting import AGENT
-from bench.table import show
 from bridge.app import create_app
 from config.settings import load_settings
 from rules.search import endings, fold, words_of

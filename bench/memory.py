@@ -10,19 +10,28 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
 import requests
 from rich.table import Table
 
 from bench import api, load
-from bench.processes import HOST, BenchError, Child, Valkey, free_port, stopped_by_sigterm
+from bench.delivery import started_api
+from bench.leads import form_requests
+from bench.printing import show
+from bench.processes import (
+    HOST,
+    BenchError,
+    Child,
+    Valkey,
+    free_port,
+    memory_of,
+    stopped_by_sigterm,
+)
 from bench.setting import THREADS, bridge_env
-from bench.table import show
 from store import Store, connect
 
 PROCESSES = (2, 4)  # of the web process
@@ -80,7 +89,7 @@ class Bench:
                 self._await(child, lambda: self._store.counts()["delivered"] == count)
             yield f"worker, {THREADS} threads, delivering", most
             # A drain that has nothing left to do ends, and its process with it.
-            self._await(child, lambda: len(_tree(child.pid)) == 2)
+            self._await(child, lambda: len(child.tree()) == 2)
             yield "worker, idle", self._idle(child)
 
     def _child(self, name: str, command: list[str]) -> Child:
@@ -120,51 +129,20 @@ class Bench:
             thread.join()
 
     def _look(self, child: Child, most: Most) -> None:
-        found = [taken for pid in _tree(child.pid) if (taken := _memory_kb(pid))]
-        most.processes = max(most.processes, len(found))
-        most.pss_kb = max(most.pss_kb, sum(pss for pss, _ in found))
-        most.rss_kb = max(most.rss_kb, sum(rss for _, rss in found))
+        pids = child.tree()
+        found = memory_of(pids)
+        most.processes = max(most.processes, len(pids))
+        most.pss_kb = max(most.pss_kb, found.pss_kb)
+        most.rss_kb = max(most.rss_kb, found.rss_kb)
         most.connections = max(most.connections, self._connections() - self._own_connections)
 
     def _connections(self) -> int:
         return int(self._valkey.client.info("clients")["connected_clients"])
 
 
-def _tree(pid: int) -> list[int]:
-    """Return a process and its children."""
-    found = [pid]
-    for one in found:
-        try:
-            listed = Path(f"/proc/{one}/task/{one}/children").read_text("ascii")
-        except OSError:  # it has ended
-            continue
-        found += map(int, listed.split())
-    return found
-
-
-def _memory_kb(pid: int) -> tuple[int, int] | None:
-    """Return PSS and RSS; None: the process has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()
-    except OSError:
-        return None
-    kb = {line.split()[0]: int(line.split()[1]) for line in lines if line.endswith(" kB")}
-    return (kb["Pss:"], kb["Rss:"]) if kb else None
-
-
 def _webhooks(port: int) -> list[bytes]:
     """Return requests with new leads, as one web form sends many leads."""
-    head = f"POST /webhooks/form HTTP/1.1\r\nHost: {HOST}:{port}\r\nX-Webhook-Token: bench\r\n"
-    head += "Content-Type: application/json\r\nContent-Length: "
-    bodies = [
-        orjson.dumps([_lead(number) for number in itertools.islice(_people, FORMS)])
-        for _ in range(WEBHOOKS)
-    ]
-    return [f"{head}{len(body)}\r\n\r\n".encode("ascii") + body for body in bodies]
-
-
-def _lead(number: int) -> dict[str, str]:
-    return {"phone": f"+9198{number:08d}", "name": f"Lead {number}", "city": "Bengaluru"}
+    return form_requests(port, [*itertools.islice(_people, WEBHOOKS * FORMS)], FORMS)
 
 
 def _pages(port: int) -> list[bytes]:
@@ -185,9 +163,20 @@ def table_of(found: dict[str, Most]) -> Table:
     return table
 
 
+def measured(home: Path, valkey: Valkey, processes: Sequence[int]) -> dict[str, Most]:
+    """Return the memory of the web process, with each number of processes, and of the worker."""
+    found: dict[str, Most] = {}
+    with started_api(home) as port:
+        _set_delay(port)
+        bench = Bench(home, valkey, port)
+        for count in processes:
+            found.update(bench.web(count))
+        found.update(bench.worker())
+    return found
+
+
 def main() -> int:
     """Start, load, measure, print. Returns the exit code."""
-    found: dict[str, Most] = {}
     try:
         with (
             stopped_by_sigterm(),
@@ -195,15 +184,7 @@ def main() -> int:
             Valkey(Path(folder)) as valkey,
         ):
             valkey.wait_for_port(valkey.port)
-            port = free_port()
-            server = [sys.executable, "-m", "bench.api", str(port)]
-            with Child("api", server, log_dir=Path(folder), env={}) as child:
-                child.wait_for_port(port)
-                _set_delay(port)
-                bench = Bench(Path(folder), valkey, port)
-                for processes in PROCESSES:
-                    found.update(bench.web(processes))
-                found.update(bench.worker())
+            found = measured(Path(folder), valkey, PROCESSES)
     except BenchError as error:
         sys.stderr.write(f"The measurement failed: {error}\n")
         return 1

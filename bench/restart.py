@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.many import Filler
+from bench.printing import show
 from bench.processes import BenchError, Valkey, stopped_by_sigterm
-from bench.table import show
 from store import Store, connect
 
 SIZES = (100_000, 300_000)

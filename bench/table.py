@@ -1,132 +1,92 @@
-"""The figures as a table, beside the prototype's; without colours if it is not a terminal."""
+"""The figures as tables."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median
-from typing import TypeVar
 
-from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from bench.delivery import Delivered
 from bench.intake import Taken
+from bench.results import Results, Rounds, Row, T
+from bench.spread import Spread
 
-T = TypeVar("T")
-Pairs = Sequence[tuple[T, T]]  # (what the bridge is compared with, the bridge), one per round
-
-BUSY = 0.8  # of a core; above this, the client itself may be the limit
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Results:
-    """All rounds: webhooks of 1 and of 100 events, calls to an API at 100 ms and at 0 ms."""
-
-    singles: list[tuple[Taken, Taken]]
-    batches: list[tuple[Taken, Taken]]
-    waiting: list[tuple[Delivered, Delivered]]
-    instant: list[tuple[Delivered, Delivered]]
-
-    def client_limits(self) -> bool:
-        """Say whether the client was so busy that the floor may be higher than measured."""
-        return any(floor.load.busy > BUSY for floor, _ in [*self.singles, *self.batches])
+_MET = {True: "yes", False: "no", None: ""}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prototype:
-    """What a prototype of this design reached on two cores; its ratio is what to compare."""
-
-    rate: str
-    ms: str = ""
-    cpu_s: str = ""
-    commands: str = ""
-    round_trips: str = ""
-
-
-SINGLES = Prototype(rate="2,442-2,542 (0.29)", ms="12.5 / 29")
-BATCHES = Prototype(rate="28,400-38,300", ms="98-107 / 143-149")
-WAITING = Prototype(rate="557 (0.92)", cpu_s="1.05", commands="7.4", round_trips="<1")
-INSTANT = Prototype(rate="1,352 (1.63)", cpu_s="0.76", commands="7.4", round_trips="<1")
+def targets(rows: Sequence[Row]) -> Table:
+    """Return each figure beside its target."""
+    table = Table(title="Median (lowest-highest round); ratios are of the same round")
+    table.add_column("", no_wrap=True)
+    for name in ("target", "figure", "ratio", "to before", "met"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        ratios = (ratio_text(row.ratio), ratio_text(row.before))
+        table.add_row(row.name, row.target, row.figure.text(row.form), *ratios, _MET[row.is_met])
+    return table
 
 
-def table(results: Results) -> Table:
-    """Return all figures: the medians of the rounds, and the median of their ratios."""
-    found = Table(title="Intake beside the floor, calls beside the hand-made loop")
-    found.add_column("", no_wrap=True)
-    for name in ("floor / loop", "bridge", "ratio", "prototype (ratio)"):
-        found.add_column(name, justify="right", no_wrap=True)
-    if results.singles:
-        add_intake(found, "webhooks of 1 event", results.singles, SINGLES)
-        add_intake(found, "webhooks of 100 events", results.batches, BATCHES)
-    if results.waiting:
-        add_calls(found, "calls, API at 100 ms", results.waiting, WAITING)
-        add_calls(found, "calls, API at 0 ms", results.instant, INSTANT)
-    return found
+def ratio_text(ratio: Spread | None) -> str:
+    """Return a ratio with its spread; empty: there is none."""
+    return "" if ratio is None else ratio.text("{:.2f}")
 
 
-def add_intake(table: Table, heading: str, pairs: Pairs[Taken], prototype: Prototype) -> None:
-    """Add the rows of one kind of webhook."""
-    table.add_row(f"[bold]{heading}[/]")
-    add(table, "requests/s", "{:,.0f}", pairs, lambda one: one.load.per_s)
-    add(table, "events/s", "{:,.0f}", pairs, lambda one: one.events_per_s, prototype.rate)
-    latencies = (latency(one for one, _ in pairs), latency(one for _, one in pairs))
-    table.add_row("  ms, p50 / p99", *latencies, "", prototype.ms)
-    add(table, "CPU s/1000 requests", "{:.2f}", pairs, lambda one: one.cpu_s_per_1000)
-    add(table, "  of it Valkey", "{:.2f}", pairs, lambda one: one.store_cpu_s_per_1000, ratio=False)
-    add(table, "errors", "{:.0f}", pairs, lambda one: one.load.errors, ratio=False)
-    add(table, "client busy, of a core", "{:.0%}", pairs, lambda one: one.load.busy, ratio=False)
+def contenders(results: Results) -> Iterator[Table]:
+    """Yield a table of all contenders for each part that was measured."""
+    for title, taken in (
+        ("webhooks of 1 event", results.singles),
+        ("webhooks of 100 events", results.batches),
+    ):
+        if taken:
+            yield _intake(title, taken)
+    for title, delivered in (
+        ("calls, API at 100 ms", results.waiting),
+        ("calls, API at 0 ms", results.instant),
+    ):
+        if delivered:
+            yield _calls(title, delivered)
 
 
-def add_calls(table: Table, heading: str, pairs: Pairs[Delivered], prototype: Prototype) -> None:
-    """Add the rows of calls to one kind of API."""
-    table.add_row(f"[bold]{heading}[/]")
-    add(table, "deliveries/s", "{:,.0f}", pairs, lambda one: one.per_s, prototype.rate)
-    add(table, "CPU s/1000", "{:.2f}", pairs, lambda one: one.cpu_s_per_1000, prototype.cpu_s)
-    add(table, "Redis commands each", "{:.1f}", pairs, lambda one: one.commands, prototype.commands)
-    add(
-        table,
-        "Redis round trips each",
-        "{:.2f}",
-        pairs,
-        lambda one: one.round_trips,
-        prototype.round_trips,
+def _intake(title: str, rounds: Rounds[Taken]) -> Table:
+    return _table(
+        title,
+        rounds,
+        {
+            "requests/s": ("{:,.0f}", lambda one: one.load.per_s),
+            "events/s": ("{:,.0f}", lambda one: one.events_per_s),
+            "p50, ms": ("{:.1f}", lambda one: one.load.p50_ms),
+            "p99, ms": ("{:.0f}", lambda one: one.load.p99_ms),
+            "CPU ms each": ("{:.2f}", lambda one: one.cpu_s_per_1000),
+            "of it Redis": ("{:.2f}", lambda one: one.store_cpu_s_per_1000),
+            "client busy": ("{:.0%}", lambda one: one.load.busy),
+        },
     )
 
 
-def add(
-    table: Table,
-    name: str,
-    form: str,
-    pairs: Pairs[T],
-    read: Callable[[T], float],
-    prototype: str = "",
-    *,
-    ratio: bool = True,
-) -> None:
-    """Add one row: the other's figure, ours, and the ratio, each the median over the rounds."""
-    ratios = [read(ours) / read(theirs) for theirs, ours in pairs if ratio and read(theirs)]
-    table.add_row(
-        f"  {name}",
-        form.format(median(read(theirs) for theirs, _ in pairs)),
-        form.format(median(read(ours) for _, ours in pairs)),
-        f"{median(ratios):.2f}" if ratios else "",
-        prototype,
+def _calls(title: str, rounds: Rounds[Delivered]) -> Table:
+    return _table(
+        title,
+        rounds,
+        {
+            "calls/s": ("{:,.0f}", lambda one: one.per_s),
+            "CPU s/1,000": ("{:.2f}", lambda one: one.cpu_s_per_1000),
+            "Redis commands": ("{:.1f}", lambda one: one.commands),
+            "round trips": ("{:.2f}", lambda one: one.round_trips),
+            "calls": ("{:,.0f}", lambda one: one.deliveries),
+        },
     )
 
 
-def latency(taken: Iterable[Taken]) -> str:
-    """Return the medians of p50 and p99."""
-    loads = [one.load for one in taken]
-    p50, p99 = median(load.p50_ms for load in loads), median(load.p99_ms for load in loads)
-    return f"{p50:.1f} / {p99:.0f}"
-
-
-def show(found: Table, *remarks: str) -> None:
-    """Print the table, and the remarks below it."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=100, no_color=True)
-        found.box = box.ASCII2
-    console.print(found)
-    for remark in remarks:
-        console.print(remark, highlight=False, soft_wrap=True)
+def _table(
+    title: str, rounds: Rounds[T], columns: dict[str, tuple[str, Callable[[T], float]]]
+) -> Table:
+    table = Table(title=f"{title}; medians of {len(rounds)} rounds")
+    table.add_column("", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for contender in rounds[0]:
+        cells = [
+            form.format(median(read(one[contender]) for one in rounds))
+            for form, read in columns.values()
+        ]
+        table.add_row(contender, *cells)
+    return table

@@ -1,0 +1,16 @@
+"""Tables on the terminal; without colours if it is not one."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+def show(found: Table, *remarks: str) -> None:
+    """Print the table, and the remarks below it."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=110, no_color=True)
+        found.box = box.ASCII2
+    console.print(found)
+    for remark in remarks:
+        console.print(remark, highlight=False, soft_wrap=True)
