@@ -59,7 +59,8 @@ faults: .venv/.installed-dev  ## Kill processes at random, 20 rounds, and count 
 	@$(PY) -m tests.faults $(if $(SEED),--seed $(SEED))
 	@FAULTS_EXAMPLES=500 FAULTS_WAITING=10000 $(PY) -m pytest -q tests/faults/test_state_machine.py \
 		tests/faults/test_write_back_machine.py tests/faults/test_crash_steps.py \
-		tests/faults/test_crash_write_backs.py tests/e2e/test_outages.py
+		tests/faults/test_crash_write_backs.py tests/faults/test_crash_in_group.py \
+		tests/e2e/test_outages.py
 
 # The prefix of all keys is settled at the start of a process, so the address says "a cluster" from
 # the start on. Nobody listens there: each process of the tests starts a cluster of its own.
