@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -90,7 +91,8 @@ class Base:
             name: client.register_script(text)
             for name, text in _scripts_in(zone, datetime.now(UTC).year).items()
         }
-        self._room_checked = 0.0
+        self._room_checked = 0.0  # monotonic; 0: not yet
+        self._room_lock = threading.Lock()
         self._away_until = 0.0
         self._has_room = True
         self._is_fit = False  # not known yet
@@ -131,14 +133,29 @@ class Base:
         After one time-out, fail fast for a second: other requests need not wait for Redis, too.
         """
         self._check_away()
-        now = time.monotonic()
-        if now - self._room_checked > ROOM_CHECK_S:
-            self.check_fit()  # never a 202 for what no worker would call
-            used = self.persistence().used_ratio
-            self._has_room = used is None or used < FULL_AT
-            self._room_checked = now
+        if self._must_look_at_room():
+            is_first = self._room_checked == 0.0
+            # Of many threads one looks; until it has the answer, the others go by the last one.
+            if self._room_lock.acquire(blocking=is_first):
+                try:
+                    self._look_at_room()
+                finally:
+                    self._room_lock.release()
         if not self._has_room:
             raise StoreUnavailable("Redis is over 85 % of its memory limit")
+
+    def _must_look_at_room(self) -> bool:
+        return time.monotonic() - self._room_checked > ROOM_CHECK_S
+
+    def _look_at_room(self) -> None:
+        if not self._must_look_at_room():  # another thread has looked in the meantime
+            return
+        self._check_away()  # or it has waited for a time-out
+        now = time.monotonic()
+        self.check_fit()  # never a 202 for what no worker would call
+        used = self.persistence().used_ratio
+        self._has_room = used is None or used < FULL_AT
+        self._room_checked = now
 
     def _check_away(self) -> None:
         """Raise StoreUnavailable within AWAY_S of a time-out, or of too few confirmations."""
