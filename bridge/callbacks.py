@@ -2,7 +2,8 @@
 
 The token is in the path (/callbacks/callkaro/<token>) or in a header.
 
-No worker takes part: an outcome is kept at once, beside its delivery.
+No worker takes part: an outcome is kept at once, beside its delivery. What it makes due (the CRM is
+told, a scheduled call is called off) is a worker's, so the tickers are told.
 """
 
 from flask import Blueprint, Response, jsonify, request
@@ -17,12 +18,13 @@ from schemas.responses import OutcomeKeptResponse
 from schemas.settings import Settings
 from schemas.signatures import is_one_of
 from store import Store
+from store.queue import Wakeup
 from store.suppression import Suppressions
 
 logger = log.get(__name__)
 
 
-def views(store: Store, settings: Settings) -> Blueprint:
+def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     """Return the routes of this module."""
     callbacks = Blueprint("callbacks", __name__)
 
@@ -72,9 +74,18 @@ def views(store: Store, settings: Settings) -> Blueprint:
         except RequestError as error:
             logger.info("outcome.rejected", error=error.word)
             raise
+        tell_tickers(wakeup)
         return jsonify({"status": result})
 
     return callbacks
+
+
+def tell_tickers(wakeup: Wakeup) -> None:
+    """Let the tickers know that something may be due. If this fails, it may be late."""
+    try:
+        wakeup.tell_tickers()
+    except StoreUnavailable:
+        logger.warning("wakeup.lost")
 
 
 def keep_outcome(store: Store, settings: Settings, body: bytes) -> str:
