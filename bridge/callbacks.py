@@ -6,6 +6,10 @@ No worker takes part: an outcome is kept at once, beside its delivery. What it m
 told, a scheduled call is called off) is a worker's, so the tickers are told.
 """
 
+import math
+import time
+from typing import Final
+
 from flask import Blueprint, Response, jsonify, request
 
 from bridge.api.describe import JSON, operation
@@ -23,10 +27,32 @@ from store.suppression import Suppressions
 
 logger = log.get(__name__)
 
+TOLD_S: Final = 1.0
+
+
+class Tickers:
+    """Lets the tickers know that something may be due. If this fails, it may be late."""
+
+    def __init__(self, wakeup: Wakeup) -> None:
+        self._wakeup = wakeup
+        self._told_at = -math.inf  # monotonic
+
+    def tell(self) -> None:
+        """Ring, unless this process has just done so: a ticker that heard it looks on by itself."""
+        now = time.monotonic()
+        if now - self._told_at < TOLD_S:
+            return
+        self._told_at = now
+        try:
+            self._wakeup.tell_tickers()
+        except StoreUnavailable:
+            logger.warning("wakeup.lost")
+
 
 def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     """Return the routes of this module."""
     callbacks = Blueprint("callbacks", __name__)
+    tickers = Tickers(wakeup)
 
     # A token may have slashes. It is all that protects this address, so no log line and no answer
     # has it.
@@ -74,18 +100,10 @@ def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
         except RequestError as error:
             logger.info("outcome.rejected", error=error.word)
             raise
-        tell_tickers(wakeup)
+        tickers.tell()
         return jsonify({"status": result})
 
     return callbacks
-
-
-def tell_tickers(wakeup: Wakeup) -> None:
-    """Let the tickers know that something may be due. If this fails, it may be late."""
-    try:
-        wakeup.tell_tickers()
-    except StoreUnavailable:
-        logger.warning("wakeup.lost")
 
 
 def keep_outcome(store: Store, settings: Settings, body: bytes) -> str:
