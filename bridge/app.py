@@ -70,7 +70,7 @@ def create_app(settings: Settings | None = None) -> WebApp:
     app.extensions["store"] = store  # gunicorn.conf.py migrates it; access.py writes the audit
     figures = FigureReader(store)  # one remembers for the API and the dashboard
     app.register_blueprint(hooks)
-    app.register_blueprint(callbacks.views(store, settings))
+    app.register_blueprint(callbacks.views(store, settings, wakeup))
     app.register_blueprint(api.views(store, settings, wakeup, figures))
     app.register_blueprint(api.health(store, wakeup))
     app.register_blueprint(openapi.views(settings))

@@ -2,8 +2,13 @@
 
 The token is in the path (/callbacks/callkaro/<token>) or in a header.
 
-No worker takes part: an outcome is kept at once, beside its delivery.
+No worker takes part: an outcome is kept at once, beside its delivery. What it makes due (the CRM is
+told, a scheduled call is called off) is a worker's, so the tickers are told.
 """
+
+import math
+import time
+from typing import Final
 
 from flask import Blueprint, Response, jsonify, request
 
@@ -17,14 +22,37 @@ from schemas.responses import OutcomeKeptResponse
 from schemas.settings import Settings
 from schemas.signatures import is_one_of
 from store import Store
+from store.queue import Wakeup
 from store.suppression import Suppressions
 
 logger = log.get(__name__)
 
+TOLD_S: Final = 1.0
 
-def views(store: Store, settings: Settings) -> Blueprint:
+
+class Tickers:
+    """Lets the tickers know that something may be due. If this fails, it may be late."""
+
+    def __init__(self, wakeup: Wakeup) -> None:
+        self._wakeup = wakeup
+        self._told_at = -math.inf  # monotonic
+
+    def tell(self) -> None:
+        """Ring, unless this process has just done so: a ticker that heard it looks on by itself."""
+        now = time.monotonic()
+        if now - self._told_at < TOLD_S:
+            return
+        self._told_at = now
+        try:
+            self._wakeup.tell_tickers()
+        except StoreUnavailable:
+            logger.warning("wakeup.lost")
+
+
+def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
     """Return the routes of this module."""
     callbacks = Blueprint("callbacks", __name__)
+    tickers = Tickers(wakeup)
 
     # A token may have slashes. It is all that protects this address, so no log line and no answer
     # has it.
@@ -72,6 +100,7 @@ def views(store: Store, settings: Settings) -> Blueprint:
         except RequestError as error:
             logger.info("outcome.rejected", error=error.word)
             raise
+        tickers.tell()
         return jsonify({"status": result})
 
     return callbacks

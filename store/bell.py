@@ -5,9 +5,11 @@ listener was killed. A ring only says "look": what there is to do is in the stor
 """
 
 import contextlib
+import math
 import select
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import redis
 
@@ -36,8 +38,27 @@ def ring(client: "redis.Redis", *ears: Ear, prefix: str = KEY_PREFIX) -> int:
     return heard if isinstance(heard, int) else 0
 
 
+class HasFileno(Protocol):
+    """What has a file descriptor."""
+
+    def fileno(self) -> int:
+        """Return it."""
+
+
+def readable(waited_for: Sequence["HasFileno | int"], seconds: float) -> "list[HasFileno | int]":
+    """Wait until some of these are readable, or at their end. Returns them; none: it took longer.
+
+    select() would fail in a process with more than 1024 open files.
+    """
+    poll = select.poll()
+    by_number = {one if isinstance(one, int) else one.fileno(): one for one in waited_for}
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    return [by_number[number] for number, _ in poll.poll(math.ceil(seconds * 1000))]
+
+
 class Bell:
-    """Hears the bell, over a connection of its own. select() can wait for it."""
+    """Hears the bell, over a connection of its own. readable() can wait for it."""
 
     def __init__(self, client: "redis.Redis", ear: Ear) -> None:
         self._client = client
@@ -78,7 +99,7 @@ class Bell:
 
     def wait(self, seconds: float) -> None:
         """Wait until the bell rings, or its Redis is gone. It must be open."""
-        if select.select([self], [], [], seconds)[0]:
+        if self in readable([self], seconds):
             self.was_rung()
 
     def close(self) -> None:

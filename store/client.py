@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Iterator
 from copy import copy
 from functools import cache
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -66,16 +67,16 @@ def make_client(
     """
     if prefix is None:
         check_prefix(url)
-    options = {
+    options: dict[str, Any] = {
         "decode_responses": is_text,
         "socket_timeout": timeout_s,
         "socket_connect_timeout": connect_s,
         "retry": Retry(NoBackoff(), retries),
         "health_check_interval": 0,
-        "socket_keepalive": True,
-        "socket_keepalive_options": KEEPALIVE,
         "driver_info": _driver(),
     }
+    if not url.startswith("unix:"):
+        options |= {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
     cluster = Cluster.of(url)
     if cluster is not None:
         return client_of_owner(cluster, prefix or KEY_PREFIX, options)

@@ -204,7 +204,13 @@ class Drain:
 
     def _is_busy(self) -> bool:
         is_at_work = self._pool.running or self._sending or self._campaigns or self._unprepared
-        return bool(is_at_work or self._moves or self._to_store or self._claimed_some)
+        return bool(
+            is_at_work
+            or self._moves
+            or self._to_store
+            or self._claimed_some
+            or self._sending.is_awaited  # also where the system gave no thread for it
+        )
 
     # --- one turn ---------------------------------------------------------------------------------
 

@@ -262,6 +262,10 @@ class HttpClient:
             ) as response:
                 raw = response.raw
                 body = b"".join(_read(raw, until=deadline))
+                if raw.status < 200:
+                    # http.client skips 100 alone. After another one, the final answer would be
+                    # taken for that to the next request.
+                    self._forget()
                 return HttpResult(
                     sent=True,
                     duration_ms=_since_ms(began),

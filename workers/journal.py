@@ -64,6 +64,7 @@ class Journal:
             fcntl.fcntl(self._write_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._blocks: deque[_Block] = deque()  # what came, oldest first
         self._spare: list[_Block] = []
+        self._is_at_line_end = True  # of what came
 
     def write_here(self) -> None:
         """In the worker, after the fork: from now on, JournalWriter writes into this journal."""
@@ -85,6 +86,11 @@ class Journal:
         with contextlib.suppress(BlockingIOError):
             while count := os.readv(self.read_end, [self._block_for(now).rest()]):
                 block = self._blocks[-1]
+                came = block.bytes[block.used : block.used + count]
+                # A stir is no move. It must not make older what is replayed after a restart.
+                if self._is_at_line_end and not came.strip(b"\n"):
+                    continue
+                self._is_at_line_end = came.endswith(b"\n")
                 if not block.used:
                     block.began = now
                 block.used += count

@@ -104,6 +104,11 @@ class Sending:
         """Say whether requests wait for a free thread."""
         return bool(self._ready)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Say whether requests wait for their answers, or for give_up_unsent()."""
+        return bool(self._in_pool)
+
     def enqueue(self, ready: Ready) -> None:
         """Add a request to those that wait for a free thread."""
         self._ready.append(ready)

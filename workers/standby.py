@@ -4,12 +4,11 @@ A new work-horse for each webhook costs 20 to 30 ms; one that stands by costs a 
 it holds no delivery, and only memory.
 """
 
-import select
 import time
 
 from schemas.errors import StoreUnavailable
 from store import Store
-from store.bell import Bell, Ear
+from store.bell import Bell, Ear, readable
 from store.queue import Wakeup
 from workers.shutdown import ShutdownSignal
 
@@ -47,8 +46,7 @@ class Standby:
         """
         until = time.monotonic() + seconds
         while not self._should_stop() and (left_s := until - time.monotonic()) > 0:
-            waited_for: list[Bell | int] = [self._bell, *self._should_stop.waited_for()]
-            ready, _, _ = select.select(waited_for, [], [], min(left_s, LOOK_S))
+            ready = readable([self._bell, *self._should_stop.waited_for()], min(left_s, LOOK_S))
             if self._bell in ready and self._is_rung():
                 return True
             if not self._bell.is_open:

@@ -86,7 +86,8 @@ class Supervisor:
             if self.stopping and not self.worker_pid:
                 logger.info("worker.stopped")
                 return 0
-            self._nap(wait_s, ticker)
+            # A dead worker is not left until the ticker, at rest, has something to do.
+            self._nap(wait_s if self.worker_pid else min(wait_s, TICK_S), ticker)
 
     def _may_start(self, ticker: Ticker) -> bool:
         """Say whether the RQ worker may be started now.

@@ -178,6 +178,9 @@ class Ticker:
             return self._backoff_s()
         if self._failures:
             self.stir()
+            # Its connection may still be one to the master that was, which hears nobody.
+            self.bell.close()
+            self._listen.hurry()
             logger.info("store.back", failures=self._failures)
             # Drains waited for Redis, too. They must record their answers before the sweep.
             self._sweep.put_off()

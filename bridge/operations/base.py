@@ -45,6 +45,13 @@ class Base:
         except StoreUnavailable:
             logger.warning("wakeup.lost")
 
+    def tell_tickers(self) -> None:
+        """Let the tickers know that something may be due, now or later."""
+        try:
+            self.wakeup.tell_tickers()
+        except StoreUnavailable:
+            logger.warning("wakeup.lost")
+
     def calling_route(self, name: str) -> Route:
         """Return a route that calls people. Raises NotFound."""
         route = self.settings.routes.named(name)

@@ -138,6 +138,8 @@ class DeliveryOperations(Base):
             )
         if move.wait_s is not None:
             self.wake()
+        else:
+            self.tell_tickers()  # the CRM may have to be told
         logger.info("operation.done", operation=what, delivery=move.id, status=move.to)
         note_act(action, "delivery", move.id)
         return self._delivery(move.id)

@@ -119,6 +119,7 @@ class EventOperations(Base):
         if side_effect.person:
             self.store.suppress(side_effect.person)
         self.store.put_background_task(side_effect.task, in_s=SIDE_EFFECT_IN_S)
+        self.tell_tickers()
 
     def _reread(self, event: Event) -> Event | None:
         """Return an event as its source reads it today; None: that changes nothing.

@@ -15,6 +15,7 @@ from support import (
     keys_of,
     lead,
 )
+from support.ringing import at_rest
 
 from config.settings import MAX_BODY_BYTES
 from schemas.delivery import Status
@@ -97,6 +98,19 @@ def test_an_outcome_is_kept_with_its_delivery_though_no_worker_runs(
     assert (outcome["result"], outcome["final"]) == ("connected", True)
     assert (outcome["duration_s"], outcome["post_call"]) == (42, {"interested": "yes"})
     assert outcome["ended_at"].endswith("Z")
+
+
+def test_workers_at_rest_are_told_of_an_outcome_but_of_no_wrong_token(
+    web: Web, settings: Settings, simulator: Simulator, run_drain: RunDrain
+) -> None:
+    called(web, settings, run_drain)
+    [call] = simulator.state.calls
+
+    with at_rest(settings.redis_url) as is_rung:
+        tell(web, call_ended(call), "a-wrong-token")
+        assert not is_rung()
+        assert became(web, call_ended(call)) == "stored"
+        assert is_rung()
 
 
 def test_an_outcome_that_is_sent_twice_is_kept_once(

@@ -19,6 +19,7 @@ from support import (
     notification,
     route,
 )
+from support.ringing import at_rest
 
 from bridge.operations import bulk
 from schemas.delivery import Status
@@ -263,7 +264,9 @@ def test_a_person_settles_what_is_unknown(
 ) -> None:
     delivery = settled(web, settings, simulator, run_drain, Status.UNKNOWN)
 
-    shown = done(web, f"/deliveries/{delivery}/resolve", {"as": word})
+    with at_rest(settings.redis_url) as is_rung:
+        shown = done(web, f"/deliveries/{delivery}/resolve", {"as": word})
+        assert is_rung(), "the CRM may have to be told"
 
     assert (shown["status"], shown["reason"]) == (word, "by_person")
     assert web.get("/api/status").json["deliveries"]["unknown"] == 0

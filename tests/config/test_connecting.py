@@ -4,6 +4,7 @@ import contextlib
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from demo.processes import environment
 from schemas.errors import StoreUnavailable
 from simulator import Simulator
 from store import Store, connect
+from store.bell import Bell, Ear
 from store.client import SENTINEL_S, is_demoted
 from store.queue import Wakeup, connect_queue, open_queue
 
@@ -459,3 +461,24 @@ def test_a_demoted_master_is_known_by_its_no(error: redis.RedisError, demoted: b
 def test_a_certificate_for_any_name_proves_nothing() -> None:
     assert is_unproved("rediss://h:6380/0?ssl_check_hostname=false")
     assert not is_unproved("rediss://h:6380/0")
+
+
+# --- a socket of this machine ---------------------------------------------------------------------
+
+
+def test_a_socket_of_this_machine_is_as_good_as_an_address(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # the system permits only short paths
+        path = f"{folder}/redis.sock"
+        valkey = Valkey(tmp_path, options=("--unixsocket", path)).start()
+        try:
+            with connect(f"unix://{path}") as ours, connect_queue(f"unix://{path}") as of_rq:
+                Store(ours).ping()
+                wakeup = Wakeup(open_queue(of_rq))
+                bell = Bell(of_rq, Ear.STANDBY)
+                assert bell.open()
+                assert wakeup.request_drain()
+                bell.wait(LONGEST_S)
+                assert wakeup.queue.count == 0
+                bell.close()
+        finally:
+            valkey.stop()

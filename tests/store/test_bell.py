@@ -1,6 +1,8 @@
 """The bell: who rings learns whether anybody heard it; without it, a drain is enqueued."""
 
 import contextlib
+import resource
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -129,3 +131,22 @@ def test_a_web_process_at_rest_looks_after_a_ring(
     until(lambda: [ring(client, Ear.REST)] and len(looks) == 3, what="the look after a ring")
     thread.join(60)
     assert not thread.is_alive()
+
+
+def test_a_process_with_many_open_files_hears_the_bell(client: "redis.Redis") -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 1200
+    if hard != resource.RLIM_INFINITY and hard < most + 200:
+        pytest.skip("the system does not allow it")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most + 200), hard))
+    bell = Bell(client, Ear.STANDBY)
+    with contextlib.ExitStack() as files:
+        for _ in range(most):
+            files.enter_context(socket.socket())
+        assert bell.open()
+        assert bell.fileno() > 1024
+        ring(client, Ear.STANDBY)
+        bell.wait(60)
+        assert bell.is_open
+    bell.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

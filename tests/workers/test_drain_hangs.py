@@ -64,6 +64,30 @@ def test_a_name_that_does_not_resolve_in_time_is_no_call_in_doubt(
     assert not store.redis.hexists("bridge:breaker", "failures"), "it was our own slowness"
 
 
+def test_a_call_that_gets_no_thread_is_no_call_in_doubt(
+    make_settings: MakeSettings,
+    open_web: OpenWeb,
+    store: Store,
+    run_drain: RunDrain,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The drain has nothing else to do, but must not end before it has settled the attempt."""
+    monkeypatch.setattr(sending, "MARGIN_S", 0.5)
+    monkeypatch.setattr(sending, "CONNECT_S", 0.5)
+    settings = make_settings(WEBSITE + route())
+    [delivery] = open_web(settings).send("website", lead())
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    run_drain(settings)
+
+    found = store.delivery(delivery)
+    assert found is not None
+    assert found.status == "retrying"
+
+
 def test_calls_that_wait_for_anothers_campaign_keep_no_other_from_going_out(
     make_settings: MakeSettings,
     open_web: OpenWeb,

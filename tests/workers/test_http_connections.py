@@ -158,3 +158,16 @@ def test_what_a_thread_keeps_is_bounded(server: Server, client: HttpClient) -> N
     assert 0 < len(adapter._prepared) <= PREPARED
     assert 0 < len(adapter._pools) <= ORIGINS
     assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("status", [b"102 Processing", b"103 Early Hints"])
+def test_a_request_never_gets_the_answer_to_the_one_before_it(
+    server: Server, client: HttpClient, status: bytes
+) -> None:
+    server.answer = b"HTTP/1.1 %s\r\n\r\n" % status
+    assert client.request("POST", server.url, headers={}, json={}).status_code == int(status[:3])
+
+    server.answer = ANSWER
+    client.request("POST", server.url, headers={}, json={})
+
+    assert len(server.received) == 2, "each has a connection of its own"

@@ -85,6 +85,31 @@ def test_what_is_a_minute_older_than_the_newest_is_forgotten(
     assert [one["id"] for one in book.moves()] == ["d3"]
 
 
+def test_a_drain_that_begins_after_a_long_outage_makes_nothing_forgotten(
+    book: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(journal.time, "monotonic", lambda: now[0])
+    JournalWriter().write([a_move(1)])
+    book.take_in()
+
+    for _ in range(100):  # Redis is back, and RQ starts drains before the ticker replays
+        now[0] += 70
+        JournalWriter().stir()
+        book.take_in()
+
+    assert [one["id"] for one in book.moves()] == ["d1"]
+    assert len(book._blocks) + len(book._spare) <= 2
+
+
+def test_a_line_whose_end_comes_alone_stays_a_line(book: Journal) -> None:
+    for part in (b'{"id": "d1"}', b"\n", b"\n", b'{"id": "d2"}\n', b"\n", b'{"id": "d3"}', b"\n"):
+        os.write(book._write_end, part)
+        book.take_in()
+
+    assert [one["id"] for one in book.moves()] == ["d1", "d2", "d3"]
+
+
 def test_a_line_that_two_writers_tore_costs_only_itself(book: Journal) -> None:
     os.write(book._write_end, b'{"id": "d0", "to\n')
     JournalWriter().write([a_move(1)])

@@ -17,7 +17,7 @@ from workers import alerts, journal
 from workers import supervisor as supervisors
 from workers.journal import JournalWriter
 from workers.supervisor import REDIS_AWAY_S, STOPS, WORKER_TTL_S, PatientWorker, Supervisor
-from workers.ticker import Ticker
+from workers.ticker import REST_S, TICK_S, Ticker
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded:DeprecationWarning"
@@ -151,3 +151,25 @@ def test_a_drain_that_works_ends_a_long_nap(
     JournalWriter().stir()
     supervisor._nap(3600, ticker)
     assert not list(supervisor.journal.moves())
+
+
+def test_at_rest_a_worker_that_died_is_started_again_soon(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps: list[float] = []
+
+    def nap(seconds: float, ticker: Ticker) -> None:
+        naps.append(seconds)
+        supervisor.worker_pid = PID if len(naps) == 1 else 0
+        supervisor.stopping = len(naps) == 2
+
+    monkeypatch.setattr(Ticker, "tick", lambda _: REST_S)
+    monkeypatch.setattr(supervisor, "_start_worker", lambda: None)
+    monkeypatch.setattr(supervisor, "_nap", nap)
+    ended = signal.getsignal(signal.SIGCHLD)
+    try:
+        assert supervisor.run() == 0
+    finally:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, ended)
+    assert naps == [TICK_S, REST_S]

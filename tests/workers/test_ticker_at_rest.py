@@ -72,6 +72,20 @@ def test_an_outage_of_redis_ends_the_rest(ticker: Ticker, monkeypatch: pytest.Mo
     assert not ticker.is_at_rest
 
 
+def test_after_an_outage_it_hears_the_redis_that_answers_now(
+    ticker: Ticker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other connection may have stayed with a master that was replaced."""
+    before = ticker.bell._pubsub
+    with monkeypatch.context() as context:
+        context.setattr(ticker._store, "run_id", lambda: ticker._store.redis.nothing())
+        ticker.tick()
+    ticker.tick()
+    ticker.tick()
+    assert ticker.bell.is_open
+    assert ticker.bell._pubsub is not before
+
+
 def test_a_worker_that_rq_forgot_is_told_once_and_only_if_rq_knew_it(
     ticker: Ticker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
