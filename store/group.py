@@ -91,28 +91,31 @@ class GroupCommit(Generic[Request, Answer]):
 
     def _lead(self) -> None:
         """Make one call for the thread's own request, which is the first, and for what waits."""
-        group = self._take()
+        group: list[_Waiting[Request, Answer]] = []
         try:
+            self._take(group)
             answers = self._execute([one.request for one in group])
             for one, answer in zip(group, answers, strict=True):
                 one.answer, one.is_answered = answer, True
         except BaseException as error:
+            with self._mutex:  # it may have been interrupted while it took them
+                self._queue = deque(one for one in self._queue if not one.is_taken)
             for one in group:
                 one.error, one.is_answered = error, False
             raise
         finally:
             for one in group:
-                if not one.leads:
+                if one.is_taken and not one.leads:
                     one.gate.release()
 
-    def _take(self) -> list[_Waiting[Request, Answer]]:
+    def _take(self, group: list[_Waiting[Request, Answer]]) -> None:
         with self._mutex:
             count = max(1, self._fits([one.request for one in self._queue]))
-            group = list(islice(self._queue, count))
+            group.extend(islice(self._queue, count))
             for one in group:
                 one.is_taken = True
+            for _ in group:
                 self._queue.popleft()
-        return group
 
     def _leave(self, mine: _Waiting[Request, Answer]) -> None:
         """Hand on to the thread that has waited longest, however this one ends."""

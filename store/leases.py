@@ -57,7 +57,7 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
 
     _is_recounting = False  # as far as this process knows
     _checks_search = True  # in this round of the audit
-    _search_checked = -math.inf  # monotonic: when the last such round began
+    _search_checked = -math.inf  # monotonic: when the last such round ended
 
     def claim(
         self, limit: int, *, lease_s: float, campaigns: Mapping[str, str] | None = None
@@ -231,15 +231,14 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         self._fill_in(ids, set(unfound), person_of if is_first_round else None, searched)
         if is_first_round:
             self.note_indexed(len(ids), is_first=place == (0, 0), is_last=after == (0, 0))
+        if searched and after == (0, 0):
+            self._search_checked = time.monotonic()
         return after, repaired
 
     def _start_round(self) -> None:
         # A delivery's search terms are indexed in the step that writes them. Only a key that could
         # not be written lacks one, so a small store need not look at them in each of its rounds.
-        now = time.monotonic()
-        self._checks_search = now - self._search_checked >= SEARCH_CHECK_S
-        if self._checks_search:
-            self._search_checked = now
+        self._checks_search = time.monotonic() - self._search_checked >= SEARCH_CHECK_S
 
     def recount(self) -> bool:
         """Count a page of the deliveries by status again, if the counts differ from the indexes.

@@ -23,7 +23,7 @@ local function put(name, is_there, order, id)
   local score = index_score(name, id)
   if is_there and tonumber(score or '') == tonumber(order) and score then return 0 end
   if not is_there and not score then return 0 end
-  change_index(name, id, is_there and order)
+  if is_there then change_index(name, id, order) else leave_index(name, id) end
   return is_there and score and 0 or 1
 end
 

@@ -95,7 +95,7 @@ local function claim_whole(id, from)
   local key = P .. 'delivery:' .. id
   local found, flat = read(key)
   local status = found.status
-  change_index(from, id)
+  leave_index(from, id)
   claims[3] = claims[3] + 1
   local is_cancel = status == 'delivered' and found.cancel_ms
   -- It was settled in the meantime, or its record is gone: there is nothing to do.
@@ -129,7 +129,7 @@ local function claim(id, from)
   local text = text_of(problem)
   if not text then
     refusal = problem
-    change_index('leased', id)
+    leave_index('leased', id)
     change_index(from, id, whole(now))
     return false
   end

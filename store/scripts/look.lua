@@ -15,6 +15,12 @@ local now = now_ms()
 local function first_ms(name)
   return tonumber(redis.call('ZRANGE', P .. name, 0, 0, 'WITHSCORES')[2] or '')
 end
+-- What can't be read is due now: its own step meets the error and says so, and stops no other.
+local function first_ms_or_now(name)
+  local is_read, ms = pcall(first_ms, name)
+  if is_read then return ms end
+  return now
+end
 local function earlier(a, b) return a and b and math.min(a, b) or a or b end
 local function left_ms(ms) return ms and whole(ms - now) or '' end
 
@@ -28,5 +34,5 @@ for _, name in ipairs({'due:cancel', 'due:write_back', 'due:background_task'}) d
   due = earlier(due, first_ms(name))
 end
 local is_migrated = is_new and not has_old_key()
-return {is_migrated and 1 or 0, redis.call('EXISTS', P .. 'pauses'), left_ms(due), left_ms(first_ms('leased')),
-  left_ms(first_ms('due:alert'))}
+return {is_migrated and 1 or 0, redis.call('EXISTS', P .. 'pauses'), left_ms(due),
+  left_ms(first_ms_or_now('leased')), left_ms(first_ms_or_now('due:alert'))}

@@ -300,7 +300,7 @@ local function refusal(m, found)
   -- A paused route does not go on to fail what it has not sent.
   if m.row and m.row.most and not m.attempt and found.status ~= 'sending'
     and pause_of(found.source, found.route, found.event) then return 'paused 0' end
-  change_index('leased', m.id)
+  leave_index('leased', m.id)
   return nil
 end
 

@@ -388,6 +388,24 @@ def test_a_delivery_that_is_no_hash_stops_no_pruning(store: Store) -> None:
     assert store.broken_count() == 1
 
 
+@pytest.mark.parametrize("order", [None, "", "x", "nan", "1e999"])
+def test_a_call_without_a_place_in_time_is_not_sent_where_no_list_shows_it(
+    store: Store, order: str | None
+) -> None:
+    put(store, "one", "two")
+    leases = claim(store)
+    if order is None:
+        store.redis.hdel(f"{P}delivery:one", "order")
+    else:
+        store.redis.hset(f"{P}delivery:one", "order", order)
+
+    became = store.move([to_sending(one, leases[one]) for one in ("one", "two")])
+
+    assert became == ["crashed", "ok"]
+    listed = store.redis.zrange(f"{P}deliveries:status:sending", 0, -1)
+    assert listed == ["two"]
+
+
 @pytest.mark.parametrize("value", ["", "x", "nan"])
 def test_a_time_that_is_no_number_stops_no_status(store: Store, value: str) -> None:
     put(store, "one", "two")

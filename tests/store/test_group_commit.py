@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -302,6 +303,30 @@ def test_a_thread_that_is_interrupted_while_it_waits_stops_nobody() -> None:
     assert first.result() == 2
     assert calls.group.run(3) == 6
     assert calls.made == [(1,), (3,)]
+
+
+class InterruptedRow(deque[Any]):
+    """A row in which the second taking of a group is interrupted behind its first request."""
+
+    taken = 0
+
+    def popleft(self) -> Any:
+        self.taken += 1
+        if self.taken == 3:
+            raise Interrupted
+        return super().popleft()
+
+
+def test_a_thread_that_is_interrupted_while_it_takes_a_group_leaves_nobody_waiting() -> None:
+    calls = Calls()
+    calls.group._queue = InterruptedRow()
+    with behind(calls.gate, calls.group, *map(calls.run, range(6))) as futures:
+        pass
+    assert futures[0].result() == 0
+    assert type(futures[1].exception()) is Interrupted
+    assert [type(future.exception()) for future in futures[2:4]] == [StoreUnavailable] * 2
+    assert [future.result() for future in futures[4:]] == [8, 10]
+    assert calls.is_idle
 
 
 def test_a_forked_process_waits_for_no_thread_of_its_parent(

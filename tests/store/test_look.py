@@ -60,6 +60,19 @@ def test_it_says_that_something_is_paused_and_that_an_alert_waits(migrated: Stor
     assert alert_s <= 0
 
 
+@pytest.mark.parametrize("name", ["leased", "due:alert"])
+def test_a_list_of_another_type_hides_nothing_else(migrated: Store, name: str) -> None:
+    put(migrated, "a")
+    migrated.redis.delete(f"{P}{name}")
+    migrated.redis.set(f"{P}{name}", "no list")
+
+    found = migrated.look()
+
+    assert found.due_s is not None
+    assert found.due_s <= 0
+    assert {"leased": found.lease_ends_s, "due:alert": found.alert_s}[name] == 0
+
+
 def test_a_name_of_an_older_release_is_seen_also_where_nothing_waits(migrated: Store) -> None:
     migrated.redis.hset(f"{P}standing", "queued a", "1")
     assert not migrated.look().is_migrated

@@ -122,6 +122,18 @@ def test_an_index_of_what_is_gone_forgets_it(store: Store) -> None:
     assert audit(store) == Repaired()
 
 
+def test_records_that_are_gone_do_not_let_each_index_be_read_again(store: Store) -> None:
+    ids = [f"d{number}" for number in range(200)]
+    put(store, *ids)
+    store.redis.delete(*(f"{P}delivery:{one}" for one in ids[::2]))
+    store.redis.config_resetstat()
+
+    assert audit(store) == Repaired(forgotten=100)
+
+    looks = store.redis.info("commandstats")["cmdstat_zmscore"]["calls"]
+    assert looks < 100, "about 20 indexes for each page, however many records are gone"
+
+
 @pytest.mark.parametrize("harm", ["of an older release", "two statuses", "gone"])
 def test_what_stands_where_is_counted_anew_after_a_repair(store: Store, harm: str) -> None:
     put(store, "d1", "d2")

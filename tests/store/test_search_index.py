@@ -14,6 +14,7 @@ from support.storing import NOW, a_delivery, accept, an_event, claim
 from rules.search import found_again, found_by
 from schemas.crm import kinds
 from schemas.delivery import Status
+from schemas.errors import StoreUnavailable
 from schemas.event import derive_id
 from schemas.outcome import Outcome, Result
 from schemas.records import Filters, Move
@@ -286,6 +287,20 @@ def audited(store: Store, again: Any) -> None:
     place = store.audit((0, 0), lease_s=60, found_by=again)[0]
     while place != (0, 0):
         place = store.audit(place, lease_s=60, found_by=again)[0]
+
+
+def test_a_round_that_redis_broke_off_is_made_again_whole(two: Store, again: Any) -> None:
+    two.redis.hdel(f"{P}delivery:{MEERAS}", "terms")
+    two.redis.delete(f"{P}indexed")
+    two.redis.rpush(f"{P}indexed", "of another type")
+    with pytest.raises(StoreUnavailable):
+        two.audit((0, 0), lease_s=60, found_by=again)
+    two.redis.delete(f"{P}indexed")
+
+    audited(two, again)
+
+    assert two.redis.hexists(f"{P}delivery:{MEERAS}", "terms")
+    assert found(two, "meera") == [MEERAS]
 
 
 def test_the_audit_fills_what_an_older_release_stored(two: Store, again: Any) -> None:

@@ -71,7 +71,7 @@ end
 -- Remove a call from the index of a campaign and from its counts. is_pruned: it still counts, as deleted.
 local function leave_campaign(campaign, id, order, route, status, newest, is_pruned)
   if not index_score(campaign_index(campaign), id) then return end
-  change_index(campaign_index(campaign), id)
+  leave_index(campaign_index(campaign), id)
   local fields = call_fields(route, status, newest)
   count_call(campaign, order, fields, -1)
   if is_pruned then count_in(CAMPAIGN_PRUNED .. campaign, fields, 1) end

@@ -15,6 +15,6 @@ local function delivery_changed(id, order, was, is, record)
   if moment and found.to == 'call' then tell_crm(id, found.route, moment, {}) end
   local from, at = outcome_place(found.to, was.status, before), outcome_place(found.to, is.status, after)
   if from == at then return end
-  if from then change_index(outcome_index(from), id) end
+  if from then leave_index(outcome_index(from), id) end
   if at then pcall(change_index, outcome_index(at), id, order) end
 end

@@ -7,7 +7,7 @@ local function cancel_erased(id, now)
   local got = redis.call('HMGET', key, 'status', 'order')
   if not ERASED_WAITS[got[1] or ''] then return end
   unset_due(id)
-  change_index('leased', id)
+  leave_index('leased', id)
   redis.call('HINCRBY', key, 'lease', 1)
   redis.call('HDEL', key, 'next_ms', 'held_since_ms', 'paused_by')
   redis.call('HSET', key, 'status', 'cancelled', 'reason', 'suppressed', 'message', 'This person was erased.')

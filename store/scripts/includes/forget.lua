@@ -4,6 +4,7 @@ local ALL_STATUSES = {'queued', 'held', 'sending', 'retrying', 'unknown', 'deliv
 -- Remove a delivery from each index that needs no field of it. Returns from how many.
 local function forget(id)
   pcall(write_indexes)  -- what this script noted of it must not be written later
+  forget_scores(id)
   if is_write_back(id) then
     local known = redis.call('ZREM', P .. 'write_backs', id) + redis.call('ZREM', P .. 'due:write_back', id)
       + redis.call('ZREM', P .. 'leased', id)

@@ -7,7 +7,7 @@ local MOST_OUTCOMES = 50  -- of one delivery; CallKaro redials 10 times at most
 local function record_acceptance(id, found, sid, message, now)
   local key = P .. 'delivery:' .. id
   if found.status == 'delivered' then return end
-  change_index('leased', id)
+  leave_index('leased', id)
   unset_due(id)
   redis.call('HDEL', key, 'reason', 'next_ms', 'held_since_ms', 'paused_by')
   redis.call('HSET', key, 'status', 'delivered', 'message', message)

@@ -9,8 +9,8 @@ local function index_status(id, order, from, to, route, record)
   if from then count_status(from, route, order, -1) end
   count_status(to, route, order, 1)
   count_reached(to, route)
-  if from then change_index('deliveries:status:' .. from, id) end
-  if from == 'held' then change_index('bulk', id) end
+  if from then leave_index('deliveries:status:' .. from, id) end
+  if from == 'held' then leave_index('bulk', id) end
   change_index('deliveries:status:' .. to, id, order)
   delivery_changed(id, order, {status = from}, {status = to}, record)
 end
