@@ -1,15 +1,24 @@
 """What the benchmark makes of its rounds: figures with targets, tables for the docs, plots."""
 
+import signal
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
 from xml.etree import ElementTree
 
 import pytest
+import requests
+from rich.console import Console
 
 from bench import svg
+from bench.__main__ import TINY, Run
+from bench.checkout import Checkout, started_web
 from bench.intake import Taken
 from bench.load import Load
 from bench.machine import Machine
+from bench.processes import BenchError, Child, Valkey, stopped_by_sigterm
 from bench.quote import differences, markdown
 from bench.rest import AtRest, _count
 from bench.results import Results, Row, rows
@@ -148,3 +157,61 @@ def test_commands_in_a_script_count_for_the_script_that_runs() -> None:
     ):
         script = _count({"client_type": kind, "command": command}, by, {"abc": "audit"}, script)
     assert by == {"audit": 3, "PING": 1}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interrupted(Checkout):
+    """A checkout whose user presses Ctrl-C while its web process starts."""
+
+    started: list[Child]
+
+    def web(self, port: int, *, log_dir: Path, env: Mapping[str, str]) -> Child:
+        class Starting(Child):
+            def wait_for_port(self, port: int) -> Self:
+                raise KeyboardInterrupt
+
+        child = Starting("starting", ["sleep", "60"], log_dir=log_dir, env=env)
+        self.started.append(child)
+        return child
+
+
+def test_a_web_process_ends_with_the_benchmark_while_it_starts(tmp_path: Path) -> None:
+    checkout = Interrupted(name="x", path=tmp_path, started=[])
+    with pytest.raises(KeyboardInterrupt):
+        started_web(checkout, log_dir=tmp_path, env={})
+    [child] = checkout.started
+    with pytest.raises(BenchError, match="ended too early"):
+        child.check()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_the_benchmark_like_ctrl_c(number: signal.Signals) -> None:
+    with stopped_by_sigterm():
+        handler = signal.getsignal(number)
+    assert callable(handler)
+    with pytest.raises(KeyboardInterrupt):
+        handler(number, None)
+
+
+class Failing(Run):
+    """A run with a part whose server ended in the middle, before another part."""
+
+    def _intake(self, valkey: Valkey, results: Results) -> None:
+        raise requests.ConnectionError("refused")
+
+    def _memory(self, valkey: Valkey, results: Results) -> None:
+        results.lists_of = 7
+
+
+def test_a_part_whose_server_ends_costs_no_other_part_its_figures(tmp_path: Path) -> None:
+    run = Failing(
+        plan=TINY,
+        parts=["intake", "memory"],
+        checkouts=[],
+        queues=[],
+        home=tmp_path,
+        progress=Console(),
+    )
+    found = run.measure()
+    assert found.failures == ["intake: refused"]
+    assert found.lists_of == 7
