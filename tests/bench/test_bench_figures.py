@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from xml.etree import ElementTree
 
 import pytest
@@ -57,7 +57,7 @@ def row_of(results: Results, name: str) -> Row:
     return found
 
 
-def run_of(results: Results) -> dict[str, object]:
+def run_of(results: Results) -> dict[str, Any]:
     found = [asdict(row) for row in rows(results)]
     return {"at": "2026-11-29T12:00:00+00:00", "machine": asdict(MACHINE), "rows": found}
 
@@ -117,6 +117,15 @@ def test_two_runs_are_compared_by_their_ratios() -> None:
     one, other = results_of((1000, 500, 250)), results_of((2000, 1200, 250))
     found = dict(differences(run_of(one), run_of(other)))
     assert found["webhooks/s, 1 event each, of floor"] == pytest.approx(0.2)
+    assert found["events/s, 100 in a webhook, of before"] == pytest.approx(1.4)
+
+
+def test_two_runs_are_not_alike_if_one_of_them_lacks_a_ratio() -> None:
+    whole = run_of(results_of((1000, 500, 250)))
+    part = {**whole, "rows": whole["rows"][:1]}
+    for found in (dict(differences(whole, part)), dict(differences(part, whole))):
+        assert found["webhooks/s, 1 event each, of floor"] == 0
+        assert found["events/s, 100 in a webhook, of before"] is None
 
 
 def test_a_plot_is_svg_as_wide_as_a_phone_and_says_each_figure() -> None:
