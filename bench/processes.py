@@ -189,7 +189,11 @@ def stopped_by_sigterm() -> Iterator[None]:
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = {one: signal.signal(one, stop) for one in (signal.SIGTERM, signal.SIGHUP)}
+    # What is ignored stays so: `nohup` says that the terminal may end.
+    heard = [
+        one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN
+    ]
+    before = {one: signal.signal(one, stop) for one in heard}
     try:
         yield
     finally:

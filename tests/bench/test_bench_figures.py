@@ -202,6 +202,15 @@ def test_a_signal_stops_the_benchmark_like_ctrl_c(number: signal.Signals) -> Non
         handler(number, None)
 
 
+def test_under_nohup_the_end_of_the_terminal_does_not_stop_the_benchmark() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopped_by_sigterm():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 class Failing(Run):
     """A run with a part whose server ended in the middle, before another part."""
 
