@@ -223,7 +223,7 @@ def remarks(
     if not options.alone and len(queues) < len(QUEUES):
         missing = ", ".join(one.name for one in QUEUES if one not in queues)
         found.append(f"Not in {PACKAGES.name}, so not measured: {missing}.")
-    if results.waiting:
+    if results.waiting and queues:
         costs = "; ".join(f"{one.name}: {one.durability}" for one in queues)
         found.append(f"A job whose worker is killed: {costs}. The bridge's is never made twice.")
     if not options.against:

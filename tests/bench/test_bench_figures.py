@@ -1,6 +1,7 @@
 """What the benchmark makes of its rounds: figures with targets, tables for the docs, plots."""
 
 import signal
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ import requests
 from rich.console import Console
 
 from bench import svg
-from bench.__main__ import TINY, Run
+from bench.__main__ import FULL, QUICK, TINY, Run, remarks
 from bench.checkout import Checkout, started_web
 from bench.intake import Taken
 from bench.load import Load
@@ -25,6 +26,7 @@ from bench.results import Results, Row, rows
 from bench.soak import Look, Soak
 from bench.soak import plot as soak_plot
 from bench.spread import Spread
+from workers.ticker import BUSY_S
 
 MACHINE = Machine(
     cpu="A CPU",
@@ -233,3 +235,14 @@ def test_a_part_whose_server_ends_costs_no_other_part_its_figures(tmp_path: Path
     found = run.measure()
     assert found.failures == ["intake: refused"]
     assert found.lists_of == 7
+
+
+def test_a_bridge_is_at_rest_before_its_commands_at_rest_are_counted() -> None:
+    for plan in (FULL, QUICK):
+        assert plan.settle_s > BUSY_S + 10  # the start itself takes some seconds
+
+
+def test_what_a_killed_worker_costs_is_said_only_of_queues_that_were_measured() -> None:
+    options = Namespace(alone=True, against=None)
+    found = Results(waiting=[{}])
+    assert not any("is killed" in one for one in remarks(MACHINE, found, 1.0, [], options))
