@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from redis.exceptions import RedisError
 from rich.console import Console
 
 from bench import latency, many, memory, plots, rest, table
@@ -102,7 +103,9 @@ class Run:
                 found = Results()
                 try:
                     getattr(self, f"_{part}")(valkey, found)
-                except BenchError as error:  # what the other parts took minutes for is not lost
+                # What the other parts took minutes for is not lost. A server that has ended
+                # refuses connections.
+                except (BenchError, OSError, RedisError) as error:
                     found = Results(failures=[f"{part}: {error}"])
                 results.add(found)
         return results
@@ -220,7 +223,7 @@ def remarks(
     if not options.alone and len(queues) < len(QUEUES):
         missing = ", ".join(one.name for one in QUEUES if one not in queues)
         found.append(f"Not in {PACKAGES.name}, so not measured: {missing}.")
-    if results.waiting:
+    if results.waiting and queues:
         costs = "; ".join(f"{one.name}: {one.durability}" for one in queues)
         found.append(f"A job whose worker is killed: {costs}. The bridge's is never made twice.")
     if not options.against:

@@ -90,7 +90,7 @@ def started_web(checkout: Checkout, *, log_dir: Path, env: Mapping[str, str]) ->
     child = checkout.web(port, log_dir=log_dir, env=env)
     try:
         child.wait_for_port(port)
-    except BenchError:
+    except BaseException:  # Ctrl-C, too: nobody else knows of the child yet
         child.__exit__(None, None, None)
         raise
     return child, Web(port)

@@ -1,7 +1,7 @@
 """How long a lead waits: from the webhook to the request at CallKaro, while nothing else happens.
 
 For a full event, and for a thin one, whose record a CRM gives after 50 ms. Between two webhooks
-is so much time that the drain of the first has ended.
+is so much time that a drain that lingers has ended. One that stands by has not.
 """
 
 import time
@@ -22,7 +22,7 @@ from bench.processes import HOST, BenchError, Valkey
 from bench.setting import bridge_env
 
 CRM_DELAY_S = 0.05
-GAP_S = 1.5  # longer than a drain stays when nothing is due
+GAP_S = 1.5  # a drain of an older checkout has ended then; one of ours stands by for 30 s
 SILENCE_S = 10.0
 LOOK_S = 0.05
 

@@ -184,16 +184,21 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def stopped_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM unwind like Ctrl-C, so that no child is left behind."""
+    """Let SIGTERM, and the end of the terminal, unwind like Ctrl-C: no child is left behind."""
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    # What is ignored stays so: `nohup` says that the terminal may end.
+    heard = [
+        one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN
+    ]
+    before = {one: signal.signal(one, stop) for one in heard}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Valkey(Child):

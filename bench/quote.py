@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import Machine
-from bench.results import Row
+from bench.results import BEFORE, Row
 from bench.spread import Spread
 from bench.table import ratio_text
 
@@ -50,15 +50,26 @@ def markdown(run: dict[str, Any]) -> str:
     return "\n".join([*lines, "", "Bold: the target is not met.", ""])
 
 
-def differences(one: dict[str, Any], other: dict[str, Any]) -> list[tuple[str, float]]:
-    """Return for each ratio of both runs how far the second one is from the first one."""
-    before = {(row.name, row.of): row.ratio for row in rows_of(one)}
-    found = []
-    for row in rows_of(other):
-        first = before.get((row.name, row.of))
-        if first and row.ratio:
-            found.append((f"{row.name}, of {row.of}", row.ratio.median / first.median - 1))
-    return found
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[tuple[str, float | None]]:
+    """Return for each ratio how far that of the second run is from that of the first one.
+
+    None: only one of the runs has it.
+    """
+    first, second = _ratios(one), _ratios(other)
+    return [
+        (name, second[name] / first[name] - 1 if name in first and name in second else None)
+        for name in first | second
+    ]
+
+
+def _ratios(run: dict[str, Any]) -> dict[str, float]:
+    """Return the medians of all ratios of a run, by figure and by what it is compared with."""
+    ratios = {}
+    for row in rows_of(run):
+        for of, ratio in ((row.of, row.ratio), (BEFORE, row.before)):
+            if ratio is not None:
+                ratios[f"{row.name}, of {of}"] = ratio.median
+    return ratios
 
 
 def _spread(found: dict[str, Any] | None) -> Spread | None:
@@ -75,8 +86,8 @@ def main() -> int:
         return 0
     found = differences(runs[0], runs[1])
     for name, difference in found:
-        print(f"{name}: {difference:+.0%}")
-    return int(any(abs(difference) > ALIKE for _, difference in found))
+        print(f"{name}: {'only in one run' if difference is None else f'{difference:+.0%}'}")
+    return int(any(difference is None or abs(difference) > ALIKE for _, difference in found))
 
 
 if __name__ == "__main__":

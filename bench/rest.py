@@ -26,9 +26,10 @@ from bench.printing import show
 from bench.processes import BenchError, Valkey, free_port, stopped_by_sigterm
 from bench.setting import bridge_env
 from store import Store, connect
+from workers.ticker import BUSY_S
 
 HOUR_S = 3600
-SETTLE_S = 20.0  # after the start, until nothing of it is left
+SETTLE_S = BUSY_S + 15.0  # after the start: for BUSY_S, a bridge looks every second
 WINDOW_S = 180.0
 # Scripts that only the audit runs, and what it lists deliveries with.
 AUDITS = frozenset({"audit", "recount", "recount_campaign", "repair_search", "SCAN", "ZSCAN"})

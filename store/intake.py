@@ -1,7 +1,7 @@
 """Intake: events with their deliveries, replays of events, and outcomes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import islice
@@ -33,9 +33,9 @@ KEYS_AT_ONCE = 500  # that one round trip to Redis asks for
 class _Storing:
     """The events of one request, ready for accept.lua; items: JSON, without the brackets."""
 
-    items: bytes
+    items: bytes = field(repr=False)  # with people's names and numbers
     routes: str
-    records: Sequence[bytes]
+    records: Sequence[bytes] = field(repr=False)
     size: int  # bytes of the records
 
 

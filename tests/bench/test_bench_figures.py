@@ -1,21 +1,32 @@
 """What the benchmark makes of its rounds: figures with targets, tables for the docs, plots."""
 
+import signal
+from argparse import Namespace
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
 from xml.etree import ElementTree
 
 import pytest
+import requests
+from rich.console import Console
 
 from bench import svg
+from bench.__main__ import FULL, QUICK, TINY, Run, remarks
+from bench.checkout import Checkout, started_web
 from bench.intake import Taken
 from bench.load import Load
 from bench.machine import Machine
+from bench.processes import BenchError, Child, Valkey, stopped_by_sigterm
 from bench.quote import differences, markdown
 from bench.rest import AtRest, _count
 from bench.results import Results, Row, rows
 from bench.soak import Look, Soak
 from bench.soak import plot as soak_plot
 from bench.spread import Spread
+from workers.ticker import BUSY_S
 
 MACHINE = Machine(
     cpu="A CPU",
@@ -48,7 +59,7 @@ def row_of(results: Results, name: str) -> Row:
     return found
 
 
-def run_of(results: Results) -> dict[str, object]:
+def run_of(results: Results) -> dict[str, Any]:
     found = [asdict(row) for row in rows(results)]
     return {"at": "2026-11-29T12:00:00+00:00", "machine": asdict(MACHINE), "rows": found}
 
@@ -108,6 +119,15 @@ def test_two_runs_are_compared_by_their_ratios() -> None:
     one, other = results_of((1000, 500, 250)), results_of((2000, 1200, 250))
     found = dict(differences(run_of(one), run_of(other)))
     assert found["webhooks/s, 1 event each, of floor"] == pytest.approx(0.2)
+    assert found["events/s, 100 in a webhook, of before"] == pytest.approx(1.4)
+
+
+def test_two_runs_are_not_alike_if_one_of_them_lacks_a_ratio() -> None:
+    whole = run_of(results_of((1000, 500, 250)))
+    part = {**whole, "rows": whole["rows"][:1]}
+    for found in (dict(differences(whole, part)), dict(differences(part, whole))):
+        assert found["webhooks/s, 1 event each, of floor"] == 0
+        assert found["events/s, 100 in a webhook, of before"] is None
 
 
 def test_a_plot_is_svg_as_wide_as_a_phone_and_says_each_figure() -> None:
@@ -148,3 +168,81 @@ def test_commands_in_a_script_count_for_the_script_that_runs() -> None:
     ):
         script = _count({"client_type": kind, "command": command}, by, {"abc": "audit"}, script)
     assert by == {"audit": 3, "PING": 1}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interrupted(Checkout):
+    """A checkout whose user presses Ctrl-C while its web process starts."""
+
+    started: list[Child]
+
+    def web(self, port: int, *, log_dir: Path, env: Mapping[str, str]) -> Child:
+        class Starting(Child):
+            def wait_for_port(self, port: int) -> Self:
+                raise KeyboardInterrupt
+
+        child = Starting("starting", ["sleep", "60"], log_dir=log_dir, env=env)
+        self.started.append(child)
+        return child
+
+
+def test_a_web_process_ends_with_the_benchmark_while_it_starts(tmp_path: Path) -> None:
+    checkout = Interrupted(name="x", path=tmp_path, started=[])
+    with pytest.raises(KeyboardInterrupt):
+        started_web(checkout, log_dir=tmp_path, env={})
+    [child] = checkout.started
+    with pytest.raises(BenchError, match="ended too early"):
+        child.check()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_the_benchmark_like_ctrl_c(number: signal.Signals) -> None:
+    with stopped_by_sigterm():
+        handler = signal.getsignal(number)
+    assert callable(handler)
+    with pytest.raises(KeyboardInterrupt):
+        handler(number, None)
+
+
+def test_under_nohup_the_end_of_the_terminal_does_not_stop_the_benchmark() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopped_by_sigterm():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+class Failing(Run):
+    """A run with a part whose server ended in the middle, before another part."""
+
+    def _intake(self, valkey: Valkey, results: Results) -> None:
+        raise requests.ConnectionError("refused")
+
+    def _memory(self, valkey: Valkey, results: Results) -> None:
+        results.lists_of = 7
+
+
+def test_a_part_whose_server_ends_costs_no_other_part_its_figures(tmp_path: Path) -> None:
+    run = Failing(
+        plan=TINY,
+        parts=["intake", "memory"],
+        checkouts=[],
+        queues=[],
+        home=tmp_path,
+        progress=Console(),
+    )
+    found = run.measure()
+    assert found.failures == ["intake: refused"]
+    assert found.lists_of == 7
+
+
+def test_a_bridge_is_at_rest_before_its_commands_at_rest_are_counted() -> None:
+    for plan in (FULL, QUICK):
+        assert plan.settle_s > BUSY_S + 10  # the start itself takes some seconds
+
+
+def test_what_a_killed_worker_costs_is_said_only_of_queues_that_were_measured() -> None:
+    options = Namespace(alone=True, against=None)
+    found = Results(waiting=[{}])
+    assert not any("is killed" in one for one in remarks(MACHINE, found, 1.0, [], options))

@@ -47,3 +47,10 @@ def test_a_body_that_is_shorter_than_it_says_is_refused(web: Web) -> None:
     headers = signed("website", raw, path)
     answer = web.client.post(path, data=raw, headers=headers, environ_overrides=length)
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".example", "*", ""])
+def test_a_webhook_is_taken_under_any_host_name(web: Web, host: str) -> None:
+    raw, path = as_bytes(lead("+919812340511")), "/webhooks/website"
+    headers = {**signed("website", raw, path), "Host": host}
+    assert web.client.post(path, data=raw, headers=headers).status_code == 202
