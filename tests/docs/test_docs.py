@@ -348,7 +348,7 @@ def lines_about_people() -> Iterator[str]:
         "bridge/callbacks.py",
     ):
         text = (ROOT / name).read_text("utf-8")
-        yield from re.findall(r'logger\.\w+\(\s*"((?!webhook)[a-z_]+\.[a-z_]+)"', text)
+        yield from re.findall(r'logger\.\w+\(\s*"((?!webhook|wakeup)[a-z_]+\.[a-z_]+)"', text)
 
 
 @each(
