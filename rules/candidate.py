@@ -85,8 +85,11 @@ class Candidate:
             return True
         if self._is_own_call:
             return True
-        rule, written = self.own_user_rule, self.settings.fields_written(self.source)
-        return bool(rule and self.own_user and rule.is_change(self.data, self.own_user, written))
+        rule = self.own_user_rule
+        if rule is None or self.own_user is None:
+            return False
+        written = self.settings.fields_written(self.source)
+        return rule.is_change(self.data, self.own_user, written)
 
     @property
     def _is_own_call(self) -> bool:

@@ -152,11 +152,12 @@ class CampaignStore(Base):
         if is_first and not self._to_check:
             with self._reached():
                 self._to_check = list(self.redis.sscan_iter(f"{P}campaigns_used", count=PAGE))
+        checked = 0
         for _ in range(CHECKED):
-            if not self._to_check:
-                return
-            if self.recount_campaign(self._to_check[0]):
-                self._to_check = self._to_check[1:]
+            if checked == len(self._to_check):
+                break
+            checked += self.recount_campaign(self._to_check[checked])
+        self._to_check = self._to_check[checked:]
 
     def recount_campaign(self, campaign: str) -> bool:
         """Count a page of a campaign's calls again, if its counts are wrong.
