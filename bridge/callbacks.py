@@ -15,6 +15,7 @@ from flask import Blueprint, Response, jsonify, request
 from bridge.api.describe import JSON, operation
 from bridge.http.body import read_body
 from bridge.http.incoming import read_all
+from bridge.wake import loss_is_logged
 from config import log
 from schemas.errors import NotFound, RequestError, StoreUnavailable, Unconfirmed
 from schemas.outcome import asks_to_stop, number_of, read_outcome
@@ -43,10 +44,8 @@ class Tickers:
         if now - self._told_at < TOLD_S:
             return
         self._told_at = now
-        try:
+        with loss_is_logged():
             self._wakeup.tell_tickers()
-        except StoreUnavailable:
-            logger.warning("wakeup.lost")
 
 
 def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:

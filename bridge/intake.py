@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 
 from bridge.http.media import is_encoded, read_content
 from bridge.refused import keep_refused
-from config import log, tracing
+from bridge.wake import loss_is_logged
+from config import tracing
 from config.tracing import Facts
 from rules.matching import deliveries_of, events_of
 from schemas.errors import (
     BadSignature,
     RequestError,
-    StoreUnavailable,
     UnknownSource,
 )
 from schemas.event import Event
@@ -31,8 +31,6 @@ from schemas.source import Incoming, Source, Token, read_items
 from store import Store
 from store.queue import Wakeup
 from store.suppression import side_effect_of
-
-logger = log.get(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,9 +50,8 @@ class Intake:
         have no request id.
 
         Raises UnknownSource, BadSignature, UnsupportedMedia, BadPayload, TooLarge or
-        StoreUnavailable. Then no event is stored, with one exception: after a StoreUnavailable
-        Redis may have stored the events without being able to answer. The resend is then a
-        duplicate.
+        StoreUnavailable. Then no event is stored, with one exception: after a StoreUnavailable some
+        or all of them may be. The resend of those is a duplicate.
         """
         source, secrets = self.find(name)
         now = datetime.now(UTC)
@@ -176,7 +173,7 @@ class Intake:
         matched: Sequence[tuple[Event, list[NewDelivery]]],
         traceparent: str | None,
     ) -> tuple[bool, list[Accepted]]:
-        """Store all events or none, each with its deliveries and its side effect.
+        """Store each event whole, with its deliveries and its side effect.
 
         Returns whether a drain must be enqueued, and what became of each event.
         """
@@ -190,17 +187,13 @@ class Intake:
 
     def wake(self) -> None:
         """Enqueue a drain. If this fails, nothing is lost: the ticker also asks for drains."""
-        try:
+        with loss_is_logged():
             self.wakeup.request_drain()
-        except StoreUnavailable:
-            logger.warning("wakeup.lost")
 
     def tell_tickers(self) -> None:
         """Let the tickers know that something falls due later. If this fails, it may be late."""
-        try:
+        with loss_is_logged():
             self.wakeup.tell_tickers()
-        except StoreUnavailable:
-            logger.warning("wakeup.lost")
 
 
 def note_accepted(

@@ -2,16 +2,14 @@
 
 from dataclasses import dataclass
 
-from config import log
+from bridge.wake import loss_is_logged
 from schemas.delivery import Delivery
-from schemas.errors import NotFound, StoreUnavailable
+from schemas.errors import NotFound
 from schemas.nearest import did_you_mean
 from schemas.route import Route
 from schemas.settings import Settings
 from store import Store
 from store.queue import Wakeup
-
-logger = log.get(__name__)
 
 NO_DELIVERY = "There is no delivery with this id. The bridge keeps records for RETENTION_DAYS."
 NO_EVENT = "There is no event with this id. The bridge keeps records for RETENTION_DAYS."
@@ -31,26 +29,18 @@ class Base:
 
     def wake(self) -> None:
         """Ask for a drain, unless one is queued already. The worker's ticker asks, too."""
-        try:
-            if not self.store.set_wakeup():
-                return
-        except StoreUnavailable:
-            logger.warning("wakeup.lost")
-            return
-        self._request_drain()
+        with loss_is_logged():
+            if self.store.set_wakeup():
+                self.wakeup.request_drain()
 
     def _request_drain(self) -> None:
-        try:
+        with loss_is_logged():
             self.wakeup.request_drain()
-        except StoreUnavailable:
-            logger.warning("wakeup.lost")
 
     def tell_tickers(self) -> None:
         """Let the tickers know that something may be due, now or later."""
-        try:
+        with loss_is_logged():
             self.wakeup.tell_tickers()
-        except StoreUnavailable:
-            logger.warning("wakeup.lost")
 
     def calling_route(self, name: str) -> Route:
         """Return a route that calls people. Raises NotFound."""
