@@ -216,7 +216,7 @@ def remarks(
     found = [
         machine.sentence(),
         f"{took_s:.0f} s. Trust the ratios, not the rates: client, servers and store share the "
-        "cores. Redis writes to the disk before it answers (appendfsync always).",
+        "cores. Redis has the settings of compose.yaml: it writes to the disk before it answers.",
     ]
     if results.client_limits():
         found.append("The client was the limit at a floor: the true ratio is lower.")

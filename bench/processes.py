@@ -202,7 +202,7 @@ def stopped_by_sigterm() -> Iterator[None]:
 
 
 class Valkey(Child):
-    """A Valkey of our own that writes to the disk before it answers (appendfsync always)."""
+    """A Valkey with the settings of compose.yaml: it writes to the disk before it answers."""
 
     def __init__(self, home: Path) -> None:
         self.port = free_port()
@@ -216,6 +216,8 @@ class Valkey(Child):
             "save": "",
             "appendonly": "yes",
             "appendfsync": "always",
+            "hash-max-listpack-value": "1024",
+            "hash-max-listpack-entries": "64",
             # Rewritten between rounds, by fresh(), and not in the middle of one.
             "auto-aof-rewrite-percentage": "0",
         }
