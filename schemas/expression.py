@@ -110,7 +110,7 @@ class Expression:
         return frozenset(_compared(self.compiled.parsed, name))
 
 
-def _reader(node: Mapping[str, Any]) -> Callable[[Any], Any]:
+def _reader(node: Any) -> Callable[[Any], Any]:
     """Return a function that evaluates a tree as jmespath does, which walks it anew each time.
 
     Fields, paths of fields and comparisons with a text are what most expressions are. jmespath
