@@ -46,6 +46,7 @@ class Expression:
     text: str
     compiled: ParsedResult = field(repr=False, compare=False)
     read: Callable[[Any], Any] = field(repr=False, compare=False)
+    first_keys: frozenset[str] = field(repr=False, compare=False)  # those that its paths begin with
 
     @classmethod
     def of(cls, text: str) -> Self:
@@ -53,6 +54,7 @@ class Expression:
         try:
             compiled = jmespath.compile(text)
             problem = next(_mistakes(compiled.parsed), None)
+            first_keys = frozenset(path[0] for path in _used(compiled))
         except RecursionError:
             raise ExpressionError("it is nested too deeply") from None
         except ValueError as error:  # JMESPathError is one, and so is an index of 5000 digits
@@ -60,7 +62,7 @@ class Expression:
             raise ExpressionError(" ".join(str(error).split())) from error
         if problem:
             raise ExpressionError(problem)
-        return cls(text, compiled, _reader(compiled.parsed))
+        return cls(text, compiled, _reader(compiled.parsed), first_keys)
 
     def search(self, data: Any) -> Any:
         """Return the value of the expression over data; None: there is no value.
@@ -87,9 +89,7 @@ class Expression:
         Indexes and filters leave no trace: an element of a list has the list's path. A path ends
         before a name that is known only with the data, as in `properties.*`.
         """
-        reader = _PathReader()
-        reader.read(self.compiled.parsed)
-        return frozenset(path for path in reader.used if path)
+        return _used(self.compiled)
 
     @property
     def tested(self) -> frozenset[Path]:
@@ -222,6 +222,12 @@ _PASSING = frozenset(
         *("to_array", "merge"),
     }
 )
+
+
+def _used(compiled: ParsedResult) -> frozenset[Path]:
+    reader = _PathReader()
+    reader.read(compiled.parsed)
+    return frozenset(path for path in reader.used if path)
 
 
 class _PathReader:
