@@ -134,9 +134,10 @@ def delivery_of(
 
 def record_page_of(event: Event, kind: Kind) -> str | None:
     """Return the path of the CRM's page of an event's record, up to its id; None: not known."""
-    if kind.record_page is None or event.record is None:
+    record = event.record
+    if kind.record_page is None or record is None:
         return None
-    return kind.record_page(event.record[1], event.data)
+    return kind.record_page(record[1], event.data)
 
 
 def _bulk(event: Event, route: Route, kind: Kind) -> str | None:

@@ -8,7 +8,6 @@ too. Values of an unexpected type are left out: the data is a stranger's.
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
@@ -87,26 +86,17 @@ def as_digits(text: str) -> str:
 
 def tells_of_person(data: Any, kind: Kind) -> bool:
     """Say whether data may have what a CRM keeps of a person; that of a thin event has not."""
-    return isinstance(data, dict) and not _person_keys(
-        kind.names, kind.emails, kind.phones
-    ).isdisjoint(data)
-
-
-@lru_cache(maxsize=64)
-def _person_keys(*values: Expression | None) -> frozenset[str]:
-    return frozenset().union(*(_first_keys(value) for value in values if value))
+    return any(_may_find(value, data) for value in (kind.names, kind.emails, kind.phones))
 
 
 def _of_kind(value: Expression | None, data: Any) -> Any:
     """Return the value of a CRM module's expression; of a thin event, without evaluating it."""
-    if value is None or not isinstance(data, dict) or _first_keys(value).isdisjoint(data):
-        return None
-    return _searched(value, data)
+    return _searched(value, data) if _may_find(value, data) else None
 
 
-@lru_cache(maxsize=64)
-def _first_keys(value: Expression) -> frozenset[str]:
-    return frozenset(path[0] for path in value.paths)
+def _may_find(value: Expression | None, data: Any) -> bool:
+    """Say whether data has a key that an expression reads."""
+    return value is not None and isinstance(data, dict) and not value.first_keys.isdisjoint(data)
 
 
 def _searched(value: Expression | Value | None, data: Any) -> Any:

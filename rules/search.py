@@ -94,7 +94,7 @@ def found_by(
     elif not isinstance(to_number, str):
         to_number = route.request.get("to_number") if route else None
     if route is None and not asked and to_number is None and not tells_of_person(data, kind):
-        return FoundBy(indexed=tuple(dict.fromkeys(filter(None, map(_id, _ids(event, kind))))))
+        return FoundBy(indexed=_only_once(map(_id, _ids(event, kind))))
     metadata = asked.get("metadata") or mapped_person(route, data)
     digits = digits_of(data, kind, to_number)
     indexed = [
@@ -104,7 +104,7 @@ def found_by(
         *map(_id, _ids(event, kind)),
     ]
     return FoundBy(
-        indexed=tuple(dict.fromkeys(filter(None, indexed))),
+        indexed=_only_once(indexed),
         compared=tuple(dict.fromkeys(_endings(digits))),
     )
 
@@ -117,9 +117,14 @@ def found_again(routes: Routes, event: Event, route: str, request: Any) -> Found
     return found_by(event, source.kind, routes.named(route), request=request)
 
 
-def _subjects(event: Event) -> Iterator[str]:
-    """Yield the ids of the CRM's records that an event is about."""
-    yield from islice(filter(None, (event.subject, *event.merged_from)), MOST_IDS)
+def _only_once(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return texts in their order, without empty ones and repetitions."""
+    return tuple(dict.fromkeys(filter(None, texts)))
+
+
+def _subjects(event: Event) -> list[str]:
+    """Return the ids of the CRM's records that an event is about."""
+    return [one for one in (event.subject, *event.merged_from) if one][:MOST_IDS]
 
 
 def mapped_person(route: Route | None, data: Any) -> dict[str, Any]:
@@ -146,20 +151,21 @@ def _endings(digits: Iterable[str]) -> Iterator[str]:
             yield COMPARED + one[-length:]
 
 
-def _ids(event: Event, kind: Kind) -> Iterator[str]:
-    """Yield the ids of the CRM's records, then the CRM's own id of the event if it has one.
+def _ids(event: Event, kind: Kind) -> list[str]:
+    """Return the ids of the CRM's records, then the CRM's own id of the event if it has one.
 
     source_event_id is not among them: our id of the event is derived from it.
     """
-    yield from _subjects(event)
+    ids = _subjects(event)
     if kind.event_id is None:
-        return
+        return ids
     try:
         found = id_text(kind.event_id.search(event.data))
     except ExpressionError:
-        return
+        return ids
     if found and len(found) <= LONGEST:
-        yield found
+        ids.append(found)
+    return ids
 
 
 def _id(text: str) -> str:

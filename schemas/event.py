@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 # A glob never matches these types for a call: only a route that names the type calls a person
 # because a record was ended (archived, canceled, deleted, merged or erased) or made by a test.
@@ -56,8 +56,13 @@ def derive_id(*parts: str) -> str:
     The id is derived, not random: a resend, a second web process and a replay all get the same id,
     so none of them can add anything.
     """
-    digest = hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=13)
+    digest = _HASH.copy()
+    digest.update("\0".join(parts).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
+
+
+_HASH: Final = hashlib.blake2b(digest_size=13)
+"""Copied for each id: that takes a third less time than a new one, and an event has three ids."""
 
 
 def event_ids(source_event_id: str, sources: Iterable[str]) -> tuple[str, ...]:

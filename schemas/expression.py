@@ -1,14 +1,16 @@
 """JMESPath expressions of routes.toml: compiled at the start, evaluated for each event."""
 
-from collections.abc import Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Self
 
 import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions, signature
 from jmespath.parser import ParsedResult
-from jmespath.visitor import Options
+from jmespath.visitor import Options, TreeInterpreter
 
 from schemas.errors import RequestError
 from schemas.json_body import read_json
@@ -34,7 +36,7 @@ class _OwnFunctions(Functions):
             return None
 
 
-_OPTIONS: Final = Options(custom_functions=_OwnFunctions())
+_INTERPRETER: Final = TreeInterpreter(Options(custom_functions=_OwnFunctions()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Expression:
 
     text: str
     compiled: ParsedResult = field(repr=False, compare=False)
+    read: Callable[[Any], Any] = field(repr=False, compare=False)
+    first_keys: frozenset[str] = field(repr=False, compare=False)  # those that its paths begin with
 
     @classmethod
     def of(cls, text: str) -> Self:
@@ -50,6 +54,7 @@ class Expression:
         try:
             compiled = jmespath.compile(text)
             problem = next(_mistakes(compiled.parsed), None)
+            first_keys = frozenset(path[0] for path in _used(compiled))
         except RecursionError:
             raise ExpressionError("it is nested too deeply") from None
         except ValueError as error:  # JMESPathError is one, and so is an index of 5000 digits
@@ -57,7 +62,7 @@ class Expression:
             raise ExpressionError(" ".join(str(error).split())) from error
         if problem:
             raise ExpressionError(problem)
-        return cls(text, compiled)
+        return cls(text, compiled, _reader(compiled.parsed), first_keys)
 
     def search(self, data: Any) -> Any:
         """Return the value of the expression over data; None: there is no value.
@@ -66,7 +71,7 @@ class Expression:
         out, because jmespath quotes the value, which is a person's data.
         """
         try:
-            return self.compiled.search(data, _OPTIONS)
+            return self.read(data)
         except (JMESPathError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise ExpressionError(
                 f"`{self.text}` can't be worked out over this record ({type(error).__name__})"
@@ -84,9 +89,7 @@ class Expression:
         Indexes and filters leave no trace: an element of a list has the list's path. A path ends
         before a name that is known only with the data, as in `properties.*`.
         """
-        reader = _PathReader()
-        reader.read(self.compiled.parsed)
-        return frozenset(path for path in reader.used if path)
+        return _used(self.compiled)
 
     @property
     def tested(self) -> frozenset[Path]:
@@ -105,6 +108,49 @@ class Expression:
     def compared_with(self, name: str) -> frozenset[str]:
         """The texts that it compares with a field: name == 'a', or contains(['a', 'b'], name)."""
         return frozenset(_compared(self.compiled.parsed, name))
+
+
+def _reader(node: Any) -> Callable[[Any], Any]:
+    """Return a function that evaluates a tree as jmespath does, which walks it anew each time.
+
+    Fields, paths of fields and comparisons with a text are what most expressions are. jmespath
+    evaluates every other tree.
+    """
+    name, children = node.get("value"), node.get("children", [])
+    if node["type"] == "field":
+        return partial(_field, name)
+    if node["type"] == "subexpression" and all(child["type"] == "field" for child in children):
+        return partial(_path, tuple(child["value"] for child in children))
+    if node["type"] == "comparator" and name in _COMPARED and _is_text(children[1]):
+        return partial(_comparison, _COMPARED[name], _reader(children[0]), children[1]["value"])
+    return partial(_INTERPRETER.visit, node)
+
+
+# Between a value and a text, jmespath's equality is Python's.
+_COMPARED: Final = {"eq": operator.eq, "ne": operator.ne}
+
+
+def _field(name: str, value: Any) -> Any:
+    try:
+        return value.get(name)
+    except AttributeError:
+        return None
+
+
+def _path(names: tuple[str, ...], value: Any) -> Any:
+    for name in names:
+        value = _field(name, value)
+    return value
+
+
+def _comparison(
+    compare: Callable[[Any, Any], bool], read: Callable[[Any], Any], text: str, value: Any
+) -> bool:
+    return compare(read(value), text)
+
+
+def _is_text(node: Mapping[str, Any]) -> bool:
+    return node["type"] == "literal" and isinstance(node["value"], str)
 
 
 def _compared(node: Mapping[str, Any], name: str) -> Iterator[str]:
@@ -176,6 +222,12 @@ _PASSING = frozenset(
         *("to_array", "merge"),
     }
 )
+
+
+def _used(compiled: ParsedResult) -> frozenset[Path]:
+    reader = _PathReader()
+    reader.read(compiled.parsed)
+    return frozenset(path for path in reader.used if path)
 
 
 class _PathReader:

@@ -32,10 +32,16 @@ _BOM: Final = b"\xef\xbb\xbf"
 _STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
 _NEXT_VALUE: Final = re.compile(rb'(?:[^",\[{]++|' + _STRING + rb")*+[,\[{]", re.DOTALL)
 _NEXT_BRACKET: Final = re.compile(rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+([\[\]{}])", re.DOTALL)
+# What is left of a text without strings, numbers, words, commas and blanks.
+_NOT_NESTING: Final = bytes(set(range(256)) - set(b'[]{}"\\'))
 # A number token that orjson would change. It may also match inside a string: that costs time only.
 _NUMBER: Final = rb"(?:-[0-9]{19}|-?[0-9]{20}|-?[0-9]++(?:\.0++(?![0-9])|(?:\.[0-9]++)?[eE]))"
 _AT_START: Final = re.compile(rb"\s*+" + _NUMBER)
 _INSIDE: Final = re.compile(rb"[:,\[\s]" + _NUMBER)
+# Such a token has one of _TOLD_BY in a text in which all digits are 0 and all E are e. These are
+# looked for ten times as fast as the token, whose search stops at each value.
+_ALIKE: Final = bytes.maketrans(b"123456789E", b"000000000e")
+_TOLD_BY: Final = (b"0.", b"0e", b"0" * 19)
 # Escapes in which no half of a character begins; a whole character of two halves; a lone half.
 _ESCAPE: Final = re.compile(
     rb"(?:\\[^u])++"
@@ -83,6 +89,11 @@ def _is_deep(text: bytes, most_values: int, most_levels: int) -> bool:
     """Say whether it is too deep, as far as it has no more values than `most_values`."""
     if text.count(b"[") + text.count(b"{") <= most_levels:  # true of nearly every body, and cheap
         return False
+    if b"\\" not in text:  # then each quote begins or ends a string
+        text = text.translate(None, _NOT_NESTING).replace(b'""', b"")
+        inside_out = text.replace(b"{}", b"")  # a batch has many objects, and few in others
+        if inside_out.count(b"[") + inside_out.count(b"{") < most_levels:
+            return False
     depth = 0
     for bracket in islice(_matches(_NEXT_BRACKET, text), 2 * most_values):
         depth += 1 if bracket[1] in b"[{" else -1
@@ -102,7 +113,7 @@ def _matches(pattern: re.Pattern[bytes], text: bytes) -> Iterator[re.Match[bytes
 
 
 def _read(text: bytes) -> Any:
-    if _AT_START.match(text) or _INSIDE.search(text):
+    if _has_changed_number(text):
         return _EXACT.decode(_with_whole_characters(text).decode())
     try:
         return orjson.loads(text)
@@ -111,6 +122,14 @@ def _read(text: bytes) -> Any:
         if whole is text:
             raise
         return orjson.loads(whole)
+
+
+def _has_changed_number(text: bytes) -> bool:
+    """Say whether a number may be in the text, or in one of its strings, that orjson changes."""
+    alike = text.translate(_ALIKE)
+    if not any(sign in alike for sign in _TOLD_BY):
+        return False
+    return bool(_AT_START.match(text) or _INSIDE.search(text))
 
 
 def _with_whole_characters(text: bytes) -> bytes:

@@ -96,7 +96,7 @@ class Base:
         self._away_until = 0.0
         self._has_room = True
         self._is_fit = False  # not known yet
-        self._pepper: str | None = None
+        self._keyed_hashes: dict[int, hashlib.blake2b] = {}  # by size, keyed; copied for each text
         self._migrated_until = 0.0  # monotonic: see store/migration.py
 
     def ping(self) -> None:
@@ -213,17 +213,21 @@ class Base:
 
     def _digest(self, text: str, size: int) -> bytes:
         """Return the keyed hash of a text, of this many bytes."""
-        if self._pepper is None:
-            with self._reached():
-                found = self.redis.get(f"{P}pepper")  # first: a full Redis refuses any write
-                if not found:
-                    self.redis.set(f"{P}pepper", secrets.token_hex(16), nx=True)
-                    found = self.redis.get(f"{P}pepper")
-                self._pepper = str(found)
-        keyed = hashlib.blake2b(
-            text.encode("utf-8", "replace"), key=self._pepper.encode(), digest_size=size
-        )
+        found = self._keyed_hashes.get(size)
+        if found is None:
+            found = hashlib.blake2b(key=self._read_pepper().encode(), digest_size=size)
+            self._keyed_hashes[size] = found
+        keyed = found.copy()
+        keyed.update(text.encode("utf-8", "replace"))
         return keyed.digest()
+
+    def _read_pepper(self) -> str:
+        with self._reached():
+            found = self.redis.get(f"{P}pepper")  # first: a full Redis refuses any write
+            if not found:
+                self.redis.set(f"{P}pepper", secrets.token_hex(16), nx=True)
+                found = self.redis.get(f"{P}pepper")
+            return str(found)
 
     def _run(self, script: str, *args: Any) -> Any:
         self._check_fit_once()

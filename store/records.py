@@ -23,7 +23,7 @@ from schemas.delivery import (
     Status,
     WriteBackBrief,
 )
-from schemas.event import CALL_ME, Event, EventStatus
+from schemas.event import CALL_ME, Event, EventStatus, Happening
 from schemas.headline import headline, newest
 from schemas.outcome import Outcome
 from schemas.outcome import read_record as read_outcome_record
@@ -65,7 +65,7 @@ def described(
         status = EventStatus.UNREADABLE
     else:
         status = EventStatus.ROUTED if deliveries else EventStatus.UNROUTED
-    return {
+    record: dict[str, Any] = {
         "fingerprint": event.fingerprint,
         "remember_s": event.remember_s,
         "event": event.id,
@@ -75,33 +75,30 @@ def described(
         "is_test": event.type == CALL_ME,
         "is_reconciled": event.is_reconciled,
         "deliveries": [_new(one, terms_of(one.found_by)) for one in deliveries],
-        **_happening_record(event),
-        **(_side_effect_record(side_effect) if side_effect else {}),
     }
+    if happening := event.happening:
+        record["happening"] = _happening_record(happening)
+    if side_effect:
+        record |= _side_effect_record(side_effect)
+    return record
 
 
-def _happening_record(event: Event) -> dict[str, Any]:
-    happening = event.happening
-    if happening is None:
-        return {}
+def _happening_record(happening: Happening) -> dict[str, Any]:
     at_ms = int(happening.at.timestamp() * 1000)
     span = happening.within
     span_ms = None if span is None else int(span.total_seconds() * 1000)
+    # Where the events of a happening stand that came by webhook, and those that came by reconcile.
+    own, other = f"happening:webhook:{happening.key}", f"happening:reconcile:{happening.key}"
+    if happening.is_reconciled:
+        own, other = other, own
     return {
-        "happening": {
-            "own": happening_key(happening.key, is_reconciled=happening.is_reconciled),
-            "other": happening_key(happening.key, is_reconciled=not happening.is_reconciled),
-            "at_ms": at_ms,
-            # The limits between which the other one's time must lie.
-            "from": "-inf" if span_ms is None else str(at_ms - span_ms),
-            "to": "+inf" if span_ms is None else str(at_ms + span_ms),
-        }
+        "own": own,
+        "other": other,
+        "at_ms": at_ms,
+        # The limits between which the other one's time must lie.
+        "from": "-inf" if span_ms is None else str(at_ms - span_ms),
+        "to": "+inf" if span_ms is None else str(at_ms + span_ms),
     }
-
-
-def happening_key(key: str, *, is_reconciled: bool) -> str:
-    """Return where the events of a happening stand that came by reconcile, or by webhook."""
-    return f"happening:{'reconcile' if is_reconciled else 'webhook'}:{key}"
 
 
 def _side_effect_record(side_effect: SideEffect) -> dict[str, Any]:

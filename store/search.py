@@ -33,10 +33,10 @@ class SearchStore(IndexStore):
 
     def terms_of(self, found_by: FoundBy) -> str:
         """Return what a delivery is found by as its field `terms` has it."""
-        indexed, compared = (
-            "".join(map(self._term, texts)) for texts in (found_by.indexed, found_by.compared)
-        )
-        return f"{indexed} {compared}".rstrip()
+        indexed = "".join(map(self._term, found_by.indexed))
+        if not found_by.compared:
+            return indexed
+        return f"{indexed} {''.join(map(self._term, found_by.compared))}"
 
     def search(self, text: str, sources: Iterable[str], *, may_reveal: bool = True) -> Search:
         """Return the search for a text that a person typed; sources: whose events it may name.
@@ -100,8 +100,8 @@ class SearchStore(IndexStore):
     def _term(self, text: str) -> str:
         # The label keeps the hash apart from those of numbers and records. No source has no name.
         bits = int.from_bytes(self._digest(f"\0find\0{text}", TERM * 5 // 8))
-        high, low = divmod(bits, 1 << 20)
-        return _PAIRS[high >> 10] + _PAIRS[high & 1023] + _PAIRS[low >> 10] + _PAIRS[low & 1023]
+        ends = _PAIRS[bits >> 10 & 1023] + _PAIRS[bits & 1023]
+        return _PAIRS[bits >> 30] + _PAIRS[bits >> 20 & 1023] + ends
 
     def _ids_by(self, text: str, sources: Iterable[str]) -> tuple[str, ...]:
         """Return the deliveries that have this id, this call or the event with this id."""

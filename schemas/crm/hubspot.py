@@ -309,6 +309,8 @@ def flat(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 # --- links ----------------------------------------------------------------------------------
 
+# Of two ids of one type, the first one of the list.
+_TYPE_IDS: Final = {word: one for one, word in reversed(OBJECT_TYPES.items())}
 _PORTAL: Final = re.compile(r"[0-9]{1,20}")
 
 
@@ -316,7 +318,7 @@ def record_page(subject_type: str, data: Any) -> str | None:
     """Return where HubSpot shows records of a type; None: the type or the portal is not known."""
     given = data if isinstance(data, dict) else {}
     portal = id_text(given.get("portalId") or given.get("portal-id"))
-    type_id = next((one for one, word in OBJECT_TYPES.items() if word == subject_type), None)
+    type_id = _TYPE_IDS.get(subject_type)
     if type_id is None or portal is None or not _PORTAL.fullmatch(portal):
         return None
     return f"contacts/{portal}/record/{type_id}/"

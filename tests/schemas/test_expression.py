@@ -315,6 +315,26 @@ JSON = st.recursive(
 )
 
 
+READ_BY_US = st.tuples(
+    st.sampled_from(["a", "a.b", "b.a.b", '"a"', "@", "a[0]", "a || b", "'x'", "`1`", "length(a)"]),
+    st.sampled_from(["", "", " == ", " != "]),
+    st.sampled_from(["'x'", "''", "a", '`"a"`', "`0`", "`true`", "`null`", "`[]`"]),
+).map(lambda parts: parts[0] + (parts[1] and parts[1] + parts[2]))
+
+
+@examples(250)
+@given(READ_BY_US, st.dictionaries(st.sampled_from("ab"), JSON | st.just("x")) | JSON)
+def test_fields_paths_and_comparisons_are_read_as_jmespath_reads_them(text, data):
+    try:
+        wanted = jmespath.search(text, data)
+    except jmespath.exceptions.JMESPathError:
+        with pytest.raises(ExpressionError):
+            Expression.of(text).search(data)
+        return
+    found = Expression.of(text).search(data)
+    assert (type(found), found) == (type(wanted), wanted)
+
+
 # A literal that is no JSON (`lead`) is taken for a string, and jmespath would rather it were not.
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 @examples(250)

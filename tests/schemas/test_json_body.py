@@ -238,6 +238,35 @@ def test_depth_is_bounded_for_every_reader(opening: bytes, closing: bytes, inner
         read_json(opening * (deepest + 1) + inner + closing * (deepest + 1))
 
 
+WORDS = st.lists(st.sampled_from(["", "[", "{}", "]", "}{", '"', "\\", "a"]), max_size=3).map(
+    "".join
+)
+NESTED = st.recursive(
+    WORDS | st.just(1),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@examples(400)
+@given(NESTED, st.integers(0, 5))
+def test_the_levels_are_those_of_the_values(value: Any, most: int) -> None:
+    text = orjson.dumps(value)
+    if levels(value) <= most:
+        assert read_json(text, most_levels=most) == value
+    else:
+        with pytest.raises(BadPayload, match=f"more than {most} levels"):
+            read_json(text, most_levels=most)
+
+
+def levels(value: Any) -> int:
+    """Return how deep a value is nested; a text and a number have no level."""
+    if not isinstance(value, list | dict):
+        return 0
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(levels, inner), default=0)
+
+
 @each("inner", [b"1", b"1.0", rb'"\ud83d"'])
 def test_a_reader_may_allow_more_levels_and_none_crashes(inner: bytes) -> None:
     """A batch of fetched records is read whole, and each record is judged alone."""
