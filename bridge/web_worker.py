@@ -17,7 +17,7 @@ from socket import SHUT_WR, SO_SNDBUF, SOL_SOCKET, socket
 from typing import Any, Final
 
 from gunicorn.http import get_parser
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
 
 from bridge.http.arriving import Arriving
 from bridge.http.client_socket import ClientSocket
@@ -35,6 +35,7 @@ SEND_BUFFER_BYTES = 256 * 1024
 UNREAD_BYTES = 16 * 1024
 LINGER_S = 2.0  # how long a client may take to close its side, so that it sees our answer
 STOP_S = 5.0  # for the rest of a request that has begun to arrive when the process must stop
+NOTIFY_S = 1.0  # between two signs of life; gunicorn's `timeout` ends a process without them
 FREED_SHARE = 10  # when no connection is free, every tenth is closed, the oldest first
 
 ANSWER = b"HTTP/1.1 %s\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -56,6 +57,27 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.is_awaited = False  # the poller tells when more of its request arrives
 
 
+class _Deferred(PollableMethodQueue):  # type: ignore[misc]  # gunicorn has no types
+    """What threads leave to the main loop. One byte in gunicorn's pipe wakes it for all of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._is_told = False
+
+    def defer(self, callback: Callable[..., None], *args: Any) -> None:
+        """Let the main loop make a call soon."""
+        self._calls.append(partial(callback, *args))
+        if not self._is_told:
+            self._is_told = True
+            super().defer(self._run)
+
+    def _run(self) -> None:
+        self._is_told = False  # before it looks: what comes later tells it again
+        for _ in range(len(self._calls)):
+            self._calls.popleft()()
+
+
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """A thread worker that slow clients can't stop.
 
@@ -67,6 +89,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         # pending_conns, of gunicorn's own: connections whose request is arriving, oldest first.
         self.pending_conns: dict[Connection, None] = {}
         self.lingering: deque[Connection] = deque()
+        self.method_queue = _Deferred()
+        self.notified_at = -NOTIFY_S  # monotonic
         self.held_bytes = 0
         self.own_pools: dict[bytes, ThreadPoolExecutor] = {}
         self.last_arrival_at: float | None = None  # monotonic; None: the process need not stop
@@ -75,6 +99,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Make the threads of /healthz and /readyz, then do what gunicorn does."""
         self.own_pools = {path: ThreadPoolExecutor(n) for path, n in OWN_THREADS.items()}
         super().init_process()
+
+    def notify(self) -> None:
+        """Tell gunicorn that the process is alive, but not in each turn of the main loop."""
+        now = time.monotonic()
+        if now - self.notified_at >= NOTIFY_S:
+            self.notified_at = now
+            super().notify()
 
     def accept(self, listener: socket) -> None:
         """Take a new connection."""
