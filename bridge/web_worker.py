@@ -7,9 +7,6 @@ waits for one connection, collects the bytes. docs/decisions/0013-whole-requests
 
 import contextlib
 import errno
-import fcntl
-import struct
-import termios
 import time
 from collections import deque
 from collections.abc import Callable
@@ -20,9 +17,10 @@ from socket import SHUT_WR, SO_SNDBUF, SOL_SOCKET, socket
 from typing import Any, Final
 
 from gunicorn.http import get_parser
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
 
 from bridge.http.arriving import Arriving
+from bridge.http.client_socket import ClientSocket
 
 # Threads of their own, because these must answer while all others are busy. /readyz may wait for
 # Redis, and must not keep /healthz waiting.
@@ -30,7 +28,6 @@ OWN_THREADS: Final = {b"/healthz": 1, b"/readyz": 2}
 RECEIVE_BYTES = 64 * 1024  # in one step of the main loop
 HELD_BYTES = 24 * 1024 * 1024  # of all requests of this process; beyond it large ones are cut off
 SMALL_BYTES = 64 * 1024  # a request of at most this is never cut off for room
-SEND_S = 10.0  # for a client to read one piece of an answer
 # Of answers that a client has not taken yet, so that a thread can leave an answer to the system and
 # need not wait for the client. The largest that needs no token is /docs, of 120 kB. A client that
 # has not taken UNREAD_BYTES of its answers gets no other one.
@@ -38,6 +35,7 @@ SEND_BUFFER_BYTES = 256 * 1024
 UNREAD_BYTES = 16 * 1024
 LINGER_S = 2.0  # how long a client may take to close its side, so that it sees our answer
 STOP_S = 5.0  # for the rest of a request that has begun to arrive when the process must stop
+NOTIFY_S = 1.0  # between two signs of life; gunicorn's `timeout` ends a process without them
 FREED_SHARE = 10  # when no connection is free, every tenth is closed, the oldest first
 
 ANSWER = b"HTTP/1.1 %s\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -58,9 +56,26 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         self.held_bytes = 0  # as counted in Worker.held_bytes
         self.is_awaited = False  # the poller tells when more of its request arrives
 
-    def init(self) -> None:
-        """Limit how long a client may take to read; gunicorn has just set the socket to wait."""
-        self.sock.settimeout(SEND_S)
+
+class _Deferred(PollableMethodQueue):  # type: ignore[misc]  # gunicorn has no types
+    """What threads leave to the main loop. One byte in gunicorn's pipe wakes it for all of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._is_told = False
+
+    def defer(self, callback: Callable[..., None], *args: Any) -> None:
+        """Let the main loop make a call soon."""
+        self._calls.append(partial(callback, *args))
+        if not self._is_told:
+            self._is_told = True
+            super().defer(self._run)
+
+    def _run(self) -> None:
+        self._is_told = False  # before it looks: what comes later tells it again
+        for _ in range(len(self._calls)):
+            self._calls.popleft()()
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -74,6 +89,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         # pending_conns, of gunicorn's own: connections whose request is arriving, oldest first.
         self.pending_conns: dict[Connection, None] = {}
         self.lingering: deque[Connection] = deque()
+        self.method_queue = _Deferred()
+        self.notified_at = -NOTIFY_S  # monotonic
         self.held_bytes = 0
         self.own_pools: dict[bytes, ThreadPoolExecutor] = {}
         self.last_arrival_at: float | None = None  # monotonic; None: the process need not stop
@@ -82,6 +99,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Make the threads of /healthz and /readyz, then do what gunicorn does."""
         self.own_pools = {path: ThreadPoolExecutor(n) for path, n in OWN_THREADS.items()}
         super().init_process()
+
+    def notify(self) -> None:
+        """Tell gunicorn that the process is alive, but not in each turn of the main loop."""
+        now = time.monotonic()
+        if now - self.notified_at >= NOTIFY_S:
+            self.notified_at = now
+            super().notify()
 
     def accept(self, listener: socket) -> None:
         """Take a new connection."""
@@ -100,7 +124,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         with contextlib.suppress(OSError):  # it is gone already
             client.setsockopt(SOL_SOCKET, SO_SNDBUF, SEND_BUFFER_BYTES)
         self.nr_conns += 1
-        self._await(Connection(self.cfg, client, address, listener.getsockname()))
+        self._await(Connection(self.cfg, ClientSocket(client), address, listener.getsockname()))
 
     def on_client_socket_readable(self, conn: TConn, client: socket) -> None:
         """Begin the next request of a connection that was kept."""
@@ -123,11 +147,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_request(self, req: Any, conn: TConn) -> bool:
         """Answer a request; a client that does not read its answer loses the connection."""
-        try:
+        if not isinstance(conn, Connection):
             return bool(super().handle_request(req, conn))
+        conn.sock.begin_answer()
+        try:
+            stays = bool(super().handle_request(req, conn))
+            conn.sock.end_answer()
         except TimeoutError:
             self.log.debug("Closing the connection of a client that does not read.")
             return False
+        finally:
+            conn.sock.drop_answer()
+        return stays
 
     def finish_request(self, conn: TConn, fs: "Future[bool]") -> None:
         """Keep or close a connection after its answer."""
@@ -138,9 +169,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         stays = stays and conn.arriving.is_whole
         conn.arriving.end()
         self._count(conn)
-        try:
-            conn.sock.setblocking(False)
-        except OSError:  # gunicorn closed it, as the app failed in the middle of an answer
+        if conn.sock.fileno() < 0:  # gunicorn closed it, as the app failed in its answer's middle
             self._close(conn, is_watched=False)
             return
         if not stays:
@@ -216,7 +245,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         arriving = conn.arriving
         if arriving.has_large_head:
             self._refuse(conn, LARGE_HEAD)
-        elif arriving.is_ready and _unread(conn.sock) > UNREAD_BYTES:
+        elif arriving.is_ready and conn.sock.has_unread(UNREAD_BYTES):
             self._refuse(conn, NO_ROOM)
         elif arriving.is_ready:
             self._leave(conn)
@@ -299,12 +328,3 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._count(conn)
         self.nr_conns -= 1
         conn.close()
-
-
-def _unread(sock: socket) -> int:
-    """Return how many bytes of what was sent the client's system has not taken yet."""
-    try:
-        found: tuple[int] = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))
-    except OSError:  # it is gone, or this system can't say
-        return 0
-    return found[0]
