@@ -1,9 +1,7 @@
 """JMESPath expressions of routes.toml: compiled at the start, evaluated for each event."""
 
-import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final, Self
 
 import jmespath
@@ -36,6 +34,7 @@ class _OwnFunctions(Functions):
             return None
 
 
+# One for all: jmespath makes one for each search, and that takes half of its time.
 _INTERPRETER: Final = TreeInterpreter(Options(custom_functions=_OwnFunctions()))
 
 
@@ -45,7 +44,6 @@ class Expression:
 
     text: str
     compiled: ParsedResult = field(repr=False, compare=False)
-    read: Callable[[Any], Any] = field(repr=False, compare=False)
     first_keys: frozenset[str] = field(repr=False, compare=False)  # those that its paths begin with
 
     @classmethod
@@ -62,7 +60,7 @@ class Expression:
             raise ExpressionError(" ".join(str(error).split())) from error
         if problem:
             raise ExpressionError(problem)
-        return cls(text, compiled, _reader(compiled.parsed), first_keys)
+        return cls(text, compiled, first_keys)
 
     def search(self, data: Any) -> Any:
         """Return the value of the expression over data; None: there is no value.
@@ -71,7 +69,7 @@ class Expression:
         out, because jmespath quotes the value, which is a person's data.
         """
         try:
-            return self.read(data)
+            return _INTERPRETER.visit(self.compiled.parsed, data)
         except (JMESPathError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise ExpressionError(
                 f"`{self.text}` can't be worked out over this record ({type(error).__name__})"
@@ -108,49 +106,6 @@ class Expression:
     def compared_with(self, name: str) -> frozenset[str]:
         """The texts that it compares with a field: name == 'a', or contains(['a', 'b'], name)."""
         return frozenset(_compared(self.compiled.parsed, name))
-
-
-def _reader(node: Any) -> Callable[[Any], Any]:
-    """Return a function that evaluates a tree as jmespath does, which walks it anew each time.
-
-    Fields, paths of fields and comparisons with a text are what most expressions are. jmespath
-    evaluates every other tree.
-    """
-    name, children = node.get("value"), node.get("children", [])
-    if node["type"] == "field":
-        return partial(_field, name)
-    if node["type"] == "subexpression" and all(child["type"] == "field" for child in children):
-        return partial(_path, tuple(child["value"] for child in children))
-    if node["type"] == "comparator" and name in _COMPARED and _is_text(children[1]):
-        return partial(_comparison, _COMPARED[name], _reader(children[0]), children[1]["value"])
-    return partial(_INTERPRETER.visit, node)
-
-
-# Between a value and a text, jmespath's equality is Python's.
-_COMPARED: Final = {"eq": operator.eq, "ne": operator.ne}
-
-
-def _field(name: str, value: Any) -> Any:
-    try:
-        return value.get(name)
-    except AttributeError:
-        return None
-
-
-def _path(names: tuple[str, ...], value: Any) -> Any:
-    for name in names:
-        value = _field(name, value)
-    return value
-
-
-def _comparison(
-    compare: Callable[[Any, Any], bool], read: Callable[[Any], Any], text: str, value: Any
-) -> bool:
-    return compare(read(value), text)
-
-
-def _is_text(node: Mapping[str, Any]) -> bool:
-    return node["type"] == "literal" and isinstance(node["value"], str)
 
 
 def _compared(node: Mapping[str, Any], name: str) -> Iterator[str]:

@@ -315,7 +315,7 @@ JSON = st.recursive(
 )
 
 
-READ_BY_US = st.tuples(
+SIMPLE = st.tuples(
     st.sampled_from(["a", "a.b", "b.a.b", '"a"', "@", "a[0]", "a || b", "'x'", "`1`", "length(a)"]),
     st.sampled_from(["", "", " == ", " != "]),
     st.sampled_from(["'x'", "''", "a", '`"a"`', "`0`", "`true`", "`null`", "`[]`"]),
@@ -323,8 +323,8 @@ READ_BY_US = st.tuples(
 
 
 @examples(250)
-@given(READ_BY_US, st.dictionaries(st.sampled_from("ab"), JSON | st.just("x")) | JSON)
-def test_fields_paths_and_comparisons_are_read_as_jmespath_reads_them(text, data):
+@given(SIMPLE, st.dictionaries(st.sampled_from("ab"), JSON | st.just("x")) | JSON)
+def test_simple_expressions_are_worked_out_as_jmespath_does(text, data):
     try:
         wanted = jmespath.search(text, data)
     except jmespath.exceptions.JMESPathError:
