@@ -38,26 +38,31 @@ end
 
 -- What an event adds to indexes counts once all of it is written: what is due without its event must not be
 -- called. One ZADD for each index, not for each delivery: a third less work for a batch of 100.
-local staged, staged_by_event, additions = {}, {}, {}
+local staged, staged_size = {}, 0  -- index, score, member, event's number; index, ...
+local storing  -- the number of the event that is being stored
 local function add(name, score, member)
-  local n = #staged
-  staged[n + 1], staged[n + 2], staged[n + 3] = name, score, member
+  local n = staged_size
+  staged[n + 1], staged[n + 2], staged[n + 3], staged[n + 4] = name, score, member, storing
+  staged_size = n + 4
 end
 
-local function keep_staged(i)
-  staged_by_event[i] = staged
-  for at = 1, #staged, 3 do
-    local list = additions[staged[at]]
-    if not list then list = {}; additions[staged[at]] = list end
-    local n = #list
-    list[n + 1], list[n + 2] = staged[at + 1], staged[at + 2]
+-- Return what is staged by index: {index = {score, member, score, member...}}.
+local function additions()
+  local lists = {}
+  for at = 1, staged_size, 4 do
+    local list, score, member = lists[staged[at]], staged[at + 1], staged[at + 2]
+    if list then
+      local n = #list
+      list[n + 1], list[n + 2] = score, member
+    else
+      lists[staged[at]] = {score, member}
+    end
   end
+  return lists
 end
 
 local function add_delivery(item, d)
-  local status = write_delivery(d, item, digest, order, ms, function(name, score, member)
-    add(name, score, member or d.id)
-  end)
+  local status = write_delivery(d, item, digest, order, ms, add)
   if status == 'queued' and d.wait_ms <= 0 then is_due_now = true end
   order = order + 1
   return status
@@ -95,18 +100,18 @@ local function note_happening(item)
 end
 
 local function add_event(item, record)
-  local ids, answer = {}, {''}
+  local listed, answer = '', {''}
   add('events', order, item.event)
   for _, d in ipairs(item.deliveries) do
-    ids[#ids + 1] = d.id .. ' ' .. d.route .. '\n'
+    listed = listed .. d.id .. ' ' .. d.route .. '\n'
     answer[#answer + 1] = add_delivery(item, d)
   end
-  if #ids == 0 then
+  if listed == '' then
     redis.call('ZADD', P .. 'events:' .. item.status, order, item.event)
     order = order + 1
   end
   redis.call('HSET', P .. 'event:' .. item.event, 'record', record, 'status', item.status, 'source', item.source,
-    'deliveries', table.concat(ids))
+    'deliveries', listed)
   if item.is_test then redis.call('HSET', P .. 'event:' .. item.event, 'is_test', '1') end
   if item.person then
     keep_suppressed(item.person.key, item.person.record)
@@ -157,12 +162,11 @@ local function store_event(i, item)
   if not redis.call('SET', seen, item.event, 'NX', 'EX', item.remember_s) then
     return first_answer(redis.call('GET', seen))
   end
-  staged = {}
+  storing = i
+  local size_before = staged_size
   local ok, answer = pcall(store_new, item, ARGV[i + 2])
-  if ok then
-    keep_staged(i)
-    return answer
-  end
+  if ok then return answer end
+  staged_size = size_before
   forget(item)
   error(answer, 0)
 end
@@ -179,10 +183,8 @@ local function refused(problem)
 end
 
 local function refuse_all_in(index, answer)
-  for i, list in pairs(staged_by_event) do
-    for at = 1, #list, 3 do
-      if list[at] == index then answers[i] = answer end
-    end
+  for at = 1, staged_size, 4 do
+    if staged[at] == index then answers[staged[at + 3]] = answer end
   end
 end
 
@@ -191,7 +193,7 @@ for i, item in ipairs(items) do
   answers[i] = ok and answer or refused(answer)
 end
 
-for name, list in pairs(additions) do
+for name, list in pairs(additions()) do
   -- At most 1,000 values at a time: Lua can unpack only a few thousand.
   for from = 1, #list, 1000 do
     local added = redis.pcall('ZADD', P .. name, unpack(list, from, math.min(from + 999, #list)))

@@ -23,7 +23,7 @@ for id in string.gmatch(listed, '(%S+) [^\n]*\n') do had[id] = true end
 for _, d in ipairs(item.deliveries) do
   if not had[d.id] then
     local status = write_delivery(d, item, ARGV[3], order, ms, function(name, score, member)
-      redis.call('ZADD', P .. name, score, member or d.id)
+      redis.call('ZADD', P .. name, score, member)
     end)
     is_due_now = is_due_now or (status == 'queued' and d.wait_ms <= 0)
     listed = listed .. d.id .. ' ' .. d.route .. '\n'

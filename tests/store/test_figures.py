@@ -14,14 +14,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hypothesis.stateful import run_state_machine_as_test as run
 from support import each
 from support.recounting import recount
-from support.storing import a_delivery, accept, an_event, claim, to_sending
+from support.storing import a_delivery, accept, an_event, claim, status, to_sending
 
 from rules.figures import hour_of, span, summed, sums_of
 from schemas.delivery import RETRIED_FROM, Status
 from schemas.event import CALL_ME
 from schemas.figures import NAMES, OTHER, By, FigureQuery, Figures, FigureTable
 from schemas.outcome import Outcome, as_record, read_outcome
-from schemas.records import Indexing, Move
+from schemas.records import Flood, Indexing, Move
 from store import Store
 from store.base import P
 from store.local_time import offsets
@@ -143,6 +143,26 @@ def test_deliveries_of_one_script_share_a_cell(store: Store) -> None:
     assert total(store) == {"events": 30, "skipped": 30}
     [(_, cells)] = store.figures(sorted(store.figures_changed()))
     assert len(cells) == 1
+
+
+def test_deliveries_of_one_script_count_under_their_own_names(store: Store) -> None:
+    flood = Flood(over=1, within_s=60)
+    events = [
+        (an_event(source=source), [a_delivery(f"{source}-{n}", route=route, **more)])
+        for n in range(3)
+        for source in ("website", "hubspot")
+        for route, more in [("call back", {}) if n else ("call new", {"flood": flood})]
+    ]
+    test_call = an_event(type=CALL_ME, is_test=True)
+    accept(
+        store,
+        *events,
+        (test_call, [a_delivery("test")]),
+        (an_event(), [a_delivery("log", to="log")]),
+    )
+    assert status(store, "hubspot-0") == "held"
+    assert keys(store, By.SOURCE) == {"website": 3, "hubspot": 3}
+    assert keys(store, By.ROUTE) == {"call back": 4, "call new": 2}
 
 
 def test_a_call_with_another_agent_than_before_counts_by_it(store: Store) -> None:

@@ -181,6 +181,19 @@ def test_an_event_that_fails_in_the_middle_of_a_request_is_not_lost_when_it_is_s
     assert set(claim(store)) == {"d1", "d2", "d3"}
 
 
+def test_the_last_event_of_a_request_adds_to_no_index_if_it_fails(store: Store) -> None:
+    store.redis.set(f"{P}listed:other", "of another kind")
+    request = [
+        *of_one(an_event("e1"), "d1"),
+        *of_one(an_event("e2"), "d2", route="other", listed_s=60),
+    ]
+    with pytest.raises(StoreUnavailable):
+        store.accept(request, routes="digest")
+    for index in ("events", "deliveries", "deliveries:source:website"):
+        assert store.redis.zcard(f"{P}{index}") == 1, index
+    assert not store.redis.exists(f"{P}deliveries:route:other")
+
+
 def test_a_full_redis_refuses_each_and_stores_none(store: Store) -> None:
     store.accept(of_one(an_event()), routes="digest")
     store.check_room()

@@ -261,14 +261,6 @@ local function figures_to_write(id, found, now, has_new_request, request)
   return text
 end
 
--- Return the field `figures` of a delivery that the caller is about to make, and not by a test call; nil: it
--- does not count. found: {to, source, route, status, created_ms}.
-local function figures_of_new(id, found, now)
-  if found.to ~= 'call' then return nil end
-  local is_counted, text = pcall(recount, id, found, nil, now, false, false)
-  return is_counted and text or nil
-end
-
 -- Say whether a delivery may have to be counted again, without a look at its outcomes: these may have
 -- a megabyte.
 local function may_be_miscounted(figures, status, outcomes)

@@ -1,6 +1,7 @@
 -- include: keys, time, timeline, status_counts, figures, search_index
 -- How many deliveries each route got recently, those of this script included.
 local recent = {}
+local first_line  -- of the timeline of each delivery of this script
 
 -- Return why a new delivery waits for a person; nil: it does not wait.
 local function why_bulk(d, now)
@@ -24,43 +25,61 @@ local function note_listed(d, order)
   redis.call('PEXPIRE', key, d.listed_ms)
 end
 
+-- New deliveries of a script that have these in common count alike: "<source>\t<route>\t<status>" -> {day, cell,
+-- figures, text}.
+local new_alike = {}
+
+-- Return the field `figures` of a delivery that the caller is about to make, and not by a test call; nil: it
+-- does not count. now: when it is made, one time for all of a script, ms.
+local function figures_of_new(to, source, route, status, now)
+  if to ~= 'call' then return nil end
+  local alike = source .. '\t' .. route .. '\t' .. status
+  local counted = new_alike[alike]
+  if not counted then
+    local found = {source = source, route = route, status = status, created_ms = now}
+    local figures = new_figures('', found, nil, now, false, false)
+    local is_placed, cell = pcall(place, figures, found)
+    if not is_placed then return nil end
+    counted = {day = figures.day, cell = cell, figures = figures, text = written_figures(figures)}
+    new_alike[alike] = counted
+  end
+  add_figures(counted.day, counted.cell, counted.figures, 1)
+  return counted.text
+end
+
 -- Write a new delivery d = {id, route, to, wait_ms, bulk, flood, listed_ms, name, number, phone, record_page,
--- terms, actor} of an event {event, source, subject, is_test}. The caller writes the indexes: add_to is called
--- with (index, score, member) for each of them; member nil: the delivery's id.
+-- terms, actor} of an event {event, source, subject, is_test}. now: one time for all of a script, ms. The
+-- caller writes the indexes: add_to is called with (index, score, member) for each of them.
 -- Returns the delivery's status.
 local function write_delivery(d, item, digest, order, now, add_to)
   local bulk = why_bulk(d, now)
   local status = bulk and 'held' or 'queued'
-  local fields = {'event', item.event, 'source', item.source, 'subject', item.subject, 'route', d.route,
-    'to', d.to, 'routes', digest, 'status', status, 'order', order, 'created_ms', now, 'lease', 0}
-  local timeline = timeline_with('', now, 'queued')
-  local more = {'next_ms', now + d.wait_ms, 'timeline', timeline}
-  if bulk then
-    more = {'reason', 'bulk', 'message', bulk, 'held_since_ms', whole(now),
-      'timeline', timeline_with(timeline, now, 'held', 'bulk')}
-  end
+  first_line = first_line or timeline_with('', now, 'queued')
+  local more = bulk and {'reason', 'bulk', 'message', bulk, 'held_since_ms', whole(now),
+    'timeline', timeline_with(first_line, now, 'held', 'bulk')}
+    or {'next_ms', now + d.wait_ms, 'timeline', first_line}
   if d.record_page then more[#more + 1], more[#more + 2] = 'record_page', d.record_page end
   if d.phone then
     more[#more + 1], more[#more + 2] = 'phone', d.phone
     more[#more + 1], more[#more + 2] = 'number', d.number
-    add_to('deliveries:phone:' .. d.phone, order)
+    add_to('deliveries:phone:' .. d.phone, order, d.id)
   end
   if d.name then more[#more + 1], more[#more + 2] = 'name', d.name end
   if d.actor then more[#more + 1], more[#more + 2] = 'actors', actors_with('', '', d.actor) end
-  for _, value in ipairs(more) do fields[#fields + 1] = value end
-  local figures = not item.is_test and figures_of_new(d.id, {to = d.to, source = item.source, route = d.route,
-    status = status, created_ms = now}, now)
-  if figures then fields[#fields + 1], fields[#fields + 2] = 'figures', figures end
-  redis.call('HSET', P .. 'delivery:' .. d.id, 'terms', d.terms, unpack(fields))
-  local own_order = whole(order)
-  for index in pairs(search_indexes(d.terms)) do add_to(index, order, own_order) end
-  add_to('deliveries', order)
-  add_to('deliveries:status:' .. status, order)
-  add_to('deliveries:route:' .. d.route, order)
+  local figures = not item.is_test and figures_of_new(d.to, item.source, d.route, status, now)
+  if figures then more[#more + 1], more[#more + 2] = 'figures', figures end
+  -- What each has is no table: one of all fields takes 1 kB, and time to make.
+  redis.call('HSET', P .. 'delivery:' .. d.id, 'terms', d.terms, 'event', item.event, 'source', item.source,
+    'subject', item.subject, 'route', d.route, 'to', d.to, 'routes', digest, 'status', status, 'order', order,
+    'created_ms', now, 'lease', 0, unpack(more))
+  for index in pairs(search_indexes(d.terms)) do add_to(index, order, order) end
+  add_to('deliveries', order, d.id)
+  add_to('deliveries:status:' .. status, order, d.id)
+  add_to('deliveries:route:' .. d.route, order, d.id)
   if d.listed_ms then note_listed(d, order) end
-  add_to('deliveries:source:' .. item.source, order)
-  if item.subject ~= '' then add_to('deliveries:subject:' .. item.subject, order) end
-  if bulk then add_to('bulk', order) else add_to('due', now + d.wait_ms) end
+  add_to('deliveries:source:' .. item.source, order, d.id)
+  if item.subject ~= '' then add_to('deliveries:subject:' .. item.subject, order, d.id) end
+  if bulk then add_to('bulk', order, d.id) else add_to('due', now + d.wait_ms, d.id) end
   count_status(status, d.route, order, 1)
   count_reached(status, d.route)
   return status

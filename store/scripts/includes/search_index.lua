@@ -9,8 +9,9 @@ local TERM = 8  -- as in schemas/search.py
 -- Return the names of the indexes that terms belong to, {name = true}.
 local function search_indexes(terms)
   local found = {}
-  local indexed = string.match(terms or '', '^%S*')
-  for at = 1, #indexed, TERM do found['find:' .. string.sub(indexed, at, at + 2)] = true end
+  if not terms then return found end
+  local blank = string.find(terms, ' ', 1, true) or #terms + 1
+  for at = 1, blank - 1, TERM do found['find:' .. string.sub(terms, at, at + 2)] = true end
   return found
 end
 
