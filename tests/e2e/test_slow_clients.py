@@ -206,6 +206,7 @@ def test_clients_that_do_not_close_their_side_stop_nobody(bridge: Bridge, holdin
         assert client.recv(12) == b"HTTP/1.1 200"
 
 
+@pytest.mark.slow
 def test_more_clients_than_connections_stop_nobody(redis_url: str, tmp_path: Path) -> None:
     bridge = web_of(tmp_path, redis_url, GUNICORN_CMD_ARGS="--worker-connections 20").start_web()
     holding = Holding(bridge)

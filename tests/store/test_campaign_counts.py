@@ -205,6 +205,7 @@ class Recounted(Calls):
         count_page(self.store, size=1)
 
 
+@pytest.mark.slow
 def test_a_campaign_is_counted_right_whatever_happens_between_two_pages(store: Store) -> None:
     machine = type("OfThisStore", (Recounted,), {"store": store})
     run_state_machine_as_test(machine, settings=settings(examples(48), stateful_step_count=20))

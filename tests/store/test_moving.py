@@ -521,7 +521,7 @@ def test_a_move_goes_on_wherever_it_was_killed(
     assert number > 10
 
 
-@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("after", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_an_undoing_goes_on_wherever_it_was_killed(
     filled: Store,
     new_store: Store,

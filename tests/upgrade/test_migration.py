@@ -122,6 +122,7 @@ def test_what_is_stored_has_the_new_names_and_the_same_values(old: Old, store: S
             assert store.redis.ttl(new) > 0
 
 
+@pytest.mark.slow
 def test_a_migration_that_is_killed_is_ended_by_the_next_start(
     old: Old,
     store: Store,

@@ -495,6 +495,7 @@ def test_no_secret_of_the_demo_stands_on_a_command_line(served: Served) -> None:
     assert [secret for secret in told for line in lines if secret in line] == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of a death")
 def test_nothing_outlives_a_demo_that_is_killed(tmp_path: Path, free_port: int) -> None:
     with start_demo("--serve", "--port", free_port, "--data", tmp_path / "data") as demo:
