@@ -151,14 +151,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return bool(super().handle_request(req, conn))
         conn.sock.begin_answer()
         try:
-            stays = bool(super().handle_request(req, conn))
-            conn.sock.end_answer()
+            try:
+                return bool(super().handle_request(req, conn))
+            finally:  # the app may fail after the head of an answer without a body
+                conn.sock.end_answer()
         except TimeoutError:
             self.log.debug("Closing the connection of a client that does not read.")
             return False
-        finally:
-            conn.sock.drop_answer()
-        return stays
 
     def finish_request(self, conn: TConn, fs: "Future[bool]") -> None:
         """Keep or close a connection after its answer."""

@@ -258,8 +258,9 @@ class _PathReader:
     def _list(self, node: Mapping[str, Any], at: _Places) -> _Places:
         """Return the places of a node whose value is read as a list, and note them as lists."""
         places = self._places(node, at)
-        # A flatten has noted its own; `[a, b]` is no list of the record's.
-        if node["type"] not in ("multi_select_list", "flatten"):
+        # A flatten and a slice have noted their own; `[a, b]` is no list of the record's.
+        is_noted = node["type"] == "index_expression" and node["children"][1]["type"] == "slice"
+        if not is_noted and node["type"] not in ("multi_select_list", "flatten"):
             self.lists |= _paths(places)
         return places
 
@@ -288,6 +289,8 @@ class _PathReader:
 
 def _is_element(step: Mapping[str, Any]) -> bool:
     """Say whether a step takes an element of what stands before it."""
+    if step["type"] == "slice":
+        return True  # its children are numbers
     first, *rest = step.get("children") or [step]
     if first["type"] == "identity" and rest:
         first = rest[0]
@@ -297,11 +300,15 @@ def _is_element(step: Mapping[str, Any]) -> bool:
 def _paths(places: _Places) -> frozenset[Path]:
     """Return these places as paths; of an object that the expression makes, its values' paths."""
     found: set[Path] = set()
-    for place in places:
-        if isinstance(place, _Made):
-            found |= {path for _, inner in place.keys for path in _paths(inner)}
-        else:
+    seen: set[_Made] = set()  # `{x: @, y: @}` has one object twice: each such step would double it
+    rest = list(places)
+    while rest:
+        place = rest.pop()
+        if not isinstance(place, _Made):
             found.add(place)
+        elif place not in seen:
+            seen.add(place)
+            rest.extend(one for _, inner in place.keys for one in inner)
     return frozenset(found)
 
 

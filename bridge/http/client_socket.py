@@ -32,14 +32,15 @@ class ClientSocket(socket):
         self._head = b""
 
     def end_answer(self) -> None:
-        """Send the head of an answer that has no body."""
+        """Send a head that is still kept back. What is sent next, is sent at once."""
         head, self._head = self._head, None
         if head:
             self.sendall(head)
 
-    def drop_answer(self) -> None:
-        """Forget a head that was not sent: what is sent next is another answer."""
-        self._head = None
+    def shutdown(self, how: int, /) -> None:
+        """Close a side. gunicorn does so, too, where the app failed after the head of an answer."""
+        self.end_answer()
+        super().shutdown(how)
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         """Send all of it. Raises TimeoutError if the client does not read it in SEND_S."""

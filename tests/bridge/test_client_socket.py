@@ -74,9 +74,18 @@ def test_another_answer_in_the_place_of_one_that_failed_is_sent_at_once(
 ) -> None:
     ours, client = ends
     ours.begin_answer()
-    ours.drop_answer()
+    ours.end_answer()
     ours.sendall(HEAD)  # as gunicorn's own answer to an error
     assert client.recv(1000) == HEAD
+
+
+def test_a_head_is_sent_before_our_side_is_closed(
+    ends: tuple[ClientSocket, socket.socket],
+) -> None:
+    ours, client = ends
+    ours.begin_answer()
+    ours.sendall(HEAD)
+    assert sent(ours, client) == HEAD  # as gunicorn ends an answer in which the app failed
 
 
 def test_a_slow_client_gets_all_of_a_large_answer(

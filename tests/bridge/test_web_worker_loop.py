@@ -1,13 +1,17 @@
-"""What wakes the main loop of the web worker, and how often it says that it is alive."""
+"""What wakes the main loop of the web worker, its signs of life, and an answer that breaks off."""
 
 import os
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from gunicorn.config import Config
+from gunicorn.workers.gthread import ThreadWorker
 
 from bridge import web_worker
-from bridge.web_worker import NOTIFY_S, Worker, _Deferred
+from bridge.http.client_socket import ClientSocket
+from bridge.web_worker import NOTIFY_S, Connection, Worker, _Deferred
 
 
 @pytest.fixture
@@ -70,3 +74,21 @@ def test_gunicorn_is_told_once_a_second_that_the_process_lives(
     now += NOTIFY_S
     worker.notify()
     assert worker.tmp.count == 2
+
+
+def test_a_head_is_sent_even_if_the_app_fails_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, a client takes the connection for a dead one, and asks again."""
+
+    def fail(self: Any, req: Any, conn: Connection) -> bool:
+        conn.sock.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        raise BrokenPipeError
+
+    monkeypatch.setattr(ThreadWorker, "handle_request", fail)
+    worker: Any = Worker.__new__(Worker)
+    ours, client = socket.socketpair()
+    with client, ClientSocket(ours) as sock:
+        conn = Connection(Config(), sock, ("127.0.0.1", 1), ("127.0.0.1", 2))
+        with pytest.raises(BrokenPipeError):
+            worker.handle_request(None, conn)
+        client.settimeout(1)
+        assert client.recv(1000) == b"HTTP/1.1 204 No Content\r\n\r\n"

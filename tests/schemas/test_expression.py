@@ -73,6 +73,8 @@ SECRET = "Asha of Bengaluru"
         ("keys(properties)", {("properties",)}),
         ("values(properties)[].value", {("properties",)}),
         ("a.[`1`]", {("a",)}),
+        ("[a, b][:1]", {("a",), ("b",)}),
+        ("[a.b, c][1:].value", {("a", "b", "value"), ("c", "value")}),
         ("`7`", set()),
         ("'constant'", set()),
         ("@", set()),
@@ -80,6 +82,18 @@ SECRET = "Asha of Bengaluru"
 )
 def test_an_expression_knows_the_paths_it_reads(text, reads):
     assert Expression.of(text).paths == reads
+
+
+def test_a_part_of_the_expressions_own_list_is_no_list_of_the_record() -> None:
+    assert Expression.of("[a, b][:1]").lists == frozenset()
+    assert Expression.of("[a, b][:1].c[:1]").lists == {("a", "c"), ("b", "c")}
+    assert Expression.of("[a, b][0][:1]").lists == {("a",), ("b",)}
+
+
+def test_an_object_of_objects_is_followed_once() -> None:
+    """Each step doubled the time: 20 of them took half a minute, as the process started."""
+    text = "a" + ".{x: @, y: @}" * 60
+    assert Expression.of(text).paths == {("a",)}
 
 
 @pytest.mark.parametrize(
