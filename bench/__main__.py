@@ -70,7 +70,7 @@ QUICK = Plan(
 TINY = Plan(
     intake_rounds=1,
     single=Sizes(events=1, bridge=40, floor=80),
-    batch=Sizes(events=5, bridge=10, floor=20),
+    batch=Sizes(events=100, bridge=5, floor=20),
     calls=(200, 200),
     call_rounds=(1, 1),
     latency_rounds=1,
@@ -226,6 +226,8 @@ def remarks(
     if results.waiting and queues:
         costs = "; ".join(f"{one.name}: {one.durability}" for one in queues)
         found.append(f"A job whose worker is killed: {costs}. The bridge's is never made twice.")
+    if options.plan == "tiny":
+        found.append("The plan `tiny` only shows that all parts run: too little for true figures.")
     if not options.against:
         found.append("For the column `to before`: --against, with the path of an older checkout.")
     return found

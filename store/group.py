@@ -87,7 +87,8 @@ class GroupCommit(Generic[Request, Answer]):
         with self._mutex:
             self._queue.append(mine)
             if not self._is_led:
-                self._is_led = mine.leads = True
+                # In this order: a leader hands on, also if it is interrupted between the two.
+                mine.leads = self._is_led = True
 
     def _lead(self) -> None:
         """Make one call for the thread's own request, which is the first, and for what waits."""

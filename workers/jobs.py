@@ -63,6 +63,17 @@ def is_migrated(store: Store) -> bool:
         return False
 
 
+def is_suspended(wakeup: Wakeup) -> bool:
+    """Say whether `rq suspend` stopped the workers; True also if Redis is away.
+
+    RQ looks before it waits for a job, and then waits for minutes: it may pop one long after that.
+    """
+    try:
+        return wakeup.is_suspended()
+    except StoreUnavailable:
+        return True
+
+
 def drain() -> None:
     """Deliver what is due."""
     current = settings()
@@ -75,13 +86,13 @@ def drain() -> None:
         zone=current.callkaro_timezone,
         acks=current.redis_acks,
     )
-    if not is_migrated(store):
-        return  # the supervisor migrates, and asks for a drain once it is done
+    wakeup = Wakeup(open_queue(connect_queue(current.redis_url)))
+    if not is_migrated(store) or is_suspended(wakeup):
+        return  # the supervisor migrates, and asks for a drain as long as something is due
     http = HttpClient(timeout_s=current.callkaro_timeout_s)
     callkaro = CallKaro(http, base_url=current.callkaro_base_url, api_key=current.callkaro_api_key)
     crm_client = CrmClient(HttpClient(timeout_s=CRM_TIMEOUT_S), store, current)
     tracing.start(process="worker")
-    wakeup = Wakeup(open_queue(connect_queue(current.redis_url)))
     with ShutdownSignal().installed() as should_stop:
         try:
             Drain(

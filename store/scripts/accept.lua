@@ -145,10 +145,11 @@ local function store_new(item, record)
   return first_answer(first)
 end
 
--- Forget an event that could not be written, so that its next sending is no duplicate of nothing.
-local function forget(item)
+-- Forget an event that could not be written, so that its next sending is no duplicate of nothing, and nothing
+-- counts twice. since: the order of its first delivery.
+local function forget(item, since)
   redis.call('DEL', P .. 'seen:' .. item.fingerprint, P .. 'event:' .. item.event)
-  for _, d in ipairs(item.deliveries) do redis.call('DEL', P .. 'delivery:' .. d.id) end
+  for _, d in ipairs(item.deliveries) do unwrite_delivery(d, item.source, since) end
 end
 
 local function store_event(i, item)
@@ -163,11 +164,11 @@ local function store_event(i, item)
     return first_answer(redis.call('GET', seen))
   end
   storing = i
-  local size_before = staged_size
+  local size_before, since = staged_size, order
   local ok, answer = pcall(store_new, item, ARGV[i + 2])
   if ok then return answer end
   staged_size = size_before
-  forget(item)
+  forget(item, since)
   error(answer, 0)
 end
 

@@ -14,7 +14,7 @@ import requests
 from rich.console import Console
 
 from bench import svg
-from bench.__main__ import FULL, QUICK, TINY, Run, remarks
+from bench.__main__ import FULL, PLANS, QUICK, TINY, Run, remarks
 from bench.checkout import Checkout, started_web
 from bench.intake import Taken
 from bench.load import Load
@@ -243,6 +243,15 @@ def test_a_bridge_is_at_rest_before_its_commands_at_rest_are_counted() -> None:
 
 
 def test_what_a_killed_worker_costs_is_said_only_of_queues_that_were_measured() -> None:
-    options = Namespace(alone=True, against=None)
+    options = Namespace(alone=True, against=None, plan="full")
     found = Results(waiting=[{}])
     assert not any("is killed" in one for one in remarks(MACHINE, found, 1.0, [], options))
+
+
+def test_the_tiny_plan_says_that_its_figures_are_not_true() -> None:
+    def says_so(plan: str) -> bool:
+        options = Namespace(alone=True, against=None, plan=plan)
+        return any("tiny" in one for one in remarks(MACHINE, Results(), 1.0, [], options))
+
+    assert [says_so(plan) for plan in PLANS] == [False, False, True]
+    assert {plan.batch.events for plan in PLANS.values()} == {100}  # as the tables say

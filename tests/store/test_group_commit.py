@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support import LONGEST_S, until
 from support.grouping import Gate, Request, behind, of_one, together
-from support.storing import an_event, claim
+from support.storing import a_delivery, an_event, claim
 
 from schemas.errors import StoreUnavailable, TooLarge
 from schemas.records import Accepted, Flood
@@ -179,6 +179,38 @@ def test_an_event_that_fails_in_the_middle_of_a_request_is_not_lost_when_it_is_s
     _, answers = store.accept(request, routes="digest")
     assert [one.duplicate for one in answers] == [True, False, True]
     assert set(claim(store)) == {"d1", "d2", "d3"}
+
+
+@pytest.mark.parametrize("broken", ["listed:other", "delivery:d3"])
+def test_an_event_that_fails_and_is_sent_again_counts_once(store: Store, broken: str) -> None:
+    event = an_event("e2")
+    more: dict[str, Any] = {"listed_s": 60, "bulk": "too many"}
+    [(_, deliveries)] = of_one(event, "d2", **more)
+    request = [
+        *of_one(an_event("e1"), "d1"),
+        (event, [*deliveries, a_delivery("d3", route="other", **more)]),
+    ]
+    for _ in range(2):
+        store.redis.set(f"{P}{broken}", "of another kind")
+        with pytest.raises(StoreUnavailable):
+            store.accept(request, routes="digest")
+        assert counts_of(store) == (1, {"queued call back": "1"}, {}, 0)
+    store.redis.delete(f"{P}{broken}")
+    store.accept(request, routes="digest")
+    statuses = {"queued call back": "1", "held call back": "1", "held other": "1"}
+    reached = {"to held call back": "1", "to held other": "1"}
+    assert counts_of(store) == (3, statuses, reached, 1)
+
+
+def counts_of(store: Store) -> tuple[int, dict[str, str], dict[str, str], int]:
+    """Return how many the figures count, those by status, by status reached, and of a list."""
+    days = store.redis.keys(f"{P}figures:[0-9]*")
+    cells = [cell for day in days for cell in store.redis.hvals(day)]
+    counts = store.redis.hgetall(f"{P}status_counts")
+    counts = {field: count for field, count in counts.items() if count != "0"}
+    reached = store.redis.hgetall(f"{P}metrics")
+    listed = store.redis.zcard(f"{P}listed:call back")
+    return sum(int(cell.split(",")[0]) for cell in cells), counts, reached, listed
 
 
 def test_the_last_event_of_a_request_adds_to_no_index_if_it_fails(store: Store) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import redis
 from rq.suspension import resume, suspend
-from support import Web
+from rq.worker import WorkerStatus
+from support import Bridge, Web, lead, until
 from support.draining import MakeSettings
 
 from schemas.settings import Settings
 from store import Store
-from store.queue import connect_queue
+from store.queue import Worker, connect_queue, open_queue
 from workers.journal import Journal
 from workers.ticker import Ticker
 
@@ -93,3 +94,24 @@ def test_a_suspension_raises_an_alert_and_its_end_is_told(
     logged = [record.getMessage() for record in caplog.records]
     assert sum("worker.suspended" in line for line in logged) == 1
     assert sum("worker.resumed" in line for line in logged) == 1
+
+
+def test_a_worker_that_waited_for_a_job_when_it_was_suspended_sends_nothing(
+    start_bridge: Callable[..., Bridge], client: "redis.Redis"
+) -> None:
+    bridge = start_bridge()
+    queue = open_queue(client)
+
+    def state() -> str:
+        return next((one.get_state() for one in Worker.all(queue=queue)), "")
+
+    until(lambda: state() == WorkerStatus.IDLE, what="a worker that waits for a job")
+    suspend(client)
+    [delivery] = bridge.send("website", lead())
+    until(
+        lambda: state() == WorkerStatus.SUSPENDED or bridge.status(delivery) != "queued",
+        what="the end of the drain",
+    )
+    assert bridge.status(delivery) == "queued"
+    resume(client)
+    bridge.await_status(delivery, "delivered")

@@ -29,11 +29,13 @@ end
 -- figures, text}.
 local new_alike = {}
 
--- Return the field `figures` of a delivery that the caller is about to make, and not by a test call; nil: it
--- does not count. now: when it is made, one time for all of a script, ms.
+local function alike_of(source, route, status) return source .. '\t' .. route .. '\t' .. status end
+
+-- Return how a delivery counts that the caller is about to make, and not by a test call, as in new_alike; nil:
+-- it does not count. now: when it is made, one time for all of a script, ms.
 local function figures_of_new(to, source, route, status, now)
   if to ~= 'call' then return nil end
-  local alike = source .. '\t' .. route .. '\t' .. status
+  local alike = alike_of(source, route, status)
   local counted = new_alike[alike]
   if not counted then
     local found = {source = source, route = route, status = status, created_ms = now}
@@ -43,8 +45,27 @@ local function figures_of_new(to, source, route, status, now)
     counted = {day = figures.day, cell = cell, figures = figures, text = written_figures(figures)}
     new_alike[alike] = counted
   end
-  add_figures(counted.day, counted.cell, counted.figures, 1)
-  return counted.text
+  return counted
+end
+
+-- Count a delivery that was written; by = -1: take back that it was counted. figures: as in new_alike, or nil.
+local function count_new(status, route, order, figures, by)
+  if figures then add_figures(figures.day, figures.cell, figures.figures, by) end
+  count_status(status, route, order, by)
+  count_reached(status, route, by)
+end
+
+-- Remove what write_delivery() wrote and counted of a delivery, or did not come to; its indexes are the caller's.
+-- since: the order of the first that the caller would have written.
+local function unwrite_delivery(d, source, since)
+  local key = P .. 'delivery:' .. d.id
+  local got = redis.pcall('HMGET', key, 'status', 'order', 'figures')
+  local status, order = got[1], tonumber(got[2] or '')
+  if status and order and order >= since then
+    count_new(status, d.route, order, got[3] and new_alike[alike_of(source, d.route, status)], -1)
+  end
+  redis.call('DEL', key)
+  if d.listed_ms then redis.pcall('ZREM', P .. 'listed:' .. d.route, d.id) end
 end
 
 -- Write a new delivery d = {id, route, to, wait_ms, bulk, flood, listed_ms, name, number, phone, record_page,
@@ -67,11 +88,12 @@ local function write_delivery(d, item, digest, order, now, add_to)
   if d.name then more[#more + 1], more[#more + 2] = 'name', d.name end
   if d.actor then more[#more + 1], more[#more + 2] = 'actors', actors_with('', '', d.actor) end
   local figures = not item.is_test and figures_of_new(d.to, item.source, d.route, status, now)
-  if figures then more[#more + 1], more[#more + 2] = 'figures', figures end
+  if figures then more[#more + 1], more[#more + 2] = 'figures', figures.text end
   -- What each has is no table: one of all fields takes 1 kB, and time to make.
   redis.call('HSET', P .. 'delivery:' .. d.id, 'terms', d.terms, 'event', item.event, 'source', item.source,
     'subject', item.subject, 'route', d.route, 'to', d.to, 'routes', digest, 'status', status, 'order', order,
     'created_ms', now, 'lease', 0, unpack(more))
+  count_new(status, d.route, order, figures, 1)
   for index in pairs(search_indexes(d.terms)) do add_to(index, order, order) end
   add_to('deliveries', order, d.id)
   add_to('deliveries:status:' .. status, order, d.id)
@@ -80,7 +102,5 @@ local function write_delivery(d, item, digest, order, now, add_to)
   add_to('deliveries:source:' .. item.source, order, d.id)
   if item.subject ~= '' then add_to('deliveries:subject:' .. item.subject, order, d.id) end
   if bulk then add_to('bulk', order, d.id) else add_to('due', now + d.wait_ms, d.id) end
-  count_status(status, d.route, order, 1)
-  count_reached(status, d.route)
   return status
 end

@@ -14,10 +14,12 @@ local function count_status(status, route, order, by)
   if is_recounted(P .. 'status_recount', order) then by_recount[field] = (by_recount[field] or 0) + by end
 end
 
-local function count_reached(status, route)
+-- by: -1 takes back that this script counted it.
+local function count_reached(status, route, by)
   if not COUNTED_WHEN_REACHED[status] then return end
   local field = 'to ' .. status .. ' ' .. route
-  reached[field] = (reached[field] or 0) + 1
+  local count = (reached[field] or 0) + (by or 1)
+  reached[field] = count ~= 0 and count or nil
 end
 
 local function write_counts()
