@@ -71,7 +71,7 @@ class _Connection:
             part = self.sock.recv(262_144)
         except ConnectionResetError:
             part = b""
-        if not part and not self.received and not self.is_second:
+        if not part and (not self.request or not (self.received or self.is_second)):
             return None
         if not part:
             raise BenchError("The server closed a connection in the middle of an answer.")
