@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support import LONGEST_S
+from support.cluster import not_over_cluster
 
 from schemas.errors import StoreUnavailable
 from store import Store, connect
@@ -51,6 +52,7 @@ def test_a_full_redis_is_told_to_each_thread_from_the_first_look_on(store: Store
     assert all("85 %" in str(error) for error in errors)
 
 
+@not_over_cluster
 def test_who_waits_for_the_first_look_waits_for_one_time_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections, and says nothing
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
