@@ -107,7 +107,7 @@ def _in_time(http: HttpClient, request: Callable[[SendDeadline], HttpResult]) ->
     """
     began = time.monotonic()
     deadline = SendDeadline(began + http.longest_s)
-    results: queue.SimpleQueue[HttpResult] = queue.SimpleQueue()
+    results: queue.Queue[HttpResult] = queue.Queue()  # see Pool: a SimpleQueue can wait for ever
     try:
         threading.Thread(target=lambda: results.put(request(deadline)), daemon=True).start()
     except RuntimeError as error:  # the system has no thread left

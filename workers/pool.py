@@ -41,7 +41,9 @@ class Pool:
         self.running = 0  # tasks whose result was not taken in yet
         self._started: list[threading.Thread] = []
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()  # None ends a thread
-        self._ended: queue.SimpleQueue[_Ended] = queue.SimpleQueue()
+        # No SimpleQueue: the first get() of one can wait for ever, if its time-out is over before
+        # it begins to wait (CPython 3.12, on a busy machine).
+        self._ended: queue.Queue[_Ended] = queue.Queue()
 
     def __enter__(self) -> "Pool":
         return self

@@ -63,3 +63,14 @@ def test_what_a_task_raises_comes_to_the_coordinating_thread_and_costs_no_other(
 
 def fail(given: object) -> None:
     raise AssertionError(given)
+
+
+def test_a_wait_that_is_over_before_it_begins_ends() -> None:
+    def take_in() -> None:
+        for _ in range(50_000):
+            Pool(1).take_in(1e-9)
+
+    taking = threading.Thread(target=take_in, daemon=True)
+    taking.start()
+    taking.join(LONGEST_S)
+    assert not taking.is_alive()
