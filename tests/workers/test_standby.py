@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.connection import AbstractConnection
 from rq.suspension import suspend
-from support import Web, lead, until
+from support import LONGEST_S, Web, lead, until
 from support.draining import RunDrain
 
 from schemas.settings import Settings
@@ -39,12 +39,22 @@ class Standing:
         self.stirred = 0
         self.stats: Any = None
         self.standby = Standby(store, self.wakeup, self.stop)
+        self._wait = self.standby.wait
+        self.standby.wait = self._noted_wait  # type: ignore[method-assign]
+        self._stands_by = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(settings, run_drain))
 
     def _run(self, settings: Settings, run_drain: RunDrain) -> None:
         self.stats = run_drain(
             settings, should_stop=self.stop, standby=self.standby, stir=self._stir
         )
+
+    def _noted_wait(self, seconds: float) -> bool:
+        self._stands_by.set()
+        try:
+            return self._wait(seconds)
+        finally:
+            self._stands_by.clear()
 
     def _stir(self) -> None:
         self.stirred += 1
@@ -59,7 +69,8 @@ class Standing:
             self._thread.join()
 
     def wait_until_it_stands_by(self) -> None:
-        until(lambda: ring(self.wakeup.queue.connection, Ear.STANDBY), what="the standby")
+        # A ring would tell it, too, but the drain then looks again: it may see what comes next.
+        assert self._stands_by.wait(LONGEST_S)
 
     def wait_for_its_end(self) -> None:
         self._thread.join()
