@@ -6,16 +6,12 @@ No worker takes part: an outcome is kept at once, beside its delivery. What it m
 told, a scheduled call is called off) is a worker's, so the tickers are told.
 """
 
-import math
-import time
-from typing import Final
-
 from flask import Blueprint, Response, jsonify, request
 
 from bridge.api.describe import JSON, operation
 from bridge.http.body import read_body
 from bridge.http.incoming import read_all
-from bridge.wake import loss_is_logged
+from bridge.wake import Tickers
 from config import log
 from schemas.errors import NotFound, RequestError, StoreUnavailable, Unconfirmed
 from schemas.outcome import asks_to_stop, number_of, read_outcome
@@ -27,25 +23,6 @@ from store.queue import Wakeup
 from store.suppression import Suppressions
 
 logger = log.get(__name__)
-
-TOLD_S: Final = 1.0
-
-
-class Tickers:
-    """Lets the tickers know that something may be due. If this fails, it may be late."""
-
-    def __init__(self, wakeup: Wakeup) -> None:
-        self._wakeup = wakeup
-        self._told_at = -math.inf  # monotonic
-
-    def tell(self) -> None:
-        """Ring, unless this process has just done so: a ticker that heard it looks on by itself."""
-        now = time.monotonic()
-        if now - self._told_at < TOLD_S:
-            return
-        self._told_at = now
-        with loss_is_logged():
-            self._wakeup.tell_tickers()
 
 
 def views(store: Store, settings: Settings, wakeup: Wakeup) -> Blueprint:
