@@ -48,7 +48,7 @@ FULL = Plan(
     single=Sizes(events=1, bridge=2000, floor=6000),
     batch=Sizes(events=100, bridge=160, floor=1600),
     calls=(2500, 2500),
-    call_rounds=(3, 3),
+    call_rounds=(5, 5),
     latency_rounds=3,
     latency_webhooks=15,
     settle_s=rest.SETTLE_S,

@@ -3,9 +3,10 @@
 import threading
 
 import pytest
-from support import LONGEST_S
+from support import LONGEST_S, until
 
-from workers.pool import Pool
+from workers import pool as pools
+from workers.pool import GATHERED, Pool
 
 
 def test_a_task_that_gets_no_thread_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,3 +75,54 @@ def test_a_wait_that_is_over_before_it_begins_ends() -> None:
     taking.start()
     taking.join(LONGEST_S)
     assert not taking.is_alive()
+
+
+def ended(pool: Pool) -> None:
+    """Wait until a task has ended that nobody has taken in."""
+    until(lambda: not pool._ended.empty())
+
+
+def test_the_first_results_wait_for_those_of_tasks_that_still_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pools, "GATHER_S", LONGEST_S)
+    first_is_in = threading.Event()
+    seen: list[object] = []
+
+    def first(got: object) -> None:
+        seen.append(got)
+        first_is_in.set()
+
+    with Pool(2) as pool:
+        pool.submit(lambda: first_is_in.wait(LONGEST_S), seen.append, fail)
+        pool.submit(lambda: "first", first, fail)
+        pool.take_in(2 * LONGEST_S)
+
+    assert seen == ["first", True]
+
+
+def test_enough_results_wait_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "GATHER_S", 1e6)
+    runs_on = threading.Event()
+    seen: list[object] = []
+    with Pool(GATHERED + 1) as pool:
+        pool.submit(lambda: runs_on.wait(LONGEST_S), seen.append, fail)
+        for _ in range(GATHERED):
+            pool.submit(lambda: "ended", seen.append, fail)
+        pool.take_in(1e6)
+        assert seen == ["ended"] * GATHERED
+        assert pool.running == 1
+        runs_on.set()
+
+
+def test_whoever_has_no_time_waits_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "GATHER_S", 1e6)
+    runs_on = threading.Event()
+    seen: list[object] = []
+    with Pool(2) as pool:
+        pool.submit(lambda: runs_on.wait(LONGEST_S), seen.append, fail)
+        pool.submit(lambda: "ended", seen.append, fail)
+        ended(pool)
+        pool.take_in(0)
+        assert seen == ["ended"]
+        runs_on.set()
