@@ -44,7 +44,7 @@ class Plan:
 
 
 FULL = Plan(
-    intake_rounds=5,
+    intake_rounds=25,
     single=Sizes(events=1, bridge=2000, floor=6000),
     batch=Sizes(events=100, bridge=160, floor=1600),
     calls=(2500, 2500),

@@ -1,7 +1,7 @@
 """All that one run measured, and the figures that have a target."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
 from bench.delivery import LOOP, Delivered
@@ -118,9 +118,9 @@ def _latency(rounds: Rounds[Waited]) -> Iterable[Row]:
         return
     full, thin = "webhook to call, idle, ms", "the same, thin, CRM of 50 ms"
     yield _most_row(f"{full}, p50", rounds, lambda one: p50_p99(one.full_ms)[0], 12)
-    yield _most_row(f"{full}, p99", rounds, lambda one: p50_p99(one.full_ms)[1], 40)
+    yield _slowest_row(f"{full}, p99", rounds, lambda one: p50_p99(one.full_ms)[1], 40)
     yield _most_row(f"{thin}, p50", rounds, lambda one: p50_p99(one.thin_ms)[0], 65)
-    yield _most_row(f"{thin}, p99", rounds, lambda one: p50_p99(one.thin_ms)[1], 110)
+    yield _slowest_row(f"{thin}, p99", rounds, lambda one: p50_p99(one.thin_ms)[1], 110)
 
 
 def _at_rest(results: Results) -> Iterable[Row]:
@@ -167,6 +167,11 @@ def _most_row(name: str, rounds: Rounds[T], read: Callable[[T], float], most: fl
         is_met=figure.median <= most,
         before=_ratio(rounds, read, BEFORE),
     )
+
+
+def _slowest_row(name: str, rounds: Rounds[T], read: Callable[[T], float], most: float) -> Row:
+    """Return a row without a ratio: the slowest of a few is another one in each run."""
+    return replace(_most_row(name, rounds, read, most), before=None)
 
 
 def _single(name: str, form: str, figure: float, most: float) -> Row:

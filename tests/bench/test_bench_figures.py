@@ -17,6 +17,7 @@ from bench import svg
 from bench.__main__ import FULL, PLANS, QUICK, TINY, Run, remarks
 from bench.checkout import Checkout, started_web
 from bench.intake import Taken
+from bench.latency import Waited
 from bench.load import Load
 from bench.machine import Machine
 from bench.processes import BenchError, Child, Valkey, stopped_by_sigterm
@@ -104,6 +105,15 @@ def test_a_checkout_that_ran_no_command_at_rest_has_no_ratio() -> None:
     ours, before = (AtRest(window_s=60, commands=count, by={}) for count in (20, 0))
     row = row_of(Results(rest={"bridge": ours, "before": before}), "Redis commands an hour, idle")
     assert (row.figure.median, row.before) == (1200, None)
+
+
+def test_the_slowest_webhook_of_a_few_has_no_ratio() -> None:
+    """It is another one in each run, so two runs would never be alike."""
+    ours, before = (Waited(full_ms=[ms, ms + 2], thin_ms=[ms, ms + 2]) for ms in (10.0, 40.0))
+    results = Results(latency=[{"bridge": ours, "before": before}])
+    for figure, is_there in (("p50", True), ("p99", False)):
+        row = row_of(results, f"webhook to call, idle, ms, {figure}")
+        assert (row.is_met, row.before is not None) == (True, is_there)
 
 
 def test_the_docs_get_a_table_with_date_machine_and_what_was_not_met() -> None:
