@@ -18,6 +18,9 @@ logger = log.get(__name__)
 # fewer commands, and 1 to 2 % fewer calls are made a second (docs/decisions/0027-lean-worker.md).
 GATHER_S = 0.002
 GATHERED = 6
+# While few tasks run, nothing gathers in that time, and each trip would come later for nothing: a
+# result is waited for only where eight times as many tasks run.
+RUNNING_FOR_ONE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +97,16 @@ class Pool:
     def take_in(self, timeout_s: float) -> None:
         """Take in the results that are there; wait at most timeout_s for the first.
 
-        What is left of that time, but at most GATHER_S, it waits for others of tasks that still
-        run, until there are GATHERED.
+        What is left of that time, but at most GATHER_S, it waits for others, until there are
+        GATHERED, or one for RUNNING_FOR_ONE tasks that run.
         """
         over_at = time.monotonic() + timeout_s
         try:
             self._finish(self._ended.get(timeout=timeout_s))
             over_at = min(over_at, time.monotonic() + GATHER_S)
+            enough = min(GATHERED, self.running // RUNNING_FOR_ONE)
             for taken in itertools.count(1):
-                is_awaited = self.running and taken < GATHERED
-                left_s = max(over_at - time.monotonic(), 0.0) if is_awaited else 0.0
+                left_s = max(over_at - time.monotonic(), 0.0) if taken < enough else 0.0
                 self._finish(self._ended.get(timeout=left_s))
         except queue.Empty:
             return

@@ -1,12 +1,14 @@
 """The drain's threads: their results, and a system that gives none."""
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 from support import LONGEST_S, until
 
 from workers import pool as pools
-from workers.pool import GATHERED, Pool
+from workers.pool import GATHERED, RUNNING_FOR_ONE, Pool
 
 
 def test_a_task_that_gets_no_thread_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,15 +79,38 @@ def test_a_wait_that_is_over_before_it_begins_ends() -> None:
     assert not taking.is_alive()
 
 
-def ended(pool: Pool) -> None:
-    """Wait until a task has ended that nobody has taken in."""
-    until(lambda: not pool._ended.empty())
+FOR_EVER_S = 1e6  # longer than any task runs
+Ask = Callable[..., AbstractContextManager[Pool]]
 
 
-def test_the_first_results_wait_for_those_of_tasks_that_still_run(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pools, "GATHER_S", LONGEST_S)
+@pytest.fixture
+def busy(monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Return what starts a pool in which `running` tasks run until the end of its block."""
+
+    @contextmanager
+    def start(running: int, *, more: int, gather_s: float = FOR_EVER_S) -> Iterator[Pool]:
+        monkeypatch.setattr(pools, "GATHER_S", gather_s)
+        runs_on = threading.Event()
+        with Pool(running + more) as pool:
+            try:
+                for _ in range(running):
+                    pool.submit(lambda: runs_on.wait(LONGEST_S), lambda _: None, fail)
+                yield pool
+                assert pool.running == running  # none was waited for until it gave up
+            finally:
+                runs_on.set()
+
+    return start
+
+
+def end(pool: Pool, seen: list[object], *, tasks: int) -> None:
+    """Let tasks end that nobody has taken in yet."""
+    for _ in range(tasks):
+        pool.submit(lambda: "ended", seen.append, fail)
+    until(lambda: pool._ended.qsize() == tasks)
+
+
+def test_the_first_result_waits_for_others_of_many_tasks(busy: Ask) -> None:
     first_is_in = threading.Event()
     seen: list[object] = []
 
@@ -93,36 +118,51 @@ def test_the_first_results_wait_for_those_of_tasks_that_still_run(
         seen.append(got)
         first_is_in.set()
 
-    with Pool(2) as pool:
+    with busy(2 * RUNNING_FOR_ONE, more=2) as pool:
         pool.submit(lambda: first_is_in.wait(LONGEST_S), seen.append, fail)
         pool.submit(lambda: "first", first, fail)
-        pool.take_in(2 * LONGEST_S)
+        pool.take_in(FOR_EVER_S)
 
     assert seen == ["first", True]
 
 
-def test_enough_results_wait_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "GATHER_S", 1e6)
-    runs_on = threading.Event()
+def test_enough_results_wait_for_no_other(busy: Ask) -> None:
     seen: list[object] = []
-    with Pool(GATHERED + 1) as pool:
-        pool.submit(lambda: runs_on.wait(LONGEST_S), seen.append, fail)
+    with busy((GATHERED + 2) * RUNNING_FOR_ONE, more=GATHERED) as pool:
         for _ in range(GATHERED):
             pool.submit(lambda: "ended", seen.append, fail)
-        pool.take_in(1e6)
+        pool.take_in(FOR_EVER_S)
         assert seen == ["ended"] * GATHERED
-        assert pool.running == 1
-        runs_on.set()
 
 
-def test_whoever_has_no_time_waits_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "GATHER_S", 1e6)
-    runs_on = threading.Event()
+@pytest.mark.parametrize("running", [0, 1, 2 * RUNNING_FOR_ONE - 1])
+def test_a_result_waits_for_no_other_while_few_tasks_run(busy: Ask, running: int) -> None:
     seen: list[object] = []
-    with Pool(2) as pool:
-        pool.submit(lambda: runs_on.wait(LONGEST_S), seen.append, fail)
-        pool.submit(lambda: "ended", seen.append, fail)
-        ended(pool)
+    with busy(running, more=1) as pool:
+        end(pool, seen, tasks=1)
+        pool.take_in(FOR_EVER_S)
+        assert seen == ["ended"]
+
+
+def test_a_result_waits_for_others_no_longer_than_it_may(busy: Ask) -> None:
+    seen: list[object] = []
+    with busy(2 * RUNNING_FOR_ONE, more=1, gather_s=0.001) as pool:
+        end(pool, seen, tasks=1)
+        pool.take_in(FOR_EVER_S)
+        assert seen == ["ended"]
+
+
+def test_whoever_has_no_time_waits_for_no_other(busy: Ask) -> None:
+    seen: list[object] = []
+    with busy(2 * RUNNING_FOR_ONE, more=1) as pool:
+        end(pool, seen, tasks=1)
         pool.take_in(0)
         assert seen == ["ended"]
-        runs_on.set()
+
+
+def test_all_results_that_are_there_are_taken_in(busy: Ask) -> None:
+    seen: list[object] = []
+    with busy(0, more=2 * GATHERED) as pool:
+        end(pool, seen, tasks=2 * GATHERED)
+        pool.take_in(FOR_EVER_S)
+        assert len(seen) == 2 * GATHERED
