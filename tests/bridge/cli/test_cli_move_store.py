@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from support import API_TOKEN, LONGEST_S, Web, end, free_port, lead, notificatio
 from support.commandline import Cli, start
 
 from bridge.cli.move_store import INTERRUPTED
+from bridge.metrics import FLUSHER
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store, connect, erasure, moving
@@ -51,8 +53,15 @@ class Moved:
     open_web: Callable[[Settings], Web]
     run_drain: Callable[..., Any]
 
+    def stop(self) -> None:
+        """Wait until the web has written what it counted: it does so up to a second later."""
+        for thread in threading.enumerate():
+            if thread.name == FLUSHER:
+                thread.join()
+
     def move(self, *options: str) -> Any:
         """Run the command."""
+        self.stop()
         urls = {
             "REDIS_URL": self.new_settings.redis_url,
             "OLD_REDIS_URL": self.settings.redis_url,
@@ -61,6 +70,7 @@ class Moved:
 
     def kill_on_the_way(self, *, after: int = 0) -> None:
         """Have a process move it that is killed once it has copied more than so many keys."""
+        self.stop()
         urls = (self.settings.redis_url, self.new_settings.redis_url)
         with start(sys.executable, "-c", KILLED, *urls, str(after)) as process:
             output, _ = process.communicate()
