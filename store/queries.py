@@ -58,6 +58,9 @@ COUNTED = frozenset(
         *("since", "until", "to"),
     }
 )
+# Filters of which each value has an index with all deliveries that match. That of a subject has
+# others, too: it knows the ids of merged records.
+HAVE_INDEXES = frozenset({"status", "route", "source", "outcome", "phone"})
 LOOKED_AT = 1500  # records that one script reads, in a few ms; a page runs at most LOOKS scripts
 LOOKS = 2
 MOST_INDEXES = 40  # of campaigns that one list merges; a name may have more periods
@@ -387,6 +390,8 @@ class QueryStore(IndexStore, CampaignStore):
         query["values"] = [{str(value): True for value in values} for values in stored.values()]
         if "outcome" in wanted:
             query["outcomes"] = {str(place): True for place in wanted["outcome"]}
+        if kind == "delivery":
+            query["within"] = self._indexes_within(wanted)
         search = filters and filters.search
         if filters and filters.campaign:
             query["campaign"] = _sets(filters.campaign)
@@ -405,6 +410,15 @@ class QueryStore(IndexStore, CampaignStore):
                 break
             high = f"({cursor}"
         return found, cursor or None
+
+    def _indexes_within(self, wanted: Mapping[str, tuple[str, ...]]) -> list[list[str]]:
+        """Return for each filter the indexes of which one has each delivery that matches it."""
+        if "to" in wanted:  # write-backs have indexes of their own
+            return []
+        filters = wanted.keys() & HAVE_INDEXES
+        if "outcome" in filters and self.indexing() is not None:
+            filters -= {"outcome"}
+        return [[f"deliveries:{by}:{value}" for value in wanted[by]] for by in sorted(filters)]
 
     def _newest(
         self, indexes: list[str], *, high: str, low: str, limit: int
