@@ -58,8 +58,8 @@ COUNTED = frozenset(
         *("since", "until", "to"),
     }
 )
-# Filters of which each value has an index with all deliveries that match. That of a subject has
-# others, too: it knows the ids of merged records.
+# Filters of which each value has an index with all deliveries that match, but those that were put
+# aside. That of a subject has others, too: it knows the ids of merged records.
 HAVE_INDEXES = frozenset({"status", "route", "source", "outcome", "phone"})
 LOOKED_AT = 1500  # records that one script reads, in a few ms; a page runs at most LOOKS scripts
 LOOKS = 2

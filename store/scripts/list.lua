@@ -4,18 +4,19 @@
 -- there.
 --
 -- ARGV[1]: JSON, {indexes, high, low, limit, look, kind, fields, values, outcomes, campaign, unfinished,
--- any_of, chosen, within}. A record of this kind matches if each of the fields has one of its values, {value = true};
--- without fields all match. outcomes: the places that a delivery may have in the index of outcomes, {place =
--- true}; absent: any. high and low are orders in the syntax of ZRANGE. look: at most how many records are
--- read.
+-- any_of, chosen, within}. A record of this kind matches if each of the fields has one of its values,
+-- {value = true}; without fields all match. outcomes: the places that a delivery may have in the index of
+-- outcomes, {place = true}; absent: any. high and low are orders in the syntax of ZRANGE. look: at most how
+-- many entries are looked at.
 -- campaign: {campaigns, routes, named}, sets as {name = true}: see CampaignFilter; absent: any. unfinished:
 -- true: only what waits, or was accepted and may still ring.
 -- any_of and chosen are given for a search: the record has all terms of one entry of any_of, or it is
 -- chosen. chosen: [id, order, id, order...], the newest first, listed beside the entries of the indexes.
--- within: lists of indexes; a record that matches is in one index of each list. To ask an index of a page of
--- records takes less time than to read each of them. Only what is in all of them is read.
+-- within: lists of indexes; a record that matches is in one index of each list, or is chosen. To ask an index
+-- of a page of records takes less time than to read each of them. Only what is in all of them is read.
 -- Returns {the order to go on below; '' at the end, id, order, id, order...}.
 local query = cjson.decode(ARGV[1])
+local within = query.within or {}
 local PAGE = 100
 local streams, answer, found, looked = {}, {''}, 0, 0
 for i, name in ipairs(query.indexes) do
@@ -33,22 +34,23 @@ local function id_at(order)
   return redis.call('ZRANGE', P .. 'deliveries', order, order, 'BYSCORE')[1] or ''
 end
 
--- Make '' of the ids in a page that are in none of these indexes.
+-- Make '' of the ids in a page that are in none of these indexes. An index that can't be read leaves nothing out.
 local function leave_out(page, indexes)
   local ids, places = {}, {}
   for at = 1, #page, 2 do
     if page[at] ~= '' then ids[#ids + 1], places[#places + 1] = page[at], at end
   end
-  if #ids == 0 then return end
-  local is_in = {}
   for _, name in ipairs(indexes) do
-    for i, score in ipairs(redis.call('ZMSCORE', P .. name, unpack(ids))) do
-      if score then is_in[i] = true end
+    if #ids == 0 then return end
+    local scores = redis.pcall('ZMSCORE', P .. name, unpack(ids))
+    if scores.err then return end
+    local left_ids, left_places = {}, {}
+    for i, score in ipairs(scores) do
+      if not score then left_ids[#left_ids + 1], left_places[#left_places + 1] = ids[i], places[i] end
     end
+    ids, places = left_ids, left_places
   end
-  for i, at in ipairs(places) do
-    if not is_in[i] then page[at] = '' end
-  end
+  for _, at in ipairs(places) do page[at] = '' end
 end
 
 -- Return the order of the newest entry of an index that was not taken yet; nil: there is no more.
@@ -58,10 +60,10 @@ local function head(s)
       'WITHSCORES')
     s.at, s.ended = 1, #s.page < 2 * PAGE
     if #s.page > 0 then s.high = '(' .. s.page[#s.page] end
-    if s.has_orders then
+    if s.has_orders and #within > 0 then
       for at = 1, #s.page, 2 do s.page[at] = id_at(s.page[at + 1]) end
     end
-    for _, indexes in ipairs(query.within or {}) do leave_out(s.page, indexes) end
+    for _, indexes in ipairs(within) do leave_out(s.page, indexes) end
   end
   return tonumber(s.page[s.at + 1])
 end
@@ -74,7 +76,8 @@ local function newest()
   end
   if not best then return nil end
   best.at = best.at + 2
-  return best.page[best.at - 2], best.page[best.at - 1]
+  local member, order = best.page[best.at - 2], best.page[best.at - 1]
+  return best.has_orders and #within == 0 and id_at(order) or member, order
 end
 
 -- Before 0.1.0 only the record of an event had its source; the record begins with it.

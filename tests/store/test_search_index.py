@@ -125,6 +125,13 @@ def test_a_search_goes_with_other_filters(two: Store) -> None:
     assert [one.id for one in page.items] == [MEERAS]
 
 
+def test_an_index_that_can_not_be_read_leaves_nothing_out(two: Store) -> None:
+    lease = claim(two)[ASHAS]
+    two.move([Move(id=ASHAS, to=Status.SKIPPED, lease=lease)])
+    two.redis.set(f"{P}deliveries:status:skipped", "no index")
+    assert found(two, "nair", status=("skipped",)) == [ASHAS]
+
+
 def test_the_crms_own_ids_find_an_event_of_several_routes(store: Store) -> None:
     ids = [derive_id("delivery", str(number)) for number in range(3)]
     event = an_event(derive_id("event", "website", "90000076"), source_event_id="90000076")
