@@ -233,7 +233,7 @@ class QueryStore(IndexStore, CampaignStore):
         if "outcome" in wanted and self.indexing() is not None:
             return None
         high, low = _span(filters.since, filters.until, None)
-        names = [f"deliveries:{by}:{value}" for by, values in wanted.items() for value in values]
+        names = [name for by, values in wanted.items() for name in _indexes_of(by, values)]
         if filters.to:
             names = _indexes_with_write_backs(filters)
         with self._reached():
@@ -309,7 +309,7 @@ class QueryStore(IndexStore, CampaignStore):
         if filters.search:
             return "search", self._search_indexes(filters.search, high=high, low=low)
         choices: list[tuple[str, list[str]]] = [
-            (by, [f"deliveries:{by}:{value}" for value in values])
+            (by, _indexes_of(by, values))
             for by, values in _wanted(filters, phones).items()
             if by not in ("reason", "to")
         ]
@@ -418,7 +418,7 @@ class QueryStore(IndexStore, CampaignStore):
         filters = wanted.keys() & HAVE_INDEXES
         if "outcome" in filters and self.indexing() is not None:
             filters -= {"outcome"}
-        return [[f"deliveries:{by}:{value}" for value in wanted[by]] for by in sorted(filters)]
+        return [_indexes_of(by, wanted[by]) for by in sorted(filters)]
 
     def _newest(
         self, indexes: list[str], *, high: str, low: str, limit: int
@@ -576,6 +576,11 @@ def _wanted(filters: Filters, phones: tuple[str, ...]) -> dict[str, tuple[str, .
     if filters.to:
         wanted["to"] = filters.to
     return wanted | {name: (value,) for name, value in one_of.items() if value}
+
+
+def _indexes_of(by: str, values: Sequence[str]) -> list[str]:
+    """Return the indexes of deliveries in which a filter has one of these values."""
+    return [f"deliveries:{by}:{value}" for value in values]
 
 
 def _indexes_with_write_backs(filters: Filters) -> list[str]:

@@ -80,11 +80,11 @@ def test_a_wait_that_is_over_before_it_begins_ends() -> None:
 
 
 FOR_EVER_S = 1e6  # longer than any task runs
-Ask = Callable[..., AbstractContextManager[Pool]]
+Busy = Callable[..., AbstractContextManager[Pool]]
 
 
 @pytest.fixture
-def busy(monkeypatch: pytest.MonkeyPatch) -> Ask:
+def busy(monkeypatch: pytest.MonkeyPatch) -> Busy:
     """Return what starts a pool in which `running` tasks run until the end of its block."""
 
     @contextmanager
@@ -110,7 +110,7 @@ def end(pool: Pool, seen: list[object], *, tasks: int) -> None:
     until(lambda: pool._ended.qsize() == tasks)
 
 
-def test_the_first_result_waits_for_others_of_many_tasks(busy: Ask) -> None:
+def test_the_first_result_waits_for_others_of_many_tasks(busy: Busy) -> None:
     first_is_in = threading.Event()
     seen: list[object] = []
 
@@ -126,7 +126,7 @@ def test_the_first_result_waits_for_others_of_many_tasks(busy: Ask) -> None:
     assert seen == ["first", True]
 
 
-def test_enough_results_wait_for_no_other(busy: Ask) -> None:
+def test_enough_results_wait_for_no_other(busy: Busy) -> None:
     seen: list[object] = []
     with busy((GATHERED + 2) * RUNNING_FOR_ONE, more=GATHERED) as pool:
         for _ in range(GATHERED):
@@ -136,7 +136,7 @@ def test_enough_results_wait_for_no_other(busy: Ask) -> None:
 
 
 @pytest.mark.parametrize("running", [0, 1, 2 * RUNNING_FOR_ONE - 1])
-def test_a_result_waits_for_no_other_while_few_tasks_run(busy: Ask, running: int) -> None:
+def test_a_result_waits_for_no_other_while_few_tasks_run(busy: Busy, running: int) -> None:
     seen: list[object] = []
     with busy(running, more=1) as pool:
         end(pool, seen, tasks=1)
@@ -144,7 +144,7 @@ def test_a_result_waits_for_no_other_while_few_tasks_run(busy: Ask, running: int
         assert seen == ["ended"]
 
 
-def test_a_result_waits_for_others_no_longer_than_it_may(busy: Ask) -> None:
+def test_a_result_waits_for_others_no_longer_than_it_may(busy: Busy) -> None:
     seen: list[object] = []
     with busy(2 * RUNNING_FOR_ONE, more=1, gather_s=0.001) as pool:
         end(pool, seen, tasks=1)
@@ -152,7 +152,7 @@ def test_a_result_waits_for_others_no_longer_than_it_may(busy: Ask) -> None:
         assert seen == ["ended"]
 
 
-def test_whoever_has_no_time_waits_for_no_other(busy: Ask) -> None:
+def test_whoever_has_no_time_waits_for_no_other(busy: Busy) -> None:
     seen: list[object] = []
     with busy(2 * RUNNING_FOR_ONE, more=1) as pool:
         end(pool, seen, tasks=1)
@@ -160,7 +160,7 @@ def test_whoever_has_no_time_waits_for_no_other(busy: Ask) -> None:
         assert seen == ["ended"]
 
 
-def test_all_results_that_are_there_are_taken_in(busy: Ask) -> None:
+def test_all_results_that_are_there_are_taken_in(busy: Busy) -> None:
     seen: list[object] = []
     with busy(0, more=2 * GATHERED) as pool:
         end(pool, seen, tasks=2 * GATHERED)

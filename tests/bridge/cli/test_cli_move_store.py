@@ -53,7 +53,7 @@ class Moved:
     open_web: Callable[[Settings], Web]
     run_drain: Callable[..., Any]
 
-    def stop(self) -> None:
+    def let_web_write(self) -> None:
         """Wait until the web has written what it counted: it does so up to a second later."""
         for thread in threading.enumerate():
             if thread.name == FLUSHER:
@@ -61,7 +61,7 @@ class Moved:
 
     def move(self, *options: str) -> Any:
         """Run the command."""
-        self.stop()
+        self.let_web_write()
         urls = {
             "REDIS_URL": self.new_settings.redis_url,
             "OLD_REDIS_URL": self.settings.redis_url,
@@ -70,7 +70,7 @@ class Moved:
 
     def kill_on_the_way(self, *, after: int = 0) -> None:
         """Have a process move it that is killed once it has copied more than so many keys."""
-        self.stop()
+        self.let_web_write()
         urls = (self.settings.redis_url, self.new_settings.redis_url)
         with start(sys.executable, "-c", KILLED, *urls, str(after)) as process:
             output, _ = process.communicate()
