@@ -3,11 +3,12 @@
 CallKaro's links may have the number of the person. A link can't be masked, so it is not shown then.
 """
 
+import operator
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from schemas.delivery import Delivery
 from schemas.headline import Headline
@@ -54,26 +55,30 @@ def campaign_link(batch_id: str, addresses: Addresses) -> str:
     return f"{addresses.callkaro}/dashboard/batch-calls/{_escaped(batch_id)}"
 
 
+_Linking = TypeVar("_Linking", Headline, Outcome)
 _OF_CALLKARO: Final = ("recording_url", "call_link")  # of a headline, and of an outcome
 
 
 def without_numbers(delivery: Delivery) -> Delivery:
     """Return a delivery whose links do not have the number of its person: such a link is None."""
     number, headline = delivery.number, delivery.headline
-    return replace(
-        delivery,
-        headline=replace(headline, **_hidden(headline, number)) if headline else None,
-        outcomes=tuple(
-            # A person may call from another number, which is not kept.
-            replace(one, **_hidden(one, None if one.try_count == INBOUND else number))
-            for one in delivery.outcomes
-        ),
+    shown = headline and _without_number(headline, number)
+    outcomes = tuple(
+        # A person may call from another number, which is not kept.
+        _without_number(one, None if one.try_count == INBOUND else number)
+        for one in delivery.outcomes
     )
+    if shown is headline and all(map(operator.is_, outcomes, delivery.outcomes)):
+        return delivery  # to copy it takes as long as the rest
+    return replace(delivery, headline=shown, outcomes=outcomes)
 
 
-def _hidden(of: Headline | Outcome, number: str | None) -> dict[str, Any]:
+def _without_number(of: _Linking, number: str | None) -> _Linking:
     links = {name: getattr(of, name) for name in _OF_CALLKARO}
-    return {name: None for name, url in links.items() if url and has_number(url, number)}
+    hidden: dict[str, Any] = {
+        name: None for name, url in links.items() if url and has_number(url, number)
+    }
+    return replace(of, **hidden) if hidden else of
 
 
 _UNRESERVED = frozenset(f"{string.ascii_letters}{string.digits}-._~".encode())

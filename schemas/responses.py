@@ -290,6 +290,13 @@ class LinksResponse(ResponseSchema):
     call = fields.String(allow_none=True, metadata=doc("At CallKaro: call_link."))
 
 
+class Links(fields.Nested):
+    """What links_of() returned, which is as LinksResponse describes it already."""
+
+    def _serialize(self, nested_obj: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        return nested_obj
+
+
 class WriteBackResponse(ResponseSchema):
     """What a CRM was told of a call, in short; the delivery with this id says more."""
 
@@ -318,7 +325,7 @@ class DeliveryBrief(ResponseSchema):
         """Return a value to dump; the links come from several fields of the delivery."""
         if attr == "links":
             return links_of(obj, self.addresses)
-        return super().get_attribute(obj, attr, default)
+        return getattr(obj, attr, default)  # marshmallow's own also tries keys and paths
 
     id = fields.String()
     event_id = fields.String()
@@ -358,7 +365,7 @@ class DeliveryBrief(ResponseSchema):
         allow_none=True,
         metadata=doc("How the call ended; null: CallKaro has not reported it."),
     )
-    links = fields.Nested(LinksResponse)
+    links = Links(LinksResponse)
 
 
 class DeliveryResponse(DeliveryBrief):

@@ -374,12 +374,20 @@ _OPTIONAL: Mapping[str, tuple[str, Callable[[str], Any]]] = {
 
 def read_delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
     """Return the delivery that these fields of its hash describe."""
+    many = [name for name in kept if ":" in name]
     attempts = sorted(
-        (orjson.loads(value) for name, value in kept.items() if name.startswith("attempt:")),
+        (orjson.loads(kept[name]) for name in many if name.startswith("attempt:")),
         key=lambda attempt: int(attempt["number"]),
     )
     past = tuple(kept.get("past", "").splitlines())
-    outcomes = sorted(_outcomes(kept), key=lambda one: (one.try_count, one.call_sid or ""))
+    outcomes = sorted(
+        (
+            read_outcome_record(orjson.loads(kept[name]))
+            for name in many
+            if name.startswith("outcome:")
+        ),
+        key=lambda one: (one.try_count, one.call_sid or ""),
+    )
     optional = {name: read(kept[key]) for name, (key, read) in _OPTIONAL.items() if key in kept}
     if _is_delayed(kept):
         optional["message"] = "The delivery waits for the delay of its route."
@@ -447,12 +455,6 @@ def _is_delayed(kept: Mapping[str, str]) -> bool:
         and kept["to"] != WRITE_BACK
         and int(kept["next_ms"]) - int(kept["created_ms"]) >= 1000
     )
-
-
-def _outcomes(kept: Mapping[str, str]) -> Iterator[Outcome]:
-    for name, value in kept.items():
-        if name.startswith("outcome:"):
-            yield read_outcome_record(orjson.loads(value))
 
 
 def _changes(lines: str, actors: Mapping[int, str]) -> Iterator[Change]:
