@@ -61,7 +61,7 @@ COUNTED = frozenset(
 # Filters of which each value has an index with all deliveries that match, but those that were put
 # aside. That of a subject has others, too: it knows the ids of merged records.
 HAVE_INDEXES = frozenset({"status", "route", "source", "outcome", "phone"})
-LOOKED_AT = 1500  # records that one script reads, in a few ms; a page runs at most LOOKS scripts
+LOOKED_AT = 1200  # records that one script reads, in some 5 ms; a page runs at most LOOKS scripts
 LOOKS = 2
 MOST_INDEXES = 40  # of campaigns that one list merges; a name may have more periods
 PAGE_BYTES = 8 * 1024 * 1024
@@ -165,8 +165,8 @@ class QueryStore(IndexStore, CampaignStore):
         """Return the newest deliveries that match and whose order is below `before`.
 
         brief: only with what lists show of them. Walks the smallest index that contains them, and
-        reads at most 3,000 records and about PAGE_BYTES. So a page may be short and still have a
-        next_cursor.
+        reads at most LOOKS * LOOKED_AT records and about PAGE_BYTES. So a page may be short and
+        still have a next_cursor.
         """
         if filters.of is not None:
             return self._of_call(filters, filters.of, before=before, limit=limit)
@@ -386,8 +386,9 @@ class QueryStore(IndexStore, CampaignStore):
         """
         query: dict[str, Any] = {"kind": kind, "indexes": indexes, "low": low, "look": LOOKED_AT}
         stored = {name: values for name, values in wanted.items() if name != "outcome"}
-        query["fields"] = list(stored)
-        query["values"] = [{str(value): True for value in values} for values in stored.values()]
+        # list.lua compares one after the other. What an index has let through fits nearly always.
+        query["fields"] = sorted(stored, key=lambda by: by in HAVE_INDEXES)
+        query["values"] = [dict.fromkeys(map(str, stored[by]), True) for by in query["fields"]]
         if "outcome" in wanted:
             query["outcomes"] = {str(place): True for place in wanted["outcome"]}
         if kind == "delivery":

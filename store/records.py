@@ -25,7 +25,6 @@ from schemas.delivery import (
 )
 from schemas.event import CALL_ME, Event, EventStatus, Happening
 from schemas.headline import headline, newest
-from schemas.outcome import Outcome
 from schemas.outcome import read_record as read_outcome_record
 from schemas.records import (
     MAY_COME_FROM,

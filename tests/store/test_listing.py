@@ -107,7 +107,7 @@ def records_read(store: Store, filters: Filters) -> int:
     """Return how many records the script of a list that finds nothing has read."""
     store.redis.config_resetstat()
     assert store.deliveries(filters, before=None, limit=50).items == ()
-    return int(store.redis.info("commandstats").get("cmdstat_hmget", {"calls": 0})["calls"])
+    return int(store.redis.info("commandstats").get("cmdstat_hget", {"calls": 0})["calls"])
 
 
 def test_what_an_index_leaves_out_is_not_read(many: Store) -> None:

@@ -23,6 +23,7 @@ from store import Store, leases
 from store import search as searching
 from store.base import P
 from store.erasure import Eraser
+from store.records import fits
 
 GENERIC = kinds()["generic"]
 MEERA = {"name": "Meera Nair", "email": "meera@example.in", "phone": "+919876543210"}
@@ -375,6 +376,62 @@ def test_a_search_equals_a_comparison_of_all_deliveries(store: Store) -> None:
         expected = [one for one, texts in leads.items() if {*typed} <= {*texts}]
         if "ld-7" not in typed or len(typed) == 1:  # in a search of several words it is two of them
             assert found(store, " ".join(typed), limit=chance.randint(1, 9)) == expected[::-1]
+
+
+@pytest.fixture
+def leads(store: Store) -> Store:
+    """240 deliveries: "nair" finds two of three, "asha" one in 30; one in 40 is skipped."""
+    for number in range(240):
+        texts = ("nair",) if number % 3 else ()
+        texts += ("asha",) if number % 30 == 7 else ()
+        of = {"source": "partner" if number % 50 == 1 else "website"}
+        delivery = a_delivery(
+            f"d{number:03}", found_by=FoundBy(indexed=texts), route=ROUTES[number % 2]
+        )
+        accept(store, (an_event(**of), [delivery]))
+    leases = claim(store, limit=240)
+    rare = [one for one in leases if int(one[1:]) % 40 == 7]
+    store.move([Move(id=one, to=Status.SKIPPED, lease=leases[one]) for one in rare])
+    return store
+
+
+ROUTES = ("call late", "call back")
+
+
+@each("typed", ["nair", "asha", "nair asha"])
+def test_a_search_with_filters_equals_a_comparison_of_what_it_finds(
+    leads: Store, typed: str
+) -> None:
+    chance = random.Random(29)  # noqa: S311  # nosec B311  # no secret
+    every = leads.deliveries(Filters(search=leads.search(typed, [])), before=None, limit=240).items
+    assert len(every) == {"nair": 160, "asha": 8, "nair asha": 8}[typed]
+    for _ in range(40):
+        chosen: dict[str, Any] = {
+            "status": tuple(chance.sample(("queued", "skipped", "held"), chance.randint(1, 2))),
+            "route": chance.choice((*ROUTES, "nobody")),
+            "source": chance.choice(("website", "partner")),
+        }
+        for name in chance.sample([*chosen], chance.randint(0, 3)):
+            del chosen[name]
+        listed = found(leads, typed, limit=chance.choice((1, 7, 100)), **chosen)
+        assert listed == [one.id for one in every if fits(one, Filters(**chosen), ())], chosen
+
+
+def commands_of(store: Store, typed: str, **filters: Any) -> dict[str, int]:
+    """Return how often the list of a search runs each command."""
+    store.redis.config_resetstat()
+    found(store, typed, **filters)
+    return {
+        name.removeprefix("cmdstat_"): stats["calls"]
+        for name, stats in store.redis.info("commandstats").items()
+    }
+
+
+def test_a_search_looks_up_no_order_that_the_index_of_a_filter_has(leads: Store) -> None:
+    rare = commands_of(leads, "nair", status=("skipped",))
+    assert rare["zrange"] < 10
+    often = commands_of(leads, "asha", status=("queued",))
+    assert 8 < often["zrange"] < 20  # the index has 30 entries for each order
 
 
 def test_a_search_reads_few_records(two: Store, monkeypatch: pytest.MonkeyPatch) -> None:
