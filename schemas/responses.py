@@ -293,7 +293,10 @@ class LinksResponse(ResponseSchema):
 class Links(fields.Nested):
     """What links_of() returned, which is as LinksResponse describes it already."""
 
-    def _serialize(self, nested_obj: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+    # marshmallow's Nested and Field name the first parameter differently.
+    def _serialize(  # type: ignore[override]
+        self, nested_obj: Any, attr: str | None, obj: Any, **kwargs: Any
+    ) -> Any:
         return nested_obj
 
 

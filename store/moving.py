@@ -49,7 +49,7 @@ OF_ITS_STORE: Final = frozenset(
     {b"closed", b"mark", b"migration", b"migration-lock", b"nothing", b"ping", b"run", b"wakeup"}
 )
 # What a process writes that looks at an empty store.
-OF_A_START: Final = frozenset({b"born", b"schema"})
+OF_A_START: Final = (b"born", b"indexed", b"schema")
 SAME_REDIS: Final = (
     "The old and the new address lead to the same Redis. REDIS_URL must be the new one"
 )
@@ -245,7 +245,7 @@ class StoreMove:
         if self._mark(self.new).get("was_empty"):
             return
         for names in self._pages(self.new, LOOK):
-            if foreign := sorted(set(names) - OF_A_START):
+            if foreign := sorted(set(names).difference(OF_A_START)):
                 self._patiently(self._open, self.new)
                 shown = ", ".join(kind_of(one) for one in foreign[:3])
                 raise MoveRefused(
@@ -253,7 +253,7 @@ class StoreMove:
                     "it is needed, stop all its processes, empty it, and try again"
                 )
         # The layout of keys that an older release wrote must not seem to be today's.
-        self._patiently(self._unlink, [b"born", b"schema"])
+        self._patiently(self._unlink, OF_A_START)
         self._note(self.new, {"was_empty": "1"})
 
     def _go_on(self) -> None:

@@ -4,8 +4,9 @@ import time
 from dataclasses import dataclass
 
 from schemas.errors import StoreUnavailable
-from store.base import Base, P, connect
+from store.base import P, connect
 from store.closing import MARK, closed_sentence
+from store.migration import MigrationStore
 from store.records import at
 
 
@@ -17,7 +18,7 @@ class StoreCheck:
     warnings: tuple[str, ...] = ()
 
 
-class StartStore(Base):
+class StartStore(MigrationStore):
     """The look at a store before it is used."""
 
     def check_store(self) -> StoreCheck:
@@ -42,6 +43,8 @@ class StartStore(Base):
 def check_at_start(redis_url: str) -> StoreCheck:
     """Look at the store of a process that starts, and note when it was first used.
 
+    A new store is marked as one of this release before its first event comes: else the audit would
+    read each of the first deliveries for what an older release had left out.
     Nothing is found while Redis is away: a process waits for it, and the scripts of a closed store
     refuse to run. Nothing is written into a Redis that can't be the store; others say so.
     """
@@ -52,6 +55,7 @@ def check_at_start(redis_url: str) -> StoreCheck:
             found = store.check_store()
             if found.problem is None:
                 store.note_birth()
+                store.is_migrated()
             return found
         except StoreUnavailable:
             return StoreCheck()

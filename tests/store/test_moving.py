@@ -21,6 +21,7 @@ from store.closing import SENTENCES, State
 from store.copying import PART
 from store.moving import MoveRefused, StoreMove, open_side
 from store.queue import connect_queue, open_queue
+from store.start import check_at_start
 
 pytestmark = not_over_cluster
 OLD, TAGGED = "bridge:", "{bridge-test}:"
@@ -277,16 +278,21 @@ def test_only_an_empty_store_is_moved_into(filled: Store, new_store: Store, to: 
     assert new_store.check_store().problem is None
 
 
+# What a store of an older release lacks.
+OF_OLD_RELEASES = ("bridge:schema", "bridge:indexed")
+
+
 def test_a_new_store_that_was_only_looked_at_is_empty(
-    filled: Store, new_store: Store, to: Any
+    filled: Store, new_store: Store, new_url: str, to: Any
 ) -> None:
     new_store.ping()
     new_store._run("mark")  # as a ping with REDIS_ACKS
-    new_store.note_birth()
-    assert new_store.is_migrated()
-    filled.redis.delete("bridge:schema")
+    new_store.redis.delete("bridge:schema")  # of the fixture
+    check_at_start(new_url)
+    assert new_store.redis.exists(*OF_OLD_RELEASES) == 2
+    filled.redis.delete(*OF_OLD_RELEASES)
     move_all(to())
-    assert not new_store.redis.exists("bridge:schema")  # an older layout is migrated at the start
+    assert not new_store.redis.exists(*OF_OLD_RELEASES)  # an older layout is migrated at the start
 
 
 def test_a_store_is_not_moved_to_where_no_bridge_can_start(
