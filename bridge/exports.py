@@ -69,7 +69,7 @@ def deliveries_csv(store: Store, filters: Filters, form: Form, *, addresses: Add
     def read(before: int | None) -> tuple[list[Row], str | None]:
         page = store.deliveries(filters, before=before, limit=ROWS, brief=True)
         with revealed(form.reveals):
-            rows: list[Row] = brief.dump(page.items, many=True)
+            rows: list[Row] = brief.rows(page.items)
         return rows, page.next_cursor
 
     return _answer(_List(name="deliveries", what="delivery", schema=brief, read=read), form)

@@ -75,7 +75,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup, figures: FigureReade
     """Return the routes of /api."""
     api = Blueprint("api", __name__, url_prefix="/api")
     addresses = Addresses.of(settings)
-    brief, full = DeliveryBrief(addresses, many=True), DeliveryResponse(addresses)
+    brief, full = DeliveryBrief(addresses), DeliveryResponse(addresses)
     event_brief, event_full = EventBrief(), EventResponse(settings.routes.sources)
     campaign_answer = CampaignResponse()
     long_poll = LongPoll(store, most=MOST_WAITING)
@@ -181,7 +181,7 @@ def views(store: Store, settings: Settings, wakeup: Wakeup, figures: FigureReade
         page = store.deliveries(filters, before=before, limit=limit, brief=True)
         return jsonify(
             {
-                "items": brief.dump(page.items),
+                "items": brief.rows(page.items),
                 "next_cursor": page.next_cursor,
                 "total": store.count(filters),
             }

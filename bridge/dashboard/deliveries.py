@@ -323,7 +323,7 @@ def _listed(store: Store, filters: Filters, brief: DeliveryBrief) -> Listed:
     if anchor is None and cursor is None and items:
         anchor = items[0].order + 1
     return Listed(
-        rows=[brief.dump(one) for one in items],
+        rows=brief.rows(items),
         next_cursor=next_cursor,
         anchor=str(anchor) if anchor else None,
         newer=newer,

@@ -4,11 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 from support import each
-from support.makers import delivery, settings
+from support.makers import NOW, delivery, settings
 
 from schemas.headline import headline
 from schemas.links import Addresses, links_of
 from schemas.outcome import Outcome
+from schemas.responses import DeliveryBrief, revealed
 
 HUBSPOT = Addresses(sources={"hubspot": "https://app.hubspot.com"})
 KNOWN = {"source": "hubspot", "subject": "501", "record_page": "contacts/62515/record/0-1/"}
@@ -59,3 +60,28 @@ def test_the_addresses_are_those_of_the_settings() -> None:
     assert Addresses.of(given) == Addresses(
         callkaro="https://callkaro.example", sources={"hubspot": "https://app.example"}
     )
+
+
+@each("reveals", [False, True])
+def test_rows_of_a_list_equal_its_dump(reveals: bool) -> None:
+    outcome = Outcome(
+        call_sid="c",
+        delivery_id=None,
+        recording_url="https://recordings.example/919876543210.mp3",
+        call_link="https://callkaro.ai/c?call_id=1",
+        disposition_reason="Call +919876543210 later",
+        ended_at=NOW,
+    )
+    listed = [
+        delivery(),
+        delivery(**KNOWN, batch_id="6803fa", next_attempt_at=NOW),
+        delivery(number="+919876543210", name="Asha", headline=headline(outcome)),
+        delivery(to="write_back", of="d1", moment="delivered", reason="gave_up", message="No."),
+    ]
+    brief = DeliveryBrief(HUBSPOT)
+    with revealed(reveals):
+        rows = brief.rows(listed)
+        assert rows == brief.dump(listed, many=True)
+    assert [*rows[0]] == [*DeliveryBrief().fields]
+    assert (rows[2]["outcome"]["recording_url"] is None) is not reveals
+    assert (rows[2]["phone"] == "+919876543210") is reveals
