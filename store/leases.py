@@ -1,6 +1,5 @@
 """Leases: workers claim deliveries, move them, and repair what a dead worker left."""
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -57,7 +56,9 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
 
     _is_recounting = False  # as far as this process knows
     _checks_search = True  # in this round of the audit
-    _search_checked = -math.inf  # monotonic: when the last such round ended
+    # Monotonic: when the last such round ended; before it, when the process began. At a start, the
+    # worker has calls to make.
+    _search_checked = time.monotonic()
 
     def claim(
         self, limit: int, *, lease_s: float, campaigns: Mapping[str, str] | None = None
@@ -211,7 +212,7 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         begins with a check of the counts. The first round of all also indexes and counts what an
         older release stored; person_of: what lists show of a person (None: that is not filled in).
         found_by: what a delivery of an older release is found by; None: the search index is not
-        checked.
+        checked. Whether it has all entries is checked in one round of SEARCH_CHECK_S.
         """
         if place == (0, 0) or self._is_recounting:
             self._is_recounting = not any(self.recount() for _ in range(RECOUNTS))
@@ -219,26 +220,27 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         after, ids = self._audited(*place)
         if place == (0, 0):
             self._start_round()
-        searched = found_by if self._checks_search else None
+        checks_search = "1" if found_by and self._checks_search else ""
         repaired, unfound = Repaired(), list[str]()
         if ids:
             *counts, raised, unfound = self._run(
-                "audit", int(lease_s * 1000), INDEXED, "1" if searched else "", *sorted(ids)
+                "audit", int(lease_s * 1000), INDEXED, checks_search, *sorted(ids)
             )
             self._count_errors(raised)
             repaired = Repaired(*counts)
         is_first_round = not self.is_indexed()
-        self._fill_in(ids, set(unfound), person_of if is_first_round else None, searched)
+        self._fill_in(ids, set(unfound), person_of if is_first_round else None, found_by)
         if is_first_round:
             self.note_indexed(len(ids), is_first=place == (0, 0), is_last=after == (0, 0))
-        if searched and after == (0, 0):
+        if checks_search and after == (0, 0):
             self._search_checked = time.monotonic()
         return after, repaired
 
     def _start_round(self) -> None:
         # A delivery's search terms are indexed in the step that writes them. Only a key that could
-        # not be written lacks one, so a small store need not look at them in each of its rounds.
-        self._checks_search = time.monotonic() - self._search_checked >= SEARCH_CHECK_S
+        # not be written lacks one, so a store need not look at the keys in each of its rounds.
+        is_due = time.monotonic() - self._search_checked >= SEARCH_CHECK_S
+        self._checks_search = is_due or not self.is_indexed()
 
     def recount(self) -> bool:
         """Count a page of the deliveries by status again, if the counts differ from the indexes.

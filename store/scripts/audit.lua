@@ -101,15 +101,14 @@ local function look_at_write_back(id)
   if waiting[status] or status == 'sending' then wake(id, status) end
 end
 
--- Put a delivery into the search index again. What is there already is written again: to look costs as much.
 local function repair_search(id, order, terms, erased_ms)
   if erased_ms then
     index_terms(order, terms or nil, nil)
     if terms then redis.call('HDEL', P .. 'delivery:' .. id, 'terms') end
-  elseif terms then
-    index_terms(order, nil, terms)
-  else
+  elseif not terms then
     without_terms[#without_terms + 1] = id
+  elseif ARGV[3] == '1' then
+    index_terms(order, nil, terms)  -- what is there already, too: to look costs as much
   end
 end
 
@@ -121,7 +120,7 @@ local function look_at(id)
   if not got[1] then
     if forget(id) > 0 then forgotten = forgotten + 1 end
   elseif got[2] and got[3] and got[4] then
-    if ARGV[3] == '1' and tonumber(got[2]) then repair_search(id, got[2], got[15], got[16]) end
+    if tonumber(got[2]) then repair_search(id, got[2], got[15], got[16]) end
     local found = {status = got[1], order = got[2], route = got[3], source = got[4], to = got[7],
       newest = got[8] or nil, outcomes = got[9] or nil, past = got[11] or '',
       campaign = campaign_named(got[7], got[12], got[13])}
