@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
+import redis
 
 from config import log
 from schemas.event import Event
@@ -84,7 +85,7 @@ class IndexStore(Base):
                 pipe = self.redis.pipeline(transaction=False)
                 for delivery_id in part:
                     pipe.hmget(f"{P}delivery:{delivery_id}", HEAD)
-                heads = [dict(zip(HEAD, one, strict=True)) for one in _answers(pipe)]
+                heads = [dict(zip(HEAD, one, strict=True)) for one in answers(pipe)]
             events = self.small_events([head["event"] for head in heads])
             yield [
                 _old_record(delivery_id, head, events.get(head["event"] or ""))
@@ -110,13 +111,13 @@ class IndexStore(Base):
             pipe = self.redis.pipeline(transaction=False)
             for event_id in wanted:
                 pipe.hstrlen(f"{P}event:{event_id}", "record")
-            sizes = _answers(pipe, 0)
+            sizes = answers(pipe, 0)
             small = [
                 one for one, size in zip(wanted, sizes, strict=True) if 0 < size <= LARGEST_EVENT
             ]
             for event_id in small:
                 pipe.hget(f"{P}event:{event_id}", "record")
-            records = _answers(pipe, None)
+            records = answers(pipe, None)
         return {one: text for one, text in zip(small, records, strict=True) if text}
 
 
@@ -145,7 +146,7 @@ def _old_record(delivery_id: str, head: Mapping[str, str | None], record: str | 
     )
 
 
-def _answers(pipe: Any, otherwise: Any = NO_HEAD) -> list[Any]:
+def answers(pipe: Any, otherwise: Any = NO_HEAD) -> list[Any]:
     """Return the answers of a pipeline; `otherwise` for a key of another type than ours."""
     found = pipe.execute(raise_on_error=False)
     refused = next((one for one in found if _is_fatal(one)), None)
@@ -155,4 +156,6 @@ def _answers(pipe: Any, otherwise: Any = NO_HEAD) -> list[Any]:
 
 
 def _is_fatal(answer: Any) -> bool:
-    return isinstance(answer, Exception) and "WRONGTYPE" not in str(answer)
+    if not isinstance(answer, redis.ResponseError):
+        return isinstance(answer, Exception)
+    return "WRONGTYPE" not in f"{answer.status_code} {answer}"

@@ -211,8 +211,9 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
         two cursors of Redis: one over the records, one over the list; ENDED: it is through. A round
         begins with a check of the counts. The first round of all also indexes and counts what an
         older release stored; person_of: what lists show of a person (None: that is not filled in).
-        found_by: what a delivery of an older release is found by; None: the search index is not
-        checked. Whether it has all entries is checked in one round of SEARCH_CHECK_S.
+        found_by: what a delivery of an older release is found by; None: that is not filled in, and
+        the search index not checked. Whether it has all entries is checked in one round of
+        SEARCH_CHECK_S.
         """
         if place == (0, 0) or self._is_recounting:
             self._is_recounting = not any(self.recount() for _ in range(RECOUNTS))
@@ -229,7 +230,8 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
             self._count_errors(raised)
             repaired = Repaired(*counts)
         is_first_round = not self.is_indexed()
-        self._fill_in(ids, set(unfound), person_of if is_first_round else None, found_by)
+        wanted = set(unfound) if found_by else set[str]()
+        self._fill_in(ids, wanted, person_of if is_first_round else None, found_by)
         if is_first_round:
             self.note_indexed(len(ids), is_first=place == (0, 0), is_last=after == (0, 0))
         if checks_search and after == (0, 0):

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-import redis
 
 from config import log
 from schemas.delivery import (
@@ -23,7 +22,7 @@ from schemas.records import CampaignFilter, EventFilters, EventPage, Filters, Pa
 from schemas.search import Search
 from store.base import P, delivery_key
 from store.campaigns import CampaignStore
-from store.indexing import IndexStore
+from store.indexing import IndexStore, answers
 from store.records import (
     BRIEF_FIELDS,
     UNREADABLE,
@@ -443,7 +442,7 @@ class QueryStore(IndexStore, CampaignStore):
             pipe.hmget(delivery_key(delivery_id), LISTED)
         found = [
             {name: value for name, value in zip(LISTED, values, strict=True) if value is not None}
-            for values in pipe.execute()
+            for values in answers(pipe, [None] * len(LISTED))
         ]
         heard = [(at, one) for at, one in enumerate(found) if "newest" in one]
         for at, one in heard:
@@ -463,7 +462,7 @@ class QueryStore(IndexStore, CampaignStore):
             pipe = self.redis.pipeline(transaction=False)
             for delivery_id, _ in batch[len(found) : len(found) + AT_ONCE]:
                 pipe.hgetall(delivery_key(delivery_id))
-            records = pipe.execute()
+            records = answers(pipe, {})
             room -= sum(len(value) for one in records for value in one.values())
             found += records
         return list(_readable(batch, found)), cursor
@@ -474,7 +473,7 @@ class QueryStore(IndexStore, CampaignStore):
             pipe = self.redis.pipeline(transaction=False)
             for event_id, _ in batch:
                 pipe.hstrlen(f"{P}event:{event_id}", "record")
-            sizes = [_of_hash(answer, 0) for answer in pipe.execute(raise_on_error=False)]
+            sizes = answers(pipe, 0)
         room = PAGE_BYTES
         for at, size in enumerate(sizes):
             if at and size > room:
@@ -498,7 +497,7 @@ class QueryStore(IndexStore, CampaignStore):
             pipe = self.redis.pipeline(transaction=False)
             for event_id, _ in batch:
                 pipe.hgetall(f"{P}event:{event_id}")
-            found = [_of_hash(answer, {}) for answer in pipe.execute(raise_on_error=False)]
+            found = answers(pipe, {})
         return self._seen(batch, found)
 
     def _seen(self, batch: Batch, records: Sequence[Mapping[str, str]]) -> Iterator[SeenEvent]:
@@ -528,15 +527,6 @@ class QueryStore(IndexStore, CampaignStore):
                 )
             except UNREADABLE as error:
                 logger.error("event.unreadable", event_id=event_id, exc_info=error)
-
-
-def _of_hash(answer: Any, otherwise: Any) -> Any:
-    """Return Redis' answer about a hash; `otherwise`, if its key has something else."""
-    if not isinstance(answer, Exception):
-        return answer
-    if isinstance(answer, redis.ResponseError) and "WRONGTYPE" in f"{answer.status_code} {answer}":
-        return otherwise
-    raise answer
 
 
 def _readable(batch: Batch, records: Sequence[Mapping[str, str]]) -> Iterator[Delivery]:

@@ -1,6 +1,7 @@
 """What a process must know of its store before it starts: whether it is closed, or empty."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from schemas.errors import StoreUnavailable
@@ -55,10 +56,12 @@ def check_at_start(redis_url: str) -> StoreCheck:
             found = store.check_store()
             if found.problem is None:
                 store.note_birth()
-                store.is_migrated()
-            return found
         except StoreUnavailable:
             return StoreCheck()
+        if found.problem is None:
+            with suppress(StoreUnavailable):
+                store.is_migrated()
+        return found
 
 
 def _empty(born: str | None) -> str:

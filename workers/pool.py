@@ -17,7 +17,7 @@ logger = log.get(__name__)
 # script's own. So the first ones wait for others. At an API of 100 ms, a call then takes a fifth
 # fewer commands, and 1 to 2 % fewer calls are made a second (docs/decisions/0027-lean-worker.md).
 GATHER_S = 0.002
-GATHERED = 4
+GATHERED = 6
 # While few tasks run, nothing gathers in that time, and each trip would come later for nothing: a
 # result is waited for only where eight times as many tasks run.
 RUNNING_FOR_ONE = 8

@@ -1,4 +1,4 @@
--- include: keys, outcome_index, campaign_index, write_back_id
+-- include: keys, errors, outcome_index, campaign_index, write_back_id
 -- Go through indexes from the newest entry on, and find the records that match. Redis serves no other
 -- client during that time, so the script looks at a limited number of records; the caller goes on from
 -- there.
@@ -70,6 +70,7 @@ local function take_ids_from(indexes, page)
     for at = 1, #listed, 2 do id_of[listed[at + 1]] = listed[at] end
   end
   for at = 1, #page, 2 do page[at] = id_of[page[at + 1]] or '' end
+  leave_out(page, {'deliveries'})  -- a delivery that was put aside is in the index of its route
   return true
 end
 
@@ -175,10 +176,13 @@ while found < query.limit and looked < query.look do
   end
   looked = looked + 1
   answer[1] = order
-  if id ~= last and id ~= '' and matches(id) then
-    found = found + 1
-    answer[#answer + 1] = id
-    answer[#answer + 1] = order
+  if id ~= last and id ~= '' then
+    local is_readable, is_match = try(matches, id)
+    if is_readable and is_match then
+      found = found + 1
+      answer[#answer + 1] = id
+      answer[#answer + 1] = order
+    end
   end
   last = id
 end

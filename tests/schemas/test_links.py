@@ -7,8 +7,8 @@ from support import each
 from support.makers import NOW, delivery, settings
 
 from schemas.headline import headline
-from schemas.links import Addresses, links_of
-from schemas.outcome import Outcome
+from schemas.links import Addresses, links_of, without_numbers
+from schemas.outcome import INBOUND, Outcome
 from schemas.responses import DeliveryBrief, revealed
 
 HUBSPOT = Addresses(sources={"hubspot": "https://app.hubspot.com"})
@@ -85,3 +85,22 @@ def test_rows_of_a_list_equal_its_dump(reveals: bool) -> None:
     assert [*rows[0]] == [*DeliveryBrief().fields]
     assert (rows[2]["outcome"]["recording_url"] is None) is not reveals
     assert (rows[2]["phone"] == "+919876543210") is reveals
+
+
+def test_a_link_with_the_persons_number_is_hidden_in_each_place() -> None:
+    number, other = "+919876543210", "https://recordings.example/918000000000.mp3"
+    clean = Outcome(call_sid="c2", delivery_id=None, call_link="https://callkaro.ai/c")
+    telling = Outcome(
+        call_sid="c1", delivery_id=None, recording_url=f"https://callkaro.ai/{number}"
+    )
+    from_person = replace(clean, call_sid="c3", try_count=INBOUND, recording_url=other)
+    one = delivery(number=number, headline=headline(clean), outcomes=(telling, clean, from_person))
+    hidden = without_numbers(one)
+    assert [shown.recording_url for shown in hidden.outcomes] == [None, None, None]
+    assert [shown.call_link for shown in hidden.outcomes] == [None, *["https://callkaro.ai/c"] * 2]
+    assert hidden.headline == one.headline
+    safe = replace(one, outcomes=(clean, replace(clean, recording_url=other)))
+    assert without_numbers(safe) == safe
+    assert without_numbers(replace(safe, headline=headline(telling))).headline == headline(
+        replace(telling, recording_url=None)
+    )

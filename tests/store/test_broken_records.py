@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support import CALL_BACK, Valkey, Web, end_lease, lead, make_due
+from support import CALL_BACK, Valkey, Web, each, end_lease, lead, make_due
 from support.cluster import Cluster
 from support.storing import a_delivery, accept, an_event, claim, put, status, to_sending
 
@@ -17,6 +17,7 @@ from schemas.delivery import Status
 from schemas.errors import StoreUnavailable
 from schemas.outcome import Outcome, Result
 from schemas.records import Claim, EventFilters, Filters, HistoryCheck, Move
+from schemas.search import FoundBy
 from schemas.settings import Settings
 from simulator import Simulator
 from store import Store, connect
@@ -105,6 +106,41 @@ def test_a_key_that_is_not_a_record_is_put_aside_and_seen(
     store.audit((0, 0), lease_s=60)
     assert store.broken_count() == 0
     assert set(claim(store)) == {"b"}
+
+
+@pytest.fixture
+def put_aside(store: Store) -> Store:
+    """Three deliveries that a search finds; `b` is put aside."""
+    for one in "abc":
+        accept(store, (an_event(), [a_delivery(one, found_by=FoundBy(indexed=("nair",)))]))
+    store.redis.delete(key("b"))
+    store.redis.set(key("b"), "no hash")
+    assert set(claim(store)) == {"a", "c"}
+    return store
+
+
+@each(
+    "filters",
+    [
+        {},
+        {"route": "call back"},
+        {"source": "website"},
+        {"source": "website", "route": "call back"},
+        {"route": "call back", "status": ("sending", "queued")},
+        {"unfinished": True, "route": "call back"},
+        {"to": ("call", "write_back")},
+    ],
+)
+@each("typed", [None, "nair"])
+@each("is_brief", [True, False])
+def test_what_was_put_aside_hides_no_other_of_a_list(
+    put_aside: Store, filters: dict[str, Any], typed: str | None, is_brief: bool
+) -> None:
+    search = put_aside.search(typed, []) if typed else None
+    page = put_aside.deliveries(
+        Filters(search=search, **filters), before=None, limit=50, brief=is_brief
+    )
+    assert [one.id for one in page.items] == ["c", "a"]
 
 
 def test_the_status_page_counts_what_was_put_aside(

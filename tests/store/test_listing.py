@@ -139,6 +139,8 @@ def test_events_of_one_source_are_found(store: Store) -> None:
     for number in range(6):
         source = "partner" if number == 0 else "website"
         put(store, f"d{number}", source=source)
+    first = store.events(EventFilters(), before=None, limit=50).items[-1].event.id
+    store.redis.hdel(f"{P}event:{first}", "source")  # before 0.1.0 only the record had it
     page = store.events(EventFilters(source="partner"), before=None, limit=50)
     assert [seen.event.source for seen in page.items] == ["partner"]
     assert page.next_cursor is None

@@ -2,6 +2,7 @@
 
 import base64
 import random
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -195,8 +196,12 @@ def test_a_refused_move_replaces_nothing(two: Store) -> None:
 
 
 def test_nothing_of_a_person_is_in_the_index(two: Store) -> None:
-    terms = [two.redis.hget(f"{P}delivery:{one}", "terms") for one in (MEERAS, ASHAS)]
-    kept = f"{index(two)} {terms}".lower()
+    records = [two.redis.hgetall(f"{P}delivery:{one}") for one in (MEERAS, ASHAS)]
+    entries = index(two)
+    assert {order for found in entries.values() for order in found} == {
+        record["order"] for record in records
+    }
+    kept = f"{[*entries]} {[record['terms'] for record in records]}".lower()
     for text in ("meera", "nair", "asha", "example", "9876", "43210", "501", "502"):
         # Ids of deliveries and hashes may have any three digits.
         assert text not in kept or text in f"{MEERAS}{ASHAS}" or len(text) < 4
@@ -337,6 +342,40 @@ def test_the_audit_repairs_lost_entries_and_those_of_the_erased(
     assert two.redis.hget(f"{P}delivery:{ASHAS}", "terms") is None
 
 
+def test_the_entries_are_checked_some_time_after_the_start_and_after_each_check(
+    two: Store, again: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_repaired(store: Store) -> bool:
+        store.redis.delete(*whole)
+        audited(store, again)
+        return index(store) == whole
+
+    audited(two, again)  # the first round of all, which checks them, too
+    whole = index(two)
+    now, often = [time.monotonic()], 1e6
+    monkeypatch.setattr(leases.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(leases, "SEARCH_CHECK_S", often)
+    started = Store(two.redis)
+    assert not is_repaired(started)
+    now[0] += often
+    assert is_repaired(started)
+    assert not is_repaired(started)
+    now[0] += often
+    assert is_repaired(started)
+    two.redis.delete(f"{P}indexed")
+    assert is_repaired(started)
+
+
+def test_each_round_fills_what_an_older_release_stored_since(two: Store, again: Any) -> None:
+    whole = index(two)
+    audited(two, again)
+    for one in (MEERAS, ASHAS):
+        two.redis.hdel(f"{P}delivery:{one}", "terms")
+    two.redis.delete(*whole)
+    audited(two, again)
+    assert index(two) == whole
+
+
 def test_a_broken_record_stops_no_other(two: Store, again: Any) -> None:
     for one in (MEERAS, ASHAS):
         two.redis.hdel(f"{P}delivery:{one}", "terms")
@@ -432,6 +471,12 @@ def test_a_search_looks_up_no_order_that_the_index_of_a_filter_has(leads: Store)
     assert rare["zrange"] < 10
     often = commands_of(leads, "asha", status=("queued",))
     assert 8 < often["zrange"] < 20  # the index has 30 entries for each order
+
+
+def test_a_search_finds_the_same_with_a_filter_that_all_match(two: Store) -> None:
+    two.redis.zrem(f"{P}deliveries", MEERAS)  # as after a crash, until the audit
+    for filters in ({}, {"source": "website"}, {"route": "call back"}):
+        assert found(two, "nair", **filters) == [ASHAS], filters
 
 
 def test_a_search_reads_few_records(two: Store, monkeypatch: pytest.MonkeyPatch) -> None:
