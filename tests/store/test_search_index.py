@@ -352,15 +352,15 @@ def test_the_entries_are_checked_some_time_after_the_start_and_after_each_check(
 
     audited(two, again)  # the first round of all, which checks them, too
     whole = index(two)
-    now, often = [time.monotonic()], 1e6
+    now, often = [time.monotonic()], 1_000_000
     monkeypatch.setattr(leases.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(leases, "SEARCH_CHECK_S", often)
     started = Store(two.redis)
     assert not is_repaired(started)
-    now[0] += often
+    now[0] += often + 1
     assert is_repaired(started)
     assert not is_repaired(started)
-    now[0] += often
+    now[0] += often + 1
     assert is_repaired(started)
     two.redis.delete(f"{P}indexed")
     assert is_repaired(started)
