@@ -1,9 +1,12 @@
 """What a process finds in its store before it starts, and what it marks there."""
 
 from support import Valkey
+from support.cluster import not_over_cluster
 
 from store import Store
 from store.start import check_at_start
+
+pytestmark = not_over_cluster  # these give the address of one Redis
 
 
 def test_a_new_store_is_marked_and_warned_of(store: Store, valkey: Valkey) -> None:
