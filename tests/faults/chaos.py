@@ -43,7 +43,9 @@ KINDS = (
     *("valkey", "web child", "web master"),
 )
 WAITING = (Status.QUEUED, Status.HELD, Status.SENDING, Status.RETRYING)
-STILL_S = 1.0  # when nothing has moved for so long, whoever holds a lease is dead
+# When nothing has moved for so long, and nobody made a request, whoever holds a lease is dead. Who
+# lives makes one in that time, on a busy machine, too.
+STILL_S = 2.0
 WAITING_S = 3.0  # what who lives may wait besides, for replicas and until the next try of a drain
 MOST_TOLD = 15  # calls that a CRM is told of until the next harm while it is told
 LOG_LINES = 15
@@ -282,7 +284,7 @@ class _Chaos:
     def _settle(self) -> None:
         """Wait until every webhook is acknowledged and every delivery has come to an end."""
         self._await(lambda: not self._crms.waiting, "every webhook's 202")
-        still: tuple[dict[str, int], float] = ({}, 0.0)
+        still: tuple[dict[str, int], float] = ({}, time.monotonic())
 
         def has_settled() -> bool:
             nonlocal still
@@ -290,12 +292,14 @@ class _Chaos:
             self._crms.post(self._posted_back.webhooks())
             counts = self._unsettled()
             if counts is None or any(counts.values()):
-                if counts != still[0]:
-                    still = (counts or {}, time.monotonic())
+                moved = {**(counts or {}), **self._requests()}
+                if moved != still[0] or moved["in flight"]:
+                    still = (moved, time.monotonic())
                 elif self.plan.in_a_hurry and time.monotonic() - still[1] > self.plan.still_s:
                     end_all_leases(self._store)
                     end_waits_of_write_backs(self._store)
                     self._store.sweep()
+                    still = (moved, time.monotonic())
                 return False
             return True
 
@@ -324,6 +328,12 @@ class _Chaos:
                 **{f"write-backs {status}": told[status] for status in WAITING},
             }
         return None
+
+    def _requests(self) -> dict[str, int]:
+        """Return how many requests the workers have made, and how many are not answered yet."""
+        totals = self._simulator.state.totals()
+        made = int(totals["requests"]) + len(self._receiver.got)
+        return {"requests": made, "in flight": int(totals["in_flight"])}
 
     def _await(self, condition: Callable[[], object], what: str) -> None:
         """Wait within the deadline of the whole; wrong answers end the wait, too."""
