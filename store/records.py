@@ -373,16 +373,16 @@ _OPTIONAL: Mapping[str, tuple[str, Callable[[str], Any]]] = {
 
 def read_delivery(delivery_id: str, kept: Mapping[str, str]) -> Delivery:
     """Return the delivery that these fields of its hash describe."""
-    many = [name for name in kept if ":" in name]
+    numbered = [name for name in kept if ":" in name]
     attempts = sorted(
-        (orjson.loads(kept[name]) for name in many if name.startswith("attempt:")),
+        (orjson.loads(kept[name]) for name in numbered if name.startswith("attempt:")),
         key=lambda attempt: int(attempt["number"]),
     )
     past = tuple(kept.get("past", "").splitlines())
     outcomes = sorted(
         (
             read_outcome_record(orjson.loads(kept[name]))
-            for name in many
+            for name in numbered
             if name.startswith("outcome:")
         ),
         key=lambda one: (one.try_count, one.call_sid or ""),
