@@ -337,3 +337,19 @@ def _info(client: "redis.Redis", section: str) -> dict[str, Any]:
         if not is_forbidden(error):
             raise
         return {}
+
+
+def answers(pipe: Any, otherwise: Any) -> list[Any]:
+    """Return the answers of a pipeline; `otherwise` for a key of another type than ours.
+
+    Raises the first other error.
+    """
+    found = pipe.execute(raise_on_error=False)
+    for one in found:
+        if isinstance(one, Exception) and not _is_of_another_type(one):
+            raise one
+    return [otherwise if isinstance(one, Exception) else one for one in found]
+
+
+def _is_of_another_type(error: Exception) -> bool:
+    return isinstance(error, redis.ResponseError) and code_of(error) == "WRONGTYPE"

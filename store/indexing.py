@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
-import redis
 
 from config import log
 from schemas.event import Event
 from schemas.records import Indexing
-from store.base import Base, P
+from store.base import Base, P, answers
 from store.records import UNREADABLE, read_event
 
 logger = log.get(__name__)
@@ -85,7 +84,7 @@ class IndexStore(Base):
                 pipe = self.redis.pipeline(transaction=False)
                 for delivery_id in part:
                     pipe.hmget(f"{P}delivery:{delivery_id}", HEAD)
-                heads = [dict(zip(HEAD, one, strict=True)) for one in answers(pipe)]
+                heads = [dict(zip(HEAD, one, strict=True)) for one in answers(pipe, NO_HEAD)]
             events = self.small_events([head["event"] for head in heads])
             yield [
                 _old_record(delivery_id, head, events.get(head["event"] or ""))
@@ -144,18 +143,3 @@ def _old_record(delivery_id: str, head: Mapping[str, str | None], record: str | 
         request=request,
         event=event,
     )
-
-
-def answers(pipe: Any, otherwise: Any = NO_HEAD) -> list[Any]:
-    """Return the answers of a pipeline; `otherwise` for a key of another type than ours."""
-    found = pipe.execute(raise_on_error=False)
-    refused = next((one for one in found if _is_fatal(one)), None)
-    if refused is not None:
-        raise refused
-    return [otherwise if isinstance(one, Exception) else one for one in found]
-
-
-def _is_fatal(answer: Any) -> bool:
-    if not isinstance(answer, redis.ResponseError):
-        return isinstance(answer, Exception)
-    return "WRONGTYPE" not in f"{answer.status_code} {answer}"

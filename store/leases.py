@@ -230,8 +230,7 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
             self._count_errors(raised)
             repaired = Repaired(*counts)
         is_first_round = not self.is_indexed()
-        wanted = set(unfound) if found_by else set[str]()
-        self._fill_in(ids, wanted, person_of if is_first_round else None, found_by)
+        self._fill_in(ids, set(unfound), person_of if is_first_round else None, found_by)
         if is_first_round:
             self.note_indexed(len(ids), is_first=place == (0, 0), is_last=after == (0, 0))
         if checks_search and after == (0, 0):
@@ -287,7 +286,8 @@ class LeaseStore(MigrationStore, SearchStore, CampaignStore):
 
         unfound: those of them that nothing is found by yet.
         """
-        for records in self.old_records(sorted(ids if person_of else unfound)):
+        wanted = ids if person_of else unfound if found_by else set()
+        for records in self.old_records(sorted(wanted)):
             if person_of:
                 self.fill_persons(records, person_of)
             if found_by:

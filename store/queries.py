@@ -20,9 +20,9 @@ from schemas.delivery import (
 from schemas.event import EventStatus
 from schemas.records import CampaignFilter, EventFilters, EventPage, Filters, Page, SeenEvent
 from schemas.search import Search
-from store.base import P, delivery_key
+from store.base import P, answers, delivery_key
 from store.campaigns import CampaignStore
-from store.indexing import IndexStore, answers
+from store.indexing import IndexStore
 from store.records import (
     BRIEF_FIELDS,
     UNREADABLE,
