@@ -5,6 +5,7 @@ import functools
 import gc
 import logging
 import signal
+import threading
 from collections.abc import Callable, Hashable, Iterator, Set
 from dataclasses import fields
 from pathlib import Path
@@ -35,6 +36,7 @@ from werkzeug.routing import Rule
 
 from bridge import app as bridge_app
 from bridge.app import create_app
+from bridge.metrics import FLUSHER
 from config import log
 from rules import backoff
 from schemas.hours import ALWAYS
@@ -232,10 +234,12 @@ def settings(make_settings: MakeSettings) -> Settings:
     return make_settings()
 
 
-@pytest.fixture
-def open_web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Settings], Web]]:
-    """Open the web process of these settings. Its connections to Redis end with the test."""
-    opened: list[Web] = []
+@pytest.fixture(autouse=True)
+def _no_app_outlives_its_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close the connections of each web process that a test builds here.
+
+    Measures that it has not told yet are forgotten: they would reach the next test's Redis.
+    """
     with contextlib.ExitStack() as connections:
 
         def closed_at_the_end(connect: Callable[..., Any]) -> Callable[..., Any]:
@@ -243,14 +247,17 @@ def open_web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Settings], W
 
         for name in ("connect", "connect_queue"):
             monkeypatch.setattr(bridge_app, name, closed_at_the_end(getattr(bridge_app, name)))
+        yield
+        for thread in threading.enumerate():
+            if isinstance(thread, threading.Timer) and thread.name == FLUSHER:
+                thread.cancel()
+                thread.join()
 
-        def open_one(settings: Settings) -> Web:
-            opened.append(Web(create_app(settings).test_client()))
-            return opened[-1]
 
-        yield open_one
-        for web in opened:
-            web.forget_measures()
+@pytest.fixture
+def open_web() -> Callable[[Settings], Web]:
+    """Open the web process of these settings."""
+    return lambda settings: Web(create_app(settings).test_client())
 
 
 @pytest.fixture

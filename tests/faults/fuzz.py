@@ -575,7 +575,7 @@ class World:
         self.prime()
 
     def close(self) -> None:
-        """Let go of Redis; the app's own connections end with it."""
+        """Let go of Redis; the app's own connections end with the test, or with the process."""
         self.redis.close()
 
     def prime(self) -> None:

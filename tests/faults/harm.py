@@ -245,6 +245,19 @@ class Harm:
         within(lambda: self.state.totals()["in_flight"] > 1, 2.0)
         return self._find(Bridge.horse)
 
+    def end_leases(self) -> bool:
+        """If there are leases, kill the drains and let each lease run out; say whether there were.
+
+        A drain may wait for a turn at a CRM while nothing else happens. Its lease outlives that
+        wait, so nobody may end the lease while the drain lives.
+        """
+        if not _leased(self.store):
+            return False
+        for worker in self.workers:
+            self._kill(worker.horse())
+        until(lambda: not self.state.totals()["in_flight"], what="the last answer to the dead")
+        return end_all_leases(self.store) > 0
+
     def _let_pass(self) -> None:
         """Let some webhooks come in meanwhile."""
         wanted = len(self.crms.acknowledged) + self.dice.randint(0, 20)
@@ -271,10 +284,17 @@ class Harm:
 def end_all_leases(store: Store, *, of_write_backs: bool = True) -> int:
     """Let every lease run out, as a minute after their workers' death; return how many."""
     with contextlib.suppress(redis.RedisError):
-        leased = [str(one) for one in store.redis.zrange(f"{P}leased", 0, -1)]
-        ended = [one for one in leased if of_write_backs or not one.startswith(WRITE_BACK_ID)]
+        ended = [
+            one for one in _leased(store) if of_write_backs or not one.startswith(WRITE_BACK_ID)
+        ]
         return sum(store.redis.zadd(f"{P}leased", {one: 1}, xx=True, ch=True) for one in ended)
     return 0
+
+
+def _leased(store: Store) -> list[str]:
+    with contextlib.suppress(redis.RedisError):
+        return [str(one) for one in store.redis.zrange(f"{P}leased", 0, -1)]
+    return []
 
 
 def end_waits_of_write_backs(store: Store) -> None:
@@ -283,7 +303,7 @@ def end_waits_of_write_backs(store: Store) -> None:
         for one in store.redis.zrange(f"{P}due:write_back", 0, -1):
             store.redis.zadd(f"{P}due:write_back", {one: 1}, xx=True)
         for source in SECRETS:
-            store.redis.delete(f"{P}crm_slow:{source}")
+            store.redis.delete(f"{P}crm_slow:{source}", f"{P}crm_slow_writes:{source}")
 
 
 def _kill(pid: int) -> None:

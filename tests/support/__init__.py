@@ -471,13 +471,6 @@ class Web:
         """Ask the API."""
         return self.client.get(path, headers={"Authorization": f"Bearer {API_TOKEN}"})
 
-    def forget_measures(self) -> None:
-        """Keep what was counted and not told yet from being told to the next test's Redis."""
-        timer = self.client.application.extensions["meter"]._timer
-        if timer is not None:
-            timer.cancel()
-            timer.join()
-
 
 # --- time ---------------------------------------------------------------------------------------
 # Redis keeps the time of everything, so a test moves time by rewriting what Redis keeps.
