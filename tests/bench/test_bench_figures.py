@@ -4,7 +4,7 @@ import signal
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 from xml.etree import ElementTree
@@ -14,7 +14,7 @@ import requests
 from rich.console import Console
 
 from bench import svg
-from bench.__main__ import FULL, PLANS, QUICK, TINY, Run, remarks
+from bench.__main__ import FULL, PARTS, PLANS, QUICK, TINY, Run, remarks
 from bench.checkout import Checkout, started_web
 from bench.intake import Taken
 from bench.latency import Waited
@@ -224,19 +224,21 @@ def test_under_nohup_the_end_of_the_terminal_does_not_stop_the_benchmark() -> No
 
 
 class Failing(Run):
-    """A run with a part whose server ended in the middle, before another part."""
+    """A run with a part whose server ends in its second visit, and with another part."""
 
     def _intake(self, valkey: Valkey, results: Results) -> None:
-        raise requests.ConnectionError("refused")
+        if results.singles:
+            raise requests.ConnectionError("refused")
+        results.singles.append({})
 
-    def _memory(self, valkey: Valkey, results: Results) -> None:
-        results.lists_of = 7
+    def _latency(self, valkey: Valkey, results: Results) -> None:
+        results.lists_of += 7
 
 
 def test_a_part_whose_server_ends_costs_no_other_part_its_figures(tmp_path: Path) -> None:
     run = Failing(
-        plan=TINY,
-        parts=["intake", "memory"],
+        plan=replace(TINY, visits={"intake": 3, "latency": 2}),
+        parts=["intake", "latency"],
         checkouts=[],
         queues=[],
         home=tmp_path,
@@ -244,7 +246,17 @@ def test_a_part_whose_server_ends_costs_no_other_part_its_figures(tmp_path: Path
     )
     found = run.measure()
     assert found.failures == ["intake: refused"]
-    assert found.lists_of == 7
+    assert found.singles == []
+    assert found.lists_of == 14
+
+
+def test_the_rounds_of_a_part_are_spread_over_the_whole_run() -> None:
+    order = FULL.order(PARTS)
+    assert [order.count(part) for part in PARTS] == [5, 5, 3, 1, 1, 1]
+    first, last = order.index("intake"), len(order) - order[::-1].index("intake")
+    assert last - first > 10
+    assert order[-1] == "lists"  # its store has no log
+    assert QUICK.order(PARTS) == list(PARTS)
 
 
 def test_a_bridge_is_at_rest_before_its_commands_at_rest_are_counted() -> None:
