@@ -501,7 +501,10 @@ class QueryStore(IndexStore, CampaignStore):
         return self._seen(batch, found)
 
     def _seen(self, batch: Batch, records: Sequence[Mapping[str, str]]) -> Iterator[SeenEvent]:
-        """Yield the events of these hashes, with their deliveries; an empty hash is left out."""
+        """Yield the events of these hashes, with their deliveries; an empty hash is left out.
+
+        A delivery whose record is gone, or is none, counts as erased.
+        """
         with self._reached():
             pipe = self.redis.pipeline(transaction=False)
             listed = [
@@ -510,7 +513,7 @@ class QueryStore(IndexStore, CampaignStore):
             ]
             for delivery_id, _ in (one for lines in listed for one in lines):
                 pipe.hget(f"{P}delivery:{delivery_id}", "status")
-            statuses = iter(pipe.execute())
+            statuses = iter(answers(pipe, None))
         for (event_id, order), found, lines in zip(batch, records, listed, strict=True):
             refs = tuple(
                 DeliveryRef(id=delivery_id, route=route, status=next(statuses) or "erased")

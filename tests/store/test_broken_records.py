@@ -143,6 +143,13 @@ def test_what_was_put_aside_hides_no_other_of_a_list(
     assert [one.id for one in page.items] == ["c", "a"]
 
 
+@each("is_brief", [True, False])
+def test_what_was_put_aside_hides_no_event(put_aside: Store, is_brief: bool) -> None:
+    page = put_aside.events(EventFilters(), before=None, limit=50, brief=is_brief)
+    seen = [(one.id, one.status) for event in page.items for one in event.deliveries]
+    assert seen == [("c", "queued"), ("b", "erased"), ("a", "queued")]
+
+
 def test_the_status_page_counts_what_was_put_aside(
     make_settings: MakeSettings, open_web: OpenWeb, store: Store
 ) -> None:
