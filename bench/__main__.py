@@ -48,9 +48,9 @@ class Plan:
     lists: int  # deliveries in the store that is read
 
     def order(self, parts: Sequence[str]) -> list[str]:
-        """Return the parts in turn, each as often as it is visited, spread over the whole run.
+        """Return the parts in turn, each as often as it is visited; those of one visit come last.
 
-        The machine's speed drifts over minutes; so no part has all of its rounds in some of them.
+        The machine's speed drifts over minutes, so rounds that are compared are spread over many.
         """
         visits = [
             (number / self.visits.get(part, 1), place, part)
@@ -119,8 +119,8 @@ class Run:
             for part in self.plan.order(self.parts):
                 if found[part].failures:
                     continue
-                valkey.fresh()
                 try:
+                    valkey.fresh()
                     getattr(self, f"_{part}")(valkey, found[part])
                 # What the other parts took minutes for is not lost. A server that has ended
                 # refuses connections.
@@ -175,7 +175,7 @@ class Run:
         results.lists, results.lists_bytes = many.measured(valkey, self.plan.lists, self.progress)
 
     def _say(self, part: str, number: int = 0, rounds: int = 1) -> None:
-        self.progress.print(f"{part}, round {number + 1} of {rounds}")
+        self.progress.print(f"{part}, round {number + 1} of {rounds} of this visit")
 
 
 def main() -> int:

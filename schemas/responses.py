@@ -419,7 +419,7 @@ class DeliveryPage(ResponseSchema):
 
 
 class DeliveryRefResponse(ResponseSchema):
-    """A delivery of an event; status `erased`: its record is gone."""
+    """A delivery of an event; status `erased`: its record is gone, or unreadable."""
 
     id = fields.String()
     route = fields.String()

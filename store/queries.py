@@ -154,7 +154,7 @@ class QueryStore(IndexStore, CampaignStore):
             pipe = self.redis.pipeline(transaction=False)
             for one in ids:
                 pipe.hmget(delivery_key(one), BRIEF_FIELDS)
-            kept = pipe.execute()
+            kept = answers(pipe, [None] * len(BRIEF_FIELDS))
         pairs = zip(ids, kept, strict=True)
         return tuple(read_write_back_brief(one, values) for one, values in pairs if values[1])
 

@@ -1,11 +1,9 @@
 """Fixtures for everybody: a real Valkey, stand-in APIs, the web process, a drain, a bridge."""
 
-import contextlib
 import functools
 import gc
 import logging
 import signal
-import threading
 from collections.abc import Callable, Hashable, Iterator, Set
 from dataclasses import fields
 from pathlib import Path
@@ -31,12 +29,11 @@ from support import (
     variables_of,
 )
 from support.cluster import Cluster, cluster_in_memory, is_over_cluster
+from support.ending import ended
 from support.makers import load
 from werkzeug.routing import Rule
 
-from bridge import app as bridge_app
 from bridge.app import create_app
-from bridge.metrics import FLUSHER
 from config import log
 from rules import backoff
 from schemas.hours import ALWAYS
@@ -235,23 +232,9 @@ def settings(make_settings: MakeSettings) -> Settings:
 
 
 @pytest.fixture(autouse=True)
-def _no_app_outlives_its_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Close the connections of each web process that a test builds here.
-
-    Measures that it has not told yet are forgotten: they would reach the next test's Redis.
-    """
-    with contextlib.ExitStack() as connections:
-
-        def closed_at_the_end(connect: Callable[..., Any]) -> Callable[..., Any]:
-            return lambda *given, **named: connections.enter_context(connect(*given, **named))
-
-        for name in ("connect", "connect_queue"):
-            monkeypatch.setattr(bridge_app, name, closed_at_the_end(getattr(bridge_app, name)))
+def _nothing_outlives_its_test() -> Iterator[None]:
+    with ended():
         yield
-        for thread in threading.enumerate():
-            if isinstance(thread, threading.Timer) and thread.name == FLUSHER:
-                thread.cancel()
-                thread.join()
 
 
 @pytest.fixture

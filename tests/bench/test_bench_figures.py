@@ -250,7 +250,7 @@ def test_a_part_whose_server_ends_costs_no_other_part_its_figures(tmp_path: Path
     assert found.lists_of == 14
 
 
-def test_the_rounds_of_a_part_are_spread_over_the_whole_run() -> None:
+def test_the_rounds_that_are_compared_are_spread_over_many_minutes() -> None:
     order = FULL.order(PARTS)
     assert [order.count(part) for part in PARTS] == [5, 5, 3, 1, 1, 1]
     first, last = order.index("intake"), len(order) - order[::-1].index("intake")

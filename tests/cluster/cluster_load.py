@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from itertools import count
 
-from faults.harm import end_all_leases
+from faults.harm import end_leases_of_calls
 from faults.load import THREADS, Crms, Webhook
 from faults.report import Broken, judge
 from support import Bridge, lead, until
@@ -73,15 +73,14 @@ class Load:
             self.crms.post([webhook])
 
     def _has_settled(self) -> bool:
-        """Tell whether nothing is on its way. The leases of the dead are ended, to spare a minute.
+        """Tell whether nothing is on its way. Leases are ended, to spare a minute.
 
-        They are ended only where nothing is in flight: whoever still holds one is dead.
+        They are ended only where nothing is in flight: then most are of the dead.
         """
         try:
             counts = self._store.counts()
             if counts[Status.SENDING] and not self._state.totals()["in_flight"]:
-                end_all_leases(self._store)
-                self._store.sweep()
+                end_leases_of_calls(self._store)
         except StoreUnavailable:
             return False
         return not any(counts[status] for status in WAITING)

@@ -19,8 +19,8 @@ from faults.harm import (
     CALLS,
     TIMEOUT_S,
     Harm,
+    Hurry,
     Misbehaviour,
-    end_waits_of_write_backs,
     within,
 )
 from faults.load import ROUTES, Crms, Leads
@@ -43,7 +43,7 @@ KINDS = (
 )
 WAITING = (Status.QUEUED, Status.HELD, Status.SENDING, Status.RETRYING)
 # When nothing has moved for so long, and nobody made a request, whoever holds a lease is dead, or
-# waits for a turn at a CRM.
+# waits: for a turn at a CRM, or for the access token that another one fetches.
 STILL_S = 2.0
 WAITING_S = 3.0  # what who lives may wait besides, for replicas and until the next try of a drain
 MOST_TOLD = 15  # calls that a CRM is told of until the next harm while it is told
@@ -61,8 +61,8 @@ class Plan:
     """What to do. power_cut: only Valkey dies, and with it what it wrote in the second before.
 
     in_a_hurry: the campaigns are there before the first death, for one over their creation costs a
-    minute; and so does the lease of the dead. Once nothing moves any more, every drain that has a
-    lease is killed, and the leases are ended, as are the waits of write-backs for their next try.
+    minute; and so does the lease of the dead. What would end by time is ended once nothing moves
+    any more: see Hurry.
 
     is_over_cluster: the store is a cluster, and REDIS_ACKS=1; its replicas are harmed, too.
     """
@@ -90,7 +90,7 @@ class Plan:
 
     @property
     def still_s(self) -> float:
-        """For how long nothing moves before whoever holds a lease is killed."""
+        """For how long nothing moves before a run in a hurry does what time would do."""
         return STILL_S + WAITING_S if self.is_over_cluster else STILL_S
 
     @property
@@ -284,7 +284,7 @@ class _Chaos:
         """Wait until every webhook is acknowledged and every delivery has come to an end."""
         self._await(lambda: not self._crms.waiting, "every webhook's 202")
         still: tuple[dict[str, int], float] = ({}, time.monotonic())
-        patience_s = self.plan.still_s
+        patience_s, hurry = self.plan.still_s, Hurry(harm=self._harm)
 
         def has_settled() -> bool:
             nonlocal still, patience_s
@@ -296,10 +296,9 @@ class _Chaos:
                 if moved != still[0] or moved["in flight"]:
                     still = (moved, time.monotonic())
                 elif self.plan.in_a_hurry and time.monotonic() - still[1] > patience_s:
-                    if self._harm.end_leases():
+                    self.plan.tell(f"nothing moves, {self._seconds} s: {hurry.go_on()}")
+                    if hurry.of_the_dead:
                         patience_s *= 1.5  # on a busy machine the killed one may only be slow
-                    end_waits_of_write_backs(self._store)
-                    self._store.sweep()
                     still = (moved, time.monotonic())
                 return False
             return True

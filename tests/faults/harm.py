@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from support.cluster import Cluster
 from support.receiver import CUT, Receiver
 
 from schemas.delivery import WRITE_BACK_ID
+from schemas.errors import StoreUnavailable
 from simulator import State
 from store import Store
 from store.base import P
@@ -202,10 +204,7 @@ class Harm:
             return False
         try:
             os.kill(pid, signal.SIGSTOP)
-            # Not of write-backs: a worker whose lease is over by the clock begins none of them, but
-            # this one stands still for a moment only.
-            end_all_leases(self.store, of_write_backs=False)
-            self.store.sweep()
+            end_leases_of_calls(self.store)
             self._let_pass()
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -245,18 +244,13 @@ class Harm:
         within(lambda: self.state.totals()["in_flight"] > 1, 2.0)
         return self._find(Bridge.horse)
 
-    def end_leases(self) -> bool:
-        """If there are leases, kill the drains and let each lease run out; say whether there were.
-
-        A drain may wait for a turn at a CRM while nothing else happens. Its lease outlives that
-        wait, so nobody may end the lease while the drain lives.
-        """
-        if not _leased(self.store):
-            return False
+    def kill_drains(self) -> None:
+        """Kill every drain, and wait for its death: also those whose worker was killed before."""
         for worker in self.workers:
-            self._kill(worker.horse())
-        until(lambda: not self.state.totals()["in_flight"], what="the last answer to the dead")
-        return end_all_leases(self.store) > 0
+            if horse := worker.horse():
+                _kill(horse)
+                until(partial(_is_dead, horse), what="the death of a drain")
+        self.end_orphans()
 
     def _let_pass(self) -> None:
         """Let some webhooks come in meanwhile."""
@@ -281,20 +275,62 @@ class Harm:
                 _kill(pid)
 
 
-def end_all_leases(store: Store, *, of_write_backs: bool = True) -> int:
-    """Let every lease run out, as a minute after their workers' death; return how many."""
-    with contextlib.suppress(redis.RedisError):
-        ended = [
-            one for one in _leased(store) if of_write_backs or not one.startswith(WRITE_BACK_ID)
-        ]
-        return sum(store.redis.zadd(f"{P}leased", {one: 1}, xx=True, ch=True) for one in ended)
+@dataclass(kw_only=True)
+class Hurry:
+    """Does what time would do, one thing at each call, whenever nothing has moved for a while.
+
+    It ends the waits of write-backs; then it kills the drains; then it ends the leases that they
+    had. A drain may wait for its turn at a CRM while nothing else moves, and its lease outlives
+    that wait. So no lease may end while its drain lives, or while a request of it is on the wire.
+    """
+
+    harm: Harm
+    has_ended_waits: bool = False
+    of_the_dead: Mapping[str, float] = field(default_factory=dict)  # leases, with their end
+
+    def go_on(self) -> str:
+        """Do the next thing, and return what it was."""
+        store = self.harm.store
+        with contextlib.suppress(redis.RedisError, StoreUnavailable):
+            if self.of_the_dead:
+                ended, self.of_the_dead = self.of_the_dead, {}
+                return f"{end_leases(store, ended)} leases of killed drains ended"
+            if not self.has_ended_waits:
+                self.has_ended_waits = True
+                end_waits_of_write_backs(store)
+                return "waits ended"
+            self.has_ended_waits = False
+            if leased := leases(store):  # before the kill: a new drain may claim at once
+                self.harm.kill_drains()
+                self.of_the_dead = leased
+                return f"drains killed that had {len(leased)} leases"
+        return "nothing"
+
+
+def leases(store: Store) -> dict[str, float]:
+    """Return the deliveries that are leased, and when each lease ends, in ms."""
+    found: Any = store.redis.zrange(f"{P}leased", 0, -1, withscores=True)
+    return dict(found)
+
+
+def end_leases(store: Store, of: Mapping[str, float]) -> int:
+    """Let these leases run out, as a minute later, and return how many. A newer one stays."""
+    kept = leases(store)
+    ended = [one for one, at in of.items() if kept.get(one) == at]
+    count = sum(store.redis.zadd(f"{P}leased", {one: 1}, xx=True, ch=True) for one in ended)
+    store.sweep()
+    return int(count)
+
+
+def end_leases_of_calls(store: Store) -> int:
+    """Let the lease of each call run out, also of a drain that lives; return how many.
+
+    A call's late answer still settles it. A write-back's lease is what keeps a newer one waiting.
+    """
+    with contextlib.suppress(redis.RedisError, StoreUnavailable):
+        calls = {one: at for one, at in leases(store).items() if not one.startswith(WRITE_BACK_ID)}
+        return end_leases(store, calls)
     return 0
-
-
-def _leased(store: Store) -> list[str]:
-    with contextlib.suppress(redis.RedisError):
-        return [str(one) for one in store.redis.zrange(f"{P}leased", 0, -1)]
-    return []
 
 
 def end_waits_of_write_backs(store: Store) -> None:
@@ -304,6 +340,10 @@ def end_waits_of_write_backs(store: Store) -> None:
             store.redis.zadd(f"{P}due:write_back", {one: 1}, xx=True)
         for source in SECRETS:
             store.redis.delete(f"{P}crm_slow:{source}", f"{P}crm_slow_writes:{source}")
+
+
+def _is_dead(pid: int) -> bool:
+    return not runs(pid)
 
 
 def _kill(pid: int) -> None:
