@@ -207,8 +207,12 @@ def test_a_web_process_ends_with_the_benchmark_while_it_starts(tmp_path: Path) -
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_the_benchmark_like_ctrl_c(number: signal.Signals) -> None:
-    with stopped_by_sigterm():
-        handler = signal.getsignal(number)
+    before = signal.signal(number, signal.SIG_DFL)  # these tests may run under nohup
+    try:
+        with stopped_by_sigterm():
+            handler = signal.getsignal(number)
+    finally:
+        signal.signal(number, before)
     assert callable(handler)
     with pytest.raises(KeyboardInterrupt):
         handler(number, None)
