@@ -148,7 +148,10 @@ class StoreMove:
                 old[kind] += 1 if each else one.old
                 new[kind] += min(one.new, 1) if each else one.new
                 different[kind] += not one.is_same
-        return Comparison({kind: (old[kind], new[kind]) for kind in sorted(old)}, +different)
+        return Comparison(
+            {kind: (old[kind], new[kind]) for kind in sorted(old)},
+            {kind: different[kind] for kind in sorted(+different)},
+        )
 
     def finish(self, found: Comparison) -> None:
         """Close the old store for good, and open the new one."""
