@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -246,10 +245,10 @@ class Harm:
 
     def kill_drains(self) -> None:
         """Kill every drain, and wait for its death: also those whose worker was killed before."""
-        for worker in self.workers:
-            if horse := worker.horse():
-                _kill(horse)
-                until(partial(_is_dead, horse), what="the death of a drain")
+        horses = [horse for worker in self.workers if (horse := worker.horse())]
+        for horse in horses:
+            _kill(horse)
+        until(lambda: not any(map(runs, horses)), what="the death of the drains")
         self.end_orphans()
 
     def _let_pass(self) -> None:
@@ -322,15 +321,14 @@ def end_leases(store: Store, of: Mapping[str, float]) -> int:
     return int(count)
 
 
-def end_leases_of_calls(store: Store) -> int:
-    """Let the lease of each call run out, also of a drain that lives; return how many.
+def end_leases_of_calls(store: Store) -> None:
+    """Let the lease of each call run out, also of a drain that lives.
 
     A call's late answer still settles it. A write-back's lease is what keeps a newer one waiting.
     """
     with contextlib.suppress(redis.RedisError, StoreUnavailable):
         calls = {one: at for one, at in leases(store).items() if not one.startswith(WRITE_BACK_ID)}
-        return end_leases(store, calls)
-    return 0
+        end_leases(store, calls)
 
 
 def end_waits_of_write_backs(store: Store) -> None:
@@ -340,10 +338,6 @@ def end_waits_of_write_backs(store: Store) -> None:
             store.redis.zadd(f"{P}due:write_back", {one: 1}, xx=True)
         for source in SECRETS:
             store.redis.delete(f"{P}crm_slow:{source}", f"{P}crm_slow_writes:{source}")
-
-
-def _is_dead(pid: int) -> bool:
-    return not runs(pid)
 
 
 def _kill(pid: int) -> None:

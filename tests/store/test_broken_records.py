@@ -150,7 +150,7 @@ def test_what_was_put_aside_hides_no_event(put_aside: Store, is_brief: bool) -> 
     assert seen == [("c", "queued"), ("b", "erased"), ("a", "queued")]
 
 
-def test_a_write_back_that_was_put_aside_hides_not_its_call(store: Store) -> None:
+def test_a_write_back_that_was_put_aside_does_not_hide_its_call(store: Store) -> None:
     put(store, "a")
     store.redis.hset(key("a"), "write_backs", "wb-1\n")
     store.redis.set(f"{P}write_back:wb-1", "no hash")
